@@ -1,0 +1,94 @@
+"""Makes the virtual environment ``.venv`` and installs a requirements file into it.
+
+``python3 .ci/environment.py requirements.txt``. Does nothing if that was done before with the same
+files. Works on a fresh Debian or Ubuntu without root: where the package python3-venv is missing,
+the environment is made without pip, and pip is taken from the system's pip or Debian's wheel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+
+
+def main() -> int:
+    if sys.version_info < (3, 10):  # noqa: UP036 (runs on whatever python3 is there)
+        print(f"Python 3.10 or newer is needed, this is {sys.version.split()[0]}.", file=sys.stderr)
+        return 2
+    requirements = ROOT / sys.argv[1]
+    stamp = VENV / f".installed-{requirements.stem}"
+    wanted = _fingerprint(requirements)
+    if PYTHON.exists() and stamp.exists() and stamp.read_text() == wanted:
+        return 0
+    if not _has_pip():
+        _make()
+    print(f"Installing {requirements.name} (several minutes the first time) ...", flush=True)
+    done = subprocess.run(
+        [PYTHON, "-m", "pip", "install", "--quiet", "--upgrade", "-r", requirements], check=False
+    )
+    if done.returncode == 0:
+        stamp.write_text(wanted)
+    return done.returncode
+
+
+def _fingerprint(requirements: Path) -> str:
+    text = requirements.read_text() + sys.version
+    for line in requirements.read_text().splitlines():
+        if line.startswith("-r "):
+            text += (ROOT / line[3:].strip()).read_text()
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _has_pip() -> bool:
+    if not PYTHON.exists():
+        return False
+    return subprocess.run([PYTHON, "-m", "pip", "--version"], capture_output=True).returncode == 0
+
+
+def _make() -> None:
+    shutil.rmtree(VENV, ignore_errors=True)
+    if subprocess.run([sys.executable, "-m", "venv", VENV], capture_output=True).returncode == 0:
+        return
+    shutil.rmtree(VENV, ignore_errors=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", VENV], check=True)
+    for borrow in (_from_system_pip, _from_debian_wheel):
+        borrow()
+        if _has_pip():
+            return
+    print(
+        "pip could not be set up. Install it once with: sudo apt-get install python3-venv",
+        file=sys.stderr,
+    )
+    raise SystemExit(2)
+
+
+def _from_system_pip() -> None:
+    command = [sys.executable, "-m", "pip", "--python", PYTHON, "install", "--quiet", "pip"]
+    subprocess.run(command, check=False, capture_output=True)
+
+
+def _from_debian_wheel() -> None:
+    """``apt-get download`` needs no root; the package holds pip as a wheel, which runs as it is."""
+    if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        quiet = {"cwd": folder, "check": False, "capture_output": True}
+        subprocess.run(["apt-get", "download", "python3-pip-whl"], **quiet)
+        for package in Path(folder).glob("*.deb"):
+            subprocess.run(["dpkg", "-x", package, "unpacked"], **quiet)
+        for wheel in Path(folder).glob("unpacked/usr/share/python-wheels/pip-*.whl"):
+            install = [PYTHON, f"{wheel}/pip", "install", "--quiet", "pip"]
+            subprocess.run(install, env={**os.environ, "PIP_NO_INPUT": "1"}, **quiet)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,47 @@
+"""The tab About: what the checkpoints are, from their own model cards."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import gradio as gr
+
+from app import models
+from app.errors import in_a_sentence
+
+
+@in_a_sentence
+def card(checkpoint: Any) -> str:
+    """The model card of a checkpoint as Markdown, without its YAML front matter."""
+    text = models.bundle(checkpoint).card
+    text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL).strip()
+    return text or f"The checkpoint {checkpoint} has no model card."
+
+
+INTRODUCTION = """
+### What one is looking at
+
+An **image tokenizer** cuts a picture into small squares and replaces each by one entry of a learned
+list, the **codebook**. What is left of the picture is a grid of entry numbers, its **tokens**; a
+decoder paints them back. Everything that is generated from tokens can be no better than this, so it
+is worth a look.
+
+**Reg-VQ** (*Regularized Vector Quantization for Tokenized Image Synthesis*, CVPR 2023) keeps the
+whole codebook in use with a prior on the token distribution, and makes the decoder robust by drawing
+a masked share of the tokens at random while it learns. `vq` is the plain quantizer to compare with.
+
+- **Reconstruct** shows what survives of a picture, where it is lost, and at how many bytes.
+- **Codebook** shows which codes are used, which are dead, and what a single one stands for.
+"""
+
+
+def build(tab: gr.Tab, checkpoint: gr.Dropdown) -> None:
+    """Draw the tab and wire it."""
+    with gr.Row(elem_classes="rv-split", equal_height=False):
+        with gr.Column(scale=1, min_width=320, elem_classes="rv-prose"):
+            gr.Markdown(INTRODUCTION, elem_id="introduction")
+        with gr.Column(scale=1, min_width=320, elem_classes="rv-prose rv-card"):
+            shown = gr.Markdown("", elem_id="card", sanitize_html=True)
+    gr.on([tab.select, checkpoint.change], card, checkpoint, shown,
+          api_visibility="private", queue=False, show_progress="hidden")

@@ -1,0 +1,56 @@
+"""What is known of a checkpoint's codes: from its bundle, or counted here and remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from app.models import Model
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SCENES = 48
+SCENE_SIZE = 192
+"""What a fresh count looks at: so many drawn scenes of so many pixels a side."""
+
+
+def scenes(count: int = SCENES, size: int = SCENE_SIZE) -> Iterator[Tensor]:
+    """Images (3, size, size) of the drawn data set, one by one."""
+    from core.data import open_dataset
+
+    drawn = open_dataset("scenes", size=size, seed=0, split="test")
+    return (drawn[index].image for index in range(count))
+
+
+@lru_cache(maxsize=6)
+def atlas(which: Model) -> dict[str, np.ndarray]:
+    """Statistics of every code (see ``core.analysis.atlas``): the bundle's own, or made on scenes."""
+    from core.analysis.atlas import build_atlas
+
+    known = which.bundle.atlas
+    if len(known.get("counts", ())) == which.tokenizer.codebook_size:
+        return known
+    return build_atlas(which.tokenizer, scenes(), source=scenes_source())
+
+
+def scenes_source() -> str:
+    """What a fresh count was made on, in words."""
+    return f"{SCENES} drawn scenes at {SCENE_SIZE} × {SCENE_SIZE}"
+
+
+_counted: dict[Model, np.ndarray] = {}
+
+
+def count_scenes(which: Model, progress: Callable[[int], None] | None = None) -> np.ndarray:
+    """How often each code occurs in the scenes, int64 (K,); counted once a checkpoint."""
+    from core.analysis.usage import count_codes
+
+    if which not in _counted:
+        if len(_counted) > 8:
+            _counted.clear()
+        _counted[which] = count_codes(which.tokenizer, scenes(), progress, batch=4)
+    return _counted[which]

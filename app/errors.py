@@ -1,0 +1,39 @@
+"""What a visitor is told when something cannot be done: one sentence, and the app goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+import gradio as gr
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Refused(ValueError):
+    """A request that cannot be met; its text is one sentence for the visitor."""
+
+
+def in_a_sentence(handler: Callable[P, T]) -> Callable[P, T]:
+    """Let a handler's expected errors reach the visitor as a message instead of "Error"."""
+
+    @wraps(handler)
+    def spoken(*args: P.args, **kwargs: P.kwargs) -> T:
+        from core.checkpoints import CheckpointError
+        from core.images import PictureError
+
+        try:
+            return handler(*args, **kwargs)
+        except (Refused, PictureError, CheckpointError) as error:
+            raise gr.Error(str(error), title="That did not work", duration=12) from None
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, MemoryError) or "memory" in str(error).lower():
+                raise gr.Error(
+                    "There is not enough memory for that right now; try a smaller picture.",
+                    title="That did not work",
+                ) from None
+            raise
+
+    return spoken

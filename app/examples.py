@@ -1,0 +1,74 @@
+"""Pictures to start from: two photographs if scikit-learn is installed, and drawn scenes.
+
+Nothing is made at import: the scenes are drawn when the first visitor comes, once a process, into a
+folder of the process's own that goes when it ends.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+SCENES = (3, 11, 42, 58)
+SIZE = 512
+
+
+@dataclass(frozen=True)
+class Example:
+    """A picture on disk, what it shows, and whose it is."""
+
+    path: str
+    caption: str
+    credit: str
+
+
+# What sklearn/datasets/images/README.txt says of them.
+_PHOTOGRAPHS = {
+    "china.jpg": ("Summer Palace", "Photograph by danielbuechele, CC BY 2.0, via scikit-learn"),
+    "flower.jpg": ("Dahlia", "Photograph by flickr.com/vultilion, CC BY 2.0, via scikit-learn"),
+}
+
+
+def photographs() -> list[Example]:
+    """The real photographs that scikit-learn brings along, found without importing it."""
+    try:
+        spec = importlib.util.find_spec("sklearn")
+    except (ImportError, ValueError):
+        spec = None
+    roots = [Path(place) for place in (spec.submodule_search_locations or ())] if spec else []
+    return [
+        Example(str(file), caption, credit)
+        for name, (caption, credit) in _PHOTOGRAPHS.items()
+        for file in (root / "datasets" / "images" / name for root in roots)
+        if file.is_file()
+    ]
+
+
+@cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="regvq-examples-")  # removed when the process ends
+
+
+@cache
+def scenes() -> tuple[Example, ...]:
+    """A few pictures of the project's own drawn data set, at SIZE pixels."""
+    from core.data import open_dataset
+    from core.images import to_pictures
+
+    drawn = open_dataset("scenes", size=SIZE, seed=0, split="test")
+    made = []
+    for index in SCENES:
+        sample = drawn[index]
+        file = Path(_folder().name) / f"scene-{index}.png"
+        to_pictures(sample.image[None])[0].save(file)
+        made.append(Example(str(file), sample.caption, f"Drawn by the scenes data set, no. {index}"))
+    return tuple(made)
+
+
+@cache
+def examples() -> tuple[Example, ...]:
+    """All examples; the first one is what a visitor sees first."""
+    return (*photographs(), *scenes())

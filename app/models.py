@@ -1,0 +1,179 @@
+"""Checkpoints by name, and pictures, tokenized once and remembered.
+
+From the browser comes a name out of a list, never a path. Everything that runs a model holds
+``LOCK``, whether it was started by a visitor or by the warm-up: one model call at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache, wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from app.errors import Refused
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+    from core.checkpoints import Bundle
+    from core.tokenizer import Tokenizer
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+LOCK = threading.RLock()
+MAX_SIDE = 1024
+"""Longest side, in pixels, of the pictures that the model is given."""
+
+# Every listener that runs a model has these: they queue up behind one another.
+MODEL_QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
+
+
+def one_at_a_time(function: Callable[P, T]) -> Callable[P, T]:
+    """Run ``function`` holding ``LOCK``."""
+
+    @wraps(function)
+    def locked(*args: P.args, **kwargs: P.kwargs) -> T:
+        with LOCK:
+            return function(*args, **kwargs)
+
+    return locked
+
+
+def names() -> list[str]:
+    """The tokenizers that can be chosen, Reg-VQ first: it is what the project is about."""
+    from core.checkpoints import CheckpointError, list_bundles
+
+    found = []
+    for bundle in list_bundles():
+        try:
+            if bundle.config.get("kind") == "tokenizer":
+                found.append(bundle.name)
+        except CheckpointError:
+            continue  # a bundle that cannot be read is not offered
+    return sorted(found, key=lambda name: (name.startswith("runs/"), "regvq" not in name, name))
+
+
+def bundle(name: Any) -> Bundle:
+    """The bundle called ``name``. Raises Refused for a name that is not in the list."""
+    from core.checkpoints import list_bundles
+
+    known = names()
+    if not isinstance(name, str) or name not in known:
+        if not known:
+            raise Refused("There is no checkpoint yet: train one with `python train/run.py`.")
+        raise Refused(f"There is no checkpoint called {str(name)[:60]!r}; there is "
+                      f"{', '.join(known)}.")
+    return next(found for found in list_bundles() if found.name == name)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded checkpoint. Two are equal if they are the same files, unchanged."""
+
+    name: str
+    written: int
+    """When its weights were written (ns): a run that goes on training is loaded anew."""
+    bundle: Bundle = field(compare=False, repr=False)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer, loaded at first use."""
+        return _tokenizer(self)
+
+
+@lru_cache(maxsize=16)
+def _open(name: str, written: int, path: Path) -> Model:
+    from core.checkpoints import Bundle
+
+    return Model(name, written, Bundle(name, path))
+
+
+@lru_cache(maxsize=3)
+def _tokenizer(model: Model) -> Tokenizer:
+    import torch
+
+    from core.checkpoints import load_tokenizer
+
+    return load_tokenizer(model.bundle, "cuda" if torch.cuda.is_available() else "cpu")
+
+
+def model(name: Any) -> Model:
+    """The checkpoint called ``name``, its parts loaded when asked for. Raises Refused."""
+    found = bundle(name)
+    try:
+        written = (found.path / "model.safetensors").stat().st_mtime_ns
+    except OSError:
+        written = 0  # loading it will say what is missing
+    return _open(found.name, written, found.path)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An opened picture, at most ``MAX_SIDE`` pixels long. Equal if the pixels are."""
+
+    digest: str
+    image: Image.Image = field(compare=False, repr=False)
+    uploaded: tuple[int, int] = field(compare=False)
+    """Width and height before it was shrunk."""
+
+
+def open_picture(path: Any) -> Picture:
+    """The picture that a visitor gave. Raises Refused or core.images.PictureError."""
+    from core import images
+
+    if not path:
+        raise Refused("There is no picture yet: upload one or choose an example.")
+    whole = images.open_picture(path, name=Path(path).name if isinstance(path, str) else None)
+    image = images.shrink(whole, MAX_SIDE)
+    digest = hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
+    return Picture(digest, image, whole.size)
+
+
+def number(value: Any, what: str, low: float, high: float) -> float:
+    """``value`` as a finite number from ``low`` to ``high``. Raises Refused."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        found = math.nan
+    if not low <= found <= high:
+        raise Refused(f"The {what} must be a number from {low:g} to {high:g}, not {value!r:.40}.")
+    return found
+
+
+def whole_number(value: Any, what: str, low: int, high: int) -> int:
+    """``value`` as an integer from ``low`` to ``high``. Raises Refused."""
+    found = number(value, what, low, high)
+    if found != int(found):
+        raise Refused(f"The {what} must be a whole number from {low} to {high}, not {value!r:.40}.")
+    return int(found)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A picture as tokens."""
+
+    ids: np.ndarray
+    """int64 (h, w)"""
+    drawn: np.ndarray | None
+    """bool (h, w): tokens that were drawn at random by the mask, if any."""
+
+
+@lru_cache(maxsize=24)
+def tokens(which: Model, picture: Picture, mask_ratio: float = 0.0, seed: int = 0) -> Tokens:
+    """The picture's tokens; a share of ``mask_ratio`` of them is drawn, by ``seed``."""
+    import torch
+
+    from core.images import to_tensor
+
+    tokenizer = which.tokenizer
+    generator = torch.Generator(tokenizer.device).manual_seed(seed)
+    quantized = tokenizer.quantize(to_tensor(picture.image)[None], mask_ratio, generator)
+    drawn = None if quantized.mask is None else quantized.mask[0].cpu().numpy()
+    return Tokens(quantized.ids[0].cpu().numpy(), drawn)

@@ -1,0 +1,314 @@
+// The codebook as a square of cells on a canvas: it has to hold 65,536 codes.
+// props.value: {checkpoint, source, counts (K), tokens, perplexity, alike (K: the code in each cell), colours (K x 3),
+// patch: f, sprite: file of all patches, ramp: [[r, g, b], ...]}, or {} before it is known.
+const $ = (selector) => element.querySelector(selector);
+const root = $(".rv-codebook"), square = $(".rv-square"), tip = $(".rv-tip");
+const cells = $(".rv-cells"), marks = $(".rv-marks"), curve = $(".rv-curve canvas");
+const many = (n) => n.toLocaleString("en");
+const colour = (name) => getComputedStyle(element).getPropertyValue("--rv-" + name).trim();
+
+const choice = { view: "usage", order: "alike" };
+let data = null, sheet = null, order = [], placeOf = [], rank = [], side = 1, cell = 1;
+let hovered = -1, cursor = -1, picked = -1;
+
+// ---------------------------------------------------------------- orders
+
+function oklab([r, g, b]) {
+  const [x, y, z] = [r, g, b].map((c) => {
+    c /= 255;
+    return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+  });
+  const l = Math.cbrt(0.4122214708 * x + 0.5363325363 * y + 0.0514459929 * z);
+  const m = Math.cbrt(0.2119034982 * x + 0.6806995451 * y + 0.1073969566 * z);
+  const s = Math.cbrt(0.0883024619 * x + 0.2817188376 * y + 0.6299787005 * z);
+  return [0.2104542553 * l + 0.793617785 * m - 0.0040720468 * s,
+          1.9779984951 * l - 2.428592205 * m + 0.4505937099 * s,
+          0.0259040371 * l + 0.7827717662 * m - 0.8086757660 * s];
+}
+
+function byColour(colours) {
+  // Greys first, then the hues in order; within each of them from dark to light.
+  const keys = colours.map((rgb) => {
+    const [light, a, b] = oklab(rgb);
+    const hue = Math.hypot(a, b) < 0.025 ? -1 : Math.floor(((Math.atan2(b, a) / Math.PI + 1) / 2) * 18);
+    return hue + light;
+  });
+  return colours.map((_, code) => code).sort((p, q) => keys[p] - keys[q]);
+}
+
+function arrange() {
+  const codes = data.counts.map((_, code) => code);
+  const byUse = codes.slice().sort((p, q) => data.counts[q] - data.counts[p]);
+  byUse.forEach((code, i) => { rank[code] = i + 1; });
+  order = { alike: data.alike, usage: byUse, number: codes }[choice.order]
+    || byColour(data.colours);
+  placeOf = new Array(codes.length);
+  order.forEach((code, i) => { placeOf[code] = i; });
+  side = Math.ceil(Math.sqrt(codes.length));
+}
+
+function spot(i) { return [i % side, Math.floor(i / side)]; }
+function at(x, y) {
+  if (x < 0 || y < 0 || x >= side || y >= side) return -1;
+  const i = y * side + x;
+  return i < order.length ? order[i] : -1;
+}
+
+// ---------------------------------------------------------------- drawing
+
+function level(code) {
+  const top = Math.max(2, data.top);
+  return data.counts[code] ? Math.log(data.counts[code]) / Math.log(top) : 0;
+}
+function heat(t) {
+  const [r, g, b] = data.ramp[Math.round(t * (data.ramp.length - 1))];
+  return "rgb(" + r + "," + g + "," + b + ")";
+}
+function dead(pen, x, y, w) {
+  // Not by hue alone: a dead code is an open cell with a stroke through it.
+  pen.strokeStyle = "#6d7683";
+  pen.lineWidth = Math.max(1, w / 14);
+  pen.beginPath();
+  if (w > 7) pen.rect(x + pen.lineWidth, y + pen.lineWidth, w - 2 * pen.lineWidth, w - 2 * pen.lineWidth);
+  pen.moveTo(x + w * 0.28, y + w * 0.72);
+  pen.lineTo(x + w * 0.72, y + w * 0.28);
+  pen.stroke();
+}
+
+function draw() {
+  if (!data) return;
+  const scale = window.devicePixelRatio || 1;
+  const width = square.clientWidth * scale;
+  if (!width) return;
+  cell = Math.max(1, width / side);
+  cells.width = cells.height = marks.width = marks.height = Math.round(width);
+  const pen = cells.getContext("2d");
+  pen.imageSmoothingEnabled = false;
+  const gap = cell > 9 ? Math.max(1, Math.round(cell * 0.06)) : cell > 4 ? 1 : 0;
+  const f = data.patch, columns = Math.ceil(Math.sqrt(order.length));
+  for (let i = 0; i < order.length; i++) {
+    const code = order[i], [column, row] = spot(i);
+    const x = Math.round(column * cell), y = Math.round(row * cell);
+    const w = Math.round((column + 1) * cell) - x - gap, h = Math.round((row + 1) * cell) - y - gap;
+    const alive = data.counts[code] > 0;
+    if (choice.view === "usage") {
+      if (alive) { pen.fillStyle = heat(level(code)); pen.fillRect(x, y, w, h); }
+      else dead(pen, x, y, Math.min(w, h));
+      continue;
+    }
+    if (sheet) {
+      pen.globalAlpha = alive ? 0.35 + 0.65 * level(code) : 0.18;
+      pen.drawImage(sheet, (code % columns) * f, Math.floor(code / columns) * f, f, f, x, y, w, h);
+      pen.globalAlpha = 1;
+    }
+    if (!alive) dead(pen, x, y, Math.min(w, h));
+  }
+  mark();
+  drawCurve();
+}
+
+function ring(pen, code, colours, thick) {
+  if (code < 0 || placeOf[code] === undefined) return;
+  const [column, row] = spot(placeOf[code]);
+  const w = Math.max(cell, 5), x = (column + 0.5) * cell - w / 2, y = (row + 0.5) * cell - w / 2;
+  colours.forEach((c, i) => {
+    const out = thick * (colours.length - 1 - i);
+    pen.strokeStyle = c;
+    pen.lineWidth = thick;
+    pen.strokeRect(x - out + thick / 2, y - out + thick / 2, w + 2 * out - thick, w + 2 * out - thick);
+  });
+}
+function mark() {
+  const pen = marks.getContext("2d"), thick = Math.max(2, 2 * (window.devicePixelRatio || 1));
+  pen.clearRect(0, 0, marks.width, marks.height);
+  ring(pen, hovered >= 0 ? hovered : cursor, ["#ffffff"], thick);
+  ring(pen, picked, ["#0b0d10", "#6fe0e2"], thick);
+}
+
+function drawCurve() {
+  const scale = window.devicePixelRatio || 1, w = curve.clientWidth, h = curve.clientHeight;
+  if (!w || !data) return;
+  curve.width = w * scale;
+  curve.height = h * scale;
+  const pen = curve.getContext("2d");
+  pen.scale(scale, scale);
+  const left = 44, right = 20, top = 12, bottom = 26;
+  const K = data.counts.length, most = Math.max(2, data.top);
+  const X = (r) => left + ((w - left - right) * Math.log(r)) / Math.log(Math.max(2, K));
+  const Y = (c) => h - bottom - ((h - top - bottom) * Math.log(Math.max(c, 0.8) / 0.8)) / Math.log(most / 0.8);
+  pen.font = "11px " + getComputedStyle(element).fontFamily;
+  pen.strokeStyle = colour("line");
+  pen.fillStyle = colour("ink-soft");
+  pen.lineWidth = 1;
+  for (let power = 1; power <= most; power *= 10) {
+    pen.beginPath(); pen.moveTo(left, Y(power)); pen.lineTo(w - right, Y(power)); pen.stroke();
+    pen.textAlign = "right"; pen.textBaseline = "middle";
+    pen.fillText(power >= 1000 ? power / 1000 + "k" : String(power), left - 8, Y(power));
+  }
+  for (let r = 1; r <= K; r *= 10) {
+    pen.textAlign = r === 1 ? "left" : "center"; pen.textBaseline = "top";
+    pen.fillText(many(r), X(r), h - bottom + 8);
+  }
+  // What each code would get if all were used alike, and where perplexity says the codebook ends.
+  const even = data.tokens / K, p = data.perplexity;
+  pen.setLineDash([4, 4]);
+  pen.strokeStyle = colour("ink-soft");
+  pen.beginPath(); pen.moveTo(left, Y(even)); pen.lineTo(w - right, Y(even)); pen.stroke();
+  pen.textAlign = "left"; pen.textBaseline = "top";
+  pen.fillText("even use", left + 6, Y(even) + 5);
+  if (p >= 1) {
+    pen.strokeStyle = colour("warm");
+    pen.beginPath(); pen.moveTo(X(p), top); pen.lineTo(X(p), h - bottom); pen.stroke();
+    pen.fillStyle = colour("warm");
+    pen.textAlign = "right"; pen.textBaseline = "bottom";
+    pen.fillText("perplexity " + many(Math.round(p)), X(p) - 6, h - bottom - 6);
+  }
+  pen.setLineDash([]);
+  const sorted = data.counts.slice().sort((a, b) => b - a);
+  const alive = sorted.filter((c) => c > 0).length;
+  pen.beginPath();
+  let last = -1;
+  for (let r = 1; r <= alive; r++) {
+    const x = X(r);
+    if (r < alive && x - last < 0.5) continue;
+    if (last < 0) pen.moveTo(x, Y(sorted[r - 1])); else pen.lineTo(x, Y(sorted[r - 1]));
+    last = x;
+  }
+  pen.strokeStyle = colour("accent");
+  pen.lineWidth = 2;
+  pen.lineJoin = "round";
+  pen.stroke();
+  const shown = hovered >= 0 ? hovered : picked;
+  if (shown >= 0 && data.counts[shown]) {
+    pen.beginPath();
+    pen.arc(X(rank[shown]), Y(data.counts[shown]), 5, 0, 7);
+    pen.fillStyle = colour("accent"); pen.fill();
+    pen.strokeStyle = colour("surface"); pen.lineWidth = 2; pen.stroke();
+  }
+}
+
+// ---------------------------------------------------------------- pointing and picking
+
+function tell(code) {
+  if (code < 0) { tip.hidden = true; return; }
+  const count = data.counts[code];
+  tip.querySelector("b").textContent = "Code " + code;
+  tip.querySelector("span").textContent = count
+    ? many(count) + (count === 1 ? " use, " : " uses, ") + ((100 * count) / data.tokens).toPrecision(2)
+      + " %, no. " + many(rank[code])
+    : "dead: no uses";
+  const pen = tip.querySelector("canvas").getContext("2d");
+  const f = data.patch, columns = Math.ceil(Math.sqrt(data.counts.length));
+  pen.imageSmoothingEnabled = false;
+  pen.clearRect(0, 0, 56, 56);
+  if (sheet) pen.drawImage(sheet, (code % columns) * f, Math.floor(code / columns) * f, f, f, 0, 0, 56, 56);
+  tip.hidden = false;
+  const box = square.getBoundingClientRect(), frame = square.parentElement.getBoundingClientRect();
+  const unit = box.width / side, [column, row] = spot(placeOf[code]);
+  const x = box.left - frame.left + (column + 0.5) * unit, y = box.top - frame.top + row * unit;
+  const wide = tip.offsetWidth, high = tip.offsetHeight;
+  tip.style.left = Math.max(6, Math.min(frame.width - wide - 6, x - wide / 2)) + "px";
+  tip.style.top = (y - high - 8 > 0 ? y - high - 8 : y + unit + 8) + "px";
+}
+function under(event) {
+  const box = square.getBoundingClientRect(), unit = box.width / side;
+  return at(Math.floor((event.clientX - box.left) / unit), Math.floor((event.clientY - box.top) / unit));
+}
+function hover(code) {
+  if (code === hovered) return;
+  hovered = code;
+  tell(code);
+  mark();
+  drawCurve();
+}
+function pick(code) {
+  if (code < 0) return;
+  select(code);
+  trigger("pick", { index: code });
+}
+function select(code) {
+  picked = cursor = code;
+  root.dataset.code = code;
+  mark();
+  drawCurve();
+}
+
+square.addEventListener("pointermove", (event) => data && hover(under(event)));
+square.addEventListener("pointerleave", () => data && hover(-1));
+square.addEventListener("click", (event) => data && pick(under(event)));
+square.addEventListener("blur", () => data && hover(-1));
+square.addEventListener("keydown", (event) => {
+  if (!data) return;
+  const step = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] }[event.key];
+  if (cursor < 0) cursor = order[0];
+  if (step) {
+    const [x, y] = spot(placeOf[cursor]), next = at(x + step[0], y + step[1]);
+    if (next >= 0) cursor = next;
+  } else if (event.key === "Home") cursor = order[0];
+  else if (event.key === "End") cursor = order[order.length - 1];
+  else if (event.key === "Enter" || event.key === " ") pick(cursor);
+  else if (event.key === "Escape") { hover(-1); return; }
+  else return;
+  event.preventDefault();
+  hovered = -1;
+  hover(cursor);
+});
+
+// ---------------------------------------------------------------- choices and changes
+
+function set(name, value, focus) {
+  choice[name] = value;
+  element.querySelectorAll("[data-choice=" + name + "] [role=radio]").forEach((button) => {
+    const on = button.dataset.value === value;
+    button.setAttribute("aria-checked", on);
+    button.tabIndex = on ? 0 : -1;
+    if (on && focus) button.focus();
+  });
+  if (!data) return;
+  arrange();
+  root.dataset[name] = value;
+  draw();
+}
+element.querySelectorAll("[data-choice]").forEach((group) => {
+  group.addEventListener("click", (event) => {
+    const button = event.target.closest("[role=radio]");
+    if (button) set(group.dataset.choice, button.dataset.value);
+  });
+  group.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const values = [...group.querySelectorAll("[role=radio]")].map((button) => button.dataset.value);
+    const now = values.indexOf(choice[group.dataset.choice]);
+    set(group.dataset.choice, values[(now + step + values.length) % values.length], true);
+  });
+});
+
+async function take() {
+  const value = props.value;
+  if (!value || !value.counts) return;
+  const picture = new Image();
+  picture.src = value.sprite.url;
+  await picture.decode().catch(() => {});
+  if (props.value.sprite.url !== value.sprite.url) return;
+  data = Object.assign({}, props.value);
+  data.top = data.counts.reduce((a, b) => Math.max(a, b), 0);
+  sheet = picture.naturalWidth ? picture : null;
+  if (picked >= data.counts.length) picked = cursor = -1;
+  $(".rv-high").textContent = many(data.top);
+  $(".rv-map-legend u").style.background = "linear-gradient(90deg," + data.ramp.map((_, i) =>
+    heat(i / (data.ramp.length - 1))).join(",") + ")";
+  curve.setAttribute("aria-label", "Uses of each code against its rank, both logarithmic; perplexity "
+    + Math.round(data.perplexity));
+  arrange();
+  draw();
+  root.dataset.state = "ready";
+  root.dataset.codes = data.counts.length;
+}
+
+window.addEventListener("regvq-code", (event) => data ? select(event.detail) : (picked = event.detail));
+new ResizeObserver(() => requestAnimationFrame(draw)).observe(square);
+new ResizeObserver(() => requestAnimationFrame(drawCurve)).observe(curve.parentElement);
+new MutationObserver(draw).observe(document.body, { attributes: true, attributeFilter: ["class"] });
+watch("value", take);
+take();

@@ -1,0 +1,138 @@
+"""The shell: header, checkpoint, tabs; how the app is launched, and what is ready beforehand."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from app import about, codebook, models, reconstruct
+from app.errors import Refused, in_a_sentence
+from app.theme import STATIC, StudioTheme, asset, stylesheet
+
+log = logging.getLogger("regvq.app")
+
+MARK = asset("mark.svg")
+NO_CHECKPOINT = "There is no checkpoint yet. Train one: python train/run.py photos-regvq"
+
+
+def sentence(name: str | None) -> str:
+    """One sentence that says what one is looking at, true of the checkpoint ``name``."""
+    try:
+        config = models.bundle(name).config["tokenizer"]
+        codes = int(config["quantizer"]["size"])
+        # As NetworkConfig.downsampling, without importing torch for a sentence.
+        f = int(config["network"]["stem"]) * 2 ** (len(config["network"]["widths"]) - 1)
+    except (Refused, KeyError, TypeError, ValueError):
+        return NO_CHECKPOINT
+    return (
+        f"A picture, rewritten with {codes:,} learned codes, one for every {f} × {f} pixels: "
+        "see what survives, and what each code stands for."
+    )
+
+
+def header(name: str | None) -> str:
+    """Mark, name and sentence."""
+    return (
+        f'<div class="rv-brand">{MARK}<div><h1>RegVQ <em>Studio</em></h1>'
+        f'<p id="rv-sentence">{escape(sentence(name))}</p></div></div>'
+    )
+
+
+@in_a_sentence
+def welcome() -> tuple[Any, list[dict[str, str]], str]:
+    """When a page opens: the checkpoints there are now, examples, and the first of them."""
+    import numpy as np
+    from PIL import Image
+
+    from app.examples import examples
+    from app.pictures import data_url
+    from core.images import open_picture
+
+    known = examples()
+    thumbs = []
+    for example in known:
+        small = open_picture(example.path)
+        edge = min(small.size)
+        left, top = (small.width - edge) // 2, (small.height - edge) // 2
+        small = small.resize((96, 96), Image.LANCZOS, (left, top, left + edge, top + edge))
+        thumbs.append(
+            {
+                "thumb": data_url(np.asarray(small)),
+                "caption": example.caption,
+                "credit": example.credit,
+            }
+        )
+    return gr.update(choices=models.names()), thumbs, known[0].path
+
+
+def build_app() -> gr.Blocks:
+    """The explorer. Nothing is loaded before a visitor or ``warm_up`` asks for it."""
+    names = models.names()
+    default = names[0] if names else None
+    with gr.Blocks(
+        title="RegVQ Studio", analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True
+    ) as app:
+        with gr.Row(elem_classes="rv-header", equal_height=False):
+            top = gr.HTML(header(default), elem_id="header", apply_default_css=False)
+            checkpoint = gr.Dropdown(
+                names, value=default, label="Checkpoint", elem_id="checkpoint", scale=0,
+                min_width=210, interactive=True,
+            )
+            gr.HTML(
+                html_template=asset("toggle.html"), js_on_load=asset("toggle.js"),
+                elem_id="toggle", apply_default_css=False, scale=0, min_width=44,
+            )
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Reconstruct", id="reconstruct"):
+                shared = reconstruct.build(checkpoint, default or "")
+            with gr.Tab("Codebook", id="codebook") as tab:
+                codebook.build(tab, checkpoint, default or "", shared.picture)
+            with gr.Tab("About", id="about") as tab:
+                about.build(tab, checkpoint)
+        app.load(welcome, None, [checkpoint, shared.examples, shared.picture],
+                 api_visibility="private", show_progress="hidden")
+        checkpoint.change(header, checkpoint, top, api_visibility="private", queue=False,
+                          show_progress="hidden")
+    return app.queue(max_size=64)
+
+
+def launch_options() -> dict[str, Any]:
+    """What ``Blocks.launch`` is told, wherever the app runs."""
+    return {
+        "theme": StudioTheme(),
+        "css": stylesheet(),
+        "head": f"<script>{asset('head.js')}</script>",
+        "favicon_path": str(STATIC / "mark.svg"),
+        "max_file_size": "20mb",
+        "show_error": False,
+        "share": False,
+        "ssr_mode": False,
+        "footer_links": [],
+        "enable_monitoring": False,
+    }
+
+
+def warm_up() -> None:
+    """Load the first checkpoint and do its first picture, so that the first visitor waits less."""
+    try:
+        from app.atlas import atlas
+        from app.examples import examples
+
+        name = models.names()[0]
+        reconstruct.run(examples()[0].path, name)
+        with models.LOCK:
+            atlas(models.model(name))
+    except Exception:
+        # Whatever is wrong will be said to the visitor who asks for it; the page must come up.
+        log.exception("The warm-up did not finish")
+
+
+def launch(host: str = "127.0.0.1", port: int | None = None) -> None:
+    """Serve the explorer on ``host`` and ``port`` (None: the first free one from 7860)."""
+    app = build_app()
+    threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
+    app.launch(server_name=host, server_port=port, **launch_options())

@@ -1,0 +1,1 @@
+"""What a codebook does, as arrays for an app or a notebook to draw."""

@@ -1,0 +1,67 @@
+"""The atlas of a codebook: what the app shows of it, computed once and stored in the bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from core.analysis.codes import all_neighbours, code_map_pca, paint_codes
+from core.analysis.layout import grid_layout, order_by_likeness, paint_features
+from core.analysis.usage import count_codes
+
+if TYPE_CHECKING:
+    from core.tokenizer import Tokenizer
+
+
+def build_atlas(
+    tokenizer: Tokenizer,
+    pictures: Iterable[Tensor] | None = None,
+    *,
+    source: str,
+    counts: np.ndarray | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, np.ndarray]:
+    """The arrays of ``atlas.npz``, none of them pickled.
+
+    pictures: images (3, H, W) in [-1, 1] to count codes on; or give their ``counts`` (K,).
+    source: what they are ("100 held-out photographs"), to be shown beside every count.
+    progress: called with the number of pictures counted so far.
+
+    Returns: ``counts`` int64 (K,); ``source``, a string; ``paints`` uint8 (K, f, f, 3), what each
+    code paints; ``mean_color`` uint8 (K, 3) of the paints; ``pca`` float32 (K, 2), the codebook on
+    its main axes; ``order_similarity`` int64 (K,), code ids in a row with alike neighbours;
+    ``grid`` int64 (K,), each code's cell in a grid of ``grid_columns`` columns with alike
+    neighbours (row by row, cells 0 to K - 1); ``neighbours`` int64 (K, 8 or fewer), nearest first.
+    Raises ValueError if neither or both of pictures and counts are given, or counts do not fit.
+    """
+    if (pictures is None) == (counts is None):
+        raise ValueError("an atlas needs either pictures to count codes on, or the counts")
+    size = tokenizer.codebook_size
+    if pictures is not None:
+        counts = count_codes(tokenizer, pictures, progress)
+    counts = np.asarray(counts, dtype=np.int64)
+    if counts.shape != (size,):
+        raise ValueError(f"counts must have an entry for each of {size} codes, got {counts.shape}")
+    codebook = tokenizer.quantizer.codebook()
+    paints = paint_codes(tokenizer)
+    features = paint_features(paints)
+    columns = grid_columns(size)
+    return {
+        "counts": counts,
+        "source": np.array(source),
+        "paints": paints,
+        "mean_color": np.rint(paints.mean(axis=(1, 2))).astype(np.uint8),
+        "pca": code_map_pca(codebook),
+        "order_similarity": order_by_likeness(features),
+        "grid": grid_layout(features, columns),
+        "grid_columns": np.array(columns, dtype=np.int64),
+        "neighbours": all_neighbours(codebook),
+    }
+
+
+def grid_columns(size: int) -> int:
+    """Columns of the near-square grid in which a codebook of ``size`` codes is shown."""
+    return int(np.ceil(np.sqrt(size)))

@@ -1,0 +1,154 @@
+"""Model cards: what a bundle is, how it was made and what it measured, written from its JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from core.tokenizer import TokenizerConfig
+
+_DATA = {
+    "scenes": (
+        "Landscapes drawn by this project's own code (`scenes`); no photographs.",
+        "apache-2.0",
+        "Apache-2.0, as the code that draws the data.",
+    ),
+    "folder": (
+        "A folder of pictures that the maker of this bundle had.",
+        "other",
+        "Whatever the terms of those pictures allow; assume non-commercial research only.",
+    ),
+}
+_QUANTIZERS = {
+    "regvq": "Reg-VQ (Zhang et al., CVPR 2023, arXiv:2303.06424)",
+    "vq": "nearest-code VQ (VQ-VAE, arXiv:1711.00937; VQ-GAN, arXiv:2012.09841)",
+}
+_ROWS = (
+    ("psnr", "PSNR, mean over pictures", "{:.2f} dB"),
+    ("ssim", "SSIM, mean over pictures", "{:.4f}"),
+    ("utilization", "Codebook utilization", "{:.1%}"),
+    ("perplexity", "Perplexity of code use", "{:.1f}"),
+    ("bytes", "Bytes a picture, ids at log2 K bits", "{:.0f}"),
+)
+
+
+def model_card(
+    name: str,
+    config: TokenizerConfig,
+    recipe: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    command: str | None = None,
+) -> str:
+    """The card of a tokenizer bundle, Markdown with Hugging Face front matter."""
+    from core.checkpoints import describe_tokenizer
+
+    described = describe_tokenizer(config)
+    quantizer, network = described["quantizer"], described["network"]
+    data = recipe.get("data", {})
+    about, licence, terms = _DATA.get(data.get("name"), _DATA["folder"])
+    # What a maker says about the data (--note of train/evaluate.py) goes before what is assumed.
+    about = recipe.get("data_note", about)
+    terms = recipe.get("terms_note", terms)
+    shape = f"{network['latent_dim']}-dimensional codes, one per {config.network.downsampling}"
+    lines = [
+        "---",
+        f"license: {licence}",
+        "library_name: regvq-studio",
+        "tags: [vector-quantization, image-tokenizer, codebook]",
+        "---",
+        "",
+        f"# {name}",
+        "",
+        f"An image tokenizer of RegVQ Studio: {quantizer['size']:,} {shape}x"
+        f"{config.network.downsampling} pixels, any picture size.",
+        "",
+        f"- **Quantizer:** {_QUANTIZERS[quantizer['name']]}; {_settings(quantizer)}",
+        f"- **Network:** widths {list(network['widths'])}, {network['encoder_blocks']} encoder and "
+        f"{network['decoder_blocks']} decoder blocks a level, stem {network['stem']}, "
+        f"attention {'on' if network['attention'] else 'off'}",
+        f"- **Training data:** {about}",
+        f"- **Recipe:** `{command or _command(recipe)}`",
+        f"- **Trained for:** {metrics.get('step', recipe.get('steps'))} of {recipe.get('steps')} "
+        f"steps of {recipe.get('batch')} crops of {data.get('size')} pixels, seed "
+        f"{recipe.get('seed')}",
+        f"- **Loss features:** {recipe.get('features', 'none')}",
+        f"- **Loss weights:** {_settings(recipe.get('loss', {}))}",
+        f"- **Licence and terms:** {terms}",
+        "",
+        "```python",
+        "from core import Tokenizer",
+        "",
+        f'tokenizer = Tokenizer.from_pretrained("checkpoints/{name}")',
+        "ids = tokenizer.encode(images)    # (B, 3, H, W) in [-1, 1] -> int64 (B, h, w)",
+        "images = tokenizer.decode(ids)",
+        "```",
+        "",
+        *_figures(metrics),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _command(recipe: Mapping[str, Any]) -> str:
+    root = " --data.root DIR" if recipe.get("data", {}).get("name") == "folder" else ""
+    return f"python train/run.py {recipe.get('name')}{root} --steps {recipe.get('steps')}"
+
+
+def _settings(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items() if key != "name")
+
+
+def _figures(metrics: Mapping[str, Any]) -> list[str]:
+    if "psnr" not in metrics:
+        return ["## Figures", "", "Not evaluated yet: run `python train/evaluate.py`."]
+    data = metrics.get("data", {})
+    kind = "held-out" if data.get("held_out", True) else "NOT held out (also trained on)"
+    place = data.get("described") or f"the data set `{data.get('name')}`"
+    rows = [
+        f"| {label} | {form.format(metrics[key])} |" for key, label, form in _ROWS if key in metrics
+    ]
+    for key, value in metrics.items():
+        if key.endswith(("_distance", "_fd")):
+            what = "Feature distance" if key.endswith("_distance") else "Fréchet distance"
+            rows.append(f"| {what} `{key}` | {value:.4f} |")
+    lines = [
+        "## Figures",
+        "",
+        f"On {metrics['images']} {kind} pictures of {place}: whole pictures, argmax codes, "
+        f"{metrics['codes_used']:,} of {metrics['codebook_size']:,} codes used over "
+        f"{metrics['tokens']:,} tokens.",
+        "",
+        "| | |",
+        "|---|---|",
+        *rows,
+    ]
+    if "features" in metrics:
+        lines += [
+            "",
+            f"Distances are computed on {metrics['features']}: they are neither LPIPS nor FID, and "
+            "compare only with figures on the same features.",
+        ]
+    return lines + _codecs(metrics)
+
+
+def _codecs(metrics: Mapping[str, Any]) -> list[str]:
+    codecs = metrics.get("codecs")
+    if not codecs:
+        return []
+    distance = next((key for key in metrics if key.endswith("_distance")), None)
+    lines = [
+        "",
+        "At equal bytes (`within budget`: share of pictures that the codec could code in the "
+        "tokens' bytes; where it could not, its smallest file is taken):",
+        "",
+        f"| | bytes | within budget | PSNR | SSIM | {distance or ''} |",
+        "|---|---|---|---|---|---|",
+    ]
+    for label, row in {"tokens": metrics, **codecs}.items():
+        share = f"{row['within_budget']:.0%}" if "within_budget" in row else ""
+        shown = f"{row[distance]:.4f}" if distance in row else ""
+        lines.append(
+            f"| {label.replace('_', ' ')} | {row['bytes']:.0f} | {share} | {row['psnr']:.2f} dB "
+            f"| {row['ssim']:.4f} | {shown} |"
+        )
+    return lines

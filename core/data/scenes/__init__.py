@@ -1,0 +1,25 @@
+"""`scenes`, the embedded data set: landscapes drawn by code, with captions and semantic maps.
+
+A scene is decided first (`compose` makes a `Plan` of pure data in unit coordinates), then painted
+back to front at any size (`paint`), and what it shows is measured on the painted map (`facts_of`)
+before a caption is written from it. So a caption never names what cannot be seen.
+"""
+
+from .classes import CLASS_INDEX, CLASSES, PALETTE
+from .dataset import Scenes
+from .facts import MIN_AREA, REFERENCE_SIZE
+from .light import HOURS, SEASONS, WEATHERS
+from .plan import LANDS
+
+__all__ = [
+    "CLASSES",
+    "CLASS_INDEX",
+    "HOURS",
+    "LANDS",
+    "MIN_AREA",
+    "PALETTE",
+    "REFERENCE_SIZE",
+    "SEASONS",
+    "WEATHERS",
+    "Scenes",
+]

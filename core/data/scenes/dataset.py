@@ -1,0 +1,128 @@
+"""The embedded data set: endless drawn landscapes, each with its caption, map and facts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from core.data import SPLITS, DataError
+
+from .captions import caption_of
+from .classes import CLASSES
+from .compose import compose
+from .facts import REFERENCE_SIZE, Facts, attributes_of, facts_of
+from .paint import paint
+from .plan import LANDS
+
+if TYPE_CHECKING:
+    from core.data import Sample
+
+MIN_SIZE = 16
+MAX_SIZE = 2048
+
+
+class Scenes:
+    """Landscapes drawn by code, deterministic in (seed, split, index) and the same at any size.
+
+    An item is a `Sample`: image float32 (3, size, size) in [-1, 1]; caption; segmentation int64
+    (size, size), the class in CLASSES that covers most of each pixel (no pixel is unlabelled);
+    label, the kind of landscape, an index into LANDS. Nothing is stored or downloaded; items are
+    drawn when asked for, safely from several threads or processes. The splits draw from separate
+    seed sequences. Caption and attributes of an item do not depend on `size`.
+
+    Raises DataError: a size outside 16 .. 2048, a negative seed, a length below 1, an unknown
+    split.
+    """
+
+    name = "scenes"
+    classes = CLASSES
+    labels = LANDS
+
+    def __init__(
+        self, size: int = 64, seed: int = 0, length: int = 50_000, split: str = "train"
+    ) -> None:
+        if not _whole(size) or not MIN_SIZE <= size <= MAX_SIZE:
+            raise DataError(
+                f"a scene's size is a whole number of pixels from {MIN_SIZE} to {MAX_SIZE}, "
+                f"got {size!r}."
+            )
+        if not _whole(seed) or seed < 0:
+            raise DataError(f"the seed is a whole number from 0 up, got {seed!r}.")
+        if not _whole(length) or length < 1:
+            raise DataError(f"the number of scenes is a whole number from 1 up, got {length!r}.")
+        if split not in SPLITS:
+            raise DataError(f"unknown split {split!r}; the splits are: {', '.join(SPLITS)}.")
+        self.size, self.seed, self.length, self.split = int(size), int(seed), int(length), split
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Sample:
+        """The scene `index` (negative ones count from the end); IndexError beyond the length."""
+        import torch
+
+        from core.data import Sample
+
+        index = self._index(index)
+        seeds = self._seeds(index)
+        plan = compose(seeds)
+        canvas = paint(plan, self.size)
+        segmentation = canvas.segmentation()
+        if self.size == REFERENCE_SIZE:
+            facts = facts_of(plan, canvas, segmentation)
+        else:
+            facts = self._facts(seeds)
+        caption, _ = caption_of(facts, seeds)
+        image = canvas.image
+        image *= 2
+        image -= 1
+        return Sample(
+            image=torch.from_numpy(image),
+            caption=caption,
+            segmentation=torch.from_numpy(segmentation),
+            label=LANDS.index(plan.land),
+        )
+
+    def draw(self, k: int) -> Sample:
+        """The k-th training draw, any k >= 0: item k, and again from the start past the end."""
+        if not _whole(k) or k < 0:
+            raise DataError(f"a draw's number is a whole number from 0 up, got {k!r}.")
+        return self[int(k) % self.length]
+
+    def picture(self, index: int) -> np.ndarray:
+        """The image of an item alone, uint8 (size, size, 3)."""
+        canvas = paint(compose(self._seeds(self._index(index))), self.size)
+        return np.rint(canvas.image.transpose(1, 2, 0) * 255).astype(np.uint8)
+
+    def attributes(self, index: int) -> dict[str, object]:
+        """What scene `index` shows, as plain values, for judging a caption or a picture exactly.
+
+        `land`, `hour`, `weather`, `season`; `stars` (bool); `moon` (its phase or None); `flowers`
+        (their colour or None); `areas` (class -> share of the picture, where at least 0.15 %, as
+        drawn at 64 px); `counts` (house, conifer, tree, rock, boat, bird -> how many single ones
+        show); `things` (each one's kind, colour, side and area); `caption`, and `named` (the
+        classes the caption names -> their number, 0 where they are not counted).
+        """
+        index = self._index(index)
+        seeds = self._seeds(index)
+        facts = self._facts(seeds)
+        return attributes_of(facts, *caption_of(facts, seeds))
+
+    def _facts(self, seeds: tuple[int, ...]) -> Facts:
+        plan = compose(seeds)
+        return facts_of(plan, paint(plan, REFERENCE_SIZE))
+
+    def _index(self, index: int) -> int:
+        if not _whole(index):
+            raise DataError(f"a scene's index is a whole number, got {index!r}.")
+        if not -self.length <= index < self.length:
+            raise IndexError(f"scene {index} of {self.length}")
+        return int(index) % self.length
+
+    def _seeds(self, index: int) -> tuple[int, ...]:
+        return self.seed, SPLITS.index(self.split), index
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)

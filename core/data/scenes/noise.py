@@ -1,0 +1,168 @@
+"""Smooth random fields in scene coordinates, so a scene looks the same at every size.
+
+A field is a cubic B-spline over a lattice of white noise. On a regular pixel grid it separates:
+rows @ lattice @ columns, two small matrix products, where each row of the weight matrices is the
+spline *averaged over the pixel* -- the field at 64 px is the area average of the one at 512 px, and
+octaves finer than a pixel fade out instead of aliasing. Fields have about unit variance.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+_SIDE = 512
+_MOST_CELLS = 320
+_SUBSAMPLES = 4
+_SPLINE_GAIN = 1 / 0.479  # a cubic B-spline leaves white noise with this share of its deviation
+
+
+@lru_cache(maxsize=1)
+def table() -> np.ndarray:
+    """(512, 512) float32 white noise of unit variance, read-only, the same for every scene."""
+    values = np.random.default_rng(0x5CE7E5).standard_normal((_SIDE, _SIDE), dtype=np.float32)
+    np.clip(values, -2.2, 2.2, out=values)
+    values.setflags(write=False)
+    return values
+
+
+@lru_cache(maxsize=512)
+def _weights(size: int, cells: float) -> np.ndarray:
+    """(size, ceil(cells) + 3) float32 spline weights of each pixel, averaged over the pixel."""
+    at = (np.arange(size * _SUBSAMPLES) + 0.5) * (cells / (size * _SUBSAMPLES))
+    cell = np.floor(at).astype(np.int64)
+    t = at - cell
+    splines = (
+        (1 - t) ** 3 / 6,
+        (3 * t**3 - 6 * t**2 + 4) / 6,
+        (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6,
+        t**3 / 6,
+    )
+    dense = np.zeros((len(at), int(np.ceil(cells)) + 3))
+    for k, value in enumerate(splines):
+        dense[np.arange(len(at)), cell + k] = value
+    dense = dense.reshape(size, _SUBSAMPLES, -1).mean(1).astype(np.float32)
+    dense.setflags(write=False)
+    return dense
+
+
+def _corner(key: int, octave: int, ny: int, nx: int) -> tuple[int, int]:
+    mixed = (key * 7919 + octave * 104729 + 12345) & 0x7FFFFFFF
+    return mixed % (_SIDE - ny + 1), (mixed // 509) % (_SIDE - nx + 1)
+
+
+def field(
+    size: int,
+    fx: float,
+    fy: float,
+    key: int,
+    *,
+    octaves: int = 4,
+    gain: float = 0.5,
+    ridged: bool = False,
+    rows: slice = slice(None),
+    cols: slice = slice(None),
+) -> np.ndarray:
+    """Fractal noise over a box of the picture, (h, w) float32, about unit variance.
+
+    fx and fy count lattice cells across the picture in the first octave; each further octave
+    doubles them and is scaled by `gain`. `ridged` turns valleys of |n| into crests (about [-2, 1]).
+    `key` picks the field. Octaves that a picture of this size cannot show are left out.
+    """
+    lattice = table()
+    total: np.ndarray | None = None
+    amplitude, power = 1.0, 0.0
+    for octave in range(octaves):
+        power += amplitude * amplitude
+        if max(fx, fy) > min(_MOST_CELLS, (1.3 if octave else 2.6) * size):
+            break
+        wy, wx = _weights(size, fy)[rows], _weights(size, fx)[cols]
+        y0, x0 = _corner(key, octave, wy.shape[1], wx.shape[1])
+        part = wy @ lattice[y0 : y0 + wy.shape[1], x0 : x0 + wx.shape[1]] @ wx.T
+        if ridged:
+            np.abs(part, out=part)
+            part *= -amplitude * _SPLINE_GAIN * 1.66
+            part += amplitude * 1.33
+        else:
+            part *= amplitude * _SPLINE_GAIN
+        total = part if total is None else np.add(total, part, out=total)
+        amplitude *= gain
+        fx, fy = fx * 2, fy * 2
+    if total is None:  # too fine to show at this size
+        return np.zeros((len(range(size)[rows]), len(range(size)[cols])), np.float32)
+    total *= power**-0.5
+    return total
+
+
+def line(size: int, cells: float, key: int, *, octaves: int = 4, gain: float = 0.5) -> np.ndarray:
+    """Fractal noise along one axis, (size,) float32, about unit variance: a skyline, a shore."""
+    lattice = table()
+    total = np.zeros(size, np.float32)
+    amplitude, power = 1.0, 0.0
+    for octave in range(octaves):
+        power += amplitude * amplitude
+        if cells > min(_MOST_CELLS, 2 * size):
+            break
+        weights = _weights(size, cells)
+        y0, x0 = _corner(key, octave, 1, weights.shape[1])
+        total += weights @ lattice[y0, x0 : x0 + weights.shape[1]] * (amplitude * 1.45)
+        amplitude *= gain
+        cells *= 2
+    total *= power**-0.5
+    return total
+
+
+def ground(
+    size: int,
+    rows: slice,
+    depth: np.ndarray,
+    fx: float,
+    fy: float,
+    key: int,
+    *,
+    octaves: int = 3,
+    gain: float = 0.6,
+) -> np.ndarray:
+    """Noise lying on the ground plane, (h, size) float32, about unit variance near the viewer.
+
+    depth (h,) is the distance of each row (1 at the lower edge of the picture, growing upwards);
+    fx and fy count cells per unit of ground. A row fades where its cells get finer than a pixel.
+    """
+    lattice = table()
+    x = (np.arange(size, dtype=np.float32) + 0.5) / size - 0.5
+    slope = np.abs(np.gradient(depth)) if len(depth) > 1 else np.full(1, 1 / size)
+    slope = slope.astype(np.float32)
+    total = np.zeros((len(depth), size), np.float32)
+    amplitude, power = 1.0, 0.0
+    for octave in range(octaves):
+        power += amplitude * amplitude
+        cell = np.maximum(depth * (fx / size), slope * fy)
+        fade = np.minimum(1.6 - 1.6 * cell, 1) * amplitude
+        first = int(np.searchsorted(fade, 0.02))  # rows come near, so fade grows along them
+        if first >= len(depth):
+            break
+        y0, x0 = _corner(key, octave, 1, 1)
+        v = depth[first:] * fy + y0
+        iv = v.astype(np.int64)
+        tv = (v - iv)[:, None]
+        tv = (tv * tv * (3 - 2 * tv)).astype(np.float32)
+        row = lattice[iv % _SIDE]
+        row += tv * (lattice[(iv + 1) % _SIDE] - row)
+        u = x[None, :] * (depth[first:] * fx)[:, None].astype(np.float32) + (x0 + 8 * _SIDE)
+        iu = u.astype(np.int32)
+        tu = u - iu
+        tu *= tu * (3 - 2 * tu)
+        starts = np.arange(0, row.size, _SIDE, dtype=np.int32)[:, None]
+        row = row.ravel()
+        left = row.take((iu & (_SIDE - 1)) + starts)
+        iu += 1
+        iu &= _SIDE - 1
+        iu += starts
+        left += tu * (row.take(iu) - left)
+        left *= (fade[first:] * 1.35).astype(np.float32)[:, None]
+        total[first:] += left
+        amplitude *= gain
+        fx, fy = fx * 2, fy * 2
+    total *= power**-0.5
+    return total

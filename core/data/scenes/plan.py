@@ -1,0 +1,160 @@
+"""What a scene consists of, decided before anything is drawn: pure data in unit coordinates.
+
+x runs right and y down over [0, 1]; sizes are shares of the picture. Everything that chance
+decides is decided here, in one order, so a plan is the same for every picture size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .light import HOURS, SEASONS
+
+LANDS: tuple[str, ...] = ("lake", "coast", "valley", "woods", "village")
+"""The kinds of landscape; a sample's label is an index into them."""
+
+WALLS: tuple[str, ...] = ("white", "red", "yellow", "blue", "brown")
+HULLS: tuple[str, ...] = ("white", "red", "blue", "brown")
+PHASES: tuple[str, ...] = ("crescent", "half", "full")
+
+
+@dataclass(frozen=True)
+class Disc:
+    """The sun or the moon."""
+
+    x: float
+    y: float
+    radius: float
+    phase: str = "full"
+
+
+@dataclass(frozen=True)
+class Cumulus:
+    """A heaped cloud: centre of its flat base, width, height."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    key: int
+
+
+@dataclass(frozen=True)
+class Range:
+    """A mountain range: peaks (x, y, slope), its foot and its distance 0 (near) .. 1 (far)."""
+
+    peaks: tuple[tuple[float, float, float], ...]
+    foot: float
+    distance: float
+    snowline: float  # y below which no snow lies; 0 = none at all
+    key: int
+
+
+@dataclass(frozen=True)
+class Hill:
+    """A rolling layer of land: mean height of its skyline, its relief, its distance."""
+
+    y: float
+    relief: float
+    waves: float
+    tilt: float
+    distance: float
+    key: int
+    wooded: bool
+
+
+@dataclass(frozen=True)
+class Thing:
+    """Something that stands on the ground at (x, y), `height` tall."""
+
+    kind: str  # conifer, tree, house, rock, boat, bird
+    x: float
+    y: float
+    height: float
+    colour: str
+    key: int
+    lean: float = 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole scene."""
+
+    land: str
+    hour: str
+    weather: str
+    season: str
+    mood: tuple[int, float, float]
+    side: float
+    horizon: float
+    key: int
+    sun: Disc | None = None
+    moon: Disc | None = None
+    stars: bool = False
+    aurora: bool = False
+    rainbow: tuple[float, float, float] | None = None  # centre x, y, radius
+    veil: float = 0.0  # share of the sky under thin layered cloud
+    cumulus: tuple[Cumulus, ...] = ()
+    ranges: tuple[Range, ...] = ()
+    hills: tuple[Hill, ...] = ()
+    water: str = ""  # lake, sea or nothing
+    far_shore: float = 0.0
+    near_shore: tuple[float, float] = (1.0, 1.0)  # its y at the left and at the right edge
+    path: tuple[float, float, float] | None = None  # x at the front, x far away, bend
+    flowers: str = ""
+    things: tuple[Thing, ...] = field(default=())
+
+
+class Chance:
+    """A random generator that hands out Python numbers, so float32 pictures stay float32."""
+
+    def __init__(self, seeds: tuple[int, ...]) -> None:
+        self._draw = np.random.default_rng(seeds)
+        self._pool: list[float] = []
+
+    def unit(self) -> float:
+        """Uniform in [0, 1)."""
+        if not self._pool:
+            self._pool = self._draw.random(64).tolist()
+        return self._pool.pop()
+
+    def between(self, low: float, high: float) -> float:
+        """Uniform in [low, high)."""
+        return low + (high - low) * self.unit()
+
+    def happens(self, probability: float) -> bool:
+        """True with this probability."""
+        return self.unit() < probability
+
+    def whole(self, low: int, high: int) -> int:
+        """A whole number, low .. high, both included."""
+        return low + int(self.unit() * (high - low + 1))
+
+    def key(self) -> int:
+        """A key for a noise field."""
+        return int(self.unit() * (1 << 30))
+
+    def pick(self, options: tuple[str, ...], weights: tuple[float, ...] | None = None) -> str:
+        """One of the options."""
+        if weights is None:
+            return options[int(self.unit() * len(options))]
+        left = self.unit() * sum(weights)
+        for option, weight in zip(options, weights, strict=True):
+            left -= weight
+            if left < 0:
+                return option
+        return options[-1]
+
+
+def pick_air(chance: Chance) -> tuple[str, str, str]:
+    """Hour, weather and season that go together."""
+    hour = chance.pick(HOURS, (0.24, 0.32, 0.25, 0.19))
+    season = chance.pick(SEASONS)
+    weather = chance.pick(
+        ("clear", "cloudy", "overcast", "rain", "fog"), (0.37, 0.30, 0.10, 0.12, 0.11)
+    )
+    if season == "winter" and (weather == "rain" or (weather == "overcast" and chance.unit() < 0.5)):
+        weather = "snowfall"
+    return hour, weather, season

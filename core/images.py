@@ -1,0 +1,334 @@
+"""Pictures come in and go out here: files, PIL and NumPy become RGB pictures and tensors.
+
+Everything that reads a picture calls `open_picture`, so that training, the command line and the
+explorer accept and refuse the same files with the same sentences.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from core.rgb import PictureError, as_rgb, to_bytes
+
+__all__ = [
+    "MAX_PIXELS",
+    "SUFFIXES",
+    "PictureError",
+    "list_pictures",
+    "open_picture",
+    "shrink",
+    "to_pictures",
+    "to_pixels",
+    "to_tensor",
+]
+
+MAX_PIXELS = 50_000_000
+READABLE = "JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF or PPM"
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".avif", ".gif"}
+    | {".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm"}
+)
+
+_MAGIC = {
+    "JPEG": b"\xff\xd8\xff",
+    "PNG": b"\x89PNG\r\n",
+    "GIF": (b"GIF87a", b"GIF89a"),
+    "TIFF": (b"II*\0", b"MM\0*"),
+    "WebP": b"RIFF",
+    "BMP": b"BM",
+}
+
+# Pillow would also open EPS (by running Ghostscript), PSD, FITS and thirty more: only formats that
+# people keep pictures in are let through.
+_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "PPM")
+
+_NO_FOLDERS = ("__MACOSX", "lost+found")  # what systems leave beside the pictures
+
+_UPRIGHT = {  # EXIF tag 0x0112 (Exif 2.3, table 4): how the stored rows are to be turned
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def open_picture(
+    source: str | Path | bytes | BinaryIO | Image.Image | np.ndarray,
+    *,
+    name: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Image.Image:
+    """Read any picture as an upright 8-bit RGB picture.
+
+    Args:
+        source: a path, a file's bytes, an open binary file, a PIL picture, or an array: uint8 or
+            uint16 of full range, or float in [0, 1]; (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).
+        name: what messages call the picture; by default the file's name.
+        max_pixels: pictures of more pixels are refused before anything is decoded.
+
+    Returns:
+        A loaded picture of mode "RGB": turned as its EXIF orientation says, transparency laid
+        over white, the first frame of an animation, 16 bits scaled to 8, converted to sRGB from
+        an embedded colour profile where there is one that works.
+
+    Raises:
+        PictureError: missing, broken, truncated, empty, too large, or not a picture.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        return _from_file(Path(source), name, max_pixels)
+    name = _printable(name or _name_of(source))
+    if isinstance(source, np.ndarray):
+        return _from_array(source, name, max_pixels)
+    if isinstance(source, Image.Image):
+        return _decode(source, name, max_pixels)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        source = io.BytesIO(source)
+    elif not hasattr(source, "read"):
+        raise PictureError(
+            f"{name}: a {type(source).__name__} is not a picture; "
+            "give a path, bytes, an open file, a PIL picture or an array."
+        )
+    return _from_stream(source, name, max_pixels)
+
+
+def to_tensor(picture: Image.Image | np.ndarray) -> Tensor:
+    """Picture -> float32 (3, H, W) in [-1, 1]; of the two types whatever `open_picture` takes."""
+    if isinstance(picture, np.ndarray):
+        size, plain = picture.shape, picture.dtype == np.uint8 and picture.shape[2:] == (3,)
+    else:  # a file's picture may still be unread, and `info` may hold an orientation or a profile
+        size, plain = picture.size, type(picture) is Image.Image and picture.mode == "RGB"
+        plain = plain and not picture.info
+    if not plain or 0 in size:
+        picture = open_picture(picture)
+    pixels_HW3 = np.array(picture)  # a copy: the tensor must not share memory with the picture
+    return torch.from_numpy(pixels_HW3).permute(2, 0, 1).float().div(127.5).sub(1.0).contiguous()
+
+
+def to_pixels(images: Tensor) -> np.ndarray:
+    """Images (..., 3, H, W) in [-1, 1] -> uint8 (..., H, W, 3).
+
+    Values are rounded; those outside are clamped and NaN becomes black, so that what a diverged
+    model paints can still be looked at. Raises ValueError for another shape or integer images.
+    """
+    if images.ndim < 3 or images.shape[-3] != 3 or not images.is_floating_point():
+        raise ValueError(
+            f"images must be float (..., 3, H, W) in [-1, 1], got {images.dtype} "
+            f"{tuple(images.shape)}."
+        )
+    images = images.detach().float().nan_to_num(nan=-1.0).clamp(-1.0, 1.0)
+    return images.add(1.0).mul(127.5).round().to(torch.uint8).movedim(-3, -1).cpu().numpy()
+
+
+def to_pictures(images: Tensor) -> list[Image.Image]:
+    """Images (B, 3, H, W) in [-1, 1] -> B pictures of mode "RGB"."""
+    return [Image.fromarray(pixels) for pixels in to_pixels(images)]
+
+
+def shrink(picture: Image.Image, max_side: int) -> Image.Image:
+    """The picture with its longer side at most `max_side` pixels (LANCZOS); never enlarged."""
+    if max_side < 1:
+        raise ValueError(f"max_side must be at least 1 pixel, got {max_side}.")
+    longer = max(picture.size)
+    if longer <= max_side:
+        return picture
+    size = tuple(max(1, round(side * max_side / longer)) for side in picture.size)
+    return picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+
+
+def list_pictures(root: str | Path) -> list[Path]:
+    """All picture files under a folder, by suffix, in the order of their relative paths.
+
+    Links to folders are followed; hidden files and folders are left out (`._x.jpg` of macOS is
+    no picture). Raises PictureError when the folder is missing, a file, or cannot be read.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        wrong = "is a file, not a folder" if root.exists() else "does not exist"
+        raise PictureError(f"{_printable(str(root))} {wrong}; give a folder of pictures.")
+
+    def refuse(error: OSError) -> None:
+        folder = _printable(str(error.filename))
+        raise PictureError(
+            f"the folder {folder} cannot be read ({error.strerror}); check its permissions."
+        ) from error
+
+    found, seen = [], set()
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=refuse):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link back up would otherwise be walked for ever
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(f for f in folders if f[0] != "." and f not in _NO_FOLDERS)
+        found += [
+            Path(folder, file)
+            for file in files
+            if not file.startswith(".") and Path(file).suffix.lower() in SUFFIXES
+        ]
+    return sorted(found, key=lambda path: path.relative_to(root).as_posix())
+
+
+# -- opening ---------------------------------------------------------------------------------------
+
+
+def _from_file(path: Path, name: str | None, max_pixels: int) -> Image.Image:
+    shown = _printable(name or str(path))  # where the path itself is wrong, all of it is shown
+    try:
+        if path.is_dir():
+            raise PictureError(f"{shown} is a folder; give one picture file.")
+        if path.exists() and not path.is_file():
+            raise PictureError(f"{shown} is not a regular file; give one picture file.")
+        with path.open("rb") as stream:
+            return _from_stream(stream, _printable(name or path.name), max_pixels)
+    except FileNotFoundError as error:
+        raise PictureError(f"{shown} does not exist; check the path.") from error
+    except PermissionError as error:
+        raise PictureError(f"{shown} may not be read; check its permissions.") from error
+    except PictureError:
+        raise
+    except (OSError, ValueError) as error:  # a name too long, a NUL in it, a failing disk
+        raise PictureError(f"{shown} cannot be opened ({_reason(error)}); check it.") from error
+
+
+def _from_stream(stream: BinaryIO, name: str, max_pixels: int) -> Image.Image:
+    head = b""
+    try:
+        if not getattr(stream, "seekable", lambda: True)():
+            stream = io.BytesIO(stream.read())
+        stream.seek(0)
+        head = stream.read(512)
+        if not head:
+            raise PictureError(f"{name} is empty (0 bytes); copy or download it again.")
+        picture = Image.open(stream, formats=_formats())
+    except PictureError:
+        raise
+    except UnidentifiedImageError as error:
+        raise PictureError(f"{name} is {_guess(head)}.") from error
+    except Exception as error:  # broken headers raise almost anything, struct.error to KeyError
+        raise PictureError(_explain(error, name, max_pixels)) from error
+    return _decode(picture, name, max_pixels)
+
+
+def _decode(picture: Image.Image, name: str, max_pixels: int) -> Image.Image:
+    _check_size(picture.size, name, max_pixels)
+    try:
+        picture.load()
+        rgb = as_rgb(picture, name)
+        upright = _UPRIGHT.get(_orientation(picture))
+        rgb = rgb if upright is None else rgb.transpose(upright)
+    except PictureError:
+        raise
+    except Exception as error:  # as above: decoders raise almost anything on broken data
+        raise PictureError(_explain(error, name, max_pixels)) from error
+    rgb.info = {}  # what it says has been applied, and must not be applied again
+    return rgb
+
+
+def _from_array(array: np.ndarray, name: str, max_pixels: int) -> Image.Image:
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+        raise PictureError(
+            f"{name} has shape {array.shape}; give (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)."
+        )
+    _check_size(array.shape[1::-1], name, max_pixels)
+    if array.dtype.kind == "u" and array.dtype.itemsize == 2:  # of either byte order
+        array = to_bytes(array, 65535)
+    elif array.dtype.kind == "f":
+        if not (array.min() >= 0 and array.max() <= 1):  # false for NaN as well
+            raise PictureError(
+                f"{name} holds {array.dtype} values outside [0, 1]; scale them to [0, 1]."
+            )
+        array = to_bytes(array, 1)
+    elif array.dtype != np.uint8:
+        raise PictureError(
+            f"{name} is an array of {array.dtype}; give uint8, uint16, or float in [0, 1]."
+        )
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    return as_rgb(Image.fromarray(np.ascontiguousarray(array)), name)
+
+
+def _orientation(picture: Image.Image) -> int:
+    try:
+        return int(picture.getexif().get(0x0112, 1))
+    except Exception:  # broken EXIF must not cost a picture that decodes
+        return 1
+
+
+# -- words -----------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def _formats() -> tuple[str, ...]:
+    Image.init()  # Pillow may be built without AVIF or WebP, and refuses names it does not know
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
+def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
+    width, height = size
+    if width < 1 or height < 1:
+        raise PictureError(f"{name} is {width}x{height} pixels; give one of at least 1x1.")
+    if width * height > max_pixels:
+        raise PictureError(_too_large(name, f" ({width}x{height} pixels)", max_pixels))
+
+
+def _too_large(name: str, measured: str, max_pixels: int) -> str:
+    return (
+        f"{name} is too large{measured}; shrink it to at most {max_pixels / 1e6:g} million pixels."
+    )
+
+
+def _explain(error: Exception, name: str, max_pixels: int) -> str:
+    bombs = (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError)
+    if isinstance(error, bombs):
+        return _too_large(name, "", max_pixels)
+    if "truncated" in str(error).lower():
+        return f"{name} is truncated: its data ends too early; copy or download it again."
+    return f"{name} is broken ({_reason(error)}); copy or download it again."
+
+
+def _guess(head: bytes) -> str:
+    """What a file is that no decoder takes, from its first bytes, and what to do about it."""
+    for kind, magic in _MAGIC.items():
+        if head.startswith(magic):
+            return f"a broken or truncated {kind} file; copy or download it again"
+    what = "not a picture that can be read"
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
+        what = "a HEIC picture, which is not read"
+    elif start.startswith((b"<svg", b"<?xml")) and b"<svg" in start:
+        what = "an SVG drawing, which is not read"
+    elif start.startswith((b"<!doctype html", b"<html")):
+        what = "a web page, not a picture"
+    elif head.startswith(b"%PDF"):
+        what = "a PDF, which is not read"
+    elif head.startswith(b"%!PS"):
+        what = "PostScript, which is not read"
+    return f"{what}; save it as {READABLE}"
+
+
+def _name_of(source: object) -> str:
+    path = getattr(source, "filename", None) or getattr(source, "name", None)
+    return Path(path).name if isinstance(path, (str, os.PathLike)) and str(path) else "the picture"
+
+
+def _printable(name: str) -> str:
+    """A name for a one-line message: no line breaks, no lone surrogates, not endless."""
+    name = "".join(c if c.isprintable() else "?" for c in name)
+    return name if len(name) <= 200 else f"{name[:100]}...{name[-97:]}"
+
+
+def _reason(error: Exception) -> str:
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return _printable(reason.splitlines()[0].rstrip("."))[:120]

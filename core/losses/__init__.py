@@ -1,0 +1,1 @@
+"""What training minimizes besides the quantizer's own terms."""

@@ -1,0 +1,1 @@
+"""Measures: picture quality, feature distances, codebook usage, and codecs to stand beside."""

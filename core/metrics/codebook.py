@@ -1,0 +1,58 @@
+"""How much of a codebook is used: utilization, dead codes, perplexity.
+
+All three depend on how many tokens were counted (a code that is rare is unused in a small sample),
+so ``CodebookUsage`` carries that number and whoever shows the figures states it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class CodebookUsage:
+    """Usage over one window of tokens."""
+
+    used: int
+    """Codes that occurred at least once."""
+    total: int
+    """K, the codes there are."""
+    utilization: float
+    """used / total, in [0, 1]."""
+    perplexity: float
+    """exp of the entropy (nats) of the observed frequencies: the number of equally frequent codes
+    that would be as varied; 1 to K, and 0 if nothing was counted."""
+    dead: int
+    """total - used."""
+    tokens: int
+    """How many tokens were counted: the window."""
+
+
+def usage_of(counts: Tensor | np.ndarray) -> CodebookUsage:
+    """Usage from ``counts`` (K,), the number of times each code occurred.
+
+    Raises ValueError if it is not one row of counts, or if one is negative.
+    """
+    array = np.asarray(counts.cpu() if isinstance(counts, Tensor) else counts)
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError(f"counts must be one row with an entry per code, got {array.shape}")
+    if array.min() < 0:
+        raise ValueError("counts must not be negative")
+    total, tokens = array.size, float(array.sum(dtype=np.float64))
+    used = int(np.count_nonzero(array))
+    perplexity = 0.0
+    if tokens > 0:
+        share = array[array > 0].astype(np.float64) / tokens
+        perplexity = math.exp(-float((share * np.log(share)).sum()))
+    return CodebookUsage(
+        used=used,
+        total=total,
+        utilization=used / total,
+        perplexity=perplexity,
+        dead=total - used,
+        tokens=round(tokens),
+    )

@@ -1,0 +1,1 @@
+"""Networks: encoder and decoder, discriminator, pretrained features."""

@@ -1,0 +1,150 @@
+"""Encoder and decoder: fully convolutional, lean enough to train on a CPU.
+
+The stem folds pixels into channels (PixelUnshuffle), so that no convolution runs at full
+resolution:
+that is where a VQ-GAN encoder spends most of its time and where a tokenizer needs it least. Below
+it the design is the usual one: residual blocks with GroupNorm and SiLU, stride-2 convolutions down,
+nearest-neighbour upsampling and a convolution up, self-attention at the coarsest level if asked.
+
+Shapes: images (B, 3, H, W), latents (B, D, H/f, W/f), f = ``NetworkConfig.downsampling``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Size of the encoder and the decoder. No paper states these small ones: they are our
+    choice."""
+
+    widths: tuple[int, ...] = (48, 96, 192)
+    """Channels at each resolution, finest first. Every further entry halves the resolution."""
+    encoder_blocks: int = 1
+    """Residual blocks per resolution in the encoder."""
+    decoder_blocks: int = 2
+    """Residual blocks per resolution in the decoder, which has the harder task."""
+    stem: int = 2
+    """Side of the pixel squares that the stem folds into channels."""
+    latent_dim: int = 32
+    """D, the channels of a latent and the length of a code."""
+    attention: bool = False
+    """Self-attention over the coarsest grid. Off by default: it ties the cost to the picture's
+    size."""
+
+    def __post_init__(self) -> None:
+        if not self.widths or min(self.widths) < 1:
+            raise ValueError(f"network.widths must name channel counts, got {self.widths}")
+        for name in ("encoder_blocks", "decoder_blocks", "stem", "latent_dim"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"network.{name} must be at least 1, got {getattr(self, name)}")
+
+    @property
+    def downsampling(self) -> int:
+        """f, the pixels per token along each side."""
+        return self.stem * 2 ** (len(self.widths) - 1)
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    # 16 channels a group where that divides; else the largest group size that does.
+    size = next(s for s in range(min(16, channels), 0, -1) if channels % s == 0)
+    return nn.GroupNorm(channels // size, channels, eps=1e-6)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions around a skip, each after GroupNorm and SiLU."""
+
+    def __init__(self, width_in: int, width_out: int) -> None:
+        super().__init__()
+        self.norm1, self.conv1 = _norm(width_in), nn.Conv2d(width_in, width_out, 3, padding=1)
+        self.norm2, self.conv2 = _norm(width_out), nn.Conv2d(width_out, width_out, 3, padding=1)
+        same = width_in == width_out
+        self.skip = nn.Identity() if same else nn.Conv2d(width_in, width_out, 1)
+        nn.init.zeros_(self.conv2.weight)  # a block begins as its skip, so depth costs no signal
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv1(F.silu(self.norm1(x)))
+        return self.skip(x) + self.conv2(F.silu(self.norm2(h)))
+
+
+class Attention(nn.Module):
+    """Single-head self-attention over positions, computed without the (HW, HW) matrix (SDPA)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = _norm(width)
+        self.qkv = nn.Conv2d(width, 3 * width, 1)
+        self.out = nn.Conv2d(width, width, 1)
+        nn.init.zeros_(self.out.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, width, height, breadth = x.shape
+        qkv = self.qkv(self.norm(x)).flatten(2).transpose(1, 2)
+        q, k, v = qkv.unsqueeze(1).chunk(3, dim=-1)
+        h = F.scaled_dot_product_attention(q, k, v).squeeze(1)
+        return x + self.out(h.transpose(1, 2).reshape(batch, width, height, breadth))
+
+
+class Upsample(nn.Module):
+    """Nearest-neighbour doubling and a convolution: no checkerboard, unlike a transposed one."""
+
+    def __init__(self, width_in: int, width_out: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width_in, width_out, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+class Encoder(nn.Module):
+    """Images (B, 3, H, W) to latents (B, D, H/f, W/f); H and W must be multiples of f."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        widths = config.widths
+        layers: list[nn.Module] = [
+            nn.PixelUnshuffle(config.stem),
+            nn.Conv2d(3 * config.stem**2, widths[0], 3, padding=1),
+        ]
+        for level, width in enumerate(widths):
+            if level:
+                layers.append(nn.Conv2d(widths[level - 1], width, 3, stride=2, padding=1))
+            layers += [ResidualBlock(width, width) for _ in range(config.encoder_blocks)]
+        if config.attention:
+            layers.append(Attention(widths[-1]))
+        layers += [_norm(widths[-1]), nn.SiLU(), nn.Conv2d(widths[-1], config.latent_dim, 1)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images)
+
+
+class Decoder(nn.Module):
+    """Latents (B, D, h, w) to images (B, 3, h*f, w*f), not clamped."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        widths = config.widths[::-1]
+        layers: list[nn.Module] = [nn.Conv2d(config.latent_dim, widths[0], 3, padding=1)]
+        if config.attention:
+            layers.append(Attention(widths[0]))
+        for level, width in enumerate(widths):
+            if level:
+                layers.append(Upsample(widths[level - 1], width))
+            layers += [ResidualBlock(width, width) for _ in range(config.decoder_blocks)]
+        layers += [_norm(widths[-1]), nn.SiLU()]
+        self.layers = nn.Sequential(*layers)
+        self.to_pixels = nn.Conv2d(widths[-1], 3 * config.stem**2, 3, padding=1)
+        self.unfold = nn.PixelShuffle(config.stem)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return self.unfold(self.to_pixels(self.layers(latents)))
+
+    @property
+    def last_weight(self) -> Tensor:
+        """The last layer's weight: the adaptive adversarial weight compares gradients on it."""
+        return self.to_pixels.weight

@@ -1,0 +1,137 @@
+"""Pretrained features for perceptual and contrastive losses and for distances between pictures.
+
+The architectures are torchvision's; the weights come from a file that the user names, or from
+torchvision's own download. What was used is named by ``Features.label`` and written on the card: a
+distance on SqueezeNet features is not LPIPS, and a Fréchet distance on them is not FID.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+FeatureName = Literal["squeezenet", "vgg19", "none"]
+
+# The layers after which features are read. VGG-19: relu1_2, 2_2, 3_3, 4_3, 5_3, as Reg-VQ does;
+# SqueezeNet: after the first convolution and after each of its later fire modules.
+_TAPS = {"squeezenet": (1, 4, 7, 9, 10, 11, 12), "vgg19": (3, 8, 15, 24, 33)}
+_LABELS = {"squeezenet": "SqueezeNet 1.1", "vgg19": "VGG-19"}
+_SMALLEST = 32  # pixels a side below which the coarse layers have nothing left to see
+
+
+class FeatureError(ValueError):
+    """Pretrained weights cannot be had; one sentence with what to do."""
+
+
+class Features(nn.Module):
+    """A frozen network that returns the maps after some of its layers.
+
+    ``forward`` takes images (B, 3, H, W) in [-1, 1] and returns a list of maps (B, C_l, H_l, W_l),
+    finest first. Gradients flow to the images, not to the weights.
+    """
+
+    def __init__(
+        self, name: str, layers: nn.Sequential, label: str, mean: Tensor, scale: Tensor, bgr: bool
+    ) -> None:
+        super().__init__()
+        self.name, self.label, self.taps, self.bgr = name, label, _TAPS[name], bgr
+        self.layers = layers[: max(self.taps) + 1].requires_grad_(False).eval()
+        self.register_buffer("mean", mean.view(1, 3, 1, 1))
+        self.register_buffer("scale", scale.view(1, 3, 1, 1))
+
+    def train(self, mode: bool = True) -> Features:
+        """Always eval: the features are a yardstick."""
+        return super().train(False)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        height, width = images.shape[-2:]
+        if min(height, width) < _SMALLEST:
+            padding = (0, max(_SMALLEST - width, 0), 0, max(_SMALLEST - height, 0))
+            images = F.pad(images, padding, mode="replicate")
+        x = ((images.flip(1) if self.bgr else images) - self.mean) * self.scale
+        maps = []
+        for index, layer in enumerate(self.layers):
+            x = layer(x)
+            if index in self.taps:
+                maps.append(x)
+        return maps
+
+    def pooled(self, images: Tensor) -> Tensor:
+        """The deepest map averaged over positions, float32 (B, C)."""
+        return self(images)[-1].float().mean((2, 3))
+
+
+def load_features(name: FeatureName, weights: str | Path | None = None) -> Features | None:
+    """The features called ``name``, or None for ``none``.
+
+    ``weights``: a file (.npz, .safetensors, or a .pth of tensors) with torchvision's key names;
+    None asks torchvision, which looks in its cache and then downloads. Raises ``FeatureError`` if
+    neither works. An .npz is taken to hold weights for BGR pixels of 0 to 255 without ImageNet's
+    mean (Keras's convention); the others for torchvision's normalization.
+    """
+    if name == "none":
+        return None
+    if name not in _TAPS:
+        raise FeatureError(f"unknown features {name!r}; choose squeezenet, vgg19 or none.")
+    from torchvision.models import squeezenet1_1, vgg19
+
+    layers = {"squeezenet": squeezenet1_1, "vgg19": vgg19}[name](weights=None).features
+    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    mean, scale, bgr = 2 * mean - 1, 1 / (2 * deviation), False
+    if weights is None:
+        state, origin = _torchvision_weights(name), "torchvision weights"
+    else:
+        file = Path(weights)
+        state, origin = _read_weights(file), f"weights file {file.name}"
+        if file.suffix == ".npz":
+            mean = torch.tensor([103.939, 116.779, 123.68]) / 127.5 - 1
+            scale, bgr = torch.full((3,), 127.5), True
+            for layer in layers:
+                if isinstance(layer, nn.MaxPool2d):
+                    layer.ceil_mode = False  # Keras pools without the ragged last window
+    state = {key.removeprefix("features."): value.float() for key, value in state.items()}
+    wanted = layers.state_dict()
+    if missing := set(wanted) - set(state):
+        raise FeatureError(f"{origin} lacks {min(missing)}: it does not hold {_LABELS[name]}.")
+    try:
+        layers.load_state_dict({key: state[key] for key in wanted})
+    except RuntimeError as error:
+        raise FeatureError(f"{origin} does not fit {_LABELS[name]}: {error}") from None
+    for layer in layers.modules():
+        if isinstance(layer, nn.ReLU):
+            layer.inplace = False  # an in-place ReLU would overwrite the map that was just read
+    return Features(name, layers, f"{_LABELS[name]} ({origin})", mean, scale, bgr)
+
+
+def _torchvision_weights(name: str) -> dict[str, Tensor]:
+    from torchvision.models import SqueezeNet1_1_Weights, VGG19_Weights
+
+    source = {"squeezenet": SqueezeNet1_1_Weights, "vgg19": VGG19_Weights}[name].DEFAULT
+    try:
+        return source.get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError) as error:
+        raise FeatureError(
+            f"torchvision's {_LABELS[name]} weights can neither be found nor downloaded ({error}); "
+            "name a weights file or choose the features 'none'."
+        ) from None
+
+
+def _read_weights(file: Path) -> dict[str, Tensor]:
+    try:
+        if file.suffix == ".npz":
+            with np.load(file, allow_pickle=False) as arrays:
+                return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(file)
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise FeatureError(f"the weights file {file} does not exist.") from None
+    except Exception as error:  # every reader has its own; all mean the same to the user
+        raise FeatureError(f"the weights file {file} cannot be read: {error}") from None

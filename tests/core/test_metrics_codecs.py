@@ -1,0 +1,88 @@
+"""Codecs at equal bytes: budgets kept where they can be, bytes told as they are."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core.metrics.codecs import available_codecs, smallest, token_bytes, within
+
+
+@pytest.fixture(scope="module")
+def picture() -> Image.Image:
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:96, :128]
+    smooth = 128 + 90 * np.sin(rows / 13 + columns / 29)
+    pixels = smooth[..., None] + rng.normal(0, 12, (96, 128, 3))
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def size_at(picture: Image.Image, codec: str, quality: int, **settings: object) -> int:
+    buffer = io.BytesIO()
+    picture.save(buffer, format=codec, quality=quality, **settings)
+    return len(buffer.getvalue())
+
+
+def test_token_bytes_are_log2_k_bits_each_rounded_up() -> None:
+    assert token_bytes(1536, 1024) == 1920
+    assert token_bytes(3, 1024) == 4  # 30 bits
+    assert token_bytes(5, 1000) == 7  # 49.8 bits
+    assert token_bytes(100, 1) == 0
+
+
+def test_jpeg_and_webp_are_there_as_every_pillow_has_them() -> None:
+    assert {"jpeg", "webp"} <= set(available_codecs())
+
+
+@pytest.mark.parametrize("codec", available_codecs())
+def test_the_largest_file_within_the_budget_is_taken(picture: Image.Image, codec: str) -> None:
+    least, most = smallest(picture, codec), within(picture, codec, 10**9)
+    assert most.quality == 100
+    budget = (least.bytes + most.bytes) // 3
+    coded = within(picture, codec, budget)
+    assert least.bytes < coded.bytes <= budget
+    # One step of quality more would not fit (three, since sizes are not strictly rising).
+    assert any(within_one(picture, codec, coded.quality + step) > budget for step in (1, 2, 3))
+    assert coded.picture.size == picture.size and coded.picture.mode == "RGB"
+    off = [
+        np.abs(np.asarray(picture, float) - np.asarray(version.picture, float)).mean()
+        for version in (least, coded, most)
+    ]
+    assert off[0] > off[1] > off[2]
+
+
+def within_one(picture: Image.Image, codec: str, quality: int) -> int:
+    if codec == "jpeg":
+        settings = {"optimize": True, "subsampling": "4:2:0"}
+        plain, progressive = (
+            size_at(picture, codec, quality, progressive=p, **settings) for p in (False, True)
+        )
+        return min(plain, progressive)
+    if codec == "webp":
+        return size_at(picture, codec, quality, method=6)
+    return size_at(picture, codec, quality, speed=6, subsampling="4:2:0", max_threads=1)
+
+
+def test_smallest_jpeg_is_the_smaller_of_baseline_and_progressive(picture: Image.Image) -> None:
+    coded = smallest(picture, "jpeg")
+    assert coded.quality == 1
+    assert coded.bytes == within_one(picture, "jpeg", 1)
+    # nothing that Pillow writes at other qualities is smaller
+    assert coded.bytes <= min(within_one(picture, "jpeg", quality) for quality in range(1, 101, 7))
+
+
+@pytest.mark.parametrize("codec", available_codecs())
+def test_an_impossible_budget_gets_the_smallest_file_and_its_true_size(
+    picture: Image.Image, codec: str
+) -> None:
+    coded, least = within(picture, codec, 10), smallest(picture, codec)
+    assert coded.bytes == least.bytes > 10
+    assert coded.quality == least.quality
+
+
+def test_an_unknown_codec_is_refused_by_name(picture: Image.Image) -> None:
+    with pytest.raises(ValueError, match="'tiff'"):
+        smallest(picture, "tiff")

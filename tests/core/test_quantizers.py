@@ -1,0 +1,130 @@
+"""What every quantizer promises, whichever it is."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.quantizers import QUANTIZERS, RegVQConfig, UsageWindow, VQConfig
+from core.quantizers.base import to_rows
+from core.quantizers.lookup import nearest_code
+
+CONFIGS = {
+    "vq": VQConfig(size=30),
+    "vq-ema": VQConfig(size=30, codebook="ema", restart_below=0.1),
+    "regvq-distance": RegVQConfig(size=30),
+    "regvq-head": RegVQConfig(size=30, posterior="head"),
+}
+
+
+@pytest.fixture(params=CONFIGS)
+def quantizer(request):
+    torch.manual_seed(1)
+    built = CONFIGS[request.param].build(8)
+    with torch.no_grad():
+        built.codes.normal_(0, 0.5)
+    return built
+
+
+def test_every_quantizer_is_covered():
+    assert {type(config) for config in CONFIGS.values()} == set(QUANTIZERS.values())
+
+
+def test_embed_of_assign_is_what_the_decoder_gets(quantizer):
+    z = torch.randn(2, 8, 5, 3)
+    quantizer.eval()
+    out = quantizer(z)
+    assert torch.equal(quantizer.assign(z), out.ids)
+    assert torch.equal(quantizer.embed(out.ids), out.z)
+    assert out.ids.shape == (2, 5, 3)
+    assert out.ids.dtype == torch.int64
+    assert out.z.shape == z.shape
+    assert torch.equal(quantizer.embed(out.ids)[1, :, 4, 2], quantizer.codebook()[out.ids[1, 4, 2]])
+    assert not out.losses
+
+
+def test_in_training_the_decoder_gets_the_code_itself(quantizer):
+    z = torch.randn(2, 8, 5, 3, requires_grad=True)
+    out = quantizer(z, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(out.z, quantizer.embed(out.ids))
+
+
+def test_scores_agree_with_assign(quantizer):
+    z = torch.randn(2, 8, 4, 4)
+    scores = quantizer.scores(to_rows(z))
+    assert torch.equal(scores.argmax(1), quantizer.assign(z).flatten())
+    total = quantizer.log_posterior(to_rows(z)).exp().sum(1)
+    torch.testing.assert_close(total, torch.ones_like(total))
+
+
+def test_float32_under_autocast(quantizer):
+    z = torch.randn(2, 8, 4, 4, requires_grad=True)
+    plain = quantizer(z, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = quantizer(z, generator=torch.Generator().manual_seed(0))
+    assert cast.z.dtype == torch.float32
+    assert torch.equal(plain.ids, cast.ids)
+    for name, loss in plain.losses.items():
+        assert torch.equal(loss, cast.losses[name])
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 1, 1), (2, 8, 3, 2)])
+def test_zero_vectors_give_finite_gradients(quantizer, shape):
+    z = torch.zeros(shape, requires_grad=True)
+    out = quantizer(z, generator=torch.Generator().manual_seed(0))
+    (out.z.square().sum() + sum(out.losses.values())).backward()
+    assert torch.isfinite(z.grad).all()
+    for parameter in quantizer.parameters():
+        assert parameter.grad is None or torch.isfinite(parameter.grad).all()
+    quantizer.update(z.detach(), out.ids)
+    assert torch.isfinite(quantizer.codebook()).all()
+
+
+@pytest.mark.parametrize("config", [VQConfig(size=1), RegVQConfig(size=1)])
+def test_one_code(config):
+    quantizer = config.build(4)
+    z = torch.randn(1, 4, 2, 2, requires_grad=True)
+    out = quantizer(z, generator=torch.Generator().manual_seed(0))
+    (out.z.sum() + sum(out.losses.values())).backward()
+    assert not out.ids.any()
+    assert torch.isfinite(z.grad).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    count=st.integers(1, 1200),
+    size=st.integers(1, 9000),
+    dim=st.integers(1, 9),
+    seed=st.integers(0, 99),
+)
+def test_tiled_lookup_is_exact(count, size, dim, seed):
+    """Ids equal those of a float64 search, except where two codes are as near as rounding allows."""
+    draw = torch.Generator().manual_seed(seed)
+    rows = torch.randn(count, dim, generator=draw)
+    codes = torch.randn(size, dim, generator=draw)
+    ids = nearest_code(rows, codes)
+    some = torch.arange(0, count, max(1, count // 40))
+    distances = (rows[some].double()[:, None] - codes.double()[None]).square().sum(-1)
+    chosen = distances.gather(1, ids[some, None]).squeeze(1)
+    assert (chosen - distances.min(1).values <= 1e-5 * (1 + chosen)).all()
+
+
+def test_lookup_takes_the_lowest_of_equals():
+    codes = torch.ones(5000, 3)
+    assert not nearest_code(torch.randn(7, 3), codes).any()
+
+
+def test_usage_window_counts_the_last_steps():
+    window = UsageWindow(5, length=2)
+    window.add(torch.tensor([[0, 0], [1, 4]]))
+    window.add(torch.tensor([2, 2]))
+    window.add(torch.tensor([3]))
+    assert window.counts().tolist() == [0, 0, 2, 1, 0]
+    assert window.steps == 2
+
+
+def test_usage_window_without_a_step():
+    with pytest.raises(ValueError, match="no step"):
+        UsageWindow(5).counts()

@@ -1,0 +1,123 @@
+"""Vector quantization: codes, losses and gradients against the formulas, in float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from core.quantizers import VQConfig
+from core.quantizers.base import to_rows
+
+
+def make(config: VQConfig | None = None, dim: int = 6, spread: float = 1.0, seed: int = 0):
+    torch.manual_seed(seed)
+    quantizer = (config or VQConfig(size=20)).build(dim)
+    with torch.no_grad():
+        quantizer.codes.normal_(0, spread)
+    return quantizer, torch.randn(3, dim, 4, 5)
+
+
+def brute(rows: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+    return (rows.double()[:, None] - codes.double()[None]).square().sum(-1).argmin(1)
+
+
+def test_nearest_code_in_double_precision():
+    quantizer, z = make()
+    wanted = brute(to_rows(z), quantizer.codes).view(3, 4, 5)
+    assert torch.equal(quantizer.assign(z), wanted)
+    assert torch.equal(quantizer(z).ids, wanted)
+
+
+def test_losses_put_beta_on_the_commitment_term():
+    quantizer, z = make(VQConfig(size=20, beta=0.25))
+    z.requires_grad_()
+    out = quantizer(z)
+    gap = to_rows(z).double() - quantizer.codes.double()[out.ids.flatten()]
+    mean_square = float(gap.detach().square().mean())
+    assert float(out.losses["commitment"]) == pytest.approx(0.25 * mean_square, rel=1e-5)
+    assert float(out.losses["codebook"]) == pytest.approx(mean_square, rel=1e-5)
+    # the commitment moves the encoder alone, the codebook loss the codes alone
+    sum(out.losses.values()).backward()
+    towards = 2 * 0.25 * gap / gap.numel()
+    torch.testing.assert_close(to_rows(z.grad).double(), towards, rtol=1e-4, atol=1e-8)
+    pull = torch.zeros(20, 6, dtype=torch.float64).index_add_(
+        0, out.ids.flatten(), -2 * gap.detach() / gap.numel()
+    )
+    torch.testing.assert_close(quantizer.codes.grad.double(), pull, rtol=1e-4, atol=1e-8)
+
+
+def test_straight_through_gradient_is_the_identity():
+    quantizer, z = make()
+    z.requires_grad_()
+    towards = torch.randn_like(z)
+    (quantizer(z).z * towards).sum().backward()
+    assert torch.equal(z.grad, towards)
+    assert quantizer.codes.grad is None
+
+
+def test_exponential_moving_averages_follow_their_latents():
+    quantizer, z = make(VQConfig(size=4, codebook="ema", decay=0.9), dim=2)
+    rows, before = to_rows(z).double(), quantizer.sums.double().clone()
+    weights = quantizer.weights.double().clone()
+    ids = quantizer.assign(z)
+    quantizer.update(z, ids)
+    for code in range(4):
+        mine = rows[ids.flatten() == code]
+        weights[code] = 0.9 * weights[code] + 0.1 * len(mine)
+        before[code] = 0.9 * before[code] + 0.1 * mine.sum(0)
+    total = weights.sum()
+    smooth = (weights + 1e-5) / (total + 4e-5) * total
+    torch.testing.assert_close(
+        quantizer.codes.double(), before / smooth[:, None], rtol=1e-5, atol=1e-6
+    )
+    assert "codebook" not in quantizer(z).losses
+
+
+def test_dead_codes_restart_on_latents_of_the_batch():
+    quantizer, z = make(VQConfig(size=50, restart_below=0.5, decay=0.5), spread=100.0)
+    ids = quantizer.assign(z)
+    used = set(ids.flatten().tolist())
+    kept = {code: quantizer.codes[code].clone() for code in used}
+    replaced = None
+    for _ in range(3):  # the average of an unused code halves from 1: 0.5, 0.25
+        replaced = quantizer.update(z, ids)
+        if replaced is not None:
+            break
+    assert replaced is not None
+    assert not used & set(replaced.tolist())
+    rows = to_rows(z)
+    for code in replaced.tolist():
+        assert (rows - quantizer.codes[code]).abs().sum(1).min() == 0
+    for code, value in kept.items():
+        assert torch.equal(quantizer.codes[code], value)
+    assert len(torch.unique(quantizer.codes[replaced], dim=0)) == len(replaced)
+
+
+def test_restart_is_a_function_of_the_state():
+    first, z = make(VQConfig(size=50, restart_below=0.9, decay=0.5), spread=100.0)
+    second, _ = make(VQConfig(size=50, restart_below=0.9, decay=0.5), spread=100.0)
+    for quantizer in (first, second):
+        for _ in range(3):
+            quantizer.update(z, quantizer.assign(z))
+        torch.manual_seed(99)  # the global generator has no part in it
+    assert torch.equal(first.codes, second.codes)
+
+
+def test_without_restart_dead_codes_stay():
+    quantizer, z = make(VQConfig(size=50), spread=100.0)
+    before = quantizer.codes.clone()
+    assert quantizer.update(z, quantizer.assign(z)) is None
+    assert torch.equal(quantizer.codes, before)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"size": 0}, "at least 1 code"),
+        ({"codebook": "kmeans"}, "gradient"),
+        ({"decay": 1.0}, "decay"),
+    ],
+)
+def test_wrong_settings_are_named(settings, words):
+    with pytest.raises(ValueError, match=words):
+        VQConfig(**settings).build(4)

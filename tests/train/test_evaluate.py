@@ -1,0 +1,275 @@
+"""train/evaluate.py as a user runs it: its figures computed again, and what mistakes get."""
+
+from __future__ import annotations
+
+import json
+import math
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from skimage.metrics import structural_similarity
+
+from core.checkpoints import save_bundle
+from core.networks.autoencoder import NetworkConfig
+from core.networks.features import load_features
+from core.quantizers import VQConfig
+from core.tokenizer import Tokenizer, TokenizerConfig
+
+TRAIN = Path(__file__).resolve().parents[2] / "train"
+SIZES = [(48, 40), (48, 40), (45, 51)]  # width, height; 4 does not divide the last
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    network = NetworkConfig(widths=(8, 8), encoder_blocks=1, decoder_blocks=1, latent_dim=4)
+    tokenizer = Tokenizer(TokenizerConfig(network, VQConfig(size=24))).eval()
+    return save_bundle(tmp_path_factory.mktemp("bundles") / "tiny", tokenizer=tokenizer).path
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "some photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for index, size in enumerate(SIZES):
+        coarse = rng.integers(0, 256, (4, 5, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(
+            folder / f"{index}.png"
+        )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random SqueezeNet weights: the figures mean nothing, but can be computed again."""
+    from torchvision.models import squeezenet1_1
+
+    torch.manual_seed(1)
+    file = tmp_path_factory.mktemp("weights") / "random.safetensors"
+    save_file(squeezenet1_1(weights=None).features.state_dict(), file)
+    return file
+
+
+def command(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(TRAIN / "evaluate.py"), *map(str, arguments)],
+        cwd=folder,  # any folder: the command finds the project itself
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def run_here(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: object
+) -> tuple[int, str, str]:
+    """The same in this process (torch is loaded once): exit code, stdout, stderr."""
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, arguments)])
+    monkeypatch.syspath_prepend(str(TRAIN))  # as `python train/evaluate.py` does
+    code = 0
+    try:
+        runpy.run_path(str(TRAIN / "evaluate.py"), run_name="__main__")
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    finally:
+        for name in ("errors", "project_root"):
+            sys.modules.pop(name, None)
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def test_figures_on_a_folder_are_those_computed_by_hand(
+    checkpoint: Path, pictures: Path, weights: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "new" / "report.json"
+    done = command(
+        "--checkpoint", checkpoint, "--data.name", "folder", "--data.root", pictures,
+        "--features.weights", weights, "--codecs", "--batch", 2, "--device", "cpu", "--out", out,
+        folder=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads(out.read_text())
+
+    tokenizer = Tokenizer.from_pretrained(checkpoint)
+    features = load_features("squeezenet", weights)
+    counts, psnrs, ssims, pooled, distances = np.zeros(24), [], [], ([], []), []
+    for index in range(3):
+        pixels = np.asarray(Image.open(pictures / f"{index}.png"))
+        image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None] / 127.5 - 1
+        np.add.at(counts, tokenizer.encode(image).flatten().numpy(), 1)
+        painted = ((tokenizer.reconstruct(image)[0] + 1) * 127.5).round().permute(1, 2, 0).numpy()
+        x, y = pixels / 255.0, painted.astype(float) / 255
+        psnrs.append(10 * math.log10(1 / np.mean((x - y) ** 2)))
+        ssims.append(
+            structural_similarity(
+                x, y, data_range=1, channel_axis=-1, gaussian_weights=True, sigma=1.5,
+                use_sample_covariance=False,
+            )
+        )  # fmt: skip
+        shown = torch.from_numpy(painted).permute(2, 0, 1)[None].float() / 127.5 - 1
+        layers = []
+        for a, b in zip(features(image), features(shown), strict=True):
+            a, b = a[0].double().numpy(), b[0].double().numpy()
+            unit_a, unit_b = (v / np.maximum(np.linalg.norm(v, axis=0), 1e-9) for v in (a, b))
+            layers.append(np.sum((unit_a - unit_b) ** 2, axis=0).mean())
+        distances.append(np.mean(layers))
+        pooled[0].append(a.mean(axis=(1, 2)))
+        pooled[1].append(b.mean(axis=(1, 2)))
+
+    share = counts[counts > 0] / counts.sum()
+    assert report["images"] == 3
+    assert report["tokens"] == counts.sum() == 2 * 12 * 10 + 12 * 13
+    assert report["codebook_size"] == 24
+    assert report["codes_used"] == len(share)
+    assert report["utilization"] == pytest.approx(len(share) / 24)
+    assert report["perplexity"] == pytest.approx(math.exp(-np.sum(share * np.log(share))))
+    assert report["psnr"] == pytest.approx(np.mean(psnrs), abs=1e-4)
+    assert report["ssim"] == pytest.approx(np.mean(ssims), abs=1e-5)
+    assert report["squeezenet_distance"] == pytest.approx(np.mean(distances), rel=1e-3)
+    assert report["squeezenet_fd"] == pytest.approx(frechet(*map(np.array, pooled)), rel=1e-2)
+    assert report["features"] == "SqueezeNet 1.1 (weights file random.safetensors)"
+    assert report["bits_per_pixel"] == pytest.approx(
+        396 * math.log2(24) / sum(width * height for width, height in SIZES)
+    )
+    assert report["bytes"] == pytest.approx((2 * 69 + 90) / 3)  # 120 and 156 tokens of 4.58 bits
+    assert {"jpeg_smallest", "jpeg", "webp"} <= set(report["codecs"])
+    assert all(row["bytes"] > 69 for row in report["codecs"].values())
+    assert report["checkpoint"] == "tiny"
+    assert report["data"] == {"name": "folder", "root": "some photos", "split": "test"}
+    assert report["skipped"] == 0
+    # A report is published: nothing of this machine is in it.
+    assert str(pictures.parent) not in out.read_text() and str(tmp_path) not in out.read_text()
+    assert sorted(path.name for path in out.parent.iterdir()) == ["report.json"]
+    # What is printed are the report's figures.
+    row = next(line for line in done.stdout.splitlines() if line.startswith("tokens"))
+    assert f"{report['psnr']:.2f}" in row and f"{report['squeezenet_distance']:.4f}" in row
+    assert f"{len(share)} of 24 codes used" in done.stdout
+    assert "3/3" in done.stderr  # the bar
+
+
+def frechet(x: np.ndarray, y: np.ndarray) -> float:
+    """Of fewer samples than dimensions, by singular values (see test_metrics_distances)."""
+    cx, cy = ((rows - rows.mean(axis=0)) / math.sqrt(len(rows) - 1) for rows in (x, y))
+    root = np.linalg.svd(cx @ cy.T, compute_uv=False).sum()
+    apart = np.square(x.mean(axis=0) - y.mean(axis=0)).sum()
+    return float(apart + np.square(cx).sum() + np.square(cy).sum() - 2 * root)
+
+
+def test_scenes_need_no_files_and_limit_takes_some(
+    checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "report.json"
+    code, printed, said = run_here(
+        capsys, monkeypatch, "--checkpoint", checkpoint, "--data.name", "scenes", "--data.size", 32,
+        "--features.name", "none", "--limit", 5, "--out", out,
+    )  # fmt: skip
+    assert code == 0, said
+    report = json.loads(out.read_text())
+    assert report["images"] == 5 and report["tokens"] == 5 * 64
+    assert report["data"] == {"name": "scenes", "root": None, "split": "test", "size": 32}
+    assert not [key for key in report if "distance" in key or key.endswith("_fd")]
+    assert "features" not in report and "codecs" not in report
+    assert "within budget" not in printed
+
+
+def test_a_broken_picture_is_skipped_named_and_counted(
+    checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for index in range(120):  # one of 120 is below the 1 % at which a folder is refused
+        Image.new("RGB", (8, 8), (index, 2 * index, 90)).save(folder / f"{index:03d}.png")
+    (folder / "050.png").write_bytes(b"\x89PNG\r\n\x1a\n and then nothing")
+    out = tmp_path / "report.json"
+    code, printed, said = run_here(
+        capsys, monkeypatch, "--checkpoint", checkpoint, "--data.name", "folder",
+        "--data.root", folder, "--features.name", "none", "--out", out,
+    )  # fmt: skip
+    assert code == 0, said
+    report = json.loads(out.read_text())
+    assert (report["images"], report["skipped"]) == (119, 1)
+    assert "skipped: 050.png" in printed
+
+
+MISTAKES = {
+    "no such checkpoint": ("--checkpoint {tmp}/nowhere --data.name scenes", "nowhere"),
+    "a folder that is no checkpoint": ("--checkpoint {tmp} --data.name scenes", "config.json"),
+    "an unknown data set": ("--checkpoint {tiny} --data.name imagenet21k", "'imagenet21k'"),
+    "an empty folder": ("--checkpoint {tiny} --data.name folder --data.root {tmp}", "no pictures"),
+    "no root": ("--checkpoint {tiny} --data.name folder", "root"),
+    "no such folder": ("--checkpoint {tiny} --data.name folder --data.root {tmp}/gone", "gone"),
+    "no such weights": (
+        "--checkpoint {tiny} --data.name scenes --features.name squeezenet "
+        "--features.weights {tmp}/w.npz",
+        "w.npz",
+    ),
+    "a device that is not there": (
+        "--checkpoint {tiny} --data.name scenes --device warp", "--device warp"
+    ),
+    "a limit of nothing": ("--checkpoint {tiny} --data.name scenes --limit 0", "--limit"),
+    "an unknown flag": ("--checkpoint {tiny} --data.name scenes --data.sice 9", "--data.sice"),
+    "a flag that is missing": ("--checkpoint {tiny}", "--data.name"),
+    "an unknown choice": (
+        "--checkpoint {tiny} --data.name scenes --features.name alexnet", "alexnet"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_gets_one_line_and_exit_code_2(
+    mistake: str,
+    checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flags, named = MISTAKES[mistake]
+    out = tmp_path / "report.json"
+    code, _, said = run_here(
+        capsys, monkeypatch,
+        *(flag.format(tmp=tmp_path, tiny=checkpoint) for flag in flags.split()), "--out", out,
+    )  # fmt: skip
+    assert code == 2
+    assert said.startswith("error: ") and said.count("\n") == 1, said
+    assert named in said
+    assert not out.exists()
+
+
+def test_a_report_that_cannot_be_written_is_noticed_before_the_work(
+    checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "file").write_text("")
+    for out, named in [(tmp_path, "is a folder"), (tmp_path / "file" / "r.json", "file")]:
+        code, _, said = run_here(
+            capsys, monkeypatch, "--checkpoint", checkpoint, "--data.name", "scenes", "--out", out
+        )
+        assert code == 2 and named in said
+        assert said.count("\n") == 1 and "evaluating" not in said
+
+
+def test_the_command_itself_refuses_and_helps(tmp_path: Path) -> None:
+    refused = command("--chekpoint", "x", folder=tmp_path)
+    assert refused.returncode == 2 and refused.stdout == ""
+    assert refused.stderr.startswith("error: ") and refused.stderr.count("\n") == 1
+    assert "--chekpoint" in refused.stderr and "--help" in refused.stderr
+    helped = command("--help", folder=tmp_path)
+    assert helped.returncode == 0
+    for flag in ("--data.name", "--data.root", "--features.weights", "--codecs", "--out"):
+        assert flag in helped.stdout

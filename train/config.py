@@ -1,0 +1,133 @@
+"""What a run is: frozen dataclasses that recipes fill in and flags override."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from core.networks.discriminator import DiscriminatorConfig
+from core.tokenizer import TokenizerConfig
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The pictures that a run trains on."""
+
+    name: str = "scenes"
+    """Data set: scenes (drawn by the code, no files) or folder (any folder of pictures)."""
+    root: Path | None = None
+    """The folder; its train/ and val/ or test/ subfolders are used as such if it has them."""
+    size: int = 64
+    """Side of the training crops, in pixels."""
+    crop: tuple[float, float] = (0.0, 1.0)
+    """Smallest and largest side of a crop, as fractions of the picture's short side."""
+    workers: int = 1
+    """Processes that load pictures; 0 loads in the training process."""
+
+
+@dataclass(frozen=True)
+class FeatureConfig:
+    """The pretrained features of the perceptual and the contrastive loss."""
+
+    name: Literal["auto", "squeezenet", "vgg19", "none"] = "auto"
+    """auto: SqueezeNet, some 30 times cheaper than the paper's VGG-19; where its weights cannot be
+    had, the run says so and goes on without. none: pixels only."""
+    weights: Path | None = None
+    """Weights file (.npz, .safetensors, .pth); without it torchvision's own are looked for."""
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the loss terms. Reg-VQ names the terms; none of its weights is published."""
+
+    l1: float = 1.0
+    """Mean absolute error on [-1, 1]."""
+    l2: float = 0.0
+    """Mean squared error on [-1, 1]."""
+    perceptual: float = 1.0
+    """Distance of pretrained features."""
+    contrastive: Literal["pcl", "cl", "none"] = "none"
+    """Probabilistic contrastive loss (Reg-VQ Eq. 3), the plain one (Eq. 2), or none."""
+    contrastive_weight: float = 0.1
+    adversarial: float = 0.0
+    """Largest weight of the adversarial term, times the adaptive weight; 0 trains no discriminator.
+    VQ-GAN: 0.8."""
+    discriminator_start: float = 0.5
+    """Share of the steps after which the discriminator begins to learn."""
+    listen_after: float = 0.05
+    """Share of the steps for which the discriminator learns before the decoder listens to it."""
+    ramp: float = 0.1
+    """Share of the steps over which the adversarial weight rises from 0 to its largest."""
+
+    def __post_init__(self) -> None:
+        for name in ("l1", "l2", "perceptual", "contrastive_weight", "adversarial"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"loss.{name} must be 0 or more, got {getattr(self, name)}")
+        if self.l1 == self.l2 == 0:
+            raise ValueError("loss.l1 and loss.l2 are both 0: nothing ties pictures to the data")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW, linear warm-up, cosine to zero."""
+
+    lr: float = 4e-4
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = 1e-4
+    """On matrices and kernels only: never on norms, biases or codes."""
+    warmup: float = 0.03
+    """Share of the steps with a rising learning rate."""
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    discriminator_lr: float = 2e-4
+    discriminator_betas: tuple[float, float] = (0.5, 0.9)
+    """VQ-GAN's: a discriminator chases a moving target and must not remember for long."""
+    ema: float = 0.999
+    """Decay of the averaged weights, which are the ones that a bundle holds."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A run: everything that its result depends on, and how it reports."""
+
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    steps: int = 6000
+    batch: int = 32
+    """Pictures a step, on each process."""
+    seed: int = 0
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """auto: bfloat16 autocast where the processor or GPU computes in it."""
+    out: Path | None = None
+    """Run folder; runs/RECIPE if not given. A run that is there already goes on."""
+    log_every: int = 20
+    """Steps between log lines; the usage window spans 100 steps."""
+    save_every: int = 500
+    """Steps between checkpoints, sample pictures and bundles."""
+    stop_after: int | None = None
+    """Stop when this step is reached, as an interruption would; the schedule stays that of
+    steps."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "log_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be 0 or more, got {self.seed}")
+        if self.data.size % self.tokenizer.network.downsampling:
+            raise ValueError(
+                f"data.size must be a multiple of {self.tokenizer.network.downsampling}, the "
+                f"tokenizer's downsampling, got {self.data.size}"
+            )
+        if self.features.name == "none" and (
+            self.loss.perceptual or self.loss.contrastive != "none"
+        ):
+            raise ValueError(
+                "the perceptual and the contrastive loss need features: choose features.name "
+                "squeezenet or vgg19, or set loss.perceptual 0 and loss.contrastive none"
+            )

@@ -1,0 +1,209 @@
+"""Evaluate a tokenizer: ``python train/evaluate.py --checkpoint DIR --data.name NAME --out FILE``.
+
+Prints a table and writes a JSON report; ``--help`` lists the flags. Whole pictures, argmax.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from errors import UsageError, one_line_errors, parse_flags
+
+import project_root  # noqa: F401  (first of our modules: it makes core importable)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from core.data import Dataset
+
+
+_DIGITS = {"psnr": 2, "bytes": 0}
+
+
+@dataclass(frozen=True)
+class DataFlags:
+    """Which pictures."""
+
+    name: str
+    """The data set: scenes (drawn by the code) or folder (any folder of pictures)."""
+    root: Path | None = None
+    """The folder, for data sets that are read from files."""
+    size: int | None = None
+    """Side in pixels of pictures that are drawn; pictures from files keep their own size."""
+    split: Literal["train", "val", "test"] = "test"
+    """Which part, where the data set has parts."""
+
+
+@dataclass(frozen=True)
+class FeatureFlags:
+    """What the feature distances are measured on."""
+
+    name: Literal["squeezenet", "vgg19", "none"] = "squeezenet"
+    """The network; none leaves the distances out."""
+    weights: Path | None = None
+    """A file of its weights; without one, torchvision looks in its cache, then downloads."""
+
+
+@dataclass(frozen=True)
+class EvaluateFlags:
+    """Flags of the command."""
+
+    checkpoint: Path
+    """A bundle, or a run's folder."""
+    data: DataFlags
+    out: Path
+    """The JSON report to write."""
+    features: FeatureFlags = field(default_factory=FeatureFlags)
+    codecs: bool = False
+    """Also code every picture as JPEG, WebP and AVIF at as many bytes as its tokens take."""
+    batch: int = 1
+    """At most so many consecutive pictures of one size go through together."""
+    limit: int | None = None
+    """Only so many pictures, spread evenly over the data set."""
+    device: str = "auto"
+    """Where to compute: cpu, cuda, cuda:1, mps, or auto (a GPU if there is one)."""
+
+
+def evaluate(flags: EvaluateFlags) -> dict[str, Any]:
+    """Runs the evaluation and returns the report that goes into the JSON file."""
+    from tqdm import tqdm
+
+    from core.checkpoints import find_bundle, load_tokenizer
+    from core.data import open_dataset
+    from core.metrics.evaluation import evaluate_tokenizer
+    from core.networks.features import load_features
+
+    _check(flags)
+    device = _device(flags.device)
+    bundle = find_bundle(flags.checkpoint)
+    tokenizer = load_tokenizer(bundle, device)
+    drawn = {} if flags.data.size is None else {"size": flags.data.size}
+    data = open_dataset(flags.data.name, flags.data.root, split=flags.data.split, **drawn)
+    features = load_features(flags.features.name, flags.features.weights)
+    features = features.to(device) if features is not None else None
+
+    chosen = _spread(len(data), flags.limit)
+    skipped: list[str] = []
+    with tqdm(total=len(chosen), unit="picture", desc="evaluating") as bar:
+        figures = evaluate_tokenizer(
+            tokenizer,
+            _pictures(data, chosen, skipped),
+            features=features,
+            codecs=flags.codecs,
+            batch=flags.batch,
+            device=device,
+            progress=lambda done: bar.update(done - bar.n),
+        )
+    for sentence in skipped:
+        print(f"skipped: {sentence}")
+    # Only the folder's name: a report is published, and the path is this machine's affair.
+    root = flags.data.root.resolve().name if flags.data.root is not None else None
+    where = {"name": flags.data.name, "root": root, "split": flags.data.split}
+    if flags.data.size is not None:
+        where["size"] = flags.data.size
+    return {"checkpoint": bundle.name, "data": where, "skipped": len(skipped), **figures}
+
+
+def print_table(report: dict[str, Any]) -> None:
+    """The report as a table: the tokenizer first, then the codecs."""
+    rows = {"tokens": report, **report.get("codecs", {})}
+    heads = {"psnr": "PSNR dB", "ssim": "SSIM"}
+    heads |= {key: key.replace("_", " ") for key in report if key.endswith(("_distance", "_fd"))}
+    heads |= {"bytes": "bytes"} | ({"within_budget": "within budget"} if len(rows) > 1 else {})
+    width = max(len(name) for name in rows) + 2
+    print("\n" + " " * width + "  ".join(f"{head:>13}" for head in heads.values()))
+    for name, figures in rows.items():
+        cells = (_cell(key, figures.get(key)) for key in heads)
+        print(f"{name.replace('_', ' '):<{width}}" + "  ".join(f"{cell:>13}" for cell in cells))
+    print(
+        f"\n{report['images']} pictures, {report['tokens']} tokens, "
+        f"{report['bits_per_pixel']:.3f} bits per pixel; "
+        f"{report['codes_used']} of {report['codebook_size']} codes used "
+        f"({report['utilization']:.1%}), perplexity {report['perplexity']:.1f}"
+    )
+    if "features" in report:
+        print(f"distances on {report['features']}: neither LPIPS nor FID")
+
+
+def _cell(key: str, value: float | None) -> str:
+    if value is None:
+        return "-"
+    if key == "within_budget":
+        return f"{value:.0%}"
+    return f"{value:.{_DIGITS.get(key, 4)}f}"
+
+
+def _pictures(data: Dataset, chosen: list[int], skipped: list[str]) -> Iterator[Tensor]:
+    """The chosen pictures; one that cannot be read is noted in ``skipped`` and left out."""
+    from core.images import PictureError
+
+    for index in chosen:
+        try:
+            yield data[index].image
+        except PictureError as error:
+            skipped.append(str(error))
+
+
+def _spread(length: int, limit: int | None) -> list[int]:
+    """``limit`` indices spread evenly over range(length): the first ones may all be of one kind."""
+    if limit is None or limit >= length:
+        return list(range(length))
+    return [i * length // limit for i in range(limit)]
+
+
+def _check(flags: EvaluateFlags) -> None:
+    """Finds what would only fail after the work was done, before it begins."""
+    for name in ("batch", "limit"):
+        value = getattr(flags, name)
+        if value is not None and value < 1:
+            raise UsageError(f"--{name} must be 1 or more, got {value}")
+    if flags.out.is_dir():
+        raise UsageError(f"--out {flags.out} is a folder; name the JSON file to write")
+    flags.out.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"--device {name} cannot be used here: {reason}") from None
+    return name
+
+
+def _without_infinities(value: Any) -> Any:
+    """JSON has no infinity (the PSNR of an exact copy) and no NaN: they become null."""
+    if isinstance(value, dict):
+        return {key: _without_infinities(entry) for key, entry in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def main() -> None:
+    """The command."""
+    flags = parse_flags(
+        EvaluateFlags,
+        program="python train/evaluate.py",
+        description="Evaluate a tokenizer: reconstruction, codebook usage, codecs at equal bytes.",
+    )
+    from core.checkpoints import CheckpointError, write_json
+    from core.data import DataError
+    from core.images import PictureError
+    from core.networks.features import FeatureError
+
+    with one_line_errors(UsageError, CheckpointError, DataError, PictureError, FeatureError):
+        report = evaluate(flags)
+        print_table(report)
+        write_json(flags.out, _without_infinities(report))
+    print(f"written to {flags.out}")
+
+
+if __name__ == "__main__":
+    main()

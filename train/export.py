@@ -1,0 +1,124 @@
+"""What a run hands out: sample pictures, and bundles with figures, atlas and model card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from core.analysis.atlas import build_atlas
+from core.cards import model_card
+from core.checkpoints import save_bundle
+from core.data import Dataset
+from core.images import PictureError, to_pictures
+from core.metrics.evaluation import evaluate_tokenizer
+from core.networks.features import Features
+from core.tokenizer import Tokenizer
+from train.config import RunConfig
+
+FEW = 32  # pictures on which a run judges itself; train/evaluate.py takes all of a data set
+
+
+def sample_sheet(tokenizer: Tokenizer, pictures: Dataset, folder: Path, step: int) -> None:
+    """Four held-out pictures above their reconstructions, as ``folder/STEP.png``."""
+    tiles = []
+    for image in spread(pictures, 4):
+        square = _centre(image, 192)[None].to(tokenizer.device)
+        tiles.append(torch.cat([square, tokenizer.reconstruct(square)], dim=2))
+    if not tiles:
+        return
+    sheet = torch.cat(tiles, dim=3)
+    folder.mkdir(parents=True, exist_ok=True)
+    to_pictures(sheet)[0].save(folder / f"{step:07d}.png")
+
+
+def export_bundle(
+    path: Path,
+    *,
+    tokenizer: Tokenizer,
+    config: RunConfig,
+    recipe: str,
+    step: int,
+    features: Features | None,
+    pictures: Dataset,
+    broken: int = 0,
+) -> None:
+    """Evaluate on a few held-out pictures, compute the atlas, and write the bundle."""
+    metrics: dict[str, Any] = evaluate_tokenizer(
+        tokenizer, spread(pictures, FEW), features=features, device=tokenizer.device
+    )
+    metrics["step"] = step
+    metrics["data"] = {"name": config.data.name, "held_out": is_held_out(config)}
+    about = describe(config, recipe, features, broken)
+    source = f"{metrics['images']} pictures of the data set {config.data.name!r}"
+    save_bundle(
+        path,
+        tokenizer=tokenizer,
+        card=model_card(recipe, tokenizer.config, about, metrics),
+        metrics=metrics,
+        atlas=build_atlas(tokenizer, spread(pictures, FEW), source=source),
+        recipe=about,
+    )
+
+
+def describe(
+    config: RunConfig, recipe: str, features: Features | None, broken: int
+) -> dict[str, Any]:
+    """The run as JSON, without any path: a bundle is published, and folders are its maker's
+    affair."""
+    data = asdict(config.data) | {"root": None, "broken_files": broken}
+    del data["root"], data["workers"]
+    return {
+        "name": recipe,
+        "steps": config.steps,
+        "batch": config.batch,
+        "seed": config.seed,
+        "data": data,
+        "features": features.label if features is not None else "none",
+        "loss": asdict(config.loss),
+        "optimizer": asdict(config.optimizer),
+        "discriminator": asdict(config.discriminator) if config.loss.adversarial else None,
+    }
+
+
+def is_held_out(config: RunConfig) -> bool:
+    """Whether the pictures that a run judges itself on are none that it trains on."""
+    if config.data.name != "folder":
+        return True
+    from core.data.folder import split_folder
+
+    root = config.data.root
+    return split_folder(root, "test") != split_folder(root, "train")
+
+
+def spread(pictures: Dataset, count: int) -> Iterator[Tensor]:
+    """Up to ``count`` pictures (3, H, W), evenly over the data set; broken ones are left out."""
+    chosen = range(len(pictures))
+    if len(pictures) > count:
+        chosen = [i * len(pictures) // count for i in range(count)]
+    for index in chosen:
+        try:
+            yield pictures[index].image
+        except PictureError:
+            continue
+
+
+def _centre(image: Tensor, side: int) -> Tensor:
+    height, width = image.shape[-2:]
+    if min(height, width) < side:
+        scale = side / min(height, width)
+        picture = to_pictures(image[None])[0]
+        from core.images import to_tensor
+
+        picture = picture.resize(
+            (max(side, round(width * scale)), max(side, round(height * scale))),
+            Image.Resampling.BICUBIC,
+        )
+        image, (width, height) = to_tensor(picture), picture.size
+    top, left = (height - side) // 2, (width - side) // 2
+    return image[:, top : top + side, left : left + side]

@@ -1,0 +1,84 @@
+"""Batches of training draws: numbered, so that a run can go on exactly where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from core.data import DataError, Dataset
+
+
+class Batches:
+    """Batches (B, 3, S, S) from step ``first`` on, without end.
+
+    Batch ``step`` of process ``rank`` holds draws ``(step * processes + rank) * size`` and on,
+    which are a function of the data set's seed alone: neither the number of workers nor an
+    interruption changes them. ``broken`` gathers the files that the data set's copies in the
+    workers skipped.
+    """
+
+    def __init__(
+        self, dataset: Dataset, size: int, first: int, rank: int, processes: int, workers: int
+    ) -> None:
+        self.broken: dict[Path, str] = {}
+        self._loader = DataLoader(
+            _Numbered(dataset),
+            batch_sampler=_Steps(size, first, rank, processes),
+            num_workers=workers,
+            collate_fn=_collate,
+            pin_memory=torch.cuda.is_available(),
+            multiprocessing_context="fork" if workers else None,
+            persistent_workers=workers > 0,
+        )
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for images, broken, mistake in self._loader:
+            self.broken.update(broken)
+            if mistake is not None:
+                raise DataError(mistake)
+            yield images
+
+
+class _Steps:
+    def __init__(self, size: int, first: int, rank: int, processes: int) -> None:
+        self.size, self.first, self.rank, self.processes = size, first, rank, processes
+
+    def __iter__(self) -> Iterator[list[int]]:
+        step = self.first
+        while True:
+            start = (step * self.processes + self.rank) * self.size
+            yield list(range(start, start + self.size))
+            step += 1
+
+
+class _Numbered:
+    """Draws by number, with the files that turned out broken, which only the worker has seen."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self.known = 0
+
+    def __getitem__(self, k: int) -> tuple[Tensor | None, dict[Path, str], str | None]:
+        try:
+            image, mistake = self.dataset.draw(k).image, None
+        except DataError as error:  # sent as a sentence: DataLoader would wrap it in a traceback
+            image, mistake = None, str(error)
+        broken = getattr(self.dataset, "broken", {})
+        fresh = dict(list(broken.items())[self.known :])
+        self.known = len(broken)
+        return image, fresh, mistake
+
+
+def _collate(
+    draws: list[tuple[Tensor | None, dict[Path, str], str | None]],
+) -> tuple[Tensor | None, dict[Path, str], str | None]:
+    broken: dict[Path, str] = {}
+    for _, fresh, mistake in draws:
+        broken.update(fresh)
+        if mistake is not None:
+            return None, broken, mistake
+    return torch.stack([image for image, _, _ in draws]), broken, None

@@ -1,0 +1,101 @@
+"""Train a tokenizer: ``python train/run.py RECIPE [--data.root DIR] [--steps N] [--out DIR] ...``
+
+Writes a run folder: ``bundle/`` (the checkpoint, which the app lists), ``state/`` (to go on from),
+``samples/``, ``tensorboard/`` and ``log.jsonl``. Started again with the same --out, it goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import project_root
+
+from core.data import DataError
+from train.errors import one_line_errors, parse_flags
+
+# Settings that may differ when a run goes on: they say how long and how, not what.
+_FREE = ("steps", "out", "log_every", "save_every", "stop_after", "precision")
+
+
+def main(arguments: list[str] | None = None) -> Path:
+    """Parse the command line, train, and return the bundle's folder."""
+    import tyro
+
+    from core.checkpoints import CheckpointError
+    from core.networks.features import FeatureError
+    from train.config import RunConfig
+    from train.recipes import RECIPES
+
+    with one_line_errors(DataError, CheckpointError, FeatureError, ValueError):
+        flags: Any = tyro.extras.subcommand_type_from_defaults(
+            {name: recipe() for name, recipe in RECIPES.items()},
+            descriptions={name: recipe.__doc__ or "" for name, recipe in RECIPES.items()},
+            prefix_names=False,
+        )
+        config: RunConfig = parse_flags(
+            tyro.conf.AvoidSubcommands[flags],
+            arguments,
+            program="python train/run.py",
+            description=__doc__,
+        )
+        recipe = next(name for name in RECIPES if name in (arguments or _argv()))
+        return _train(config, recipe)
+
+
+def _argv() -> list[str]:
+    import sys
+
+    return sys.argv[1:]
+
+
+def _train(config: Any, recipe: str) -> Path:
+    if config.data.name == "folder" and config.data.root is None:
+        raise DataError(f"{recipe} trains on your pictures: name a folder with --data.root DIR.")
+    out = config.out or project_root.ROOT / "runs" / recipe
+    _remember(config, recipe, out)
+    from train.loop import NotFinite, Trainer
+
+    with one_line_errors(NotFinite):
+        trainer = Trainer(config, recipe, out)
+        bundle = trainer.train()
+    if trainer.accelerator.is_main_process:
+        print(f"the checkpoint is {bundle}")
+    return bundle
+
+
+def _remember(config: Any, recipe: str, out: Path) -> None:
+    """Write the run's settings to ``run.json``; refuse a folder that holds another run."""
+    from core.checkpoints import CheckpointError, write_json
+
+    described = json.loads(json.dumps({"recipe": recipe, **asdict(config)}, default=str))
+    for name in _FREE:
+        described.pop(name)
+    described["data"].pop("workers")
+    file = out / "run.json"
+    if file.exists():
+        before = json.loads(file.read_text(encoding="utf-8"))
+        if differing := sorted(_differences(before, described)):
+            raise CheckpointError(
+                f"{out} holds a run with another {', '.join(differing[:4])}; "
+                "choose another --out, or the same settings to go on."
+            )
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(file, described)
+
+
+def _differences(a: Any, b: Any, name: str = "") -> set[str]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        return {
+            found
+            for key in set(a) | set(b)
+            for found in _differences(a.get(key), b.get(key), f"{name}.{key}" if name else key)
+        }
+    return set() if a == b else {name}
+
+
+if __name__ == "__main__":
+    main()
