@@ -134,5 +134,7 @@ def warm_up() -> None:
 def launch(host: str = "127.0.0.1", port: int | None = None) -> None:
     """Serve the explorer on ``host`` and ``port`` (None: the first free one from 7860)."""
     app = build_app()
+    app.launch(server_name=host, server_port=port, prevent_thread_lock=True, **launch_options())
+    # Only now: importing torch before the page is up would keep the page waiting.
     threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
-    app.launch(server_name=host, server_port=port, **launch_options())
+    app.block_thread()

@@ -100,9 +100,7 @@ def where_code(ids: Tensor | np.ndarray, code: int) -> np.ndarray:
     return as_array(ids, np.int64) == code
 
 
-def occurrences(
-    ids: Tensor | np.ndarray | Sequence[Tensor | np.ndarray], code: int
-) -> np.ndarray:
+def occurrences(ids: Tensor | np.ndarray | Sequence[Tensor | np.ndarray], code: int) -> np.ndarray:
     """Every place of ``code``: int64 (n, 3) rows of (picture, row, column).
 
     ids: one token grid (h, w), or several of any sizes; a single one is picture 0.

@@ -37,23 +37,27 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     shapes differ.
     """
     a, b = _on_unit_range(a, b)
-    batch, channels, height, width = a.shape
+    height, width = a.shape[2:]
     lack_h, lack_w = max(0, WINDOW - height), max(0, WINDOW - width)
     if lack_h or lack_w:
         pad = (lack_w // 2, lack_w - lack_w // 2, lack_h // 2, lack_h - lack_h // 2)
         a, b = F.pad(a, pad, mode="replicate"), F.pad(b, pad, mode="replicate")
-    # Channels are pictures of their own here: one depthwise pass, five blurs at once.
-    a, b = a.flatten(0, 1).unsqueeze(1), b.flatten(0, 1).unsqueeze(1)
-    mean_a, mean_b, mean_aa, mean_bb, mean_ab = _blur(
-        torch.cat([a, b, a * a, b * b, a * b])
-    ).chunk(5)
+    # One channel at a time: float64 and five blurs of a large photograph take memory enough.
+    channels = [_likeness(a[:, c : c + 1], b[:, c : c + 1]) for c in range(a.shape[1])]
+    return torch.stack(channels).mean(dim=0)
+
+
+def _likeness(a: Tensor, b: Tensor) -> Tensor:
+    """SSIM (B,) of one channel (B, 1, H, W)."""
+    moments = _blur(torch.cat([a, b, a * a, b * b, a * b]))
+    mean_a, mean_b, mean_aa, mean_bb, mean_ab = moments.chunk(5)
     var_a, var_b = mean_aa - mean_a.square(), mean_bb - mean_b.square()
     covariance = mean_ab - mean_a * mean_b
     c1, c2 = _K1**2, _K2**2
     likeness = ((2 * mean_a * mean_b + c1) * (2 * covariance + c2)) / (
         (mean_a.square() + mean_b.square() + c1) * (var_a + var_b + c2)
     )
-    return likeness.mean(dim=(1, 2, 3)).view(batch, channels).mean(dim=1)
+    return likeness.mean(dim=(1, 2, 3))
 
 
 def _on_unit_range(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -26,6 +26,9 @@ class VQConfig:
     """How codes follow their latents: by the codebook loss, or by moving averages."""
     decay: float = 0.99
     """Decay of the moving averages: of codes (ema) and of the uses that restart looks at."""
+    start: Literal["uniform", "data"] = "uniform"
+    """Where codes begin: uniform in [-1/K, 1/K] as in VQ-GAN's code, or on latents of the first
+    training batch, which spares the baseline a collapse in its first hundred steps."""
     restart_below: float = 0.0
     """A code whose moving average of uses per step falls below this is put on a random latent of
     the batch. 0 leaves dead codes dead."""
@@ -35,6 +38,8 @@ class VQConfig:
             raise ValueError(
                 f"quantizer.codebook must be 'gradient' or 'ema', got {self.codebook!r}"
             )
+        if self.start not in ("uniform", "data"):
+            raise ValueError(f"quantizer.start must be 'uniform' or 'data', got {self.start!r}")
         if not 0 <= self.decay < 1:
             raise ValueError(f"quantizer.decay must be in [0, 1), got {self.decay}")
 
@@ -54,6 +59,8 @@ class VectorQuantizer(Quantizer):
         if config.codebook == "ema":
             self.register_buffer("sums", codes.clone())
             self.register_buffer("weights", torch.ones(self.size))
+        if config.start == "data":
+            self.register_buffer("started", torch.zeros((), dtype=torch.bool))
         if config.restart_below > 0:
             self.register_buffer("uses", torch.full((self.size,), 2 * config.restart_below))
             self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
@@ -67,7 +74,8 @@ class VectorQuantizer(Quantizer):
     def scores(self, rows: Tensor) -> Tensor:
         """Negative squared distances. VQ has no posterior; their softmax is only a way to look at
         the runners-up."""
-        return -torch.cdist(rows, self.codebook()).square()
+        exact = "donot_use_mm_for_euclid_dist"
+        return -torch.cdist(rows, self.codebook(), compute_mode=exact).square()
 
     def forward(
         self,
@@ -78,6 +86,8 @@ class VectorQuantizer(Quantizer):
     ) -> Quantized:
         with no_autocast(z):
             z = z.float()
+            if self.training and self.config.start == "data" and not self.started:
+                self._begin_on(to_rows(z))
             ids = self.assign(z)
             chosen = self.embed(ids)
             if not self.training:
@@ -87,6 +97,18 @@ class VectorQuantizer(Quantizer):
                 losses["codebook"] = F.mse_loss(chosen, z.detach())
             # z - z.detach() is zero to the last bit: the decoder sees the code itself
             return Quantized(chosen.detach() + (z - z.detach()), ids, losses)
+
+    @torch.no_grad()
+    def _begin_on(self, rows: Tensor) -> None:
+        """Put every code on a latent of the batch (of all processes), some on the same one if there
+        are fewer latents than codes."""
+        pool = gather_rows(rows)
+        picks = torch.randperm(len(pool), generator=torch.Generator().manual_seed(0))
+        picks = picks.repeat(-(-self.size // len(pool)))[: self.size].to(pool.device)
+        self.codes.copy_(pool[picks])
+        if self.config.codebook == "ema":
+            self.sums.copy_(self.codes)
+        self.started.fill_(True)
 
     @torch.no_grad()
     def update(self, z: Tensor, ids: Tensor) -> Tensor | None:

@@ -91,9 +91,7 @@ def test_batches_change_nothing(tokenizer: Tokenizer, pictures: list[Tensor]) ->
     features = TwoMaps()
     done: list[int] = []
     one = evaluate_tokenizer(tokenizer, pictures, features=features)
-    many = evaluate_tokenizer(
-        tokenizer, pictures, features=features, batch=8, progress=done.append
-    )
+    many = evaluate_tokenizer(tokenizer, pictures, features=features, batch=8, progress=done.append)
     assert done == [1, 2, 4]
     assert many.pop("features") == one.pop("features")
     assert many == pytest.approx(one, rel=1e-4)
@@ -117,9 +115,7 @@ def test_distances_bear_the_features_name(tokenizer: Tokenizer, pictures: list[T
     assert figures["standin_distance"] > 0.01
 
 
-def test_one_picture_has_no_frechet_distance(
-    tokenizer: Tokenizer, pictures: list[Tensor]
-) -> None:
+def test_one_picture_has_no_frechet_distance(tokenizer: Tokenizer, pictures: list[Tensor]) -> None:
     figures = evaluate_tokenizer(tokenizer, pictures[:1], features=TwoMaps())
     assert "standin_distance" in figures and "standin_fd" not in figures
 

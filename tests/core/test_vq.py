@@ -110,12 +110,29 @@ def test_without_restart_dead_codes_stay():
     assert torch.equal(quantizer.codes, before)
 
 
+def test_codes_begin_on_latents_of_the_first_batch():
+    quantizer = VQConfig(size=50, start="data").build(6)
+    quantizer.eval()
+    z = torch.randn(3, 6, 4, 5)
+    quantizer(z)
+    assert quantizer.codes.abs().max() <= 1 / 50  # evaluation does not start it
+    quantizer.train()
+    quantizer(z)
+    gaps = (quantizer.codes[:, None] - to_rows(z)[None]).abs().sum(-1)
+    assert not gaps.min(1).values.any()
+    assert len(torch.unique(quantizer.codes, dim=0)) == 50
+    before = quantizer.codes.detach().clone()
+    quantizer(z + 5)
+    assert torch.equal(quantizer.codes, before)
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
         ({"size": 0}, "at least 1 code"),
         ({"codebook": "kmeans"}, "gradient"),
         ({"decay": 1.0}, "decay"),
+        ({"start": "warm"}, "start"),
     ],
 )
 def test_wrong_settings_are_named(settings, words):

@@ -56,7 +56,7 @@ class Caption:
                 sentence = f"{front} by {scene} {when}"
         elif style == "hour first":
             sentence = f"{when}, {scene}"
-            rest = [*parts, self._weather() if not weather else weather]
+            rest = [*parts, weather or self._weather()]
         else:
             sentence, rest = first, [*parts, weather]
         return ", ".join([sentence, *(part for part in rest if part)])

@@ -153,7 +153,7 @@ def _path(canvas: Canvas, plan: Plan, light: Light, edge: np.ndarray) -> None:
     size, key = canvas.size, plan.key
     t = (box.y - plan.horizon) / (1 - plan.horizon)
     centre = path_centre(plan.path, t)
-    half = 0.004 + 0.115 * t**1.5
+    half = 0.004 + 0.115 * np.maximum(t, 0) ** 1.5
     depth = _depth(plan, box.y[:, 0])
     ragged = noise.ground(size, box.rows, depth, 30, 30, key + 81, octaves=3, gain=0.7)
     inside = half - np.abs(box.x - centre) + half * 0.10 * ragged

@@ -24,7 +24,8 @@ def paint_range(canvas: Canvas, plan: Plan, light: Light, hills: Range) -> None:
     px, py, slope = (peaks[:, k, None, None] for k in range(3))
     drop = np.maximum(box.y - py, 0)
     u = (x - px) + drop * 0.22 * np.sin(drop * 38 + px * 40)
-    face = (box.y - py) - slope * np.abs(u) * (1 - 0.22 * np.tanh(3 * np.abs(u)))
+    away = np.abs(u)
+    face = (box.y - py) - slope * (away * (1 - 0.7 * away / (1 + 3 * away)))
     which = np.argmax(face, axis=0)[None]
     inside = np.take_along_axis(face, which, 0)[0]
     across = np.take_along_axis(u, which, 0)[0]
@@ -129,8 +130,9 @@ def _wood(canvas: Canvas, plan: Plan, light: Light, hill: Hill, edge: np.ndarray
         if box is None:
             continue
         u = (box.x - centre[:, None]) / wide[:, None]  # (trees, w)
-        tip = foot[:, None] - height[:, None] * np.maximum(0, 1 - np.abs(u)) ** 1.15
-        tip = np.where(np.abs(u) < 1, tip, 9.0)
+        rise = 1 - np.abs(u)
+        tip = foot[:, None] - height[:, None] * (rise * (0.8 + 0.2 * rise))
+        tip[rise < 0] = 9.0
         first = np.argmin(tip, axis=0)
         cols = np.arange(tip.shape[1])
         top = tip[first, cols][None, :]

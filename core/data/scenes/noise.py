@@ -71,15 +71,23 @@ def field(
     `key` picks the field. Octaves that a picture of this size cannot show are left out.
     """
     lattice = table()
+    top, bottom, _ = rows.indices(size)
+    left, right, _ = cols.indices(size)
+    height, width = bottom - top, right - left
+    top, bottom, left, right = top / size, bottom / size, left / size, right / size
     total: np.ndarray | None = None
     amplitude, power = 1.0, 0.0
     for octave in range(octaves):
         power += amplitude * amplitude
-        if max(fx, fy) > min(_MOST_CELLS, (1.3 if octave else 2.6) * size):
+        if max(fx, fy) > min(_MOST_CELLS, (1.0 if octave else 2.6) * size):
             break
-        wy, wx = _weights(size, fy)[rows], _weights(size, fx)[cols]
+        wy, wx = _weights(size, fy), _weights(size, fx)
         y0, x0 = _corner(key, octave, wy.shape[1], wx.shape[1])
-        part = wy @ lattice[y0 : y0 + wy.shape[1], x0 : x0 + wx.shape[1]] @ wx.T
+        # only the stretch of the lattice that the box lies on
+        y1, y2 = int(top * fy), min(int(bottom * fy) + 4, wy.shape[1])
+        x1, x2 = int(left * fx), min(int(right * fx) + 4, wx.shape[1])
+        part = wy[rows, y1:y2] @ lattice[y0 + y1 : y0 + y2, x0 + x1 : x0 + x2]
+        part = part @ wx[cols, x1:x2].T
         if ridged:
             np.abs(part, out=part)
             part *= -amplitude * _SPLINE_GAIN * 1.66
@@ -90,27 +98,42 @@ def field(
         amplitude *= gain
         fx, fy = fx * 2, fy * 2
     if total is None:  # too fine to show at this size
-        return np.zeros((len(range(size)[rows]), len(range(size)[cols])), np.float32)
+        return np.zeros((height, width), np.float32)
     total *= power**-0.5
     return total
 
 
 def line(size: int, cells: float, key: int, *, octaves: int = 4, gain: float = 0.5) -> np.ndarray:
     """Fractal noise along one axis, (size,) float32, about unit variance: a skyline, a shore."""
+    weights, widths = _line_weights(size, cells, octaves, gain)
+    if not widths:
+        return np.zeros(size, np.float32)
     lattice = table()
-    total = np.zeros(size, np.float32)
-    amplitude, power = 1.0, 0.0
-    for octave in range(octaves):
+    parts = []
+    for octave, width in enumerate(widths):
+        y0, x0 = _corner(key, octave, 1, width)
+        parts.append(lattice[y0, x0 : x0 + width])
+    return weights @ np.concatenate(parts)
+
+
+@lru_cache(maxsize=256)
+def _line_weights(
+    size: int, cells: float, octaves: int, gain: float
+) -> tuple[np.ndarray, tuple[int, ...]]:
+    """All octaves of `line` side by side, scaled, so a line is one product; and their widths."""
+    parts, power, amplitude = [], 0.0, 1.0
+    for _ in range(octaves):
         power += amplitude * amplitude
         if cells > min(_MOST_CELLS, 2 * size):
             break
-        weights = _weights(size, cells)
-        y0, x0 = _corner(key, octave, 1, weights.shape[1])
-        total += weights @ lattice[y0, x0 : x0 + weights.shape[1]] * (amplitude * 1.45)
+        parts.append(_weights(size, cells) * np.float32(amplitude * 1.45))
         amplitude *= gain
         cells *= 2
-    total *= power**-0.5
-    return total
+    if not parts:
+        return np.zeros((size, 0), np.float32), ()
+    weights = np.concatenate(parts, axis=1) * np.float32(power**-0.5)
+    weights.setflags(write=False)
+    return weights, tuple(part.shape[1] for part in parts)
 
 
 def ground(

@@ -155,6 +155,7 @@ def pick_air(chance: Chance) -> tuple[str, str, str]:
     weather = chance.pick(
         ("clear", "cloudy", "overcast", "rain", "fog"), (0.37, 0.30, 0.10, 0.12, 0.11)
     )
-    if season == "winter" and (weather == "rain" or (weather == "overcast" and chance.unit() < 0.5)):
+    cold_clouds = weather == "overcast" and chance.happens(0.5)
+    if season == "winter" and (weather == "rain" or cold_clouds):
         weather = "snowfall"
     return hour, weather, season

@@ -1,0 +1,161 @@
+"""Encoder, decoder, pretrained features, and the tokenizer around them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torchvision.models import squeezenet1_1
+
+from core import Tokenizer, TokenizerConfig
+from core.networks.autoencoder import Decoder, Encoder, NetworkConfig
+from core.networks.features import FeatureError, load_features
+from core.quantizers import RegVQConfig, VQConfig
+
+SMALL = NetworkConfig(widths=(8, 16), encoder_blocks=1, decoder_blocks=1, latent_dim=4)
+
+
+def small(quantizer=None) -> Tokenizer:
+    torch.manual_seed(0)
+    return Tokenizer(TokenizerConfig(SMALL, quantizer or RegVQConfig(size=16))).eval()
+
+
+@pytest.mark.parametrize(
+    ("config", "f"),
+    [
+        (NetworkConfig(), 8),
+        (SMALL, 4),
+        (NetworkConfig(widths=(8, 8, 8), stem=4, attention=True), 16),
+        (NetworkConfig(widths=(10,), stem=2, latent_dim=3), 2),
+    ],
+)
+def test_shapes(config, f):
+    assert config.downsampling == f
+    z = Encoder(config)(torch.randn(2, 3, 2 * f, 3 * f))
+    assert z.shape == (2, config.latent_dim, 2, 3)
+    assert Decoder(config)(z).shape == (2, 3, 2 * f, 3 * f)
+
+
+@pytest.mark.parametrize("settings", [{"widths": ()}, {"stem": 0}, {"latent_dim": 0}])
+def test_impossible_networks_are_refused(settings):
+    with pytest.raises(ValueError, match="network"):
+        NetworkConfig(**settings)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 4), (5, 9), (17, 40)])
+def test_any_size_goes_in_and_comes_out(size):
+    tokenizer = small()
+    images = torch.rand(2, 3, *size) * 2 - 1
+    ids = tokenizer.encode(images)
+    assert ids.shape == (2, -(-size[0] // 4), -(-size[1] // 4))
+    painted = tokenizer.reconstruct(images)
+    assert painted.shape == images.shape
+    assert painted.abs().max() <= 1
+    assert torch.equal(painted, tokenizer.decode(ids)[..., : size[0], : size[1]])
+
+
+def test_padding_repeats_the_edge():
+    tokenizer = small()
+    image = torch.rand(1, 3, 6, 8) * 2 - 1
+    padded = torch.cat([image, image[..., -1:, :], image[..., -1:, :]], dim=2)
+    assert torch.equal(tokenizer.encode(image), tokenizer.encode(padded))
+
+
+def test_mask_ratio_is_repeatable_and_grows():
+    tokenizer = small(RegVQConfig(size=64))
+    image = torch.rand(1, 3, 64, 64) * 2 - 1
+    exact = tokenizer.encode(image)
+
+    def changed(ratio: float, seed: int = 0) -> int:
+        out = tokenizer.quantize(image, ratio, torch.Generator().manual_seed(seed))
+        return int((out.ids != exact).sum())
+
+    assert changed(0.0) == 0
+    assert 0 < changed(0.3) < changed(1.0)
+    assert torch.equal(
+        *(tokenizer.reconstruct(image, 0.5, torch.Generator().manual_seed(4)) for _ in range(2))
+    )
+    with pytest.raises(ValueError, match="mask_ratio"):
+        tokenizer.reconstruct(image, 1.2)
+
+
+@pytest.mark.parametrize("quantizer", [RegVQConfig(size=16), VQConfig(size=16)])
+def test_log_posterior_peaks_at_the_ids(quantizer):
+    tokenizer = small(quantizer)
+    image = torch.rand(1, 3, 12, 16) * 2 - 1
+    log_posterior = tokenizer.log_posterior(image)
+    assert log_posterior.shape == (1, 3, 4, 16)
+    assert torch.equal(log_posterior.argmax(-1), tokenizer.encode(image))
+
+
+def test_wrong_ids_and_shapes_are_named():
+    tokenizer = small()
+    with pytest.raises(ValueError, match="from 0 to 15"):
+        tokenizer.decode(torch.full((1, 2, 2), 16))
+    with pytest.raises(ValueError, match="from 0 to 15"):
+        tokenizer.decode(torch.full((1, 2, 2), -1))
+    with pytest.raises(ValueError, match="B, h, w"):
+        tokenizer.decode(torch.zeros(2, 2, dtype=torch.int64))
+    with pytest.raises(ValueError, match="B, 3, H, W"):
+        tokenizer.encode(torch.zeros(3, 8, 8))
+
+
+def keras_like(tmp_path, seed: int = 0):
+    """SqueezeNet weights of our own making, in the two conventions of weight files."""
+    torch.manual_seed(seed)
+    state = squeezenet1_1(weights=None).features.state_dict()
+    npz, safe = tmp_path / "weights.npz", tmp_path / "weights.safetensors"
+    np.savez(npz, **{f"features.{k}": v.numpy() for k, v in state.items()})
+    save_file({f"features.{k}": v.contiguous() for k, v in state.items()}, safe)
+    return state, npz, safe
+
+
+def test_squeezenet_features_from_files(tmp_path):
+    state, npz, safe = keras_like(tmp_path)
+    images = torch.rand(2, 3, 64, 64) * 2 - 1
+    reference = squeezenet1_1(weights=None).features
+    reference.load_state_dict(state)
+    pixels = (images + 1) / 2
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    wanted = reference((pixels - mean.view(3, 1, 1)) / std.view(3, 1, 1))
+    features = load_features("squeezenet", safe)
+    torch.testing.assert_close(features(images)[-1], wanted, rtol=1e-3, atol=1e-4)
+    assert features.label == "SqueezeNet 1.1 (weights file weights.safetensors)"
+    assert [x.shape[1] for x in features(images)] == [64, 128, 256, 384, 384, 512, 512]
+
+    # the .npz convention: BGR, 0 to 255, minus the channel means, pooling without ragged windows
+    shifted = pixels.flip(1) * 255 - torch.tensor([103.939, 116.779, 123.68]).view(3, 1, 1)
+    for layer in reference:
+        if isinstance(layer, torch.nn.MaxPool2d):
+            layer.ceil_mode = False
+    torch.testing.assert_close(
+        load_features("squeezenet", npz)(images)[-1], reference(shifted), rtol=1e-3, atol=1e-2
+    )
+
+
+def test_features_are_a_fixed_yardstick(tmp_path):
+    features = load_features("squeezenet", keras_like(tmp_path)[2]).train()
+    assert not features.training
+    assert not any(p.requires_grad for p in features.parameters())
+    images = (torch.rand(1, 3, 40, 40) * 2 - 1).requires_grad_()
+    sum(x.sum() for x in features(images)).backward()
+    assert images.grad.abs().sum() > 0
+    assert all(torch.isfinite(x).all() for x in features(torch.zeros(1, 3, 3, 5)))  # tiny picture
+
+
+def test_weights_that_do_not_fit_are_named(tmp_path):
+    broken = tmp_path / "broken.npz"
+    broken.write_bytes(b"not a zip")
+    _, npz, _ = keras_like(tmp_path)
+    for file, words in (
+        (tmp_path / "none.npz", "does not exist"),
+        (broken, "cannot be read"),
+    ):
+        with pytest.raises(FeatureError, match=words):
+            load_features("squeezenet", file)
+    with pytest.raises(FeatureError, match="VGG-19"):
+        load_features("vgg19", npz)
+    with pytest.raises(FeatureError, match="squeezenet, vgg19 or none"):
+        load_features("resnet", npz)
+    assert load_features("none") is None
