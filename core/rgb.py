@@ -47,7 +47,7 @@ def _deep_grey(picture: Image.Image, name: str) -> Image.Image:
         top = 65535.0
     else:  # float and 32-bit files do not say what white is: the range tells
         ranges = (1.0, 255.0, 65535.0) if picture.mode == "F" else (255.0, 65535.0)
-        top = next((top for top in ranges if high <= 1.01 * top), math.nan)
+        top = next((top for top in ranges if high <= 1.01 * top), 65535.0)
     if not (low >= -0.01 * top and high <= 1.01 * top):  # false for NaN as well
         finite = math.isfinite(low) and math.isfinite(high)
         values_are = f"values from {low:g} to {high:g}, which are no" if finite else "non-finite"

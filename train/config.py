@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from core.networks.discriminator import DiscriminatorConfig
 from core.tokenizer import TokenizerConfig
@@ -91,6 +93,8 @@ class OptimizerConfig:
 class RunConfig:
     """A run: everything that its result depends on, and how it reports."""
 
+    recipe: Annotated[str, tyro.conf.Suppress] = "custom"
+    """The recipe's name; set by the recipe, no flag."""
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     data: DataConfig = field(default_factory=DataConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)

@@ -15,7 +15,7 @@ from core.analysis.atlas import build_atlas
 from core.cards import model_card
 from core.checkpoints import save_bundle
 from core.data import Dataset
-from core.images import PictureError, to_pictures
+from core.images import PictureError, to_pictures, to_tensor
 from core.metrics.evaluation import evaluate_tokenizer
 from core.networks.features import Features
 from core.tokenizer import Tokenizer
@@ -42,7 +42,6 @@ def export_bundle(
     *,
     tokenizer: Tokenizer,
     config: RunConfig,
-    recipe: str,
     step: int,
     features: Features | None,
     pictures: Dataset,
@@ -54,27 +53,25 @@ def export_bundle(
     )
     metrics["step"] = step
     metrics["data"] = {"name": config.data.name, "held_out": is_held_out(config)}
-    about = describe(config, recipe, features, broken)
+    about = describe(config, features, broken)
     source = f"{metrics['images']} pictures of the data set {config.data.name!r}"
     save_bundle(
         path,
         tokenizer=tokenizer,
-        card=model_card(recipe, tokenizer.config, about, metrics),
+        card=model_card(config.recipe, tokenizer.config, about, metrics),
         metrics=metrics,
         atlas=build_atlas(tokenizer, spread(pictures, FEW), source=source),
         recipe=about,
     )
 
 
-def describe(
-    config: RunConfig, recipe: str, features: Features | None, broken: int
-) -> dict[str, Any]:
+def describe(config: RunConfig, features: Features | None, broken: int) -> dict[str, Any]:
     """The run as JSON, without any path: a bundle is published, and folders are its maker's
     affair."""
-    data = asdict(config.data) | {"root": None, "broken_files": broken}
+    data = asdict(config.data) | {"broken_files": broken}
     del data["root"], data["workers"]
     return {
-        "name": recipe,
+        "name": config.recipe,
         "steps": config.steps,
         "batch": config.batch,
         "seed": config.seed,
@@ -113,8 +110,6 @@ def _centre(image: Tensor, side: int) -> Tensor:
     if min(height, width) < side:
         scale = side / min(height, width)
         picture = to_pictures(image[None])[0]
-        from core.images import to_tensor
-
         picture = picture.resize(
             (max(side, round(width * scale)), max(side, round(height * scale))),
             Image.Resampling.BICUBIC,

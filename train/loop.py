@@ -45,9 +45,11 @@ class NotFinite(ArithmeticError):
 class Trainer:
     """One run. ``train()`` goes on from what is in ``out`` and returns the bundle's folder."""
 
-    def __init__(self, config: RunConfig, recipe: str, out: Path) -> None:
-        self.config, self.recipe, self.out = config, recipe, out
-        self.accelerator = Accelerator(mixed_precision="bf16" if _use_bf16(config) else "no")
+    def __init__(self, config: RunConfig, out: Path) -> None:
+        self.config, self.out = config, out
+        # Autocast is our own: accelerate's is one per process, and a study trains many tokenizers.
+        self.accelerator = Accelerator(mixed_precision="no")
+        self.half = _use_bf16(config)
         self.device = self.accelerator.device
         self.features = _load_features(config)
         if self.features is not None:
@@ -146,7 +148,7 @@ class Trainer:
         judging = self.discriminator is not None and progress >= start
         volume = ramp(progress, start + config.loss.listen_after, config.loss.ramp)
 
-        with self.accelerator.autocast():
+        with self._autocast():
             painted, latents, quantized = self.parallel(images, noise)
             result = self.objective(
                 images,
@@ -177,8 +179,11 @@ class Trainer:
         self.usage.add(quantized.ids)
         return losses
 
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
+
     def _judge(self, images: Tensor, painted: Tensor) -> Tensor:
-        with self.accelerator.autocast():
+        with self._autocast():
             loss = learn_to_judge(self.parallel_judge, images, painted)
         self.judge_optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(loss)
@@ -237,7 +242,6 @@ class Trainer:
                 bundle,
                 tokenizer=self.averaged.module,
                 config=self.config,
-                recipe=self.recipe,
                 step=step,
                 features=self.features,
                 pictures=self.held_out,

@@ -62,3 +62,8 @@ RECIPES: dict[str, Callable[[], RunConfig]] = {
     recipe.__name__.replace("_", "-"): recipe
     for recipe in (photos_regvq, photos_vq, scenes_regvq, scenes_vq)
 }
+
+
+def config_of(name: str) -> RunConfig:
+    """The config of the recipe called ``name``, which it bears."""
+    return replace(RECIPES[name](), recipe=name)

@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import project_root
 
 from core.data import DataError
 from train.errors import one_line_errors, parse_flags
+
+if TYPE_CHECKING:
+    from train.config import RunConfig
 
 # Settings that may differ when a run goes on: they say how long and how, not what.
 _FREE = ("steps", "out", "log_every", "save_every", "stop_after", "precision")
@@ -22,55 +25,55 @@ _FREE = ("steps", "out", "log_every", "save_every", "stop_after", "precision")
 
 def main(arguments: list[str] | None = None) -> Path:
     """Parse the command line, train, and return the bundle's folder."""
+    from core.checkpoints import CheckpointError
+
+    with one_line_errors(ValueError):  # every setting that makes no sense is a ValueError
+        config = _parse(arguments)
+    with one_line_errors(DataError, CheckpointError):
+        if config.data.name == "folder" and config.data.root is None:
+            raise DataError(
+                f"{config.recipe} trains on your pictures: name a folder with --data.root DIR."
+            )
+        return _train(config, config.out or project_root.ROOT / "runs" / config.recipe)
+
+
+def _parse(arguments: list[str] | None) -> RunConfig:
     import tyro
 
-    from core.checkpoints import CheckpointError
+    from train.recipes import RECIPES, config_of
+
+    recipes = tyro.extras.subcommand_type_from_defaults(
+        {name: config_of(name) for name in RECIPES},
+        descriptions={name: recipe.__doc__ or "" for name, recipe in RECIPES.items()},
+        prefix_names=False,
+    )
+    return parse_flags(
+        tyro.conf.AvoidSubcommands[recipes],
+        arguments,
+        program="python train/run.py",
+        description=__doc__,
+    )
+
+
+def _train(config: RunConfig, out: Path) -> Path:
     from core.networks.features import FeatureError
-    from train.config import RunConfig
-    from train.recipes import RECIPES
-
-    with one_line_errors(DataError, CheckpointError, FeatureError, ValueError):
-        flags: Any = tyro.extras.subcommand_type_from_defaults(
-            {name: recipe() for name, recipe in RECIPES.items()},
-            descriptions={name: recipe.__doc__ or "" for name, recipe in RECIPES.items()},
-            prefix_names=False,
-        )
-        config: RunConfig = parse_flags(
-            tyro.conf.AvoidSubcommands[flags],
-            arguments,
-            program="python train/run.py",
-            description=__doc__,
-        )
-        recipe = next(name for name in RECIPES if name in (arguments or _argv()))
-        return _train(config, recipe)
-
-
-def _argv() -> list[str]:
-    import sys
-
-    return sys.argv[1:]
-
-
-def _train(config: Any, recipe: str) -> Path:
-    if config.data.name == "folder" and config.data.root is None:
-        raise DataError(f"{recipe} trains on your pictures: name a folder with --data.root DIR.")
-    out = config.out or project_root.ROOT / "runs" / recipe
-    _remember(config, recipe, out)
     from train.loop import NotFinite, Trainer
 
-    with one_line_errors(NotFinite):
-        trainer = Trainer(config, recipe, out)
+    with one_line_errors(NotFinite, FeatureError):
+        trainer = Trainer(config, out)
+        if trainer.accelerator.is_main_process:  # only now, when data and features were found
+            _remember(config, out)
         bundle = trainer.train()
     if trainer.accelerator.is_main_process:
         print(f"the checkpoint is {bundle}")
     return bundle
 
 
-def _remember(config: Any, recipe: str, out: Path) -> None:
+def _remember(config: RunConfig, out: Path) -> None:
     """Write the run's settings to ``run.json``; refuse a folder that holds another run."""
     from core.checkpoints import CheckpointError, write_json
 
-    described = json.loads(json.dumps({"recipe": recipe, **asdict(config)}, default=str))
+    described = json.loads(json.dumps(asdict(config), default=lambda path: str(path.resolve())))
     for name in _FREE:
         described.pop(name)
     described["data"].pop("workers")

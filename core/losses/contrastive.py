@@ -78,4 +78,5 @@ def _resize(x: Tensor, height: int, width: int) -> Tensor:
 
 
 def _similarity(y: Tensor, z: Tensor, tau: float) -> Tensor:
-    return torch.bmm(y.detach(), z.transpose(1, 2)) / tau
+    with torch.autocast(y.device.type, enabled=False):  # divided by tau, bfloat16 is too coarse
+        return torch.bmm(y.detach(), z.transpose(1, 2)) / tau

@@ -81,7 +81,8 @@ def test_objective_equals_the_usual_two_pass_computation():
     (reconstruction + 0.8 * 0.5 * weight * adversarial).backward()
     for a, p in zip(mine, net.parameters(), strict=True):
         torch.testing.assert_close(a, p.grad, rtol=1e-4, atol=1e-7)
-    assert float(result.losses["adversarial_weight"]) == pytest.approx(0.4 * float(weight), rel=1e-4)
+    weighed = float(result.losses["adversarial_weight"])
+    assert weighed == pytest.approx(0.4 * float(weight), rel=1e-4)
 
 
 def test_silent_discriminator_changes_nothing():

@@ -100,7 +100,7 @@ def test_one_code(config):
     seed=st.integers(0, 99),
 )
 def test_tiled_lookup_is_exact(count, size, dim, seed):
-    """Ids equal those of a float64 search, except where two codes are as near as rounding allows."""
+    """Ids are those of a float64 search, but where two codes are as near as rounding allows."""
     draw = torch.Generator().manual_seed(seed)
     rows = torch.randn(count, dim, generator=draw)
     codes = torch.randn(size, dim, generator=draw)

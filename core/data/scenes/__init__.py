@@ -7,7 +7,7 @@ before a caption is written from it. So a caption never names what cannot be see
 
 from .classes import CLASS_INDEX, CLASSES, PALETTE
 from .dataset import Scenes
-from .facts import MIN_AREA, REFERENCE_SIZE
+from .facts import MIN_AREA, MIN_CONTRAST, REFERENCE_SIZE
 from .light import HOURS, SEASONS, WEATHERS
 from .plan import LANDS
 
@@ -17,6 +17,7 @@ __all__ = [
     "HOURS",
     "LANDS",
     "MIN_AREA",
+    "MIN_CONTRAST",
     "PALETTE",
     "REFERENCE_SIZE",
     "SEASONS",

@@ -31,6 +31,16 @@ def clip(value: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.minimum(np.maximum(value, low), high)
 
 
+def steepness(values: np.ndarray, axis: int) -> np.ndarray:
+    """Central differences along an axis, per pixel (one-sided at both ends)."""
+    values = np.moveaxis(values, axis, -1)
+    result = np.zeros_like(values)
+    if values.shape[-1] > 2:
+        result[..., 1:-1] = 0.5 * (values[..., 2:] - values[..., :-2])
+        result[..., 0], result[..., -1] = result[..., 1], result[..., -2]
+    return np.moveaxis(result, -1, axis)
+
+
 def smoothstep(low: float, high: float, value: np.ndarray) -> np.ndarray:
     """0 below `low`, 1 above `high`, a smooth S between."""
     t = clip((value - low) * (1 / (high - low)), 0, 1)

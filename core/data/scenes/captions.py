@@ -155,6 +155,8 @@ class Caption:
         if facts.shows("snow", 0.02):
             self._name("snow")
             return say(("a snowy field", "a snow-covered land", "snowy ground", "deep snow"))
+        if not facts.shows("grass", 0.02):
+            return say(("a landscape", "open country"))
         self._name("grass")
         if facts.plan.season == "autumn":
             return say(("a meadow", "a grassy field", "an autumn meadow"))
@@ -263,7 +265,11 @@ class Caption:
             if plan.hour == "noon":
                 parts.append(say(("the sun high above", "a bright sun", "the sun in the sky")))
             else:
-                parts.append(say(("the sun low in the sky", "a low sun", "the sun on the horizon")))
+                low = ("the sun low in the sky", "a low sun", "the sun above the horizon")
+                sun = plan.sun
+                if sun is not None and sun.y + sun.radius > plan.horizon - 0.05:
+                    low = (*low[:2], "the sun on the horizon")
+                parts.append(say(low))
         if plan.moon and facts.shows("moon"):
             self._name("moon")
             phase = {"full": ("a full moon", "the moon", "a round moon"),

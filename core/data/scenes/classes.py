@@ -6,15 +6,15 @@ import numpy as np
 
 _COLOURS: dict[str, tuple[int, int, int]] = {
     "sky": (126, 190, 238),
-    "cloud": (228, 236, 244),
+    "cloud": (202, 208, 218),
     "sun": (255, 222, 60),
     "moon": (246, 238, 190),
     "aurora": (60, 232, 150),
     "rainbow": (214, 92, 214),
     "mountain": (108, 108, 132),
-    "snowcap": (182, 204, 246),
+    "snowcap": (176, 198, 252),
     "hill": (112, 148, 96),
-    "forest": (34, 78, 58),
+    "forest": (28, 64, 52),
     "lake": (40, 122, 172),
     "sea": (20, 62, 128),
     "beach": (236, 208, 144),

@@ -58,7 +58,7 @@ def _veil(canvas: Canvas, plan: Plan, light: Light) -> None:
 def _cumulus(canvas: Canvas, plan: Plan, light: Light, cloud: Cumulus) -> None:
     half = cloud.width / 2
     box = canvas.box(cloud.x - half * 1.25, cloud.x + half * 1.25,
-                     cloud.y - cloud.height * 1.2, cloud.y + cloud.height * 0.14)
+                     cloud.y - cloud.height * 1.5, cloud.y + cloud.height * 0.14)
     if box is None:
         return
     rng = noise.table()[cloud.key % 500, : 3 * 15].reshape(3, 15)

@@ -17,6 +17,10 @@ REFERENCE_SIZE = 64
 MIN_AREA = 0.0015
 """A class or a single thing counts as visible from this share of the picture (6 px of 64 x 64)."""
 
+MIN_CONTRAST = 0.02
+"""A thing is visible where the picture changes by this much across its outline (5 of 255): what
+fog or night swallows is on the map, but no caption names it."""
+
 COUNTED: tuple[str, ...] = ("house", "conifer", "tree", "rock", "boat", "bird")
 """The classes whose things are counted one by one."""
 
@@ -42,7 +46,7 @@ class Facts:
     """The truth about a scene that its caption draws on."""
 
     plan: Plan
-    areas: dict[str, float]  # class -> share of the picture, classes below MIN_AREA left out
+    areas: dict[str, float]  # class -> share of the picture, where it is visible
     centres: dict[str, tuple[float, float]]  # class -> mean x and y of its pixels
     seen: tuple[Seen, ...]
 
@@ -65,6 +69,25 @@ def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
     return np.tile(np.arange(size), size), np.repeat(np.arange(size), size)
 
 
+def _contrasts(image: np.ndarray, numbers: np.ndarray, many: int) -> np.ndarray:
+    """The mean change of colour across the outline of each numbered region, (many,) in [0, 1].
+
+    image (3, h, w), numbers (h, w): pixels two apart are compared, over the antialiased edge.
+    """
+    total, count = np.zeros(many), np.zeros(many)
+    for first, second in (
+        ((slice(None), slice(None, -2)), (slice(None), slice(2, None))),
+        ((slice(None, -2), slice(None)), (slice(2, None), slice(None))),
+    ):
+        one, other = numbers[first], numbers[second]
+        differ = one != other
+        change = np.abs(image[(slice(None), *first)] - image[(slice(None), *second)]).mean(axis=0)[differ]
+        for side in (one[differ], other[differ]):
+            total += np.bincount(side, change, minlength=many)
+            count += np.bincount(side, minlength=many)
+    return total / np.maximum(count, 1)
+
+
 def facts_of(plan: Plan, canvas: Canvas, segmentation: np.ndarray | None = None) -> Facts:
     """Measure a plan's painted canvas (of REFERENCE_SIZE)."""
     size = canvas.size
@@ -74,9 +97,11 @@ def facts_of(plan: Plan, canvas: Canvas, segmentation: np.ndarray | None = None)
     counts = np.bincount(labels, minlength=len(CLASSES))
     x = np.bincount(labels, cols, minlength=len(CLASSES))
     y = np.bincount(labels, rows, minlength=len(CLASSES))
+    contrast = _contrasts(canvas.image, labels.reshape(size, size), len(CLASSES))
     areas, centres = {}, {}
     for index, name in enumerate(CLASSES):
-        if counts[index] >= MIN_AREA * total:
+        clear = contrast[index] >= MIN_CONTRAST or counts[index] == total
+        if counts[index] >= MIN_AREA * total and clear:
             areas[name] = float(counts[index] / total)
             centres[name] = (
                 float((x[index] / counts[index] + 0.5) / size),
@@ -86,13 +111,14 @@ def facts_of(plan: Plan, canvas: Canvas, segmentation: np.ndarray | None = None)
     many = len(plan.things) + 1
     counts = np.bincount(owners, minlength=many)
     x, y = np.bincount(owners, cols, minlength=many), np.bincount(owners, rows, minlength=many)
+    contrast = _contrasts(canvas.image, owners.reshape(size, size), many)
     seen = tuple(
         Seen(
             thing.kind, thing.colour, float(counts[k] / total),
             float((x[k] / counts[k] + 0.5) / size), float((y[k] / counts[k] + 0.5) / size),
         )
         for k, thing in enumerate(plan.things, start=1)
-        if counts[k] >= MIN_AREA * total
+        if counts[k] >= MIN_AREA * total and contrast[k] >= MIN_CONTRAST
     )
     return Facts(plan, areas, centres, seen)
 

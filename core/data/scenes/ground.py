@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import noise
-from .canvas import Box, Canvas, clip, smoothstep
+from .canvas import Box, Canvas, clip, smoothstep, steepness
 from .compose import path_centre
 from .land import meadow_colour
 from .light import Light, rgb
@@ -85,19 +85,19 @@ def _meadow(canvas: Canvas, plan: Plan, light: Light, edge: np.ndarray) -> None:
     near = clip((box.y - top) / max(0.05, 1 - top), 0, 1)
     winter = plan.season == "winter"
     swell = noise.field(size, 2.4, 5, key + 61, octaves=3, rows=box.rows)
-    tufts = noise.ground(size, box.rows, depth, 16, 30, key + 62, octaves=4, gain=0.85)
-    patch = noise.ground(size, box.rows, depth, 2.2, 4.5, key + 63, octaves=3)
+    tufts = noise.ground(size, box.rows, depth, 30, 20, key + 62, octaves=4, gain=0.9)
+    patch = noise.ground(size, box.rows, depth, 3.0, 3.6, key + 63, octaves=3)
     base = meadow_colour(plan)
     if winter:
         albedo = base[:, None, None] * (1 + 0.012 * tufts)
         drifts = noise.field(size, 2.6, 9, key + 66, octaves=4, gain=0.42, ridged=True,
                              rows=box.rows)
-        bank = np.gradient(drifts, axis=0) * (size / 40) if drifts.shape[0] > 1 else drifts
+        bank = steepness(drifts, 0) * (size / 40)
         lit = 0.46 + 0.18 * swell + 0.20 * clip(bank, -1.4, 1.4) + 0.04 * patch
         lit = clip(lit + 0.02 * tufts + 0.14 * (1 - near), 0.05, 1.1)
     else:
-        fibre = noise.field(size, 64, 22, key + 65, octaves=3, gain=0.8, rows=box.rows)
-        tufts = 0.70 * tufts + (0.15 + 0.35 * near) * fibre
+        fibre = noise.field(size, 76, 30, key + 65, octaves=3, gain=1.0, rows=box.rows)
+        tufts = 0.62 * tufts + (0.20 + 0.45 * near) * fibre
         deep, pale = base * rgb(0.62, 0.78, 0.62), base * rgb(1.25, 1.08, 0.95)
         amount = clip(0.56 + 0.20 * patch + 0.22 * tufts - 0.14 * near, 0, 1)
         albedo = deep[:, None, None] + amount * (pale - deep)[:, None, None]
@@ -126,7 +126,7 @@ def _blades(canvas: Canvas, plan: Plan, light: Light, edge: np.ndarray) -> None:
         key = plan.key + 70 + row
         spikes = 1.15 - np.abs(noise.line(size, cells, key, octaves=2, gain=0.6)) * 1.25
         clump = 0.62 + 0.42 * noise.line(size, 7, key + 9, octaves=3, gain=0.6)
-        sway = 0.012 * noise.line(size, 2.1, key + 3, octaves=2)
+        sway = 0.022 * noise.line(size, 3, key + 3, octaves=3)
         root = y + sway
         grows = smoothstep(0.005, 0.03, root - edge[0])  # not on the sand before the meadow
         height = tall * grows * clip(spikes, 0, 1.2) * clip(clump, 0, 1.5)
@@ -155,14 +155,14 @@ def _path(canvas: Canvas, plan: Plan, light: Light, edge: np.ndarray) -> None:
     centre = path_centre(plan.path, t)
     half = 0.004 + 0.115 * np.maximum(t, 0) ** 1.5
     depth = _depth(plan, box.y[:, 0])
-    ragged = noise.ground(size, box.rows, depth, 30, 30, key + 81, octaves=3, gain=0.7)
-    inside = half - np.abs(box.x - centre) + half * 0.10 * ragged
+    ragged = noise.ground(size, box.rows, depth, 26, 30, key + 81, octaves=4, gain=0.85)
+    inside = half - np.abs(box.x - centre) + half * 0.05 * ragged
     cover = canvas.edge(inside) * canvas.edge(box.y - edge)
     winter = plan.season == "winter"
     sand = rgb(0.74, 0.60, 0.43) if not winter else rgb(0.70, 0.66, 0.62)
     across = (box.x - centre) / half
     ruts = np.exp(-((np.abs(across) - 0.48) ** 2) * 30)
-    albedo = sand[:, None, None] * (1 + 0.07 * ragged - 0.12 * ruts)
+    albedo = sand[:, None, None] * (1 + 0.09 * ragged - 0.12 * ruts)
     lit = clip(0.55 + 0.14 * ragged + 0.10 * across * np.float32(plan.side), 0, 1)
     colour = light.shade(albedo, lit)
     far = np.float32(0.30 * min(1.2, light.density)) * clip(1 - 1.4 * t, 0, 1) ** 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import noise
-from .canvas import Box, Canvas, clip, smoothstep
+from .canvas import Box, Canvas, clip, smoothstep, steepness
 from .light import Light, rgb
 from .plan import Hill, Plan, Range
 
@@ -33,7 +33,7 @@ def paint_range(canvas: Canvas, plan: Plan, light: Light, hills: Range) -> None:
     inside = inside + 0.011 * crag + 0.006 * rough
     cover = canvas.edge(inside, 1.25)
     # which way the rock faces: away from the ridge, broken by the crags
-    tilt = np.gradient(crag, axis=1) * (size / 26) if size > 1 else crag * 0
+    tilt = steepness(crag, 1) * (size / 26)
     facing = np.tanh(across * (90 / (1 + 20 * np.abs(across)))) * 0.75 + clip(tilt, -1.2, 1.2)
     from_side = np.sign(plan.side) if abs(plan.side) > 0.15 else 1.0
     lit = clip(0.46 + 0.42 * facing * np.float32(from_side) + 0.10 * crag, 0.03, 1.1)
@@ -90,8 +90,8 @@ def paint_hill(canvas: Canvas, plan: Plan, light: Light, hill: Hill, floor: floa
     below = box.y - edge
     cover = canvas.edge(below)
     rough = noise.field(size, 9, 16, hill.key + 1, octaves=5, gain=0.6, rows=box.rows)
-    bearing = np.gradient(edge[0]) * size if size > 1 else edge[0]
-    slope = clip(bearing.astype(np.float32) * (2.2 * plan.side), -0.4, 0.4)[None, :]
+    bearing = steepness(edge, 1) * size
+    slope = clip(bearing * (2.2 * plan.side), -0.4, 0.4)
     # the light rakes over the crest and falls off down the slope
     crest = np.exp(-below * 22)
     lit = clip(0.42 + slope * (0.4 + 0.6 * crest) + 0.30 * crest + 0.10 * rough, 0.05, 1.1)
@@ -132,7 +132,7 @@ def _wood(canvas: Canvas, plan: Plan, light: Light, hill: Hill, edge: np.ndarray
         u = (box.x - centre[:, None]) / wide[:, None]  # (trees, w)
         rise = 1 - np.abs(u)
         tip = foot[:, None] - height[:, None] * (rise * (0.8 + 0.2 * rise))
-        tip[rise < 0] = 9.0
+        tip[(rise < 0) | (grown < 0.3)[:, None]] = 9.0
         first = np.argmin(tip, axis=0)
         cols = np.arange(tip.shape[1])
         top = tip[first, cols][None, :]

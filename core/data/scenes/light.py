@@ -25,6 +25,7 @@ class Light:
     ambient: np.ndarray
     haze: np.ndarray
     density: float  # how much haze lies between here and the horizon, 0 .. 1
+    sunny: float  # the sun's share of all light, 0 .. 1
     side: float  # where the light comes from: -1 left .. 1 right
     cloud_lit: np.ndarray
     cloud_shade: np.ndarray
@@ -101,7 +102,7 @@ _GREY_SKY: dict[str, Colour] = {
 _FOG: dict[str, Colour] = {
     "dawn": (0.93, 0.88, 0.86),
     "noon": (0.87, 0.90, 0.92),
-    "dusk": (0.86, 0.72, 0.68),
+    "dusk": (0.93, 0.79, 0.72),
     "night": (0.27, 0.34, 0.48),
 }
 
@@ -157,6 +158,7 @@ def light_of(hour: str, weather: str, mood: tuple[int, float, float], side: floa
     lit = _mix(lit, grey * 1.12, grey_by * 0.85) * light
     shade = _mix(shade, grey * 0.82, grey_by * 0.85) * light
     return Light(
-        zenith, middle, horizon, glow * light, sun, ambient, np.clip(haze, 0, 1), density, side,
+        zenith, middle, horizon, glow * light, sun, ambient, np.clip(haze, 0, 1), density,
+        float(sun.sum() / (sun.sum() + 0.6 * ambient.sum())), side,
         np.clip(lit, 0, 1), np.clip(shade, 0, 1),
     )

@@ -154,8 +154,9 @@ def ground(
     """
     lattice = table()
     x = (np.arange(size, dtype=np.float32) + 0.5) / size - 0.5
-    slope = np.abs(np.gradient(depth)) if len(depth) > 1 else np.full(1, 1 / size)
-    slope = slope.astype(np.float32)
+    slope = np.full(len(depth), 1 / size, np.float32)  # ground from one row to the next
+    np.abs(np.subtract(depth[1:], depth[:-1]), out=slope[1:])
+    slope[0] = slope[min(1, len(slope) - 1)]
     total = np.zeros((len(depth), size), np.float32)
     amplitude, power = 1.0, 0.0
     for octave in range(octaves):

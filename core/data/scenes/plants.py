@@ -30,8 +30,7 @@ def shadow(canvas: Canvas, plan: Plan, light: Light, x: float, y: float, wide: f
     if box is None:
         return
     u, v = (box.x - x - shift) / reach, (box.y - y) / (flat * reach)
-    sunny = float(light.sun.mean() / (light.sun.mean() + 0.6 * light.ambient.mean()))
-    alpha = smoothstep(1.0, 0.15, np.hypot(u, v)) * (strength * (0.45 + 0.75 * sunny))
+    alpha = smoothstep(1.0, 0.15, np.hypot(u, v)) * (strength * (0.45 + 0.75 * light.sunny))
     canvas.paint(box, np.minimum(alpha, 0.8), light.flat(rgb(0.10, 0.13, 0.16), 0.05))
 
 

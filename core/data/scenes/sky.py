@@ -45,7 +45,7 @@ def _halo(canvas: Canvas, plan: Plan, light: Light, disc: Disc) -> None:
     if plan.hour == "night":
         wide, near, strength, core = 0.05, 0.006, 0.30, 0.42
     elif plan.hour == "noon":
-        wide, near, strength, core = 0.09, 0.010, 0.40, 0.55
+        wide, near, strength, core = 0.10, 0.008, 0.38, 0.72
     else:
         wide, near, strength, core = 0.11, 0.014, 0.62, 0.60
         dy = dy * 1.5
@@ -62,8 +62,8 @@ def _sun(canvas: Canvas, plan: Plan, light: Light, sun: Disc) -> None:
     distance = np.hypot(box.x - sun.x, box.y - sun.y)
     cover = canvas.edge(sun.radius - distance)
     low = plan.hour != "noon"
-    top = rgb(1.0, 0.97, 0.80) if low else rgb(1.0, 1.0, 0.93)
-    bottom = light.glow * 0.35 + rgb(1.0, 0.80, 0.42) * 0.65 if low else rgb(1.0, 0.97, 0.80)
+    top = rgb(1.0, 0.97, 0.80) if low else rgb(1.0, 1.0, 0.96)
+    bottom = light.glow * 0.35 + rgb(1.0, 0.80, 0.42) * 0.65 if low else rgb(1.0, 0.99, 0.90)
     t = clip((box.y - sun.y + sun.radius) / (2 * sun.radius), 0, 1)[None]
     colour = top[:, None, None] + t * (bottom - top)[:, None, None]
     if plan.weather == "fog":

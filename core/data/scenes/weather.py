@@ -35,7 +35,7 @@ def _rain(canvas: Canvas, plan: Plan, light: Light) -> None:
     assert box is not None
     size = canvas.size
     streak = np.zeros((size, size), np.float32)
-    for layer, (fx, fy) in enumerate(((250, 16), (140, 9))):
+    for layer, (fx, fy) in enumerate(((300, 18), (190, 11))):
         wave = noise.field(size, fx, fy, plan.key + 131 + layer, octaves=1)
         streak += smoothstep(0.9, 2.4, wave) * (0.34 + 0.06 * layer)
     lean = np.arange(size)[:, None] * 0.22  # the wind slants the streaks

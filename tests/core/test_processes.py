@@ -1,0 +1,85 @@
+"""Two processes on halves of a batch compute what one computes on the whole."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from core.parallel import mean_over_processes
+from core.quantizers import RegVQConfig, UsageWindow, VQConfig
+
+REGVQ = RegVQConfig(size=24, mask_ratio=0.0, prior_weight=1.0)
+VQ_EMA = VQConfig(size=24, codebook="ema", start="data", restart_below=0.6, decay=0.5)
+
+
+def latents() -> torch.Tensor:
+    return torch.randn(4, 5, 3, 3, generator=torch.Generator().manual_seed(0))
+
+
+def built(config):
+    torch.manual_seed(1)
+    return config.build(5)
+
+
+def results(z: torch.Tensor, world: int) -> dict[str, torch.Tensor]:
+    """Everything that is pooled, computed on this process's part of the batch."""
+    out: dict[str, torch.Tensor] = {}
+    regvq = built(REGVQ)
+    leaf = z.clone().requires_grad_()
+    loss = regvq(leaf).losses["prior"]
+    loss.backward()
+    grad = regvq.codes.grad.clone()
+    if world > 1:  # as DistributedDataParallel does with parameter gradients
+        dist.all_reduce(grad)
+        grad /= world
+    out |= {"prior": loss.detach(), "prior_gradient": grad}
+    vq = built(VQ_EMA)
+    replaced = []
+    for _ in range(3):
+        ids = vq(z).ids
+        replaced += [] if (codes := vq.update(z, ids)) is None else codes.tolist()
+    out |= {name: value.clone() for name, value in vq.state_dict().items()}
+    out["replaced"] = torch.tensor(replaced)
+    window = UsageWindow(24)
+    window.add(ids)
+    out["usage"] = window.counts()
+    x = z.mean((1, 2, 3)).mean()
+    out["mean"] = mean_over_processes(x)
+    return out
+
+
+def process(rank: int, world: int, port: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    dist.init_process_group("gloo", rank=rank, world_size=world)
+    share = latents().chunk(world)[rank]
+    torch.save(results(share, world), Path(folder) / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def pooled(tmp_path_factory) -> list[dict[str, torch.Tensor]]:
+    folder = tmp_path_factory.mktemp("processes")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mp.spawn(process, args=(2, port, str(folder)), nprocs=2)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+def test_two_processes_equal_one_on_the_joined_batch(pooled):
+    alone = results(latents(), 1)
+    assert len(alone["replaced"])  # the case covers a restart
+    for rank in range(2):
+        assert pooled[rank].keys() == alone.keys()
+        for name, value in alone.items():
+            torch.testing.assert_close(
+                pooled[rank][name], value, rtol=1e-5, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}"
+            )
+    assert int(alone["usage"].sum()) == 4 * 9
