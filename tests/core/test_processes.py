@@ -15,7 +15,8 @@ from core.parallel import mean_over_processes
 from core.quantizers import RegVQConfig, UsageWindow, VQConfig
 
 REGVQ = RegVQConfig(size=24, mask_ratio=0.0, prior_weight=1.0)
-VQ_EMA = VQConfig(size=24, codebook="ema", start="data", restart_below=0.6, decay=0.5)
+VQ_EMA = VQConfig(size=24, codebook="ema", restart_below=0.6, decay=0.5)
+VQ_DATA = VQConfig(size=24, start="data")
 
 
 def latents() -> torch.Tensor:
@@ -46,6 +47,9 @@ def results(z: torch.Tensor, world: int) -> dict[str, torch.Tensor]:
         replaced += [] if (codes := vq.update(z, ids)) is None else codes.tolist()
     out |= {name: value.clone() for name, value in vq.state_dict().items()}
     out["replaced"] = torch.tensor(replaced)
+    begun = built(VQ_DATA)
+    begun(z)
+    out["begun"] = begun.codes.detach()
     window = UsageWindow(24)
     window.add(ids)
     out["usage"] = window.counts()
