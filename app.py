@@ -10,8 +10,12 @@ if __name__ == "__main__":
     host, port = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), "GRADIO_SERVER_PORT"
     parser = argparse.ArgumentParser(description="Open RegVQ Studio's explorer in a browser.")
     parser.add_argument("--host", default=host, help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=int(os.environ.get(port, 0)) or None,
-                        help=f"port (default: ${port}, else the first free one from 7860)")
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=int(os.environ.get(port, 0)) or None,
+        help=f"port (default: ${port}, else the first free one from 7860)",
+    )
     arguments = parser.parse_args()
     from app.ui import launch  # after the flags, so that --help answers at once
 

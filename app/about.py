@@ -28,8 +28,9 @@ decoder paints them back. Everything that is generated from tokens can be no bet
 is worth a look.
 
 **Reg-VQ** (*Regularized Vector Quantization for Tokenized Image Synthesis*, CVPR 2023) keeps the
-whole codebook in use with a prior on the token distribution, and makes the decoder robust by drawing
-a masked share of the tokens at random while it learns. `vq` is the plain quantizer to compare with.
+whole codebook in use with a prior on the token distribution, and makes the decoder robust by
+drawing a masked share of the tokens at random while it learns. `vq` is the plain quantizer to
+compare with.
 
 - **Reconstruct** shows what survives of a picture, where it is lost, and at how many bytes.
 - **Codebook** shows which codes are used, which are dead, and what a single one stands for.
@@ -43,5 +44,12 @@ def build(tab: gr.Tab, checkpoint: gr.Dropdown) -> None:
             gr.Markdown(INTRODUCTION, elem_id="introduction")
         with gr.Column(scale=1, min_width=320, elem_classes="rv-prose rv-card"):
             shown = gr.Markdown("", elem_id="card", sanitize_html=True)
-    gr.on([tab.select, checkpoint.change], card, checkpoint, shown,
-          api_visibility="private", queue=False, show_progress="hidden")
+    gr.on(
+        [tab.select, checkpoint.change],
+        card,
+        checkpoint,
+        shown,
+        api_visibility="private",
+        queue=False,
+        show_progress="hidden",
+    )

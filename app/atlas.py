@@ -28,7 +28,7 @@ def scenes(count: int = SCENES, size: int = SCENE_SIZE) -> Iterator[Tensor]:
 
 @lru_cache(maxsize=6)
 def atlas(which: Model) -> dict[str, np.ndarray]:
-    """Statistics of every code (see ``core.analysis.atlas``): the bundle's own, or made on scenes."""
+    """Statistics of every code (``core.analysis.atlas``): the bundle's own, or made on scenes."""
     from core.analysis.atlas import build_atlas
 
     known = which.bundle.atlas

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from app import models
-from app.atlas import atlas, count_scenes, scenes_source
+from app.atlas import SCENES, atlas, count_scenes, scenes_source
 from app.errors import Refused, in_a_sentence
 from app.figures import usage_figures
 from app.models import MODEL_QUEUE, Model, Picture, one_at_a_time
@@ -47,9 +47,10 @@ def counts_of(
         known = atlas(which)
         return known["counts"], str(known["source"])
     if source == "scenes":
+
         def tell(done: int) -> None:
             if progress is not None:
-                progress((done, None), desc="Counting codes in drawn scenes", unit="scenes")
+                progress((done, SCENES), desc="Counting codes in drawn scenes", unit="scenes")
 
         return count_scenes(which, tell), scenes_source()
     if source == "picture":
@@ -80,9 +81,7 @@ def codebook_usage(checkpoint: Any, source: Any = "bundle", image: Any = None) -
 
 @in_a_sentence
 @one_at_a_time
-def show_usage(
-    checkpoint: Any, source: Any, image: Any, progress: gr.Progress = PROGRESS
-) -> tuple:
+def show_usage(checkpoint: Any, source: Any, image: Any, progress: gr.Progress = PROGRESS) -> tuple:
     """The same for the page: what the map draws, and the strip of figures."""
     which = models.model(checkpoint)
     counts, words = counts_of(which, SOURCES.get(source, source), image, progress)
@@ -120,8 +119,10 @@ def magnified(tile: np.ndarray, side: int = SWATCH) -> Image.Image:
 
 
 @one_at_a_time
-def detail(checkpoint: Any, code: Any, image: Any) -> tuple[Model, Image.Image, dict[str, Any]]:
-    """A code: the picture with its places lit up, and its figures."""
+def detail(
+    checkpoint: Any, code: Any, image: Any, source: Any = "bundle"
+) -> tuple[Model, Image.Image, dict[str, Any]]:
+    """A code: the picture with its places lit up, and its figures, counted on ``source``."""
     from core.analysis.codes import nearest_codes, where_code
 
     which = models.model(checkpoint)
@@ -131,7 +132,7 @@ def detail(checkpoint: Any, code: Any, image: Any) -> tuple[Model, Image.Image, 
     picture = _picture(image)
     ids = models.tokens(which, picture).ids
     where = where_code(ids, code)
-    counts, source = counts_of(which, "bundle")
+    counts, words = counts_of(which, source, image)
     total = int(counts.sum())
     near, apart = nearest_codes(tokenizer.quantizer.codebook(), code, NEIGHBOURS)
     figures = {
@@ -140,7 +141,7 @@ def detail(checkpoint: Any, code: Any, image: Any) -> tuple[Model, Image.Image, 
         "uses": int(counts[code]),
         "share": float(counts[code] / total) if total else 0.0,
         "rank": int((counts > counts[code]).sum()) + 1,
-        "source": source,
+        "source": words,
         "tokens_counted": total,
         "occurrences": int(where.sum()),
         "picture_tokens": int(where.size),
@@ -154,9 +155,9 @@ def detail(checkpoint: Any, code: Any, image: Any) -> tuple[Model, Image.Image, 
 
 
 @in_a_sentence
-def code_detail(checkpoint: Any, code: Any, image: Any = None) -> tuple:
+def code_detail(checkpoint: Any, code: Any, image: Any = None, source: Any = "bundle") -> tuple:
     """/code_detail: what the code paints, where it occurs, its nearest codes, figures."""
-    which, where, figures = detail(checkpoint, code, image)
+    which, where, figures = detail(checkpoint, code, image, source)
     paints = atlas(which)["paints"]
 
     def file(found: int) -> str:
@@ -177,9 +178,9 @@ def _first_code(checkpoint: Any, image: Any) -> int:
     return int(np.bincount(ids.ravel()).argmax())
 
 
-def card_of(checkpoint: Any, code: Any, image: Any) -> dict[str, Any]:
+def card_of(checkpoint: Any, code: Any, image: Any, source: Any) -> dict[str, Any]:
     """The same for the page: what the card draws."""
-    which, where, figures = detail(checkpoint, code, image)
+    which, where, figures = detail(checkpoint, code, image, SOURCES.get(source, source))
     paints = atlas(which)["paints"]
     return {
         **figures,
@@ -190,18 +191,20 @@ def card_of(checkpoint: Any, code: Any, image: Any) -> dict[str, Any]:
 
 
 @in_a_sentence
-def show_picked(checkpoint: Any, image: Any, event: gr.EventData) -> tuple[int, dict[str, Any]]:
+def show_picked(
+    checkpoint: Any, image: Any, source: Any, event: gr.EventData
+) -> tuple[int, dict[str, Any]]:
     """A code was clicked, in the map or among another code's neighbours."""
-    card = card_of(checkpoint, getattr(event, "index", None), image)
+    card = card_of(checkpoint, getattr(event, "index", None), image, source)
     return card["code"], card
 
 
 @in_a_sentence
-def show_again(checkpoint: Any, code: Any, image: Any) -> tuple[int, dict[str, Any]]:
-    """The code that was picked last, on what may be another picture or checkpoint."""
+def show_again(checkpoint: Any, code: Any, image: Any, source: Any) -> tuple[int, dict[str, Any]]:
+    """The code that was picked last, on what may be another picture, checkpoint or count."""
     if not isinstance(code, int) or code >= models.model(checkpoint).tokenizer.codebook_size:
         code = _first_code(checkpoint, image)
-    card = card_of(checkpoint, code, image)
+    card = card_of(checkpoint, code, image, source)
     return card["code"], card
 
 
@@ -211,27 +214,37 @@ def build(tab: gr.Tab, checkpoint: gr.Dropdown, default: str, picture: gr.Image)
     with gr.Row(elem_classes="rv-split", equal_height=False):
         with gr.Column(scale=1, min_width=320, elem_classes="rv-atlas"):
             source = gr.Radio(
-                list(SOURCES), value=next(iter(SOURCES)), label="Count the codes in",
-                elem_id="source", elem_classes="rv-pills", container=False,
+                list(SOURCES),
+                value=next(iter(SOURCES)),
+                label="Count the codes in",
+                elem_id="source",
+                elem_classes="rv-pills",
+                container=False,
             )
             chart = gr.HTML(
-                value={}, html_template=asset("codebook.html"), js_on_load=asset("codebook.js"),
-                elem_id="codebook", apply_default_css=False,
+                value={},
+                html_template=asset("codebook.html"),
+                js_on_load=asset("codebook.js"),
+                elem_id="codebook",
+                apply_default_css=False,
             )
         with gr.Column(scale=0, min_width=380, elem_classes="rv-detail"):
             card = gr.HTML(
-                value={}, html_template=asset("code.html"), js_on_load=asset("code.js"),
-                elem_id="code", apply_default_css=False,
+                value={},
+                html_template=asset("code.html"),
+                js_on_load=asset("code.js"),
+                elem_id="code",
+                apply_default_css=False,
             )
     code = gr.State(None)  # the code that is picked stays picked
 
     # The page's own listeners. A tab is filled when it is opened, and anew when its inputs change.
     own = {"api_visibility": "private", "trigger_mode": "always_last", **MODEL_QUEUE}
-    fill = [tab.select, checkpoint.change]
-    gr.on([*fill, source.change], show_usage, [checkpoint, source, picture], [chart, strip], **own)
-    gr.on(fill, show_again, [checkpoint, code, picture], [code, card], **own)
+    fill = [tab.select, checkpoint.change, source.change]
+    gr.on(fill, show_usage, [checkpoint, source, picture], [chart, strip], **own)
+    gr.on(fill, show_again, [checkpoint, code, picture, source], [code, card], **own)
     for part in (chart, card):
-        part.pick(show_picked, [checkpoint, picture], [code, card], **own)
+        part.pick(show_picked, [checkpoint, picture, source], [code, card], **own)
 
     with gr.Row(visible=False):  # the tab as an API: plain inputs, plain outputs
         gr.Button().click(
@@ -251,6 +264,7 @@ def build(tab: gr.Tab, checkpoint: gr.Dropdown, default: str, picture: gr.Image)
                 gr.Textbox(default, label="checkpoint"),
                 gr.Number(0, label="code"),
                 PictureInput(type="filepath", label="image"),
+                gr.Textbox("bundle", label="source"),
             ],
             [
                 gr.Image(label="what it paints"),

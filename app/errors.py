@@ -27,12 +27,11 @@ def in_a_sentence(handler: Callable[P, T]) -> Callable[P, T]:
         try:
             return handler(*args, **kwargs)
         except (Refused, PictureError, CheckpointError) as error:
-            raise gr.Error(str(error), title="That did not work", duration=12) from None
+            raise gr.Error(str(error), duration=12, print_exception=False) from None
         except (MemoryError, RuntimeError) as error:
             if isinstance(error, MemoryError) or "memory" in str(error).lower():
                 raise gr.Error(
-                    "There is not enough memory for that right now; try a smaller picture.",
-                    title="That did not work",
+                    "There is not enough memory for that right now; try a smaller picture."
                 ) from None
             raise
 

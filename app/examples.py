@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-SCENES = (3, 11, 42, 58)
+SCENES = (45, 24, 50, 9)
 SIZE = 512
 
 
@@ -64,7 +64,7 @@ def scenes() -> tuple[Example, ...]:
         sample = drawn[index]
         file = Path(_folder().name) / f"scene-{index}.png"
         to_pictures(sample.image[None])[0].save(file)
-        made.append(Example(str(file), sample.caption, f"Drawn by the scenes data set, no. {index}"))
+        made.append(Example(str(file), sample.caption, f"Drawn by the project, scene {index}"))
     return tuple(made)
 
 

@@ -40,19 +40,31 @@ def reconstruction_figures(figures: dict[str, Any] | None) -> str:
     drawn = f.get("tokens_drawn", 0)
     tokens_note = (
         f"{f['tokens_wide']} × {f['tokens_high']}, one per {f['downsampling']} × "
-        f"{f['downsampling']} pixels" if known else "–"
+        f"{f['downsampling']} pixels"
+        if known
+        else "–"
     )
     if drawn:
         tokens_note += f"; {number(drawn)} drawn at random"
     exact = known and f["psnr"] is None
     stats = "".join(
         (
-            stat("PSNR", "exact" if exact else number(f.get("psnr"), 2), "" if exact else "dB",
-                 "higher is closer to the original", "psnr"),
+            stat(
+                "PSNR",
+                "exact" if exact else number(f.get("psnr"), 2),
+                "" if exact else "dB",
+                "higher is closer to the original",
+                "psnr",
+            ),
             stat("SSIM", number(f.get("ssim"), 3), "", "1 is the same structure", "ssim"),
             stat("Tokens", number(f.get("tokens")), "", tokens_note, "tokens"),
-            stat("Codes used", number(f.get("codes_used")), "",
-                 f"of {number(f['codebook_size'])} in the codebook" if known else "–", "codes_used"),
+            stat(
+                "Codes used",
+                number(f.get("codes_used")),
+                "",
+                f"of {number(f['codebook_size'])} codes" if known else "–",
+                "codes_used",
+            ),
         )
     )
     return (
@@ -110,8 +122,10 @@ def _bytes_sentence(f: dict[str, Any] | None) -> str:
         f"{number(f['tokens'])} tokens of {f['bits_per_token']:g} bits, "
         f"{f['bytes_png'] / f['bytes_tokens']:.0f} times fewer bytes than PNG."
     ]
-    if f["psnr_jpeg_smallest"] is not None:
-        words.append(f"JPEG at its smallest: {f['psnr_jpeg_smallest']:.1f} dB.")
+    if f["psnr_jpeg_equal"] is not None:
+        words.append(
+            f"JPEG of {size(f['bytes_jpeg_equal'])} reaches {f['psnr_jpeg_equal']:.1f} dB."
+        )
     if (f["uploaded_width"], f["uploaded_height"]) != (f["width"], f["height"]):
         words.append(
             f"Shrunk from {f['uploaded_width']} × {f['uploaded_height']} to "
@@ -127,11 +141,21 @@ def usage_figures(figures: dict[str, Any] | None) -> str:
     on = f"counted on {f['source']}" if known else "–"
     stats = "".join(
         (
-            stat("Utilization", f"{100 * f['utilization']:.1f}" if known else "–", "%",
-                 f"{number(f.get('used'))} of {number(f.get('total'))} codes used", "utilization"),
+            stat(
+                "Utilization",
+                f"{100 * f['utilization']:.1f}" if known else "–",
+                "%",
+                f"{number(f.get('used'))} of {number(f.get('total'))} codes used",
+                "utilization",
+            ),
             stat("Dead codes", number(f.get("dead")), "", "never used in this count", "dead"),
-            stat("Perplexity", number(f.get("perplexity"), 1), "",
-                 "as varied as this many equally frequent codes", "perplexity"),
+            stat(
+                "Perplexity",
+                number(f.get("perplexity"), 1),
+                "",
+                "as varied as this many equally frequent codes",
+                "perplexity",
+            ),
             stat("Tokens counted", number(f.get("tokens")), "", on, "tokens"),
         )
     )

@@ -68,8 +68,9 @@ def bundle(name: Any) -> Bundle:
     if not isinstance(name, str) or name not in known:
         if not known:
             raise Refused("There is no checkpoint yet: train one with `python train/run.py`.")
-        raise Refused(f"There is no checkpoint called {str(name)[:60]!r}; there is "
-                      f"{', '.join(known)}.")
+        raise Refused(
+            f"There is no checkpoint called {str(name)[:60]!r}; there is {', '.join(known)}."
+        )
     return next(found for found in list_bundles() if found.name == name)
 
 

@@ -30,8 +30,8 @@ class _Plain(type(gr.Image)):  # type: ignore[misc]
 class PictureInput(gr.Image, metaclass=_Plain):
     """A picture that is handed on as the file that was uploaded, unread.
 
-    ``gr.Image`` opens, rotates and converts a picture by its own rules, and fails without a sentence
-    where it cannot; here ``core.images.open_picture`` is the only reader.
+    ``gr.Image`` opens, rotates and converts a picture by its own rules, and fails without a
+    sentence where it cannot; here ``core.images.open_picture`` is the only reader.
     """
 
     is_template = True  # drawn by the page as a gr.Image
@@ -71,7 +71,7 @@ def over_picture(grid: np.ndarray, f: int, size: tuple[int, int]) -> np.ndarray:
 
 
 def highlighted(picture: Image.Image, where: np.ndarray, f: int) -> Image.Image:
-    """``picture`` dimmed, with the tokens of ``where`` bool (h, w) at full light in a bright frame."""
+    """``picture`` dimmed; the tokens of ``where`` bool (h, w) at full light in a bright frame."""
     pixels = np.asarray(picture).astype(np.float32)
     grey = pixels.mean(axis=-1, keepdims=True)
     dimmed = 0.30 * (0.45 * pixels + 0.55 * grey) + 12

@@ -13,13 +13,13 @@ from PIL import Image
 from app import models
 from app.atlas import atlas
 from app.errors import in_a_sentence
-from app.figures import reconstruction_figures
+from app.figures import reconstruction_figures, size
 from app.models import MODEL_QUEUE, Model, Picture, one_at_a_time
 from app.pictures import ERROR_TOP, PictureInput, over_picture, page_file, png
 from app.theme import asset
 
 COLOURS = ("mean", "patch", "number")
-"""How a token can be painted: its code's mean colour, what its code paints, or its code's number."""
+"""How a token is painted: its code's mean colour, what its code paints, or its code's number."""
 MAX_SEED = 2**31 - 1
 
 
@@ -30,6 +30,8 @@ class Reconstruction:
     original: bytes
     reconstruction: bytes
     error: bytes
+    jpeg: bytes
+    """The picture as JPEG gets it at no more bytes than the tokens take, if it can be so small."""
     figures: dict[str, Any]
 
 
@@ -40,7 +42,7 @@ def reconstruction(which: Model, picture: Picture, mask_ratio: float, seed: int)
 
     from core.analysis.pictures import colour_error, error_map
     from core.images import to_pictures, to_tensor
-    from core.metrics.codecs import smallest, token_bytes
+    from core.metrics.codecs import smallest, token_bytes, within
     from core.metrics.pictures import psnr, ssim
 
     tokenizer = which.tokenizer
@@ -52,9 +54,9 @@ def reconstruction(which: Model, picture: Picture, mask_ratio: float, seed: int)
     # The figures are those of the picture that is shown: 8 bits a channel.
     result = to_tensor(shown)
     original_png = png(picture.image)
-    jpeg_small = smallest(picture.image, "jpeg")
     count = coded.ids.size
     budget = token_bytes(count, tokenizer.codebook_size)
+    jpeg, jpeg_small = within(picture.image, "jpeg", budget), smallest(picture.image, "jpeg")
     figures = {
         "psnr": float(psnr(original[None], result[None])[0]),
         "ssim": float(ssim(original[None], result[None])[0]) if min(width, height) >= 11 else None,
@@ -74,7 +76,8 @@ def reconstruction(which: Model, picture: Picture, mask_ratio: float, seed: int)
         "bytes_png": len(original_png),
         "bytes_jpeg": _jpeg_bytes(picture.image, 75),
         "bytes_jpeg_smallest": jpeg_small.bytes,
-        "psnr_jpeg_smallest": float(psnr(original[None], to_tensor(jpeg_small.picture)[None])[0]),
+        "bytes_jpeg_equal": jpeg.bytes,
+        "psnr_jpeg_equal": float(psnr(original[None], to_tensor(jpeg.picture)[None])[0]),
         "mask_ratio": mask_ratio,
         "seed": seed,
         "checkpoint": which.name,
@@ -85,7 +88,7 @@ def reconstruction(which: Model, picture: Picture, mask_ratio: float, seed: int)
         for name, value in figures.items()
     }
     error = Image.fromarray(colour_error(error_map(original, result), top=ERROR_TOP))
-    return Reconstruction(original_png, png(shown), png(error), figures)
+    return Reconstruction(original_png, png(shown), png(error), png(jpeg.picture), figures)
 
 
 def _jpeg_bytes(picture: Image.Image, quality: int) -> int:
@@ -102,12 +105,12 @@ def token_pngs(which: Model, picture: Picture, mask_ratio: float, seed: int) -> 
     from core.analysis.pictures import number_colours, token_picture
 
     ids = models.tokens(which, picture, mask_ratio, seed).ids
-    known, f, size = atlas(which), which.tokenizer.downsampling, picture.image.size
+    known, f, extent = atlas(which), which.tokenizer.downsampling, picture.image.size
     flat = {"mean": known["mean_color"], "number": number_colours(which.tokenizer.codebook_size)}
     painted = {
-        name: over_picture(token_picture(ids, table), f, size) for name, table in flat.items()
+        name: over_picture(token_picture(ids, table), f, extent) for name, table in flat.items()
     }
-    painted["patch"] = token_picture(ids, known["paints"])[: size[1], : size[0]]
+    painted["patch"] = token_picture(ids, known["paints"])[: extent[1], : extent[0]]
     return {name: png(Image.fromarray(painted[name])) for name in COLOURS}
 
 
@@ -143,15 +146,23 @@ def reconstruct(image: Any, checkpoint: Any, mask_ratio: Any = 0, seed: Any = 0)
 @in_a_sentence
 def show(image: Any, checkpoint: Any, mask_ratio: Any, seed: Any) -> tuple:
     """The same for the page: what the stage draws, and the panel of figures."""
+    from core.images import PictureError
+
     if not image:
         return {"empty": True}, reconstruction_figures(None)
-    found, tokens = run(image, checkpoint, mask_ratio, seed)
+    try:
+        found, tokens = run(image, checkpoint, mask_ratio, seed)
+    except PictureError as error:
+        gr.Warning(str(error), title="This picture cannot be used")
+        return {"problem": str(error)}, reconstruction_figures(None)
     figures = found.figures
     stage = {
         "original": page_file(found.original, "original"),
         "reconstruction": page_file(found.reconstruction, "reconstruction"),
         "tokens": {name: page_file(data, f"tokens-{name}") for name, data in tokens.items()},
         "error": page_file(found.error, "error"),
+        "jpeg": page_file(found.jpeg, "jpeg"),
+        "jpegBytes": size(figures["bytes_jpeg_equal"]),
         "width": figures["width"],
         "height": figures["height"],
         "grid": f"{figures['tokens_wide']} × {figures['tokens_high']}",
@@ -185,23 +196,38 @@ def build(checkpoint: gr.Dropdown, default: str) -> Tab:
     with gr.Row(elem_classes="rv-split", equal_height=False):
         with gr.Column(scale=0, min_width=290, elem_classes="rv-side"):
             picture = PictureInput(
-                type="filepath", label="Your picture", sources=["upload", "clipboard"],
-                height=210, elem_id="picture", buttons=[],
+                type="filepath",
+                label="Your picture",
+                sources=["upload", "clipboard"],
+                height=210,
+                elem_id="picture",
+                buttons=[],
             )
             examples = gr.HTML(
-                value=[], html_template=asset("examples.html"), js_on_load=asset("examples.js"),
-                elem_id="examples", apply_default_css=False,
+                value=[],
+                html_template=asset("examples.html"),
+                js_on_load=asset("examples.js"),
+                elem_id="examples",
+                apply_default_css=False,
             )
             mask_ratio = gr.Slider(
-                0, 1, value=0, step=0.05, label="Mask ratio", elem_id="mask-ratio",
+                0,
+                1,
+                value=0,
+                step=0.05,
+                label="Mask ratio",
+                elem_id="mask-ratio",
                 info="Share of tokens drawn at random, by their probability, instead of the best.",
                 buttons=["reset"],
             )
             seed = gr.Number(0, label="Seed of the draw", precision=0, elem_id="seed")
         with gr.Column(scale=1, min_width=320, elem_classes="rv-main"):
             stage = gr.HTML(
-                value={"empty": False}, html_template=asset("stage.html"),
-                js_on_load=asset("stage.js"), elem_id="stage", apply_default_css=False,
+                value={"empty": False},
+                html_template=asset("stage.html"),
+                js_on_load=asset("stage.js"),
+                elem_id="stage",
+                apply_default_css=False,
             )
         with gr.Column(scale=0, min_width=290, elem_classes="rv-figures"):
             figures = gr.HTML(

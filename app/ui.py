@@ -79,12 +79,21 @@ def build_app() -> gr.Blocks:
         with gr.Row(elem_classes="rv-header", equal_height=False):
             top = gr.HTML(header(default), elem_id="header", apply_default_css=False)
             checkpoint = gr.Dropdown(
-                names, value=default, label="Checkpoint", elem_id="checkpoint", scale=0,
-                min_width=210, interactive=True,
+                names,
+                value=default,
+                label="Checkpoint",
+                elem_id="checkpoint",
+                scale=0,
+                min_width=210,
+                interactive=True,
             )
             gr.HTML(
-                html_template=asset("toggle.html"), js_on_load=asset("toggle.js"),
-                elem_id="toggle", apply_default_css=False, scale=0, min_width=44,
+                html_template=asset("toggle.html"),
+                js_on_load=asset("toggle.js"),
+                elem_id="toggle",
+                apply_default_css=False,
+                scale=0,
+                min_width=44,
             )
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Reconstruct", id="reconstruct"):
@@ -93,10 +102,16 @@ def build_app() -> gr.Blocks:
                 codebook.build(tab, checkpoint, default or "", shared.picture)
             with gr.Tab("About", id="about") as tab:
                 about.build(tab, checkpoint)
-        app.load(welcome, None, [checkpoint, shared.examples, shared.picture],
-                 api_visibility="private", show_progress="hidden")
-        checkpoint.change(header, checkpoint, top, api_visibility="private", queue=False,
-                          show_progress="hidden")
+        app.load(
+            welcome,
+            None,
+            [checkpoint, shared.examples, shared.picture],
+            api_visibility="private",
+            show_progress="hidden",
+        )
+        checkpoint.change(
+            header, checkpoint, top, api_visibility="private", queue=False, show_progress="hidden"
+        )
     return app.queue(max_size=64)
 
 

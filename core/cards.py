@@ -47,7 +47,7 @@ def model_card(
     quantizer, network = described["quantizer"], described["network"]
     data = recipe.get("data", {})
     about, licence, terms = _DATA.get(data.get("name"), _DATA["folder"])
-    # What a maker says about the data (--note of train/evaluate.py) goes before what is assumed.
+    # What a maker says (--note.data of train/evaluate.py) goes before what is assumed.
     about = recipe.get("data_note", about)
     terms = recipe.get("terms_note", terms)
     shape = f"{network['latent_dim']}-dimensional codes, one per {config.network.downsampling}"
@@ -102,8 +102,9 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
     if "psnr" not in metrics:
         return ["## Figures", "", "Not evaluated yet: run `python train/evaluate.py`."]
     data = metrics.get("data", {})
-    kind = "held-out" if data.get("held_out", True) else "NOT held out (also trained on)"
-    place = data.get("described") or f"the data set `{data.get('name')}`"
+    held_out = {True: "held-out ", False: "NOT held-out (also trained on) "}
+    kind = held_out.get(data.get("held_out"), "")
+    place = data.get("described") or f"pictures of the data set `{data.get('name')}`"
     rows = [
         f"| {label} | {form.format(metrics[key])} |" for key, label, form in _ROWS if key in metrics
     ]
@@ -114,7 +115,7 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
     lines = [
         "## Figures",
         "",
-        f"On {metrics['images']} {kind} pictures of {place}: whole pictures, argmax codes, "
+        f"On {metrics['images']} {kind}{place}: whole pictures, argmax codes, "
         f"{metrics['codes_used']:,} of {metrics['codebook_size']:,} codes used over "
         f"{metrics['tokens']:,} tokens.",
         "",
@@ -126,7 +127,8 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
         lines += [
             "",
             f"Distances are computed on {metrics['features']}: they are neither LPIPS nor FID, and "
-            "compare only with figures on the same features.",
+            "compare only with figures on the same features. Where training used these features "
+            "as its loss, as named above, codecs that did not are at a disadvantage here.",
         ]
     return lines + _codecs(metrics)
 

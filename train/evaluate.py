@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from errors import UsageError, one_line_errors, parse_flags
-
 import project_root  # noqa: F401  (first of our modules: it makes core importable)
+
+from train.errors import UsageError, one_line_errors, parse_flags
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,6 +49,18 @@ class FeatureFlags:
 
 
 @dataclass(frozen=True)
+class NoteFlags:
+    """What only its maker can say on a card that --publish writes."""
+
+    data: str | None = None
+    """What the bundle was trained on."""
+    terms: str | None = None
+    """Under which terms the bundle may be used, given those of its data."""
+    pictures: str | None = None
+    """What the pictures are that it is evaluated on."""
+
+
+@dataclass(frozen=True)
 class EvaluateFlags:
     """Flags of the command."""
 
@@ -64,12 +76,16 @@ class EvaluateFlags:
     """At most so many consecutive pictures of one size go through together."""
     limit: int | None = None
     """Only so many pictures, spread evenly over the data set."""
+    publish: bool = False
+    """Also write the figures into the bundle: its metrics.json, its card, its atlas's counts."""
+    note: NoteFlags = field(default_factory=NoteFlags)
     device: str = "auto"
     """Where to compute: cpu, cuda, cuda:1, mps, or auto (a GPU if there is one)."""
 
 
 def evaluate(flags: EvaluateFlags) -> dict[str, Any]:
     """Runs the evaluation and returns the report that goes into the JSON file."""
+    import torch
     from tqdm import tqdm
 
     from core.checkpoints import find_bundle, load_tokenizer
@@ -88,6 +104,7 @@ def evaluate(flags: EvaluateFlags) -> dict[str, Any]:
 
     chosen = _spread(len(data), flags.limit)
     skipped: list[str] = []
+    tally = torch.zeros(tokenizer.codebook_size, dtype=torch.int64)
     with tqdm(total=len(chosen), unit="picture", desc="evaluating") as bar:
         figures = evaluate_tokenizer(
             tokenizer,
@@ -97,6 +114,7 @@ def evaluate(flags: EvaluateFlags) -> dict[str, Any]:
             batch=flags.batch,
             device=device,
             progress=lambda done: bar.update(done - bar.n),
+            tally=tally,
         )
     for sentence in skipped:
         print(f"skipped: {sentence}")
@@ -105,7 +123,13 @@ def evaluate(flags: EvaluateFlags) -> dict[str, Any]:
     where = {"name": flags.data.name, "root": root, "split": flags.data.split}
     if flags.data.size is not None:
         where["size"] = flags.data.size
-    return {"checkpoint": bundle.name, "data": where, "skipped": len(skipped), **figures}
+    report = {"checkpoint": bundle.name, "data": where, "skipped": len(skipped), **figures}
+    report = _without_infinities(report)
+    if flags.publish:
+        from train.publishing import publish_figures
+
+        publish_figures(bundle, tokenizer, report, tally.numpy(), asdict(flags.note))
+    return report
 
 
 def print_table(report: dict[str, Any]) -> None:
@@ -201,7 +225,7 @@ def main() -> None:
     with one_line_errors(UsageError, CheckpointError, DataError, PictureError, FeatureError):
         report = evaluate(flags)
         print_table(report)
-        write_json(flags.out, _without_infinities(report))
+        write_json(flags.out, report)
     print(f"written to {flags.out}")
 
 

@@ -25,6 +25,8 @@ class Batches:
         self, dataset: Dataset, size: int, first: int, rank: int, processes: int, workers: int
     ) -> None:
         self.broken: dict[Path, str] = {}
+        # Without workers the data set has noted its files itself.
+        self._dataset = dataset if workers and hasattr(dataset, "note_broken") else None
         self._loader = DataLoader(
             _Numbered(dataset),
             batch_sampler=_Steps(size, first, rank, processes),
@@ -35,9 +37,16 @@ class Batches:
             persistent_workers=workers > 0,
         )
 
+    def _note(self, path: Path, sentence: str) -> None:
+        """Workers judge the share of broken files each on its own findings; here they add up."""
+        self.broken[path] = sentence
+        if self._dataset is not None:
+            self._dataset.note_broken(path, sentence)
+
     def __iter__(self) -> Iterator[Tensor]:
         for images, broken, mistake in self._loader:
-            self.broken.update(broken)
+            for path, sentence in broken.items():
+                self._note(path, sentence)
             if mistake is not None:
                 raise DataError(mistake)
             yield images

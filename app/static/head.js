@@ -8,3 +8,13 @@
     window.history.replaceState(null, "", address);
   }
 })();
+
+// A browser cannot preview every picture that the server can read (TIFF, PPM): no broken icon then.
+for (const kind of ["error", "load"]) {
+  document.addEventListener(kind, (event) => {
+    const image = event.target;
+    if (image instanceof HTMLImageElement && image.closest("#picture")) {
+      image.style.visibility = kind === "error" ? "hidden" : "";
+    }
+  }, true);
+}

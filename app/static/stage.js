@@ -1,10 +1,10 @@
 // The original beside what became of it, with a boundary that is dragged or moved by keys.
-// props.value: {original, reconstruction, error: files, tokens: {mean, patch, number: files}, width, height, grid, errorTop, ramp},
-// {empty: true} without a picture, or {} before the first one.
+// props.value: {original, reconstruction, error, jpeg: files, tokens: {mean, patch, number: files}, width, height, grid, errorTop, ramp},
+// {empty: true} without a picture, {problem: a sentence} with one that cannot be used, or {} at first.
 const $ = (selector) => element.querySelector(selector);
 const stage = $(".rv-stage"), frame = $(".rv-frame"), range = $(".rv-range");
 const under = $(".rv-under"), over = $(".rv-over");
-const NAMES = { reconstruction: "Reconstruction", tokens: "Tokens", error: "Error" };
+const NAMES = { reconstruction: "Reconstruction", tokens: "Tokens", error: "Error", jpeg: "JPEG" };
 const choice = { layer: "reconstruction", colours: "mean" };
 let turn = 0;
 
@@ -27,8 +27,10 @@ async function draw() {
   const value = props.value || {};
   const mine = ++turn;
   if (!value.original) {
-    stage.dataset.state = value.empty ? "empty" : "busy";
+    stage.dataset.state = value.problem ? "problem" : value.empty ? "empty" : "busy";
     element.dataset.state = stage.dataset.state;
+    $(".rv-problem p").textContent = value.problem || "";
+    $(".rv-size").textContent = "";
     return;
   }
   // All pictures are decoded before any is shown: nothing flickers, nothing is shown half.
@@ -41,12 +43,12 @@ async function draw() {
   swaps.forEach((swap) => swap());
   element.style.setProperty("--ratio", value.width / value.height);
   under.alt = "The original picture";
-  over.alt = "The picture rewritten with codes: " + NAMES[layer];
+  over.alt = layer === "jpeg" ? "The picture as JPEG" : "The picture rewritten with codes: " + NAMES[layer];
   over.classList.toggle("rv-pixelated", layer === "tokens");
   stage.dataset.layer = layer;
   $(".rv-tokens").alt = "Each token in the colour of its code";
   $(".rv-error").alt = "Where the reconstruction differs from the original";
-  $(".rv-tag-right").textContent = NAMES[layer];
+  $(".rv-tag-right").textContent = NAMES[layer] + (layer === "jpeg" ? ", " + value.jpegBytes : "");
   $(".rv-size").textContent = value.width + " × " + value.height + " pixels";
   $(".rv-grid").textContent = value.grid;
   $(".rv-legend u").style.background = value.ramp;

@@ -36,6 +36,7 @@ def evaluate_tokenizer(
     batch: int = 1,
     device: torch.device | str = "cpu",
     progress: Callable[[int], None] | None = None,
+    tally: Tensor | None = None,
 ) -> dict[str, Any]:
     """Figures of a tokenizer on ``pictures``: images (3, H, W) in [-1, 1], of any sizes.
 
@@ -44,6 +45,7 @@ def evaluate_tokenizer(
     batch: at most so many consecutive pictures of one size go through together.
     device: where the tokenizer and the features are.
     progress: called with the number of pictures done so far.
+    tally: int64 (K,), to which the uses of each code are added.
 
     Returns ``images``, ``tokens``, ``codebook_size``, ``codes_used``, ``dead_codes``,
     ``utilization``, ``perplexity``, ``bits_per_token``, ``bits_per_pixel``, ``bytes`` (mean per
@@ -78,6 +80,8 @@ def evaluate_tokenizer(
     if not images_done:
         raise DataError("there was no picture to evaluate on; give a data set that has some.")
 
+    if tally is not None:
+        tally += counts
     usage = usage_of(counts)
     figures: dict[str, Any] = {
         "images": images_done,

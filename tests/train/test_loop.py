@@ -112,7 +112,7 @@ def test_what_a_run_leaves(tmp_path, pictures):
     assert found.metrics["step"] == 4
     assert found.metrics["images"] == 12
     assert found.metrics["data"]["held_out"] is False
-    assert "NOT held out" in found.card
+    assert "NOT held-out" in found.card
     assert found.atlas["counts"].sum() == 12 * (60 // 4) * (48 // 4)
     assert load_tokenizer(out).codebook_size == 32
     sheets = sorted(file.name for file in (out / "samples").iterdir())

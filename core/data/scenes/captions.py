@@ -41,10 +41,6 @@ class Caption:
         say = self.chance.pick
         when, weather = self._when(), self._weather()
         scene, front, above = self._scene(), self._front(), self._above()
-        first = f"{scene} {when}"
-        if self.chance.happens(0.45):
-            first = f"{scene} {when} {weather}".rstrip()
-            weather = ""
         parts = [part for part in (front, above) if part]
         if len(parts) == 2 and self.chance.happens(0.35):
             parts.reverse()
@@ -56,9 +52,11 @@ class Caption:
                 sentence = f"{front} by {scene} {when}"
         elif style == "hour first":
             sentence = f"{when}, {scene}"
-            rest = [*parts, weather or self._weather()]
+            rest = [*parts, weather]
+        elif self.chance.happens(0.5):
+            sentence, rest = f"{scene} {when} {weather}".rstrip(), parts
         else:
-            sentence, rest = first, [*parts, weather]
+            sentence, rest = f"{scene} {when}", [*parts, weather]
         return ", ".join([sentence, *(part for part in rest if part)])
 
     def _name(self, kind: str, count: int = 0) -> None:

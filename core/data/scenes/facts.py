@@ -81,7 +81,8 @@ def _contrasts(image: np.ndarray, numbers: np.ndarray, many: int) -> np.ndarray:
     ):
         one, other = numbers[first], numbers[second]
         differ = one != other
-        change = np.abs(image[(slice(None), *first)] - image[(slice(None), *second)]).mean(axis=0)[differ]
+        change = image[(slice(None), *first)] - image[(slice(None), *second)]
+        change = np.abs(change).mean(axis=0)[differ]
         for side in (one[differ], other[differ]):
             total += np.bincount(side, change, minlength=many)
             count += np.bincount(side, minlength=many)

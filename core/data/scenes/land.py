@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import noise
-from .canvas import Box, Canvas, clip, smoothstep, steepness
+from .canvas import Canvas, clip, smoothstep, steepness
 from .light import Light, rgb
 from .plan import Hill, Plan, Range
 
@@ -169,7 +169,7 @@ def _wood_colour(plan: Plan, tone: np.ndarray) -> np.ndarray:
 def haze_band(canvas: Canvas, light: Light, y: float, thickness: float, strength: float,
               key: int) -> None:
     """A bank of mist lying along y."""
-    box: Box | None = canvas.box(y0=y - 3 * thickness, y1=y + 3 * thickness)
+    box = canvas.box(y0=y - 3 * thickness, y1=y + 3 * thickness)
     if box is None:
         return
     drift = noise.field(canvas.size, 2.5, 14, key, octaves=4, rows=box.rows)

@@ -1,0 +1,84 @@
+"""Small real bundles for the app's tests: random weights, real statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from core import checkpoints
+from core.analysis.atlas import build_atlas
+from core.checkpoints import save_bundle
+from core.networks.autoencoder import NetworkConfig
+from core.quantizers import RegVQConfig, VQConfig
+from core.tokenizer import Tokenizer, TokenizerConfig
+
+NETWORK = NetworkConfig(widths=(8, 12, 16), encoder_blocks=1, decoder_blocks=1, latent_dim=8)
+SIZE = 60  # codes: no square, so that the map has an unfinished row
+
+
+def tiny(quantizer: RegVQConfig | VQConfig, seed: int) -> Tokenizer:
+    """A tokenizer with random weights whose codes are latents of pictures, so that many are used."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        tokenizer = Tokenizer(TokenizerConfig(NETWORK, quantizer)).eval().requires_grad_(False)
+        images = torch.rand(6, 3, 64, 64) * 2 - 1
+        rows = tokenizer.latents(images).permute(0, 2, 3, 1).reshape(-1, NETWORK.latent_dim)
+        codes = next(
+            tensor
+            for tensor in tokenizer.quantizer.state_dict().values()
+            if tensor.shape == (SIZE, NETWORK.latent_dim)
+        )
+        codes.copy_(rows[torch.randperm(len(rows))[:SIZE]])
+    return tokenizer
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the bundles "tiny-regvq" (with an atlas) and "tiny-vq" (without one)."""
+    root = tmp_path_factory.mktemp("bundles")
+    tokenizer = tiny(RegVQConfig(size=SIZE), seed=0)
+    counts = np.random.default_rng(0).integers(1, 500, SIZE)
+    counts[[3, 17, SIZE - 1]] = 0
+    atlas = build_atlas(tokenizer, counts=counts, source="a test's pictures")
+    card = "---\nlicense: apache-2.0\n---\n# Tiny\n\nA card for the tests."
+    save_bundle(root / "tiny-regvq", tokenizer=tokenizer, card=card, atlas=atlas)
+    save_bundle(root / "tiny-vq", tokenizer=tiny(VQConfig(size=SIZE), seed=1))
+    return root
+
+
+@pytest.fixture(scope="session", autouse=True)
+def only_these(
+    bundles: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[pytest.MonkeyPatch]:
+    """The app sees the test's bundles and no others, whatever has been trained on this machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoints, "CHECKPOINTS", tmp_path_factory.mktemp("none"))
+        patch.setattr(checkpoints, "RUNS", tmp_path_factory.mktemp("no-runs"))
+        patch.setenv("REGVQ_CHECKPOINTS", str(bundles))
+        patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+        patch.setattr("app.atlas.SCENES", 3)
+        patch.setattr("app.atlas.SCENE_SIZE", 64)
+        yield patch
+
+
+@pytest.fixture(scope="session")
+def photograph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A picture with structure, whose sides the downsampling does not divide."""
+    y, x = np.mgrid[0:75, 0:101]
+    waves = [np.sin(x / 9 + k) + np.cos(y / (7 + k)) for k in range(3)]
+    noise = np.random.default_rng(1).normal(0, 0.1, (75, 101, 3))
+    pixels = np.clip((np.stack(waves, -1) / 4 + 0.5 + noise) * 255, 0, 255).astype(np.uint8)
+    path = tmp_path_factory.mktemp("pictures") / "waves.png"
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tokenizer(bundles: Path) -> Tokenizer:
+    """The one of "tiny-regvq", loaded independently of the app."""
+    return Tokenizer.from_pretrained(bundles / "tiny-regvq")

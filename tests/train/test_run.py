@@ -1,0 +1,170 @@
+"""``python train/run.py`` as its user runs it, with good and with bad arguments."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core.checkpoints import find_bundle, list_bundles, load_tokenizer
+from tests.odd_pictures import write_all
+from train.recipes import RECIPES, config_of
+
+RUN = Path(__file__).resolve().parents[2] / "train" / "run.py"
+TINY = (
+    "--tokenizer.network.widths", "8", "16", "--tokenizer.network.encoder-blocks", "1",
+    "--tokenizer.network.decoder-blocks", "1", "--tokenizer.network.latent-dim", "4",
+    "--tokenizer.quantizer.size", "32", "--batch", "2", "--data.size", "32",
+    "--data.workers", "0", "--features.name", "none", "--loss.perceptual", "0",
+    "--loss.adversarial", "0",
+)  # fmt: skip
+
+
+def run(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(RUN), *map(str, arguments)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def folder_of(tmp_path: Path, count: int = 6) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    draw = np.random.default_rng(0)
+    for index in range(count):
+        pixels = draw.integers(0, 255, (40, 48, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index:03d}.png")
+    return folder
+
+
+def test_from_a_folder_of_pictures_to_a_listed_checkpoint(tmp_path):
+    pictures = folder_of(tmp_path)
+    none = ("--loss.contrastive", "none")
+    done = run(
+        tmp_path, "photos-regvq", "--data.root", pictures, "--steps", 2, "--out", "mine/first",
+        *TINY, *none,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "the checkpoint is mine/first/bundle" in done.stdout
+    assert [bundle.name for bundle in list_bundles(tmp_path / "mine")] == ["first"]
+    bundle = find_bundle(tmp_path / "mine/first")
+    assert load_tokenizer(bundle).codebook_size == 32
+    assert bundle.config["recipe"]["name"] == "photos-regvq"
+    assert "python train/run.py photos-regvq --data.root DIR --steps 2" in bundle.card
+
+    # the same command goes on where it was; other settings are refused by name
+    more = run(
+        tmp_path, "photos-regvq", "--data.root", pictures, "--steps", 3, "--out", "mine/first",
+        *TINY, *none,
+    )  # fmt: skip
+    assert more.returncode == 0, more.stderr
+    assert find_bundle(tmp_path / "mine/first").metrics["step"] == 3
+    other = run(
+        tmp_path, "photos-regvq", "--data.root", pictures, "--steps", 3, "--out", "mine/first",
+        *TINY, *none, "--optimizer.lr", "0.1",
+    )  # fmt: skip
+    assert other.returncode == 2
+    assert other.stderr.strip().endswith(
+        "mine/first holds a run with another optimizer.lr; choose another --out, "
+        "or the same settings to go on."
+    )
+
+
+def test_help_names_the_recipes(tmp_path):
+    said = run(tmp_path, "--help")
+    assert said.returncode == 0
+    for name in RECIPES:
+        assert name in said.stdout
+    flags = run(tmp_path, "photos-regvq", "--help").stdout
+    for flag in ("--data.root", "--steps", "--out", "--seed", "--tokenizer.quantizer.mask-ratio"):
+        assert flag in flags
+    assert "--recipe" not in flags
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("photos-regvq",), "name a folder with --data.root"),
+        (("photos-vq", "--data.root", "nowhere"), "nowhere"),
+        (("photos-vq", "--data.root", "empty"), "holds no pictures"),
+        (("photos-vq", "--data.root", "file.txt"), "file.txt"),
+        (("photos-mq",), "photos-mq"),
+        (("scenes-vq", "--stepps", "3"), "--steps"),
+        (("scenes-vq", "--steps", "many"), "steps"),
+        (("scenes-vq", "--steps", "0"), "steps must be at least 1"),
+        (("scenes-vq", "--data.size", "60"), "multiple of 8"),
+        (("scenes-vq", "--data.name", "imagenet"), "imagenet"),
+        (("scenes-regvq", "--tokenizer.quantizer.mask-ratio", "2"), "mask_ratio"),
+        (("scenes-vq", "--loss.perceptual", "1"), "features"),
+        (
+            ("photos-vq", "--data.root", "one", "--features.weights", "missing.npz"),
+            "missing.npz does not exist",
+        ),
+    ],
+)
+def test_mistakes_get_one_line(tmp_path, arguments, words, capsys, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file.txt").write_text("x")
+    (tmp_path / "one").mkdir()
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "one" / "a.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(RUN.parent))  # as `python train/run.py` does
+    from train.run import main
+
+    with pytest.raises(SystemExit) as stop:
+        main([*arguments, "--out", str(tmp_path / "out")])
+    assert stop.value.code == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert words in lines[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_odd_pictures_train_and_broken_ones_stop(tmp_path):
+    """Every readable oddity is trained on; a folder of broken ones is refused by name."""
+    readable, refused = tmp_path / "readable", tmp_path / "refused"
+    for folder, outcome in ((readable, "reads"), (refused, "refused")):
+        folder.mkdir()
+        write_all(folder, outcome)
+    arguments = ("--steps", 4, *TINY, "--loss.contrastive", "none")
+    done = run(tmp_path, "photos-regvq", "--data.root", readable, "--out", "a", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "skipped" not in done.stdout
+    done = run(tmp_path, "photos-regvq", "--data.root", refused, "--out", "b", *arguments)
+    assert done.returncode == 2
+    assert "cannot be read" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_scenes_need_no_files(tmp_path):
+    done = run(tmp_path, "scenes-regvq", "--steps", 2, "--out", "s", *TINY)
+    assert done.returncode == 0, done.stderr
+    card = find_bundle(tmp_path / "s").card
+    assert "license: apache-2.0" in card
+    assert "held-out" in card
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_recipes_are_whole(name):
+    config = config_of(name)
+    assert config.recipe == name
+    assert config.tokenizer.quantizer.size == 1024
+    assert config.tokenizer.network.downsampling == 8
+    assert RECIPES[name].__doc__
+
+
+def test_the_two_photo_recipes_differ_in_the_quantizer_alone():
+    regvq, vq = config_of("photos-regvq"), config_of("photos-vq")
+    assert regvq.tokenizer.network == vq.tokenizer.network
+    for part in ("data", "optimizer", "steps", "batch", "discriminator", "features"):
+        assert getattr(regvq, part) == getattr(vq, part)
+    assert json.dumps(regvq.loss.adversarial) == json.dumps(vq.loss.adversarial)
