@@ -18,12 +18,12 @@ SCENE_SIZE = 192
 """What a fresh count looks at: so many drawn scenes of so many pixels a side."""
 
 
-def scenes(count: int = SCENES, size: int = SCENE_SIZE) -> Iterator[Tensor]:
-    """Images (3, size, size) of the drawn data set, one by one."""
+def scenes() -> Iterator[Tensor]:
+    """SCENES images (3, SCENE_SIZE, SCENE_SIZE) of the drawn data set, one by one."""
     from core.data import open_dataset
 
-    drawn = open_dataset("scenes", size=size, seed=0, split="test")
-    return (drawn[index].image for index in range(count))
+    drawn = open_dataset("scenes", size=SCENE_SIZE, seed=0, split="test")
+    return (drawn[index].image for index in range(SCENES))
 
 
 @lru_cache(maxsize=6)

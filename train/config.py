@@ -22,6 +22,12 @@ class DataConfig:
     """The folder; its train/ and val/ or test/ subfolders are used as such if it has them."""
     size: int = 64
     """Side of the training crops, in pixels."""
+    last_size: int | None = None
+    """Side of the crops in the last part of the run, with as many fewer of them: GroupNorm then
+    sees statistics nearer to those of whole pictures, at the same cost a step. None: no such
+    part."""
+    last_share: float = 0.2
+    """How much of the run the last part is."""
     crop: tuple[float, float] = (0.0, 1.0)
     """Smallest and largest side of a crop, as fractions of the picture's short side."""
     workers: int = 1
@@ -123,11 +129,15 @@ class RunConfig:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.seed < 0:
             raise ValueError(f"seed must be 0 or more, got {self.seed}")
-        if self.data.size % self.tokenizer.network.downsampling:
-            raise ValueError(
-                f"data.size must be a multiple of {self.tokenizer.network.downsampling}, the "
-                f"tokenizer's downsampling, got {self.data.size}"
-            )
+        step = self.tokenizer.network.downsampling
+        for name in ("size", "last_size"):
+            if (side := getattr(self.data, name)) is not None and (side < 1 or side % step):
+                raise ValueError(
+                    f"data.{name} must be a multiple of {step}, the tokenizer's downsampling, "
+                    f"got {side}"
+                )
+        if not 0 <= self.data.last_share <= 1:
+            raise ValueError(f"data.last_share must be in [0, 1], got {self.data.last_share}")
         if self.features.name == "none" and (
             self.loss.perceptual or self.loss.contrastive != "none"
         ):

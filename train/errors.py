@@ -66,7 +66,7 @@ def parse_flags(
         if stop.code in (0, None):
             raise
         said = " ".join(_lines(complaint.getvalue())) or "the command line could not be read"
-        said = re.sub(r"^Error parsing __tyro\S+: ", "", said)  # tyro's own names for our dataclasses
+        said = re.sub(r"^Error parsing __tyro\S+: ", "", said)  # tyro's names for dataclasses
         print(f"error: {said} (all flags: {program} --help)", file=sys.stderr)
         raise SystemExit(2) from None
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -54,8 +55,9 @@ class Trainer:
         self.features = _load_features(config)
         if self.features is not None:
             self.features.to(self.device, memory_format=torch.channels_last)
-        self.data = _open(config, "train")
-        self.held_out = _open(config, "test")
+        _open(config, "train", config.data.size)  # a folder without pictures is refused at once
+        self.held_out = _open(config, "test", config.data.size)
+        self.broken: dict[Path, str] = {}
 
         torch.manual_seed(config.seed)
         tokenizer = Tokenizer(config.tokenizer).to(memory_format=torch.channels_last)
@@ -96,42 +98,62 @@ class Trainer:
         numbers = load_state(self.state_folder, self.parts)
         step = 0 if numbers is None else int(numbers["step"])
         last = min(config.steps, config.stop_after or config.steps)
-        batches = Batches(
-            self.data,
-            config.batch,
-            step,
-            self.accelerator.process_index,
-            self.accelerator.num_processes,
-            config.data.workers,
-        )
+        stream = self._stream(step, last)
         bar = tqdm(
             total=config.steps, initial=step, unit="step", disable=not chief, dynamic_ncols=True
         )
         writer = self._writer() if chief else None
-        since, begun = step, time.perf_counter()
+        seen, begun = 0, time.perf_counter()
         with bar, self._graceful_stop():
-            # An interrupted state is a good state; one that is done needs no batch.
-            stream: Iterator[Tensor] = iter(batches) if step < last else iter(())
-            while step < last and not self.stopping:
-                losses = self.step(next(stream), step)
+            for images in stream:
+                losses = self.step(images, step)
                 step += 1
+                seen += len(images) * self.accelerator.num_processes
                 bar.update()
                 if step % config.log_every == 0 or step == last:
-                    speed = (step - since) * config.batch * self.accelerator.num_processes
-                    speed /= time.perf_counter() - begun
-                    since, begun = step, time.perf_counter()
+                    speed = seen / (time.perf_counter() - begun)
+                    seen, begun = 0, time.perf_counter()
                     self._log(step, losses, speed, bar, writer)
                 if step % config.save_every == 0 and step < last:
                     saving = time.perf_counter()
-                    self._save(step, batches.broken)
+                    self._save(step)
                     begun += time.perf_counter() - saving
-        bundle = self._save(step, batches.broken)
+                if self.stopping:
+                    break
+        bundle = self._save(step)
         if writer is not None:
             writer.close()
-        if chief and batches.broken:
-            named = ", ".join(sorted(path.name for path in batches.broken)[:5])
-            print(f"{len(batches.broken)} broken pictures were skipped: {named}")
+        if chief and self.broken:
+            named = ", ".join(sorted(path.name for path in self.broken)[:5])
+            print(f"{len(self.broken)} broken pictures were skipped: {named}")
         return bundle
+
+    def _stream(self, step: int, last: int) -> Iterator[Tensor]:
+        """Batches of steps ``step`` to ``last`` - 1: crops of one size, then larger ones."""
+        config, larger = self.config, self.config.data.last_size
+        turn = config.steps
+        if larger is not None:
+            turn = round(config.steps * (1 - config.data.last_share))
+        parts = [(config.data.size, config.batch, 0, turn)]
+        if larger is not None:
+            fewer = max(1, config.batch * config.data.size**2 // larger**2)
+            parts.append((larger, fewer, turn, config.steps))
+        for side, size, first, end in parts:
+            first, end = max(first, step), min(end, last)
+            if first >= end:
+                continue
+            batches = Batches(
+                _open(config, "train", side),
+                size,
+                first,
+                self.accelerator.process_index,
+                self.accelerator.num_processes,
+                config.data.workers,
+            )
+            for images in islice(batches, end - first):
+                self.broken |= batches.broken
+                yield images
+            self.broken |= batches.broken
 
     def step(self, images: Tensor, step: int) -> dict[str, Tensor]:
         """One optimizer step on images (B, 3, S, S); returns the loss terms, detached."""
@@ -233,7 +255,7 @@ class Trainer:
             img_s=f"{speed:.0f}",
         )
 
-    def _save(self, step: int, broken: dict[Path, str]) -> Path:
+    def _save(self, step: int) -> Path:
         bundle = self.out / "bundle"
         if self.accelerator.is_main_process:
             save_state(self.state_folder, self.parts, {"step": step})
@@ -245,7 +267,7 @@ class Trainer:
                 step=step,
                 features=self.features,
                 pictures=self.held_out,
-                broken=len(broken),
+                broken=len(self.broken),
             )
         self.accelerator.wait_for_everyone()
         return bundle
@@ -306,10 +328,10 @@ def _average(decay: float) -> object:
     return torch.no_grad()(average)
 
 
-def _open(config: RunConfig, split: str) -> Dataset:
+def _open(config: RunConfig, split: str, size: int) -> Dataset:
     data = config.data
     return open_dataset(
-        data.name, data.root, size=data.size, seed=config.seed, split=split, crop=data.crop
+        data.name, data.root, size=size, seed=config.seed, split=split, crop=data.crop
     )
 
 

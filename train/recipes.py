@@ -47,7 +47,7 @@ def scenes_vq() -> RunConfig:
 def _photos(quantizer: QuantizerConfig, loss: LossConfig) -> RunConfig:
     return RunConfig(
         tokenizer=TokenizerConfig(NetworkConfig(), quantizer),
-        data=DataConfig(name="folder", crop=(0.0, 0.6)),
+        data=DataConfig(name="folder", crop=(0.0, 0.6), last_size=128),
         loss=loss,
         steps=5000,
     )

@@ -22,7 +22,7 @@ SIZE = 60  # codes: no square, so that the map has an unfinished row
 
 
 def tiny(quantizer: RegVQConfig | VQConfig, seed: int) -> Tokenizer:
-    """A tokenizer with random weights whose codes are latents of pictures, so that many are used."""
+    """A tokenizer with random weights; its codes are latents of pictures, so that many are used."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         tokenizer = Tokenizer(TokenizerConfig(NETWORK, quantizer)).eval().requires_grad_(False)

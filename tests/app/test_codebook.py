@@ -49,7 +49,7 @@ def test_usage_counted_in_a_picture(photograph: Path, tokenizer: Tokenizer) -> N
 def test_usage_counted_in_scenes(tokenizer: Tokenizer) -> None:
     _, figures = codebook.codebook_usage(NAME, "scenes")
     expected = np.zeros(60, np.int64)
-    for image in atlas.scenes(3, 64):
+    for image in atlas.scenes():
         expected += np.bincount(tokenizer.encode(image[None]).numpy().ravel(), minlength=60)
     assert figures["counts"] == expected.tolist()
     assert figures["source"] == "3 drawn scenes at 64 × 64"

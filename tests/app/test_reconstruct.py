@@ -110,7 +110,7 @@ def test_mask_ratio_draws_that_share_by_the_seed(
 ) -> None:
     def shown(seed: int) -> np.ndarray:
         (_, picture), _, _, figures = reconstruct.reconstruct(str(photograph), NAME, ratio, seed)
-        assert figures["tokens_drawn"] == round(130 * ratio)
+        assert abs(figures["tokens_drawn"] - 130 * ratio) <= 0.5
         assert (figures["mask_ratio"], figures["seed"]) == (ratio, seed)
         return pixels(picture)
 
@@ -142,6 +142,8 @@ def test_a_picture_smaller_than_a_token_is_done(tmp_path: Path) -> None:
     assert figures["tokens"] == 1
 
 
+# Outside a page Gradio warns what it would have shown, and Pillow tells of bad EXIF data.
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("odd", ODD_PICTURES, ids=lambda odd: odd.name)
 def test_odd_pictures_are_read_or_refused_by_name(odd: OddPicture, tmp_path: Path) -> None:
     path = tmp_path / odd.name

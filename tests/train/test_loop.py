@@ -49,7 +49,7 @@ def config(pictures: Path, quantizer=REGVQ, steps: int = 6, **changes) -> RunCon
     run = RunConfig(
         recipe="test",
         tokenizer=TokenizerConfig(NETWORK, quantizer),
-        data=DataConfig(name="folder", root=pictures, size=32, workers=0),
+        data=DataConfig("folder", pictures, size=32, last_size=64, last_share=0.5, workers=0),
         features=FeatureConfig(name="none"),
         loss=LossConfig(perceptual=0.0, adversarial=0.5, discriminator_start=0.2, ramp=0.3),
         discriminator=DiscriminatorConfig(width=8, layers=1),
@@ -200,7 +200,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights(tmp_path, pictures, 
 def test_replaced_codes_are_forgotten_by_the_optimizer(tmp_path, pictures):
     quantizer = VQConfig(size=32, restart_below=0.5, decay=0.5)
     trainer = Trainer(config(pictures, quantizer), tmp_path / "run")
-    images = torch.stack([trainer.data.draw(k).image for k in range(4)])
+    images = next(trainer._stream(0, 1))
     replaced = None
     update = trainer.tokenizer.quantizer.update
 
@@ -234,6 +234,13 @@ def test_learning_rate_warms_up_and_falls():
     assert all(a >= b for a, b in pairwise(rates[10:]))
 
 
+@pytest.mark.parametrize("start", [0, 3, 5])
+def test_the_last_part_has_larger_and_fewer_crops(tmp_path, pictures, start):
+    trainer = Trainer(config(pictures, steps=6), tmp_path / "run")
+    shapes = [tuple(images.shape) for images in trainer._stream(start, 6)]
+    assert shapes == ([(4, 3, 32, 32)] * 3 + [(1, 3, 64, 64)] * 3)[start:]
+
+
 class Numbers:
     """A data set whose k-th draw says k."""
 
@@ -259,7 +266,7 @@ def test_broken_pictures_are_counted_and_named(tmp_path, pictures, workers, caps
     for index in range(12, 130):
         (pictures / f"{index:03d}.png").write_bytes((pictures / "00.png").read_bytes())
     (pictures / "bad.jpg").write_bytes(b"\xff\xd8 no picture")
-    run = config(pictures, steps=40)
+    run = config(pictures, steps=60)
     run = replace(run, data=replace(run.data, workers=workers))
     Trainer(run, tmp_path / "run").train()
     assert "1 broken pictures were skipped: bad.jpg" in capsys.readouterr().out

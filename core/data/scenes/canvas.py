@@ -32,13 +32,14 @@ def clip(value: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def steepness(values: np.ndarray, axis: int) -> np.ndarray:
-    """Central differences along an axis, per pixel (one-sided at both ends)."""
-    values = np.moveaxis(values, axis, -1)
+    """Central differences of (h, w) along an axis, per pixel (repeated at both ends)."""
     result = np.zeros_like(values)
-    if values.shape[-1] > 2:
-        result[..., 1:-1] = 0.5 * (values[..., 2:] - values[..., :-2])
-        result[..., 0], result[..., -1] = result[..., 1], result[..., -2]
-    return np.moveaxis(result, -1, axis)
+    along, change = (values, result) if axis == 0 else (values.T, result.T)
+    if len(along) > 2:
+        np.subtract(along[2:], along[:-2], out=change[1:-1])
+        change[0], change[-1] = change[1], change[-2]
+        result *= 0.5
+    return result
 
 
 def smoothstep(low: float, high: float, value: np.ndarray) -> np.ndarray:

@@ -101,8 +101,9 @@ class Scenes:
         `land`, `hour`, `weather`, `season`; `stars` (bool); `moon` (its phase or None); `flowers`
         (their colour or None); `areas` (class -> share of the picture as drawn at 64 px, where
         it can be seen: from MIN_AREA and MIN_CONTRAST up); `counts` (house, conifer, tree, rock,
-        boat, bird -> how many single ones show); `things` (each one's kind, colour, side and area); `caption`, and `named` (the
-        classes the caption names -> their number, 0 where they are not counted).
+        boat, bird -> how many single ones show); `things` (each
+        one's kind, colour, side and area); `caption`, and `named` (the classes the caption names
+        -> their number, 0 where they are not counted).
         """
         index = self._index(index)
         seeds = self._seeds(index)

@@ -125,6 +125,8 @@ def _openings(canvas: Canvas, plan: Plan, light: Light, house: Thing,
         panel(cx - w - flip * trim, cx + w + flip * trim, cy - h - trim, cy + h + trim,
               frame_colour)
         panel(cx - w, cx + w, cy - h, cy + h, pane)
+        if 0.012 * tall * canvas.size < 0.2:
+            return  # the glazing bar would not show
         panel(cx - flip * 0.006 * tall, cx + flip * 0.006 * tall, cy - h, cy + h, frame_colour)
 
     middle = (x0 + x1) / 2

@@ -1,0 +1,146 @@
+"""The app as an API: gradio_client against a running server."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from app import ui
+from core.analysis.codes import paint_codes
+from core.images import open_picture, to_pixels, to_tensor
+from core.tokenizer import Tokenizer
+
+NAME = "tiny-regvq"
+
+
+@pytest.fixture(scope="module")
+def client(bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    app = ui.build_app()
+    _, address, _ = app.launch(
+        server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **ui.launch_options()
+    )
+    try:
+        yield Client(
+            address, verbose=False, download_files=str(tmp_path_factory.mktemp("downloads"))
+        )
+    finally:
+        app.close(verbose=False)
+
+
+def pixels(path: str) -> np.ndarray:
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+def test_reconstruct(client: Client, photograph: Path, tokenizer: Tokenizer) -> None:
+    pair, tokens, error, figures = client.predict(
+        handle_file(photograph), NAME, 0.0, 0, api_name="/reconstruct"
+    )
+    original = pixels(str(photograph))
+    shown = to_pixels(tokenizer.reconstruct(to_tensor(open_picture(photograph))[None]))[0]
+    # Gradio may send pictures in a format of its own; they must still be these, to the pixel.
+    np.testing.assert_array_equal(pixels(pair[0]), original)
+    np.testing.assert_array_equal(pixels(pair[1]), shown)
+    assert pixels(tokens).shape == pixels(error).shape == original.shape
+    mse = np.mean((original.astype(float) - shown) ** 2)
+    assert figures["psnr"] == pytest.approx(10 * math.log10(255**2 / mse), abs=1e-4)
+    assert figures["tokens"] == 130
+    assert figures["bytes_tokens"] == math.ceil(130 * math.log2(60) / 8)
+    assert figures["bytes_png"] > figures["bytes_jpeg"] > figures["bytes_jpeg_smallest"] > 0
+
+
+def test_only_the_picture_has_to_be_named(client: Client, photograph: Path) -> None:
+    given = client.predict(handle_file(photograph), NAME, 0, 0, api_name="/reconstruct")
+    default = client.predict(image=handle_file(photograph), api_name="/reconstruct")
+    assert default[-1] == given[-1]
+
+
+def test_the_seed_makes_a_draw_repeatable(client: Client, photograph: Path) -> None:
+    def draw(seed: int) -> np.ndarray:
+        pair, _, _, figures = client.predict(
+            handle_file(photograph), NAME, 0.5, seed, api_name="/reconstruct"
+        )
+        assert figures["tokens_drawn"] == 65
+        return pixels(pair[1])
+
+    np.testing.assert_array_equal(draw(1), draw(1))
+    assert not np.array_equal(draw(1), draw(2))
+
+
+def test_codebook_usage(client: Client, photograph: Path, tokenizer: Tokenizer) -> None:
+    heat, figures = client.predict(NAME, "bundle", api_name="/codebook_usage")
+    assert {"used": 57, "total": 60, "dead": 3}.items() <= figures.items()
+    assert figures["utilization"] == pytest.approx(0.95)
+    share = np.array(figures["counts"]) / figures["tokens"]
+    entropy = -sum(p * math.log(p) for p in share if p)
+    assert figures["perplexity"] == pytest.approx(math.exp(entropy))
+    picture = pixels(heat)
+    assert picture.shape[0] == picture.shape[1] >= 64 and picture.std() > 10
+
+    _, figures = client.predict(
+        NAME, "picture", handle_file(photograph), api_name="/codebook_usage"
+    )
+    ids = tokenizer.encode(to_tensor(open_picture(photograph))[None]).numpy().ravel()
+    assert figures["counts"] == np.bincount(ids, minlength=60).tolist()
+
+
+def test_code_detail(client: Client, photograph: Path, tokenizer: Tokenizer) -> None:
+    swatch, where, nearest, figures = client.predict(
+        NAME, 5, handle_file(photograph), api_name="/code_detail"
+    )
+    np.testing.assert_array_equal(pixels(swatch)[::16, ::16], paint_codes(tokenizer, [5])[0])
+    ids = tokenizer.encode(to_tensor(open_picture(photograph))[None])
+    assert figures["occurrences"] == int((ids == 5).sum())
+    assert pixels(where).shape == (75, 101, 3)
+    assert len(nearest) == 8
+    for entry, code in zip(nearest, figures["nearest"], strict=True):
+        assert entry["caption"].startswith(f"code {code},")
+        painted = paint_codes(tokenizer, [code])[0]
+        np.testing.assert_array_equal(pixels(entry["image"])[::16, ::16], painted)
+
+
+def test_bad_requests_get_a_sentence_and_the_app_goes_on(
+    client: Client, photograph: Path, tmp_path: Path
+) -> None:
+    text = tmp_path / "notes.jpg"
+    text.write_text("These are notes, not a picture.")
+    good = handle_file(photograph)
+    cases = [
+        ("/reconstruct", (handle_file(text), NAME, 0, 0), "notes.jpg is not a picture"),
+        ("/reconstruct", (None, NAME, 0, 0), "no picture"),
+        ("/reconstruct", (good, "nothing", 0, 0), "no checkpoint called 'nothing'"),
+        ("/reconstruct", (good, "../../etc", 0, 0), "no checkpoint called"),
+        ("/reconstruct", (good, NAME, 2, 0), "mask ratio must be a number from 0 to 1"),
+        ("/reconstruct", (good, NAME, -1, 0), "mask ratio must be a number from 0 to 1"),
+        ("/reconstruct", (good, NAME, 0, -1), "seed must be a number from 0"),
+        ("/codebook_usage", (NAME, "internet"), "source must be one of"),
+        ("/codebook_usage", ("nothing", "bundle"), "no checkpoint called"),
+        ("/code_detail", (NAME, -1), "code must be a number from 0 to 59"),
+        ("/code_detail", (NAME, 60), "code must be a number from 0 to 59"),
+        ("/code_detail", (NAME, 1.5), "code must be a whole number"),
+    ]
+    for name, inputs, words in cases:
+        with pytest.raises(AppError, match=words) as refusal:
+            client.predict(*inputs, api_name=name)
+        assert "Traceback" not in str(refusal.value)
+    *_, figures = client.predict(good, NAME, 0, 0, api_name="/reconstruct")
+    assert figures["tokens"] == 130
+
+
+def test_the_server_fetches_no_address_and_opens_no_path(client: Client) -> None:
+    outside = {"meta": {"_type": "gradio.FileData"}, "orig_name": "a.png"}
+    for picture in (
+        {**outside, "path": f"{client.src}theme.css", "url": f"{client.src}theme.css"},
+        {**outside, "path": "http://127.0.0.1:9/a.png"},
+        {**outside, "path": "/etc/passwd"},
+        {**outside, "path": "../app.py"},
+    ):
+        with pytest.raises(AppError) as refusal:
+            client.predict(picture, NAME, 0, 0, api_name="/reconstruct")
+        assert "root:" not in str(refusal.value)

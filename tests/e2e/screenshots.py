@@ -1,0 +1,69 @@
+"""Screenshots of the explorer: ``python -m tests.e2e.screenshots --out docs``.
+
+Writes ``screenshot.png`` (Reconstruct, the README's picture) and, with ``--all``, every tab at a
+desktop's and a phone's width, light and dark.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.harness import (
+    browser,
+    find_chromium,
+    open_codebook,
+    open_explorer,
+    running_app,
+)
+
+WIDTHS = {"desktop": (1440, 900), "phone": (390, 844)}
+
+
+def take(page: Any, address: str, theme: str, folder: Path, prefix: str, whole: bool) -> None:
+    """One picture of each tab."""
+    open_explorer(page, address, theme)
+    page.wait_for_timeout(800)  # transitions
+    page.screenshot(path=folder / f"{prefix}reconstruct.png", full_page=whole)
+    open_codebook(page)
+    page.wait_for_timeout(800)
+    page.screenshot(path=folder / f"{prefix}codebook.png", full_page=whole)
+    page.get_by_role("tab", name="About").click()
+    page.wait_for_selector("#card h1, #card h2, #card p")
+    page.screenshot(path=folder / f"{prefix}about.png", full_page=whole)
+
+
+def main() -> int:
+    """Take them; 0, or 2 without a browser."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("docs"), help="folder (default: docs)")
+    parser.add_argument("--all", action="store_true", help="every tab, width and theme")
+    arguments = parser.parse_args()
+    executable = find_chromium()
+    if executable is None:
+        print("No Chromium was found; name one in REGVQ_CHROMIUM.", file=sys.stderr)
+        return 2
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        running_app(Path(scratch) / "app.log") as address,
+        browser(executable) as chrome,
+    ):
+        page = chrome.new_page(viewport={"width": 1440, "height": 1000})
+        open_explorer(page, address)
+        page.wait_for_timeout(800)
+        page.screenshot(path=arguments.out / "screenshot.png")
+        page.close()
+        for width, (across, down) in WIDTHS.items() if arguments.all else ():
+            for theme in ("light", "dark"):
+                page = chrome.new_page(viewport={"width": across, "height": down})
+                take(page, address, theme, arguments.out, f"{width}-{theme}-", whole=True)
+                page.close()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,316 @@
+"""The real app, on the shipped checkpoint, in a real browser."""
+
+from __future__ import annotations
+
+import base64
+import io
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app import models
+from core.analysis.codes import paint_codes
+from core.images import open_picture, to_tensor
+from core.tokenizer import Tokenizer
+from tests.e2e.harness import open_codebook, open_explorer
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def name() -> str:
+    """The checkpoint that a visitor sees first."""
+    return models.names()[0]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(name: str) -> Tokenizer:
+    return Tokenizer.from_pretrained(models.bundle(name).path)
+
+
+@pytest.fixture(scope="module")
+def atlas(name: str) -> dict[str, np.ndarray]:
+    return models.bundle(name).atlas
+
+
+def picture_at(page: Any, selector: str) -> np.ndarray:
+    """The pixels of an <img>, as the browser got them."""
+    address = page.locator(selector).evaluate("image => image.src")
+    if address.startswith("data:"):
+        data = base64.b64decode(address.split(",", 1)[1])
+    else:
+        data = page.request.get(address).body()
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def figure(page: Any, panel: str, key: str) -> float:
+    text = page.locator(f"{panel} [data-figure={key}] .rv-value").inner_text()
+    return float(text.replace(",", ""))
+
+
+def upload(page: Any, path: Path) -> None:
+    remove = page.locator("#picture button[aria-label='Clear'], #picture button[title='Clear']")
+    if remove.count():
+        remove.first.click()
+    page.locator("#picture input[type=file]").set_input_files(path)
+
+
+def size_of(path: Path) -> str:
+    width, height = open_picture(path).size
+    return f"{width} × {height} pixels"
+
+
+def error(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2))
+
+
+def test_the_first_screen_shows_a_reconstruction(app: str, visit: Any) -> None:
+    page = visit().page
+    open_explorer(page, app)
+    original, shown = picture_at(page, ".rv-under"), picture_at(page, ".rv-over")
+    assert original.shape == shown.shape and original.std() > 20
+    assert 10 * math.log10(255**2 / error(original, shown)) > 15
+    assert "learned codes, one for every" in page.locator("#rv-sentence").inner_text()
+    assert page.locator(".rv-thumb img").count() >= 4
+
+
+def test_an_uploaded_photograph(
+    app: str, visit: Any, photograph: Path, tokenizer: Tokenizer
+) -> None:
+    page = visit().page
+    open_explorer(page, app)
+    upload(page, photograph)
+    page.get_by_text(size_of(photograph), exact=True).wait_for()
+    original, shown = picture_at(page, ".rv-under"), picture_at(page, ".rv-over")
+    np.testing.assert_array_equal(original, np.asarray(open_picture(photograph)))
+    psnr = 10 * math.log10(255**2 / error(original, shown))
+    assert psnr > 17  # really close to the photograph
+    assert figure(page, "#figures", "psnr") == pytest.approx(psnr, abs=0.006)
+    ids = tokenizer.encode(to_tensor(open_picture(photograph))[None])
+    assert figure(page, "#figures", "tokens") == ids.numel()
+    assert figure(page, "#figures", "codes_used") == len(ids.unique())
+    # The token grid: as many flat squares as there are tokens, each in its code's colour.
+    grid = picture_at(page, ".rv-tokens")
+    f = tokenizer.downsampling
+    colours = models.bundle(models.names()[0]).atlas["mean_color"]
+    np.testing.assert_array_equal(grid[::f, ::f], colours[ids[0].numpy()])
+
+
+def test_the_slider_moves_the_boundary(app: str, visit: Any, photograph: Path) -> None:
+    page = visit().page
+    open_explorer(page, app)
+    upload(page, photograph)
+    page.get_by_text(size_of(photograph), exact=True).wait_for()
+    pictures = {name: picture_at(page, f".rv-{name}") for name in ("under", "over")}
+    frame = page.locator(".rv-frame")
+    box = frame.bounding_box()
+
+    def nearer() -> str:
+        """Which picture the strip from 30 % to 45 % of the width shows."""
+        seen = Image.open(io.BytesIO(frame.screenshot())).convert("RGB")
+        left, right = int(0.30 * seen.width), int(0.45 * seen.width)
+        top, bottom = int(0.2 * seen.height), int(0.8 * seen.height)
+        region = (slice(top, bottom), slice(left, right))
+        drawn = {
+            name: np.asarray(Image.fromarray(array).resize(seen.size, Image.Resampling.BILINEAR))
+            for name, array in pictures.items()
+        }
+        return min(drawn, key=lambda name: error(np.asarray(seen)[region], drawn[name][region]))
+
+    handle = page.locator(".rv-handle")
+    middle = handle.bounding_box()["x"]
+    assert nearer() == "under"
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.9 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.9 * box["height"], steps=8)
+    page.mouse.up()
+    moved = handle.bounding_box()["x"]
+    assert moved - middle == pytest.approx(-0.3 * box["width"], abs=4)
+    assert nearer() == "over"
+    # With the keyboard as well.
+    slider = page.get_by_role("slider", name="Boundary")
+    slider.focus()
+    page.keyboard.press("End")
+    assert float(slider.input_value()) == 100
+    assert nearer() == "under"
+    for _ in range(4):
+        page.keyboard.press("ArrowLeft")
+    assert float(slider.input_value()) == 98
+
+
+def test_the_other_layers_are_compared_with_the_original(app: str, visit: Any) -> None:
+    page = visit().page
+    open_explorer(page, app)
+    for layer in ("Tokens", "Error", "JPEG", "Reconstruction"):
+        before = page.locator(".rv-over").get_attribute("src")
+        page.get_by_role("radiogroup", name="Compare").get_by_role("radio", name=layer).click()
+        page.wait_for_function(
+            "before => document.querySelector('.rv-over').getAttribute('src') !== before",
+            arg=before,
+        )
+        assert page.locator(".rv-tag-right").inner_text().startswith(layer)
+    assert np.array_equal(picture_at(page, ".rv-error").shape, picture_at(page, ".rv-under").shape)
+
+
+def test_a_broken_picture_gets_a_sentence(
+    app: str, visit: Any, photograph: Path, tmp_path: Path
+) -> None:
+    page = visit().page
+    open_explorer(page, app)
+    broken = tmp_path / "shopping.jpg"
+    broken.write_text("milk, bread, eggs")
+    upload(page, broken)
+    page.wait_for_selector('.rv-stage[data-state="problem"]')
+    assert page.locator(".rv-problem p").inner_text().startswith("shopping.jpg is not a picture")
+    upload(page, photograph)  # and the app goes on
+    page.wait_for_selector('.rv-stage[data-state="ready"]')
+    page.get_by_text(size_of(photograph), exact=True).wait_for()
+
+
+def test_a_code_picked_in_the_map(
+    app: str, visit: Any, tokenizer: Tokenizer, atlas: dict[str, np.ndarray]
+) -> None:
+    page = visit().page
+    open_explorer(page, app)
+    open_codebook(page)
+    counts = atlas["counts"]
+    size = len(counts)
+    assert figure(page, "#usage", "dead") == int((counts == 0).sum())
+    share = counts[counts > 0] / counts.sum()
+    perplexity = math.exp(-(share * np.log(share)).sum())
+    assert figure(page, "#usage", "perplexity") == pytest.approx(perplexity, abs=0.06)
+
+    page.get_by_role("radio", name="By number").click()
+    square = page.locator(".rv-square")
+    square.scroll_into_view_if_needed()
+    side = math.ceil(math.sqrt(size))
+    unit = square.bounding_box()["width"] / side
+    code = int(np.argsort(counts)[size // 2])  # neither rare nor common
+    assert int(page.locator(".rv-code").get_attribute("data-code")) != code
+    place = {"x": (code % side + 0.5) * unit, "y": (code // side + 0.5) * unit}
+    square.hover(position=place)
+    tip = page.locator(".rv-tip")
+    assert f"Code {code}" in tip.inner_text() and f"{counts[code]:,} use" in tip.inner_text()
+    square.click(position=place)
+    page.wait_for_selector(f'.rv-code[data-code="{code}"][data-state="ready"]')
+    assert figure(page, "#code", "uses") == counts[code]
+    assert figure(page, "#code", "share") == pytest.approx(
+        100 * counts[code] / counts.sum(), rel=0.06
+    )
+    np.testing.assert_array_equal(picture_at(page, ".rv-swatch"), paint_codes(tokenizer, [code])[0])
+    # Its occurrences are those on the picture of the other tab.
+    picture = picture_at(page, ".rv-under")
+    where = picture_at(page, ".rv-where img")
+    ids = tokenizer.encode(to_tensor(Image.fromarray(picture))[None])[0].numpy()
+    count = page.locator(".rv-count").inner_text()
+    assert count.startswith(f"{(ids == code).sum():,} of {ids.size:,} tokens")
+    f = tokenizer.downsampling
+    lit = (ids == code).repeat(f, 0).repeat(f, 1)[: picture.shape[0], : picture.shape[1]]
+    np.testing.assert_array_equal(where[lit], picture[lit])
+
+    # A neighbour is one click away, and the map follows.
+    codes = tokenizer.quantizer.codebook().numpy().astype(np.float64)
+    apart = np.linalg.norm(codes - codes[code], axis=1)
+    apart[code] = np.inf
+    nearest = int(apart.argmin())
+    page.locator(".rv-near button").first.click()
+    page.wait_for_selector(f'.rv-code[data-code="{nearest}"]')
+    assert page.locator(".rv-codebook").get_attribute("data-code") == str(nearest)
+
+    # With the keyboard: one cell on, and Enter.
+    square.focus()
+    step = "ArrowLeft" if nearest % side == side - 1 or nearest == size - 1 else "ArrowRight"
+    page.keyboard.press(step)
+    page.keyboard.press("Enter")
+    following = nearest + (1 if step == "ArrowRight" else -1)
+    page.wait_for_selector(f'.rv-code[data-code="{following}"]')
+    assert figure(page, "#code", "uses") == counts[following]
+
+
+def test_the_map_is_drawn_from_the_counts(
+    app: str, visit: Any, atlas: dict[str, np.ndarray]
+) -> None:
+    page = visit().page
+    open_explorer(page, app)
+    open_codebook(page)
+    page.get_by_role("radio", name="By use").click()
+    light = page.evaluate(
+        """() => {
+            const canvas = document.querySelector('.rv-cells'), pen = canvas.getContext('2d');
+            const side = Math.ceil(Math.sqrt(document.querySelector('.rv-codebook').dataset.codes));
+            const unit = canvas.width / side, found = [];
+            for (let i = 0; i < side * side; i++) {
+                const x = (i % side + .4) * unit, y = (Math.floor(i / side) + .4) * unit;
+                const [r, g, b] = pen.getImageData(x, y, 1, 1).data;
+                found.push(.2126 * r + .7152 * g + .0722 * b);
+            }
+            return found;
+        }"""
+    )
+    alive = int((atlas["counts"] > 0).sum())
+    assert all(a >= b - 1e-6 for a, b in itertools.pairwise(light[:alive]))
+    assert light[0] > 4 * light[alive - 1] > 0
+
+
+def test_the_codes_of_this_picture_are_counted(
+    app: str, visit: Any, photograph: Path, tokenizer: Tokenizer
+) -> None:
+    page = visit().page
+    open_explorer(page, app)
+    upload(page, photograph)
+    page.get_by_text(size_of(photograph), exact=True).wait_for()
+    open_codebook(page)
+    page.get_by_role("radio", name="This picture").check(force=True)
+    ids = tokenizer.encode(to_tensor(open_picture(photograph))[None])
+    page.wait_for_function(
+        "tokens => document.querySelector('#usage [data-figure=tokens] .rv-value').innerText"
+        ".replace(',', '') === tokens",
+        arg=str(ids.numel()),
+    )
+    assert figure(page, "#usage", "dead") == tokenizer.codebook_size - len(ids.unique())
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_on_a_phone_nothing_is_wider_than_the_screen(app: str, visit: Any, theme: str) -> None:
+    page = visit(390, 844, has_touch=True, is_mobile=True, device_scale_factor=2).page
+    open_explorer(page, app, theme)
+    for tab in ("Reconstruct", "Codebook", "About"):
+        page.get_by_role("tab", name=tab).click()
+        if tab == "Codebook":
+            open_codebook(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, tab
+    grounds = page.evaluate("getComputedStyle(document.querySelector('.gradio-container')).color")
+    bright = sum(int(part) for part in grounds[4:-1].split(",")) / 3
+    assert bright > 200 if theme == "dark" else bright < 60  # the text's colour
+
+
+def test_light_and_dark_are_switched_and_remembered(app: str, visit: Any) -> None:
+    page = visit().page
+    open_explorer(page, app, "light")
+
+    def ground() -> float:
+        colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return sum(int(part) for part in colour[4:-1].split(",")[:3]) / 3
+
+    assert ground() > 200
+    page.get_by_role("button", name="Switch between light and dark").click()
+    page.wait_for_function("document.body.classList.contains('dark')")
+    assert ground() < 60
+    page.goto(app)
+    page.wait_for_selector('.rv-stage[data-state="ready"]')
+    assert ground() < 60
+
+
+def test_the_card_of_the_checkpoint_is_shown(app: str, visit: Any, name: str) -> None:
+    page = visit().page
+    open_explorer(page, app)
+    page.get_by_role("tab", name="About").click()
+    card = page.locator("#card")
+    card.locator("h1").first.wait_for()
+    heading = card.locator("h1").first.inner_text()
+    assert heading in models.bundle(name).card
