@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
@@ -133,14 +134,15 @@ def test_bad_requests_get_a_sentence_and_the_app_goes_on(
     assert figures["tokens"] == 130
 
 
-def test_the_server_fetches_no_address_and_opens_no_path(client: Client) -> None:
-    outside = {"meta": {"_type": "gradio.FileData"}, "orig_name": "a.png"}
-    for picture in (
-        {**outside, "path": f"{client.src}theme.css", "url": f"{client.src}theme.css"},
-        {**outside, "path": "http://127.0.0.1:9/a.png"},
-        {**outside, "path": "/etc/passwd"},
-        {**outside, "path": "../app.py"},
-    ):
-        with pytest.raises(AppError) as refusal:
-            client.predict(picture, NAME, 0, 0, api_name="/reconstruct")
-        assert "root:" not in str(refusal.value)
+def test_the_server_fetches_no_address_and_opens_no_path(client: Client, tmp_path: Path) -> None:
+    """What the client would never send, sent by hand."""
+    secret = tmp_path / "secret.png"  # a good picture, but not one that was uploaded
+    Image.new("RGB", (16, 16)).save(secret)
+    address = f"{client.src}gradio_api/call/reconstruct"
+    for path in (f"{client.src}theme.css", "http://127.0.0.1:9/a.png", "file:///etc/passwd",
+                 "/etc/passwd", "../app.py", "/proc/self/environ", str(secret)):  # fmt: skip
+        picture = {"path": path, "orig_name": "a.png", "meta": {"_type": "gradio.FileData"}}
+        event = httpx.post(address, json={"data": [picture, NAME, 0, 0]}).json()["event_id"]
+        answer = httpx.get(f"{address}/{event}", timeout=120).text
+        assert "event: error" in answer and "event: complete" not in answer, path
+        assert "root:" not in answer and "PATH=" not in answer
