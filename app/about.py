@@ -34,6 +34,23 @@ compare with.
 
 - **Reconstruct** shows what survives of a picture, where it is lost, and at how many bytes.
 - **Codebook** shows which codes are used, which are dead, and what a single one stands for.
+
+### For programs
+
+Every tab is also an API:
+
+```python
+from gradio_client import Client, handle_file
+
+client = Client("http://127.0.0.1:7860")
+pictures, tokens, error, figures = client.predict(
+    handle_file("photograph.jpg"), api_name="/reconstruct"
+)
+```
+
+`/codebook_usage` and `/code_detail` are the others; `client.view_api()` lists what they take.
+
+Pictures are seen by nobody but the machine that runs this app, which deletes them within two hours.
 """
 
 

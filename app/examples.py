@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import importlib.util
 import tempfile
+import threading
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 SCENES = (45, 24, 50, 9)
 SIZE = 512
+THUMB = 96
+
+_DRAWING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,28 @@ def scenes() -> tuple[Example, ...]:
     return tuple(made)
 
 
-@cache
 def examples() -> tuple[Example, ...]:
     """All examples; the first one is what a visitor sees first."""
-    return (*photographs(), *scenes())
+    with _DRAWING:  # a second visitor waits rather than reads a file that is half written
+        return (*photographs(), *scenes())
+
+
+@cache
+def thumbnails() -> tuple[dict[str, str], ...]:
+    """For each example its "caption", its "credit" and a square "thumb" as a data: address."""
+    import numpy as np
+    from PIL import Image
+
+    from app.pictures import data_url
+    from core.images import open_picture
+
+    made = []
+    for example in examples():
+        whole = open_picture(example.path)
+        edge = min(whole.size)
+        left, top = (whole.width - edge) // 2, (whole.height - edge) // 2
+        box = (left, top, left + edge, top + edge)
+        small = np.asarray(whole.resize((THUMB, THUMB), Image.Resampling.LANCZOS, box))
+        texts = {"caption": example.caption, "credit": example.credit}
+        made.append({**texts, "thumb": data_url(small)})
+    return tuple(made)

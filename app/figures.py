@@ -46,6 +46,8 @@ def reconstruction_figures(figures: dict[str, Any] | None) -> str:
     )
     if drawn:
         tokens_note += f"; {number(drawn)} drawn at random"
+    elif known and f["mask_ratio"] > 0:
+        tokens_note += "; none drawn: this quantizer knows no probabilities"
     exact = known and f["psnr"] is None
     stats = "".join(
         (

@@ -45,28 +45,9 @@ def header(name: str | None) -> str:
 @in_a_sentence
 def welcome() -> tuple[Any, list[dict[str, str]], str]:
     """When a page opens: the checkpoints there are now, examples, and the first of them."""
-    import numpy as np
-    from PIL import Image
+    from app.examples import examples, thumbnails
 
-    from app.examples import examples
-    from app.pictures import data_url
-    from core.images import open_picture
-
-    known = examples()
-    thumbs = []
-    for example in known:
-        small = open_picture(example.path)
-        edge = min(small.size)
-        left, top = (small.width - edge) // 2, (small.height - edge) // 2
-        small = small.resize((96, 96), Image.LANCZOS, (left, top, left + edge, top + edge))
-        thumbs.append(
-            {
-                "thumb": data_url(np.asarray(small)),
-                "caption": example.caption,
-                "credit": example.credit,
-            }
-        )
-    return gr.update(choices=models.names()), thumbs, known[0].path
+    return gr.update(choices=models.names()), list(thumbnails()), examples()[0].path
 
 
 def build_app() -> gr.Blocks:

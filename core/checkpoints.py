@@ -180,7 +180,7 @@ def save_bundle(
     write_json(fresh / "metrics.json", dict(metrics or {}))
     if atlas:
         np.savez_compressed(fresh / "atlas.npz", **atlas)
-    _replace_folder(fresh, path)
+    replace_folder(fresh, path)
     return Bundle(path.name, path)
 
 
@@ -231,7 +231,11 @@ def _read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _replace_folder(fresh: Path, path: Path) -> None:
+def replace_folder(fresh: Path, path: Path) -> None:
+    """Put the folder ``fresh`` in the place of ``path``, which may be there already.
+
+    Stopped between the two renames, what was there is still beside it, as ``path.old``.
+    """
     old = path.with_name(path.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if path.exists():

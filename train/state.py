@@ -7,7 +7,6 @@ good one.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from core.checkpoints import CheckpointError
+from core.checkpoints import CheckpointError, replace_folder
 
 Part = nn.Module | torch.optim.Optimizer
 
@@ -34,12 +33,7 @@ def save_state(folder: Path, parts: Mapping[str, Part], numbers: Mapping[str, An
     fresh.mkdir(parents=True)
     save_file(tensors, fresh / "state.safetensors")
     (fresh / "state.json").write_text(json.dumps(numbers), encoding="utf-8")
-    old = folder.with_name(folder.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(fresh, folder)
-    shutil.rmtree(old, ignore_errors=True)
+    replace_folder(fresh, folder)
 
 
 def load_state(folder: Path, parts: Mapping[str, Part]) -> dict[str, Any] | None:
