@@ -23,6 +23,12 @@ _DATA = {
 _QUANTIZERS = {
     "regvq": "Reg-VQ (Zhang et al., CVPR 2023, arXiv:2303.06424)",
     "vq": "nearest-code VQ (VQ-VAE, arXiv:1711.00937; VQ-GAN, arXiv:2012.09841)",
+    "simvq": "SimVQ (arXiv:2411.02038)",
+    "nsvq": "NSVQ (arXiv:2606.11363)",
+    "gumbel": "Gumbel-VQ (Gumbel-softmax, arXiv:1611.01144)",
+    "fsq": "FSQ (arXiv:2309.15505)",
+    "lfq": "LFQ (MAGVIT-v2, arXiv:2310.05737)",
+    "ibq": "IBQ (arXiv:2412.02692)",
 }
 _ROWS = (
     ("psnr", "PSNR, mean over pictures", "{:.2f} dB"),

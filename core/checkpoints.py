@@ -189,10 +189,10 @@ def describe_tokenizer(config: TokenizerConfig) -> dict[str, Any]:
     from core.quantizers import QUANTIZERS
 
     name = next(key for key, kind in QUANTIZERS.items() if isinstance(config.quantizer, kind))
-    return {
-        "network": asdict(config.network),
-        "quantizer": {"name": name, **asdict(config.quantizer)},
-    }
+    settings = asdict(config.quantizer)
+    # A file that training began from is its maker's affair; what it held is in the weights.
+    settings = {key: value for key, value in settings.items() if not isinstance(value, Path)}
+    return {"network": asdict(config.network), "quantizer": {"name": name, **settings}}
 
 
 def tokenizer_config(described: Any, file: Path | str = "config.json") -> TokenizerConfig:

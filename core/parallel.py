@@ -41,3 +41,11 @@ def gather_rows(x: Tensor) -> Tensor:
     rows = [torch.empty_like(x) for _ in range(world_size())]
     dist.all_gather(rows, x)
     return torch.cat(rows)
+
+
+def copy_of_first(x: Tensor) -> Tensor:
+    """The first process's ``x`` on all: for what each would compute alike but for rounding."""
+    x = x.detach().clone()
+    if world_size() > 1:
+        dist.broadcast(x, 0)
+    return x

@@ -9,7 +9,9 @@ from typing import Annotated, Literal
 import tyro
 
 from core.networks.discriminator import DiscriminatorConfig
+from core.quantizers import RegVQConfig
 from core.tokenizer import TokenizerConfig
+from train.stages import StagesConfig
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class LossConfig:
     adversarial: float = 0.0
     """Largest weight of the adversarial term, times the adaptive weight; 0 trains no discriminator.
     VQ-GAN: 0.8."""
+    adaptive: bool = True
+    """Whether VQ-GAN's adaptive weight (Eq. 7) is in; SimVQ and NSVQ go without."""
     discriminator_start: float = 0.5
     """Share of the steps after which the discriminator begins to learn."""
     listen_after: float = 0.05
@@ -78,7 +82,7 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW, linear warm-up, cosine to zero."""
+    """AdamW, linear warm-up, cosine to zero or constant."""
 
     lr: float = 4e-4
     betas: tuple[float, float] = (0.9, 0.95)
@@ -86,6 +90,8 @@ class OptimizerConfig:
     """On matrices and kernels only: never on norms, biases or codes."""
     warmup: float = 0.03
     """Share of the steps with a rising learning rate."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """What the learning rate does then."""
     clip: float = 1.0
     """Largest norm of the gradient."""
     discriminator_lr: float = 2e-4
@@ -107,6 +113,8 @@ class RunConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    stages: StagesConfig | None = None
+    """NSVQ's stages, in which the encoder is frozen at some time; None: one stage."""
     steps: int = 6000
     batch: int = 32
     """Pictures a step, on each process."""
@@ -138,6 +146,13 @@ class RunConfig:
                 )
         if not 0 <= self.data.last_share <= 1:
             raise ValueError(f"data.last_share must be in [0, 1], got {self.data.last_share}")
+        quantizer = self.tokenizer.quantizer
+        if (
+            isinstance(quantizer, RegVQConfig)
+            and quantizer.prior == "histogram"
+            and quantizer.prior_file is None
+        ):
+            raise ValueError("quantizer.prior histogram needs its file: set quantizer.prior_file")
         if self.features.name == "none" and (
             self.loss.perceptual or self.loss.contrastive != "none"
         ):

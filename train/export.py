@@ -79,6 +79,7 @@ def describe(config: RunConfig, features: Features | None, broken: int) -> dict[
         "features": features.label if features is not None else "none",
         "loss": asdict(config.loss),
         "optimizer": asdict(config.optimizer),
+        "stages": asdict(config.stages) if config.stages is not None else None,
         "discriminator": asdict(config.discriminator) if config.loss.adversarial else None,
     }
 

@@ -34,6 +34,7 @@ from train.config import OptimizerConfig, RunConfig
 from train.export import export_bundle, sample_sheet
 from train.loader import Batches
 from train.objective import Objective, learn_to_judge
+from train.stages import JOINT, Stage, Stages
 from train.state import load_state, save_state
 
 WINDOW = 100  # steps over which utilization and perplexity are counted
@@ -82,6 +83,9 @@ class Trainer:
                 "judge_optimizer": self.judge_optimizer,
             }
             self.parallel_judge = self.accelerator.prepare(self.discriminator)
+        self.stages: Stages | None = None
+        if config.stages is not None:
+            self.stages = self.parts["stages"] = Stages(config.stages, config.steps)
         self.parallel = self.accelerator.prepare(self.tokenizer)
         self.objective = Objective(config.loss, self.features)
         self.usage = UsageWindow(self.tokenizer.codebook_size, WINDOW)
@@ -166,9 +170,11 @@ class Trainer:
         for optimizer, rate in self._rates(step):
             for group in optimizer.param_groups:
                 group["lr"] = rate
+        stage = self._enter(step)
+        self.tokenizer.quantizer.schedule(progress)
         start = config.loss.discriminator_start
-        judging = self.discriminator is not None and progress >= start
-        volume = ramp(progress, start + config.loss.listen_after, config.loss.ramp)
+        judging = self.discriminator is not None and progress >= start and stage.judging
+        volume = ramp(progress, start + config.loss.listen_after, config.loss.ramp) * stage.volume
 
         with self._autocast():
             painted, latents, quantized = self.parallel(images, noise)
@@ -198,8 +204,25 @@ class Trainer:
         self.averaged.update_parameters(self.tokenizer)
         if replaced is not None:
             self._forget(replaced)
+        if self.stages is not None:
+            losses["stage"] = torch.tensor(float(stage.number), device=self.device)
+            if self.stages.watch(step, latents.detach(), quantized.z.detach()):
+                # Decoder and codes will settle on the encoder as it is, not as it was on average.
+                averaged = self.averaged.module.encoder
+                averaged.load_state_dict(self.tokenizer.encoder.state_dict())
         self.usage.add(quantized.ids)
         return losses
+
+    def _enter(self, step: int) -> Stage:
+        """The step's stage, with the encoder frozen or not as it says."""
+        stage = self.stages.at(step) if self.stages is not None else JOINT
+        quantizer, encoder = self.tokenizer.quantizer, self.tokenizer.encoder
+        if stage.encoder_frozen != quantizer.encoder_frozen:
+            quantizer.encoder_frozen = stage.encoder_frozen
+            encoder.requires_grad_(not stage.encoder_frozen)
+            # Wrapped anew: processes wait for the gradient of every parameter that had one.
+            self.parallel = self.accelerator.prepare(self.tokenizer)
+        return stage
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
@@ -230,7 +253,8 @@ class Trainer:
         self.averaged.module.quantizer.codes[replaced] = codes.detach()[replaced]
 
     def _rates(self, step: int) -> list[tuple[torch.optim.Optimizer, float]]:
-        share = learning_rate(step, self.config.steps, self.config.optimizer.warmup)
+        settings = self.config.optimizer
+        share = learning_rate(step, self.config.steps, settings.warmup, settings.schedule)
         rates = [(self.optimizer, self.config.optimizer.lr * share)]
         if self.discriminator is not None:
             rates.append((self.judge_optimizer, self.config.optimizer.discriminator_lr * share))
@@ -296,12 +320,14 @@ class Trainer:
                 signal.signal(number, handler)
 
 
-def learning_rate(step: int, steps: int, warmup: float) -> float:
+def learning_rate(step: int, steps: int, warmup: float, schedule: str = "cosine") -> float:
     """Share of the largest rate at ``step``: linear to 1 over ``warmup`` of the steps, then a
-    cosine to 0 at ``steps``."""
+    cosine to 0 at ``steps``, or 1 throughout if the ``schedule`` is constant."""
     rising = max(1, round(warmup * steps))
     if step < rising:
         return (step + 1) / rising
+    if schedule == "constant":
+        return 1.0
     return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
 
 

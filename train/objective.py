@@ -60,12 +60,16 @@ class Objective:
         if discriminator is not None and volume > 0:
             adversarial = generator_loss(discriminator(leaf).float())
             (towards,) = torch.autograd.grad(adversarial, leaf)
-            weight = adaptive_weight(
-                *(
-                    torch.autograd.grad(painted, last_weight, g.to(painted), retain_graph=True)[0]
-                    for g in (gradient, towards)
+            weight = torch.ones((), device=leaf.device)
+            if self.config.adaptive:
+                weight = adaptive_weight(
+                    *(
+                        torch.autograd.grad(
+                            painted, last_weight, g.to(painted), retain_graph=True
+                        )[0]
+                        for g in (gradient, towards)
+                    )
                 )
-            )
             weight = weight * (self.config.adversarial * volume)
             gradient = gradient + weight * towards
             losses["adversarial"] = adversarial

@@ -6,9 +6,21 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from core.networks.autoencoder import NetworkConfig
-from core.quantizers import QuantizerConfig, RegVQConfig, VQConfig
+from core.quantizers import (
+    FSQConfig,
+    GumbelConfig,
+    NSVQConfig,
+    QuantizerConfig,
+    RegVQConfig,
+    SimVQConfig,
+    VQConfig,
+)
 from core.tokenizer import TokenizerConfig
 from train.config import DataConfig, FeatureConfig, LossConfig, RunConfig
+from train.large import ade20k_regvq, imagenet128_nsvq_65k, imagenet128_simvq_65k
+from train.stages import StagesConfig
+
+VQGAN_LOSS = LossConfig(l2=1.0, perceptual=0.5, adversarial=0.25)
 
 
 def photos_regvq() -> RunConfig:
@@ -31,7 +43,62 @@ def photos_vq() -> RunConfig:
     start this small network falls to a dozen codes at once. Needs --data.root, a folder of
     pictures.
     """
-    return _photos(VQConfig(start="data"), LossConfig(l2=1.0, perceptual=0.5, adversarial=0.25))
+    return _photos(VQConfig(start="data"), VQGAN_LOSS)
+
+
+def photos_vqvae() -> RunConfig:
+    """VQ-VAE on your photographs (arXiv 1711.00937): squared error alone, gradient codebook.
+
+    No perceptual and no adversarial loss, so no pretrained features are needed. Codes begin as in
+    photos-vq, whose network and budget it shares. Needs --data.root, a folder of pictures.
+    """
+    loss = LossConfig(l1=0.0, l2=1.0, perceptual=0.0)
+    return replace(_photos(VQConfig(start="data"), loss), features=FeatureConfig(name="none"))
+
+
+def photos_simvq() -> RunConfig:
+    """SimVQ (arXiv 2411.02038) on your photographs, with the losses and budget of photos-vq.
+
+    Frozen Gaussian codes behind a trainable linear layer. Needs --data.root, a folder of pictures.
+    """
+    return _photos(SimVQConfig(), VQGAN_LOSS)
+
+
+def photos_nsvq() -> RunConfig:
+    """NSVQ (arXiv 2606.11363) on your photographs, with the losses and budget of photos-vq.
+
+    Dense non-stationary loss, codebook replacement, and three stages: the run counts as 70 epochs,
+    as many as the paper trains; the encoder is frozen by the paper's rule between the middle of
+    the run and epoch 50, where the paper's own run did it (the bounds are ours: in a run as short
+    as this one the commitment loss is lowest at the very beginning). Needs --data.root, a folder
+    of pictures.
+    """
+    run = _photos(NSVQConfig(), VQGAN_LOSS)
+    epoch = run.steps // 70
+    return replace(
+        run,
+        tokenizer=replace(run.tokenizer, quantizer=NSVQConfig(epoch=epoch)),
+        stages=StagesConfig(epoch=epoch, earliest=0.5, latest=50 / 70),
+    )
+
+
+def photos_gumbel() -> RunConfig:
+    """Gumbel-VQ on your photographs, with the losses and budget of photos-vq.
+
+    Codes are drawn in training at a temperature that falls from 0.9 along a cosine, with KL towards
+    uniform at each position, as taming-transformers' f8 model; argmax at evaluation. Needs
+    --data.root, a folder of pictures.
+    """
+    return _photos(GumbelConfig(), VQGAN_LOSS)
+
+
+def photos_fsq() -> RunConfig:
+    """FSQ (arXiv 2309.15505) on your photographs, with the losses and budget of photos-vq.
+
+    Levels 8 5 5 5, which make 1,000 codes; nothing about them is learned. Needs --data.root, a
+    folder of pictures.
+    """
+    return _photos(FSQConfig(), VQGAN_LOSS)
 
 
 def scenes_regvq() -> RunConfig:
@@ -60,7 +127,20 @@ def _scenes(quantizer: QuantizerConfig) -> RunConfig:
 
 RECIPES: dict[str, Callable[[], RunConfig]] = {
     recipe.__name__.replace("_", "-"): recipe
-    for recipe in (photos_regvq, photos_vq, scenes_regvq, scenes_vq)
+    for recipe in (
+        photos_regvq,
+        photos_vq,
+        photos_vqvae,
+        photos_simvq,
+        photos_nsvq,
+        photos_gumbel,
+        photos_fsq,
+        scenes_regvq,
+        scenes_vq,
+        imagenet128_simvq_65k,
+        imagenet128_nsvq_65k,
+        ade20k_regvq,
+    )
 }
 
 

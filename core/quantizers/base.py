@@ -38,6 +38,9 @@ class Quantizer(nn.Module, ABC):
             raise ValueError(f"quantizer.size must be at least 1 code, got {size}")
         self.size = size
         self.dim = dim
+        # Set by the trainer while the encoder is frozen (NSVQ's later stages): rules that exist to
+        # follow a moving encoder rest.
+        self.encoder_frozen = False
 
     @abstractmethod
     def codebook(self) -> Tensor:
@@ -78,6 +81,10 @@ class Quantizer(nn.Module, ABC):
         """log p(code | latent), float32 (N, K), of latents (N, D)."""
         with no_autocast(rows):
             return self.scores(rows.float()).log_softmax(-1)
+
+    def schedule(self, progress: float) -> None:
+        """Before a training step: set what changes over a run, a function of ``progress`` in
+        [0, 1] alone, so that a resumed run finds the same."""
 
     @torch.no_grad()
     def update(self, z: Tensor, ids: Tensor) -> Tensor | None:

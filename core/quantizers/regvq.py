@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -21,7 +22,17 @@ from torch import Tensor, nn
 
 from core.parallel import mean_over_processes
 from core.quantizers.base import Quantized, Quantizer, no_autocast, to_grid, to_rows
-from core.quantizers.lookup import best_code, nearest_code
+from core.quantizers.lookup import (
+    DENSE_LIMIT,
+    best_code,
+    draw_codes,
+    draw_seed,
+    gumbel_noise,
+    logits_of,
+    nearest_code,
+    soft_through,
+)
+from core.quantizers.prior import gaussian_prior, read_histogram
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,14 @@ class RegVQConfig:
     prior_scope: Literal["batch", "image"] = "batch"
     """Positions over which use is averaged: all of the batch and all processes, or, to the letter
     of Eq. 1, those of each image (which cannot reach zero with fewer positions than codes)."""
+    prior: Literal["uniform", "gaussian", "histogram"] = "uniform"
+    """The use of codes that the regularization aims at: the paper's uniform one, or what it leaves
+    to others: a Gaussian over code numbers, or counts from a file."""
+    prior_spread: float = 0.25
+    """Standard deviation of the Gaussian, as a share of K (our choice)."""
+    prior_file: Path | None = None
+    """Counts of the codes, K numbers (.npy, or the ``counts`` of a bundle's atlas.npz). Its values
+    go into the checkpoint; the file is only needed to begin."""
     commitment: float = 0.25
     """Weight of the pull of latents to their best code (``distance`` only; inferred)."""
     temperature: float = 1.0
@@ -56,14 +75,30 @@ class RegVQConfig:
             raise ValueError(
                 f"quantizer.prior_scope must be 'batch' or 'image', got {self.prior_scope!r}"
             )
-        if not 0 <= self.mask_ratio <= 1:
-            raise ValueError(f"quantizer.mask_ratio must be in [0, 1], got {self.mask_ratio}")
+        if self.prior not in ("uniform", "gaussian", "histogram"):
+            raise ValueError(
+                "quantizer.prior must be 'uniform', 'gaussian' or 'histogram', "
+                f"got {self.prior!r}"
+            )
+        if not self.prior_spread > 0:
+            raise ValueError(f"quantizer.prior_spread must be above 0, got {self.prior_spread}")
+        if self.prior_file is not None:
+            if self.prior != "histogram":
+                raise ValueError("quantizer.prior_file needs quantizer.prior histogram")
+            read_histogram(self.prior_file, self.size)  # a wrong file is refused at once
+        check_ratio(self.mask_ratio)
         if self.temperature <= 0:
             raise ValueError(f"quantizer.temperature must be above 0, got {self.temperature}")
 
     def build(self, dim: int) -> RegularizedVectorQuantizer:
         """The quantizer for codes of length ``dim``."""
         return RegularizedVectorQuantizer(self, dim)
+
+
+def check_ratio(ratio: float) -> None:
+    """Raises ValueError unless ``quantizer.mask_ratio`` is in [0, 1]."""
+    if not 0 <= ratio <= 1:
+        raise ValueError(f"quantizer.mask_ratio must be in [0, 1], got {ratio}")
 
 
 def stochastic_mask(
@@ -81,18 +116,16 @@ def stochastic_mask(
     return order >= kept
 
 
-def gumbel_noise(like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Standard Gumbel noise with the shape of ``like``: -log of an exponential draw."""
-    return torch.empty_like(like).exponential_(generator=generator).log_().neg_()
+def prior_divergence(use: Tensor, prior: Tensor | None = None, eps: float = 1e-8) -> Tensor:
+    """KL(use || prior) = sum_n p_n log(p_n / prior_n), in nats, of use (..., K); mean over leading
+    axes.
 
-
-def prior_divergence(use: Tensor, eps: float = 1e-8) -> Tensor:
-    """KL(use || uniform) = sum_n p_n log(K p_n), in nats, of use (..., K); mean over leading axes.
-
-    Eq. 1. ``eps`` bounds the pull on a code that is never used, whose slope would be infinite:
-    it is log(K eps), -11.5 at 1,024 codes.
+    Eq. 1, with ``prior`` (K,) summing to one and nowhere zero; None is the paper's uniform one.
+    ``eps`` bounds the pull on a code that is never used, whose slope would be infinite: it is
+    log(eps / prior_n), -11.5 at 1,024 codes and the uniform prior.
     """
-    return (use * (use.shape[-1] * (use + eps)).log()).sum(-1).mean()
+    ratio = (use + eps) * use.shape[-1] if prior is None else (use + eps) / prior
+    return (use * ratio.log()).sum(-1).mean()
 
 
 class RegularizedVectorQuantizer(Quantizer):
@@ -106,22 +139,33 @@ class RegularizedVectorQuantizer(Quantizer):
             self.head = nn.Linear(dim, self.size)
         else:
             self.log_scale = nn.Parameter(torch.ones(()))  # scale e at start, learned
+        if config.prior == "uniform":
+            self.prior: Tensor | None = None
+        elif config.prior == "gaussian":
+            self.register_buffer("prior", gaussian_prior(self.size, config.prior_spread))
+        elif config.prior_file is not None:
+            self.register_buffer("prior", read_histogram(config.prior_file, self.size))
+        else:  # of a checkpoint, whose weights hold it
+            self.register_buffer("prior", torch.full((self.size,), 1 / self.size))
 
     def codebook(self) -> Tensor:
         return self.codes.float()
 
     def assign_rows(self, rows: Tensor) -> Tensor:
         if self.config.posterior == "head":
-            return best_code(rows, self.head.weight.float(), self.head.bias.float())
+            return best_code(rows, *self._affine())
         return nearest_code(rows, self.codebook())
 
     def scores(self, rows: Tensor) -> Tensor:
+        return logits_of(rows, *self._affine())
+
+    def _affine(self) -> tuple[Tensor, Tensor]:
+        """The posterior's logits are rows @ weight (K, D) + bias (K,), whichever it is."""
         if self.config.posterior == "head":
-            return F.linear(rows, self.head.weight.float(), self.head.bias.float())
-        codes = self.codebook()
+            return self.head.weight.float(), self.head.bias.float()
+        codes, scale = self.codebook(), self.log_scale.float().exp()
         # -scale |z - e|^2 without |z|^2, which no softmax over codes can see
-        closeness = torch.addmm(-codes.square().sum(1), rows, codes.t(), alpha=2)
-        return self.log_scale.float().exp() * closeness
+        return 2 * scale * codes, -scale * codes.square().sum(1)
 
     def forward(
         self,
@@ -141,41 +185,79 @@ class RegularizedVectorQuantizer(Quantizer):
 
     def _draw(self, z: Tensor, ratio: float, generator: torch.Generator | None) -> Quantized:
         batch, _, height, width = z.shape
-        rows = to_rows(z)
-        logits = self.scores(rows)
-        # In eval the exact search decides, so that a ratio towards 0 tends to ``assign``'s ids.
-        best = logits.argmax(1) if self.training else self.assign_rows(rows)
+        rows, codes = to_rows(z), self.codebook()
         mask = stochastic_mask(batch, height * width, ratio, generator, z.device).flatten()
-        drawn = mask.nonzero().flatten()
-        noisy = logits[drawn] + gumbel_noise(logits[drawn], generator)
-        ids = best.index_copy(0, drawn, noisy.argmax(1))
-        codes = self.codebook()
+        walk = self._dense if len(rows) * self.size <= DENSE_LIMIT else self._lean
+        best, ids, through, soft = walk(rows, mask, batch, generator)
         chosen = F.embedding(ids, codes)
         with torch.no_grad():
             perturbation = (chosen - F.embedding(best, codes)).square().sum(1)
-        grid, shape = to_grid(chosen, z), (batch, height, width)
         losses: dict[str, Tensor] = {}
         if self.training:
-            # Algorithm 1: both regions are straight-through, each with its own soft counterpart.
-            soft = logits.softmax(1).index_copy(
-                0, drawn, (noisy / self.config.temperature).softmax(1)
-            )
-            through = soft @ codes.detach()
-            grid = to_grid(chosen + (through - through.detach()), z)
-            losses["prior"] = self.config.prior_weight * self._prior(ids, soft, batch)
+            chosen = chosen + through
+            if self.config.prior_weight:
+                losses["prior"] = self.config.prior_weight * self._prior(ids, soft, batch)
             if self.config.posterior == "distance":
                 target = F.embedding(best, codes.detach())
                 losses["commitment"] = self.config.commitment * F.mse_loss(rows, target)
+        grid, shape = to_grid(chosen, z), (batch, height, width)
         return Quantized(grid, ids.view(shape), losses, mask.view(shape), perturbation.view(shape))
+
+    def _dense(
+        self, rows: Tensor, mask: Tensor, batch: int, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """Best ids and ids (N,), and the gradients of the soft choice: zeros (N, D) for the codes
+        and zeros (G, K) for the use, G groups of positions. The N x K matrix is kept."""
+        logits = self.scores(rows)
+        # In eval the exact search decides, so that a ratio towards 0 tends to ``assign``'s ids.
+        best = logits.argmax(1) if self.training else self.assign_rows(rows)
+        drawn = mask.nonzero().flatten()
+        noisy = logits[drawn] + gumbel_noise(logits[drawn], generator)
+        ids = best.index_copy(0, drawn, noisy.argmax(1))
+        if not self.training:
+            return best, ids, None, None
+        # Algorithm 1: both regions are straight-through, each with its own soft counterpart.
+        soft = logits.softmax(1).index_copy(0, drawn, (noisy / self.config.temperature).softmax(1))
+        through = soft @ self.codebook().detach()
+        total = soft.view(self._groups(batch), -1, self.size).sum(1)
+        return best, ids, through - through.detach(), total - total.detach()
+
+    def _lean(
+        self, rows: Tensor, mask: Tensor, batch: int, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """``_dense`` without the matrix: logits are computed again in the backward pass."""
+        weight, bias = self._affine()
+        best, drawn, kept = self.assign_rows(rows), mask.nonzero().flatten(), (~mask).nonzero()
+        seed = draw_seed(generator, rows.device)
+        ids = best.index_copy(0, drawn, draw_codes(rows[drawn], weight, bias, seed))
+        if not self.training:
+            return best, ids, None, None
+        groups = self._groups(batch)
+        group = torch.arange(groups, device=rows.device).repeat_interleave(len(rows) // groups)
+        through, total = torch.zeros_like(rows), rows.new_zeros(groups, self.size)
+        for some, settings in (
+            (kept.flatten(), {}),
+            (drawn, {"seed": seed, "temperature": self.config.temperature}),
+        ):
+            if not len(some):
+                continue
+            parts = {"groups": group[some], "group_count": groups} if groups > 1 else {}
+            soft, use = soft_through(
+                rows[some], weight, bias, self.codebook(), **settings, **parts
+            )
+            through, total = through.index_add(0, some, soft), total + use
+        return best, ids, through, total
+
+    def _groups(self, batch: int) -> int:
+        return batch if self.config.prior_scope == "image" else 1
 
     def _prior(self, ids: Tensor, soft: Tensor, batch: int) -> Tensor:
         """Eq. 1 on the straight-through one-hots: hard counts forward, the soft ones backward."""
-        if self.config.prior_scope == "image":
-            groups = torch.arange(batch, device=ids.device).repeat_interleave(len(ids) // batch)
-            hard = torch.bincount(groups * self.size + ids, minlength=batch * self.size)
-            hard = hard.view(batch, self.size) * (batch / len(ids))
-            mean = soft.view(batch, -1, self.size).mean(1)
-            return prior_divergence(hard + (mean - mean.detach()))
-        hard = torch.bincount(ids, minlength=self.size) / len(ids)
-        mean = soft.mean(0)
-        return prior_divergence(mean_over_processes(hard + (mean - mean.detach())))
+        groups = self._groups(batch)
+        each = len(ids) // groups
+        group = torch.arange(groups, device=ids.device).repeat_interleave(each)
+        hard = torch.bincount(group * self.size + ids, minlength=groups * self.size)
+        use = (hard.view(groups, self.size) + soft) / each
+        if self.config.prior_scope == "batch":
+            use = mean_over_processes(use)
+        return prior_divergence(use, self.prior)

@@ -1,4 +1,8 @@
-"""Vector quantization by the nearest code (VQ-VAE, arXiv 1711.00937; VQ-GAN, arXiv 2012.09841)."""
+"""Vector quantization by the nearest code (VQ-VAE, arXiv 1711.00937; VQ-GAN, arXiv 2012.09841).
+
+Options that others have added: k-means initialisation (SoundStream, arXiv 2107.03312), cosine
+codes (ViT-VQGAN, arXiv 2110.04627) and the rotation trick (arXiv 2410.06424).
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.parallel import gather_rows, sum_over_processes
-from core.quantizers.base import Quantized, Quantizer, no_autocast, to_rows
+from core.parallel import copy_of_first, gather_rows, sum_over_processes
+from core.quantizers.base import Quantized, Quantizer, no_autocast, to_grid, to_rows
 from core.quantizers.lookup import nearest_code
+
+KMEANS_ROUNDS = 10
 
 
 @dataclass(frozen=True)
@@ -26,20 +32,35 @@ class VQConfig:
     """How codes follow their latents: by the codebook loss, or by moving averages."""
     decay: float = 0.99
     """Decay of the moving averages: of codes (ema) and of the uses that restart looks at."""
-    start: Literal["uniform", "data"] = "uniform"
-    """Where codes begin: uniform in [-1/K, 1/K] as in VQ-GAN's code, or on latents of the first
-    training batch, which spares the baseline a collapse in its first hundred steps."""
+    start: Literal["uniform", "data", "kmeans"] = "uniform"
+    """Where codes begin: uniform in [-1/K, 1/K] as in VQ-GAN's code, on latents of the first
+    training batch, which spares the baseline a collapse in its first hundred steps, or on the
+    k-means centres of those latents."""
     restart_below: float = 0.0
     """A code whose moving average of uses per step falls below this is put on a random latent of
     the batch. 0 leaves dead codes dead."""
+    distance: Literal["euclidean", "cosine"] = "euclidean"
+    """cosine: latents and codes are scaled to unit length before anything else."""
+    estimator: Literal["straight-through", "rotation"] = "straight-through"
+    """How the decoder's gradient passes the choice: as it is, or turned and scaled as the latent
+    must be to become its code (the rotation trick)."""
 
     def __post_init__(self) -> None:
         if self.codebook not in ("gradient", "ema"):
             raise ValueError(
                 f"quantizer.codebook must be 'gradient' or 'ema', got {self.codebook!r}"
             )
-        if self.start not in ("uniform", "data"):
-            raise ValueError(f"quantizer.start must be 'uniform' or 'data', got {self.start!r}")
+        choices = {
+            "start": ("uniform", "data", "kmeans"),
+            "distance": ("euclidean", "cosine"),
+            "estimator": ("straight-through", "rotation"),
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"quantizer.{name} must be {' or '.join(map(repr, known))}, "
+                    f"got {getattr(self, name)!r}"
+                )
         if not 0 <= self.decay < 1:
             raise ValueError(f"quantizer.decay must be in [0, 1), got {self.decay}")
 
@@ -59,23 +80,27 @@ class VectorQuantizer(Quantizer):
         if config.codebook == "ema":
             self.register_buffer("sums", codes.clone())
             self.register_buffer("weights", torch.ones(self.size))
-        if config.start == "data":
+        if config.start != "uniform":
             self.register_buffer("started", torch.zeros((), dtype=torch.bool))
         if config.restart_below > 0:
             self.register_buffer("uses", torch.full((self.size,), 2 * config.restart_below))
             self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
     def codebook(self) -> Tensor:
-        return self.codes.float()
+        return self._scaled(self.codes.float())
+
+    def _scaled(self, rows: Tensor) -> Tensor:
+        """Rows (N, D) of unit length if the distance is the cosine's, else as they are."""
+        # eps bounds the gradient of a latent that is zero
+        return F.normalize(rows, dim=1, eps=1e-4) if self.config.distance == "cosine" else rows
 
     def assign_rows(self, rows: Tensor) -> Tensor:
-        return nearest_code(rows, self.codebook())
+        return nearest_code(self._scaled(rows), self.codebook())
 
     def scores(self, rows: Tensor) -> Tensor:
         """Negative squared distances. VQ has no posterior; their softmax is only a way to look at
         the runners-up."""
-        exact = "donot_use_mm_for_euclid_dist"
-        return -torch.cdist(rows, self.codebook(), compute_mode=exact).square()
+        return negative_distances(self._scaled(rows), self.codebook())
 
     def forward(
         self,
@@ -86,17 +111,21 @@ class VectorQuantizer(Quantizer):
     ) -> Quantized:
         with no_autocast(z):
             z = z.float()
-            if self.training and self.config.start == "data" and not self.started:
-                self._begin_on(to_rows(z))
+            if self.training and self.config.start != "uniform" and not self.started:
+                self._begin_on(self._scaled(to_rows(z)))
             ids = self.assign(z)
             chosen = self.embed(ids)
             if not self.training:
                 return Quantized(chosen, ids, {})
+            z = to_grid(self._scaled(to_rows(z)), z)
             losses = {"commitment": self.config.beta * F.mse_loss(z, chosen.detach())}
             if self.config.codebook == "gradient":
                 losses["codebook"] = F.mse_loss(chosen, z.detach())
-            # z - z.detach() is zero to the last bit: the decoder sees the code itself
-            return Quantized(chosen.detach() + (z - z.detach()), ids, losses)
+            through, chosen = z, chosen.detach()
+            if self.config.estimator == "rotation":
+                through = to_grid(rotated(to_rows(z), to_rows(chosen)), z)
+            # through - through.detach() is zero to the last bit: the decoder sees the code itself
+            return Quantized(chosen + (through - through.detach()), ids, losses)
 
     @torch.no_grad()
     def _begin_on(self, rows: Tensor) -> None:
@@ -105,14 +134,18 @@ class VectorQuantizer(Quantizer):
         pool = gather_rows(rows)
         picks = torch.randperm(len(pool), generator=torch.Generator().manual_seed(0))
         picks = picks.repeat(-(-self.size // len(pool)))[: self.size].to(pool.device)
-        self.codes.copy_(pool[picks])
+        centres = pool[picks]
+        if self.config.start == "kmeans":
+            # Sums on a GPU may differ in their last bit from one process to the next.
+            centres = copy_of_first(kmeans(pool, centres, KMEANS_ROUNDS))
+        self.codes.copy_(self._scaled(centres))
         if self.config.codebook == "ema":
             self.sums.copy_(self.codes)
         self.started.fill_(True)
 
     @torch.no_grad()
     def update(self, z: Tensor, ids: Tensor) -> Tensor | None:
-        rows, ids = to_rows(z), ids.flatten()
+        rows, ids = self._scaled(to_rows(z)), ids.flatten()
         counts = sum_over_processes(torch.bincount(ids, minlength=self.size).float())
         if self.config.codebook == "ema":
             self._follow(rows, ids, counts)
@@ -145,3 +178,39 @@ class VectorQuantizer(Quantizer):
             self.sums[dead], self.weights[dead] = fresh, 1.0
         self.uses[dead] = 2 * self.config.restart_below
         return dead
+
+
+def negative_distances(rows: Tensor, codes: Tensor) -> Tensor:
+    """-|row - code|^2, (N, K), of rows (N, D) and codes (K, D)."""
+    # through matrix products a distance of 0 would come out as rounding noise
+    exact = "donot_use_mm_for_euclid_dist"
+    return -torch.cdist(rows, codes, compute_mode=exact).square()
+
+
+def rotated(rows: Tensor, chosen: Tensor, eps: float = 1e-6) -> Tensor:
+    """Rows e (N, D) turned and scaled onto their codes q = ``chosen`` (N, D): the rotation trick.
+
+    (|q| / |e|) (e - 2 (e.w) w + 2 (e.e^) q^) with e^, q^ of unit length and w that of e^ + q^
+    (arXiv 2410.06424, section 4.2); every factor but e is a constant. Rows shorter than ``eps``,
+    which have no direction, pass straight through.
+    """
+    length = rows.detach().norm(dim=1, keepdim=True)
+    unit = rows.detach() / length.clamp_min(eps)
+    reach = chosen.detach().norm(dim=1, keepdim=True)
+    aim = chosen.detach() / reach.clamp_min(eps)
+    middle = F.normalize(unit + aim, dim=1, eps=eps)
+    turned = rows - 2 * (rows * middle).sum(1, keepdim=True) * middle
+    turned = turned + 2 * (rows * unit).sum(1, keepdim=True) * aim
+    return torch.where(length < eps, rows, turned * (reach / length.clamp_min(eps)))
+
+
+@torch.no_grad()
+def kmeans(rows: Tensor, centres: Tensor, rounds: int) -> Tensor:
+    """Lloyd's centres (K, D) of rows (N, D), begun on ``centres``; an empty one stays put."""
+    centres = centres.clone()
+    for _ in range(rounds):
+        ids = nearest_code(rows, centres)
+        counts = torch.bincount(ids, minlength=len(centres)).unsqueeze(1)
+        sums = torch.zeros_like(centres).index_add_(0, ids, rows)
+        centres = torch.where(counts > 0, sums / counts.clamp_min(1), centres)
+    return centres

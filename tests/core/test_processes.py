@@ -12,11 +12,27 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from core.parallel import mean_over_processes
-from core.quantizers import RegVQConfig, UsageWindow, VQConfig
+from core.quantizers import (
+    IBQConfig,
+    LFQConfig,
+    NSVQConfig,
+    RegVQConfig,
+    SimVQConfig,
+    UsageWindow,
+    VQConfig,
+)
 
 REGVQ = RegVQConfig(size=24, mask_ratio=0.0, prior_weight=1.0)
 VQ_EMA = VQConfig(size=24, codebook="ema", restart_below=0.6, decay=0.5)
-VQ_DATA = VQConfig(size=24, start="data")
+STARTS = {start: VQConfig(size=24, start=start) for start in ("data", "kmeans")}
+NSVQ = NSVQConfig(size=24, epoch=2, replacement_warmup=0)
+# Losses of the mean over positions, or of the mean use of codes: the same on halves of the batch.
+MEANS = {
+    "lfq": LFQConfig(size=16, temperature=0.5),
+    "ibq": IBQConfig(size=24, temperature=0.5),
+    "simvq": SimVQConfig(size=24),
+    "nsvq": NSVQ,
+}
 
 
 def latents() -> torch.Tensor:
@@ -35,11 +51,7 @@ def results(z: torch.Tensor, world: int) -> dict[str, torch.Tensor]:
     leaf = z.clone().requires_grad_()
     loss = regvq(leaf).losses["prior"]
     loss.backward()
-    grad = regvq.codes.grad.clone()
-    if world > 1:  # as DistributedDataParallel does with parameter gradients
-        dist.all_reduce(grad)
-        grad /= world
-    out |= {"prior": loss.detach(), "prior_gradient": grad}
+    out |= {"prior": loss.detach(), "prior_gradient": _mean(regvq.codes.grad, world)}
     vq = built(VQ_EMA)
     replaced = []
     for _ in range(3):
@@ -47,15 +59,36 @@ def results(z: torch.Tensor, world: int) -> dict[str, torch.Tensor]:
         replaced += [] if (codes := vq.update(z, ids)) is None else codes.tolist()
     out |= {name: value.clone() for name, value in vq.state_dict().items()}
     out["replaced"] = torch.tensor(replaced)
-    begun = built(VQ_DATA)
-    begun(z)
-    out["begun"] = begun.codes.detach()
+    for start, config in STARTS.items():
+        begun = built(config)
+        begun(z)
+        out[start] = begun.codes.detach()
+    for name, config in MEANS.items():
+        quantizer = built(config)
+        sum(quantizer(z).losses.values()).backward()
+        for key, parameter in quantizer.named_parameters():
+            if (grad := parameter.grad) is not None:
+                out[f"{name}_{key}"] = _mean(grad, world)
+    nsvq = built(NSVQ)
+    moved = None
+    for _ in range(2):
+        moved = nsvq.update(z, nsvq(z).ids)
+    out |= {"nsvq": nsvq.codes.detach(), "nsvq_replaced": moved}
     window = UsageWindow(24)
     window.add(ids)
     out["usage"] = window.counts()
     x = z.mean((1, 2, 3)).mean()
     out["mean"] = mean_over_processes(x)
     return out
+
+
+def _mean(grad: torch.Tensor, world: int) -> torch.Tensor:
+    """What DistributedDataParallel makes of parameter gradients."""
+    grad = grad.clone()
+    if world > 1:
+        dist.all_reduce(grad)
+        grad /= world
+    return grad
 
 
 def process(rank: int, world: int, port: int, folder: str) -> None:
@@ -80,6 +113,8 @@ def pooled(tmp_path_factory) -> list[dict[str, torch.Tensor]]:
 def test_two_processes_equal_one_on_the_joined_batch(pooled):
     alone = results(latents(), 1)
     assert len(alone["replaced"])  # the case covers a restart
+    assert len(alone["nsvq_replaced"])
+    assert {"lfq_to_bits.weight", "ibq_codes", "simvq_projection.weight"} <= alone.keys()
     for rank in range(2):
         assert pooled[rank].keys() == alone.keys()
         for name, value in alone.items():

@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.quantizers import QUANTIZERS, RegVQConfig, UsageWindow, VQConfig
+from core.checkpoints import describe_tokenizer, tokenizer_config
+from core.quantizers import (
+    QUANTIZERS,
+    FSQConfig,
+    GumbelConfig,
+    IBQConfig,
+    LFQConfig,
+    NSVQConfig,
+    RegVQConfig,
+    SimVQConfig,
+    UsageWindow,
+    VQConfig,
+)
 from core.quantizers.base import to_rows
 from core.quantizers.lookup import nearest_code
+from core.tokenizer import TokenizerConfig
 
 CONFIGS = {
     "vq": VQConfig(size=30),
     "vq-ema": VQConfig(size=30, codebook="ema", restart_below=0.1),
+    "vq-cosine-kmeans": VQConfig(size=30, distance="cosine", start="kmeans"),
+    "vq-rotation": VQConfig(size=30, estimator="rotation"),
     "regvq-distance": RegVQConfig(size=30),
     "regvq-head": RegVQConfig(size=30, posterior="head"),
+    "regvq-gaussian": RegVQConfig(size=30, prior="gaussian"),
+    "simvq": SimVQConfig(size=30),
+    "nsvq": NSVQConfig(size=30, epoch=1, replacement_warmup=0),
+    "gumbel": GumbelConfig(size=30),
+    "fsq": FSQConfig(levels=(5, 3, 2)),
+    "lfq": LFQConfig(size=32),
+    "ibq": IBQConfig(size=30),
 }
 
 
@@ -23,8 +47,9 @@ CONFIGS = {
 def quantizer(request):
     torch.manual_seed(1)
     built = CONFIGS[request.param].build(8)
-    with torch.no_grad():
-        built.codes.normal_(0, 0.5)
+    if hasattr(built, "codes"):
+        with torch.no_grad():
+            built.codes.normal_(0, 0.5)
     return built
 
 
@@ -82,7 +107,15 @@ def test_zero_vectors_give_finite_gradients(quantizer, shape):
     assert torch.isfinite(quantizer.codebook()).all()
 
 
-@pytest.mark.parametrize("config", [VQConfig(size=1), RegVQConfig(size=1)])
+@pytest.mark.parametrize(
+    "config",
+    [
+        *(kind(size=1) for kind in (RegVQConfig, SimVQConfig, NSVQConfig, GumbelConfig, IBQConfig)),
+        *(VQConfig(size=1, start="kmeans", distance=name) for name in ("euclidean", "cosine")),
+        VQConfig(size=1, estimator="rotation"),
+    ],
+    ids=lambda config: type(config).__name__,
+)
 def test_one_code(config):
     quantizer = config.build(4)
     z = torch.randn(1, 4, 2, 2, requires_grad=True)
@@ -90,6 +123,37 @@ def test_one_code(config):
     (out.z.sum() + sum(out.losses.values())).backward()
     assert not out.ids.any()
     assert torch.isfinite(z.grad).all()
+
+
+def test_the_encoder_gets_a_gradient_from_every_quantizer(quantizer):
+    z = torch.randn(2, 8, 4, 4, requires_grad=True)
+    out = quantizer(z, generator=torch.Generator().manual_seed(0))
+    (out.z * torch.randn(2, 8, 4, 4)).sum().backward()
+    assert z.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_bundle_describes_its_quantizer(name):
+    config = TokenizerConfig(quantizer=CONFIGS[name])
+    described = json.loads(json.dumps(describe_tokenizer(config)))
+    assert described["quantizer"]["size"] == CONFIGS[name].build(8).size
+    assert tokenizer_config(described) == config
+
+
+@pytest.mark.parametrize("kind", ["dense", "lean"])
+@pytest.mark.parametrize("name", [n for n in CONFIGS if n.startswith("regvq")])
+def test_regvq_keeps_its_promises_on_both_walks(name, kind, monkeypatch):
+    monkeypatch.setattr("core.quantizers.regvq.DENSE_LIMIT", 0 if kind == "lean" else 2**24)
+    quantizer = CONFIGS[name].build(8)
+    z = torch.randn(2, 8, 5, 3, requires_grad=True)
+    for ratio in (0.0, 0.4, 1.0):
+        out = quantizer(z, mask_ratio=ratio, generator=torch.Generator().manual_seed(0))
+        again = quantizer(z, mask_ratio=ratio, generator=torch.Generator().manual_seed(0))
+        assert torch.equal(out.ids, again.ids)
+        assert torch.equal(out.z, quantizer.embed(out.ids))
+        assert torch.equal(out.ids[~out.mask], quantizer.assign(z)[~out.mask])
+        (gradient,) = torch.autograd.grad(out.z.sum() + sum(out.losses.values()), z)
+        assert torch.isfinite(gradient).all()
 
 
 @settings(max_examples=25, deadline=None)

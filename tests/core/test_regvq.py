@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from core.quantizers import RegVQConfig
 from core.quantizers.base import to_rows
-from core.quantizers.regvq import gumbel_noise, prior_divergence, stochastic_mask
+from core.quantizers.lookup import draw_seed, gumbel_noise, row_tiles, tile_noise
+from core.quantizers.prior import gaussian_prior, read_histogram
+from core.quantizers.regvq import prior_divergence, stochastic_mask
 
 
 def make(**settings):
@@ -99,11 +102,17 @@ def test_perturbation_is_the_distance_of_drawn_and_best_code(kind):
     assert not out.perturbation.flatten()[~out.mask.flatten()].any()
 
 
+@pytest.mark.parametrize("walk", ["dense", "lean"])
+@pytest.mark.parametrize("prior", ["uniform", "gaussian"])
 @pytest.mark.parametrize("kind", ["distance", "head"])
 @pytest.mark.parametrize("scope", ["batch", "image"])
-def test_losses_and_gradients_against_float64_autograd(kind, scope):
+def test_losses_and_gradients_against_float64_autograd(kind, scope, prior, walk, monkeypatch):
     """The whole forward pass again: mixed one-hots, straight through, Eq. 1, commitment."""
+    if walk == "lean":  # tiles of 32 positions
+        monkeypatch.setattr("core.quantizers.regvq.DENSE_LIMIT", 0)
+        monkeypatch.setattr("core.quantizers.lookup.SOFT_TILE", 1)
     settings = {"posterior": kind, "prior_scope": scope, "prior_weight": 0.3, "temperature": 0.7}
+    settings["prior"] = prior
     quantizer, z = make(**settings)
     z.requires_grad_()
     towards = torch.randn(3, 5, 4, 6, generator=noise(1))
@@ -114,7 +123,12 @@ def test_losses_and_gradients_against_float64_autograd(kind, scope):
     draw, size = noise(), quantizer.size
     mask = stochastic_mask(3, 24, 0.4, draw, torch.device("cpu")).flatten()
     gumbel = torch.zeros(72, size, dtype=torch.float64)
-    gumbel[mask] = gumbel_noise(torch.empty(int(mask.sum()), size), draw).double()
+    empty = torch.empty(int(mask.sum()), size)
+    if walk == "dense":
+        gumbel[mask] = gumbel_noise(empty, draw).double()
+    else:
+        seed, tiles = draw_seed(draw, empty.device), row_tiles(len(empty), size)
+        gumbel[mask] = torch.cat([tile_noise(empty[t], seed, t.start) for t in tiles]).double()
     twin = RegVQConfig(**{"size": 12, **settings}).build(5).double()
     twin.load_state_dict(quantizer.state_dict())
     rows = to_rows(z).detach().double().requires_grad_()
@@ -131,14 +145,15 @@ def test_losses_and_gradients_against_float64_autograd(kind, scope):
     total = ((onehot @ codes.detach() + hard @ codes - hard @ codes.detach())
              * to_rows(towards).double()).sum()
     use = onehot.view(3, 24, size).mean(1) if scope == "image" else onehot.mean(0, keepdim=True)
-    prior = (use * (size * (use + 1e-8)).log()).sum(1).mean()
-    total = total + 0.3 * prior
+    aim = torch.full((12,), 1 / 12).double() if prior == "uniform" else quantizer.prior.double()
+    divergence = (use * ((use + 1e-8) / aim).log()).sum(1).mean()
+    total = total + 0.3 * divergence
     if kind == "distance":
         nearest = codes.detach()[logits.argmax(1)]
         commitment = 0.25 * (rows - nearest).square().mean()
         total = total + commitment
         assert float(out.losses["commitment"]) == pytest.approx(float(commitment), rel=1e-5)
-    assert float(out.losses["prior"]) == pytest.approx(0.3 * float(prior), rel=1e-5, abs=1e-7)
+    assert float(out.losses["prior"]) == pytest.approx(0.3 * float(divergence), rel=1e-5, abs=1e-7)
     total.backward()
     torch.testing.assert_close(to_rows(z.grad).double(), rows.grad, rtol=2e-4, atol=2e-5)
     for (name, mine), theirs in zip(
@@ -153,6 +168,56 @@ def test_prior_over_images_cannot_reach_zero_with_few_positions():
     quantizer, z = make(prior_scope="image", prior_weight=1.0, size=96, mask_ratio=0.0)
     floor = math.log(96 / 24)
     assert float(quantizer(z).losses["prior"]) >= floor - 1e-5
+
+
+def test_every_part_can_be_switched_off():
+    quantizer, z = make(prior_weight=0.0, mask_ratio=0.0, commitment=0.0)
+    out = quantizer(z, generator=noise())
+    assert "prior" not in out.losses
+    assert not out.losses["commitment"]
+    assert not out.mask.any()
+    assert torch.equal(out.ids, quantizer.assign(z))
+
+
+def test_gaussian_prior_is_centred_and_as_wide_as_asked():
+    p = gaussian_prior(1000, 0.1).double()
+    position = torch.arange(1000).double()
+    mean = float((p * position).sum())
+    assert float(p.sum()) == pytest.approx(1, abs=1e-5)
+    assert mean == pytest.approx(499.5, abs=0.01)
+    assert float((p * (position - mean) ** 2).sum()) ** 0.5 == pytest.approx(100, rel=0.03)
+    assert float(p.min()) >= 0.99e-6
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+def test_prior_from_a_histogram_is_minimal_at_it(tmp_path, suffix):
+    file, counts = tmp_path / f"counts.{suffix}", np.arange(12)
+    if suffix == "npy":
+        np.save(file, counts)
+    else:
+        np.savez(file, counts=counts, other=np.zeros(3))
+    quantizer, _ = make(prior="histogram", prior_file=file)
+    wanted = torch.from_numpy(counts / counts.sum()).float()
+    torch.testing.assert_close(quantizer.prior, wanted, atol=1e-3, rtol=0)
+    assert float(prior_divergence(quantizer.prior, quantizer.prior)) == pytest.approx(0, abs=1e-5)
+    assert float(prior_divergence(torch.full((12,), 1 / 12), quantizer.prior)) > 0.1
+    # a checkpoint has the values and needs no file
+    loaded = RegVQConfig(size=12, prior="histogram").build(5)
+    loaded.load_state_dict(quantizer.state_dict())
+    assert torch.equal(loaded.prior, quantizer.prior)
+    assert not torch.equal(quantizer.prior, RegVQConfig(12, prior="histogram").build(5).prior)
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [(np.ones(11), "12 numbers"), (-np.ones(12), "0 or more"), (np.zeros(12), "not all 0")],
+)
+def test_wrong_histograms_are_refused(tmp_path, counts, words):
+    np.save(tmp_path / "h.npy", counts)
+    with pytest.raises(ValueError, match=words):
+        read_histogram(tmp_path / "h.npy", 12)
+    with pytest.raises(ValueError, match="does not exist"):
+        RegVQConfig(prior="histogram", prior_file=tmp_path / "none.npy")
 
 
 def test_same_generator_same_codes():
@@ -180,6 +245,8 @@ def test_eval_draws_only_when_asked():
         ({"mask_ratio": float("nan")}, "mask_ratio"),
         ({"temperature": 0.0}, "temperature"),
         ({"prior_scope": "epoch"}, "prior_scope"),
+        ({"prior": "flat"}, "prior"),
+        ({"prior_spread": 0.0}, "prior_spread"),
     ],
 )
 def test_wrong_settings_are_named(settings, words):

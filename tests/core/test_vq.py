@@ -7,6 +7,7 @@ import torch
 
 from core.quantizers import VQConfig
 from core.quantizers.base import to_rows
+from core.quantizers.vq import kmeans, rotated
 
 
 def make(config: VQConfig | None = None, dim: int = 6, spread: float = 1.0, seed: int = 0):
@@ -126,6 +127,87 @@ def test_codes_begin_on_latents_of_the_first_batch():
     assert torch.equal(quantizer.codes, before)
 
 
+def test_kmeans_finds_the_centres_of_clusters():
+    truth = torch.tensor([[10.0, 0.0], [0.0, 10.0], [-10.0, -10.0]])
+    draw = torch.Generator().manual_seed(0)
+    rows = truth.repeat(30, 1) + 0.1 * torch.randn(90, 2, generator=draw)
+    centres = kmeans(rows, rows[:3].clone(), 10)
+    wanted = torch.stack([rows[i::3].mean(0) for i in range(3)])
+    torch.testing.assert_close(centres, wanted, rtol=1e-5, atol=1e-5)
+    # a centre that nothing is near stays where it is
+    far = torch.cat([centres, torch.full((1, 2), 1e3)])
+    assert torch.equal(kmeans(rows, far, 3)[3], far[3])
+
+
+def test_codes_begin_on_kmeans_centres():
+    z = torch.randn(3, 6, 8, 8, generator=torch.Generator().manual_seed(0))
+    losses = {}
+    for start in ("data", "kmeans"):
+        quantizer = VQConfig(size=12, start=start).build(6)
+        losses[start] = float(quantizer(z).losses["codebook"].detach())
+        assert quantizer.started
+    assert losses["kmeans"] < 0.8 * losses["data"]
+    rows = to_rows(z)
+    ids = quantizer.assign(z).flatten()
+    for code in torch.unique(ids).tolist():  # ten rounds of Lloyd's have nearly settled
+        gap = rows[ids == code].mean(0) - quantizer.codes[code]
+        assert float(gap.norm().detach()) < 0.5
+    before = quantizer.codes.detach().clone()
+    quantizer(z + 5)
+    assert torch.equal(quantizer.codes, before)
+
+
+def test_cosine_codes_ignore_length():
+    quantizer, z = make(VQConfig(size=20, distance="cosine"))
+    z.requires_grad_()
+    rows, codes = to_rows(z).detach().double(), quantizer.codes.detach().double()
+    similarity = rows @ (codes / codes.norm(dim=1, keepdim=True)).T
+    assert torch.equal(quantizer.assign(z).flatten(), similarity.argmax(1))
+    assert torch.equal(quantizer.assign(7 * z), quantizer.assign(z))
+    torch.testing.assert_close(quantizer.codebook().norm(dim=1), torch.ones(20))
+    towards = torch.randn_like(z)
+    out = quantizer(z)
+    ((out.z * towards).sum() + sum(out.losses.values())).backward()
+    leaf, twin = rows.requires_grad_(), codes.requires_grad_()
+    unit = leaf / leaf.norm(dim=1, keepdim=True)
+    chosen = (twin / twin.norm(dim=1, keepdim=True))[out.ids.flatten()]
+    total = (unit * to_rows(towards).double()).sum()
+    total = total + 0.25 * (unit - chosen.detach()).square().mean()
+    (total + (unit.detach() - chosen).square().mean()).backward()
+    torch.testing.assert_close(to_rows(z.grad).double(), leaf.grad, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(quantizer.codes.grad.double(), twin.grad, rtol=1e-4, atol=1e-7)
+
+
+def test_rotation_trick_turns_the_gradient_with_the_latent():
+    """For every row the matrix lambda R: it maps e to q, and R keeps lengths and angles."""
+    draw = torch.Generator().manual_seed(0)
+    rows, chosen = torch.randn(2, 7, 4, dtype=torch.float64, generator=draw)
+    rows.requires_grad_()
+    torch.testing.assert_close(rotated(rows, chosen), chosen)
+    matrix = torch.autograd.functional.jacobian(lambda e: rotated(e, chosen).sum(0), rows)
+    matrix = matrix.permute(1, 0, 2)  # (7, out, in)
+    scale = chosen.norm(dim=1) / rows.detach().norm(dim=1)
+    rotation = matrix / scale[:, None, None]
+    eye = torch.eye(4, dtype=torch.float64).expand(7, 4, 4)
+    torch.testing.assert_close(rotation @ rotation.mT, eye)
+    torch.testing.assert_close(torch.linalg.det(rotation), torch.ones(7, dtype=torch.float64))
+    # rows without a direction pass straight through
+    assert torch.equal(rotated(torch.zeros(1, 4), torch.ones(1, 4)), torch.zeros(1, 4))
+
+
+def test_rotation_estimator_in_the_quantizer():
+    quantizer, z = make(VQConfig(size=20, estimator="rotation"))
+    z.requires_grad_()
+    towards = torch.randn_like(z)
+    out = quantizer(z)
+    assert torch.equal(out.z, quantizer.embed(out.ids))
+    (gradient,) = torch.autograd.grad((out.z * towards).sum(), z)
+    rows = to_rows(z).detach().double().requires_grad_()
+    turned = rotated(rows, quantizer.codes.detach().double()[out.ids.flatten()])
+    (wanted,) = torch.autograd.grad((turned * to_rows(towards).double()).sum(), rows)
+    torch.testing.assert_close(to_rows(gradient).double(), wanted, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -133,6 +215,8 @@ def test_codes_begin_on_latents_of_the_first_batch():
         ({"codebook": "kmeans"}, "gradient"),
         ({"decay": 1.0}, "decay"),
         ({"start": "warm"}, "start"),
+        ({"distance": "manhattan"}, "distance"),
+        ({"estimator": "reinforce"}, "estimator"),
     ],
 )
 def test_wrong_settings_are_named(settings, words):

@@ -19,7 +19,7 @@ from core.checkpoints import find_bundle, load_tokenizer
 from core.data import DataError
 from core.networks.autoencoder import NetworkConfig
 from core.networks.discriminator import DiscriminatorConfig
-from core.quantizers import RegVQConfig, VQConfig
+from core.quantizers import GumbelConfig, RegVQConfig, VQConfig
 from core.tokenizer import TokenizerConfig
 from tests.core.test_networks import keras_like
 from train.config import DataConfig, FeatureConfig, LossConfig, OptimizerConfig, RunConfig
@@ -232,6 +232,28 @@ def test_learning_rate_warms_up_and_falls():
     assert rates[55] == pytest.approx(0.5)
     assert rates[100] == pytest.approx(0.0)
     assert all(a >= b for a, b in pairwise(rates[10:]))
+
+
+def test_a_constant_learning_rate_stays_after_its_warm_up():
+    rates = [learning_rate(step, 100, 0.1, "constant") for step in range(100)]
+    assert rates[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
+    assert set(rates[10:]) == {1.0}
+    assert learning_rate(0, 100, 0.0, "constant") == 1.0
+
+
+def test_a_histogram_prior_needs_its_file():
+    quantizer = RegVQConfig(size=32, prior="histogram")
+    with pytest.raises(ValueError, match="prior_file"):
+        RunConfig(tokenizer=TokenizerConfig(NETWORK, quantizer))
+
+
+def test_the_quantizer_hears_how_far_the_run_is(tmp_path, pictures):
+    trainer = Trainer(config(pictures, GumbelConfig(size=32)), tmp_path / "run")
+    heard = []
+    trainer.tokenizer.quantizer.schedule = heard.append
+    for number, images in enumerate(trainer._stream(0, 3)):
+        trainer.step(images, number)
+    assert heard == pytest.approx([0, 1 / 6, 2 / 6])
 
 
 @pytest.mark.parametrize("start", [0, 3, 5])

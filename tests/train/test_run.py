@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -157,14 +156,36 @@ def test_scenes_need_no_files(tmp_path):
 def test_recipes_are_whole(name):
     config = config_of(name)
     assert config.recipe == name
-    assert config.tokenizer.quantizer.size == 1024
-    assert config.tokenizer.network.downsampling == 8
+    if name.startswith(("photos", "scenes")):
+        assert config.tokenizer.quantizer.size == (1000 if name == "photos-fsq" else 1024)
+        assert config.tokenizer.network.downsampling == 8
     assert RECIPES[name].__doc__
 
 
-def test_the_two_photo_recipes_differ_in_the_quantizer_alone():
-    regvq, vq = config_of("photos-regvq"), config_of("photos-vq")
-    assert regvq.tokenizer.network == vq.tokenizer.network
-    for part in ("data", "optimizer", "steps", "batch", "discriminator", "features"):
-        assert getattr(regvq, part) == getattr(vq, part)
-    assert json.dumps(regvq.loss.adversarial) == json.dumps(vq.loss.adversarial)
+@pytest.mark.parametrize("name", ["vq", "vqvae", "simvq", "nsvq", "gumbel", "fsq"])
+def test_photo_recipes_have_one_network_and_budget(name):
+    regvq, other = config_of("photos-regvq"), config_of(f"photos-{name}")
+    assert regvq.tokenizer.network == other.tokenizer.network
+    for part in ("data", "optimizer", "steps", "batch", "discriminator"):
+        assert getattr(regvq, part) == getattr(other, part)
+    if name != "vqvae":
+        assert regvq.loss.adversarial == other.loss.adversarial
+        assert regvq.features == other.features
+
+
+@pytest.mark.parametrize("name", ["imagenet128-nsvq-65k", "imagenet128-simvq-65k"])
+def test_recipes_at_the_papers_scale_have_its_tokens(name):
+    config = config_of(name)
+    assert config.tokenizer.quantizer.size == 65_536
+    assert (config.data.size // config.tokenizer.network.downsampling) ** 2 == 256
+    assert config.tokenizer.network.latent_dim == 128
+    if name == "imagenet128-nsvq-65k":
+        assert config.steps == 70 * config.stages.epoch
+        assert config.tokenizer.quantizer.epoch == config.stages.epoch
+
+
+def test_ade20k_has_256_tokens_a_picture():
+    config = config_of("ade20k-regvq")
+    assert (config.data.size // config.tokenizer.network.downsampling) ** 2 == 256
+    assert config.tokenizer.quantizer.mask_ratio == 0.4
+    assert config.loss.contrastive == "pcl"

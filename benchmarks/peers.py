@@ -1,0 +1,266 @@
+"""What ``lookup.py`` measures: each method as a function that builds it and returns one call."""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Call = Callable[[], Any]
+Build = Callable[[Any, int], Call]  # (latents (B, D, 16, 16), K) -> one call
+
+
+def measure(job: dict) -> dict:
+    """Milliseconds of the fastest of some calls, and the first call's extra peak memory in MB."""
+    import torch
+
+    torch.set_num_threads(job["threads"])
+    device = torch.device(job["device"])
+    build = METHODS[job["task"]][job["method"]]
+    for rows, size in ((256, 64), (job["rows"], job["size"])):  # the small one loads the libraries
+        torch.manual_seed(0)
+        z = torch.randn(rows // 256, job["dim"], 16, 16, device=device)
+        call = build(z, size)
+        if size == 64:
+            call()
+    extra = _extra_memory(call, device)
+    times = []
+    for _ in range(job["repeats"]):
+        begun = time.perf_counter()
+        call()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - begun)
+    return {"ms": 1e3 * min(times), "extra_mb": extra / 1e6}
+
+
+def _extra_memory(call: Call, device: Any) -> float:
+    """Bytes by which a call raises the peak of memory over what is in use before it."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        call()
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() - before
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak begins anew
+        before = _status("VmRSS")
+        call()
+        return _status("VmHWM") - before
+    except OSError:  # elsewhere the process's own peak must do, which may hide a small call
+        unit = 1 if sys.platform == "darwin" else 1024
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        call()
+        return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit
+
+
+def _status(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith(name)).split()[1])
+
+
+# --- lookup: ids of the nearest codes ---
+
+
+def _rows(z: Any) -> Any:
+    return z.permute(0, 2, 3, 1).reshape(-1, z.shape[1])
+
+
+def _codes(z: Any, size: int) -> Any:
+    import torch
+
+    return torch.randn(size, z.shape[1], device=z.device) * z.shape[1] ** -0.5
+
+
+def lookup_ours(z: Any, size: int) -> Call:
+    """``core.quantizers.lookup.nearest_code``."""
+    from core.quantizers.lookup import nearest_code
+
+    rows, codes = _rows(z), _codes(z, size)
+    return lambda: nearest_code(rows, codes)
+
+
+def distances(rows: Any, codes: Any) -> Any:
+    """The textbook's |z|^2 + |e|^2 - 2 z.e, (N, K)."""
+    import torch
+
+    norms = rows.square().sum(1, keepdim=True) + codes.square().sum(1)
+    return norms - 2 * torch.einsum("nd,kd->nk", rows, codes)
+
+
+def lookup_textbook(z: Any, size: int) -> Call:
+    """The formula as taming-transformers and its heirs have it."""
+    import torch
+
+    rows, codes = _rows(z), _codes(z, size)
+
+    def call() -> Any:
+        with torch.no_grad():
+            return distances(rows, codes).argmin(1)
+
+    return call
+
+
+def lookup_diffusers(z: Any, size: int) -> Call:
+    """diffusers' VectorQuantizer, forward without gradient."""
+    import torch
+    from diffusers.models.autoencoders.vae import VectorQuantizer
+
+    module = VectorQuantizer(size, z.shape[1], beta=0.25, legacy=False).to(z.device)
+
+    def call() -> Any:
+        with torch.no_grad():
+            return module(z)
+
+    return call
+
+
+def lookup_lucidrains(z: Any, size: int) -> Call:
+    """vector-quantize-pytorch's VectorQuantize in eval mode."""
+    import torch
+    from vector_quantize_pytorch import VectorQuantize
+
+    module = VectorQuantize(dim=z.shape[1], codebook_size=size).to(z.device).eval()
+    rows = _rows(z)[None]
+
+    def call() -> Any:
+        with torch.no_grad():
+            return module(rows)
+
+    return call
+
+
+# --- training: forward, backward and the quantizer's own rules ---
+
+
+def _step(z: Any, module: Any, forward: Callable[[Any], tuple[Any, Any]]) -> Call:
+    """``forward(leaf)`` returns what the decoder gets and the loss; then one backward pass."""
+    import torch
+
+    towards = torch.randn_like(z)
+
+    def call() -> None:
+        leaf = z.clone().requires_grad_()
+        for parameter in module.parameters():
+            parameter.grad = None
+        out, loss = forward(leaf)
+        ((out * towards).sum() + loss).backward()
+
+    return call
+
+
+def train_ours(name: str) -> Build:
+    """This project's quantizer of that name."""
+
+    def build(z: Any, size: int) -> Call:
+        from core.quantizers import QUANTIZERS
+
+        module = QUANTIZERS[name](size=size).build(z.shape[1]).to(z.device)
+
+        def forward(leaf: Any) -> tuple[Any, Any]:
+            out = module(leaf)
+            module.update(leaf.detach(), out.ids)
+            return out.z, sum(out.losses.values())
+
+        return _step(z, module, forward)
+
+    return build
+
+
+def train_textbook(name: str) -> Build:
+    """The method's formulas written down as they are, every matrix N x K kept by autograd."""
+
+    def build(z: Any, size: int) -> Call:
+        import torch
+        import torch.nn.functional as F
+        from torch import nn
+
+        dim = z.shape[1]
+        module = nn.Module()
+        module.codes = nn.Parameter(_codes(z, size), requires_grad=name != "simvq")
+        if name == "simvq":
+            module.layer = nn.Linear(dim, dim, device=z.device)
+
+        def forward(leaf: Any) -> tuple[Any, Any]:
+            rows = _rows(leaf)
+            codes = module.layer(module.codes) if name == "simvq" else module.codes
+            gaps = distances(rows, codes)
+            if name == "regvq":
+                chosen, loss = regvq(rows, codes, gaps)
+            else:
+                ids = gaps.argmin(1)
+                chosen = codes[ids]
+                loss = F.mse_loss(chosen, rows.detach())
+                if name == "nsvq":
+                    frozen = distances(rows.detach(), codes)
+                    weights = (-frozen / 0.35).softmax(1).detach()
+                    weights = weights * (1 - F.one_hot(ids, size))
+                    loss = loss + 0.1 * (weights * frozen).sum() / rows.numel()
+                loss = loss + 0.25 * F.mse_loss(rows, chosen.detach())
+                chosen = rows + (chosen - rows).detach()
+            return chosen.view(len(leaf), 16, 16, dim).permute(0, 3, 1, 2), loss
+
+        def regvq(rows: Any, codes: Any, gaps: Any) -> tuple[Any, Any]:
+            logits = -math.e * gaps
+            mask = (torch.rand(len(rows), device=z.device) < 0.4)[:, None]
+            noise = -torch.empty_like(logits).exponential_().log()
+            noisy = torch.where(mask, logits + noise, logits)
+            soft, hard = noisy.softmax(1), F.one_hot(noisy.argmax(1), size).float()
+            onehot = hard + soft - soft.detach()
+            use = onehot.mean(0)
+            loss = 0.01 * (use * (size * (use + 1e-8)).log()).sum()
+            best = codes.detach()[logits.argmax(1)]
+            return onehot @ codes, loss + 0.25 * F.mse_loss(rows, best)
+
+        return _step(z, module, forward)
+
+    return build
+
+
+def train_diffusers(z: Any, size: int) -> Call:
+    """diffusers' VectorQuantizer."""
+    from diffusers.models.autoencoders.vae import VectorQuantizer
+
+    module = VectorQuantizer(size, z.shape[1], beta=0.25, legacy=False).to(z.device)
+    return _step(z, module, lambda leaf: module(leaf)[:2])
+
+
+def train_lucidrains(kind: str) -> Build:
+    """vector-quantize-pytorch's VectorQuantize (moving averages) or SimVQ."""
+
+    def build(z: Any, size: int) -> Call:
+        import vector_quantize_pytorch as peer
+
+        module = getattr(peer, kind)(dim=z.shape[1], codebook_size=size).to(z.device)
+
+        def forward(leaf: Any) -> tuple[Any, Any]:
+            out, _, loss = module(leaf.flatten(2).transpose(1, 2))
+            return out.transpose(1, 2).view(leaf.shape), loss.sum()
+
+        return _step(z, module, forward)
+
+    return build
+
+
+_OWN = ("vq", "simvq", "regvq", "nsvq")
+METHODS: dict[str, dict[str, Build]] = {
+    "lookup": {
+        "regvq-studio": lookup_ours,
+        "textbook": lookup_textbook,
+        "diffusers VectorQuantizer": lookup_diffusers,
+        "vector-quantize-pytorch": lookup_lucidrains,
+    },
+    "training": {
+        **{f"regvq-studio {name}": train_ours(name) for name in _OWN},
+        **{f"textbook {name}": train_textbook(name) for name in _OWN},
+        "diffusers VectorQuantizer": train_diffusers,
+        "vector-quantize-pytorch VectorQuantize": train_lucidrains("VectorQuantize"),
+        "vector-quantize-pytorch SimVQ": train_lucidrains("SimVQ"),
+    },
+}

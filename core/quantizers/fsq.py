@@ -1,0 +1,99 @@
+"""FSQ: finite scalar quantization (arXiv 2309.15505): round a few bounded numbers, learn no codes.
+
+The latent is projected to one number a level, each is squashed and rounded to one of L values, and
+the grid of all combinations is the codebook. There is no codebook loss and nothing can collapse.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from core.quantizers.base import Quantized, Quantizer, no_autocast, to_grid, to_rows
+from core.quantizers.vq import negative_distances
+
+
+@dataclass(frozen=True)
+class FSQConfig:
+    """FSQ. The paper's levels: 8 5 5 5 (1,000 codes), 8 8 8 6 5 (15,360), 8 8 8 5 5 5 (64,000)."""
+
+    levels: tuple[int, ...] = (8, 5, 5, 5)
+    """Values that each number can take."""
+    size: int = 0
+    """K, the product of the levels; 0 stands for it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "levels", tuple(self.levels))
+        if not self.levels or min(self.levels) < 2:
+            raise ValueError(f"quantizer.levels must be 2 or more each, got {self.levels}")
+        size = math.prod(self.levels)
+        if self.size not in (0, size):
+            raise ValueError(
+                f"quantizer.size must be {size}, the product of quantizer.levels, got {self.size}"
+            )
+        object.__setattr__(self, "size", size)
+
+    def build(self, dim: int) -> FiniteScalarQuantizer:
+        """The quantizer for latents of length ``dim``."""
+        return FiniteScalarQuantizer(self, dim)
+
+
+class FiniteScalarQuantizer(Quantizer):
+    """Project down, bound, round, project up; straight-through gradient, no losses."""
+
+    def __init__(self, config: FSQConfig, dim: int) -> None:
+        super().__init__(config.size, dim)
+        self.config = config
+        count = len(config.levels)
+        self.to_levels, self.from_levels = nn.Linear(dim, count), nn.Linear(count, dim)
+        levels = torch.tensor(config.levels)
+        self.register_buffer("levels", levels, persistent=False)
+        place = torch.tensor([math.prod(config.levels[:i]) for i in range(count)])
+        self.register_buffer("place", place, persistent=False)
+
+    def bound(self, rows: Tensor) -> Tensor:
+        """Latents (N, D) squashed so that rounding gives L values: (N, levels)."""
+        with no_autocast(rows):
+            half = (self.levels - 1) * (1 + 1e-3) / 2
+            offset = torch.where(self.levels % 2 == 0, 0.5, 0.0)
+            shift = (offset / half).atanh()
+            return (self.to_levels(rows) + shift).tanh() * half - offset
+
+    def grid(self) -> Tensor:
+        """All combinations of rounded values as integers, int64 (K, levels); row k is code k."""
+        ids = torch.arange(self.size, device=self.levels.device)
+        return ids[:, None] // self.place % self.levels - self.levels // 2
+
+    def codebook(self) -> Tensor:
+        with no_autocast(self.levels):
+            return self.from_levels(self.grid() / (self.levels // 2))
+
+    def assign_rows(self, rows: Tensor) -> Tensor:
+        digits = self.bound(rows).round().long() + self.levels // 2
+        return (digits * self.place).sum(1)
+
+    def scores(self, rows: Tensor) -> Tensor:
+        """Negative squared distances to the grid before it is projected up."""
+        return negative_distances(self.bound(rows), self.grid().float())
+
+    def forward(
+        self,
+        z: Tensor,
+        *,
+        mask_ratio: float | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Quantized:
+        with no_autocast(z):
+            z = z.float()
+            ids = self.assign(z)
+            chosen = self.embed(ids)
+            if not self.training:
+                return Quantized(chosen, ids, {})
+            bounded = self.bound(to_rows(z))
+            rounded = bounded + (bounded.round() - bounded).detach()
+            through = to_grid(self.from_levels(rounded / (self.levels // 2)), z)
+            # The value is the codebook's row to the last bit, the gradient that of the layers.
+            return Quantized(chosen.detach() + (through - through.detach()), ids, {})

@@ -1,0 +1,142 @@
+"""Gumbel-VQ: codes drawn from a categorical distribution (Gumbel-softmax, arXiv 1611.01144).
+
+As DALL-E's and taming-transformers' tokenizers use it: a linear head gives each position a
+distribution over codes, training draws from it at a temperature that falls over the run, and a KL
+term keeps every position's distribution near uniform. Evaluation takes the argmax (taming's code
+goes on sampling there).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from core.quantizers.base import Quantized, Quantizer, no_autocast, to_grid, to_rows
+from core.quantizers.lookup import (
+    best_code,
+    draw_codes,
+    draw_seed,
+    logits_of,
+    soft_through,
+    streamed,
+)
+from core.quantizers.regvq import check_ratio, stochastic_mask
+
+
+@dataclass(frozen=True)
+class GumbelConfig:
+    """Gumbel-VQ; temperatures are those of taming-transformers' released f8 model."""
+
+    size: int = 1024
+    """K, the number of codes."""
+    kl_weight: float = 5e-4
+    """Weight of KL(p(code | position) || uniform): taming's default (its released model: 1e-8)."""
+    temperature: float = 0.9
+    """Gumbel-softmax temperature at the run's beginning."""
+    last_temperature: float = 1e-6
+    """Temperature at its end, reached along a cosine."""
+    mask_ratio: float = 1.0
+    """Share of positions whose code is drawn in training; below 1 it is Reg-VQ's stochastic
+    mask, not Gumbel-VQ."""
+
+    def __post_init__(self) -> None:
+        for name in ("temperature", "last_temperature"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"quantizer.{name} must be above 0, got {getattr(self, name)}")
+        if self.kl_weight < 0:
+            raise ValueError(f"quantizer.kl_weight must be 0 or more, got {self.kl_weight}")
+        check_ratio(self.mask_ratio)
+
+    def build(self, dim: int) -> GumbelQuantizer:
+        """The quantizer for codes of length ``dim``."""
+        return GumbelQuantizer(self, dim)
+
+
+def uniform_divergence(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Mean over rows of KL(softmax(logits) || uniform) = sum_n q log(K q), in nats; a scalar.
+
+    ``rows`` (N, D), ``weight`` (K, D), ``bias`` (K,); differentiable, without the N x K matrix.
+    """
+    size = len(weight)
+
+    def of_tile(start: int, part: Tensor, weight: Tensor, bias: Tensor):
+        log_q = logits_of(part, weight, bias).log_softmax(1)
+        return None, (log_q.exp() * (log_q + math.log(size))).sum()
+
+    return streamed(of_tile, size, rows, weight, bias)[1] / len(rows)
+
+
+class GumbelQuantizer(Quantizer):
+    """A head of logits, straight-through Gumbel-softmax in training, argmax in eval."""
+
+    def __init__(self, config: GumbelConfig, dim: int) -> None:
+        super().__init__(config.size, dim)
+        self.config = config
+        self.codes = nn.Parameter(torch.randn(self.size, dim) * dim**-0.5)
+        self.head = nn.Linear(dim, self.size)
+        self.temperature = config.temperature
+
+    def schedule(self, progress: float) -> None:
+        first, last = self.config.temperature, self.config.last_temperature
+        fallen = 0.5 * (1 - math.cos(math.pi * min(max(progress, 0.0), 1.0)))
+        self.temperature = first + (last - first) * fallen
+
+    def codebook(self) -> Tensor:
+        return self.codes.float()
+
+    def assign_rows(self, rows: Tensor) -> Tensor:
+        return best_code(rows, *self._affine())
+
+    def scores(self, rows: Tensor) -> Tensor:
+        return logits_of(rows, *self._affine())
+
+    def _affine(self) -> tuple[Tensor, Tensor]:
+        return self.head.weight.float(), self.head.bias.float()
+
+    def forward(
+        self,
+        z: Tensor,
+        *,
+        mask_ratio: float | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Quantized:
+        if mask_ratio is None:
+            mask_ratio = self.config.mask_ratio if self.training else 0.0
+        with no_autocast(z):
+            z = z.float()
+            rows, codes = to_rows(z), self.codebook()
+            weight, bias = self._affine()
+            best = best_code(rows, weight, bias)
+            batch, _, *grid = z.shape
+            mask = stochastic_mask(batch, len(rows) // batch, mask_ratio, generator, z.device)
+            drawn = mask.flatten().nonzero().flatten()
+            seed = draw_seed(generator, z.device)
+            ids = best.index_copy(0, drawn, draw_codes(rows[drawn], weight, bias, seed))
+            chosen = F.embedding(ids, codes)
+            perturbation = (chosen - F.embedding(best, codes)).detach().square().sum(1)
+            losses: dict[str, Tensor] = {}
+            if self.training:
+                kept = (~mask).flatten().nonzero().flatten()
+                chosen = self._through(chosen, rows, kept, None)
+                chosen = self._through(chosen, rows, drawn, seed)
+                kl = uniform_divergence(rows, weight, bias)
+                losses["kl"] = self.config.kl_weight * kl
+            shape = (batch, *grid)
+            return Quantized(
+                to_grid(chosen, z), ids.view(shape), losses, mask.view(shape),
+                perturbation.view(shape),
+            )  # fmt: skip
+
+    def _through(self, chosen: Tensor, rows: Tensor, some: Tensor, seed: int | None) -> Tensor:
+        """``chosen`` (N, D) with the soft expectation's gradient on the rows ``some``."""
+        if not len(some):
+            return chosen
+        temperature = 1.0 if seed is None else self.temperature
+        soft, _ = soft_through(
+            rows[some], *self._affine(), self.codebook(), temperature=temperature, seed=seed
+        )
+        return chosen.index_add(0, some, soft)

@@ -1,0 +1,113 @@
+"""LFQ: lookup-free quantization, codes are the signs of m numbers (MAGVIT-v2, arXiv 2310.05737;
+trained as in Open-MAGVIT2, arXiv 2409.04410).
+
+An entropy term makes each position decide and all positions together use every code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from core.parallel import mean_over_processes
+from core.quantizers.base import Quantized, Quantizer, no_autocast, to_grid, to_rows
+from core.quantizers.lookup import mean_assignment
+
+
+@dataclass(frozen=True)
+class LFQConfig:
+    """LFQ; weights are Open-MAGVIT2's."""
+
+    size: int = 1024
+    """K, a power of two: 2 to the number of bits."""
+    commitment: float = 0.25
+    """Weight of the pull of the m numbers to their signs."""
+    entropy_weight: float = 0.1
+    """Weight of E[H(p)] - H(E[p]): sure at each position, even over all."""
+    temperature: float = 0.01
+    """Temperature of p in the entropy term."""
+
+    def __post_init__(self) -> None:
+        if self.size < 2 or self.size & (self.size - 1):
+            raise ValueError(f"quantizer.size must be a power of two, got {self.size}")
+        if self.temperature <= 0:
+            raise ValueError(f"quantizer.temperature must be above 0, got {self.temperature}")
+
+    def build(self, dim: int) -> LookupFreeQuantizer:
+        """The quantizer for latents of length ``dim``."""
+        return LookupFreeQuantizer(self, dim)
+
+
+class LookupFreeQuantizer(Quantizer):
+    """Project down to bits, take signs, project up; entropy and commitment loss."""
+
+    def __init__(self, config: LFQConfig, dim: int) -> None:
+        super().__init__(config.size, dim)
+        self.config = config
+        bits = config.size.bit_length() - 1
+        self.to_bits, self.from_bits = nn.Linear(dim, bits), nn.Linear(bits, dim)
+        self.register_buffer("place", 2 ** torch.arange(bits), persistent=False)
+
+    def signs(self) -> Tensor:
+        """All codes as signs, float32 (K, bits); row k is code k."""
+        ids = torch.arange(self.size, device=self.place.device)
+        return ((ids[:, None] // self.place) % 2).float() * 2 - 1
+
+    def codebook(self) -> Tensor:
+        with no_autocast(self.place):
+            return self.from_bits(self.signs())
+
+    def numbers(self, rows: Tensor) -> Tensor:
+        """The m numbers (N, bits) whose signs make the code of latents (N, D)."""
+        with no_autocast(rows):
+            return self.to_bits(rows)
+
+    def assign_rows(self, rows: Tensor) -> Tensor:
+        return self._ids(self.numbers(rows))
+
+    def _ids(self, numbers: Tensor) -> Tensor:
+        return ((numbers > 0) * self.place).sum(1)
+
+    def scores(self, rows: Tensor) -> Tensor:
+        """2 z.c / T, the logits of the entropy term."""
+        return 2 / self.config.temperature * self.numbers(rows) @ self.signs().t()
+
+    def forward(
+        self,
+        z: Tensor,
+        *,
+        mask_ratio: float | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Quantized:
+        with no_autocast(z):
+            z = z.float()
+            numbers = self.numbers(to_rows(z))
+            ids = self._ids(numbers).view(z.shape[0], *z.shape[2:])
+            chosen = self.embed(ids)
+            if not self.training:
+                return Quantized(chosen, ids, {})
+            signs = torch.where(numbers > 0, 1.0, -1.0)
+            through = to_grid(self.from_bits(signs + (numbers - numbers.detach())), z)
+            losses = {
+                "commitment": self.config.commitment * F.mse_loss(numbers, signs),
+                "entropy": self.config.entropy_weight * self._entropy(numbers),
+            }
+            return Quantized(chosen.detach() + (through - through.detach()), ids, losses)
+
+    def _entropy(self, numbers: Tensor) -> Tensor:
+        """E[H(p)] - H(E[p]) of p = softmax_c(2 z.c / T), in nats; E over all processes."""
+        scale = 2 / self.config.temperature
+        # p is a product over bits, so its entropy is the sum of theirs: K codes need not be seen.
+        logits = 2 * scale * numbers
+        of_bits = F.softplus(logits) - logits * logits.sigmoid()
+        signs = self.signs()
+        mean = mean_assignment(numbers, scale * signs, signs.new_zeros(self.size))
+        return of_bits.sum(1).mean() - entropy(mean_over_processes(mean))
+
+
+def entropy(p: Tensor, eps: float = 1e-8) -> Tensor:
+    """-sum p log(p + eps) of a distribution (K,), in nats; ``eps`` bounds the slope at 0."""
+    return -(p * (p + eps).log()).sum()

@@ -1,0 +1,170 @@
+"""NSVQ: dense non-stationary codebook loss and codebook replacement (arXiv 2606.11363).
+
+While the encoder moves, codes that are not chosen fall behind and die. Two rules keep them: a loss
+that pulls *every* code towards the latents near it (Eq. 8-11), and replacement of codes that a
+whole epoch did not use (appendix C.3). The third part of the method, the stages in which the
+encoder is first trained and then frozen, belongs to the trainer (``train/stages.py``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from core.parallel import sum_over_processes
+from core.quantizers.base import Quantized, Quantizer, no_autocast, to_rows
+from core.quantizers.lookup import nearest_code, row_tiles
+from core.quantizers.vq import negative_distances
+
+
+@dataclass(frozen=True)
+class NSVQConfig:
+    """NSVQ's quantizer; the numbers are the paper's (appendix D) unless they say otherwise."""
+
+    size: int = 1024
+    """K, the number of codes."""
+    beta: float = 0.25
+    """Weight of the commitment term, the one that moves the encoder."""
+    alpha: float = 0.1
+    """Weight of the dense non-stationary loss; 0 leaves it out."""
+    tau: float = 0.35
+    """Temperature of its softmax, in squared distance summed over a code's components: the paper's
+    is for 128 of them, and another latent norm or length of codes may want another."""
+    replacement: bool = True
+    """Put codes that an epoch did not use onto copies of codes that it did."""
+    epoch: int = 1000
+    """Optimizer steps between replacements. The paper: one pass over the data."""
+    replacement_warmup: int = 5
+    """Epochs before the first replacement."""
+    replacement_noise: float = 0.001
+    """Standard deviation of the noise on a copied code."""
+
+    def __post_init__(self) -> None:
+        if self.tau <= 0:
+            raise ValueError(f"quantizer.tau must be above 0, got {self.tau}")
+        if self.epoch < 1:
+            raise ValueError(f"quantizer.epoch must be at least 1 step, got {self.epoch}")
+        for name in ("beta", "alpha", "replacement_warmup", "replacement_noise"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"quantizer.{name} must be 0 or more, got {getattr(self, name)}")
+
+    def build(self, dim: int) -> NonStationaryVectorQuantizer:
+        """The quantizer for codes of length ``dim``."""
+        return NonStationaryVectorQuantizer(self, dim)
+
+
+class _NonStationary(torch.autograd.Function):
+    """The loss, and in the same walk over the tiles its gradient: with P the weights, the chosen
+    code's set to zero, dL/dc_j = 2/(N d) (c_j sum_i P_ij - sum_i P_ij z_i)."""
+
+    @staticmethod
+    def forward(ctx, codes, rows, ids, tau):
+        count, dim = rows.shape
+        size = len(codes)
+        norms = codes.square().sum(1)
+        mass, pulled, total = codes.new_zeros(size), torch.zeros_like(codes), codes.new_zeros(())
+        spaces: tuple[Tensor, Tensor] | None = None
+        for part in row_tiles(count, size):
+            some = rows[part]
+            if spaces is None:  # two buffers serve all tiles
+                spaces = rows.new_empty(len(some), size), rows.new_empty(len(some), size)
+            distances, weights = (space[: len(some)] for space in spaces)
+            torch.addmm(norms, some, codes.t(), alpha=-2, out=distances)
+            distances.add_(some.square().sum(1, keepdim=True)).clamp_(min=0)
+            torch.mul(distances, -1 / tau, out=weights)
+            torch.softmax(weights, 1, out=weights)
+            weights.scatter_(1, ids[part, None], 0)
+            total += torch.dot(weights.view(-1), distances.view(-1))
+            mass += weights.sum(0)
+            pulled.addmm_(weights.t(), some)
+        scale = 1 / (count * dim)
+        ctx.save_for_backward(codes.mul(mass.unsqueeze(1)).sub_(pulled).mul_(2 * scale))
+        return total * scale
+
+    @staticmethod
+    def backward(ctx, towards):
+        (gradient,) = ctx.saved_tensors
+        return towards * gradient, None, None, None
+
+
+def non_stationary_loss(codes: Tensor, rows: Tensor, ids: Tensor, tau: float) -> Tensor:
+    """1/(N d) sum_i sum_{j != ids_i} p_ij |z_i - c_j|^2, p = softmax_j(-|z_i - c_j|^2 / tau).
+
+    Eq. 8 to 11. ``codes`` (K, d), ``rows`` (N, d), ``ids`` int64 (N,). p runs over all codes and
+    is no part of the graph; the chosen code's term is left out and its weight goes to nobody. The
+    gradient goes to ``codes`` alone. A scalar; extra memory: two tiles.
+    """
+    return _NonStationary.apply(codes, rows.detach(), ids, tau)
+
+
+class NonStationaryVectorQuantizer(Quantizer):
+    """Nearest code, straight-through gradient, VQ-VAE's losses, the dense loss and replacement."""
+
+    def __init__(self, config: NSVQConfig, dim: int) -> None:
+        super().__init__(config.size, dim)
+        self.config = config
+        # The paper does not say where codes begin: SimVQ's Gaussian (inferred).
+        self.codes = nn.Parameter(torch.randn(self.size, dim) * dim**-0.5)
+        if config.replacement:
+            self.register_buffer("uses", torch.zeros(self.size, dtype=torch.int64))
+            self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+
+    def codebook(self) -> Tensor:
+        return self.codes.float()
+
+    def assign_rows(self, rows: Tensor) -> Tensor:
+        return nearest_code(rows, self.codebook())
+
+    def scores(self, rows: Tensor) -> Tensor:
+        """Negative squared distances over tau: the logits of the loss's weights."""
+        return negative_distances(rows, self.codebook()) / self.config.tau
+
+    def forward(
+        self,
+        z: Tensor,
+        *,
+        mask_ratio: float | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Quantized:
+        with no_autocast(z):
+            z = z.float()
+            ids = self.assign(z)
+            chosen = self.embed(ids)
+            if not self.training:
+                return Quantized(chosen, ids, {})
+            losses = {"codebook": F.mse_loss(chosen, z.detach())}
+            if not self.encoder_frozen:
+                losses["commitment"] = self.config.beta * F.mse_loss(z, chosen.detach())
+                if self.config.alpha:
+                    losses["nonstationary"] = self.config.alpha * non_stationary_loss(
+                        self.codebook(), to_rows(z), ids.flatten(), self.config.tau
+                    )
+            return Quantized(chosen.detach() + (z - z.detach()), ids, losses)
+
+    @torch.no_grad()
+    def update(self, z: Tensor, ids: Tensor) -> Tensor | None:
+        config = self.config
+        if not config.replacement or self.encoder_frozen:
+            return None
+        counts = torch.bincount(ids.flatten(), minlength=self.size)
+        self.uses += sum_over_processes(counts)
+        self.updates += 1
+        done = int(self.updates)
+        if done % config.epoch:
+            return None
+        uses = self.uses.double().cpu()
+        self.uses.zero_()
+        dead = (uses < 1).nonzero().flatten()
+        if done <= config.epoch * config.replacement_warmup or not len(dead):
+            return None
+        # On the CPU and seeded by the count of updates: every process draws the same, and so does
+        # a resumed run.
+        draw = torch.Generator().manual_seed(done)
+        sources = torch.multinomial(uses, len(dead), replacement=True, generator=draw)
+        noise = torch.randn(len(dead), self.dim, generator=draw) * config.replacement_noise
+        dead, sources = dead.to(z.device), sources.to(z.device)
+        self.codes[dead] = self.codes[sources] + noise.to(z.device)
+        return dead

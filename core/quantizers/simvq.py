@@ -1,0 +1,77 @@
+"""SimVQ: one linear layer in front of a frozen codebook (arXiv 2411.02038, ICCV 2025).
+
+Gradient codebooks collapse because a step moves only the codes that were chosen. Here every code
+is a linear image of a frozen Gaussian vector, so a step on the layer moves all of them at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from core.quantizers.base import Quantized, Quantizer, no_autocast, to_grid, to_rows
+from core.quantizers.lookup import nearest_code
+from core.quantizers.vq import negative_distances
+
+
+@dataclass(frozen=True)
+class SimVQConfig:
+    """SimVQ as its authors train it."""
+
+    size: int = 1024
+    """K, the number of codes."""
+    beta: float = 0.25
+    """Weight of the commitment term, the one that moves the encoder."""
+
+    def build(self, dim: int) -> SimVectorQuantizer:
+        """The quantizer for codes of length ``dim``."""
+        return SimVectorQuantizer(self, dim)
+
+
+class SimVectorQuantizer(Quantizer):
+    """Nearest of the projected codes, straight-through gradient, VQ-VAE's two losses."""
+
+    def __init__(self, config: SimVQConfig, dim: int) -> None:
+        super().__init__(config.size, dim)
+        self.config = config
+        # N(0, 1/d) and PyTorch's own start of the layer, bias included, as in the authors' code
+        self.register_buffer("frozen", torch.randn(self.size, dim) * dim**-0.5)
+        self.projection = nn.Linear(dim, dim)
+
+    def codebook(self) -> Tensor:
+        with no_autocast(self.frozen):
+            return self.projection(self.frozen)
+
+    def assign_rows(self, rows: Tensor) -> Tensor:
+        return nearest_code(rows, self.codebook())
+
+    def scores(self, rows: Tensor) -> Tensor:
+        """Negative squared distances; SimVQ has no posterior of its own."""
+        return negative_distances(rows, self.codebook())
+
+    def forward(
+        self,
+        z: Tensor,
+        *,
+        mask_ratio: float | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Quantized:
+        with no_autocast(z):
+            z = z.float()
+            with torch.no_grad():
+                codes, rows = self.codebook(), to_rows(z)
+                flat = nearest_code(rows, codes)
+                ids = flat.view(z.shape[0], *z.shape[2:])
+                chosen = to_grid(codes[flat], z)
+            if not self.training:
+                return Quantized(chosen, ids, {})
+            # Only the chosen codes have a gradient: project those again instead of all K.
+            projected = self.projection(self.frozen[flat])
+            losses = {
+                "commitment": self.config.beta * F.mse_loss(z, chosen),
+                "codebook": F.mse_loss(projected, rows.detach()),
+            }
+            return Quantized(chosen + (z - z.detach()), ids, losses)
