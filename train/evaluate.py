@@ -29,7 +29,8 @@ class DataFlags:
     """Which pictures."""
 
     name: str
-    """The data set: scenes (drawn by the code) or folder (any folder of pictures)."""
+    """The data set: scenes (drawn by the code), folder (any folder of pictures), captions, shards,
+    imagenet, ade20k, celebamask, cub, coco, camvid, facades or flickr8k (as published)."""
     root: Path | None = None
     """The folder, for data sets that are read from files."""
     size: int | None = None
