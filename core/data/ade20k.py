@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from core.data.items import About, Entry, Items
 from core.data.layout import existing_root, not_laid_out, pictures_in, those_there
@@ -48,7 +49,7 @@ class ADE20K(Items):
     lookup = plain_lookup(len(CLASSES), first=1, unlabelled=0)
     counts = {"train": 20_210, "val": 2_000, "test": 2_000}  # noqa: RUF012
 
-    def __init__(self, root: str | Path | None, split: str = "train", **options) -> None:
+    def __init__(self, root: str | Path | None, split: str = "train", **options: Any) -> None:
         root = existing_root(root, self.name, _LAYOUT)
         base = root if (root / "images").is_dir() else root / "ADEChallengeData2016"
         part = "training" if split == "train" else "validation"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,7 @@ class CamVid(Items):
     lookup = plain_lookup(len(CLASSES), unlabelled=len(CLASSES))
     counts = {"train": 367, "val": 101, "test": 233}  # noqa: RUF012
 
-    def __init__(self, root: str | Path | None, split: str = "train", **options) -> None:
+    def __init__(self, root: str | Path | None, split: str = "train", **options: Any) -> None:
         root = existing_root(root, self.name, _LAYOUT)
         pictures, maps = _folders(root, split)
         entries, missing = those_there(

@@ -38,7 +38,7 @@ class CaptionedFolder(Items):
         terms="those of the pictures and captions in it",
     )
 
-    def __init__(self, root: str | Path | None, split: str = "train", **options) -> None:
+    def __init__(self, root: str | Path | None, split: str = "train", **options: Any) -> None:
         root = existing_root(root, self.name, _LAYOUT)
         listed = _list_of(root)
         if listed is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -67,7 +68,7 @@ class CelebAMaskHQ(Items):
     )
     counts = {"train": 24_183, "val": 2_993, "test": 2_824}  # noqa: RUF012
 
-    def __init__(self, root: str | Path | None, split: str = "train", **options) -> None:
+    def __init__(self, root: str | Path | None, split: str = "train", **options: Any) -> None:
         root = existing_root(root, self.name, _LAYOUT)
         base = root if (root / "CelebA-HQ-img").is_dir() else root / "CelebAMask-HQ"
         pictures, masks = base / "CelebA-HQ-img", base / "CelebAMask-HQ-mask-anno"

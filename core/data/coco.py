@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from core.data import DataError
 from core.data.items import About, Entry, Items
@@ -64,7 +65,7 @@ class COCO(Items):
     lookup = plain_lookup(len(CLASSES))
     counts = {"train": 118_287, "val": 5_000, "test": 5_000}  # noqa: RUF012
 
-    def __init__(self, root: str | Path | None, split: str = "train", **options) -> None:
+    def __init__(self, root: str | Path | None, split: str = "train", **options: Any) -> None:
         root = existing_root(root, self.name, _LAYOUT)
         part = "train2017" if split == "train" else "val2017"
         pictures = first_existing(root / part, root / "images" / part)

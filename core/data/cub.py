@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -48,7 +49,7 @@ class CUB(Items):
     counts = {"train": 5_994, "val": 5_794, "test": 5_794}  # noqa: RUF012
 
     def __init__(
-        self, root: str | Path | None, split: str = "train", boxed: bool = True, **options
+        self, root: str | Path | None, split: str = "train", boxed: bool = True, **options: Any
     ) -> None:
         root = existing_root(root, self.name, _LAYOUT)
         base = first_existing(root / "images.txt", root / "CUB_200_2011" / "images.txt")

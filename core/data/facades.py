@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -57,7 +58,7 @@ class Facades(Items):
     classes = CLASSES
     palette = np.array(list(_COLOURS.values()), np.uint8)
 
-    def __init__(self, root: str | Path | None, split: str = "train", **options) -> None:
+    def __init__(self, root: str | Path | None, split: str = "train", **options: Any) -> None:
         root = existing_root(root, self.name, _LAYOUT)
         self._side_by_side = False
         entries: list[Entry] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 from core.data import DataError
 from core.data.items import About, Entry, Items
@@ -38,7 +39,7 @@ class Flickr8k(Items):
         terms="non-commercial research and education; photographs belong to their owners",
     )
 
-    def __init__(self, root: str | Path | None, split: str = "train", **options) -> None:
+    def __init__(self, root: str | Path | None, split: str = "train", **options: Any) -> None:
         root = existing_root(root, self.name, _LAYOUT)
         folders = ("Images", "Flicker8k_Dataset", "Flickr8k_Dataset", "images")
         pictures = first_existing(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from core.data import DataError
 from core.data.items import About, Entry, Items
@@ -43,7 +44,7 @@ class ImageNet(Items):
     )
     counts = {"train": 1_281_167, "val": 50_000, "test": 50_000}  # noqa: RUF012
 
-    def __init__(self, root: str | Path | None, split: str = "train", **options) -> None:
+    def __init__(self, root: str | Path | None, split: str = "train", **options: Any) -> None:
         root = existing_root(root, self.name, _LAYOUT)
         base = _base(root)
         self.wnids, names = _wnids(root, base)

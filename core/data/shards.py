@@ -68,7 +68,7 @@ class TarShards(Items):
     )
     lookup = plain_lookup(_MAX_CLASSES)
 
-    def __init__(self, root: str | Path | None, split: str = "train", **options) -> None:
+    def __init__(self, root: str | Path | None, split: str = "train", **options: Any) -> None:
         if root is None:
             raise DataError(f"the data set {self.name!r} needs a root: give a folder of {_LAYOUT}.")
         shards = shard_files(root, split)
