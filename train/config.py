@@ -19,9 +19,12 @@ class DataConfig:
     """The pictures that a run trains on."""
 
     name: str = "scenes"
-    """Data set: scenes (drawn by the code, no files) or folder (any folder of pictures)."""
+    """Data set: scenes (drawn by the code, no files), folder (any folder of pictures), captions
+    (pictures with captions.jsonl or .txt files), shards (tar files), or one as it is published:
+    imagenet, ade20k, celebamask, cub, coco, camvid, facades, flickr8k."""
     root: Path | None = None
-    """The folder; its train/ and val/ or test/ subfolders are used as such if it has them."""
+    """The data set's folder, in the layout in which it is published; of a plain folder, train/ and
+    val/ or test/ subfolders are used as such if it has them. Of shards also a pattern."""
     size: int = 64
     """Side of the training crops, in pixels."""
     last_size: int | None = None

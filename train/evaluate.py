@@ -29,7 +29,8 @@ class DataFlags:
     """Which pictures."""
 
     name: str
-    """The data set: scenes (drawn by the code) or folder (any folder of pictures)."""
+    """The data set: scenes (drawn by the code), folder (any folder of pictures), captions, shards,
+    imagenet, ade20k, celebamask, cub, coco, camvid, facades or flickr8k (as published)."""
     root: Path | None = None
     """The folder, for data sets that are read from files."""
     size: int | None = None
@@ -65,7 +66,7 @@ class EvaluateFlags:
     """Flags of the command."""
 
     checkpoint: Path
-    """A bundle, or a run's folder."""
+    """A bundle, a run's folder, or the folder of a VQModel of diffusers."""
     data: DataFlags
     out: Path
     """The JSON report to write."""
@@ -88,15 +89,18 @@ def evaluate(flags: EvaluateFlags) -> dict[str, Any]:
     import torch
     from tqdm import tqdm
 
-    from core.checkpoints import find_bundle, load_tokenizer
+    from core.checkpoints import find_bundle
     from core.data import open_dataset
+    from core.interop import PeerTokenizer, open_tokenizer
     from core.metrics.evaluation import evaluate_tokenizer
     from core.networks.features import load_features
 
     _check(flags)
     device = _device(flags.device)
     bundle = find_bundle(flags.checkpoint)
-    tokenizer = load_tokenizer(bundle, device)
+    tokenizer = open_tokenizer(bundle, device)
+    if flags.publish and isinstance(tokenizer, PeerTokenizer):
+        raise UsageError("--publish writes into bundles of this project, not into a peer's model")
     drawn = {} if flags.data.size is None else {"size": flags.data.size}
     data = open_dataset(flags.data.name, flags.data.root, split=flags.data.split, **drawn)
     features = load_features(flags.features.name, flags.features.weights)

@@ -14,7 +14,7 @@ from torch import Tensor
 from core.analysis.atlas import build_atlas
 from core.cards import model_card
 from core.checkpoints import save_bundle
-from core.data import Dataset
+from core.data import Dataset, has_held_out
 from core.images import PictureError, to_pictures, to_tensor
 from core.metrics.evaluation import evaluate_tokenizer
 from core.networks.features import Features
@@ -86,12 +86,7 @@ def describe(config: RunConfig, features: Features | None, broken: int) -> dict[
 
 def is_held_out(config: RunConfig) -> bool:
     """Whether the pictures that a run judges itself on are none that it trains on."""
-    if config.data.name != "folder":
-        return True
-    from core.data.folder import split_folder
-
-    root = config.data.root
-    return split_folder(root, "test") != split_folder(root, "train")
+    return has_held_out(config.data.name, config.data.root)
 
 
 def spread(pictures: Dataset, count: int) -> Iterator[Tensor]:

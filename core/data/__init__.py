@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -11,6 +10,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SPLITS = ("train", "val", "test")
+NAMES = (
+    *("scenes", "folder", "captions", "shards", "imagenet", "ade20k", "celebamask", "cub"),
+    *("coco", "camvid", "facades", "flickr8k"),
+)
 
 
 class DataError(ValueError):
@@ -25,12 +28,14 @@ class Sample:
     caption: a sentence, or "".
     segmentation: int64 (H, W) class ids, 255 = unlabelled; or None.
     label: class id, or -1.
+    captions: all that hold for this picture; `caption` is one of them.
     """
 
     image: Tensor
     caption: str = ""
     segmentation: Tensor | None = None
     label: int = -1
+    captions: tuple[str, ...] = ()
 
 
 class Dataset(Protocol):
@@ -62,7 +67,8 @@ def open_dataset(
     """Open a data set by its name.
 
     Args:
-        name: "scenes" (drawn by the code, no files) or "folder" (any folder of pictures).
+        name: one of NAMES: "scenes" (drawn by the code, no files), "folder" (any folder of
+            pictures), or one in the layout in which its authors publish it.
         root: the folder, where the data set is read from files.
         size: side in pixels of the square images that `draw` yields.
         seed: seed of the draws.
@@ -72,23 +78,42 @@ def open_dataset(
     Raises:
         DataError: unknown name or split, missing or unusable root.
     """
-    if name not in _OPENERS:
-        raise DataError(f"unknown data set {name!r}; the data sets are: {', '.join(_OPENERS)}.")
+    if name not in NAMES:
+        raise DataError(f"unknown data set {name!r}; the data sets are: {', '.join(NAMES)}.")
     if split not in SPLITS:
         raise DataError(f"unknown split {split!r}; the splits are: {', '.join(SPLITS)}.")
     if size < 1:
         raise DataError(f"size must be at least 1 pixel, got {size}.")
     if seed < 0:
         raise DataError(f"seed must be 0 or more, got {seed}.")
-    return _OPENERS[name](root, size, seed, split, crop)
+    # Modules are imported when a data set is opened, so that `--help` does not wait for them.
+    if name == "scenes":
+        return _open_scenes(root, size, seed, split)
+    if name == "folder":
+        return _open_folder(root, size, seed, split, crop)
+    from core.data.published import PUBLISHED
+
+    return PUBLISHED[name](root, split, size=size, seed=seed, crop_scale=crop)
 
 
-# Modules are imported when their data set is opened, so that `--help` does not wait for them.
+def has_held_out(name: str, root: str | Path | None) -> bool:
+    """Whether the split "test" of a data set holds other pictures than "train"."""
+    if name == "folder":
+        from core.data.folder import split_folder
+
+        return split_folder(root, "test") != split_folder(root, "train")
+    if name == "captions":
+        from core.data.captions import captions_held_out
+
+        return captions_held_out(Path(root))
+    if name == "shards":
+        from core.data.shards import shard_files
+
+        return shard_files(root, "test") != shard_files(root, "train")
+    return True
 
 
-def _open_scenes(
-    root: str | Path | None, size: int, seed: int, split: str, crop: tuple[float, float]
-) -> Dataset:
+def _open_scenes(root: str | Path | None, size: int, seed: int, split: str) -> Dataset:
     if root is not None:
         raise DataError(f"the data set 'scenes' is drawn, not read: leave out the root {root}.")
     from core.data.scenes import Scenes
@@ -104,9 +129,3 @@ def _open_folder(
     if root is None:
         raise DataError("the data set 'folder' needs a root: give a folder of pictures.")
     return PictureFolder(split_folder(root, split), size=size, seed=seed, crop_scale=crop)
-
-
-_OPENERS: dict[str, Callable[..., Dataset]] = {
-    "scenes": _open_scenes,
-    "folder": _open_folder,
-}

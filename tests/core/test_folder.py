@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from core.data import DataError, Sample, folder, open_dataset
+from core.data import DataError, Sample, items, open_dataset
 from core.data.folder import PictureFolder, split_folder
 from core.images import PictureError, open_picture, to_pixels, to_tensor
 from tests.odd_pictures import write_all
@@ -158,7 +158,7 @@ class TestItems:
         dataset = PictureFolder(tmp_path, size=16)
         dataset.draw(0)
         assert dataset[0].image.shape == (3, 1100, 2200)
-        assert dataset._cache[0].shape == (1024, 2048, 3)
+        assert dataset._cache[0][0].shape == (1024, 2048, 3)
 
     def test_ends(self, tmp_path: Path):
         write_plain(tmp_path, 3)
@@ -177,7 +177,7 @@ class TestCache:
             opened.append(path)
             return open_picture(path, **options)
 
-        monkeypatch.setattr(folder, "open_picture", counting)
+        monkeypatch.setattr(items, "open_picture", counting)
         return opened
 
     def test_each_file_is_decoded_once(self, tmp_path: Path, opened: list[Path]):
@@ -272,7 +272,7 @@ class TestBroken:
         refused = {
             path: entry for path, entry in odd if entry.outcome == "refused" and not path.is_dir()
         }
-        monkeypatch.setattr(folder, "MAX_BROKEN", 0.9)
+        monkeypatch.setattr(items, "MAX_BROKEN", 0.9)
         dataset = PictureFolder(tmp_path, size=8)
         for k in range(len(dataset)):
             assert dataset.draw(k).image.shape == (3, 8, 8)

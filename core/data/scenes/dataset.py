@@ -9,7 +9,7 @@ import numpy as np
 from core.data import SPLITS, DataError
 
 from .captions import caption_of
-from .classes import CLASSES
+from .classes import CLASSES, PALETTE
 from .compose import compose
 from .facts import REFERENCE_SIZE, Facts, attributes_of, facts_of
 from .paint import paint
@@ -37,6 +37,7 @@ class Scenes:
 
     name = "scenes"
     classes = CLASSES
+    palette = PALETTE
     labels = LANDS
 
     def __init__(
