@@ -18,14 +18,19 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0, metavar="S",
                         help="how long to draw at each size (default: 4)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the scenes (default: 0)")
+    parser.add_argument("--workers", type=int, default=2, metavar="N",
+                        help="worker processes of the training loader, which is timed at the first "
+                        "size; 0 leaves it out (default: 2)")
     arguments = parser.parse_args()
 
     import torch
+    from threadpoolctl import threadpool_limits
 
     from core.data import DataError
     from core.data.scenes import Scenes
 
     torch.set_num_threads(1)
+    threadpool_limits(1)  # the rate of one core; the loader's workers do the same
     for size in arguments.sizes:
         try:
             scenes = Scenes(size=size, seed=arguments.seed)
@@ -39,6 +44,24 @@ def main() -> None:
             count += 1
         busy = time.process_time() - busy  # what an idle core would take, or nearly
         print(f"{size:5d} px {count / elapsed:8.1f} images/s {count / busy:8.1f} images/CPU second")
+    if arguments.workers > 0:
+        size, rate = arguments.sizes[0], loader_rate(arguments)
+        print(f"{size:5d} px {rate:8.1f} images/s from {arguments.workers} loader workers")
+
+
+def loader_rate(arguments: argparse.Namespace) -> float:
+    """Images a second that training gets from its loader."""
+    from core.data.scenes import Scenes
+    from train.loader import Batches
+
+    scenes = Scenes(size=arguments.sizes[0], seed=arguments.seed)
+    stream = iter(Batches(scenes, 32, 0, 0, 1, arguments.workers))
+    for _ in range(2 * arguments.workers):  # fills the tables of every worker
+        next(stream)
+    count, start = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - start) < arguments.seconds:
+        count += len(next(stream))
+    return count / elapsed
 
 
 if __name__ == "__main__":

@@ -76,8 +76,8 @@ def model_card(
         f"- **Training data:** {about}",
         f"- **Recipe:** `{command or _command(recipe)}`",
         f"- **Trained for:** {metrics.get('step', recipe.get('steps'))} of {recipe.get('steps')} "
-        f"steps of {recipe.get('batch')} crops of {data.get('size')} pixels, seed "
-        f"{recipe.get('seed')}",
+        f"steps of {recipe.get('batch')} crops of {data.get('size')} pixels{_last_part(data)}, "
+        f"seed {recipe.get('seed')}",
         f"- **Loss features:** {recipe.get('features', 'none')}",
         f"- **Loss weights:** {_settings(recipe.get('loss', {}))}",
         f"- **Licence and terms:** {terms}",
@@ -93,6 +93,12 @@ def model_card(
         *_figures(metrics),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _last_part(data: Mapping[str, Any]) -> str:
+    if not data.get("last_size"):
+        return ""
+    return f" (of {data['last_size']} pixels in the last {data['last_share']:.0%}, as many fewer)"
 
 
 def _command(recipe: Mapping[str, Any]) -> str:

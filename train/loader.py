@@ -35,6 +35,7 @@ class Batches:
             pin_memory=torch.cuda.is_available(),
             multiprocessing_context="fork" if workers else None,
             persistent_workers=workers > 0,
+            worker_init_fn=_one_thread,
         )
 
     def _note(self, path: Path, sentence: str) -> None:
@@ -50,6 +51,14 @@ class Batches:
             if mistake is not None:
                 raise DataError(mistake)
             yield images
+
+
+def _one_thread(worker: int) -> None:
+    """Workers are the parallelism: with BLAS threads of their own they would only fight for cores
+    (two workers drew scenes at a third of the speed of one)."""
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1)
 
 
 class _Steps:

@@ -15,7 +15,7 @@ RECIPE = {
     "steps": 10,
     "batch": 4,
     "seed": 0,
-    "data": {"name": "folder", "size": 64},
+    "data": {"name": "folder", "size": 64, "last_size": 128, "last_share": 0.2},
     "features": "SqueezeNet 1.1 (weights file x.npz)",
     "loss": {"l1": 1.0},
 }
@@ -64,6 +64,7 @@ def test_published_figures_reach_metrics_card_and_atlas(tmp_path):
         "| jpeg | 150 | 50% | 20.00 dB | 0.4000 | 1.0000 |",
         "9 of 16 codes used",
         "python train/run.py photos-regvq --data.root DIR --steps 10",
+        "10 of 10 steps of 4 crops of 64 pixels (of 128 pixels in the last 20%, as many fewer)",
         "neither LPIPS nor FID",
     ):
         assert words in bundle.card
