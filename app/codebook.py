@@ -19,13 +19,14 @@ from app.pictures import (
     data_url,
     heat_picture,
     highlighted,
+    packed,
     page_file,
     png,
     sprite,
 )
 from app.theme import asset
 
-SOURCES = {"Checkpoint's statistics": "bundle", "Drawn scenes": "scenes", "This picture": "picture"}
+SOURCES = {"Checkpoint's own": "bundle", "Drawn scenes": "scenes", "This picture": "picture"}
 PROGRESS = gr.Progress()
 NEIGHBOURS = 8
 SWATCH = 128
@@ -90,11 +91,11 @@ def show_usage(checkpoint: Any, source: Any, image: Any, progress: gr.Progress =
     return {
         "checkpoint": which.name,
         "source": words,
-        "counts": counts.tolist(),
+        "counts": packed(counts, "<f8"),
         "tokens": figures["tokens"],
         "perplexity": figures["perplexity"],
-        "alike": known["grid"].argsort().tolist(),
-        "colours": known["mean_color"].tolist(),
+        "alike": packed(known["grid"].argsort(), "<u4"),
+        "colours": packed(known["mean_color"], "u1"),
         "patch": int(known["paints"].shape[1]),
         "sprite": page_file(_sprite_png(known), "codes"),
         "ramp": _ramp(),

@@ -53,7 +53,7 @@ def reconstruction(which: Model, picture: Picture, mask_ratio: float, seed: int)
     shown = to_pictures(painted.cpu())[0]
     # The figures are those of the picture that is shown: 8 bits a channel.
     result = to_tensor(shown)
-    original_png = png(picture.image)
+    original_png = png(picture.image, effort=6)  # its size is one of the figures
     count = coded.ids.size
     budget = token_bytes(count, tokenizer.codebook_size)
     jpeg, jpeg_small = within(picture.image, "jpeg", budget), smallest(picture.image, "jpeg")

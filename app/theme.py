@@ -123,6 +123,12 @@ class StudioTheme(gr.themes.Base):
         )
 
 
+def ground() -> str:
+    """CSS of the page's own ground, which lies outside of what Gradio's ``css`` reaches."""
+    light, dark = PALETTE["ground"]
+    return f"body{{background:{light}!important}}body.dark{{background:{dark}!important}}"
+
+
 def stylesheet() -> str:
     """The whole CSS: the palette as variables for light and dark, then static/studio.css."""
     light = "".join(f"--rv-{name}:{pair[0]};" for name, pair in PALETTE.items())

@@ -11,7 +11,7 @@ import gradio as gr
 
 from app import about, codebook, models, reconstruct
 from app.errors import Refused, in_a_sentence
-from app.theme import STATIC, StudioTheme, asset, stylesheet
+from app.theme import STATIC, StudioTheme, asset, ground, stylesheet
 
 log = logging.getLogger("regvq.app")
 
@@ -101,7 +101,7 @@ def launch_options() -> dict[str, Any]:
     return {
         "theme": StudioTheme(),
         "css": stylesheet(),
-        "head": f"<script>{asset('head.js')}</script>",
+        "head": f"<style>{ground()}</style><script>{asset('head.js')}</script>",
         "favicon_path": str(STATIC / "mark.svg"),
         "max_file_size": "20mb",
         "show_error": False,

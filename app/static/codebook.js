@@ -1,6 +1,7 @@
 // The codebook as a square of cells on a canvas: it has to hold 65,536 codes.
-// props.value: {checkpoint, source, counts (K), tokens, perplexity, alike (K: the code in each cell), colours (K x 3),
-// patch: f, sprite: file of all patches, ramp: [[r, g, b], ...]}, or {} before it is known.
+// props.value: {checkpoint, source, counts (K, float64), alike (K, uint32: the code in each cell),
+// colours (K x 3, uint8), these three as base64; tokens, perplexity, patch: f, sprite: file of all
+// patches, ramp: [[r, g, b], ...]}, or {} before it is known.
 const $ = (selector) => element.querySelector(selector);
 const root = $(".rv-codebook"), square = $(".rv-square"), tip = $(".rv-tip");
 const cells = $(".rv-cells"), marks = $(".rv-marks"), curve = $(".rv-curve canvas");
@@ -13,11 +14,15 @@ let hovered = -1, cursor = -1, picked = -1;
 
 // ---------------------------------------------------------------- orders
 
-function oklab([r, g, b]) {
-  const [x, y, z] = [r, g, b].map((c) => {
-    c /= 255;
-    return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
-  });
+function unpack(text, Kind) {
+  return new Kind(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
+}
+
+const linear = Float64Array.from({ length: 256 }, (_, c) =>
+  c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4);
+
+function oklab(r, g, b) {
+  const x = linear[r], y = linear[g], z = linear[b];
   const l = Math.cbrt(0.4122214708 * x + 0.5363325363 * y + 0.0514459929 * z);
   const m = Math.cbrt(0.2119034982 * x + 0.6806995451 * y + 0.1073969566 * z);
   const s = Math.cbrt(0.0883024619 * x + 0.2817188376 * y + 0.6299787005 * z);
@@ -28,16 +33,16 @@ function oklab([r, g, b]) {
 
 function byColour(colours) {
   // Greys first, then the hues in order; within each of them from dark to light.
-  const keys = colours.map((rgb) => {
-    const [light, a, b] = oklab(rgb);
+  const keys = Float64Array.from({ length: colours.length / 3 }, (_, code) => {
+    const [light, a, b] = oklab(...colours.subarray(3 * code, 3 * code + 3));
     const hue = Math.hypot(a, b) < 0.025 ? -1 : Math.floor(((Math.atan2(b, a) / Math.PI + 1) / 2) * 18);
     return hue + light;
   });
-  return colours.map((_, code) => code).sort((p, q) => keys[p] - keys[q]);
+  return Uint32Array.from(keys.keys()).sort((p, q) => keys[p] - keys[q]);
 }
 
 function arrange() {
-  const codes = data.counts.map((_, code) => code);
+  const codes = Uint32Array.from(data.counts.keys());
   const byUse = codes.slice().sort((p, q) => data.counts[q] - data.counts[p]);
   byUse.forEach((code, i) => { rank[code] = i + 1; });
   order = { alike: data.alike, usage: byUse, number: codes }[choice.order]
@@ -97,7 +102,7 @@ function draw() {
       continue;
     }
     if (sheet) {
-      pen.globalAlpha = alive ? 0.35 + 0.65 * level(code) : 0.18;
+      pen.globalAlpha = alive ? 0.5 + 0.5 * level(code) : 0.2;
       pen.drawImage(sheet, (code % columns) * f, Math.floor(code / columns) * f, f, f, x, y, w, h);
       pen.globalAlpha = 1;
     }
@@ -164,8 +169,7 @@ function drawCurve() {
     pen.fillText("perplexity " + many(Math.round(p)), X(p) - 6, h - bottom - 6);
   }
   pen.setLineDash([]);
-  const sorted = data.counts.slice().sort((a, b) => b - a);
-  const alive = sorted.filter((c) => c > 0).length;
+  const sorted = data.sorted, alive = data.alive;
   pen.beginPath();
   let last = -1;
   for (let r = 1; r <= alive; r++) {
@@ -291,8 +295,14 @@ async function take() {
   picture.src = value.sprite.url;
   await picture.decode().catch(() => {});
   if (props.value.sprite.url !== value.sprite.url) return;
-  data = Object.assign({}, props.value);
-  data.top = data.counts.reduce((a, b) => Math.max(a, b), 0);
+  data = Object.assign({}, value, {
+    counts: unpack(value.counts, Float64Array),
+    alike: unpack(value.alike, Uint32Array),
+    colours: unpack(value.colours, Uint8Array),
+  });
+  data.sorted = data.counts.slice().sort((a, b) => b - a);
+  data.alive = data.sorted.filter((count) => count > 0).length;
+  data.top = data.sorted[0];
   sheet = picture.naturalWidth ? picture : null;
   if (picked >= data.counts.length) picked = cursor = -1;
   $(".rv-high").textContent = many(data.top);

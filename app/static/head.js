@@ -1,11 +1,9 @@
-// The chosen theme, as Gradio's own ?__theme= parameter, before anything is drawn.
+// The theme that was chosen here before; an address with ?__theme= knows better.
 (() => {
   let chosen = null;
   try { chosen = localStorage.getItem("regvq-theme"); } catch (blocked) { /* private mode */ }
-  const address = new URL(window.location);
-  if (chosen && !address.searchParams.has("__theme")) {
-    address.searchParams.set("__theme", chosen);
-    window.history.replaceState(null, "", address);
+  if (chosen && !new URL(window.location).searchParams.has("__theme")) {
+    document.body.classList.toggle("dark", chosen === "dark");
   }
 })();
 

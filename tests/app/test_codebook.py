@@ -86,12 +86,15 @@ def test_a_large_codebook_has_a_heat_picture_of_bounded_size() -> None:
 
 
 def test_the_page_gets_what_it_draws(photograph: Path) -> None:
-    chart, strip = codebook.show_usage(NAME, "Checkpoint's statistics", str(photograph))
+    chart, strip = codebook.show_usage(NAME, "Checkpoint's own", str(photograph))
     known = models.bundle(NAME).atlas
-    assert chart["counts"] == known["counts"].tolist()
-    assert sorted(chart["alike"]) == list(range(60))
-    cells = known["grid"]
-    assert all(chart["alike"][cells[code]] == code for code in range(60))
+    counts = np.frombuffer(base64.b64decode(chart["counts"]), "<f8")
+    assert counts.tolist() == known["counts"].tolist()
+    alike = np.frombuffer(base64.b64decode(chart["alike"]), "<u4")
+    assert sorted(alike) == list(range(60))
+    assert all(alike[known["grid"][code]] == code for code in range(60))
+    colours = np.frombuffer(base64.b64decode(chart["colours"]), "u1").reshape(60, 3)
+    np.testing.assert_array_equal(colours, known["mean_color"])
     sheet = np.asarray(Image.open(chart["sprite"]["path"]))
     assert sheet.shape == (64, 64, 3)
     np.testing.assert_array_equal(sheet[8:16, 16:24], known["paints"][10])  # row 1, column 2 of 8
@@ -158,7 +161,7 @@ def test_the_card_of_a_clicked_code(photograph: Path, tokenizer: Tokenizer) -> N
 def test_the_picked_code_is_kept_and_the_first_is_the_pictures_own(
     photograph: Path, tokenizer: Tokenizer
 ) -> None:
-    source = "Checkpoint's statistics"
+    source = "Checkpoint's own"
     most = int(np.bincount(ids_of(tokenizer, photograph).ravel()).argmax())
     assert codebook.show_again(NAME, None, str(photograph), source)[0] == most
     assert codebook.show_again(NAME, 41, str(photograph), source)[0] == 41

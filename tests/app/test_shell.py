@@ -180,6 +180,12 @@ def test_templates_are_plain_html() -> None:
         assert not re.search(r"`|\$\{|\{\{", file.read_text(encoding="utf-8")), file.name
 
 
+def test_the_page_says_how_large_a_picture_is_taken() -> None:
+    note = theme.asset("examples.html")
+    assert f"{models.MAX_SIDE:,} pixels" in note
+    assert ui.launch_options()["max_file_size"].upper().replace("MB", " MB") in note
+
+
 def test_sizes_in_words() -> None:
     assert [size(n) for n in (0, 812, 1000, 5400, 61_123, 491_000, 2_340_000)] == [
         "0 B", "812 B", "1.0 kB", "5.4 kB", "61.1 kB", "491 kB", "2.3 MB",

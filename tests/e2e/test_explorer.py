@@ -202,7 +202,10 @@ def test_a_code_picked_in_the_map(
     assert figure(page, "#code", "share") == pytest.approx(
         100 * counts[code] / counts.sum(), rel=0.06
     )
-    np.testing.assert_array_equal(picture_at(page, ".rv-swatch"), paint_codes(tokenizer, [code])[0])
+    painted = paint_codes(tokenizer, [code])[0]
+    np.testing.assert_array_equal(picture_at(page, ".rv-swatch"), atlas["paints"][code])
+    # The bundle's was painted elsewhere, in a batch: a level may have been rounded otherwise.
+    np.testing.assert_allclose(picture_at(page, ".rv-swatch"), painted.astype(int), atol=1)
     # Its occurrences are those on the picture of the other tab.
     picture = picture_at(page, ".rv-under")
     where = picture_at(page, ".rv-where img")
