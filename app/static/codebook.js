@@ -62,8 +62,8 @@ function at(x, y) {
 // ---------------------------------------------------------------- drawing
 
 function level(code) {
-  const top = Math.max(2, data.top);
-  return data.counts[code] ? Math.log(data.counts[code]) / Math.log(top) : 0;
+  const span = Math.log(Math.max(data.top, data.low + 1) / data.low);
+  return Math.max(0, Math.log(data.counts[code] / data.low) / span);
 }
 function heat(t) {
   const [r, g, b] = data.ramp[Math.round(t * (data.ramp.length - 1))];
@@ -303,6 +303,10 @@ async function take() {
   data.sorted = data.counts.slice().sort((a, b) => b - a);
   data.alive = data.sorted.filter((count) => count > 0).length;
   data.top = data.sorted[0];
+  // The scale begins where the rarest hundredth of the codes ends: a single rare one must not
+  // take the contrast from all the others.
+  data.low = Math.max(1, data.sorted[Math.max(0, Math.floor(data.alive * 0.99) - 1)] || 1);
+  $(".rv-low").textContent = (data.low > 1 ? "≤ " : "") + many(data.low);
   sheet = picture.naturalWidth ? picture : null;
   if (picked >= data.counts.length) picked = cursor = -1;
   $(".rv-high").textContent = many(data.top);
