@@ -163,10 +163,10 @@ def _turned(orientation: int) -> np.ndarray:
     return np.ascontiguousarray(turned[::rows, ::columns])
 
 
-def _exif(orientation: int) -> Image.Exif:
+def _exif(orientation: int) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    return exif
+    return exif.tobytes()  # as bytes: Pillow's AVIF writer takes the orientation out of an object
 
 
 def _swapped_profile() -> bytes:

@@ -274,7 +274,7 @@ def test_lfq_losses_and_gradients(monkeypatch):
     each = -(p * p.log()).sum(1).mean()
     pooled = -(p.mean(0) * p.mean(0).log()).sum()
     entropy = 0.1 * (each - pooled)
-    assert float(out.losses["entropy"].detach()) == pytest.approx(float(entropy), abs=1e-6)
+    assert float(out.losses["entropy"].detach()) == pytest.approx(float(entropy.detach()), abs=1e-6)
     z_q = twin.from_bits(signs + numbers - numbers.detach())
     loss = 0.25 * (numbers - signs).square().mean() + entropy
     ((z_q * to_rows(towards).double()).sum() + loss).backward()
