@@ -7,7 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+
+
+@pytest.fixture(autouse=True)
+def _same_draws_every_time() -> None:
+    """Tests draw weights and pictures at random, and must draw the same whatever ran before."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
