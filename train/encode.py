@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import project_root  # noqa: F401  (first of our modules: it makes core importable)
 
+from train.common import pick_device
 from train.errors import UsageError, one_line_errors, parse_flags
 
 if TYPE_CHECKING:
@@ -69,10 +70,9 @@ def encode(flags: EncodeFlags) -> dict[str, Any]:
     from core.checkpoints import find_bundle, load_tokenizer
     from core.data import open_dataset
     from core.data.tokens import fingerprint
-    from train.evaluate import _device
 
     _check(flags)
-    device = _device(flags.device)
+    device = pick_device(flags.device)
     bundle = find_bundle(flags.checkpoint)
     tokenizer = load_tokenizer(bundle, device)
     if flags.data.size % tokenizer.downsampling:
@@ -193,12 +193,15 @@ def _load(
     """Batches of a shard's samples; broken pictures are noted in ``skipped`` and left out."""
     from torch.utils.data import DataLoader
 
+    from train.loader import one_thread
+
     loader = DataLoader(
         _Views(data, flags.augmentations, flags.data.size, first, last),
         batch_size=flags.batch,
         num_workers=flags.workers,
         collate_fn=list,
         multiprocessing_context="fork" if flags.workers else None,
+        worker_init_fn=one_thread,
     )
     for batch in loader:
         whole = []

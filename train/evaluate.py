@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import project_root  # noqa: F401  (first of our modules: it makes core importable)
 
+from train.common import pick_device, spread_over
 from train.errors import UsageError, one_line_errors, parse_flags
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def evaluate(flags: EvaluateFlags) -> dict[str, Any]:
     from core.networks.features import load_features
 
     _check(flags)
-    device = _device(flags.device)
+    device = pick_device(flags.device)
     bundle = find_bundle(flags.checkpoint)
     tokenizer = open_tokenizer(bundle, device)
     if flags.publish and isinstance(tokenizer, PeerTokenizer):
@@ -106,7 +107,7 @@ def evaluate(flags: EvaluateFlags) -> dict[str, Any]:
     features = load_features(flags.features.name, flags.features.weights)
     features = features.to(device) if features is not None else None
 
-    chosen = _spread(len(data), flags.limit)
+    chosen = spread_over(len(data), flags.limit)
     skipped: list[str] = []
     tally = torch.zeros(tokenizer.codebook_size, dtype=torch.int64)
     with tqdm(total=len(chosen), unit="picture", desc="evaluating") as bar:
@@ -176,13 +177,6 @@ def _pictures(data: Dataset, chosen: list[int], skipped: list[str]) -> Iterator[
             skipped.append(str(error))
 
 
-def _spread(length: int, limit: int | None) -> list[int]:
-    """``limit`` indices spread evenly over range(length): the first ones may all be of one kind."""
-    if limit is None or limit >= length:
-        return list(range(length))
-    return [i * length // limit for i in range(limit)]
-
-
 def _check(flags: EvaluateFlags) -> None:
     """Finds what would only fail after the work was done, before it begins."""
     for name in ("batch", "limit"):
@@ -192,19 +186,6 @@ def _check(flags: EvaluateFlags) -> None:
     if flags.out.is_dir():
         raise UsageError(f"--out {flags.out} is a folder; name the JSON file to write")
     flags.out.parent.mkdir(parents=True, exist_ok=True)
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(f"--device {name} cannot be used here: {reason}") from None
-    return name
 
 
 def _without_infinities(value: Any) -> Any:

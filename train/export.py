@@ -19,6 +19,7 @@ from core.images import PictureError, to_pictures, to_tensor
 from core.metrics.evaluation import evaluate_tokenizer
 from core.networks.features import Features
 from core.tokenizer import Tokenizer
+from train.common import spread_over
 from train.config import RunConfig
 
 FEW = 32  # pictures on which a run judges itself; train/evaluate.py takes all of a data set
@@ -48,11 +49,17 @@ def export_bundle(
     broken: int = 0,
 ) -> None:
     """Evaluate on a few held-out pictures, compute the atlas, and write the bundle."""
+    counts = torch.zeros(tokenizer.codebook_size, dtype=torch.int64)
     metrics: dict[str, Any] = evaluate_tokenizer(
-        tokenizer, spread(pictures, FEW), features=features, device=tokenizer.device
+        tokenizer,
+        spread(pictures, FEW),
+        features=features,
+        device=tokenizer.device,
+        tally=counts,
     )
     metrics["step"] = step
-    metrics["data"] = {"name": config.data.name, "held_out": is_held_out(config)}
+    held_out = has_held_out(config.data.name, config.data.root)
+    metrics["data"] = {"name": config.data.name, "held_out": held_out}
     about = describe(config, features, broken)
     source = f"{metrics['images']} pictures of the data set {config.data.name!r}"
     save_bundle(
@@ -60,7 +67,7 @@ def export_bundle(
         tokenizer=tokenizer,
         card=model_card(config.recipe, tokenizer.config, about, metrics),
         metrics=metrics,
-        atlas=build_atlas(tokenizer, spread(pictures, FEW), source=source),
+        atlas=build_atlas(tokenizer, source=source, counts=counts.numpy()),
         recipe=about,
     )
 
@@ -84,17 +91,9 @@ def describe(config: RunConfig, features: Features | None, broken: int) -> dict[
     }
 
 
-def is_held_out(config: RunConfig) -> bool:
-    """Whether the pictures that a run judges itself on are none that it trains on."""
-    return has_held_out(config.data.name, config.data.root)
-
-
 def spread(pictures: Dataset, count: int) -> Iterator[Tensor]:
     """Up to ``count`` pictures (3, H, W), evenly over the data set; broken ones are left out."""
-    chosen = range(len(pictures))
-    if len(pictures) > count:
-        chosen = [i * len(pictures) // count for i in range(count)]
-    for index in chosen:
+    for index in spread_over(len(pictures), count):
         try:
             yield pictures[index].image
         except PictureError:

@@ -35,7 +35,7 @@ class Batches:
             pin_memory=torch.cuda.is_available(),
             multiprocessing_context="fork" if workers else None,
             persistent_workers=workers > 0,
-            worker_init_fn=_one_thread,
+            worker_init_fn=one_thread,
         )
 
     def _note(self, path: Path, sentence: str) -> None:
@@ -53,7 +53,7 @@ class Batches:
             yield images
 
 
-def _one_thread(worker: int) -> None:
+def one_thread(worker: int) -> None:
     """Workers are the parallelism: with BLAS threads of their own they would only fight for cores
     (two workers drew scenes at a third of the speed of one)."""
     from threadpoolctl import threadpool_limits

@@ -56,7 +56,7 @@ class Trainer:
         self.features = _load_features(config)
         if self.features is not None:
             self.features.to(self.device, memory_format=torch.channels_last)
-        _open(config, "train", config.data.size)  # a folder without pictures is refused at once
+        self.data = _open(config, "train", config.data.size)
         self.held_out = _open(config, "test", config.data.size)
         self.broken: dict[Path, str] = {}
 
@@ -147,7 +147,7 @@ class Trainer:
             if first >= end:
                 continue
             batches = Batches(
-                _open(config, "train", side),
+                self.data if side == config.data.size else _open(config, "train", side),
                 size,
                 first,
                 self.accelerator.process_index,
