@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import math
+import os
+import tempfile
 from abc import ABCMeta
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import numpy as np
-from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 from PIL import Image
 
@@ -55,9 +58,21 @@ def png(picture: Image.Image, effort: int = 2) -> bytes:
 
 
 def page_file(data: bytes, name: str) -> dict[str, Any]:
-    """A PNG as a file that the page can load; Gradio fills in its address."""
-    path = save_bytes_to_cache(data, f"{name}.png", cache_dir=get_upload_folder())
-    return gr.FileData(path=path, mime_type="image/png").model_dump()
+    """A PNG as a file that the page can load; Gradio fills in its address.
+
+    Equal bytes get the same address, and another visitor may be loading it: so a file that is there
+    is never written again, and a new one appears whole.
+    """
+    folder = Path(get_upload_folder()) / hashlib.sha256(data).hexdigest()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.png"
+    try:
+        os.utime(path)  # Gradio deletes the files that have not been touched for an hour
+    except FileNotFoundError:
+        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+            file.write(data)
+        os.replace(file.name, path)
+    return gr.FileData(path=str(path.resolve()), mime_type="image/png").model_dump()
 
 
 def data_url(pixels: np.ndarray) -> str:
