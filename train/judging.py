@@ -45,6 +45,8 @@ class JudgeRun:
         for name in ("steps", "batch", "pool", "judged", "size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.size % 16:  # both kinds of judge halve it up to four times
+            raise ValueError(f"size must be a multiple of 16, got {self.size}")
         if self.seed < 0 or not self.lr > 0:
             raise ValueError(f"seed must be 0 or more and lr above 0, got {self.seed}, {self.lr}")
 
