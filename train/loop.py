@@ -30,7 +30,6 @@ from core.networks.discriminator import Discriminator
 from core.networks.features import FeatureError, Features, load_features
 from core.quantizers import UsageWindow
 from core.tokenizer import Tokenizer
-from train.common import computes_bf16
 from train.config import OptimizerConfig, RunConfig
 from train.export import export_bundle, sample_sheet
 from train.loader import Batches
@@ -377,4 +376,6 @@ def _load_features(config: RunConfig) -> Features | None:
 def _use_bf16(config: RunConfig) -> bool:
     if config.precision != "auto":
         return config.precision == "bf16"
-    return computes_bf16()
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    return getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
