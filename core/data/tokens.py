@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,16 +48,30 @@ class Tokens:
 
 
 def fingerprint(tokenizer: Tokenizer) -> str:
-    """What tells a tokenizer from all others: SHA-256 of its architecture and weights."""
-    from core.checkpoints import describe_tokenizer
+    """What tells a tokenizer from all others: SHA-256 of its architecture and weights.
 
+    Settings that stand at their defaults are left out, so that a setting that a later version adds
+    does not make another tokenizer of every one that is there.
+    """
+    network, quantizer = tokenizer.config.network, tokenizer.config.quantizer
+    described = [type(quantizer).__name__, _chosen(network), _chosen(quantizer)]
     digest = hashlib.sha256()
-    digest.update(json.dumps(describe_tokenizer(tokenizer.config), sort_keys=True).encode())
+    digest.update(json.dumps(described, sort_keys=True).encode())
     for name, tensor in sorted(tokenizer.state_dict().items()):
         array = tensor.detach().cpu().contiguous()
         digest.update(f"{name} {array.dtype} {tuple(array.shape)}".encode())
         digest.update(array.numpy().tobytes())
     return f"sha256:{digest.hexdigest()}"
+
+
+def _chosen(config: Any) -> dict[str, Any]:
+    """The settings of a dataclass that differ from its defaults; files are its maker's affair."""
+    settings = {f.name: (getattr(config, f.name), f.default) for f in fields(config)}
+    return {
+        name: value
+        for name, (value, default) in settings.items()
+        if value != default and not isinstance(value, Path)
+    }
 
 
 def token_dtype(codebook_size: int) -> str:
