@@ -7,7 +7,6 @@ own score on held-out pictures.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -15,16 +14,10 @@ from typing import Any, TypeVar
 
 import torch
 
-from core.checkpoints import (
-    FORMAT,
-    Bundle,
-    CheckpointError,
-    find_bundle,
-    replace_folder,
-    write_json,
-)
+from core.checkpoints import FORMAT, Bundle, CheckpointError, find_bundle
 from core.networks.attributes import AttributeClassifier, AttributesConfig
 from core.networks.segmenter import Segmenter, SegmenterConfig
+from core.storage import filled, stored, write_folder
 
 Judge = TypeVar("Judge", Segmenter, AttributeClassifier)
 KIND = "judge"
@@ -45,18 +38,7 @@ def save_judge(
     recipe: Mapping[str, Any] | None = None,
 ) -> Bundle:
     """Write a judge's bundle to ``path``, in place of one that may be there (weights in half)."""
-    from safetensors.torch import save_file
-
     name = next(name for name, (_, kind) in _KINDS.items() if isinstance(judge, kind))
-    path = Path(path)
-    fresh = path.with_name(path.name + ".new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    weights = judge.state_dict()
-    save_file(
-        {key: tensor.detach().cpu().half().contiguous() for key, tensor in weights.items()},
-        fresh / "model.safetensors",
-    )
     config = {
         "format": FORMAT,
         "kind": KIND,
@@ -64,11 +46,8 @@ def save_judge(
         "data": dict(data),
         "recipe": dict(recipe or {}),
     }
-    write_json(fresh / "config.json", config)
-    write_json(fresh / "metrics.json", dict(metrics))
-    (fresh / "README.md").write_text(card, encoding="utf-8")
-    replace_folder(fresh, path)
-    return Bundle(path.name, path)
+    write_folder(Path(path), config, stored(judge, half=True), card, metrics)
+    return Bundle(Path(path).name, Path(path))
 
 
 def load_judge(source: str | Path | Bundle, kind: type[Judge], device: str = "cpu") -> Judge:
@@ -76,16 +55,13 @@ def load_judge(source: str | Path | Bundle, kind: type[Judge], device: str = "cp
 
     Raises CheckpointError: a folder without one, one of another kind, weights that do not fit.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     bundle = source if isinstance(source, Bundle) else find_bundle(source)
     file = bundle.path / "config.json"
     described = bundle.config.get("judge")
     wanted = next(name for name, (_, made) in _KINDS.items() if made is kind)
-    if bundle.config.get("kind") != KIND or not isinstance(described, dict):
+    if bundle.kind != KIND or not isinstance(described, dict):
         raise CheckpointError(
-            f"{file} describes a {bundle.config.get('kind', 'nothing known')!r}, not a judge; "
+            f"{file} describes a {bundle.kind!r}, not a judge; "
             f"train one with python train/judge.py {wanted}."
         )
     settings = dict(described)
@@ -100,18 +76,7 @@ def load_judge(source: str | Path | Bundle, kind: type[Judge], device: str = "cp
         judge = kind(_KINDS[wanted][0](**{key: _tuples(v) for key, v in settings.items()}))
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{file} does not describe a judge: {error}.") from None
-    weights = bundle.path / "model.safetensors"
-    try:
-        state = load_file(weights)
-        judge.load_state_dict({key: tensor.float() for key, tensor in state.items()})
-    except FileNotFoundError:
-        raise CheckpointError(f"{weights} is missing; the bundle is incomplete.") from None
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{weights} cannot be read ({error}); fetch it again.") from None
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"{weights} does not fit its config.json: {reason}") from None
-    judge = judge.requires_grad_(False).eval().to(device)
+    judge = filled(judge, bundle.path / "model.safetensors").to(device)
     return judge.to(memory_format=torch.channels_last)
 
 

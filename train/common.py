@@ -24,12 +24,3 @@ def spread_over(length: int, limit: int | None) -> list[int]:
     if limit is None or limit >= length:
         return list(range(length))
     return [i * length // limit for i in range(limit)]
-
-
-def computes_bf16() -> bool:
-    """Whether this machine's GPU, or else its processor, computes in bfloat16 by itself."""
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
-    return getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()

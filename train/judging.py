@@ -12,9 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from train.common import computes_bf16
 from train.errors import UsageError
-from train.loop import learning_rate
 
 
 @dataclass(frozen=True)
@@ -50,11 +48,6 @@ class JudgeRun:
         if self.seed < 0 or not self.lr > 0:
             raise ValueError(f"seed must be 0 or more and lr above 0, got {self.seed}, {self.lr}")
 
-    @property
-    def half(self) -> bool:
-        """Whether to compute in bfloat16."""
-        return computes_bf16() if self.precision == "auto" else self.precision == "bf16"
-
 
 def check_out(out: Path) -> None:
     """Refuses a folder that holds something else, before the work. Raises UsageError."""
@@ -79,19 +72,21 @@ def train_judge(
     with the indices int64 (B,) of the pool that were chosen and which of them are mirrored, bool
     (B,). AdamW; a function of the seed.
     """
+    from train.runs import learning_rate, set_rate, use_bf16  # slow to import, so not for --help
+
+    half = use_bf16(run.precision)
     optimizer = torch.optim.AdamW(judge.parameters(), lr=run.lr, weight_decay=0.01, fused=True)
     draw = torch.Generator().manual_seed(run.seed)
     judge.train()
     shown = tqdm(range(run.steps), unit="step", desc="training", dynamic_ncols=True)
     for step in shown:
-        for group in optimizer.param_groups:
-            group["lr"] = run.lr * learning_rate(step, run.steps, 0.03)
+        set_rate(optimizer, run.lr * learning_rate(step, run.steps, 0.03))
         chosen = torch.randint(len(images), (run.batch,), generator=draw)
         mirrored = torch.rand(run.batch, generator=draw) < 0.5
         batch = images[chosen].float().div_(127.5).sub_(1)
         batch = torch.where(mirrored[:, None, None, None], batch.flip(3), batch)
         batch = _worn(batch, draw).to(device, memory_format=torch.channels_last)
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=run.half):
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=half):
             loss = loss_of(batch, chosen, mirrored)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
