@@ -44,7 +44,7 @@ class Run(ABC):
         self.config, self.out = config, out
         # Autocast is our own: accelerate's is one per process, and a study trains many models.
         self.accelerator = Accelerator(mixed_precision="no")
-        self.half = _use_bf16(config.precision)
+        self.half = use_bf16(config.precision)
         self.device = self.accelerator.device
         self.parts: dict[str, Part] = {}
         self.broken: dict[Path, str] = {}
@@ -230,7 +230,8 @@ def _average(decay: float) -> object:
     return torch.no_grad()(average)
 
 
-def _use_bf16(precision: str) -> bool:
+def use_bf16(precision: str) -> bool:
+    """Whether to autocast to bfloat16; "auto": where the GPU or the processor computes in it."""
     if precision != "auto":
         return precision == "bf16"
     if torch.cuda.is_available():
