@@ -54,7 +54,8 @@ def prior_card(
         f"- **Kind:** {_KINDS[described['name']]}; {', '.join(sizes)}",
         f"- **Is told:** {', '.join(told) or 'nothing'}",
         f"- **Training data:** {about}{_views(recipe)}",
-        f"- **Recipe:** `python train/run.py {recipe.get('name')} --steps {recipe.get('steps')}`",
+        f"- **Recipe:** `python train/run.py {recipe.get('name')}{_shards(recipe)} "
+        f"--steps {recipe.get('steps')}`",
         f"- **Trained for:** {metrics.get('step', recipe.get('steps'))} of {recipe.get('steps')} "
         f"steps of {recipe.get('batch')} pictures, seed {recipe.get('seed')}",
         f"- **Drawn with:** {_sampling(recipe.get('sampling', {}))}",
@@ -80,6 +81,10 @@ def _views(recipe: Mapping[str, Any]) -> str:
     if not tokens:
         return ""
     return f" {tokens['views']:,} token grids of {tokens['pictures']:,} pictures."
+
+
+def _shards(recipe: Mapping[str, Any]) -> str:
+    return " --tokens DIR" if recipe.get("tokens") else ""
 
 
 def _sampling(values: Mapping[str, Any]) -> str:
