@@ -107,9 +107,9 @@ def has_held_out(name: str, root: str | Path | None) -> bool:
 
         return captions_held_out(Path(root))
     if name == "shards":
-        from core.data.shards import shard_files
+        from core.data.shard_files import shards_of
 
-        return shard_files(root, "test") != shard_files(root, "train")
+        return shards_of(root, "test") != shards_of(root, "train")
     return True
 
 

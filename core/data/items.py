@@ -135,6 +135,11 @@ class Items:
         """The picture files, in order."""
         return [entry.path for entry in self.entries]
 
+    @property
+    def place(self) -> str:
+        """Where the items are, for sentences."""
+        return str(self.root)
+
     def captions(self, index: int) -> tuple[str, ...]:
         """All captions of an item."""
         return self.entries[index].captions
@@ -302,8 +307,8 @@ class Items:
         if len(broken) > MAX_BROKEN * len(self.entries):
             first = ", ".join(self._shown(path) for path in broken[:3])
             raise DataError(
-                f"{len(broken)} of the {len(self.entries)} files in {self.root} cannot be read and "
-                f"at most {MAX_BROKEN:.0%} is skipped; repair or remove them, beginning with "
+                f"{len(broken)} of the {len(self.entries)} files in {self.place} cannot be read "
+                f"and at most {MAX_BROKEN:.0%} is skipped; repair or remove them, beginning with "
                 f"{first} ({message.rstrip('.')})."
             )
 

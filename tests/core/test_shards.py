@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from core.data import DataError, has_held_out, open_dataset
-from core.data.shards import TarShards, _headers, expand_braces
+from core.data.shard_files import _headers
+from core.data.shards import TarShards
+from core.data.tarfiles import expand_braces
 from tests import published_layouts as made
 from tests.core.test_published import refusal, shows
 
