@@ -53,6 +53,23 @@ class Batches:
             yield images
 
 
+def check_enough(dataset: Dataset, size: int, processes: int) -> None:
+    """Raise DataError if a data set cannot fill one step of `processes` times `size` draws.
+
+    Draws go through the data set again and again, so a step may hold the end of one round and the
+    beginning of the next; but one that holds a picture twice in any case is a batch in name only.
+    """
+    count, needed = len(dataset), size * processes
+    if count >= needed:
+        return
+    place = getattr(dataset, "place", f"the data set {dataset.name!r}")
+    fewer = f", or choose --batch {count // processes}" if count >= processes else ""
+    raise DataError(
+        f"{place} holds {count} picture{'s' if count > 1 else ''}, fewer than the {needed} of one "
+        f"step; give more pictures{fewer}."
+    )
+
+
 def one_thread(worker: int) -> None:
     """Workers are the parallelism: with BLAS threads of their own they would only fight for cores
     (two workers drew scenes at a third of the speed of one)."""

@@ -32,7 +32,7 @@ from core.quantizers import UsageWindow
 from core.tokenizer import Tokenizer
 from train.config import OptimizerConfig, RunConfig
 from train.export import export_bundle, sample_sheet
-from train.loader import Batches
+from train.loader import Batches, check_enough
 from train.objective import Objective, learn_to_judge
 from train.stages import JOINT, Stage, Stages
 from train.state import load_state, save_state
@@ -53,12 +53,14 @@ class Trainer:
         self.accelerator = Accelerator(mixed_precision="no")
         self.half = _use_bf16(config)
         self.device = self.accelerator.device
+        self.data = _open(config, "train", config.data.size)
+        check_enough(self.data, config.batch, self.accelerator.num_processes)
+        self.held_out = _open(config, "test", config.data.size)
+        self.broken: dict[Path, str] = {}
+        # After the data: what may be downloaded comes after what may be wrong.
         self.features = _load_features(config)
         if self.features is not None:
             self.features.to(self.device, memory_format=torch.channels_last)
-        self.data = _open(config, "train", config.data.size)
-        self.held_out = _open(config, "test", config.data.size)
-        self.broken: dict[Path, str] = {}
 
         torch.manual_seed(config.seed)
         tokenizer = Tokenizer(config.tokenizer).to(memory_format=torch.channels_last)

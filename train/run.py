@@ -7,7 +7,7 @@ Writes a run folder: ``bundle/`` (the checkpoint, which the app lists), ``state/
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ def main(arguments: list[str] | None = None) -> Path:
             raise DataError(
                 f"{config.recipe} trains on your pictures: name a folder with --data.root DIR."
             )
+        config = _fitting(config)
         return _train(config, config.out or project_root.ROOT / "runs" / config.recipe)
 
 
@@ -55,6 +56,18 @@ def _parse(arguments: list[str] | None) -> RunConfig:
     )
 
 
+def _fitting(config: RunConfig) -> RunConfig:
+    """A tokenizer learns from pictures alone, so a plain folder of them does for any data set."""
+    from core.data.plain import fitting_name
+
+    name, root = config.data.name, config.data.root
+    fitting = fitting_name(name, root)
+    if fitting == name:
+        return config
+    print(f"{root} is not laid out as {name!r}: it is read as a plain folder of pictures")
+    return replace(config, data=replace(config.data, name=fitting))
+
+
 def _train(config: RunConfig, out: Path) -> Path:
     from core.networks.features import FeatureError
     from train.loop import NotFinite, Trainer
@@ -72,8 +85,10 @@ def _train(config: RunConfig, out: Path) -> Path:
 def _remember(config: RunConfig, out: Path) -> None:
     """Write the run's settings to ``run.json``; refuse a folder that holds another run."""
     from core.checkpoints import CheckpointError, write_json
+    from core.data.remote import url_of
 
-    described = json.loads(json.dumps(asdict(config), default=lambda path: str(path.resolve())))
+    described = asdict(config)
+    described = json.loads(json.dumps(described, default=lambda p: url_of(p) or str(p.resolve())))
     for name in _FREE:
         described.pop(name)
     described["data"].pop("workers")

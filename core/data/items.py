@@ -89,6 +89,8 @@ class Items:
     """int16 (256,): class of each value in a map's file, 255 unlabelled, -1 not allowed."""
     mirrored: tuple[tuple[int, int], ...] = ()
     """Pairs of classes that change places in a mirrored picture."""
+    markers: ClassVar[tuple[str, ...]] = ()
+    """Patterns of what is found in the published layout and not in a plain folder of pictures."""
     counts: ClassVar[dict[str, int]] = {}
     """Number of items of each split as published."""
 
@@ -151,6 +153,10 @@ class Items:
     def has_map(self, index: int) -> bool:
         """Whether an item has a semantic map."""
         return self.entries[index].map is not None
+
+    def notes(self) -> list[str]:
+        """Lines that a check adds for what only this data set has. Raises DataError."""
+        return []
 
     def _load(self, index: int) -> tuple[Image.Image, np.ndarray | None]:
         """RGB picture and, where there is one, uint8 (H, W) class ids; PictureError if broken."""

@@ -57,6 +57,7 @@ class TarShards(Items):
         where="yours, or made from any data set with tar --sort=name",
         terms="those of the pictures in them",
     )
+    markers = ("**/*.tar*", "**/*.tgz")
     lookup = plain_lookup(_MAX_CLASSES)
 
     def __init__(self, root: str | Path | None, split: str = "train", **options: Any) -> None:

@@ -22,6 +22,10 @@ TINY = (
     "--data.workers", "0", "--features.name", "none", "--loss.perceptual", "0",
     "--loss.adversarial", "0",
 )  # fmt: skip
+MISSING = ("--features.weights", "missing.npz")
+PIXELS_ONLY = (
+    "--features.name", "none", "--loss.perceptual", "0", "--loss.contrastive", "none",
+)  # fmt: skip
 
 
 def run(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -95,7 +99,14 @@ def test_help_names_the_recipes(tmp_path):
         (("photos-vq", "--data.root", "nowhere"), "nowhere"),
         (("photos-vq", "--data.root", "empty"), "holds no pictures"),
         (("photos-vq", "--data.root", "file.txt"), "file.txt"),
+        (
+            ("photos-vq", "--data.root", "one", *PIXELS_ONLY),
+            "one holds 1 picture, fewer than the 32 of one step; give more pictures, or choose "
+            "--batch 1.",
+        ),
         (("photos-mq",), "photos-mq"),
+        (("ade20k-regvq", "--data.root", "half"), "is not laid out as 'ade20k'"),
+        (("imagenet128-simvq-65k", "--data.root", "empty"), "is not laid out as 'imagenet'"),
         (("scenes-vq", "--stepps", "3"), "--steps"),
         (("scenes-vq", "--steps", "many"), "steps"),
         (("scenes-vq", "--steps", "0"), "steps must be at least 1"),
@@ -104,7 +115,7 @@ def test_help_names_the_recipes(tmp_path):
         (("scenes-regvq", "--tokenizer.quantizer.mask-ratio", "2"), "mask_ratio"),
         (("scenes-vq", "--loss.perceptual", "1"), "features"),
         (
-            ("photos-vq", "--data.root", "one", "--features.weights", "missing.npz"),
+            ("photos-vq", "--data.root", "one", "--batch", "1", *MISSING),
             "missing.npz does not exist",
         ),
     ],
@@ -113,7 +124,9 @@ def test_mistakes_get_one_line(tmp_path, arguments, words, capsys, monkeypatch):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file.txt").write_text("x")
     (tmp_path / "one").mkdir()
-    Image.new("RGB", (64, 64), "red").save(tmp_path / "one" / "a.png")
+    (tmp_path / "half" / "images" / "training").mkdir(parents=True)
+    for folder in ("one", "half/images/training"):
+        Image.new("RGB", (64, 64), "red").save(tmp_path / folder / "a.png")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(RUN.parent))  # as `python train/run.py` does
     from train.run import main
