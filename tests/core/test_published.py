@@ -198,6 +198,8 @@ class TestImageNet:
         message = refusal("imagenet", tmp_path)
         assert f"1 of the 3 classes have no pictures in {tmp_path / 'train'}" in message
         shutil.rmtree(whole)
+        assert f"beginning with train/{made.WNIDS[0]}" in refusal("imagenet", tmp_path)
+        shutil.rmtree(tmp_path / "val" / made.WNIDS[0])
         assert len(open_dataset("imagenet", tmp_path)) == 4  # a data set of two classes, then
         made.write(tmp_path / "LOC_synset_mapping.txt", *(f"{wnid} name" for wnid in made.WNIDS))
         assert f"beginning with train/{made.WNIDS[0]}" in refusal("imagenet", tmp_path)
