@@ -10,13 +10,12 @@ import os
 import re
 import tarfile
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise
 from typing import BinaryIO
 
 from core.data import DataError
 
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
-_BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)$")
 
 
@@ -69,15 +68,26 @@ def members_of(stream: BinaryIO, size: int, name: str) -> Index:
 
 
 def expand_braces(pattern: str) -> list[str]:
-    """`a-{0..2}{x,y}` -> a-0x, a-0y, a-1x, ...; a range keeps the width of its first number."""
-    pieces = _BRACES.split(pattern)
-    choices = []
-    for index, piece in enumerate(pieces):
-        span = _RANGE.match(piece) if index % 2 else None
-        if span:
-            low, high = span.groups()
-            numbers = range(int(low), int(high) + 1)
-            choices.append([f"{number:0{len(low)}d}" for number in numbers])
-        else:
-            choices.append(piece.split(",") if index % 2 else [piece])
-    return ["".join(chosen) for chosen in product(*choices)]
+    """`{a-{08..10},b}.tar` -> a-08.tar, a-09.tar, a-10.tar, b.tar: as a shell does.
+
+    A range keeps the width of its first number. Braces that do not close stand for themselves.
+    """
+    depth, cuts = 0, []
+    for place, sign in enumerate(pattern):
+        depth += (sign == "{") - (sign == "}" and depth > 0)
+        if sign in "{," and depth == 1:
+            cuts.append(place)
+        if cuts and depth == 0:
+            cuts.append(place)
+            break
+    else:
+        return [pattern]
+    span = _RANGE.match(pattern[cuts[0] + 1 : cuts[-1]])
+    if span:
+        low, high = span.groups()
+        chosen = [f"{number:0{len(low)}d}" for number in range(int(low), int(high) + 1)]
+    else:
+        options = [pattern[a + 1 : b] for a, b in pairwise(cuts)]
+        chosen = [each for option in options for each in expand_braces(option)]
+    tails = expand_braces(pattern[cuts[-1] + 1 :])
+    return [pattern[: cuts[0]] + each + tail for each in chosen for tail in tails]

@@ -167,8 +167,8 @@ def test_a_plain_folder_does_for_a_named_data_set(tmp_path, capsys, monkeypatch)
     from train.run import main
 
     none = ("--loss.contrastive", "none")
-    arguments = ("imagenet128-simvq-65k", "--data.root", str(pictures), "--steps", "1", *TINY, *none)
-    main([*arguments, "--out", "a"])
+    arguments = ("imagenet128-simvq-65k", "--data.root", str(pictures), *TINY, *none)
+    main([*arguments, "--steps", "1", "--out", "a"])
     said = f"{pictures} is not laid out as 'imagenet': it is read as a plain folder of pictures"
     assert said in capsys.readouterr().out
     bundle = find_bundle(tmp_path / "a")
