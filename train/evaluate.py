@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import project_root  # noqa: F401  (first of our modules: it makes core importable)
 
-from train.common import pick_device, spread_over
+from train.common import name_for_pictures, pick_device, spread_over
 from train.errors import UsageError, one_line_errors, parse_flags
 
 if TYPE_CHECKING:
@@ -92,11 +92,14 @@ def evaluate(flags: EvaluateFlags) -> dict[str, Any]:
 
     from core.checkpoints import find_bundle
     from core.data import open_dataset
+    from core.data.remote import shown
     from core.interop import PeerTokenizer, open_tokenizer
     from core.metrics.evaluation import evaluate_tokenizer
     from core.networks.features import load_features
 
     _check(flags)
+    name = name_for_pictures(flags.data.name, flags.data.root)
+    flags = replace(flags, data=replace(flags.data, name=name))
     device = pick_device(flags.device)
     bundle = find_bundle(flags.checkpoint)
     tokenizer = open_tokenizer(bundle, device)
@@ -123,8 +126,9 @@ def evaluate(flags: EvaluateFlags) -> dict[str, Any]:
         )
     for sentence in skipped:
         print(f"skipped: {sentence}")
-    # Only the folder's name: a report is published, and the path is this machine's affair.
-    root = flags.data.root.resolve().name if flags.data.root is not None else None
+    # Only the folder's name: a report is published, and the path is this machine's affair (as is
+    # the query of an address, which may be a key).
+    root = shown(flags.data.root.resolve().name) if flags.data.root is not None else None
     where = {"name": flags.data.name, "root": root, "split": flags.data.split}
     if flags.data.size is not None:
         where["size"] = flags.data.size

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import project_root
 
 from core.data import DataError
+from train.common import name_for_pictures
 from train.errors import one_line_errors, parse_flags
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ def main(arguments: list[str] | None = None) -> Path:
             raise DataError(
                 f"{config.recipe} trains on your pictures: name a folder with --data.root DIR."
             )
-        config = _fitting(config)
+        # A tokenizer learns from pictures alone, so a plain folder does for any data set.
+        name = name_for_pictures(config.data.name, config.data.root)
+        config = replace(config, data=replace(config.data, name=name))
         return _train(config, config.out or project_root.ROOT / "runs" / config.recipe)
 
 
@@ -56,18 +59,6 @@ def _parse(arguments: list[str] | None) -> RunConfig:
     )
 
 
-def _fitting(config: RunConfig) -> RunConfig:
-    """A tokenizer learns from pictures alone, so a plain folder of them does for any data set."""
-    from core.data.plain import fitting_name
-
-    name, root = config.data.name, config.data.root
-    fitting = fitting_name(name, root)
-    if fitting == name:
-        return config
-    print(f"{root} is not laid out as {name!r}: it is read as a plain folder of pictures")
-    return replace(config, data=replace(config.data, name=fitting))
-
-
 def _train(config: RunConfig, out: Path) -> Path:
     from core.networks.features import FeatureError
     from train.loop import NotFinite, Trainer
@@ -85,10 +76,8 @@ def _train(config: RunConfig, out: Path) -> Path:
 def _remember(config: RunConfig, out: Path) -> None:
     """Write the run's settings to ``run.json``; refuse a folder that holds another run."""
     from core.checkpoints import CheckpointError, write_json
-    from core.data.remote import url_of
 
-    described = asdict(config)
-    described = json.loads(json.dumps(described, default=lambda p: url_of(p) or str(p.resolve())))
+    described = json.loads(json.dumps(asdict(config), default=_written))
     for name in _FREE:
         described.pop(name)
     described["data"].pop("workers")
@@ -103,6 +92,14 @@ def _remember(config: RunConfig, out: Path) -> None:
         return
     out.mkdir(parents=True, exist_ok=True)
     write_json(file, described)
+
+
+def _written(path: Path) -> str:
+    """A path as ``run.json`` has it: absolute; an address without its query, which may be a key."""
+    from core.data.remote import shown, url_of
+
+    url = url_of(path)
+    return shown(url) if url is not None else str(path.resolve())
 
 
 def _differences(a: Any, b: Any, name: str = "") -> set[str]:

@@ -17,12 +17,12 @@ def fitting_name(name: str, root: str | Path | None) -> str:
     """
     from core.data.published import PUBLISHED
 
-    if root is None or name not in PUBLISHED or not (root := Path(root)).is_dir():
+    if root is None or name not in PUBLISHED or not os.path.isdir(root):
         return name
     for marker in PUBLISHED[name].markers:
-        if next(root.glob(marker), None) is not None:
+        if next(Path(root).glob(marker), None) is not None:
             return name
-    return "folder" if _holds_pictures(root) else name
+    return "folder" if _holds_pictures(Path(root)) else name
 
 
 def _holds_pictures(root: Path) -> bool:

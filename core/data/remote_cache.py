@@ -9,7 +9,6 @@ deleted at any time.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -118,6 +117,8 @@ def _limit_bytes() -> int:
 
 @contextlib.contextmanager
 def _locked(file: Path) -> Iterator[None]:
+    import fcntl  # not on Windows, where all but these copies works
+
     with file.open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)  # released by the system if this process dies
         yield

@@ -111,8 +111,8 @@ Shard = LocalShard | StreamedShard
 
 def shards_of(root: str | Path, split: str) -> list[Shard]:
     """The shards of a split, in order. Raises DataError if there are none."""
-    folder = Path(root)
-    if folder.is_dir():
+    folder = Path(root) if os.path.isdir(root) else None  # Path.is_dir fails on long addresses
+    if folder is not None:
         found: list[Shard] = [LocalShard(path) for path in sorted(folder.rglob("*.tar"))]
         packed = not found and any(f.name.endswith(COMPRESSED) for f in folder.rglob("*.t*"))
     else:
@@ -122,8 +122,7 @@ def shards_of(root: str | Path, split: str) -> list[Shard]:
         raise DataError(f"the shards at {root} are compressed: unpack them to .tar.")
     if not found:
         raise DataError(f"there are no tar shards at {root}; give a folder of {LAYOUT}.")
-    base = folder if folder.is_dir() else None
-    of = {shard: _split_of(shard.path, base) for shard in found}
+    of = {shard: _split_of(shard.path, folder) for shard in found}
     if "train" not in of.values() or not {"val", "test"} & set(of.values()):
         return found
     for part in {"train": ("train",), "val": ("val", "test"), "test": ("test", "val")}[split]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -81,8 +82,7 @@ class TarShards(Items):
             if len(entries) == first:
                 raise DataError(f"{shard.name} holds no pictures; give shards that do.")
             self._spans.append((first, len(entries)))
-        top = Path(root)
-        top = top if top.is_dir() else self._shards[0].path.parent
+        top = Path(root) if os.path.isdir(root) else self._shards[0].path.parent
         super().__init__(top, entries, **options)
 
     def _start_empty(self) -> None:

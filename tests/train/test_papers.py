@@ -52,7 +52,7 @@ def test_sizes_are_the_papers(name: str) -> None:
         judge = Discriminator(config.discriminator)
     assert tokenizer.downsampling == step
     assert (pixels // step) ** 2 == 256  # tokens a picture, in all three papers
-    assert tokenizer.codebook_size == CODES[rest[0]] if rest else 1024
+    assert tokenizer.codebook_size == (CODES[rest[0]] if rest else 1024)
     network = config.tokenizer.network
     of_vqgan = not rest or (quantizer == "vq" and data == "imagenet256")
     assert network.latent_dim == (256 if of_vqgan else 128)
