@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from train.errors import UsageError
 
 
@@ -19,19 +17,6 @@ def pick_device(name: str) -> str:
         reason = str(error).splitlines()[0]
         raise UsageError(f"--device {name} cannot be used here: {reason}") from None
     return name
-
-
-def name_for_pictures(name: str, root: Path | None) -> str:
-    """Under which name to open a data set of which only pictures are needed.
-
-    That is ``name``, or "folder", which is then said, where ``root`` is a plain folder of pictures.
-    """
-    from core.data.plain import fitting_name
-
-    fitting = fitting_name(name, root)
-    if fitting != name:
-        print(f"{root} is not laid out as {name!r}: it is read as a plain folder of pictures")
-    return fitting
 
 
 def spread_over(length: int, limit: int | None) -> list[int]:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import project_root  # noqa: F401  (first of our modules: it makes core importable)
 
-from train.common import name_for_pictures, pick_device, spread_over
+from train.common import pick_device, spread_over
 from train.errors import UsageError, one_line_errors, parse_flags
+from train.pictures import name_for_pictures
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import project_root
 
 from core.data import DataError
-from train.common import name_for_pictures
 from train.errors import one_line_errors, parse_flags
+from train.pictures import name_for_pictures
 
 if TYPE_CHECKING:
     from train.config import RunConfig
