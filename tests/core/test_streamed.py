@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from core.data import DataError, has_held_out, open_dataset, remote
+from core.data.check import main
 from core.data.remote import facts_of, url_of
 from core.data.remote_cache import cache_folder
 from core.data.shard_files import _remote_headers
@@ -239,6 +240,17 @@ def test_broken_members_are_named_by_address(tmp_path: Path) -> None:
 def test_wrong_addresses(shards: Path, root: str, words: str) -> None:
     with serve(shards) as server:
         assert words in refusal("shards", Path(root.format(at=server.address)))
+
+
+def test_shards_check_themselves_from_afar(
+    shards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serve(shards) as server:
+        assert main(["check", "shards", "--root", f"{server.address}/{BOTH}"]) == 0
+        said = capsys.readouterr().out
+        assert "train: 10 items, 10 read" in said and "val: 2 items, 2 read" in said
+        assert main(["check", "shards", "--root", f"{server.address}/gone.tar"]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {server.address}/gone.tar does not exist")
 
 
 def test_addresses() -> None:
