@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +16,7 @@ import project_root  # noqa: F401  (first of our modules: it makes core importab
 
 from train.common import pick_device, spread_over
 from train.errors import UsageError, one_line_errors, parse_flags
+from train.pictures import name_for_pictures
 from train.prior_report import PriorFlags, print_prior_table, report_prior
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def evaluate(flags: EvaluateFlags) -> dict[str, Any]:
 
     from core.checkpoints import find_bundle
     from core.data import open_dataset
+    from core.data.remote import shown
     from core.interop import PeerTokenizer, open_tokenizer
     from core.metrics.evaluation import evaluate_tokenizer
     from core.networks.features import load_features
@@ -105,6 +107,8 @@ def evaluate(flags: EvaluateFlags) -> dict[str, Any]:
     bundle = find_bundle(flags.checkpoint)
     if bundle.kind == "prior":
         return _without_infinities(report_prior(flags, bundle, device))
+    name = name_for_pictures(flags.data.name, flags.data.root)
+    flags = replace(flags, data=replace(flags.data, name=name))
     tokenizer = open_tokenizer(bundle, device)
     if flags.publish and isinstance(tokenizer, PeerTokenizer):
         raise UsageError("--publish writes into bundles of this project, not into a peer's model")
@@ -129,8 +133,9 @@ def evaluate(flags: EvaluateFlags) -> dict[str, Any]:
         )
     for sentence in skipped:
         print(f"skipped: {sentence}")
-    # Only the folder's name: a report is published, and the path is this machine's affair.
-    root = flags.data.root.resolve().name if flags.data.root is not None else None
+    # Only the folder's name: a report is published, and the path is this machine's affair (as is
+    # the query of an address, which may be a key).
+    root = shown(flags.data.root.resolve().name) if flags.data.root is not None else None
     where = {"name": flags.data.name, "root": root, "split": flags.data.split}
     if flags.data.size is not None:
         where["size"] = flags.data.size
