@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from pathlib import Path
 from urllib.error import URLError
 
@@ -13,7 +12,6 @@ import torch
 import torchmetrics.functional.image.lpips as heads
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchvision.models import alexnet, squeezenet1_1
 
@@ -23,32 +21,17 @@ from core.metrics.distances import FrechetStatistics
 from core.metrics.inception import load_inception
 from core.metrics.lpips import load_lpips
 from core.networks.weights import FeatureError
-
-
-class Bare(FeatureExtractorInceptionV3):
-    """torch-fidelity's network with the weights that its layers began with."""
-
-    def __init__(self) -> None:
-        nothing = io.BytesIO()
-        torch.save({}, nothing)
-        nothing.seek(0)
-        super().__init__("bare", ["2048"], feature_extractor_weights_path=nothing)
-
-    def load_state_dict(self, state: dict, **settings: object) -> None:
-        """Leaves them as they are."""
+from tests import pretrained_weights
 
 
 @pytest.fixture(scope="module")
-def bare() -> Bare:
-    torch.manual_seed(0)
-    return Bare()
+def inception_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("weights") / "random.pth"
 
 
 @pytest.fixture(scope="module")
-def inception_file(bare: Bare, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("weights") / "random.pth"
-    torch.save(bare.state_dict(), file)
-    return file
+def random_inception(inception_file: Path) -> pretrained_weights.RandomInception:
+    return pretrained_weights.inception(inception_file)
 
 
 @pytest.fixture
@@ -57,13 +40,16 @@ def images() -> Tensor:
 
 
 def test_inception_features_are_torch_fidelitys_own(
-    bare: Bare, inception_file: Path, images: Tensor, monkeypatch: pytest.MonkeyPatch
+    random_inception: pretrained_weights.RandomInception,
+    inception_file: Path,
+    images: Tensor,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     inception = load_inception(inception_file)
     features = inception(images)
     assert features.shape == (2, 2048) and features.dtype == torch.float32
     pixels = ((images + 1) * 127.5).round().byte()
-    (expected,) = bare(pixels)  # with its resize, which torchmetrics' default is not
+    (expected,) = random_inception(pixels)  # with its resize, which torchmetrics' default is not
     assert torch.allclose(features, expected, rtol=1e-4, atol=1e-6)
     assert features.std() > 0
     # Random weights give no FID, and do not claim to.
