@@ -86,6 +86,7 @@ def _segmenter(run: SegmenterRun) -> Path:
     from core.data import DataError, open_dataset
     from core.data.maps import UNLABELLED
     from core.data.views import centre
+    from core.images import PictureError
     from core.judges import save_judge
     from core.metrics.layout import LayoutAgreement
     from core.networks.segmenter import Segmenter, SegmenterConfig
@@ -114,16 +115,22 @@ def _segmenter(run: SegmenterRun) -> Path:
     def loss_of(batch: Tensor, chosen: Tensor, mirrored: Tensor) -> Tensor:
         truth = maps[chosen].long()
         truth = torch.where(mirrored[:, None, None], swapped[truth.flip(2)], truth)
-        logits = judge(batch).float()
-        return F.cross_entropy(logits, truth.to(device), ignore_index=UNLABELLED)
+        logits, truth = judge(batch).float(), truth.to(device)
+        total = F.cross_entropy(logits, truth, ignore_index=UNLABELLED, reduction="sum")
+        # Not "mean": it is not a number where nothing of a batch is labelled.
+        return total / (truth != UNLABELLED).sum().clamp_min(1)
 
     train_judge(judge, run, device, images, loss_of)
-    gathered = LayoutAgreement(judge.config.classes)
-    held_out = spread_over(len(test), run.judged)
-    for index in _bar(held_out, "judging the judge"):
-        sample = centre(test[index], run.size)
+    gathered, judged = LayoutAgreement(judge.config.classes), 0
+    for index in _bar(spread_over(len(test), run.judged), "judging the judge"):
+        try:
+            sample = centre(test[index], run.size)
+        except PictureError as error:
+            print(f"skipped: {error}")
+            continue
         gathered.update(judge.segment(sample.image[None]).cpu(), sample.segmentation[None])
-    figures = {"pictures": len(held_out), **gathered.figures()}
+        judged += 1
+    figures = {"pictures": judged, **gathered.figures()}
     data = {
         "name": run.data.name,
         "classes": list(train.classes),
@@ -136,7 +143,7 @@ def _segmenter(run: SegmenterRun) -> Path:
             "Pixel accuracy": figures["pixel_accuracy"],
             f"Mean IoU of {figures['classes_counted']} classes": figures["mean_iou"],
         },
-        len(held_out),
+        judged,
     )  # fmt: skip
     print(f"pixel accuracy {figures['pixel_accuracy']:.4f}, mean IoU {figures['mean_iou']:.4f}")
     save_judge(

@@ -283,5 +283,8 @@ def test_the_command_itself_refuses_and_helps(tmp_path: Path) -> None:
     assert "--chekpoint" in refused.stderr and "--help" in refused.stderr
     helped = command("--help", folder=tmp_path)
     assert helped.returncode == 0
-    for flag in ("--data.name", "--data.root", "--features.weights", "--codecs", "--out"):
+    for flag in (
+        "--data.name", "--data.root", "--data.square", "--features.weights", "--codecs", "--out",
+        "--fid", "--fid-weights", "--lpips", "--lpips-weights",
+    ):  # fmt: skip
         assert flag in helped.stdout
