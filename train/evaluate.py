@@ -119,7 +119,7 @@ def evaluate(flags: EvaluateFlags) -> dict[str, Any]:
     device = pick_device(flags.device)
     bundle = find_bundle(flags.checkpoint)
     if bundle.kind == "prior":
-        return _without_infinities(report_prior(flags, bundle, device))
+        return report_prior(flags, bundle, device)
     name = name_for_pictures(flags.data.name, flags.data.root)
     flags = replace(flags, data=replace(flags.data, name=name))
     tokenizer = open_tokenizer(bundle, device)
