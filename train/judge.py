@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from core.data import Dataset
 
-CELLS = 3.0  # weight of finding classes in cells beside answering questions; our choice
+READING = 8.0  # weight of reading the map beside answering questions; our choice
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ class SegmenterRun(JudgeRun):
 class AttributesRun(JudgeRun):
     """Looks in drawn landscapes for what captions name: hour, weather, things, numbers, colours."""
 
+    segmenter: Path | None = None
+    """A trained segmenter of scenes, of the same size, to begin with; without one, anew."""
     steps: int = 3000
     pool: int = 12_000
     judged: int = 2000
@@ -57,6 +59,7 @@ def main(arguments: list[str] | None = None) -> Path:
     """The command: trains, measures and writes the bundle; returns its folder."""
     import tyro
 
+    from core.checkpoints import CheckpointError
     from core.data import DataError
 
     commands = tyro.extras.subcommand_type_from_defaults(
@@ -72,7 +75,7 @@ def main(arguments: list[str] | None = None) -> Path:
     )
     with one_line_errors(ValueError):  # every setting that makes no sense is a ValueError
         run = parse_flags(commands, arguments, program="python train/judge.py", description=__doc__)
-    with one_line_errors(UsageError, DataError):
+    with one_line_errors(UsageError, DataError, CheckpointError):
         check_out(run.out)
         made = _segmenter(run) if isinstance(run, SegmenterRun) else _attributes(run)
     print(f"the judge is {made}")
@@ -154,16 +157,26 @@ def _segmenter(run: SegmenterRun) -> Path:
 
 def _attributes(run: AttributesRun) -> Path:
     import torch
+    import torch.nn.functional as F
 
-    from core.data.scenes import QUESTIONS, Scenes, answers, named_in
-    from core.judges import save_judge
+    from core.data.scenes import CLASSES, QUESTIONS, Scenes, answers, named_in
+    from core.judges import load_judge, save_judge
     from core.metrics.captions import AnswerAgreement
     from core.networks.attributes import AttributeClassifier, AttributesConfig
+    from core.networks.segmenter import Segmenter
     from train.common import pick_device
 
     device = pick_device(run.device)
     torch.manual_seed(run.seed)
-    judge = AttributeClassifier(AttributesConfig(tuple(QUESTIONS.items()), run.size))
+    judge = AttributeClassifier(AttributesConfig(tuple(QUESTIONS.items()), CLASSES, run.size))
+    if run.segmenter is not None:
+        begun = load_judge(run.segmenter, Segmenter)
+        if begun.config != judge.reader.config:
+            raise UsageError(
+                f"--segmenter {run.segmenter} is not a segmenter of scenes of {run.size} pixels; "
+                f"train one with python train/judge.py segmenter --size {run.size}"
+            )
+        judge.reader.load_state_dict(begun.state_dict())
     judge = judge.to(device, memory_format=torch.channels_last)
     train = Scenes(run.size, seed=run.seed, length=run.pool)
     images = torch.empty(run.pool, 3, run.size, run.size, dtype=torch.uint8)
@@ -174,15 +187,19 @@ def _attributes(run: AttributesRun) -> Path:
         images[index], maps[index] = _bytes(sample.image), sample.segmentation
         truths[index] = judge.encode(answers(attributes, sample.segmentation.numpy()))
     other_side = _other_side(judge.names)
+    # What is rare or small is asked for as often as what is large.
+    frequency = torch.bincount(maps.flatten(), minlength=len(CLASSES)) / maps.numel()
+    weight = (frequency + 1e-5).rsqrt()
+    weight = (weight / (weight * frequency).sum()).to(device)
 
     def loss_of(batch: Tensor, chosen: Tensor, mirrored: Tensor) -> Tensor:
         truth = truths[chosen]
         truth = torch.where(mirrored[:, None], truth[:, other_side], truth)
         there = maps[chosen].long()
         there = torch.where(mirrored[:, None, None], there.flip(2), there)
-        logits, cells = judge.look(batch)
-        found = judge.cell_loss(cells, there.to(device))
-        return judge.loss(logits, truth.to(device)) + CELLS * found
+        logits, read = judge.look(batch)
+        reading = F.cross_entropy(read.float(), there.to(device), weight)
+        return judge.loss(logits, truth.to(device)) + READING * reading
 
     train_judge(judge, run, device, images, loss_of)
     test = Scenes(run.size, seed=run.seed, length=max(run.judged, 1), split="test")
@@ -246,7 +263,8 @@ def _other_side(names: tuple[str, ...]) -> list[int]:
 
 def _recipe(run: JudgeRun, command: str) -> dict[str, Any]:
     """The run as JSON, without any path."""
-    settings = {key: value for key, value in asdict(run).items() if key not in ("out", "device")}
+    local = ("out", "device", "segmenter")
+    settings = {key: value for key, value in asdict(run).items() if key not in local}
     if "data" in settings:
         settings["data"].pop("root")
     return {"command": command, **settings}
@@ -261,6 +279,8 @@ def _card(
     pictures: int,
 ) -> str:
     source = f"--data.name {data['name']} " if isinstance(run, SegmenterRun) else ""
+    if isinstance(run, AttributesRun) and run.segmenter is not None:
+        source = "--segmenter DIR "
     return "\n".join(
         [
             "---",
