@@ -158,7 +158,7 @@ def test_recipes_are_whole(name):
     assert config.recipe == name
     if name.startswith(("photos", "scenes")):
         assert config.tokenizer.quantizer.size == (1000 if name == "photos-fsq" else 1024)
-        assert config.tokenizer.network.downsampling == 8
+        assert config.tokenizer.network.downsampling == (4 if name.startswith("scenes") else 8)
     assert RECIPES[name].__doc__
 
 
