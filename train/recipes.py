@@ -17,7 +17,7 @@ from core.quantizers import (
 )
 from core.tokenizer import TokenizerConfig
 from train.config import DataConfig, FeatureConfig, LossConfig, RunConfig
-from train.large import ade20k_regvq, imagenet128_nsvq_65k, imagenet128_simvq_65k
+from train.papers import PAPERS
 from train.stages import StagesConfig
 
 VQGAN_LOSS = LossConfig(l2=1.0, perceptual=0.5, adversarial=0.25)
@@ -146,9 +146,7 @@ RECIPES: dict[str, Callable[[], RunConfig]] = {
         photos_fsq,
         scenes_regvq,
         scenes_vq,
-        imagenet128_simvq_65k,
-        imagenet128_nsvq_65k,
-        ade20k_regvq,
+        *PAPERS,
     )
 }
 

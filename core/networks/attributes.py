@@ -76,6 +76,11 @@ class AttributeClassifier(nn.Module):
 
     def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The answers' logits (B, A), and the logits (B, C, S, S) of the map that was read."""
+        features, read = self.features(images)
+        return self.head(features), read
+
+    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """What the answers are read from (B, F), and the logits (B, C, S, S) of the map."""
         batch, _, height, width = images.shape
         size = self.config.size
         if (height, width) != (size, size):
@@ -103,7 +108,7 @@ class AttributeClassifier(nn.Module):
             torch.cat(pooled, dim=1).float(),
         )
         normed = [norm(part) for norm, part in zip(self.norms, parts, strict=True)]
-        return self.head(torch.cat(normed, dim=1)), read
+        return torch.cat(normed, dim=1), read
 
     def loss(self, logits: Tensor, answers: Tensor) -> Tensor:
         """Cross entropy of ``answers`` int64 (B, Q), -1 where a question has none; a scalar.
@@ -115,17 +120,21 @@ class AttributeClassifier(nn.Module):
             total = total + F.cross_entropy(part, truth, ignore_index=UNKNOWN, reduction="sum")
         return total / len(logits)
 
+    def fitted(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) at the classifier's size (bilinear, antialiased), on its device."""
+        images = images.to(next(self.parameters()).device)
+        size = (self.config.size, self.config.size)
+        if images.shape[-2:] == size:
+            return images
+        return F.interpolate(images, size, mode="bilinear", antialias=True)
+
     @torch.no_grad()
     def answer(self, images: Tensor) -> Tensor:
         """The likeliest answers int64 (B, Q) to each question, of images (B, 3, H, W) in [-1, 1].
 
-        Pictures of another size are resized to the classifier's (bilinear, antialiased).
+        Pictures of another size are resized to the classifier's.
         """
-        images = images.to(next(self.parameters()).device)
-        size = (self.config.size, self.config.size)
-        if images.shape[-2:] != size:
-            images = F.interpolate(images, size, mode="bilinear", antialias=True)
-        parts = self(images).split(self.sizes, dim=1)
+        parts = self(self.fitted(images)).split(self.sizes, dim=1)
         return torch.stack([part.argmax(1) for part in parts], dim=1)
 
     def encode(self, answers: Mapping[str, int]) -> Tensor:
