@@ -47,8 +47,9 @@ class SegmenterRun(JudgeRun):
 class AttributesRun(JudgeRun):
     """Looks in drawn landscapes for what captions name: hour, weather, things, numbers, colours."""
 
-    segmenter: Path | None = None
-    """A trained segmenter of scenes, of the same size, to begin with; without one, anew."""
+    begin: Path | None = None
+    """A trained segmenter of scenes, or a classifier, of the same size, whose weights to begin
+    with; without one, anew."""
     steps: int = 3000
     pool: int = 12_000
     judged: int = 2000
@@ -159,6 +160,7 @@ def _attributes(run: AttributesRun) -> Path:
     import torch
     import torch.nn.functional as F
 
+    from core.checkpoints import find_bundle
     from core.data.scenes import CLASSES, QUESTIONS, Scenes, answers, named_in
     from core.judges import load_judge, save_judge
     from core.metrics.captions import AnswerAgreement
@@ -169,14 +171,16 @@ def _attributes(run: AttributesRun) -> Path:
     device = pick_device(run.device)
     torch.manual_seed(run.seed)
     judge = AttributeClassifier(AttributesConfig(tuple(QUESTIONS.items()), CLASSES, run.size))
-    if run.segmenter is not None:
-        begun = load_judge(run.segmenter, Segmenter)
-        if begun.config != judge.reader.config:
+    if run.begin is not None:
+        reads = find_bundle(run.begin).config.get("judge", {}).get("name") == "segmenter"
+        begun = load_judge(run.begin, Segmenter if reads else AttributeClassifier)
+        part = judge.reader if reads else judge
+        if begun.config != part.config:
             raise UsageError(
-                f"--segmenter {run.segmenter} is not a segmenter of scenes of {run.size} pixels; "
+                f"--begin {run.begin} is not a judge of scenes of {run.size} pixels; "
                 f"train one with python train/judge.py segmenter --size {run.size}"
             )
-        judge.reader.load_state_dict(begun.state_dict())
+        part.load_state_dict(begun.state_dict())
     judge = judge.to(device, memory_format=torch.channels_last)
     train = Scenes(run.size, seed=run.seed, length=run.pool)
     images = torch.empty(run.pool, 3, run.size, run.size, dtype=torch.uint8)
@@ -263,7 +267,7 @@ def _other_side(names: tuple[str, ...]) -> list[int]:
 
 def _recipe(run: JudgeRun, command: str) -> dict[str, Any]:
     """The run as JSON, without any path."""
-    local = ("out", "device", "segmenter")
+    local = ("out", "device", "begin")
     settings = {key: value for key, value in asdict(run).items() if key not in local}
     if "data" in settings:
         settings["data"].pop("root")
@@ -279,8 +283,8 @@ def _card(
     pictures: int,
 ) -> str:
     source = f"--data.name {data['name']} " if isinstance(run, SegmenterRun) else ""
-    if isinstance(run, AttributesRun) and run.segmenter is not None:
-        source = "--segmenter DIR "
+    if isinstance(run, AttributesRun) and run.begin is not None:
+        source = "--begin DIR "
     return "\n".join(
         [
             "---",

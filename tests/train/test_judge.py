@@ -70,7 +70,7 @@ def test_an_attribute_classifier_learns_scenes(tmp_path: Path) -> None:
     assert load_judge(out, AttributeClassifier).config.size == 32
 
 
-def test_an_attribute_classifier_begins_with_a_trained_segmenter(
+def test_an_attribute_classifier_begins_with_a_trained_judge(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     torch.manual_seed(3)
@@ -78,21 +78,24 @@ def test_an_attribute_classifier_begins_with_a_trained_segmenter(
     save_judge(tmp_path / "reader", segmenter, data={}, metrics={}, card="")
     settings = ["--size", "32", "--pool", "8", "--steps", "1", "--lr", "1e-9", *FEW]
     out = main(
-        ["attributes", "--out", str(tmp_path / "judge"), "--segmenter", str(tmp_path / "reader"),
+        ["attributes", "--out", str(tmp_path / "judge"), "--begin", str(tmp_path / "reader"),
          *settings]
     )  # fmt: skip
     judge = load_judge(out, AttributeClassifier)
     for name, weight in judge.reader.state_dict().items():
         assert torch.allclose(weight, segmenter.state_dict()[name], atol=1e-3), name
     assert str(tmp_path) not in json.dumps(find_bundle(out).config) + find_bundle(out).card
+    again = main(["attributes", "--out", str(tmp_path / "again"), "--begin", str(out), *settings])
+    for name, weight in load_judge(again, AttributeClassifier).state_dict().items():
+        assert torch.allclose(weight, judge.state_dict()[name], atol=1e-3), name
     capsys.readouterr()
     with pytest.raises(SystemExit) as stop:
         main(
-            ["attributes", "--out", str(tmp_path / "other"), "--segmenter",
+            ["attributes", "--out", str(tmp_path / "other"), "--begin",
              str(tmp_path / "reader"), "--size", "16"]
         )  # fmt: skip
     assert stop.value.code == 2
-    assert "is not a segmenter of scenes of 16 pixels" in capsys.readouterr().err
+    assert "is not a judge of scenes of 16 pixels" in capsys.readouterr().err
 
 
 MISTAKES = {
