@@ -7,14 +7,14 @@ pictures first, and its bundle states that score: no figure that it gives can be
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import project_root  # noqa: F401  (first of our modules: it makes core importable)
 
 from train.errors import UsageError, one_line_errors, parse_flags
-from train.judging import JudgeRun, check_out, train_judge
+from train.judging import JudgeRun, card_of, check_out, recipe_of, train_judge
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -140,8 +140,8 @@ def _segmenter(run: SegmenterRun) -> Path:
         "classes": list(train.classes),
         "palette": [[int(value) for value in colour] for colour in train.palette],
     }
-    card = _card(
-        run, data, "segmenter",
+    card = card_of(
+        run, data["name"], f"segmenter --data.name {run.data.name}",
         f"Class of every pixel, {len(train.classes)} classes.",
         {
             "Pixel accuracy": figures["pixel_accuracy"],
@@ -151,7 +151,7 @@ def _segmenter(run: SegmenterRun) -> Path:
     )  # fmt: skip
     print(f"pixel accuracy {figures['pixel_accuracy']:.4f}, mean IoU {figures['mean_iou']:.4f}")
     save_judge(
-        run.out, judge, data=data, metrics=figures, card=card, recipe=_recipe(run, "segmenter")
+        run.out, judge, data=data, metrics=figures, card=card, recipe=recipe_of(run, "segmenter")
     )
     return run.out
 
@@ -216,8 +216,8 @@ def _attributes(run: AttributesRun) -> Path:
         every.update(given, judge.encode(truth)[None])
     figures = {"pictures": run.judged, "named": named.figures(), "every": every.figures()}
     data = {"name": "scenes", "seed": run.seed}
-    card = _card(
-        run, data, "attributes",
+    card = card_of(
+        run, data["name"], "attributes" + (" --begin DIR" if run.begin is not None else ""),
         f"Answers to {len(QUESTIONS)} questions about a drawn landscape.",
         {
             "Right, of what the captions name": figures["named"]["recognised"],
@@ -229,7 +229,7 @@ def _attributes(run: AttributesRun) -> Path:
     for key, what in (("named", "what captions name"), ("every", "all that has an answer")):
         print(f"{what}: {figures[key]['recognised']:.4f} right")
     save_judge(
-        run.out, judge, data=data, metrics=figures, card=card, recipe=_recipe(run, "attributes")
+        run.out, judge, data=data, metrics=figures, card=card, recipe=recipe_of(run, "attributes")
     )
     return run.out
 
@@ -263,49 +263,6 @@ def _other_side(names: tuple[str, ...]) -> list[int]:
         side = next((end for end in turned if name.endswith(end)), None)
         other.append(names.index(name.removesuffix(side) + turned[side] if side else name))
     return other
-
-
-def _recipe(run: JudgeRun, command: str) -> dict[str, Any]:
-    """The run as JSON, without any path."""
-    local = ("out", "device", "begin")
-    settings = {key: value for key, value in asdict(run).items() if key not in local}
-    if "data" in settings:
-        settings["data"].pop("root")
-    return {"command": command, **settings}
-
-
-def _card(
-    run: JudgeRun,
-    data: dict[str, Any],
-    command: str,
-    what: str,
-    scores: dict[str, float],
-    pictures: int,
-) -> str:
-    source = f"--data.name {data['name']} " if isinstance(run, SegmenterRun) else ""
-    if isinstance(run, AttributesRun) and run.begin is not None:
-        source = "--begin DIR "
-    return "\n".join(
-        [
-            "---",
-            "library_name: regvq-studio",
-            "---",
-            "",
-            f"# {run.out.name}",
-            "",
-            f"A judge of RegVQ Studio, trained on the data set `{data['name']}`. {what} It "
-            "measures generated pictures and is no model of its subject.",
-            "",
-            f"- **Command:** `python train/judge.py {command} {source}--steps {run.steps} "
-            f"--pool {run.pool} --size {run.size} --seed {run.seed}`",
-            f"- **Its own score**, on {pictures} held-out pictures of {run.size} pixels:",
-            "",
-            "| | |",
-            "|---|---|",
-            *(f"| {label} | {value:.1%} |" for label, value in scores.items()),
-            "",
-        ]
-    )
 
 
 if __name__ == "__main__":
