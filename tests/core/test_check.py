@@ -83,6 +83,7 @@ def test_missing_files_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_scenes(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = check(capsys, "scenes", "--split", "val", "--limit", 3)
     assert code == 0 and "val: 5,000 items, 3 read" in out and "captions: 3" in out
+    assert "maps of 24 classes" in out and "terms: Apache-2.0" in out
 
 
 @pytest.mark.parametrize(

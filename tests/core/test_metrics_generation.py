@@ -62,7 +62,7 @@ class Sees(AttributeClassifier):
 def judges() -> Judges:
     return Judges(
         Reads(SegmenterConfig(("sea", "land", "sky"), size=SIZE, widths=(8, 8))),
-        Sees(AttributesConfig((("hour", ("noon", "dusk")),), 32, widths=(8, 8, 8), hidden=8)),
+        Sees(AttributesConfig((("hour", ("noon", "dusk")),), ("sky",), 32, (8, 8, 8), hidden=8)),
         lambda images: images[:, 0, :2, :2].flatten(1),
         "four pixels",
     )

@@ -11,11 +11,12 @@ import torch
 
 from core.checkpoints import find_bundle
 from core.data import open_dataset
+from core.data.scenes import CLASSES
 from core.data.views import centre
-from core.judges import load_judge
+from core.judges import load_judge, save_judge
 from core.metrics.layout import agreement
 from core.networks.attributes import AttributeClassifier
-from core.networks.segmenter import Segmenter
+from core.networks.segmenter import Segmenter, SegmenterConfig
 from tests import published_layouts
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "train"))  # as running a file there does
@@ -67,6 +68,34 @@ def test_an_attribute_classifier_learns_scenes(tmp_path: Path) -> None:
     assert figures["every"]["recognised"] > 0.65  # untrained, every second yes or no is right
     assert figures["named"]["questions"]["hour"]["asked"] == 12
     assert load_judge(out, AttributeClassifier).config.size == 32
+
+
+def test_an_attribute_classifier_begins_with_a_trained_judge(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(3)
+    segmenter = Segmenter(SegmenterConfig(CLASSES, 32))
+    save_judge(tmp_path / "reader", segmenter, data={}, metrics={}, card="")
+    settings = ["--size", "32", "--pool", "8", "--steps", "1", "--lr", "1e-9", *FEW]
+    out = main(
+        ["attributes", "--out", str(tmp_path / "judge"), "--begin", str(tmp_path / "reader"),
+         *settings]
+    )  # fmt: skip
+    judge = load_judge(out, AttributeClassifier)
+    for name, weight in judge.reader.state_dict().items():
+        assert torch.allclose(weight, segmenter.state_dict()[name], atol=1e-3), name
+    assert str(tmp_path) not in json.dumps(find_bundle(out).config) + find_bundle(out).card
+    again = main(["attributes", "--out", str(tmp_path / "again"), "--begin", str(out), *settings])
+    for name, weight in load_judge(again, AttributeClassifier).state_dict().items():
+        assert torch.allclose(weight, judge.state_dict()[name], atol=1e-3), name
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        main(
+            ["attributes", "--out", str(tmp_path / "other"), "--begin",
+             str(tmp_path / "reader"), "--size", "16"]
+        )  # fmt: skip
+    assert stop.value.code == 2
+    assert "is not a judge of scenes of 16 pixels" in capsys.readouterr().err
 
 
 MISTAKES = {

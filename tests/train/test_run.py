@@ -113,7 +113,7 @@ def test_help_names_the_recipes(tmp_path):
         (("scenes-vq", "--stepps", "3"), "--steps"),
         (("scenes-vq", "--steps", "many"), "steps"),
         (("scenes-vq", "--steps", "0"), "steps must be at least 1"),
-        (("scenes-vq", "--data.size", "60"), "multiple of 8"),
+        (("scenes-vq", "--data.size", "62"), "multiple of 4"),
         (("scenes-vq", "--data.name", "imagenet"), "imagenet"),
         (("scenes-regvq", "--tokenizer.quantizer.mask-ratio", "2"), "mask_ratio"),
         (("scenes-vq", "--loss.perceptual", "1"), "features"),
@@ -208,7 +208,7 @@ def test_recipes_are_whole(name):
     assert config.recipe == name
     if name.startswith(("photos", "scenes")):
         assert config.tokenizer.quantizer.size == (1000 if name == "photos-fsq" else 1024)
-        assert config.tokenizer.network.downsampling == 8
+        assert config.tokenizer.network.downsampling == (4 if name.startswith("scenes") else 8)
     assert RECIPES[name].__doc__
 
 
