@@ -82,6 +82,8 @@ def describe(config: RunConfig, features: Features | None, broken: int) -> dict[
         "steps": config.steps,
         "batch": config.batch,
         "seed": config.seed,
+        "init": _name_of(config.init),
+        "train_only": config.train_only,
         "data": data,
         "features": features.label if features is not None else "none",
         "loss": asdict(config.loss),
@@ -89,6 +91,14 @@ def describe(config: RunConfig, features: Features | None, broken: int) -> dict[
         "stages": asdict(config.stages) if config.stages is not None else None,
         "discriminator": asdict(config.discriminator) if config.loss.adversarial else None,
     }
+
+
+def _name_of(bundle: Path | None) -> str | None:
+    """What a bundle is called: its folder, or that of the run whose ``bundle`` it is."""
+    if bundle is None:
+        return None
+    path = bundle.resolve()
+    return path.parent.name if path.name == "bundle" else path.name
 
 
 def spread(pictures: Dataset, count: int) -> Iterator[Tensor]:

@@ -35,7 +35,8 @@ from train.export import export_bundle, sample_sheet
 from train.loader import Batches
 from train.objective import Objective, learn_to_judge
 from train.stages import JOINT, Stage, Stages
-from train.state import load_state, save_state
+from train.start import freeze_tokens, start_from
+from train.state import has_state, load_state, save_state
 
 WINDOW = 100  # steps over which utilization and perplexity are counted
 
@@ -62,6 +63,10 @@ class Trainer:
 
         torch.manual_seed(config.seed)
         tokenizer = Tokenizer(config.tokenizer).to(memory_format=torch.channels_last)
+        if config.init is not None and not has_state(self.state_folder):
+            start_from(tokenizer, config.init)
+        if config.train_only == "decoder":
+            freeze_tokens(tokenizer)
         self.tokenizer = tokenizer.to(self.device)
         self.averaged = AveragedModel(self.tokenizer, multi_avg_fn=_average(config.optimizer.ema))
         self.averaged.requires_grad_(False).eval()
@@ -200,7 +205,9 @@ class Trainer:
         self.optimizer.step()
         if judging:
             self.judge_optimizer.step()
-        replaced = self.tokenizer.quantizer.update(latents.detach(), quantized.ids)
+        replaced = None
+        if config.train_only == "all":
+            replaced = self.tokenizer.quantizer.update(latents.detach(), quantized.ids)
         self.averaged.update_parameters(self.tokenizer)
         if replaced is not None:
             self._forget(replaced)
@@ -215,7 +222,9 @@ class Trainer:
 
     def _enter(self, step: int) -> Stage:
         """The step's stage, with the encoder frozen or not as it says."""
-        stage = self.stages.at(step) if self.stages is not None else JOINT
+        if self.stages is None:
+            return JOINT
+        stage = self.stages.at(step)
         quantizer, encoder = self.tokenizer.quantizer, self.tokenizer.encoder
         if stage.encoder_frozen != quantizer.encoder_frozen:
             quantizer.encoder_frozen = stage.encoder_frozen
