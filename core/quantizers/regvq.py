@@ -30,9 +30,9 @@ from core.quantizers.lookup import (
     gumbel_noise,
     logits_of,
     nearest_code,
-    soft_through,
 )
 from core.quantizers.prior import gaussian_prior, read_histogram
+from core.quantizers.soft import soft_through
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def test_simvq_moves_every_code_in_a_step():
 
 @pytest.mark.parametrize("tau", [0.35, 5.0])
 def test_non_stationary_loss_is_the_formula_under_autograd(tau, monkeypatch):
-    monkeypatch.setattr(lookup, "SOFT_TILE", 1)  # tiles of 32 rows
+    monkeypatch.setattr(lookup, "SOFT_TILE", 1)  # tiles of 8 rows
     draw = torch.Generator().manual_seed(0)
     rows = torch.randn(70, 4, dtype=torch.float64, generator=draw)
     codes = torch.randn(19, 4, dtype=torch.float64, generator=draw).requires_grad_()
@@ -179,7 +179,7 @@ def test_gumbel_losses_and_gradients(monkeypatch):
     torch.rand(3, 20, generator=draw)  # the mask's
     seed, empty = lookup.draw_seed(draw, z.device), torch.empty(60, 20)
     noise = torch.cat(
-        [lookup.tile_noise(empty[t], seed, t.start) for t in lookup.row_tiles(60, 20)]
+        [lookup.tile_noise(empty[t], seed, t.start) for t in lookup.row_tiles(empty, 20)]
     )
     logits = twin.head(rows)
     drawn = (logits + noise.double()).argmax(1)

@@ -108,7 +108,7 @@ def test_perturbation_is_the_distance_of_drawn_and_best_code(kind):
 @pytest.mark.parametrize("scope", ["batch", "image"])
 def test_losses_and_gradients_against_float64_autograd(kind, scope, prior, walk, monkeypatch):
     """The whole forward pass again: mixed one-hots, straight through, Eq. 1, commitment."""
-    if walk == "lean":  # tiles of 32 positions
+    if walk == "lean":  # tiles of 8 positions
         monkeypatch.setattr("core.quantizers.regvq.DENSE_LIMIT", 0)
         monkeypatch.setattr("core.quantizers.lookup.SOFT_TILE", 1)
     settings = {"posterior": kind, "prior_scope": scope, "prior_weight": 0.3, "temperature": 0.7}
@@ -127,7 +127,7 @@ def test_losses_and_gradients_against_float64_autograd(kind, scope, prior, walk,
     if walk == "dense":
         gumbel[mask] = gumbel_noise(empty, draw).double()
     else:
-        seed, tiles = draw_seed(draw, empty.device), row_tiles(len(empty), size)
+        seed, tiles = draw_seed(draw, empty.device), row_tiles(empty, size)
         gumbel[mask] = torch.cat([tile_noise(empty[t], seed, t.start) for t in tiles]).double()
     twin = RegVQConfig(**{"size": 12, **settings}).build(5).double()
     twin.load_state_dict(quantizer.state_dict())
