@@ -23,7 +23,6 @@ GPU_ROWS, GPU_CODES = 2048, 4096  # 32 MB, under the L2 cache of a large GPU (no
 SOFT_TILE = 2**20  # entries of a soft tile, of which three are held: 12 MB in float32
 GPU_SOFT_TILE = 2**24  # larger, so that launching kernels is no part of the cost (not measured)
 LEAST_ROWS = 8  # of a soft tile: below, adding up gradients of the codes costs more than the tile
-DENSE_LIMIT = 2**24  # entries of N x K (64 MB in float32) up to which quantizers keep the matrix
 
 
 def best_code(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 All of them are functions of p(k | z) = softmax_k(z.w_k + b_k), taken some rows at a time against
 all codes. A backward pass computes each tile again. For every statistic here the gradient on a
-row's logits has one form, so that one loop serves them all: with A what the loss's gradient on p is,
+row's logits has one form, so that one loop serves them all: with A the loss's gradient on p,
 
     dL/dlogits = p * (A - <p, A>) + g p,
 

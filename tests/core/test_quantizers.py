@@ -140,10 +140,10 @@ def test_a_bundle_describes_its_quantizer(name):
     assert tokenizer_config(described) == config
 
 
-@pytest.mark.parametrize("kind", ["dense", "lean"])
+@pytest.mark.parametrize("tile", [1, 2**20])
 @pytest.mark.parametrize("name", [n for n in CONFIGS if n.startswith("regvq")])
-def test_regvq_keeps_its_promises_on_both_walks(name, kind, monkeypatch):
-    monkeypatch.setattr("core.quantizers.regvq.DENSE_LIMIT", 0 if kind == "lean" else 2**24)
+def test_regvq_keeps_its_promises_in_one_tile_and_in_many(name, tile, monkeypatch):
+    monkeypatch.setattr("core.quantizers.lookup.SOFT_TILE", tile)
     quantizer = CONFIGS[name].build(8)
     z = torch.randn(2, 8, 5, 3, requires_grad=True)
     for ratio in (0.0, 0.4, 1.0):
