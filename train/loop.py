@@ -125,7 +125,7 @@ class Trainer:
                     self._log(step, losses, speed, bar, writer)
                 if step % config.save_every == 0 and step < last:
                     saving = time.perf_counter()
-                    self._save(step)
+                    self._save(step, final=False)
                     begun += time.perf_counter() - saving
                 if self.stopping:
                     break
@@ -288,7 +288,7 @@ class Trainer:
             img_s=f"{speed:.0f}",
         )
 
-    def _save(self, step: int) -> Path:
+    def _save(self, step: int, final: bool = True) -> Path:
         bundle = self.out / "bundle"
         if self.accelerator.is_main_process:
             save_state(self.state_folder, self.parts, {"step": step})
@@ -301,6 +301,7 @@ class Trainer:
                 features=self.features,
                 pictures=self.held_out,
                 broken=len(self.broken),
+                final=final,
             )
         self.accelerator.wait_for_everyone()
         return bundle

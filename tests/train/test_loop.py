@@ -121,6 +121,24 @@ def test_what_a_run_leaves(tmp_path, pictures):
     assert str(tmp_path) not in json.dumps(found.config) + found.card  # no path of this machine
 
 
+def test_a_large_codebook_has_its_atlas_at_the_end_only(tmp_path, pictures, monkeypatch):
+    saved = []
+    save = Trainer._save
+
+    def watched(self, step, **how):
+        folder = save(self, step, **how)
+        saved.append(sorted(find_bundle(folder).atlas))
+        return folder
+
+    monkeypatch.setattr(Trainer, "_save", watched)
+    for limit in (31, 32):
+        monkeypatch.setattr("train.export.QUICK_ATLAS", limit)
+        Trainer(config(pictures, steps=2, save_every=1), tmp_path / str(limit)).train()
+    assert not saved[0]
+    assert "paints" in saved[1]
+    assert saved[1] == saved[2] == saved[3]
+
+
 def test_held_out_split_is_used(tmp_path, pictures):
     root = tmp_path / "split"
     for split, names in (("train", range(8)), ("val", range(8, 12))):
