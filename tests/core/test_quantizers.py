@@ -176,6 +176,22 @@ def test_tiled_lookup_is_exact(count, size, dim, seed):
     assert (chosen - distances.min(1).values <= 1e-5 * (1 + chosen)).all()
 
 
+@pytest.mark.parametrize(("size", "dim"), [(65_536, 32), (16_384, 8), (16_384, 256)])
+def test_lookup_is_exact_at_full_size(size, dim):
+    """Ids are those of a float64 search at every position but true ties, up to 65,536 codes."""
+    draw = torch.Generator().manual_seed(0)
+    rows = torch.randn(300, dim, generator=draw)
+    codes = torch.randn(size, dim, generator=draw) * dim**-0.5
+    codes[size // 2 :: 997] = codes[: len(codes[size // 2 :: 997])]  # exact twins
+    codes[:300] = rows * (1 + 1e-3 * torch.randn(300, dim, generator=draw))  # and near ones
+    distances = -2 * rows.double() @ codes.double().t() + codes.double().square().sum(1)
+    ids, wanted = nearest_code(rows, codes), distances.argmin(1)
+    gap = (distances.gather(1, ids[:, None]) - distances.gather(1, wanted[:, None])).squeeze(1)
+    tie = gap <= 4e-7 * rows.double().square().sum(1)  # of neighbours in float32
+    assert torch.equal(ids[~tie], wanted[~tie])
+    assert (ids == wanted).float().mean() > 0.98
+
+
 def test_lookup_takes_the_lowest_of_equals():
     codes = torch.ones(5000, 3)
     assert not nearest_code(torch.randn(7, 3), codes).any()
