@@ -38,38 +38,51 @@ class _Softmax:
 
 
 class _Statistics(torch.autograd.Function):
-    """Log-sum-exp (N,), entropy in nats (N,) and summed p (G, K)."""
+    """Entropy in nats (N,) and summed p (1, K)."""
 
     @staticmethod
-    def forward(ctx, softmax, rows, weight, bias):
-        ctx.softmax = softmax
+    def forward(ctx, rows, weight, bias):
+        ctx.softmax = _Softmax()
         ctx.save_for_backward(rows, weight, bias)
         ctx.set_materialize_grads(False)
-        largest, entropy = rows.new_empty(len(rows)), rows.new_empty(len(rows))
-        total = rows.new_zeros(softmax.group_count, len(weight))
+        entropy, total = rows.new_empty(len(rows)), rows.new_zeros(1, len(weight))
         for part in row_tiles(rows, len(weight)):
-            logits = softmax.logits(part, rows, weight, bias)
+            logits = logits_of(rows[part], weight, bias)
             log_p = torch.log_softmax(logits, 1)
-            # Any entry tells the log-sum-exp; the likeliest code's is the most exact one.
-            top = log_p.argmax(1, keepdim=True)
-            largest[part] = (logits.gather(1, top) - log_p.gather(1, top)).squeeze(1)
             p = torch.exp(log_p, out=logits)
             entropy[part] = -_row_dots(p, log_p)
-            _add_to_groups(total, p, softmax.groups, part)
-        return largest, entropy, total
+            total += p.sum(0)
+        return entropy, total
 
     @staticmethod
-    def backward(ctx, on_largest, on_entropy, on_total):
-        return None, *_gradients(
-            ctx, on_largest=on_largest, on_entropy=on_entropy, on_total=on_total
+    def backward(ctx, on_entropy, on_total):
+        return _gradients(ctx, on_entropy=on_entropy, on_total=on_total)
+
+
+class _LogSumExp(torch.autograd.Function):
+    """log sum_k exp(logits) (N,)."""
+
+    @staticmethod
+    def forward(ctx, rows, weight, bias):
+        ctx.softmax = _Softmax()
+        ctx.save_for_backward(rows, weight, bias)
+        return torch.cat(
+            [
+                logits_of(rows[part], weight, bias).logsumexp(1)
+                for part in row_tiles(rows, len(weight))
+            ]
         )
+
+    @staticmethod
+    def backward(ctx, on_largest):
+        return _gradients(ctx, on_largest=on_largest)
 
 
 class _Through(torch.autograd.Function):
     """Zeros (N, d) and (G, K) with the gradients of p @ codes and of the summed p."""
 
     @staticmethod
-    def forward(ctx, softmax, rows, weight, bias, codes):
+    def forward(ctx, rows, weight, bias, codes, softmax):
         ctx.softmax, ctx.codes = softmax, codes
         ctx.save_for_backward(rows, weight, bias)
         ctx.set_materialize_grads(False)
@@ -80,7 +93,7 @@ class _Through(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, on_mean, on_total):
-        return None, *_gradients(ctx, on_mean=on_mean, on_total=on_total, codes=ctx.codes), None
+        return *_gradients(ctx, on_mean=on_mean, on_total=on_total, codes=ctx.codes), None, None
 
 
 def _gradients(
@@ -94,7 +107,7 @@ def _gradients(
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Gradients on rows (N, D), weight (K, D) and bias (K,), each None if nobody asks for it."""
     softmax, (rows, weight, bias) = ctx.softmax, ctx.saved_tensors
-    asked = ctx.needs_input_grad[1:4]
+    asked = ctx.needs_input_grad[:3]
     to_rows, to_weight, to_bias = (
         torch.zeros_like(x) if needed else None
         for x, needed in zip((rows, weight, bias), asked, strict=True)
@@ -140,16 +153,9 @@ def _row_dots(a: Tensor, b: Tensor) -> Tensor:
     return torch.bmm(a.unsqueeze(1), b.unsqueeze(2)).view(-1)
 
 
-def _add_to_groups(total: Tensor, p: Tensor, groups: Tensor | None, part: slice) -> None:
-    if groups is None:
-        total += p.sum(0)
-    else:
-        total.index_add_(0, groups[part], p)
-
-
 def log_sum_exp(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """log sum_k exp(rows @ weight[k] + bias[k]), (N,), differentiable in all three."""
-    return _Statistics.apply(_Softmax(), rows, weight, bias)[0]
+    return _LogSumExp.apply(rows, weight, bias)
 
 
 def mean_assignment(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -159,7 +165,7 @@ def mean_assignment(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 def soft_statistics(rows: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     """Entropy of each row's softmax in nats, (N,), and the mean assignment, (K,)."""
-    _, entropy, total = _Statistics.apply(_Softmax(), rows, weight, bias)
+    entropy, total = _Statistics.apply(rows, weight, bias)
     return entropy, total[0] / len(rows)
 
 
@@ -183,4 +189,4 @@ def soft_through(
     need the soft value's gradient and never the value, so the forward pass computes nothing.
     """
     softmax = _Softmax(temperature, seed, groups, group_count)
-    return _Through.apply(softmax, rows, weight, bias, codes.detach())
+    return _Through.apply(rows, weight, bias, codes.detach(), softmax)
