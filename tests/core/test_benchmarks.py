@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from core.quantizers import QUANTIZERS
+from core.quantizers.base import to_rows
+
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
@@ -33,6 +36,24 @@ def test_a_table_and_a_file(tmp_path):
     figures = json.loads(out.read_text())["figures"]
     assert [row["method"] for row in figures] == ["regvq-studio", "textbook"]
     assert all(row["ms"] > 0 and row["extra_mb"] >= 0 for row in figures)
+    assert all(1 <= row["calls"] <= 2 for row in figures)
+
+
+def test_a_report_with_ratios_and_with_what_could_not_be_measured(tmp_path):
+    out = tmp_path / "lookup.md"
+    arguments = "--cases 63x4 --rows 256 --tasks training --methods nsvq lfq --repeats 1"
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "lookup.py"), *arguments.split(), "--out", str(out)],
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    text = out.read_text()
+    assert text.startswith(f"`python benchmarks/lookup.py {arguments}")
+    assert "| textbook nsvq |" in text
+    assert "nsvq: " in text
+    assert "times as fast as the textbook in 1/" in text
+    assert "| regvq-studio lfq | ValueError: quantizer.size must be a power of two" in text
+    assert text.strip().endswith(done.stdout.strip())
 
 
 def test_both_lookups_find_the_same_codes(peers):
@@ -43,10 +64,39 @@ def test_both_lookups_find_the_same_codes(peers):
     assert torch.equal(*found)
 
 
-@pytest.mark.parametrize("name", ["vq", "simvq", "regvq", "nsvq"])
+@pytest.mark.parametrize("name", ["vq", "simvq", "regvq", "nsvq", "gumbel", "ibq", "lfq"])
 def test_training_steps_run(peers, name):
+    assert name in peers.OWN
     for build in (peers.train_ours(name), peers.train_textbook(name)):
-        build(torch.randn(1, 6, 16, 16), 40)()
+        build(torch.randn(1, 6, 16, 16), 64)()
+
+
+@pytest.mark.parametrize("name", ["vq", "simvq", "nsvq", "ibq", "lfq"])  # those without noise
+def test_the_textbooks_step_is_ours(peers, name):
+    """Same values and same gradients on the latents: what is compared does the same work."""
+    import textbook
+
+    z = torch.randn(2, 6, 4, 4, requires_grad=True)
+    ours, theirs = QUANTIZERS[name](size=64).build(6), textbook.build(name, 64, 6, "cpu")
+    with torch.no_grad():
+        if name == "lfq":
+            for part in ("to_bits", "from_bits"):
+                getattr(theirs, part).load_state_dict(getattr(ours, part).state_dict())
+        else:
+            theirs.codes.copy_(ours.frozen if name == "simvq" else ours.codes)
+        if name == "simvq":
+            theirs.layer.load_state_dict(ours.projection.state_dict())
+    out = ours(z)
+    mine = sum(out.losses.values())
+    seen, loss = textbook.FORMS[name](theirs, to_rows(z))
+    torch.testing.assert_close(to_rows(out.z), seen, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(mine, loss, rtol=1e-4, atol=1e-5)
+    for a, b in zip(
+        torch.autograd.grad(out.z.square().sum() + mine, z),
+        torch.autograd.grad(seen.square().sum() + loss, z),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b, rtol=2e-3, atol=1e-4)
 
 
 def test_peers_run(peers):
