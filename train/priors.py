@@ -15,7 +15,7 @@ from core.priors import (
     PriorConfig,
 )
 from train.config import AdamWConfig, PicturesConfig
-from train.large_priors import (
+from train.papers.priors import (
     ade20k_semantic_ar,
     celebamask_semantic_ar,
     coco_text_diffusion_large,
