@@ -1,7 +1,8 @@
-"""The benchmark of lookups runs, and what it compares computes the same."""
+"""The benchmarks run, and what they compare computes the same."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -104,3 +105,46 @@ def test_peers_run(peers):
     for kind in ("VectorQuantize", "SimVQ"):
         peers.train_lucidrains(kind)(torch.randn(1, 6, 16, 16), 40)()
     peers.lookup_lucidrains(torch.randn(1, 6, 16, 16), 40)()
+
+
+@pytest.fixture
+def sampling(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import sampling
+
+    return sampling
+
+
+def test_sampling_figures_without_peers(sampling, monkeypatch, tmp_path, capsys):
+    # GPT-2 and diffusers take seconds to import and are not what is tested.
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    out = tmp_path / "figures.json"
+    small = "--layers 1 --width 64 --side 3 --codes 20 --diffusion-codes 40 --repeats 1"
+    arguments = [*small.split(), "--precisions", "float32", "--threads", "1", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["sampling.py", *arguments])
+    sampling.main()
+    assert "| regvq-studio |" in capsys.readouterr().out
+    ours, theirs, uncached, *steps = json.loads(out.read_text())["figures"]
+    assert ours["ms"] > 0
+    assert theirs["note"] == "not installed"
+    assert uncached["note"].startswith("100%")  # the cache changes nothing in what is drawn
+    assert len(steps) == 2
+
+
+def test_a_step_of_diffusion_is_drawn_like_diffusers(sampling):
+    scheduling = pytest.importorskip("diffusers.schedulers.scheduling_vq_diffusion")
+    from core.priors.corruption import Process
+
+    process = Process(50, 100, (0.99999, 0.000009), (0.000009, 0.99999))
+    scheduler = scheduling.VQDiffusionScheduler(num_vec_classes=51)
+    said = sampling.same_distribution(process, scheduler, 2 * torch.randn(50))
+    assert float(said.split("p = ")[1].rstrip(")")) > 0.001
+
+
+def test_gpt2_draws_as_many_tokens(sampling):
+    pytest.importorskip("transformers")
+    flags = argparse.Namespace(side=2, codes=12, width=64, layers=1, device="cpu")
+    call, parameters = sampling.gpt2(flags, torch.float32)
+    assert call().shape == (4, 4)
+    assert parameters > 12 * 64 * 64
