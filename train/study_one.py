@@ -4,8 +4,9 @@
 ``codes``, ``seed``, ``staged``, ``contrastive``; ``budget`` (what compared runs must share),
 ``quantizer`` (its settings), ``parameters`` {``network``, ``quantizer``}, ``draws`` (fingerprint of
 the training crops), ``figures`` (as ``train/evaluate.py`` writes, on held-out pictures), and
-``training`` {``seconds`` (CPU), ``step_ms`` (CPU, median over the run), ``step_ms_judged`` (with the
-discriminator), ``utilization``, ``perplexity`` (last 100 steps), ``frozen_at``}.
+``training`` {``seconds`` (CPU), ``step_ms`` (CPU, median over the run), ``step_ms_plain`` and
+``step_ms_judged`` (without and with the discriminator), ``utilization``, ``perplexity`` (last 100
+steps), ``frozen_at`` (step at which the encoder was frozen)}.
 """
 
 from __future__ import annotations

@@ -189,12 +189,12 @@ def _table(group: Group, size: int, suffix: str, seed: int = 0) -> dict[str, Run
             "that project's defaults, with the rotation trick",
         ),
         run(
-            "regvq-stages", "Reg-VQ + NSVQ's stages", RegVQConfig(size=size),
-            "combination", staged=True, **PCL,
+            "nsvq-mask", "NSVQ + Reg-VQ's mask", NSVQConfig(size=size, mask_ratio=0.4),
+            "combination", staged=True,
         ),
         run(
-            "simvq-pcl", "SimVQ + contrastive loss", SimVQConfig(size=size),
-            "combination", contrastive="cl",
+            "regvq-stages", "Reg-VQ + NSVQ's stages", RegVQConfig(size=size),
+            "combination", staged=True, **PCL,
         ),
         run(
             "vq-restart", "VQ-GAN + rotation trick + restart",
@@ -212,22 +212,25 @@ def _variant(base: Run, group: Group, name: str, label: str, quantizer: Any, **m
     return Run(name, label, group, base.method, quantizer, **settings)
 
 
-_MAIN_ORDER = (
-    "vqgan", "regvq", "simvq", "nsvq", "fsq", "gumbel", "vqgan-uniform", "regvq-prior", "regvq-mask", "regvq-cl",
-    "outside-vq", "outside-simvq", "regvq-plain", "regvq-head", "lfq", "ibq",
-    "outside-vq-restart", "regvq-stages", "vq-restart",
+_MAIN = (
+    "vqgan", "regvq", "simvq", "nsvq", "fsq", "gumbel", "regvq-prior", "regvq-mask", "regvq-cl",
+    "outside-vq", "outside-simvq", "nsvq-mask", "regvq-head", "regvq-stages", "vqgan-uniform",
+    "regvq-plain", "lfq", "ibq", "vq-restart", "outside-vq-restart",
 )  # fmt: skip
-_LARGE_ORDER = (
-    "vqgan", "simvq", "nsvq", "regvq", "vqgan-uniform", "fsq", "outside-vq", "outside-simvq", "lfq", "vq-restart",
-    "gumbel",
+_LARGE = (
+    "vqgan", "simvq", "nsvq", "regvq", "fsq", "outside-vq", "outside-simvq", "nsvq-mask",
+    "vqgan-uniform", "lfq", "vq-restart", "gumbel",
 )  # fmt: skip
+_FIRST = 11  # runs of the main table that come before the large one
 _KEY = ("vqgan", "regvq", "simvq", "nsvq")
 
 
 def all_runs() -> dict[str, Run]:
     """Every run of the study by name, in the order in which they are best made."""
     main, large = _table("main", CODES, ""), _table("large", LARGE, "-16k")
-    runs = [main[method] for method in _MAIN_ORDER] + [large[method] for method in _LARGE_ORDER]
+    first = [main[method] for method in _MAIN[:_FIRST]]
+    first += [large[method] for method in _LARGE[:7]] + [main["nsvq-mask"], main["regvq-head"]]
+    runs: list[Run] = []
     for ratio in (0, 20, 60, 80, 100):
         runs.append(
             _variant(
@@ -254,7 +257,8 @@ def all_runs() -> dict[str, Run]:
     for seed in (1, 2):
         again = _table("seeds", CODES, f"-seed{seed}", seed)
         runs += [again[method] for method in _KEY]
-    return {run.name: run for run in runs}
+    rest = [main[method] for method in _MAIN] + [large[method] for method in _LARGE]
+    return {run.name: run for run in (*first, *runs, *rest)}
 
 
 def sweeps() -> list[Sweep]:
