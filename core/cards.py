@@ -102,6 +102,8 @@ def _last_part(data: Mapping[str, Any]) -> str:
 
 
 def _command(recipe: Mapping[str, Any]) -> str:
+    if "command" in recipe:  # made by another command than train/run.py
+        return recipe["command"]
     root = " --data.root DIR" if recipe.get("data", {}).get("name") == "folder" else ""
     return f"python train/run.py {recipe.get('name')}{root} --steps {recipe.get('steps')}"
 

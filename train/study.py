@@ -88,7 +88,7 @@ class ShipFlags:
     """What the pictures were, for the card."""
     terms: str = ""
     """Under which terms the weights may be used, given those of the pictures."""
-    pictures: str = "held-out pictures of the study"
+    pictures: str = "photographs of the study"
     """What they were judged on, for the card."""
 
 

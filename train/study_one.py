@@ -1,7 +1,7 @@
 """One run of the study, from its config to its ``result.json``; and its time and memory alone.
 
-``result.json``, format 1: ``name``, ``label``, ``group``, ``method``, ``outside``, ``note``,
-``codes``, ``seed``, ``staged``, ``contrastive``; ``budget`` (what compared runs must share),
+``result.json``, format 1: ``name``, ``codes``, ``seed``, ``staged``, ``contrastive``, ``limit``
+(test pictures, null: all); ``budget`` (what compared runs must share),
 ``quantizer`` (its settings), ``parameters`` {``network``, ``quantizer``}, ``draws`` (fingerprint of
 the training crops), ``figures`` (as ``train/evaluate.py`` writes, on held-out pictures), and
 ``training`` {``seconds`` (CPU), ``step_ms`` (CPU, median over the run), ``step_ms_plain`` and
@@ -101,7 +101,7 @@ def execute(run: Run, study: Study, out: Path) -> dict[str, Any] | None:
         "training": _training(trainer, seconds),
     }
     np.save(folder / "counts.npy", counts.numpy())
-    if not run.outside:
+    if run.kind != "outside":
         recipe = describe(config, trainer.features, len(trainer.broken))
         save_bundle(folder / "bundle", tokenizer=tokenizer, recipe=recipe)
     write_json(folder / "result.json", result)  # last: a run that has it is finished
@@ -114,11 +114,6 @@ def described(run: Run, study: Study) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "name": run.name,
-        "label": run.label,
-        "group": run.group,
-        "method": run.method,
-        "outside": run.outside,
-        "note": run.note,
         "codes": config.tokenizer.quantizer.size,
         "seed": run.seed,
         "staged": run.staged,

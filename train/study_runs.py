@@ -77,11 +77,8 @@ class Run:
     seed: int = 0
     note: str = ""
     """What a reader must know of it: where it leaves its paper, where it comes from."""
-
-    @property
-    def outside(self) -> bool:
-        """Whether another project's quantizer is measured."""
-        return isinstance(self.quantizer, (OutsideVQConfig, OutsideSimVQConfig))
+    kind: Literal["ours", "outside", "combination"] = "ours"
+    """A paper's method as this project has it, another project's, or what no paper has."""
 
     def config(self, study: Study) -> RunConfig:
         """The whole config, for the trainer."""
@@ -159,47 +156,56 @@ def _table(group: Group, size: int, suffix: str, seed: int = 0) -> dict[str, Run
         run("vqgan", "VQ-GAN", VQConfig(size=size, start="data"), "codes begin on latents"),
         run("vqgan-uniform", "VQ-GAN, uniform start", VQConfig(size=size), "as VQ-GAN's code"),
         run("gumbel", "Gumbel-VQ", GumbelConfig(size=size)),
-        run("regvq", "Reg-VQ", RegVQConfig(size=size), "posterior by distance", **PCL),
+        run(
+            "regvq", "Reg-VQ (prior, mask, PCL)", RegVQConfig(size=size), "posterior by distance",
+            **PCL,
+        ),
         run(
             "regvq-head", "Reg-VQ, linear head", RegVQConfig(size=size, posterior="head"),
             "the paper's posterior", **PCL,
         ),
         run(
-            "regvq-plain", "Reg-VQ without regularizers",
+            "regvq-plain", "Reg-VQ: no regularizer",
             RegVQConfig(size=size, mask_ratio=0.0, prior_weight=0.0),
             "soft straight-through codes alone",
         ),
-        run("regvq-prior", "+ prior", RegVQConfig(size=size, mask_ratio=0.0)),
-        run("regvq-mask", "+ prior + mask", RegVQConfig(size=size)),
-        run("regvq-cl", "+ prior + mask + CL", RegVQConfig(size=size), contrastive="cl"),
+        run("regvq-prior", "Reg-VQ: prior only", RegVQConfig(size=size, mask_ratio=0.0)),
+        run("regvq-mask", "Reg-VQ: prior, mask", RegVQConfig(size=size)),
+        run(
+            "regvq-cl", "Reg-VQ: prior, mask, CL", RegVQConfig(size=size), contrastive="cl"
+        ),
         run("simvq", "SimVQ", SimVQConfig(size=size)),
         run("nsvq", "NSVQ", NSVQConfig(size=size), "three stages", staged=True),
         run("lfq", "LFQ", LFQConfig(size=size)),
         run("ibq", "IBQ", IBQConfig(size=size)),
         run(
-            "outside-vq", "VectorQuantize (vector-quantize-pytorch)", OutsideVQConfig(size=size),
-            "that project's defaults",
+            "outside-vq", "VectorQuantize of lucidrains", OutsideVQConfig(size=size),
+            "vector-quantize-pytorch's defaults",
+            kind="outside",
         ),
         run(
-            "outside-vq-restart", "VectorQuantize, k-means start and restart",
-            OutsideVQConfig(size=size, kmeans=True, restart=2.0), "that project's own remedies",
+            "outside-vq-restart", "VectorQuantize, k-means, restart",
+            OutsideVQConfig(size=size, kmeans=True, restart=2.0),
+            "vector-quantize-pytorch with its own remedies",
+            kind="outside",
         ),
         run(
-            "outside-simvq", "SimVQ (vector-quantize-pytorch)", OutsideSimVQConfig(size=size),
-            "that project's defaults, with the rotation trick",
+            "outside-simvq", "SimVQ of lucidrains", OutsideSimVQConfig(size=size),
+            "vector-quantize-pytorch's defaults, rotation trick included",
+            kind="outside",
         ),
         run(
             "nsvq-mask", "NSVQ + Reg-VQ's mask", NSVQConfig(size=size, mask_ratio=0.4),
-            "combination", staged=True,
+            kind="combination", staged=True,
         ),
         run(
             "regvq-stages", "Reg-VQ + NSVQ's stages", RegVQConfig(size=size),
-            "combination", staged=True, **PCL,
+            kind="combination", staged=True, **PCL,
         ),
         run(
             "vq-restart", "VQ-GAN + rotation trick + restart",
             VQConfig(size=size, start="data", estimator="rotation", restart_below=0.01),
-            "combination",
+            kind="combination",
         ),
     ]  # fmt: skip
     if levels:
