@@ -104,14 +104,15 @@ def run(flags: RunFlags) -> int:
     def make(one: Run) -> bool:
         if _result(one, flags) is not None:
             return True
-        if flags.jobs == 0:
-            _execute(one, flags)
+        if _held(flags.out / one.name / "claim"):
+            print(f"{one.name}: another process is at it", flush=True)
+            return False
+        if flags.jobs:
+            _in_own_process("run", one, flags)
         else:
             with _claimed(flags.out / one.name) as ours:
-                if not ours:
-                    print(f"{one.name}: another process is at it", flush=True)
-                    return False
-                _in_own_process("run", one, flags)
+                if ours:
+                    _execute(one, flags)
         result = _result(one, flags)
         print(_line(one, result), flush=True)
         return result is not None
@@ -187,8 +188,7 @@ def _claimed(folder: Path) -> Iterator[bool]:
                 file.write(str(os.getpid()))
             break
         except FileExistsError:
-            owner = claim.read_text(encoding="utf-8")
-            if owner.isdecimal() and _alive(int(owner)):
+            if _held(claim):
                 yield False
                 return
             claim.unlink(missing_ok=True)  # its process was killed
@@ -198,10 +198,11 @@ def _claimed(folder: Path) -> Iterator[bool]:
         claim.unlink(missing_ok=True)
 
 
-def _alive(process: int) -> bool:
+def _held(claim: Path) -> bool:
+    """Whether the process that wrote the claim, if there is one, is still there."""
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+        os.kill(int(claim.read_text(encoding="utf-8")), 0)
+    except (FileNotFoundError, ValueError, ProcessLookupError):
         return False
     except PermissionError:
         return True

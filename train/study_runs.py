@@ -8,7 +8,7 @@ where that is part of the method, or NSVQ's stages where those are.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -88,7 +88,7 @@ class Run:
             stages = StagesConfig(epoch=epoch, earliest=0.5, latest=50 / EPOCHS)
         if isinstance(quantizer, NSVQConfig):
             enough = -(-USES * quantizer.size // study.tokens)
-            quantizer = NSVQConfig(**{**asdict(quantizer), "epoch": max(epoch, enough)})
+            quantizer = replace(quantizer, epoch=max(epoch, enough))
         return RunConfig(
             recipe=f"study-{self.name}",
             tokenizer=TokenizerConfig(NetworkConfig(widths=study.widths), quantizer),
@@ -213,9 +213,19 @@ def _table(group: Group, size: int, suffix: str, seed: int = 0) -> dict[str, Run
     return {r.method: r for r in runs}
 
 
-def _variant(base: Run, group: Group, name: str, label: str, quantizer: Any, **more: Any) -> Run:
-    settings = {"contrastive": base.contrastive, "staged": base.staged, "seed": base.seed, **more}
-    return Run(name, label, group, base.method, quantizer, **settings)
+def _variant(
+    base: Run, group: Group, name: str, label: str, staged: bool | None = None, **settings: Any
+) -> Run:
+    """``base`` with other settings of its quantizer, or without its stages."""
+    return replace(
+        base,
+        name=name,
+        label=label,
+        group=group,
+        quantizer=replace(base.quantizer, **settings),
+        staged=base.staged if staged is None else staged,
+        note="",
+    )
 
 
 _MAIN = (
@@ -235,29 +245,19 @@ def all_runs() -> dict[str, Run]:
     """Every run of the study by name, in the order in which they are best made."""
     main, large = _table("main", CODES, ""), _table("large", LARGE, "-16k")
     first = [main[method] for method in _MAIN[:_FIRST]]
-    first += [large[method] for method in _LARGE[:7]] + [main["nsvq-mask"], main["regvq-head"]]
-    runs: list[Run] = []
+    first += [large[method] for method in _LARGE[:7]] + [main["nsvq-mask"]]
+    nsvq = main["nsvq"]
+    runs = [_variant(nsvq, "nsvq", f"nsvq-tau{t:g}", f"NSVQ, τ {t:g}", tau=t) for t in (3, 10)]
+    runs += [_variant(nsvq, "nsvq", "nsvq-joint", "NSVQ, first stage only", staged=False)]
+    runs += [main["regvq-head"]]
     for ratio in (0, 20, 60, 80, 100):
-        runs.append(
-            _variant(
-                main["regvq"], "mask", f"regvq-mask{ratio}", f"Reg-VQ, mask {ratio} %",
-                RegVQConfig(size=CODES, mask_ratio=ratio / 100),
-            )
-        )  # fmt: skip
+        label = f"Reg-VQ, mask {ratio} %"
+        name = f"regvq-mask{ratio}"
+        runs.append(_variant(main["regvq"], "mask", name, label, mask_ratio=ratio / 100))
     for alpha in (0.0, 0.01, 0.5):
-        runs.append(
-            _variant(
-                main["nsvq"], "nsvq", f"nsvq-alpha{alpha:g}", f"NSVQ, α {alpha:g}",
-                NSVQConfig(size=CODES, alpha=alpha),
-            )
-        )  # fmt: skip
-    for tau in (0.1, 1.0, 3.0):
-        runs.append(
-            _variant(
-                main["nsvq"], "nsvq", f"nsvq-tau{tau:g}", f"NSVQ, τ {tau:g}",
-                NSVQConfig(size=CODES, tau=tau),
-            )
-        )  # fmt: skip
+        name = f"nsvq-alpha{alpha:g}"
+        runs.append(_variant(nsvq, "nsvq", name, f"NSVQ, α {alpha:g}", alpha=alpha))
+    runs += [_variant(nsvq, "nsvq", f"nsvq-tau{t:g}", f"NSVQ, τ {t:g}", tau=t) for t in (1, 0.1)]
     middle = _table("size", 4096, "-4k")
     runs += [middle[method] for method in _KEY]
     for seed in (1, 2):
@@ -271,7 +271,7 @@ def sweeps() -> list[Sweep]:
     """The sweeps as lists of runs; the value of the papers is a run of the main table."""
     ratios = [(r / 100, "regvq" if r == 40 else f"regvq-mask{r}") for r in range(0, 101, 20)]
     alphas = [(a, "nsvq" if a == 0.1 else f"nsvq-alpha{a:g}") for a in (0.0, 0.01, 0.1, 0.5)]
-    taus = [(t, "nsvq" if t == 0.35 else f"nsvq-tau{t:g}") for t in (0.1, 0.35, 1.0, 3.0)]
+    taus = [(t, "nsvq" if t == 0.35 else f"nsvq-tau{t:g}") for t in (0.1, 0.35, 1, 3, 10)]
     sizes = {m: [(1024, m), (4096, f"{m}-4k"), (LARGE, f"{m}-16k")] for m in _KEY}
     return [
         Sweep("mask", "Reg-VQ's mask ratio", "share of positions drawn", {"regvq": ratios}),
