@@ -47,9 +47,7 @@ class OutsideSimVQConfig:
 
     def build(self, dim: int) -> OutsideQuantizer:
         """The quantizer for codes of length ``dim``."""
-        return OutsideQuantizer(
-            self.size, dim, _package().SimVQ(dim=dim, codebook_size=self.size)
-        )
+        return OutsideQuantizer(self.size, dim, _package().SimVQ(dim=dim, codebook_size=self.size))
 
 
 def _package() -> Any:

@@ -124,9 +124,7 @@ def _panel(
     for tick in ticks:
         x = place(tick, low)[0]
         parts.append(_text(x, y0 + depth + 16, panel.across(tick), anchor="middle", size=11))
-    parts.append(
-        _text(x0 + breadth / 2, y0 + depth + 34, panel.axis, anchor="middle", size=11)
-    )
+    parts.append(_text(x0 + breadth / 2, y0 + depth + 34, panel.axis, anchor="middle", size=11))
     for name, series in panel.series.items():
         placed = [place(x, y) for x, y in sorted(series)]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
@@ -139,9 +137,7 @@ def _panel(
     return parts
 
 
-def _line(
-    x0: float, y0: float, x1: float, y1: float, colour: str, width: float = 1
-) -> str:
+def _line(x0: float, y0: float, x1: float, y1: float, colour: str, width: float = 1) -> str:
     return (
         f"<line x1='{x0:.1f}' y1='{y0:.1f}' x2='{x1:.1f}' y2='{y1:.1f}' stroke='{colour}' "
         f"stroke-width='{width}' stroke-linecap='round'/>"

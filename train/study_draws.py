@@ -48,4 +48,3 @@ class KeptDraws:
     def digest(self) -> str:
         """A fingerprint of all crops, the same for runs that saw the same pictures."""
         return hashlib.sha256(self._pixels.tobytes()).hexdigest()[:16]
-

@@ -13,7 +13,8 @@ Format 1::
                "staged": false, "contrastive": "none", "quantizer": {...},
                "utilization": 0.64, "perplexity": 138.6, "psnr": 20.86, "ssim": 0.489,
                "feature_distance": 0.733, "fd": 2584.5, "step_ms": 293.2, "timed": false,
-               "peak_mb": null, "training_utilization": 0.65, "frozen_at": null}, ...],
+               "peak_mb": null, "generation_fd": null, "training_utilization": 0.65,
+               "frozen_at": null}, ...],
      "sweeps": [{"name": "mask", "title": "...", "axis": "...",
                  "series": {"regvq": [[0.0, "regvq-mask0"], ...]}}, ...],   values and names of runs
      "claims": [{"name": "...", "claim": "...", "paper": "...", "ours": "...",
@@ -22,6 +23,10 @@ Format 1::
 ``utilization`` and what follows it are of held-out pictures. ``step_ms`` is the median CPU time of
 a training step during the run, or, where ``timed``, its time alone on an idle machine with the
 discriminator in; ``peak_mb`` is then the memory that training adds to the process.
+``training_utilization`` counts the codes of training's last 100 steps, those drawn at random
+included. ``generation_fd`` is the Fréchet distance of what one and the same prior, trained on a
+run's tokens, generates; whoever trains such a prior (each run has a ``bundle/`` for
+``train/encode.py``) writes it to the run's folder as ``downstream.json``: {"generation_fd": ...}.
 """
 
 from __future__ import annotations
@@ -41,6 +46,7 @@ COLUMNS = (
     ("ssim", "SSIM", "high", 3, False),
     ("feature_distance", "SqueezeNet distance", "low", 3, False),
     ("fd", "SqueezeNet-FD", "low", 0, False),
+    ("generation_fd", "generation FD", "low", 0, False),
     ("step_ms", "ms a step", "low", 0, False),
     ("peak_mb", "memory, MB", "low", 0, False),
 )
@@ -123,7 +129,10 @@ def _points(points: dict[str, list], found: list[dict]) -> dict[str, list]:
 
 def _row(result: dict[str, Any], folder: Path) -> dict[str, Any]:
     figures, training = result["figures"], result["training"]
-    timing = read_result(folder / "timing.json") if (folder / "timing.json").exists() else {}
+    timing, downstream = (
+        read_result(file) if (file := folder / f"{name}.json").exists() else {}
+        for name in ("timing", "downstream")
+    )
     distance = next((k for k in figures if k.endswith("_distance")), None)
     frechet = next((k for k in figures if k.endswith("_fd")), None)
     run = all_runs()[result["name"]]  # its words are today's, its figures the result's
@@ -142,6 +151,7 @@ def _row(result: dict[str, Any], folder: Path) -> dict[str, Any]:
         "step_ms": timing.get("step_ms", training["step_ms"]),
         "timed": bool(timing),
         "peak_mb": timing.get("peak_mb"),
+        "generation_fd": downstream.get("generation_fd"),
         "training_utilization": training["utilization"],
         "frozen_at": training["frozen_at"],
     }

@@ -96,9 +96,7 @@ class Run:
                 name="folder", root=study.root, size=study.size, crop=(0.0, 0.6), workers=0
             ),
             features=FeatureConfig("squeezenet", study.weights),
-            loss=LossConfig(
-                l2=1.0, perceptual=0.5, adversarial=0.25, contrastive=self.contrastive
-            ),
+            loss=LossConfig(l2=1.0, perceptual=0.5, adversarial=0.25, contrastive=self.contrastive),
             discriminator=DiscriminatorConfig(width=32),
             stages=stages,
             steps=study.steps,
@@ -230,22 +228,22 @@ def _variant(
 
 _MAIN = (
     "vqgan", "regvq", "simvq", "nsvq", "fsq", "gumbel", "regvq-prior", "regvq-mask", "regvq-cl",
-    "outside-vq", "outside-simvq", "nsvq-mask", "regvq-head", "regvq-stages", "vqgan-uniform",
+    "vqgan-uniform", "outside-vq", "outside-simvq", "nsvq-mask", "regvq-head", "regvq-stages",
     "regvq-plain", "lfq", "ibq", "vq-restart", "outside-vq-restart",
 )  # fmt: skip
 _LARGE = (
-    "vqgan", "simvq", "nsvq", "regvq", "fsq", "outside-vq", "outside-simvq", "nsvq-mask",
-    "vqgan-uniform", "lfq", "vq-restart", "gumbel",
+    "vqgan", "simvq", "nsvq", "regvq", "vqgan-uniform", "fsq", "outside-vq", "outside-simvq",
+    "nsvq-mask", "lfq", "vq-restart", "gumbel",
 )  # fmt: skip
-_FIRST = 11  # runs of the main table that come before the large one
+_FIRST = 12, 8  # runs of the main and of the large table that come before all others
 _KEY = ("vqgan", "regvq", "simvq", "nsvq")
 
 
 def all_runs() -> dict[str, Run]:
     """Every run of the study by name, in the order in which they are best made."""
     main, large = _table("main", CODES, ""), _table("large", LARGE, "-16k")
-    first = [main[method] for method in _MAIN[:_FIRST]]
-    first += [large[method] for method in _LARGE[:7]] + [main["nsvq-mask"]]
+    first = [main[method] for method in _MAIN[: _FIRST[0]]]
+    first += [large[method] for method in _LARGE[: _FIRST[1]]] + [main["nsvq-mask"]]
     nsvq = main["nsvq"]
     runs = [_variant(nsvq, "nsvq", f"nsvq-tau{t:g}", f"NSVQ, τ {t:g}", tau=t) for t in (3, 10)]
     runs += [_variant(nsvq, "nsvq", "nsvq-joint", "NSVQ, first stage only", staged=False)]

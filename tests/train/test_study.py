@@ -272,11 +272,11 @@ def test_verdicts_follow_the_figures(made, tmp_path):
     pairs = ("", "-seed1", "-seed2", "-4k", "-16k")
     better = {f"regvq{s}": {"squeezenet_fd": 1.0} for s in pairs}
     a = fixture(tmp_path / "a", made, **better)
-    assert verdict_of("regvq-fid", a) == "confirmed"
+    assert verdict_of("regvq-fid-vqgan", a) == "confirmed"
     b = fixture(tmp_path / "b", made, **{f"regvq{s}": {"squeezenet_fd": 9e9} for s in pairs})
-    assert verdict_of("regvq-fid", b) == "not confirmed"
+    assert verdict_of("regvq-fid-vqgan", b) == "not confirmed"
     c = fixture(tmp_path / "c", made, **better, **{"vqgan-4k": {"squeezenet_fd": 0.5}})
-    assert verdict_of("regvq-fid", c) == "in part"
+    assert verdict_of("regvq-fid-vqgan", c) == "in part"
     used = {"utilization": 1.0}
     d = fixture(tmp_path / "d", made, **{f"nsvq{s}": used | {"squeezenet_fd": 1.0} for s in pairs},
                 simvq=used, **{"simvq-16k": used, "vqgan-16k": {"utilization": 0.01},
@@ -289,6 +289,11 @@ def test_verdicts_follow_the_figures(made, tmp_path):
     rising = {name: {"psnr": -v["psnr"]} for name, v in falling.items()}
     assert verdict_of("mask", fixture(tmp_path / "f", made, **rising)) == "not confirmed"
     assert verdict([]) == "open"
+    assert verdict_of("generation", a) == "open"
+    for name, distance in (("regvq", 9.0), ("vqgan", 10.0)):
+        file = a / name / "downstream.json"
+        file.write_text(json.dumps({"generation_fd": distance}), encoding="utf-8")
+    assert verdict_of("generation", a) == "confirmed"
 
 
 def test_runs_of_different_budgets_are_not_compared(made, tmp_path):
