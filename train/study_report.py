@@ -155,7 +155,20 @@ def _cell(value: float | None, column: dict[str, Any], best: float | None) -> st
 
 def _notes(rows: list[Row]) -> list[str]:
     notes = [f"{row['label']}: {row['note']}" for row in rows if row["note"]]
-    return [f"{'; '.join(notes)}.", ""] if notes else []
+    parts = [f"{'; '.join(notes)}.", ""] if notes else []
+    for row in rows:
+        if row["utilization"] < row["training_utilization"] / 2:
+            parts += [
+                f"{row['label']} used {row['training_utilization']:.1%} of its codes in the last "
+                f"steps of training and {row['utilization']:.1%} of them here, by argmax"
+                + (
+                    ": the codes that it draws in training are not yet those of its argmax."
+                    if row["method"].startswith(("gumbel", "regvq"))
+                    else "."
+                ),
+                "",
+            ]
+    return parts
 
 
 PARENTS = {
