@@ -26,6 +26,8 @@ class Claim(NamedTuple):
     paper: str
     ours: str
     verdict: str
+    comparisons: int
+    """How many comparisons it rests on."""
 
 
 def claims(rows: Iterable[Row]) -> list[Claim]:
@@ -48,6 +50,10 @@ def claims(rows: Iterable[Row]) -> list[Claim]:
         _outside(by_name),
     ]
     return judged
+
+
+def _claim(name: str, claim: str, paper: str, ours: str, outcomes: list[bool]) -> Claim:
+    return Claim(name, claim, paper, ours, verdict(outcomes), len(outcomes))
 
 
 def verdict(outcomes: list[bool]) -> str:
@@ -78,34 +84,34 @@ def _ratio(a: Row, b: Row) -> str:
 
 def _regvq_better(rows: dict[str, Row], baseline: str, described: str) -> Claim:
     pairs = _pairs(rows, "regvq", baseline, (*SEEDS, "-4k", "-16k"))
-    return Claim(
+    return _claim(
         f"regvq-fid-{baseline}",
         f"Reg-VQ reconstructs with a lower Fréchet distance than {described}",
         "rFID 23.69 / 28.17 = 0.84 (ADE20K)",
         _listed(pairs, _ratio),
-        verdict([a["fd"] < b["fd"] for a, b in pairs]),
+        [a["fd"] < b["fd"] for a, b in pairs],
     )
 
 
 def _regvq_psnr(rows: dict[str, Row]) -> Claim:
     pairs = _pairs(rows, "regvq", "vqgan", (*SEEDS, "-4k", "-16k"))
-    return Claim(
+    return _claim(
         "regvq-psnr",
         "… and gives up a little PSNR for it",
         "18.44 − 18.89 = −0.45 dB",
         _listed(pairs, lambda a, b: f"{a['psnr'] - b['psnr']:+.2f} dB".replace("-", "−")),
-        verdict([a["psnr"] < b["psnr"] for a, b in pairs]),
+        [a["psnr"] < b["psnr"] for a, b in pairs],
     )
 
 
 def _regvq_full(rows: dict[str, Row]) -> Claim:
     found = [rows[f"regvq{s}"] for s in ("", "-4k", "-16k") if f"regvq{s}" in rows]
-    return Claim(
+    return _claim(
         "regvq-usage",
         "Reg-VQ uses every code",
         "all codes valid and used (Fig. 1)",
         "; ".join(f"{r['utilization']:.1%} of {r['codes']:,}" for r in found) or "not run yet",
-        verdict([r["utilization"] >= FULL for r in found]),
+        [r["utilization"] >= FULL for r in found],
     )
 
 
@@ -113,11 +119,11 @@ def _ablation(rows: dict[str, Row]) -> Claim:
     steps = ["vqgan", "regvq-prior", "regvq-mask", "regvq-cl", "regvq"]
     names = ("VQ-GAN", "+ prior", "+ mask", "+ CL", "PCL for CL")
     if missing := [name for name in steps if name not in rows]:
-        return Claim("ablation", _ABLATION, _ABLATION_PAPER, f"{missing[0]} not run yet", "open")
+        return _claim("ablation", _ABLATION, _ABLATION_PAPER, f"{missing[0]} not run yet", [])
     distances = [rows[name]["fd"] for name in steps]
     shown = ", ".join(f"{n} {d:.0f}" for n, d in zip(names, distances, strict=True))
     falls = [b < a for a, b in pairwise(distances)]
-    return Claim("ablation", _ABLATION, _ABLATION_PAPER, shown, verdict(falls))
+    return _claim("ablation", _ABLATION, _ABLATION_PAPER, shown, falls)
 
 
 _ABLATION = "Each part of Reg-VQ lowers the Fréchet distance further"
@@ -131,10 +137,10 @@ def _mask(rows: dict[str, Row]) -> Claim:
     paper = "0–20 % above the paper's choice of 40 %, 60–100 % below it (Fig. 3)"
     shown = ", ".join(f"{r} %: {row['psnr']:.2f} dB" for r, row in found.items())
     if 40 not in found or len(found) < 2:
-        return Claim("mask", claim, paper, shown or "not run yet", "open")
+        return _claim("mask", claim, paper, shown or "not run yet", [])
     centre = found[40]["psnr"]
     right = [(row["psnr"] > centre) == (r < 40) for r, row in found.items() if r != 40]
-    return Claim("mask", claim, paper, shown, verdict(right))
+    return _claim("mask", claim, paper, shown, right)
 
 
 def _sizes(rows: dict[str, Row]) -> Claim:
@@ -142,7 +148,7 @@ def _sizes(rows: dict[str, Row]) -> Claim:
     paper = "curves over 1,024 to 8,192 codes (Fig. 8)"
     sizes = [s for s in ("", "-4k", "-16k") if f"regvq{s}" in rows and f"vqgan{s}" in rows]
     if len(sizes) < 2:
-        return Claim("sizes", claim, paper, "not run yet", "open")
+        return _claim("sizes", claim, paper, "not run yet", [])
     gains, shown = {}, []
     for method, label in (("regvq", "Reg-VQ"), ("vqgan", "VQ-GAN")):
         found = [rows[method + s] for s in sizes]
@@ -150,7 +156,7 @@ def _sizes(rows: dict[str, Row]) -> Claim:
         curve = ", ".join(f"{r['fd']:.0f} ({r['codes']:,})" for r in found)
         shown.append(f"{label} {curve}")
     outcomes = [gains["regvq"] > 0, gains["regvq"] > gains["vqgan"]]
-    return Claim("sizes", claim, paper, "; ".join(shown), verdict(outcomes))
+    return _claim("sizes", claim, paper, "; ".join(shown), outcomes)
 
 
 def _vanilla(rows: dict[str, Row]) -> Claim:
@@ -160,35 +166,35 @@ def _vanilla(rows: dict[str, Row]) -> Claim:
         f"{r['label']}: {r['utilization']:.1%} of {r['codes']:,}, perplexity {r['perplexity']:.0f}"
         for r in found
     )
-    return Claim(
+    return _claim(
         "collapse",
         "Plain vector quantization collapses in a large codebook",
         "1.4 % of 65,536 codes used",
         shown or "not run yet",
-        verdict([r["utilization"] < COLLAPSED for r in found if r["codes"] > 1024]),
+        [r["utilization"] < COLLAPSED for r in found if r["codes"] > 1024],
     )
 
 
 def _nsvq_better(rows: dict[str, Row]) -> Claim:
     pairs = _pairs(rows, "nsvq", "simvq", ("-16k", "-4k", *SEEDS))
-    return Claim(
+    return _claim(
         "nsvq-fid",
         "NSVQ reconstructs with a lower Fréchet distance than SimVQ",
         "rFID 2.10 / 2.39 = 0.88 (ImageNet 128², 65,536 codes)",
         _listed(pairs, _ratio),
-        verdict([a["fd"] < b["fd"] for a, b in pairs]),
+        [a["fd"] < b["fd"] for a, b in pairs],
     )
 
 
 def _nsvq_full(rows: dict[str, Row]) -> Claim:
     found = [rows[f"{m}{s}"] for s in ("-16k", "") for m in ("nsvq", "simvq") if m + s in rows]
     shown = "; ".join(f"{r['label']} {r['utilization']:.1%} of {r['codes']:,}" for r in found)
-    return Claim(
+    return _claim(
         "nsvq-usage",
         "NSVQ and SimVQ use every code",
         "100 % and 100 % of 65,536",
         shown or "not run yet",
-        verdict([r["utilization"] >= FULL for r in found]),
+        [r["utilization"] >= FULL for r in found],
     )
 
 
@@ -206,30 +212,30 @@ def _sensitivity(rows: dict[str, Row], key: str, symbol: str, best: float) -> Cl
     }[key]
     shown = ", ".join(f"{row['quantizer'][key]:g}: {row['fd']:.0f}" for row in found)
     if len(found) < 2 or "nsvq" not in rows:
-        return Claim(f"nsvq-{key}", claim, paper, shown or "not run yet", "open")
+        return _claim(f"nsvq-{key}", claim, paper, shown or "not run yet", [])
     won = min(found, key=lambda row: row["fd"])["name"] == "nsvq"
-    return Claim(f"nsvq-{key}", claim, paper, shown, verdict([won]))
+    return _claim(f"nsvq-{key}", claim, paper, shown, [won])
 
 
 def _downstream(rows: dict[str, Row]) -> Claim:
     pairs = _pairs(rows, "regvq", "vqgan", (*SEEDS, "-4k", "-16k"))
     found = [(a["generation_fd"], b["generation_fd"]) for a, b in pairs]
     found = [(a, b) for a, b in found if a is not None and b is not None]
-    return Claim(
+    return _claim(
         "generation",
         "The same prior generates with a lower Fréchet distance from Reg-VQ's tokens",
         "FID 34.47 / 38.53 = 0.89 (ADE20K, autoregressive)",
         "; ".join(f"{a:.0f} / {b:.0f} = **{a / b:.2f}**" for a, b in found) or "not run yet",
-        verdict([a < b for a, b in found]),
+        [a < b for a, b in found],
     )
 
 
 def _outside(rows: dict[str, Row]) -> Claim:
     pairs = _pairs(rows, "simvq", "outside-simvq", ("", "-16k"))
-    return Claim(
+    return _claim(
         "outside",
         "Our SimVQ is no worse than vector-quantize-pytorch's in the same trainer",
         "no paper: a check of this project",
         _listed(pairs, _ratio),
-        verdict([a["fd"] <= 1.02 * b["fd"] for a, b in pairs]),
+        [a["fd"] <= 1.02 * b["fd"] for a, b in pairs],
     )

@@ -83,11 +83,7 @@ def render(found: dict[str, Any], charts: dict[str, str]) -> str:
 
 
 def _claims(found: list[dict[str, str]]) -> list[str]:
-    signs = {"confirmed": "✅", "not confirmed": "❌", "in part": "🟡", "open": "⬜"}
-    table = [
-        f"| {c['claim']} | {c['paper']} | {c['ours']} | {signs[c['verdict']]} {c['verdict']} |"
-        for c in found
-    ]
+    table = [f"| {c['claim']} | {c['paper']} | {c['ours']} | {_verdict(c)} |" for c in found]
     return [
         "## What it says about the papers' claims",
         "",
@@ -100,6 +96,14 @@ def _claims(found: list[dict[str, str]]) -> list[str]:
         *table,
         "",
     ]
+
+
+def _verdict(claim: dict[str, Any]) -> str:
+    signs = {"confirmed": "✅", "not confirmed": "❌", "in part": "🟡", "open": "⬜"}
+    rests = {0: "", 1: ", one comparison"}.get(
+        claim["comparisons"], f", {claim['comparisons']} comparisons"
+    )
+    return f"{signs[claim['verdict']]} {claim['verdict']}{rests}"
 
 
 def _group(found: dict[str, Any], group: str, charts: dict[str, str]) -> list[str]:

@@ -18,7 +18,8 @@ Format 1::
      "sweeps": [{"name": "mask", "title": "...", "axis": "...",
                  "series": {"regvq": [[0.0, "regvq-mask0"], ...]}}, ...],   values and names of runs
      "claims": [{"name": "...", "claim": "...", "paper": "...", "ours": "...",
-                 "verdict": "confirmed" | "not confirmed" | "in part" | "open"}, ...]}
+                 "verdict": "confirmed" | "not confirmed" | "in part" | "open",
+                 "comparisons": 5}, ...]}
 
 ``utilization`` and what follows it are of held-out pictures. ``step_ms`` is the median CPU time of
 a training step during the run, or, where ``timed``, its time alone on an idle machine with the
