@@ -125,6 +125,8 @@ def _last_part(data: Mapping[str, Any]) -> str:
 
 
 def _command(recipe: Mapping[str, Any]) -> str:
+    if "command" in recipe:  # made by another command than train/run.py
+        return recipe["command"]
     root = " --data.root DIR" if recipe.get("data", {}).get("name") == "folder" else ""
     init = " --init DIR" if recipe.get("init") else ""
     return f"python train/run.py {recipe.get('name')}{root}{init} --steps {recipe.get('steps')}"
