@@ -20,13 +20,7 @@ from core.quantizers import (
 )
 from core.tokenizer import TokenizerConfig
 from train.config import DataConfig, FeatureConfig, LossConfig, OptimizerConfig, RunConfig
-from train.large import (
-    ade20k_gumbel,
-    ade20k_regvq,
-    ade20k_vqgan,
-    imagenet128_nsvq_65k,
-    imagenet128_simvq_65k,
-)
+from train.large import ade20k_regvq, imagenet128_nsvq_65k, imagenet128_simvq_65k
 from train.stages import StagesConfig
 
 VQGAN_LOSS = LossConfig(l2=1.0, perceptual=0.5, adversarial=0.25)
@@ -72,8 +66,8 @@ def photos_vq() -> RunConfig:
     Nearest code, codebook and commitment loss, no regularizer and no restart of dead codes: the
     baseline of the Reg-VQ paper. Codes begin on latents of the first batch: from VQ-GAN's uniform
     start this small network falls to a dozen codes at once. Ours too are the squared error beside
-    L1 and the smaller perceptual and adversarial weights, as in photos-regvq; ade20k-vqgan has
-    VQ-GAN's own throughout. Needs --data.root, a folder of pictures.
+    L1 and the smaller perceptual and adversarial weights, as in photos-regvq (VQ-GAN: none, 1 and
+    0.8). Needs --data.root, a folder of pictures.
     """
     return _photos(VQConfig(start="data"), VQGAN_LOSS)
 
@@ -193,8 +187,6 @@ RECIPES: dict[str, Callable[[], RunConfig]] = {
         imagenet128_simvq_65k,
         imagenet128_nsvq_65k,
         ade20k_regvq,
-        ade20k_vqgan,
-        ade20k_gumbel,
     )
 }
 

@@ -190,24 +190,11 @@ def test_recipes_at_the_papers_scale_have_its_tokens(name):
         assert config.tokenizer.quantizer.epoch == config.stages.epoch
 
 
-@pytest.mark.parametrize("name", ["regvq", "vqgan", "gumbel"])
-def test_ade20k_has_256_tokens_a_picture(name):
-    config = config_of(f"ade20k-{name}")
+def test_ade20k_has_256_tokens_a_picture():
+    config = config_of("ade20k-regvq")
     assert (config.data.size // config.tokenizer.network.downsampling) ** 2 == 256
-    assert config.tokenizer.quantizer.size == 1024
-    base = config_of("ade20k-regvq")
-    for part in ("data", "optimizer", "steps", "batch", "discriminator", "features"):
-        assert getattr(config, part) == getattr(base, part)
-    # VQ-GAN's own losses; Reg-VQ adds its contrastive one
-    loss = config.loss
-    assert (loss.l1, loss.l2, loss.perceptual, loss.adversarial) == (1.0, 0.0, 1.0, 0.8)
-    assert loss.adaptive
-    assert loss.contrastive == ("pcl" if name == "regvq" else "none")
-
-
-def test_ade20k_regvq_is_the_papers():
-    quantizer = config_of("ade20k-regvq").tokenizer.quantizer
-    assert (quantizer.posterior, quantizer.mask_ratio) == ("head", 0.4)
+    assert config.tokenizer.quantizer.mask_ratio == 0.4
+    assert config.loss.contrastive == "pcl"
 
 
 def test_vqvae_has_the_squared_error_alone():
