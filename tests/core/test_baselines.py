@@ -180,7 +180,7 @@ def test_gumbel_losses_and_gradients(monkeypatch):
     torch.rand(3, 20, generator=draw)  # the mask's
     seed, empty = lookup.draw_seed(draw, z.device), torch.empty(60, 20)
     noise = torch.cat(
-        [lookup.tile_noise(empty[t], seed, t.start) for t in lookup.row_tiles(empty, 20)]
+        [lookup.tile_noise(empty[t], seed, t.start) for t in lookup.row_tiles(60, 20)]
     )
     logits = twin.head(rows)
     drawn = (logits + noise.double()).argmax(1)
