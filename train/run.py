@@ -7,7 +7,7 @@ Writes a run folder: ``bundle/`` (the checkpoint, which the app lists), ``state/
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import MISSING, asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
