@@ -148,7 +148,7 @@ def test_losses_and_gradients_against_float64_autograd(kind, scope, prior, tile,
         commitment = 0.25 * (rows - nearest).square().mean()
         total = total + commitment
         torch.testing.assert_close(out.losses["commitment"].double(), commitment, rtol=1e-5, atol=0)
-    assert float(out.losses["prior"]) == pytest.approx(
+    assert float(out.losses["prior"].detach()) == pytest.approx(
         0.3 * float(divergence.detach()), rel=1e-5, abs=1e-7
     )
     total.backward()
