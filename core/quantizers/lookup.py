@@ -81,11 +81,11 @@ def nearest_code(rows: Tensor, codebook: Tensor) -> Tensor:
     return best_code(rows, codebook, -0.5 * codebook.square().sum(1))
 
 
-def row_tiles(rows: Tensor, size: int) -> Iterator[slice]:
-    """Slices of ``rows`` (N, D), each few enough for a soft tile against ``size`` codes."""
-    step = max(LEAST_ROWS, (GPU_SOFT_TILE if rows.is_cuda else SOFT_TILE) // size)
-    for start in range(0, len(rows), step):
-        yield slice(start, min(start + step, len(rows)))
+def row_tiles(count: int, size: int, on_gpu: bool = False) -> Iterator[slice]:
+    """Slices of ``count`` rows, each few enough for a soft tile against ``size`` codes."""
+    step = max(LEAST_ROWS, (GPU_SOFT_TILE if on_gpu else SOFT_TILE) // size)
+    for start in range(0, count, step):
+        yield slice(start, min(start + step, count))
 
 
 def gumbel_noise(like: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -120,7 +120,7 @@ def logits_of(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def draw_codes(rows: Tensor, weight: Tensor, bias: Tensor, seed: int) -> Tensor:
     """Ids int64 (N,) drawn from softmax(rows @ weight + bias) by Gumbel-max, tile by tile."""
     ids = torch.empty(len(rows), dtype=torch.int64, device=rows.device)
-    for part in row_tiles(rows, len(weight)):
+    for part in row_tiles(len(rows), len(weight), rows.is_cuda):
         logits = logits_of(rows[part], weight, bias)
         ids[part] = logits.add_(tile_noise(logits, seed, part.start)).argmax(1)
     return ids

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from core.parallel import sum_over_processes
 from core.quantizers.base import Quantized, Quantizer, no_autocast, to_rows
-from core.quantizers.lookup import draw_codes, draw_seed, nearest_code, row_tiles
-from core.quantizers.regvq import check_ratio, stochastic_mask
+from core.quantizers.lookup import nearest_code, row_tiles
 from core.quantizers.vq import negative_distances
 
 
@@ -42,13 +41,8 @@ class NSVQConfig:
     """Epochs before the first replacement."""
     replacement_noise: float = 0.001
     """Standard deviation of the noise on a copied code."""
-    mask_ratio: float = 0.0
-    """Share of positions whose code is drawn in training: Reg-VQ's stochastic mask (section 3.3 of
-    arXiv 2303.06424) with the weights of the dense loss, softmax(-|z - c|^2 / tau), as the token
-    distribution. 0 is NSVQ; the combination is ours."""
 
     def __post_init__(self) -> None:
-        check_ratio(self.mask_ratio)
         if self.tau <= 0:
             raise ValueError(f"quantizer.tau must be above 0, got {self.tau}")
         if self.epoch < 1:
@@ -73,7 +67,7 @@ class _NonStationary(torch.autograd.Function):
         norms = codes.square().sum(1)
         mass, pulled, total = codes.new_zeros(size), torch.zeros_like(codes), codes.new_zeros(())
         spaces: tuple[Tensor, Tensor] | None = None
-        for part in row_tiles(rows, size):
+        for part in row_tiles(count, size, rows.is_cuda):
             some = rows[part]
             if spaces is None:  # two buffers serve all tiles
                 spaces = rows.new_empty(len(some), size), rows.new_empty(len(some), size)
@@ -135,44 +129,20 @@ class NonStationaryVectorQuantizer(Quantizer):
         mask_ratio: float | None = None,
         generator: torch.Generator | None = None,
     ) -> Quantized:
-        if mask_ratio is None:
-            mask_ratio = self.config.mask_ratio if self.training else 0.0
         with no_autocast(z):
             z = z.float()
-            best = self.assign(z)
-            chosen = self.embed(best)
-            drawn = self._draw(z, best, chosen, mask_ratio, generator) if mask_ratio else None
+            ids = self.assign(z)
+            chosen = self.embed(ids)
             if not self.training:
-                return drawn or Quantized(chosen, best, {})
+                return Quantized(chosen, ids, {})
             losses = {"codebook": F.mse_loss(chosen, z.detach())}
             if not self.encoder_frozen:
                 losses["commitment"] = self.config.beta * F.mse_loss(z, chosen.detach())
                 if self.config.alpha:
                     losses["nonstationary"] = self.config.alpha * non_stationary_loss(
-                        self.codebook(), to_rows(z), best.flatten(), self.config.tau
+                        self.codebook(), to_rows(z), ids.flatten(), self.config.tau
                     )
-            seen = drawn or Quantized(chosen.detach(), best, {})
-            return seen._replace(z=seen.z + (z - z.detach()), losses=losses)
-
-    @torch.no_grad()
-    def _draw(
-        self,
-        z: Tensor,
-        best: Tensor,
-        chosen: Tensor,
-        ratio: float,
-        generator: torch.Generator | None,
-    ) -> Quantized:
-        """The nearest codes ``best`` (B, h, w) with a share of them drawn anew; no gradient. The
-        losses stay those of the nearest codes: a draw is no evidence of where codes should be."""
-        batch, shape = len(z), best.shape
-        mask = stochastic_mask(batch, best[0].numel(), ratio, generator, z.device).view(shape)
-        some, codes = mask.flatten().nonzero().flatten(), self.codebook()
-        weight, bias = codes * (2 / self.config.tau), codes.square().sum(1) / -self.config.tau
-        fresh = draw_codes(to_rows(z)[some], weight, bias, draw_seed(generator, z.device))
-        ids = best.flatten().index_copy(0, some, fresh).view(shape)
-        seen = self.embed(ids)
-        return Quantized(seen, ids, {}, mask, (seen - chosen).square().sum(1))
+            return Quantized(chosen.detach() + (z - z.detach()), ids, losses)
 
     @torch.no_grad()
     def update(self, z: Tensor, ids: Tensor) -> Tensor | None:

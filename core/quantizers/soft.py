@@ -46,7 +46,7 @@ class _Statistics(torch.autograd.Function):
         ctx.save_for_backward(rows, weight, bias)
         ctx.set_materialize_grads(False)
         entropy, total = rows.new_empty(len(rows)), rows.new_zeros(1, len(weight))
-        for part in row_tiles(rows, len(weight)):
+        for part in row_tiles(len(rows), len(weight), rows.is_cuda):
             logits = logits_of(rows[part], weight, bias)
             log_p = torch.log_softmax(logits, 1)
             p = torch.exp(log_p, out=logits)
@@ -69,7 +69,7 @@ class _LogSumExp(torch.autograd.Function):
         return torch.cat(
             [
                 logits_of(rows[part], weight, bias).logsumexp(1)
-                for part in row_tiles(rows, len(weight))
+                for part in row_tiles(len(rows), len(weight), rows.is_cuda)
             ]
         )
 
@@ -117,7 +117,7 @@ def _gradients(
         return None, None, None
     share = 1 / softmax.temperature
     space = None
-    for part in row_tiles(rows, len(weight)):
+    for part in row_tiles(len(rows), len(weight), rows.is_cuda):
         logits = softmax.logits(part, rows, weight, bias)
         space = torch.empty_like(logits) if space is None else space
         pull = space[: len(logits)]  # A

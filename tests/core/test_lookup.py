@@ -16,7 +16,7 @@ COUNT, SIZE, DIM = 100, 23, 5
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch):
     monkeypatch.setattr(lookup, "SOFT_TILE", 32 * SIZE)  # four tiles, the last one short
-    tiles = lookup.row_tiles(torch.empty(COUNT, DIM), SIZE)
+    tiles = lookup.row_tiles(COUNT, SIZE)
     assert [tile.stop - tile.start for tile in tiles] == [32, 32, 32, 4]
 
 
@@ -87,7 +87,7 @@ def test_straight_through_has_the_soft_gradient_and_no_value(seed, grouped):
     logits = rows @ weight.T + bias
     if seed is not None:
         empty = logits.detach()
-        tiles = lookup.row_tiles(rows, SIZE)
+        tiles = lookup.row_tiles(COUNT, SIZE)
         noise = [lookup.tile_noise(empty[tile], seed, tile.start) for tile in tiles]
         drawn = lookup.draw_codes(rows, weight, bias, seed)
         logits = logits + torch.cat(noise)

@@ -36,7 +36,6 @@ CONFIGS = {
     "regvq-gaussian": RegVQConfig(size=30, prior="gaussian"),
     "simvq": SimVQConfig(size=30),
     "nsvq": NSVQConfig(size=30, epoch=1, replacement_warmup=0),
-    "nsvq-masked": NSVQConfig(size=30, mask_ratio=0.4),
     "gumbel": GumbelConfig(size=30),
     "fsq": FSQConfig(levels=(5, 3, 2)),
     "lfq": LFQConfig(size=32),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from train.recipes import config_of
 from train.stages import StagesConfig
 
 __all__ = ["pictures"]  # the fixture
-FROM_HERE = "checkpoints/photos-regvq"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def bundle_of(folder: Path, quantizer=REGVQ, network=NETWORK) -> Path:
@@ -81,6 +82,21 @@ def test_a_bundle_that_does_not_fit_is_named(tmp_path, pictures, quantizer, netw
         Trainer(config(pictures, init=source), tmp_path / "run")
     assert str(source) in str(error.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_begun_before_there_was_init_goes_on(tmp_path, pictures, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "train"))  # as `python train/run.py` does
+    from train.run import _remember
+
+    run = config(pictures)
+    _remember(run, tmp_path / "run")
+    file = tmp_path / "run" / "run.json"
+    older = json.loads(file.read_text())
+    del older["init"], older["train_only"]
+    file.write_text(json.dumps(older))
+    _remember(run, tmp_path / "run")
+    with pytest.raises(CheckpointError, match="another init"):
+        _remember(replace(run, init=tmp_path), tmp_path / "run")
 
 
 def test_a_bundle_that_is_not_there_is_named(tmp_path, pictures):
@@ -156,5 +172,5 @@ def test_the_decoders_recipe_goes_on_from_the_shipped_tokenizer(tmp_path, pictur
     assert recipe.loss.adversarial > base.loss.adversarial
     run = replace(config(pictures), tokenizer=recipe.tokenizer, init=recipe.init)
     trainer = Trainer(run, tmp_path / "run")
-    shipped = load_tokenizer(Path(__file__).parents[2] / FROM_HERE)
+    shipped = load_tokenizer(ROOT / recipe.init)
     assert torch.equal(trainer.tokenizer.quantizer.codes, shipped.quantizer.codes)
