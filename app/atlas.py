@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from app.models import Model
+from app.pictures import png, sprite
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,6 +36,12 @@ def atlas(which: Model) -> dict[str, np.ndarray]:
     if len(known.get("counts", ())) == which.tokenizer.codebook_size:
         return known
     return build_atlas(which.tokenizer, scenes(), source=scenes_source())
+
+
+@lru_cache(maxsize=6)
+def sprite_png(which: Model) -> bytes:
+    """What every code paints, side by side in one PNG."""
+    return png(sprite(atlas(which)["paints"]))
 
 
 def scenes_source() -> str:

@@ -18,6 +18,7 @@ from app.models import MODEL_QUEUE, Model, Picture, one_at_a_time
 from app.pictures import ERROR_TOP, PictureInput, over_picture, page_file, png
 from app.theme import asset
 
+TAB = "Reconstruct"
 COLOURS = ("mean", "patch", "number")
 """How a token is painted: its code's mean colour, what its code paints, or its code's number."""
 MAX_SEED = 2**31 - 1
@@ -144,10 +145,12 @@ def reconstruct(image: Any, checkpoint: Any, mask_ratio: Any = 0, seed: Any = 0)
 
 
 @in_a_sentence
-def show(image: Any, checkpoint: Any, mask_ratio: Any, seed: Any) -> tuple:
+def show(image: Any, checkpoint: Any, mask_ratio: Any, seed: Any, here: Any = TAB) -> tuple:
     """The same for the page: what the stage draws, and the panel of figures."""
     from core.images import PictureError
 
+    if here != TAB:  # opening the tab will ask again
+        return gr.skip(), gr.skip()
     if not image:
         return {"empty": True}, reconstruction_figures(None)
     try:
@@ -191,7 +194,7 @@ class Tab:
     examples: gr.HTML
 
 
-def build(checkpoint: gr.Dropdown, default: str) -> Tab:
+def build(tab: gr.Tab, checkpoint: gr.Dropdown, default: str, here: gr.State) -> Tab:
     """Draw the tab and wire it. ``checkpoint`` is shared by all tabs."""
     with gr.Row(elem_classes="rv-split", equal_height=False):
         with gr.Column(scale=0, min_width=290, elem_classes="rv-side"):
@@ -234,15 +237,10 @@ def build(checkpoint: gr.Dropdown, default: str) -> Tab:
                 reconstruction_figures(None), elem_id="figures", apply_default_css=False
             )
 
-    gr.on(
-        [picture.change, checkpoint.change, mask_ratio.change, seed.change],
-        show,
-        [picture, checkpoint, mask_ratio, seed],
-        [stage, figures],
-        trigger_mode="always_last",
-        api_visibility="private",
-        **MODEL_QUEUE,
-    )
+    settings = [picture, checkpoint, mask_ratio, seed]
+    own = {"api_visibility": "private", "trigger_mode": "always_last", **MODEL_QUEUE}
+    gr.on([part.change for part in settings], show, [*settings, here], [stage, figures], **own)
+    tab.select(show, settings, [stage, figures], **own)
     examples.pick(pick_example, None, picture, api_visibility="private", show_progress="hidden")
 
     with gr.Row(visible=False):  # the tab as an API: plain inputs, plain outputs

@@ -126,7 +126,7 @@ def apply_mask(draws: Draws, ratio: float, seed: int = 0) -> Masked:
 def mask_point(
     tokenizer: Tokenizer, image: Tensor, draws: Draws, ratio: float, seed: int = 0
 ) -> tuple[Point, np.ndarray]:
-    """One point of the curves of ``image`` (3, H, W) in [-1, 1], and its picture, (H, W, 3) uint8."""
+    """A point of the curves of ``image`` (3, H, W) in [-1, 1], and its picture uint8 (H, W, 3)."""
     masked = apply_mask(draws, ratio, seed)
     height, width = image.shape[1:]
     painted = tokenizer.decode(torch.from_numpy(masked.ids)[None])[..., :height, :width]
