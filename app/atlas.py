@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -47,6 +47,28 @@ def sprite_png(which: Model) -> bytes:
 def scenes_source() -> str:
     """What a fresh count was made on, in words."""
     return f"{SCENES} drawn scenes at {SCENE_SIZE} × {SCENE_SIZE}"
+
+
+_classed: dict[Model, np.ndarray] = {}
+
+
+def class_counts(which: Model, progress: Any = None) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Pixels of each class under each code in the scenes, int64 (K, C), and the classes' names."""
+    from core.analysis.usage import count_classes
+    from core.data import open_dataset
+
+    drawn = open_dataset("scenes", size=SCENE_SIZE, seed=0, split="test")
+    if which not in _classed:
+        if len(_classed) > 8:
+            _classed.clear()
+
+        def tell(done: int) -> None:
+            if progress is not None:
+                progress((done, SCENES), desc="Looking where codes stand", unit="scenes")
+
+        samples = (drawn[index] for index in range(SCENES))
+        _classed[which] = count_classes(which.tokenizer, samples, len(drawn.classes), tell)
+    return _classed[which], tuple(drawn.classes)
 
 
 _counted: dict[Model, np.ndarray] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from app.theme import PALETTE
@@ -70,3 +71,21 @@ def _line(
     pen.line(points, colour, 3, joint="curve")
     for x, y in points:
         pen.ellipse([x - 4, y - 4, x + 4, y + 4], colour)
+
+
+def scatter(places: np.ndarray, colours: np.ndarray, side: int = 900) -> Image.Image:
+    """Points (K, 2 or 3) in their colours uint8 (K, 3) on a dark plate; a third axis is depth."""
+    places = np.asarray(places, dtype=np.float64)
+    low, high = places.min(axis=0), places.max(axis=0)
+    span = max(float((high - low)[:2].max()), 1e-9)
+    at = (places - (low + high) / 2) / span
+    large = 2 * side  # drawn twice as large, so that the points come out round
+    picture = Image.new("RGB", (large, large), PALETTE["plate"][0])
+    pen = ImageDraw.Draw(picture)
+    radius = float(np.clip(0.32 * large / np.sqrt(len(at)), 3, 14))
+    order = np.argsort(at[:, 2]) if at.shape[1] == 3 else range(len(at))
+    for code in order:
+        x, y = large * (0.5 + 0.92 * at[code, 0]), large * (0.5 - 0.92 * at[code, 1])
+        box = [x - radius, y - radius, x + radius, y + radius]
+        pen.ellipse(box, tuple(int(channel) for channel in colours[code]))
+    return picture.resize((side, side), Image.Resampling.LANCZOS)
