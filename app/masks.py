@@ -18,7 +18,8 @@ from app.errors import Refused, in_a_sentence
 from app.figures import mask_figures
 from app.models import MODEL_QUEUE, Model, Picture, one_at_a_time
 from app.pictures import PictureInput, packed, page_file, png
-from app.reconstruct import MAX_SEED, pick_example
+from app.reconstruct import pick_example
+from app.rewrite import MAX_SEED
 from app.theme import asset
 
 if TYPE_CHECKING:

@@ -85,7 +85,7 @@ def build_app() -> gr.Blocks:
         here = gr.State(reconstruct.TAB)  # a tab that is not open need not follow every change
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab(reconstruct.TAB, id="reconstruct") as tab:
-                shared = reconstruct.build(tab, checkpoint, default or "", here)
+                shared = reconstruct.build(tab, checkpoint, default or "", code, here)
             linked = (checkpoint, default or "", shared.picture, code, here)
             with gr.Tab(codebook.TAB, id="codebook") as tab:
                 codebook.build(tab, *linked)
