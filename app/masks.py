@@ -204,12 +204,14 @@ def _curve(
     """The curves as far as they are known, after ``budget`` seconds of computing more of them."""
     from core.analysis.masks import coarse_to_fine
 
-    end, points, left = time.monotonic() + budget, [], 0
+    end, points, left, made = time.monotonic() + budget, [], 0, 0
     for place in coarse_to_fine(STEPS):
         key = (which, picture, place, heat, seed)
-        if key not in _points and (budget == 0 or time.monotonic() > end):
-            left += 1
-            continue
+        if key not in _points:
+            if budget == 0 or (made and time.monotonic() > end):
+                left += 1
+                continue
+            made += 1
         points.append(_point(*key))
     points.sort()
     return {
@@ -236,11 +238,11 @@ def show(
     which = models.model(checkpoint)
     if not which.tokenizer.quantizer.draws:
         refusal = {"sentence": no_posterior(which), "offer": _drawing()}
-        return refusal, mask_figures(None), {}
+        return refusal, "", {}
     try:
         picture = _picture(image)
     except PictureError as error:
-        return {"sentence": str(error)}, mask_figures(None), {}
+        return {"sentence": str(error)}, "", {}
     settings = checked(ratio, temperature, seed)
     stage, figures = _stage(which, picture, *settings)
     return stage, mask_figures(figures), _curve(which, picture, *settings, budget=0)

@@ -37,6 +37,7 @@ def test_the_apis_are_those_of_the_design() -> None:
         "/code_detail": [
             ("checkpoint", True), ("code", True), ("image", True), ("source", True),
         ],
+        "/edit_tokens": [("image", False), ("checkpoint", True), ("edits", True)],
         "/code_map": [
             ("checkpoint", True), ("method", True), ("colour", True), ("axes", True),
             ("neighbours", True),
