@@ -147,7 +147,11 @@ def show_layout(checkpoint: Any, event: gr.EventData, progress: gr.Progress = PR
     count = _choice(getattr(event, "neighbours", None), "number of neighbours", NEIGHBOURS)
     with models.LOCK:
         codes = codebook(which)
-    places = layout(which, codes, "umap", axes, count, progress)
+    try:
+        places = layout(which, codes, "umap", axes, count, progress)
+    except Refused as refusal:  # the page goes back to what it has
+        gr.Warning(str(refusal), title="There is no such map")
+        return {"checkpoint": which.name, "refused": True}
     return {
         "checkpoint": which.name,
         "layout": {"axes": axes, "neighbours": count, "places": packed(places, "<f4")},

@@ -2,7 +2,8 @@
 // props.value: {checkpoint, counts (K, float64), colours (K x 3, uint8), norms (K, float32),
 // pca (K x 3, float32), these as base64; source, patch: f, sprite: file, ramp: [[r, g, b], ...],
 // quick: axes whose UMAP is there already}; then, as it is asked for,
-// {checkpoint, layout: {axes, neighbours, places}} or {checkpoint, classes: {of, names, colours}}.
+// {checkpoint, layout: {axes, neighbours, places}}, {checkpoint, refused: true} where there can be none, or
+// {checkpoint, classes: {of, names, colours}}.
 const $ = (selector) => element.querySelector(selector);
 const root = $(".rv-codemap"), plate = $(".rv-cloud"), tip = $(".rv-tip"), group = $(".rv-group");
 const points = $(".rv-points"), marks = $(".rv-over-points"), sheetOf = $(".rv-group canvas");
@@ -501,6 +502,7 @@ element.querySelectorAll("[data-choice]").forEach((part) => {
 
 async function take() {
   const value = props.value || {};
+  if (value.refused) { set("method", "pca"); return; }
   if (value.layout || value.classes) {
     if (!data || value.checkpoint !== data.checkpoint) return;  // of a checkpoint that was left
     if (value.layout) {

@@ -142,7 +142,10 @@ function point(event) {
   tip.style.left = Math.max(6, Math.min(plate.width - tip.offsetWidth - 6, x - tip.offsetWidth / 2)) + "px";
   tip.style.top = (y - tip.offsetHeight - 8 > 0 ? y - tip.offsetHeight - 8 : y + box.height + 8) + "px";
 }
-window.addEventListener("regvq-token", (event) => tokens && cover(kept, event.detail.row, event.detail.column));
+window.addEventListener("regvq-token", (event) => {
+  if (!event.detail) kept.hidden = true;
+  else if (tokens) cover(kept, event.detail.row, event.detail.column);
+});
 
 function follow(event) {
   const box = frame.getBoundingClientRect();

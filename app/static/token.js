@@ -11,7 +11,11 @@ function draw() {
   const value = props.value || {};
   token = value.code === undefined ? null : value;
   root.dataset.state = token ? "ready" : "none";
-  if (!token) { delete root.dataset.code; return; }
+  if (!token) {
+    delete root.dataset.code;
+    window.dispatchEvent(new CustomEvent("regvq-token", { detail: null }));
+    return;
+  }
   root.dataset.code = token.code;
   root.dataset.edited = token.edited;
   $(".rv-id").textContent = many(token.code);

@@ -1,4 +1,4 @@
-"""One token of one picture: what it looked at, what else it could be, and what that would change."""
+"""One token of a picture: where it looked, what else it could be, and what that would change."""
 
 from __future__ import annotations
 

@@ -200,3 +200,6 @@ def test_too_few_codes_for_a_umap_are_refused(
         maps.code_map("few")
     *_, figures = maps.code_map("few", "pca")
     assert len(figures["x"]) == 5
+    with pytest.warns(UserWarning, match="needs 8 codes"):  # a toast, where there is a page
+        found = maps.show_layout("few", SimpleNamespace(axes=2, neighbours=15))
+    assert found == {"checkpoint": "few", "refused": True}

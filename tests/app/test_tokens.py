@@ -1,4 +1,4 @@
-"""Tokens one by one: the card, edits on the page, /edit_tokens, against a computation of our own."""
+"""Tokens one by one: the card, edits on the page and by /edit_tokens."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_the_card_of_a_token(photograph: Path, tokenizer: Tokenizer) -> None:
     assert 1 <= card["extent"] <= 88 and pixels(card["field"]).shape == (75, 88, 3)
     assert not card["changed"] and card["edited"] == 0
     for wrong in (SimpleNamespace(row=10, column=0), SimpleNamespace(row=0), SimpleNamespace()):
-        with pytest.raises(gr.Error, match="(row|column) must be"):
+        with pytest.raises(gr.Error, match=r"(row|column) must be"):
             tokens.show_token(str(photograph), NAME, 0, 0, None, wrong)
 
 

@@ -99,7 +99,20 @@ def open_codebook(page: Any) -> None:
     """Go to the tab Codebook and wait until the map and a code are drawn."""
     page.get_by_role("tab", name="Codebook").click()
     page.wait_for_selector('.rv-codebook[data-state="ready"]')
-    page.wait_for_selector('.rv-code[data-state="ready"]')
+    page.wait_for_selector('#code .rv-code[data-state="ready"]')
+
+
+def open_map(page: Any) -> None:
+    """Go to the tab Code map and wait until the map and a code are drawn."""
+    page.get_by_role("tab", name="Code map").click()
+    page.wait_for_selector('.rv-codemap[data-state="ready"]')
+    page.wait_for_selector('#map-code .rv-code[data-state="ready"]')
+
+
+def open_masks(page: Any) -> None:
+    """Go to the tab Mask ratio and wait until the mask is drawn."""
+    page.get_by_role("tab", name="Mask ratio").click()
+    page.wait_for_selector('.rv-masks[data-state="ready"]')
 
 
 def _answers(address: str) -> bool:

@@ -17,6 +17,8 @@ from tests.e2e.harness import (
     find_chromium,
     open_codebook,
     open_explorer,
+    open_map,
+    open_masks,
     running_app,
 )
 
@@ -31,6 +33,14 @@ def take(page: Any, address: str, theme: str, folder: Path, prefix: str, whole: 
     open_codebook(page)
     page.wait_for_timeout(800)
     page.screenshot(path=folder / f"{prefix}codebook.png", full_page=whole)
+    open_map(page)
+    page.locator(".rv-codemap").get_by_role("radio", name="UMAP").click()
+    page.wait_for_selector('.rv-codemap[data-layout="umap2-15"]')
+    page.wait_for_timeout(1500)
+    page.screenshot(path=folder / f"{prefix}map.png", full_page=whole)
+    open_masks(page)
+    page.wait_for_selector('.rv-sweep[data-state="ready"]')
+    page.screenshot(path=folder / f"{prefix}mask.png", full_page=whole)
     page.get_by_role("tab", name="About").click()
     page.wait_for_selector("#card h1, #card h2, #card p")
     page.screenshot(path=folder / f"{prefix}about.png", full_page=whole)
