@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from app import about, codebook, maps, masks, models, reconstruct
+from app import about, codebook, lab, maps, masks, models, reconstruct
 from app.errors import Refused, in_a_sentence
 from app.theme import STATIC, StudioTheme, asset, ground, stylesheet
 
@@ -93,6 +93,8 @@ def build_app() -> gr.Blocks:
                 maps.build(tab, *linked)
             with gr.Tab(masks.TAB, id="masks") as tab:
                 masks.build(tab, *linked)
+            with gr.Tab(lab.TAB, id="lab"):
+                lab.build()
             with gr.Tab("About", id="about") as tab:
                 about.build(tab, checkpoint)
         quiet = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}

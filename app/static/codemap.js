@@ -133,6 +133,7 @@ function legend(low, high, what) {
 
 // ---------------------------------------------------------------- drawing
 
+let image = null;
 const stamps = new Map();
 function stamp(radius) {
   const r = Math.max(0.5, Math.round(radius * 2) / 2);
@@ -195,7 +196,8 @@ function draw() {
     }
     pen.globalAlpha = 1;
   } else {
-    const image = pen.createImageData(width, height), out = image.data;
+    if (!image || image.width !== width || image.height !== height) image = pen.createImageData(width, height);
+    const out = image.data;
     new Uint32Array(out.buffer).fill((255 << 24) | (GROUND[2] << 16) | (GROUND[1] << 8) | GROUND[0]);
     for (let n = 0; n < K; n++) {
       const i = walk[n], alive = data.counts[i] > 0;

@@ -80,8 +80,7 @@ def test_a_sweep_as_an_api(photograph: Path) -> None:
         assert figures["psnr"][at] == pytest.approx(10 * math.log10(255**2 / apart), abs=1e-4)
     assert figures["changed"][0] == 0 and figures["drawn"][-1] == 1
     assert figures["changed"] == sorted(figures["changed"])  # nested masks of one draw
-    drawn = np.asarray(Image.open(chart).convert("RGB")).reshape(-1, 3)
-    assert len(np.unique(drawn, axis=0)) > 20  # axes, words and two curves on a plain ground
+    assert len(Image.open(chart).convert("RGB").getcolors(10**6)) > 20  # axes, words, two curves
 
 
 def test_a_quantizer_without_a_posterior_gets_a_sentence_and_an_offer(photograph: Path) -> None:
