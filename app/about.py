@@ -38,6 +38,7 @@ compare with.
 - **Code map** lays all codes out so that like is near like: hover, pick, or lasso a group.
 - **Mask ratio** draws a share of the tokens at random, as Reg-VQ does in training, and shows what
   that costs at every ratio.
+- **Collapse lab** trains small quantizers side by side on points of a plane, to see codes die.
 
 ### For programs
 

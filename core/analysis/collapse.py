@@ -39,6 +39,9 @@ class LabConfig:
     """Learning rate of AdamW (our choice)."""
     width: int = 48
     """Hidden units of the encoder and of the decoder."""
+    apart: float = 1.5
+    """How far from the middle of the codes the latents begin: in a tokenizer nobody puts the codes
+    where an untrained encoder happens to look, and this is what starts a collapse."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -125,6 +128,8 @@ class Run:
             self.encoder = _mover(config.width)
             self.quantizer = config.quantizer.build(2)
             self.decoder = _mover(config.width)
+        with torch.no_grad():
+            self.encoder[-1].bias += config.apart / 2**0.5
         self.draw = torch.Generator().manual_seed(config.seed + 1)
         self.points = DATA[config.data](watched, torch.Generator().manual_seed(config.seed + 2))
         self.step = 0
@@ -190,7 +195,7 @@ class Run:
         )
 
 
-def _mover(width: int) -> nn.Module:
+def _mover(width: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Linear(2, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 2)
     )

@@ -15,6 +15,7 @@ from typing import Any
 from tests.e2e.harness import (
     browser,
     find_chromium,
+    go,
     open_codebook,
     open_explorer,
     open_map,
@@ -41,7 +42,10 @@ def take(page: Any, address: str, theme: str, folder: Path, prefix: str, whole: 
     open_masks(page)
     page.wait_for_selector('.rv-sweep[data-state="ready"]')
     page.screenshot(path=folder / f"{prefix}mask.png", full_page=whole)
-    page.get_by_role("tab", name="About").click()
+    go(page, "Collapse lab")
+    page.wait_for_function("Number(document.querySelector('.rv-lab').dataset.step) > 200")
+    page.screenshot(path=folder / f"{prefix}lab.png", full_page=whole)
+    go(page, "About")
     page.wait_for_selector("#card h1, #card h2, #card p")
     page.screenshot(path=folder / f"{prefix}about.png", full_page=whole)
 

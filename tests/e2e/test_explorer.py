@@ -17,7 +17,7 @@ from app import models
 from core.analysis.codes import paint_codes
 from core.images import open_picture, to_tensor
 from core.tokenizer import Tokenizer
-from tests.e2e.harness import open_codebook, open_explorer, open_map, open_masks
+from tests.e2e.harness import go, open_codebook, open_explorer, open_map, open_masks
 
 pytestmark = pytest.mark.browser
 
@@ -283,8 +283,8 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(app: str, visit: Any, theme
     page = visit(390, 844, has_touch=True, is_mobile=True, device_scale_factor=2).page
     open_explorer(page, app, theme)
     fill = {"Codebook": open_codebook, "Code map": open_map, "Mask ratio": open_masks}
-    for tab in ("Reconstruct", *fill, "About"):
-        page.get_by_role("tab", name=tab).click()
+    for tab in ("Reconstruct", *fill, "Collapse lab", "About"):
+        go(page, tab)
         if tab in fill:
             fill[tab](page)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, tab
@@ -313,7 +313,7 @@ def test_light_and_dark_are_switched_and_remembered(app: str, visit: Any) -> Non
 def test_the_card_of_the_checkpoint_is_shown(app: str, visit: Any, name: str) -> None:
     page = visit().page
     open_explorer(page, app)
-    page.get_by_role("tab", name="About").click()
+    go(page, "About")
     card = page.locator("#card")
     card.locator("h1").first.wait_for()
     heading = card.locator("h1").first.inner_text()

@@ -14,7 +14,7 @@ from app import masks, models
 from core.analysis.tokens import edited
 from core.images import open_picture, to_pixels, to_tensor
 from core.tokenizer import Tokenizer
-from tests.e2e.harness import open_codebook, open_explorer, open_map, open_masks
+from tests.e2e.harness import go, open_codebook, open_explorer, open_map, open_masks
 from tests.e2e.test_explorer import figure, picture_at, size_of, upload
 
 pytestmark = pytest.mark.browser
@@ -129,5 +129,24 @@ def test_another_code_is_put_in_a_token(
     whole = tokenizer.decode(torch.from_numpy(changed)[None])
     expected = to_pixels(whole[..., : image.shape[1], : image.shape[2]])[0]
     np.testing.assert_allclose(picture_at(page, ".rv-over"), expected.astype(int), atol=1)
-    page.get_by_role("button", name="Take all back").click()
+    page.get_by_role("button", name="Undo all").click()
     page.wait_for_selector('.rv-stage[data-edited="0"]')
+
+
+def test_quantizers_train_in_the_lab(app: str, visit: Any) -> None:
+    page = visit().page
+    open_explorer(page, app)
+    go(page, "Collapse lab")
+    page.wait_for_function("Number(document.querySelector('.rv-lab').dataset.step) > 30")
+    assert page.locator(".rv-run").count() == 4
+    page.get_by_role("button", name="Pause").click()
+    page.wait_for_selector('.rv-lab[data-playing="false"]')
+    page.wait_for_timeout(1500)  # the answer that is still on its way
+    stands = page.locator(".rv-lab").get_attribute("data-step")
+    page.wait_for_timeout(1500)
+    assert page.locator(".rv-lab").get_attribute("data-step") == stands
+    page.get_by_role("button", name="Start again").click()
+    page.wait_for_function(
+        "before => Number(document.querySelector('.rv-lab').dataset.step) < before",
+        arg=int(stands),
+    )
