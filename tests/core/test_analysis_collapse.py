@@ -17,7 +17,7 @@ def test_every_contestant_learns(name: str) -> None:
     run = Run(LabConfig(contestants(24)[name], batch=128), watched=200)
     frames = list(run.frames(90, every=45))
     assert [frame.step for frame in frames] == [0, 45, 90]
-    assert frames[-1].loss < 0.6 * frames[0].loss
+    assert frames[-1].loss < 0.75 * frames[0].loss
     for frame in frames:
         assert frame.latents.shape == (200, 2) and frame.codes.shape == (24, 2)
         assert np.isfinite(frame.latents).all() and np.isfinite(frame.codes).all()
@@ -29,10 +29,17 @@ def test_every_contestant_learns(name: str) -> None:
 
 def test_plain_vq_collapses_where_the_rules_against_it_do_not() -> None:
     def used(name: str) -> float:
-        return Run(LabConfig(contestants(48)[name], batch=128)).advance(200).used
+        return Run(LabConfig(contestants(48)[name], batch=128)).advance(100).used
 
-    plain = used("VQ")
-    assert used("NSVQ") > 1.5 * plain and used("Reg-VQ") > 1.5 * plain
+    assert used("VQ") < 0.35
+    assert used("Reg-VQ") > 0.5 and used("SimVQ") > 0.45
+
+
+def test_without_the_distance_between_codes_and_latents_nothing_collapses() -> None:
+    def used(apart: float) -> float:
+        return Run(LabConfig(VQConfig(size=48), batch=128, apart=apart)).advance(100).used
+
+    assert used(0.0) > used(1.5)
 
 
 def test_a_run_repeats_itself_and_leaves_the_global_draw_alone() -> None:
