@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from app import about, codebook, lab, maps, masks, models, reconstruct
+from app import about, codebook, codemap, lab, masks, models, reconstruct
 from app.errors import Refused, in_a_sentence
 from app.theme import STATIC, StudioTheme, asset, ground, stylesheet
 
@@ -89,8 +89,8 @@ def build_app() -> gr.Blocks:
             linked = (checkpoint, default or "", shared.picture, code, here)
             with gr.Tab(codebook.TAB, id="codebook") as tab:
                 codebook.build(tab, *linked)
-            with gr.Tab(maps.TAB, id="maps") as tab:
-                maps.build(tab, *linked)
+            with gr.Tab(codemap.TAB, id="map") as tab:
+                codemap.build(tab, *linked)
             with gr.Tab(masks.TAB, id="masks") as tab:
                 masks.build(tab, *linked)
             with gr.Tab(lab.TAB, id="lab"):
