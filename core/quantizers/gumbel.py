@@ -62,6 +62,8 @@ def uniform_divergence(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 class GumbelQuantizer(Quantizer):
     """A head of logits, straight-through Gumbel-softmax in training, argmax in eval."""
 
+    draws = True
+
     def __init__(self, config: GumbelConfig, dim: int) -> None:
         super().__init__(config.size, dim)
         self.config = config

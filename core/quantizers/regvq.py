@@ -129,6 +129,8 @@ def prior_divergence(use: Tensor, prior: Tensor | None = None, eps: float = 1e-8
 class RegularizedVectorQuantizer(Quantizer):
     """Token distribution, stochastic mask, straight-through codes and the prior regularization."""
 
+    draws = True
+
     def __init__(self, config: RegVQConfig, dim: int) -> None:
         super().__init__(config.size, dim)
         self.config = config

@@ -37,6 +37,14 @@ def test_the_apis_are_those_of_the_design() -> None:
         "/code_detail": [
             ("checkpoint", True), ("code", True), ("image", True), ("source", True),
         ],
+        "/edit_tokens": [("image", False), ("checkpoint", True), ("edits", True)],
+        "/code_map": [
+            ("checkpoint", True), ("method", True), ("colour", True), ("axes", True),
+            ("neighbours", True),
+        ],
+        "/mask_sweep": [
+            ("image", False), ("checkpoint", True), ("seed", True), ("temperature", True),
+        ],
     }  # fmt: skip
     assert [r["component"] for r in api["/reconstruct"]["returns"]] == [
         "Imageslider", "Image", "Image", "Json",
@@ -45,7 +53,8 @@ def test_the_apis_are_those_of_the_design() -> None:
 
 def test_one_model_call_at_a_time() -> None:
     functions = [f for f in ui.build_app().fns.values() if f.concurrency_id == "model"]
-    assert {f.api_name for f in functions} >= {"reconstruct", "codebook_usage", "code_detail"}
+    names = {f.api_name for f in functions}
+    assert names >= {"reconstruct", "codebook_usage", "code_detail", "mask_sweep"}
     assert len(functions) >= 7
     assert {f.concurrency_limit for f in functions} == {1}
 
