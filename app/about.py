@@ -34,6 +34,7 @@ compare with.
 
 - **Reconstruct** shows what survives of a picture, where it is lost, and at how many bytes.
 - **Codebook** shows which codes are used, which are dead, and what a single one stands for.
+- **Compare** sets checkpoints side by side on one picture, and the study's results beside them.
 
 ### For programs
 
@@ -48,7 +49,8 @@ pictures, tokens, error, figures = client.predict(
 )
 ```
 
-`/codebook_usage` and `/code_detail` are the others; `client.view_api()` lists what they take.
+`/codebook_usage`, `/code_detail` and `/compare` are others; `client.view_api()` lists them all and
+what they take.
 
 Pictures are seen by nobody but the machine that runs this app, which deletes them within two hours.
 """

@@ -96,7 +96,7 @@ def _open(name: str, written: int, path: Path) -> Model:
     return Model(name, written, Bundle(name, path))
 
 
-@lru_cache(maxsize=3)
+@lru_cache(maxsize=6)  # as many as are compared at once
 def _tokenizer(model: Model) -> Tokenizer:
     import torch
 

@@ -37,6 +37,7 @@ def test_the_apis_are_those_of_the_design() -> None:
         "/code_detail": [
             ("checkpoint", True), ("code", True), ("image", True), ("source", True),
         ],
+        "/compare": [("image", False), ("checkpoints", True)],
     }  # fmt: skip
     assert [r["component"] for r in api["/reconstruct"]["returns"]] == [
         "Imageslider", "Image", "Image", "Json",

@@ -23,8 +23,7 @@ def problem() -> list[torch.Tensor]:
     draw = torch.Generator().manual_seed(0)
     shapes = (COUNT, DIM), (SIZE, DIM), (SIZE,)
     return [
-        torch.randn(shape, dtype=torch.float64, generator=draw).requires_grad_()
-        for shape in shapes
+        torch.randn(shape, dtype=torch.float64, generator=draw).requires_grad_() for shape in shapes
     ]
 
 

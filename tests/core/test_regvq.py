@@ -142,8 +142,9 @@ def test_losses_and_gradients_against_float64_autograd(kind, scope, prior, walk,
     hard = F.one_hot(drawn.argmax(1), size).double()  # no noise where the mask is 0
     soft = torch.where(mask[:, None], (drawn / 0.7).softmax(1), logits.softmax(1))
     onehot = hard + soft - soft.detach()
-    total = ((onehot @ codes.detach() + hard @ codes - hard @ codes.detach())
-             * to_rows(towards).double()).sum()
+    total = (
+        (onehot @ codes.detach() + hard @ codes - hard @ codes.detach()) * to_rows(towards).double()
+    ).sum()
     use = onehot.view(3, 24, size).mean(1) if scope == "image" else onehot.mean(0, keepdim=True)
     aim = torch.full((12,), 1 / 12).double() if prior == "uniform" else quantizer.prior.double()
     divergence = (use * ((use + 1e-8) / aim).log()).sum(1).mean()
@@ -156,9 +157,7 @@ def test_losses_and_gradients_against_float64_autograd(kind, scope, prior, walk,
     assert float(out.losses["prior"]) == pytest.approx(0.3 * float(divergence), rel=1e-5, abs=1e-7)
     total.backward()
     torch.testing.assert_close(to_rows(z.grad).double(), rows.grad, rtol=2e-4, atol=2e-5)
-    for (name, mine), theirs in zip(
-        quantizer.named_parameters(), twin.parameters(), strict=True
-    ):
+    for (name, mine), theirs in zip(quantizer.named_parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(
             mine.grad.double(), theirs.grad, rtol=2e-4, atol=2e-5, msg=lambda m, n=name: f"{n}: {m}"
         )

@@ -102,6 +102,12 @@ def open_codebook(page: Any) -> None:
     page.wait_for_selector('.rv-code[data-state="ready"]')
 
 
+def open_compare(page: Any) -> None:
+    """Go to the tab Compare and wait until all its checkpoints have rewritten the picture."""
+    page.get_by_role("tab", name="Compare").click()
+    page.wait_for_selector('.rv-compare[data-state="ready"]')
+
+
 def _answers(address: str) -> bool:
     try:
         with urllib.request.urlopen(address, timeout=5) as answer:

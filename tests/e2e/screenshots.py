@@ -16,6 +16,7 @@ from tests.e2e.harness import (
     browser,
     find_chromium,
     open_codebook,
+    open_compare,
     open_explorer,
     running_app,
 )
@@ -31,6 +32,9 @@ def take(page: Any, address: str, theme: str, folder: Path, prefix: str, whole: 
     open_codebook(page)
     page.wait_for_timeout(800)
     page.screenshot(path=folder / f"{prefix}codebook.png", full_page=whole)
+    open_compare(page)
+    page.wait_for_timeout(800)
+    page.screenshot(path=folder / f"{prefix}compare.png", full_page=whole)
     page.get_by_role("tab", name="About").click()
     page.wait_for_selector("#card h1, #card h2, #card p")
     page.screenshot(path=folder / f"{prefix}about.png", full_page=whole)
