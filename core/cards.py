@@ -52,10 +52,7 @@ def model_card(
     described = describe_tokenizer(config)
     quantizer, network = described["quantizer"], described["network"]
     data = recipe.get("data", {})
-    about, licence, terms = _DATA.get(data.get("name"), _DATA["folder"])
-    # What a maker says (--note.data of train/evaluate.py) goes before what is assumed.
-    about = recipe.get("data_note", about)
-    terms = recipe.get("terms_note", terms)
+    about, licence, terms = licence_of(recipe)
     shape = f"{network['latent_dim']}-dimensional codes, one per {config.network.downsampling}"
     lines = [
         "---",
@@ -93,6 +90,13 @@ def model_card(
         *_figures(metrics),
     ]
     return "\n".join(lines) + "\n"
+
+
+def licence_of(recipe: Mapping[str, Any]) -> tuple[str, str, str]:
+    """What is said of a recipe's data, the licence's name, and its terms."""
+    about, licence, terms = _DATA.get(recipe.get("data", {}).get("name"), _DATA["folder"])
+    # What a maker says (--note.data of train/evaluate.py) goes before what is assumed.
+    return recipe.get("data_note", about), licence, recipe.get("terms_note", terms)
 
 
 def _last_part(data: Mapping[str, Any]) -> str:

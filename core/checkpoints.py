@@ -1,35 +1,61 @@
 """Checkpoint bundles: save, load, list.
 
-A bundle is a folder with ``config.json``, ``model.safetensors``, ``README.md`` (the model card),
-``metrics.json`` and ``atlas.npz`` (code statistics, computed once so that the app opens at once).
+A bundle is a folder with ``config.json``, ``model.safetensors``, ``README.md`` (the model card)
+and ``metrics.json``. It holds a tokenizer, then with ``atlas.npz`` (code statistics, computed once
+so that the app opens at once), or a prior, which names its tokenizer by fingerprint.
 It is written beside its place and renamed, so that a reader sees the old bundle or the new one and
 never half of one. Nothing is ever pickled.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from core.descriptions import (
+    CheckpointError,
+    describe_prior,
+    describe_tokenizer,
+    prior_config,
+    tokenizer_config,
+)
+from core.storage import filled, read_json, replace_folder, stored, write_folder, write_json
+
 if TYPE_CHECKING:
-    from core.tokenizer import Tokenizer, TokenizerConfig
+    from core.priors import Prior
+    from core.tokenizer import Tokenizer
+
+__all__ = [
+    "CHECKPOINTS",
+    "RUNS",
+    "Bundle",
+    "CheckpointError",
+    "describe_prior",
+    "describe_tokenizer",
+    "find_bundle",
+    "fingerprint_of",
+    "list_bundles",
+    "load_prior",
+    "load_tokenizer",
+    "prior_config",
+    "prior_tokenizer",
+    "replace_folder",
+    "save_bundle",
+    "save_prior",
+    "tokenizer_config",
+    "write_json",
+]
 
 ROOT = Path(__file__).resolve().parent.parent
 CHECKPOINTS = ROOT / "checkpoints"
 RUNS = ROOT / "runs"
 FORMAT = 1
-
-
-class CheckpointError(ValueError):
-    """A bundle is missing, broken or does not fit; one sentence with the file and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +68,18 @@ class Bundle:
     @cached_property
     def config(self) -> dict[str, Any]:
         """``config.json``: kind, architecture, and the recipe that trained it."""
-        return _read_json(self.path / "config.json")
+        return read_json(self.path / "config.json")
+
+    @property
+    def kind(self) -> str:
+        """What it holds: "tokenizer" or "prior" (or what a later version may have written)."""
+        return str(self.config.get("kind", "nothing known"))
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """``metrics.json``, or nothing if the bundle was not evaluated."""
         file = self.path / "metrics.json"
-        return _read_json(file) if file.exists() else {}
+        return read_json(file) if file.exists() else {}
 
     @cached_property
     def card(self) -> str:
@@ -80,11 +111,14 @@ def find_bundle(path: str | Path) -> Bundle:
     raise CheckpointError(f"{path} is no checkpoint: it has no config.json.")
 
 
-def list_bundles(*roots: str | Path) -> list[Bundle]:
+def list_bundles(
+    *roots: str | Path, kind: Literal["tokenizer", "prior"] | None = None
+) -> list[Bundle]:
     """Bundles below ``roots``, by name; a folder that is no bundle is passed over.
 
     Without roots: those shipped in ``checkpoints/``, those of the owner's folder
-    ``$REGVQ_CHECKPOINTS``, and those of the runs in ``runs/`` (named ``runs/NAME``).
+    ``$REGVQ_CHECKPOINTS``, and those of the runs in ``runs/`` (named ``runs/NAME``). With a
+    ``kind``, those alone, and none whose ``config.json`` cannot be read.
     """
     if roots:
         places = [(Path(root), "") for root in roots]
@@ -98,6 +132,8 @@ def list_bundles(*roots: str | Path) -> list[Bundle]:
         for folder in sorted(entry for entry in root.iterdir() if entry.is_dir()):
             try:
                 bundle = find_bundle(folder)
+                if kind is not None and bundle.kind != kind:
+                    continue
             except CheckpointError:
                 continue
             found.setdefault(prefix + folder.name, Bundle(prefix + folder.name, bundle.path))
@@ -109,37 +145,78 @@ def load_tokenizer(source: str | Path | Bundle, device: str = "cpu") -> Tokenize
 
     Raises ``CheckpointError`` for a folder without one, another format, or weights that do not fit.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     from core.tokenizer import Tokenizer
 
-    bundle = source if isinstance(source, Bundle) else find_bundle(source)
-    config = bundle.config
-    if config.get("kind") != "tokenizer":
-        raise CheckpointError(
-            f"{bundle.path / 'config.json'} describes a {config.get('kind', 'nothing known')!r}, "
-            "not a tokenizer."
-        )
-    if config.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{bundle.path / 'config.json'} is of format {config.get('format')}; "
-            f"this version reads format {FORMAT}."
-        )
-    tokenizer = Tokenizer(tokenizer_config(config.get("tokenizer"), bundle.path / "config.json"))
-    file = bundle.path / "model.safetensors"
+    bundle = _of_kind(source, "tokenizer")
+    file = bundle.path / "config.json"
+    tokenizer = Tokenizer(tokenizer_config(bundle.config.get("tokenizer"), file))
+    return filled(tokenizer, bundle.path / "model.safetensors").to(device)
+
+
+def load_prior(source: str | Path | Bundle, device: str = "cpu") -> Prior:
+    """The prior of a bundle, float32, in eval mode. Its tokenizer is ``prior_tokenizer``'s.
+
+    Raises ``CheckpointError`` for a folder without one, another format, or weights that do not fit.
+    """
+    bundle = _of_kind(source, "prior")
+    prior = prior_config(bundle.config.get("prior"), bundle.path / "config.json").build()
+    return filled(prior, bundle.path / "model.safetensors").to(device)
+
+
+def prior_tokenizer(source: str | Path | Bundle, *roots: str | Path) -> Bundle:
+    """The bundle of the tokenizer whose tokens a prior draws, by its fingerprint.
+
+    Looked for beside the prior's own folder and below ``roots`` (see ``list_bundles``), those of
+    the name that the prior knows first. Raises ``CheckpointError`` if it is not there, or if the
+    tokenizer of that name is another one.
+    """
+    bundle = _of_kind(source, "prior")
     try:
-        weights = load_file(file)
-    except FileNotFoundError:
-        raise CheckpointError(f"{file} is missing; the bundle is incomplete.") from None
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{file} cannot be read ({error}); fetch it again.") from None
+        wanted = bundle.config["tokenizer"]
+        name, mark = str(wanted["name"]), str(wanted["fingerprint"])
+    except (KeyError, TypeError):
+        raise CheckpointError(
+            f"{bundle.path / 'config.json'} does not say which tokenizer the prior belongs to."
+        ) from None
+    home = bundle.path.parent.parent if bundle.path.name == "bundle" else bundle.path.parent
+    known = {found.path.resolve(): found for found in list_bundles(home, kind="tokenizer")}
+    known |= {found.path.resolve(): found for found in list_bundles(*roots, kind="tokenizer")}
+    namesakes = [found for found in known.values() if Path(found.name).name == name]
+    others = [found for found in known.values() if Path(found.name).name != name]
+    for found in (*namesakes, *others):
+        try:
+            if fingerprint_of(found) == mark:
+                return found
+        except CheckpointError:
+            continue  # one that cannot be read is not the one
+    if namesakes:
+        raise CheckpointError(
+            f"the prior {bundle.name} was trained on another tokenizer than {namesakes[0].path}: "
+            f"the name {name!r} is the same, the weights are not ({mark[:19]}); put the tokenizer "
+            "of its own beside it, or train it again on this one."
+        )
+    raise CheckpointError(
+        f"the prior {bundle.name} needs its tokenizer {name!r} ({mark[:19]}), which is not among "
+        f"the checkpoints; put that bundle beside {bundle.path}."
+    )
+
+
+def fingerprint_of(bundle: Bundle) -> str:
+    """The fingerprint (see ``core.data.tokens``) of a tokenizer's bundle; remembered while the
+    files stay as they are. Raises ``CheckpointError`` if it cannot be loaded."""
+    files = (bundle.path / name for name in ("config.json", "model.safetensors"))
     try:
-        tokenizer.load_state_dict(weights, strict=True)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"{file} does not fit its config.json: {reason}") from None
-    return tokenizer.requires_grad_(False).eval().to(device)
+        written = tuple(file.stat().st_mtime_ns for file in files)
+    except OSError as error:
+        raise CheckpointError(f"{bundle.path} cannot be read ({error.strerror}).") from None
+    return _fingerprint(bundle.path, written)
+
+
+@lru_cache(maxsize=64)
+def _fingerprint(path: Path, written: tuple[int, ...]) -> str:
+    from core.data.tokens import fingerprint
+
+    return fingerprint(load_tokenizer(path))
 
 
 def save_bundle(
@@ -152,94 +229,62 @@ def save_bundle(
     recipe: Mapping[str, Any] | None = None,
     half: bool = True,
 ) -> Bundle:
-    """Write a bundle to ``path``, in place of one that may be there.
+    """Write a tokenizer's bundle to ``path``, in place of one that may be there.
 
     ``half`` stores floating-point weights in float16, except those of the quantizer: rounding codes
     moves picture positions to other codes, rounding convolutions costs nothing measurable.
     """
-    from safetensors.torch import save_file
-
-    state = {}
-    for name, tensor in tokenizer.state_dict().items():
-        shrink = half and tensor.is_floating_point() and not name.startswith("quantizer.")
-        tensor = tensor.detach().cpu()
-        state[name] = (tensor.half() if shrink else tensor).contiguous()
     config = {
         "format": FORMAT,
         "kind": "tokenizer",
         "tokenizer": describe_tokenizer(tokenizer.config),
         "recipe": dict(recipe or {}),
     }
-    path = Path(path)
-    fresh = path.with_name(path.name + ".new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    save_file(state, fresh / "model.safetensors")
-    write_json(fresh / "config.json", config)
-    (fresh / "README.md").write_text(card, encoding="utf-8")
-    write_json(fresh / "metrics.json", dict(metrics or {}))
-    if atlas:
-        np.savez_compressed(fresh / "atlas.npz", **atlas)
-    replace_folder(fresh, path)
-    return Bundle(path.name, path)
+    state = stored(tokenizer, half, spared="quantizer.")
+    write_folder(Path(path), config, state, card, metrics, atlas)
+    return Bundle(Path(path).name, Path(path))
 
 
-def describe_tokenizer(config: TokenizerConfig) -> dict[str, Any]:
-    """A tokenizer's config as JSON: nested dictionaries, the quantizer tagged with its name."""
-    from core.quantizers import QUANTIZERS
+def save_prior(
+    path: str | Path,
+    *,
+    prior: Prior,
+    tokenizer: Mapping[str, Any],
+    data: Mapping[str, Any] | None = None,
+    sampling: Mapping[str, Any] | None = None,
+    card: str = "",
+    metrics: Mapping[str, Any] | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    half: bool = True,
+) -> Bundle:
+    """Write a prior's bundle to ``path``, in place of one that may be there.
 
-    name = next(key for key, kind in QUANTIZERS.items() if isinstance(config.quantizer, kind))
-    settings = asdict(config.quantizer)
-    # A file that training began from is its maker's affair; what it held is in the weights.
-    settings = {key: value for key, value in settings.items() if not isinstance(value, Path)}
-    return {"network": asdict(config.network), "quantizer": {"name": name, **settings}}
-
-
-def tokenizer_config(described: Any, file: Path | str = "config.json") -> TokenizerConfig:
-    """The inverse of ``describe_tokenizer``. Raises ``CheckpointError`` naming ``file``."""
-    from core.networks.autoencoder import NetworkConfig
-    from core.quantizers import QUANTIZERS
-    from core.tokenizer import TokenizerConfig
-
-    try:
-        network = dict(described["network"])
-        network["widths"] = tuple(network["widths"])
-        quantizer = dict(described["quantizer"])
-        kind = QUANTIZERS[quantizer.pop("name")]
-        unknown = set(quantizer) - {f.name for f in fields(kind)}
-        if unknown:
-            raise ValueError(f"unknown quantizer setting {', '.join(sorted(unknown))}")
-        return TokenizerConfig(NetworkConfig(**network), kind(**quantizer))
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{file} does not describe a tokenizer: {error}.") from None
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON beside ``path`` and rename, so that ``path`` is never half written."""
-    beside = path.with_name(path.name + ".new")
-    beside.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    os.replace(beside, path)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}.") from None
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path} holds no JSON object.")
-    return value
-
-
-def replace_folder(fresh: Path, path: Path) -> None:
-    """Put the folder ``fresh`` in the place of ``path``, which may be there already.
-
-    Stopped between the two renames, what was there is still beside it, as ``path.old``.
+    ``tokenizer``: ``{"name", "fingerprint"}`` of the one whose ids it draws. ``data``: ``{"name",
+    "classes", "palette"}``, what a semantic map is painted with. ``sampling``: the settings of
+    ``Prior.sample`` with which it is best used. ``half`` stores floating-point weights in float16.
     """
-    old = path.with_name(path.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if path.exists():
-        os.replace(path, old)
-    os.replace(fresh, path)
-    shutil.rmtree(old, ignore_errors=True)
+    config = {
+        "format": FORMAT,
+        "kind": "prior",
+        "prior": describe_prior(prior.config),
+        "tokenizer": dict(tokenizer),
+        "data": dict(data or {}),
+        "sampling": dict(sampling or {}),
+        "recipe": dict(recipe or {}),
+    }
+    write_folder(Path(path), config, stored(prior, half), card, metrics)
+    return Bundle(Path(path).name, Path(path))
 
+
+def _of_kind(source: str | Path | Bundle, kind: str) -> Bundle:
+    bundle = source if isinstance(source, Bundle) else find_bundle(source)
+    if bundle.kind != kind:
+        raise CheckpointError(
+            f"{bundle.path / 'config.json'} describes a {bundle.kind!r}, not a {kind}."
+        )
+    if bundle.config.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{bundle.path / 'config.json'} is of format {bundle.config.get('format')}; "
+            f"this version reads format {FORMAT}."
+        )
+    return bundle

@@ -15,7 +15,7 @@ from train.stages import StagesConfig
 
 
 @dataclass(frozen=True)
-class DataConfig:
+class PicturesConfig:
     """The pictures that a run trains on."""
 
     name: str = "scenes"
@@ -27,16 +27,22 @@ class DataConfig:
     val/ or test/ subfolders are used as such if it has them. Of shards also a pattern."""
     size: int = 64
     """Side of the training crops, in pixels."""
+    crop: tuple[float, float] = (0.0, 1.0)
+    """Smallest and largest side of a crop, as fractions of the picture's short side."""
+    workers: int = 1
+    """Processes that load pictures; 0 loads in the training process."""
+
+
+@dataclass(frozen=True)
+class DataConfig(PicturesConfig):
+    """The pictures that a tokenizer trains on, the last of them larger if asked."""
+
     last_size: int | None = None
     """Side of the crops in the last part of the run, with as many fewer of them: GroupNorm then
     sees statistics nearer to those of whole pictures, at the same cost a step. None: no such
     part."""
     last_share: float = 0.2
     """How much of the run the last part is."""
-    crop: tuple[float, float] = (0.0, 1.0)
-    """Smallest and largest side of a crop, as fractions of the picture's short side."""
-    workers: int = 1
-    """Processes that load pictures; 0 loads in the training process."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ class LossConfig:
 
 
 @dataclass(frozen=True)
-class OptimizerConfig:
+class AdamWConfig:
     """AdamW, linear warm-up, cosine to zero or constant."""
 
     lr: float = 4e-4
@@ -97,27 +103,25 @@ class OptimizerConfig:
     """What the learning rate does then."""
     clip: float = 1.0
     """Largest norm of the gradient."""
-    discriminator_lr: float = 2e-4
-    discriminator_betas: tuple[float, float] = (0.5, 0.9)
-    """VQ-GAN's: a discriminator chases a moving target and must not remember for long."""
     ema: float = 0.999
     """Decay of the averaged weights, which are the ones that a bundle holds."""
 
 
 @dataclass(frozen=True)
-class RunConfig:
-    """A run: everything that its result depends on, and how it reports."""
+class OptimizerConfig(AdamWConfig):
+    """The optimizers of a tokenizer and of its discriminator."""
+
+    discriminator_lr: float = 2e-4
+    discriminator_betas: tuple[float, float] = (0.5, 0.9)
+    """VQ-GAN's: a discriminator chases a moving target and must not remember for long."""
+
+
+@dataclass(frozen=True)
+class CommonConfig:
+    """What every run has: its length, its seed, and how it reports."""
 
     recipe: Annotated[str, tyro.conf.Suppress] = "custom"
     """The recipe's name; set by the recipe, no flag."""
-    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
-    data: DataConfig = field(default_factory=DataConfig)
-    features: FeatureConfig = field(default_factory=FeatureConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
-    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    stages: StagesConfig | None = None
-    """NSVQ's stages, in which the encoder is frozen at some time; None: one stage."""
     steps: int = 6000
     batch: int = 32
     """Pictures a step, on each process."""
@@ -140,6 +144,23 @@ class RunConfig:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.seed < 0:
             raise ValueError(f"seed must be 0 or more, got {self.seed}")
+
+
+@dataclass(frozen=True)
+class RunConfig(CommonConfig):
+    """A tokenizer's run: everything that its result depends on, and how it reports."""
+
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    stages: StagesConfig | None = None
+    """NSVQ's stages, in which the encoder is frozen at some time; None: one stage."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         step = self.tokenizer.network.downsampling
         for name in ("size", "last_size"):
             if (side := getattr(self.data, name)) is not None and (side < 1 or side % step):

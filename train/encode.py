@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import project_root  # noqa: F401  (first of our modules: it makes core importable)
 
-from train.common import pick_device
+from train.common import pick_device, spread_over
 from train.errors import UsageError, one_line_errors, parse_flags
 
 if TYPE_CHECKING:
@@ -53,6 +53,9 @@ class EncodeFlags:
     """The folder to write; one that holds a part of the same shards is finished."""
     augmentations: int = 0
     """So many random crops of each picture, half of them mirrored; 0: its centre square, once."""
+    limit: int | None = None
+    """Only so many pictures, spread evenly over the data set; with augmentations, so many times
+    them, of any of its pictures. None: all."""
     batch: int = 32
     """Pictures that go through together."""
     shard: int = 4096
@@ -126,7 +129,7 @@ def _begin(
         "data": {
             "name": flags.data.name,
             "split": flags.data.split,
-            "items": len(data),
+            "items": _items(flags, data),
             "classes": list(getattr(data, "classes", ())),
         },
         "size": flags.data.size,
@@ -136,7 +139,7 @@ def _begin(
         "batch": flags.batch,
         "shard": flags.shard,
         "device": device.partition(":")[0],
-        "views": len(data) * max(1, flags.augmentations),
+        "views": _items(flags, data) * max(1, flags.augmentations),
         "grid": [side, side],
         "dtype": token_dtype(tokenizer.codebook_size),
         "captions": bool(sample.captions or sample.caption),
@@ -161,11 +164,16 @@ def _begin(
     return header
 
 
+def _items(flags: EncodeFlags, data: Dataset) -> int:
+    return len(data) if flags.limit is None else min(flags.limit, len(data))
+
+
 class _Views:
     """Views of the pictures by row; a broken picture is its sentence, a mistake an exception."""
 
-    def __init__(self, data: Dataset, augmentations: int, size: int, first: int, last: int) -> None:
-        self.data, self.augmentations, self.size = data, augmentations, size
+    def __init__(self, data: Dataset, flags: EncodeFlags, first: int, last: int) -> None:
+        self.data, self.augmentations, self.size = data, flags.augmentations, flags.data.size
+        self.chosen = spread_over(len(data), flags.limit)
         self.first, self.last = first, last
 
     def __len__(self) -> int:
@@ -180,7 +188,9 @@ class _Views:
             raise IndexError(index)
         row = self.first + index
         try:
-            return self.data.draw(row) if self.augmentations else centre(self.data[row], self.size)
+            if self.augmentations:
+                return self.data.draw(row)
+            return centre(self.data[self.chosen[row]], self.size)
         except PictureError as error:
             return str(error)
         except DataError as error:  # raised outside: DataLoader would wrap it in a traceback
@@ -196,7 +206,7 @@ def _load(
     from train.loader import one_thread
 
     loader = DataLoader(
-        _Views(data, flags.augmentations, flags.data.size, first, last),
+        _Views(data, flags, first, last),
         batch_size=flags.batch,
         num_workers=flags.workers,
         collate_fn=list,
@@ -279,9 +289,9 @@ def _write_header(out: Path, header: dict[str, Any]) -> None:
 
 
 def _check(flags: EncodeFlags) -> None:
-    for name in ("batch", "shard"):
-        if getattr(flags, name) < 1:
-            raise UsageError(f"--{name} must be 1 or more, got {getattr(flags, name)}")
+    for name in ("batch", "shard", "limit"):
+        if (value := getattr(flags, name)) is not None and value < 1:
+            raise UsageError(f"--{name} must be 1 or more, got {value}")
     for name in ("augmentations", "workers"):
         if getattr(flags, name) < 0:
             raise UsageError(f"--{name} must be 0 or more, got {getattr(flags, name)}")

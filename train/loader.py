@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from core.data import DataError, Dataset
+from core.data import DataError, Dataset, Sample
+
+
+def images_of(samples: list[Sample]) -> Tensor:
+    """The pictures of samples, (B, 3, S, S)."""
+    return torch.stack([sample.image for sample in samples])
 
 
 class Batches:
-    """Batches (B, 3, S, S) from step ``first`` on, without end.
+    """Batches from step ``first`` on, without end: (B, 3, S, S), or what ``gather`` makes of the
+    samples (in the worker, so that only its result is sent).
 
     Batch ``step`` of process ``rank`` holds draws ``(step * processes + rank) * size`` and on,
     which are a function of the data set's seed alone: neither the number of workers nor an
@@ -22,7 +31,14 @@ class Batches:
     """
 
     def __init__(
-        self, dataset: Dataset, size: int, first: int, rank: int, processes: int, workers: int
+        self,
+        dataset: Dataset,
+        size: int,
+        first: int,
+        rank: int,
+        processes: int,
+        workers: int,
+        gather: Callable[[list[Sample]], Any] = images_of,
     ) -> None:
         self.broken: dict[Path, str] = {}
         # Without workers the data set has noted its files itself.
@@ -31,7 +47,7 @@ class Batches:
             _Numbered(dataset),
             batch_sampler=_Steps(size, first, rank, processes),
             num_workers=workers,
-            collate_fn=_collate,
+            collate_fn=partial(_collate, gather),
             pin_memory=torch.cuda.is_available(),
             multiprocessing_context="fork" if workers else None,
             persistent_workers=workers > 0,
@@ -44,13 +60,19 @@ class Batches:
         if self._dataset is not None:
             self._dataset.note_broken(path, sentence)
 
-    def __iter__(self) -> Iterator[Tensor]:
-        for images, broken, mistake in self._loader:
+    def __iter__(self) -> Iterator[Any]:
+        for batch, broken, mistake in self._loader:
             for path, sentence in broken.items():
                 self._note(path, sentence)
             if mistake is not None:
                 raise DataError(mistake)
-            yield images
+            yield batch
+
+
+def numbers_of(step: int, size: int, rank: int, processes: int) -> range:
+    """The numbers of the draws in a process's batch of ``size``."""
+    start = (step * processes + rank) * size
+    return range(start, start + size)
 
 
 def one_thread(worker: int) -> None:
@@ -66,11 +88,8 @@ class _Steps:
         self.size, self.first, self.rank, self.processes = size, first, rank, processes
 
     def __iter__(self) -> Iterator[list[int]]:
-        step = self.first
-        while True:
-            start = (step * self.processes + self.rank) * self.size
-            yield list(range(start, start + self.size))
-            step += 1
+        for step in count(self.first):
+            yield list(numbers_of(step, self.size, self.rank, self.processes))
 
 
 class _Numbered:
@@ -80,23 +99,24 @@ class _Numbered:
         self.dataset = dataset
         self.known = 0
 
-    def __getitem__(self, k: int) -> tuple[Tensor | None, dict[Path, str], str | None]:
+    def __getitem__(self, k: int) -> tuple[Sample | None, dict[Path, str], str | None]:
         try:
-            image, mistake = self.dataset.draw(k).image, None
+            sample, mistake = self.dataset.draw(k), None
         except DataError as error:  # sent as a sentence: DataLoader would wrap it in a traceback
-            image, mistake = None, str(error)
+            sample, mistake = None, str(error)
         broken = getattr(self.dataset, "broken", {})
         fresh = dict(list(broken.items())[self.known :])
         self.known = len(broken)
-        return image, fresh, mistake
+        return sample, fresh, mistake
 
 
 def _collate(
-    draws: list[tuple[Tensor | None, dict[Path, str], str | None]],
-) -> tuple[Tensor | None, dict[Path, str], str | None]:
+    gather: Callable[[list[Sample]], Any],
+    draws: list[tuple[Sample | None, dict[Path, str], str | None]],
+) -> tuple[Any, dict[Path, str], str | None]:
     broken: dict[Path, str] = {}
     for _, fresh, mistake in draws:
         broken.update(fresh)
         if mistake is not None:
             return None, broken, mistake
-    return torch.stack([image for image, _, _ in draws]), broken, None
+    return gather([sample for sample, _, _ in draws]), broken, None

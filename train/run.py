@@ -57,7 +57,8 @@ def _parse(arguments: list[str] | None) -> RunConfig:
 
 def _train(config: RunConfig, out: Path) -> Path:
     from core.networks.features import FeatureError
-    from train.loop import NotFinite, Trainer
+    from train.loop import Trainer
+    from train.runs import NotFinite
 
     with one_line_errors(NotFinite, FeatureError):
         trainer = Trainer(config, out)

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,17 +48,49 @@ class Tokens:
     captions: tuple[str, ...] = ()
 
 
-def fingerprint(tokenizer: Tokenizer) -> str:
-    """What tells a tokenizer from all others: SHA-256 of its architecture and weights."""
-    from core.checkpoints import describe_tokenizer
+@dataclass(frozen=True, eq=False)
+class TokenBatch:
+    """Several encoded pictures.
 
+    ids: int64 (B, h, w). captions: one a picture, or None where the data has none. segmentation:
+    int64 (B, h, w), or in pixels (B, H, W), 255 = unlabelled, or None. labels: int64 (B,), -1 =
+    none.
+    """
+
+    ids: Tensor
+    captions: tuple[str, ...] | None
+    segmentation: Tensor | None
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def fingerprint(tokenizer: Tokenizer) -> str:
+    """What tells a tokenizer from all others: SHA-256 of its architecture and weights.
+
+    Settings that stand at their defaults are left out, so that a setting that a later version adds
+    does not make another tokenizer of every one that is there.
+    """
+    network, quantizer = tokenizer.config.network, tokenizer.config.quantizer
+    described = [type(quantizer).__name__, _chosen(network), _chosen(quantizer)]
     digest = hashlib.sha256()
-    digest.update(json.dumps(describe_tokenizer(tokenizer.config), sort_keys=True).encode())
+    digest.update(json.dumps(described, sort_keys=True).encode())
     for name, tensor in sorted(tokenizer.state_dict().items()):
         array = tensor.detach().cpu().contiguous()
         digest.update(f"{name} {array.dtype} {tuple(array.shape)}".encode())
         digest.update(array.numpy().tobytes())
     return f"sha256:{digest.hexdigest()}"
+
+
+def _chosen(config: Any) -> dict[str, Any]:
+    """The settings of a dataclass that differ from its defaults; files are its maker's affair."""
+    settings = {f.name: (getattr(config, f.name), f.default) for f in fields(config)}
+    return {
+        name: value
+        for name, (value, default) in settings.items()
+        if value != default and not isinstance(value, Path)
+    }
 
 
 def token_dtype(codebook_size: int) -> str:
@@ -191,12 +224,49 @@ class TokenShards:
         """The k-th training draw."""
         if k < 0:
             raise IndexError(f"draws count from 0, got {k}.")
+        return self._tokens(self._row(k), np.random.default_rng((self.seed, k)))
+
+    def draws(self, numbers: Sequence[int]) -> TokenBatch:
+        """The training draws of these numbers, read together: what ``draw`` gives one by one."""
+        rows = np.array([self._row(k) for k in numbers])
+        shards = np.searchsorted(self._starts, rows, side="right") - 1
+        within = rows - self._starts[shards]
+        read: dict[str, np.ndarray] = {}
+        for name, (_, shape) in arrays_of(self.header).items():
+            read[name] = np.empty((len(rows), *shape), np.int64)
+            for shard in np.unique(shards):
+                here = shards == shard
+                read[name][here] = self._arrays[shard][name][within[here]]
+        self._check_ids(read["tokens"], int(shards[0]))
+        segmentation = read.get("segmentation")
+        return TokenBatch(
+            torch.from_numpy(read["tokens"]),
+            self._draw_captions(numbers, shards, within) if self.header["captions"] else None,
+            None if segmentation is None else torch.from_numpy(segmentation),
+            torch.from_numpy(read["labels"]),
+        )
+
+    def _row(self, k: int) -> int:
+        """The row that the k-th draw takes."""
         epoch, position = divmod(k, len(self))
         kept = self._order
         if kept is None or kept[0] != epoch:
             kept = epoch, np.random.default_rng((self.seed, epoch, 1)).permutation(len(self))
             self._order = kept
-        return self._tokens(int(kept[1][position]), np.random.default_rng((self.seed, k)))
+        return int(kept[1][position])
+
+    def _draw_captions(
+        self, numbers: Sequence[int], shards: np.ndarray, within: np.ndarray
+    ) -> tuple[str, ...]:
+        drawn = []
+        for k, shard, row in zip(numbers, shards.tolist(), within.tolist(), strict=True):
+            captions = self._captions(shard, row)
+            if len(captions) > 1:  # a generator a row costs more than reading it
+                chosen = int(np.random.default_rng((self.seed, k)).integers(len(captions)))
+                drawn.append(captions[chosen])
+            else:
+                drawn.append(captions[0] if captions else "")
+        return tuple(drawn)
 
     def _tokens(self, index: int, rng: np.random.Generator | None) -> Tokens:
         if not -len(self) <= index < len(self):
@@ -205,18 +275,22 @@ class TokenShards:
         shard = int(np.searchsorted(self._starts, index, side="right")) - 1
         row = index - int(self._starts[shard])
         arrays = self._arrays[shard]
-        ids = torch.from_numpy(arrays["tokens"][row].astype(np.int64))
-        if int(ids.max()) >= self.codebook_size:
-            raise DataError(
-                f"{shard_file(self.root, 'tokens', shard)} holds the id {int(ids.max())} of "
-                f"{self.codebook_size} codes: it was changed; encode again."
-            )
+        stored = arrays["tokens"][row].astype(np.int64)
+        self._check_ids(stored, shard)
+        ids = torch.from_numpy(stored)
         found = arrays.get("segmentation")
         segmentation = None if found is None else torch.from_numpy(found[row].astype(np.int64))
         captions = self._captions(shard, row) if self.header["captions"] else ()
         chosen = 0 if rng is None or not captions else int(rng.integers(len(captions)))
         caption = captions[chosen] if captions else ""
         return Tokens(ids, caption, segmentation, int(arrays["labels"][row]), captions)
+
+    def _check_ids(self, ids: np.ndarray, shard: int) -> None:
+        if int(ids.max()) >= self.codebook_size:
+            raise DataError(
+                f"{shard_file(self.root, 'tokens', shard)} (or a shard beside it) holds the id "
+                f"{int(ids.max())} of {self.codebook_size} codes: it was changed; encode again."
+            )
 
     def _captions(self, shard: int, row: int) -> tuple[str, ...]:
         file = shard_file(self.root, "captions", shard)

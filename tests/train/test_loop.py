@@ -24,7 +24,8 @@ from core.tokenizer import TokenizerConfig
 from tests.core.test_networks import keras_like
 from train.config import DataConfig, FeatureConfig, LossConfig, OptimizerConfig, RunConfig
 from train.loader import Batches
-from train.loop import NotFinite, Trainer, learning_rate
+from train.loop import Trainer
+from train.runs import NotFinite, learning_rate
 
 NETWORK = NetworkConfig(widths=(8, 16), encoder_blocks=1, decoder_blocks=1, latent_dim=4)
 REGVQ = RegVQConfig(size=32)

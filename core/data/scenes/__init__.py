@@ -10,6 +10,7 @@ from .dataset import Scenes
 from .facts import MIN_AREA, MIN_CONTRAST, REFERENCE_SIZE
 from .light import HOURS, SEASONS, WEATHERS
 from .plan import LANDS
+from .questions import QUESTIONS, answers, named_in
 
 __all__ = [
     "CLASSES",
@@ -19,8 +20,11 @@ __all__ = [
     "MIN_AREA",
     "MIN_CONTRAST",
     "PALETTE",
+    "QUESTIONS",
     "REFERENCE_SIZE",
     "SEASONS",
     "WEATHERS",
     "Scenes",
+    "answers",
+    "named_in",
 ]

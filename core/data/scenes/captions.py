@@ -14,7 +14,7 @@ _HOURS = {
     "dusk": ("at dusk", "in the evening", "at nightfall", "at the end of the day"),
     "night": ("at night", "in the night", "by night", "late at night"),
 }
-_WEATHERS = {
+WEATHER_PHRASES = {
     "clear": ("under a clear sky", "in clear weather"),
     "cloudy": ("under scattered clouds", "with clouds in the sky", "under a cloudy sky"),
     "overcast": ("under an overcast sky", "on an overcast day", "under a grey blanket of cloud"),
@@ -22,7 +22,7 @@ _WEATHERS = {
     "snowfall": ("in falling snow", "while snow falls", "in a snowfall"),
     "fog": ("in the fog", "in thick fog", "on a foggy day"),
 }
-_AT_NIGHT = {
+AT_NIGHT = {
     "overcast": ("under an overcast sky", "under a blanket of cloud"),
     "rain": ("in the rain", "under rain clouds"),
     "fog": ("in the fog", "in thick fog"),
@@ -87,8 +87,8 @@ class Caption:
 
     def _weather_phrase(self) -> str:
         plan = self.facts.plan
-        if plan.hour == "night" and plan.weather in _AT_NIGHT:
-            return self.chance.pick(_AT_NIGHT[plan.weather])
+        if plan.hour == "night" and plan.weather in AT_NIGHT:
+            return self.chance.pick(AT_NIGHT[plan.weather])
         if plan.weather == "clear":
             if self.facts.shows("cloud", 0.02):
                 return ""
@@ -98,7 +98,7 @@ class Caption:
             return ""
         if plan.weather == "overcast" and plan.hour == "dusk":
             return "under an overcast sky"
-        return self.chance.pick(_WEATHERS[plan.weather])
+        return self.chance.pick(WEATHER_PHRASES[plan.weather])
 
     def _mountains(self) -> str:
         """The mountains' phrase, or nothing where none shows."""

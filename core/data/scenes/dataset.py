@@ -18,6 +18,9 @@ from .plan import LANDS
 if TYPE_CHECKING:
     from core.data import Sample
 
+    from .canvas import Canvas
+    from .plan import Plan
+
 MIN_SIZE = 16
 MAX_SIZE = 2048
 
@@ -61,28 +64,23 @@ class Scenes:
 
     def __getitem__(self, index: int) -> Sample:
         """The scene `index` (negative ones count from the end); IndexError beyond the length."""
-        import torch
-
-        from core.data import Sample
-
-        index = self._index(index)
-        seeds = self._seeds(index)
+        seeds = self._seeds(self._index(index))
         plan = compose(seeds)
         canvas = paint(plan, self.size)
-        segmentation = canvas.segmentation()
-        if self.size == REFERENCE_SIZE:
-            facts = facts_of(plan, canvas, segmentation)
-        else:
-            facts = self._facts(seeds)
+        facts, segmentation = self._measured(seeds, plan, canvas)
         caption, _ = caption_of(facts, seeds)
-        image = canvas.image
-        image *= 2
-        image -= 1
-        return Sample(
-            image=torch.from_numpy(image),
-            caption=caption,
-            segmentation=torch.from_numpy(segmentation),
-            label=LANDS.index(plan.land),
+        return _sample(plan, canvas, segmentation, caption)
+
+    def item_and_attributes(self, index: int) -> tuple[Sample, dict[str, object]]:
+        """Scene `index` and what `attributes` says of it; the picture is drawn only once."""
+        seeds = self._seeds(self._index(index))
+        plan = compose(seeds)
+        canvas = paint(plan, self.size)
+        facts, segmentation = self._measured(seeds, plan, canvas)
+        caption, named = caption_of(facts, seeds)
+        return (
+            _sample(plan, canvas, segmentation, caption),
+            attributes_of(facts, caption, named),
         )
 
     def draw(self, k: int) -> Sample:
@@ -111,6 +109,14 @@ class Scenes:
         facts = self._facts(seeds)
         return attributes_of(facts, *caption_of(facts, seeds))
 
+    def _measured(
+        self, seeds: tuple[int, ...], plan: Plan, canvas: Canvas
+    ) -> tuple[Facts, np.ndarray]:
+        segmentation = canvas.segmentation()
+        if self.size == REFERENCE_SIZE:
+            return facts_of(plan, canvas, segmentation), segmentation
+        return self._facts(seeds), segmentation
+
     def _facts(self, seeds: tuple[int, ...]) -> Facts:
         plan = compose(seeds)
         return facts_of(plan, paint(plan, REFERENCE_SIZE))
@@ -124,6 +130,23 @@ class Scenes:
 
     def _seeds(self, index: int) -> tuple[int, ...]:
         return self.seed, SPLITS.index(self.split), index
+
+
+def _sample(plan: Plan, canvas: Canvas, segmentation: np.ndarray, caption: str) -> Sample:
+    """The sample; the canvas's colours become the image in place."""
+    import torch
+
+    from core.data import Sample
+
+    image = canvas.image
+    image *= 2
+    image -= 1
+    return Sample(
+        image=torch.from_numpy(image),
+        caption=caption,
+        segmentation=torch.from_numpy(segmentation),
+        label=LANDS.index(plan.land),
+    )
 
 
 def _whole(value: object) -> bool:

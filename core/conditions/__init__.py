@@ -1,0 +1,26 @@
+"""Conditions: what a prior is told. Text, a semantic map, a class label, or several at once."""
+
+from core.conditions.condition import Condition
+from core.conditions.conditioner import (
+    CONDITIONS,
+    ConditionConfig,
+    Conditioner,
+    Encoded,
+    name_of,
+)
+from core.conditions.label import LabelConfig
+from core.conditions.semantic import SemanticConfig
+from core.conditions.text import Reading, TextConfig
+
+__all__ = [
+    "CONDITIONS",
+    "Condition",
+    "ConditionConfig",
+    "Conditioner",
+    "Encoded",
+    "LabelConfig",
+    "Reading",
+    "SemanticConfig",
+    "TextConfig",
+    "name_of",
+]

@@ -1,0 +1,115 @@
+"""Semantic maps, aligned with the token grid: a cell knows what it is to become."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+UNLABELLED = 255
+
+
+@dataclass(frozen=True)
+class SemanticConfig:
+    """A prior that is told a semantic map."""
+
+    classes: int = 2
+    """Number of classes; a map holds ids from 0 on, 255 = unlabelled."""
+    shares: bool = False
+    """What a cell knows of a map in pixels: the share of each class within it, or only the class
+    that is most frequent. Token shards keep the latter, so a prior trained on them must not be
+    shown the former."""
+    width: int = 64
+    """Channels inside the encoder."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.classes <= UNLABELLED:
+            raise ValueError(
+                f"a semantic condition takes 1 to {UNLABELLED} classes, got {self.classes}"
+            )
+        if self.width < 1:
+            raise ValueError(f"a semantic condition's width must be 1 or more, got {self.width}")
+
+    def build(self, width: int) -> SemanticEncoder:
+        """The encoder for a prior of this width."""
+        return SemanticEncoder(self, width)
+
+
+def composition(segmentation: Tensor, classes: int, grid: tuple[int, int]) -> Tensor:
+    """Share of each class in each cell, float32 (B, classes + 1, h, w), the last: unlabelled.
+
+    ``segmentation``: int64 (B, H, W) of any size; a pixel belongs to the cell that its upper left
+    corner falls in. A grid finer than the map repeats its pixels.
+    """
+    batch, height, width = segmentation.shape
+    rows, columns = grid
+    if height < rows or width < columns:
+        size = max(height, rows), max(width, columns)
+        bigger = F.interpolate(segmentation[:, None].float(), size=size, mode="nearest")
+        segmentation, (height, width) = bigger[:, 0].long(), size
+    device = segmentation.device
+    row = torch.arange(height, device=device) * rows // height
+    column = torch.arange(width, device=device) * columns // width
+    cell = row[:, None] * columns + column
+    kind = segmentation.clamp(max=classes)
+    image = torch.arange(batch, device=device)[:, None, None] * (rows * columns)
+    slot = (image + cell) * (classes + 1) + kind
+    counts = torch.bincount(slot.flatten(), minlength=batch * rows * columns * (classes + 1))
+    counts = counts.view(batch, rows, columns, classes + 1).permute(0, 3, 1, 2).float()
+    return counts / counts.sum(1, keepdim=True)
+
+
+def majority(shares: Tensor) -> Tensor:
+    """``composition`` with all of a cell given to its most frequent class, the lowest of equals."""
+    # argmax names no order among equals; a cumulative sum finds the first.
+    best = (shares == shares.amax(1, keepdim=True)).float()
+    return best * (best.cumsum(1) == 1)
+
+
+class SemanticEncoder(nn.Module):
+    """Maps to a feature for each cell, which also knows the cells around it."""
+
+    def __init__(self, config: SemanticConfig, width: int) -> None:
+        super().__init__()
+        self.config = config
+        inner = config.width
+        self.embed = nn.Conv2d(config.classes + 1, inner, 1)
+        self.context = nn.ModuleList(
+            nn.Conv2d(inner, inner, 3, padding=step, dilation=step) for step in (1, 2)
+        )
+        self.out = nn.Conv2d(inner, width, 1)
+        self.null = nn.Parameter(torch.zeros(width))
+
+    def check(self, segmentation: Tensor) -> None:
+        """Raises ValueError for a map that is not int64 (B, H, W) of known classes."""
+        if segmentation.ndim != 3 or segmentation.is_floating_point():
+            raise ValueError(
+                f"semantic maps must be integers (B, H, W), got {tuple(segmentation.shape)}"
+            )
+        if not segmentation.numel():
+            raise ValueError("the semantic map is empty")
+        classes = self.config.classes
+        known = (segmentation >= 0) & (segmentation < classes) | (segmentation == UNLABELLED)
+        if not bool(known.all()):
+            raise ValueError(
+                f"the semantic map holds the class {int(segmentation[~known][0])}; this prior "
+                f"knows 0 to {classes - 1}, and {UNLABELLED} for unlabelled"
+            )
+
+    def forward(
+        self, segmentation: Tensor | None, dropped: Tensor, grid: tuple[int, int]
+    ) -> Tensor:
+        """Features (B, h*w, C) of maps int64 (B, H, W); None and rows ``dropped`` (B,) are null."""
+        null = self.null.expand(len(dropped), grid[0] * grid[1], -1)
+        if segmentation is None:
+            return null
+        shares = composition(segmentation, self.config.classes, grid)
+        if not self.config.shares:
+            shares = majority(shares)
+        h = self.embed(shares.to(self.embed.weight.dtype))
+        for layer in self.context:
+            h = h + layer(F.silu(h))
+        cells = self.out(F.silu(h)).flatten(2).transpose(1, 2)
+        return torch.where(dropped[:, None, None], null.to(cells.dtype), cells)

@@ -1,0 +1,259 @@
+"""The transformer of the token priors: causal with a key/value cache, or bidirectional.
+
+Pre-norm blocks of attention and SwiGLU (arXiv 2002.05202) with RMSNorm (1910.07467), axial rotary
+positions over the grid (2104.09864, two axes as in 2403.13298), attention through SDPA, adaptive
+norms driven by a vector (adaLN-zero, 2212.09748, one projection shared by all layers as in
+2310.00426) and cross-attention to a memory of tokens, both only where they are asked for.
+
+Shapes: B rows, N positions, C width, H heads, L memory tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_ROTARY_BASE = 100.0  # grids are small: with the usual 10,000 most frequencies would hardly turn
+
+Memory = list[tuple[Tensor, Tensor]]
+"""Keys and values (B, H, L, C/H) of the cross-attention, a pair a layer."""
+Modulation = list[tuple[Tensor, ...]]
+"""Shift, scale and gate of both branches, each (B, 1, C), six a layer."""
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Size and kind of a transformer. The sizes are our choice: no paper has them this small."""
+
+    width: int = 256
+    """C, a multiple of four times the heads."""
+    layers: int = 6
+    heads: int = 4
+    dropout: float = 0.0
+    """Share of each branch's output that is dropped in training."""
+    causal: bool = False
+    """Whether a position sees only itself and those before it."""
+    modulated: bool = False
+    """Whether a vector drives the norms (adaLN-zero)."""
+    memory: bool = False
+    """Whether there are tokens to attend to across."""
+
+    def __post_init__(self) -> None:
+        for name in ("width", "layers", "heads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.width % (4 * self.heads):
+            raise ValueError(
+                f"width must be a multiple of 4 x heads (rotary positions have two axes of "
+                f"pairs), got width {self.width} with {self.heads} heads"
+            )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be from 0 to below 1, got {self.dropout}")
+
+    @property
+    def hidden(self) -> int:
+        """Width inside SwiGLU: 8/3 C, so that its three matrices weigh as much as the usual two of
+        4 C, to the nearest multiple of 32."""
+        return max(32, round(self.width * 8 / 3 / 32) * 32)
+
+
+def rotary(grid: tuple[int, int], head_width: int, like: Tensor) -> Tensor:
+    """Cosines and signed sines (2, N, head_width) of the cells of a grid in raster order.
+
+    The first half of the pairs turns with the row, the second with the column. In ``like``'s type
+    and on its device.
+    """
+    height, width = grid
+    pairs = head_width // 4
+    speed = _ROTARY_BASE ** -(torch.arange(pairs, dtype=torch.float64) / pairs)
+    rows = torch.arange(height).repeat_interleave(width)
+    columns = torch.arange(width).repeat(height)
+    angle = torch.cat([rows[:, None] * speed, columns[:, None] * speed], 1)
+    # A pair is an entry of the first half of the head and the one half a head further on.
+    table = torch.stack([angle.cos().repeat(1, 2), torch.cat([-angle.sin(), angle.sin()], 1)])
+    return table.to(like.device, like.dtype)
+
+
+def rotate(x: Tensor, table: Tensor) -> Tensor:
+    """``x`` (B, N, ..., D) turned by the ``rotary`` table of its positions (2, N, D)."""
+    shape = (table.shape[1], *(1,) * (x.ndim - 3), table.shape[2])
+    cos, sin = table[0].view(shape), table[1].view(shape)
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
+
+
+class Cache:
+    """Keys and values of the positions seen so far, in memory taken once for all of them.
+
+    ``begin`` is the position at which the next call starts; the caller moves it on.
+    """
+
+    def __init__(self, config: TransformerConfig, rows: int, positions: int, like: Tensor) -> None:
+        shape = (config.layers, rows, positions, 2, config.heads, config.width // config.heads)
+        self._store = torch.empty(shape, dtype=like.dtype, device=like.device)
+        self.layers = list(self._store)
+        self.begin = 0
+
+
+class Block(nn.Module):
+    """Attention, cross-attention if there is a memory, and SwiGLU, each around a skip."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.causal, self.heads = config.causal, config.heads
+        self.norm1, self.norm2 = nn.RMSNorm(width, eps=1e-6), nn.RMSNorm(width, eps=1e-6)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.gate_up = nn.Linear(width, 2 * config.hidden, bias=False)
+        self.down = nn.Linear(config.hidden, width, bias=False)
+        self.dropout = config.dropout
+        ends = [self.out, self.down]
+        if config.memory:
+            self.memory_norm = nn.RMSNorm(width, eps=1e-6)
+            self.memory_q = nn.Linear(width, width, bias=False)
+            self.memory_kv = nn.Linear(width, 2 * width, bias=False)
+            self.memory_out = nn.Linear(width, width, bias=False)
+            ends.append(self.memory_out)
+        if config.modulated:
+            self.modulation = nn.Parameter(torch.zeros(6, width))
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=width**-0.5)
+        # What is added to the skip begins small, the smaller the deeper the network.
+        for module in ends:
+            nn.init.normal_(module.weight, std=(2 * config.layers * width) ** -0.5 / 2)
+
+    def forward(
+        self,
+        x: Tensor,
+        table: Tensor,
+        modulation: tuple[Tensor, ...] | None,
+        memory: tuple[Tensor, Tensor] | None,
+        memory_mask: Tensor | None,
+        cached: tuple[Tensor, int] | None,
+    ) -> Tensor:
+        h = self.norm1(x)
+        if modulation is None:
+            x = x + self._drop(self._attend(h, table, cached))
+        else:
+            shift, scale, gate = modulation[:3]
+            x = torch.addcmul(
+                x, gate, self._drop(self._attend(torch.addcmul(shift, h, scale), table, cached))
+            )
+        if memory is not None:
+            x = x + self._drop(self._recall(self.memory_norm(x), memory, memory_mask))
+        h = self.norm2(x)
+        if modulation is None:
+            return x + self._drop(self._feed(h))
+        shift, scale, gate = modulation[3:]
+        return torch.addcmul(x, gate, self._drop(self._feed(torch.addcmul(shift, h, scale))))
+
+    def _attend(self, h: Tensor, table: Tensor, cached: tuple[Tensor, int] | None) -> Tensor:
+        rows, count, width = h.shape
+        qkv = self.qkv(h).view(rows, count, 3, self.heads, width // self.heads)
+        turned = rotate(qkv[:, :, :2], table.to(qkv.dtype))
+        q, k, v = turned[:, :, 0], turned[:, :, 1], qkv[:, :, 2]
+        causal = self.causal and count > 1
+        if cached is not None:
+            store, begin = cached
+            store[:, begin : begin + count, 0] = k
+            store[:, begin : begin + count, 1] = v
+            k, v = store[:, : begin + count].unbind(2)
+        mixed = F.scaled_dot_product_attention(
+            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=causal
+        )
+        return self.out(mixed.transpose(1, 2).reshape(rows, count, width))
+
+    def _recall(
+        self, h: Tensor, memory: tuple[Tensor, Tensor], memory_mask: Tensor | None
+    ) -> Tensor:
+        rows, count, width = h.shape
+        q = self.memory_q(h).view(rows, count, self.heads, -1).transpose(1, 2)
+        k, v = (part.to(q.dtype) for part in memory)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=memory_mask)
+        return self.memory_out(mixed.transpose(1, 2).reshape(rows, count, width))
+
+    def _feed(self, h: Tensor) -> Tensor:
+        gate, up = self.gate_up(h).chunk(2, -1)
+        return self.down(F.silu(gate) * up)
+
+    def _drop(self, h: Tensor) -> Tensor:
+        return F.dropout(h, self.dropout, self.training) if self.dropout else h
+
+
+class Transformer(nn.Module):
+    """Embedded tokens (B, N, C) to normalized features (B, N, C)."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.norm = nn.RMSNorm(config.width, eps=1e-6)
+        if config.modulated:
+            self.modulator = nn.Linear(config.width, 6 * config.width)
+            nn.init.zeros_(self.modulator.weight)  # every block begins as its skip
+            nn.init.zeros_(self.modulator.bias)
+
+    def remember(self, tokens: Tensor) -> Memory:
+        """What the layers' cross-attention needs of memory tokens (B, L, C): computed once."""
+        rows, count, _ = tokens.shape
+        memory = []
+        for block in self.blocks:
+            kv = block.memory_kv(tokens).view(rows, count, 2, block.heads, -1)
+            memory.append(tuple(part.transpose(1, 2) for part in kv.unbind(2)))
+        return memory
+
+    def modulate(self, vector: Tensor) -> Modulation:
+        """What the layers' norms need of a vector (B, C)."""
+        shared = self.modulator(F.silu(vector)).unflatten(-1, (6, -1))
+        found = []
+        for block in self.blocks:
+            parts = (shared + block.modulation).unsqueeze(2).unbind(1)
+            # The scale is kept as a factor, so that a norm is modulated by one operation.
+            found.append((parts[0], 1 + parts[1], parts[2], parts[3], 1 + parts[4], parts[5]))
+        return found
+
+    def forward(
+        self,
+        x: Tensor,
+        table: Tensor,
+        *,
+        modulation: Modulation | None = None,
+        memory: Memory | None = None,
+        memory_mask: Tensor | None = None,
+        cache: Cache | None = None,
+    ) -> Tensor:
+        """Features (B, N, C) of ``x`` (B, N, C) at the positions of the ``rotary`` table (2, N, D).
+
+        ``modulation`` and ``memory`` are what ``modulate`` and ``remember`` return;
+        ``memory_mask``: bool (B, L), true = attend. With a ``cache``, x are the positions from
+        ``cache.begin`` on: all that come before are attended to as they were. More than one at a
+        time is for the beginning only.
+        """
+        if memory_mask is not None:
+            memory_mask = memory_mask[:, None, None, :]
+        nothing: Sequence[None] = [None] * len(self.blocks)
+        layers = zip(
+            self.blocks,
+            modulation or nothing,
+            memory or nothing,
+            nothing if cache is None else cache.layers,
+            strict=True,
+        )
+        for block, changes, recalled, store in layers:
+            cached = None if store is None else (store, cache.begin)
+            x = block(x, table, changes, recalled, memory_mask, cached)
+        return self.norm(x)
+
+
+def time_features(time: Tensor, width: int) -> Tensor:
+    """Cosines and sines (B, width) of times (B,) in [0, 1], as of 1,000 diffusion steps."""
+    half = width // 2
+    speed = torch.exp(-math.log(10_000) * torch.arange(half, device=time.device) / half)
+    angle = 1000 * time.float()[:, None] * speed
+    return torch.cat([angle.cos(), angle.sin()], 1)

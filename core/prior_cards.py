@@ -1,0 +1,139 @@
+"""Model cards of priors: what one draws, how it was made and what it measured, from its JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from core.cards import licence_of
+
+if TYPE_CHECKING:
+    from core.priors import PriorConfig
+
+_KINDS = {
+    "autoregressive": "an autoregressive transformer over tokens, in raster order",
+    "diffusion": "discrete diffusion over tokens (VQ-Diffusion, arXiv:2111.14822)",
+    "masked": "parallel decoding of masked tokens (MaskGIT, arXiv:2202.04200)",
+    "latent": "diffusion over the tokenizer's continuous latents (DDPM, arXiv:2006.11239; drawn by "
+    "DDIM, arXiv:2010.02502)",
+}
+_TOLD = {"text": "a text", "semantic": "a semantic map", "label": "a class label"}
+_SIZES = ("width", "layers", "heads")
+
+
+def prior_card(
+    name: str,
+    config: PriorConfig,
+    tokenizer: str,
+    recipe: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+) -> str:
+    """The card of a prior's bundle, Markdown with Hugging Face front matter.
+
+    ``tokenizer``: the name of the tokenizer whose tokens it draws.
+    """
+    from core.checkpoints import describe_prior
+
+    described = describe_prior(config)
+    about, licence, terms = licence_of(recipe)
+    told = [_TOLD[each["name"]] for each in described["conditions"]]
+    grid = "x".join(str(side) for side in config.grid)
+    sizes = [f"{key} {described[key]}" for key in _SIZES if key in described]
+    lines = [
+        "---",
+        f"license: {licence}",
+        "library_name: regvq-studio",
+        "tags: [image-generation, vector-quantization, token-prior]",
+        "---",
+        "",
+        f"# {name}",
+        "",
+        f"A prior of RegVQ Studio: it paints {' and '.join(told) or 'pictures'}, in {grid} tokens "
+        f"of the tokenizer `{tokenizer}`.",
+        "",
+        f"- **Kind:** {_KINDS[described['name']]}; {', '.join(sizes)}",
+        f"- **Is told:** {', '.join(told) or 'nothing'}",
+        f"- **Training data:** {about}{_views(recipe)}",
+        f"- **Recipe:** `python train/run.py {recipe.get('name')} --steps {recipe.get('steps')}`",
+        f"- **Trained for:** {metrics.get('step', recipe.get('steps'))} of {recipe.get('steps')} "
+        f"steps of {recipe.get('batch')} pictures, seed {recipe.get('seed')}",
+        f"- **Drawn with:** {_sampling(recipe.get('sampling', {}))}",
+        f"- **Licence and terms:** {terms}",
+        "",
+        "```python",
+        "from core.checkpoints import load_prior, load_tokenizer, prior_tokenizer",
+        "from core.conditions import Condition",
+        "from core.generation import paint",
+        "",
+        f'prior = load_prior("checkpoints/{name}")',
+        f'tokenizer = load_tokenizer(prior_tokenizer("checkpoints/{name}"))',
+        f"images = paint(tokenizer, prior.generate({_example(described)}n=4))",
+        "```",
+        "",
+        *_figures(metrics),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _views(recipe: Mapping[str, Any]) -> str:
+    tokens = recipe.get("tokens")
+    if not tokens:
+        return ""
+    return f" {tokens['views']:,} token grids of {tokens['pictures']:,} pictures."
+
+
+def _sampling(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items() if value is not None)
+
+
+def _example(described: Mapping[str, Any]) -> str:
+    parts = {
+        "text": 'texts=("a lake below mountains",)',
+        "semantic": "segmentation=segmentation",
+        "label": "labels=labels",
+    }
+    said = ", ".join(parts[each["name"]] for each in described["conditions"])
+    return f"Condition({said}), " if said else ""
+
+
+def _figures(metrics: Mapping[str, Any]) -> list[str]:
+    rows = []
+    if metrics.get("bits_per_token") is not None:
+        rows.append(("Bits a token on held-out pictures", f"{metrics['bits_per_token']:.3f}"))
+    for key, label, form in _ROWS:
+        if (figure := metrics.get(key)) is not None:
+            rows.append((label, _beside(figure, form)))
+    lines = ["## Figures", ""]
+    if "pictures" not in metrics:
+        lines += ["Pictures not judged yet: run `python train/evaluate.py`.", ""]
+    else:
+        lines += [
+            f"{metrics['pictures']} pictures drawn for held-out conditions of "
+            f"`{metrics.get('data', {}).get('name')}` ({_sampling(metrics['sampling'])}, seed "
+            f"{metrics['seed']}).",
+            "",
+        ]
+    lines += ["| | |", "|---|---|", *(f"| {label} | {value} |" for label, value in rows)]
+    lines += [f"\n{note}" for note in metrics.get("notes", ())]
+    return lines
+
+
+_ROWS = (
+    ("named_right", "Named attributes that are right, by the classifier", "{:.1%}"),
+    ("mean_iou", "Mean IoU of the segmenter with the map that was given", "{:.3f}"),
+    ("pixel_accuracy", "Pixels that the segmenter finds as given", "{:.1%}"),
+    ("frechet_distance", "Fréchet distance to held-out pictures", "{:.3f}"),
+    ("seconds_per_picture", "Seconds a picture", "{:.2f}"),
+)
+
+
+def _beside(figure: Any, form: str) -> str:
+    """A figure with what it is measured beside: "0.81 (real 0.90, reconstructed 0.88)"."""
+    if not isinstance(figure, Mapping):
+        return form.format(figure)
+    others = [
+        f"{key} {form.format(value)}"
+        for key, value in figure.items()
+        if key != "drawn" and value is not None
+    ]
+    return form.format(figure["drawn"]) + (f" ({', '.join(others)})" if others else "")

@@ -1,0 +1,39 @@
+"""Priors: which token ids occur together, under conditions; and drawing such ids.
+
+prior = AutoregressiveConfig(codebook_size=1024, conditions=(LabelConfig(classes=8),)).build()
+for step in prior.sample(Condition(labels=torch.tensor([3])), n=4, guidance=2.0):
+    ...                                     # step.ids grows from -1 to ids (4, h, w)
+"""
+
+from core.priors.autoregressive import AutoregressiveConfig, AutoregressivePrior
+from core.priors.base import Prior, Step, TokenPrior, TokenPriorConfig
+from core.priors.diffusion import DiffusionConfig, DiffusionPrior
+from core.priors.latent import LatentConfig, LatentPrior
+from core.priors.masked import MaskedConfig, MaskedPrior
+
+PriorConfig = AutoregressiveConfig | DiffusionConfig | MaskedConfig | LatentConfig
+
+# The names that config.json uses. A name, once shipped, stays.
+PRIORS: dict[str, type[PriorConfig]] = {
+    "autoregressive": AutoregressiveConfig,
+    "diffusion": DiffusionConfig,
+    "masked": MaskedConfig,
+    "latent": LatentConfig,
+}
+
+__all__ = [
+    "PRIORS",
+    "AutoregressiveConfig",
+    "AutoregressivePrior",
+    "DiffusionConfig",
+    "DiffusionPrior",
+    "LatentConfig",
+    "LatentPrior",
+    "MaskedConfig",
+    "MaskedPrior",
+    "Prior",
+    "PriorConfig",
+    "Step",
+    "TokenPrior",
+    "TokenPriorConfig",
+]

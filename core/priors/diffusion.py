@@ -1,0 +1,153 @@
+"""Discrete diffusion prior: VQ-Diffusion (arXiv 2111.14822) over token ids."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from core.conditions import Condition, Conditioner
+from core.priors.base import Choices, Step, TokenPrior, TokenPriorConfig
+from core.priors.corruption import Process
+from core.priors.network import TokenNetwork
+from core.priors.sampling import guide, uniform
+
+_SEEN_OFTEN = 10  # VQ-Diffusion's: timesteps are weighed once each was seen more often than this
+
+
+@dataclass(frozen=True)
+class DiffusionConfig(TokenPriorConfig):
+    """VQ-Diffusion's process and losses, with the schedule of its released models."""
+
+    timesteps: int = 100
+    """T."""
+    alpha: tuple[float, float] = (0.99999, 0.000009)
+    """Probability that a token still has its code at time 1 and at time T; linear between."""
+    gamma: tuple[float, float] = (0.000009, 0.99999)
+    """Probability that it is masked, likewise. What alpha and gamma leave is replaced by any
+    code: here next to nothing."""
+    auxiliary: float = 5e-4
+    """Weight of the auxiliary loss on p(x_0 | x_t); VQ-Diffusion's (1e-3 on ImageNet)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.timesteps <= 10_000:
+            raise ValueError(f"timesteps must be from 1 to 10,000, got {self.timesteps}")
+        if self.auxiliary < 0:
+            raise ValueError(f"auxiliary must be 0 or more, got {self.auxiliary}")
+
+    def build(self) -> DiffusionPrior:
+        """The prior, untrained."""
+        return DiffusionPrior(self)
+
+
+class DiffusionPrior(TokenPrior):
+    """Learns p(x_0 | x_t) and goes back from noise to ids in any number of steps up to T."""
+
+    def __init__(self, config: DiffusionConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.conditioner = Conditioner(config.conditions, config.width, config.grid, config.drop)
+        self.network = TokenNetwork(
+            codes=config.codebook_size, grid=config.grid, conditioner=self.conditioner,
+            width=config.width, layers=config.layers, heads=config.heads, dropout=config.dropout,
+            causal=False, timed=True,
+        )  # fmt: skip
+        self.process = Process(config.codebook_size, config.timesteps, config.alpha, config.gamma)
+        self.default_steps = config.timesteps
+        # Mean squared loss and number of draws of each timestep, for the importance sampling.
+        self.register_buffer("squares", torch.zeros(config.timesteps))
+        self.register_buffer("draws", torch.zeros(config.timesteps, dtype=torch.int64))
+
+    def loss(
+        self,
+        ids: Tensor,
+        condition: Condition | None = None,
+        generator: torch.Generator | None = None,
+    ) -> dict[str, Tensor]:
+        """``variational``: nats a token, an unbiased estimate of the bound but for a constant;
+        ``auxiliary``: weighted -log p(x_0 | x_t); ``bits``: the bound in bits a token.
+
+        Timesteps are drawn in proportion to the root mean square of their losses in training,
+        evenly over the batch in eval mode.
+        """
+        ids = self._checked_ids(ids, condition)
+        clean = ids.flatten(1)
+        time, chance = self._times(len(ids), generator, ids.device)
+        now = self.process.corrupt(clean, time, generator)
+        context = self.network.context(condition, len(ids), generator, grid=tuple(ids.shape[1:]))
+        logits = self.network(now, context, time=time / self.config.timesteps)
+        with torch.autocast(ids.device.type, enabled=False):
+            log_p = logits.float().log_softmax(2)
+            kl = self.process.divergence(log_p, clean, now, time - 1, time).mean(1)
+            nll = -log_p.gather(2, clean[..., None])[..., 0].mean(1)
+        if self.training:
+            self._remember(time, kl.detach())
+        weight = 2 - (time - 1) / self.config.timesteps
+        variational = (kl / chance).mean()
+        bits = (variational.detach() + self.process.prior_divergence()) / math.log(2)
+        return {
+            "variational": variational,
+            "auxiliary": self.config.auxiliary * (weight * nll / chance).mean(),
+            "bits": bits,
+        }
+
+    def _times(
+        self, rows: int, generator: torch.Generator | None, device: torch.device
+    ) -> tuple[Tensor, Tensor]:
+        """Timesteps 1 to T int64 (rows,) and the probability with which each was drawn."""
+        last = self.config.timesteps
+        chance = torch.full((last,), 1 / last, device=device)
+        if self.training and bool((self.draws > _SEEN_OFTEN).all()):
+            # VQ-Diffusion: in proportion to the root of the mean square, the first step's being
+            # that of the second, since it is a likelihood and no divergence.
+            root = self.squares.float().sqrt() + 1e-10
+            root = torch.cat([root[1:2], root[1:]]) if last > 1 else root
+            chance = root / root.sum()
+        # One draw a row, spread evenly over the batch: less noise at the same mean.
+        at = torch.arange(rows, device=device) + uniform((rows,), generator, device)
+        bounds = chance.cumsum(0)
+        index = torch.searchsorted(bounds, at / rows * bounds[-1], right=True).clamp(max=last - 1)
+        return index + 1, chance[index]
+
+    @torch.no_grad()
+    def _remember(self, time: Tensor, kl: Tensor) -> None:
+        index = time - 1
+        # Of a timestep that was drawn more than once, the mean.
+        count = torch.bincount(index, minlength=len(self.draws))
+        total = torch.zeros_like(self.squares).index_add_(0, index, kl.square().to(self.squares))
+        mean = total / count.clamp(min=1)
+        self.squares.copy_(torch.where(count > 0, 0.9 * self.squares + 0.1 * mean, self.squares))
+        self.draws.add_(count)
+
+    def _step_limit(self, grid: tuple[int, int]) -> int:
+        return self.config.timesteps
+
+    @torch.no_grad()
+    def _sample(self, condition: Condition | None, choices: Choices) -> Iterator[Step]:
+        rows, (height, width) = choices.n, choices.grid
+        guided = choices.guided and condition is not None
+        copies = 2 if guided else 1
+        context = self.network.context(condition, rows, grid=choices.grid, guided=guided)
+        last, steps = self.config.timesteps, choices.steps
+        times = [round(last * (1 - step / steps)) for step in range(steps + 1)]
+        now = self.process.noise((rows, height * width), choices.generator, self.device)
+        known = None if choices.known is None else choices.known.reshape(rows, -1)
+        for step, (end, begin) in enumerate(pairwise(times), 1):
+            if known is not None:
+                now = torch.where(known >= 0, known, now)
+            time = torch.full((copies * rows,), end / last, device=self.device)
+            logits = self.network(now.repeat(copies, 1), context, time=time)
+            if guided:
+                logits = guide(logits, choices.scale((step - 1) / steps))
+            now = self.process.step_back(
+                logits, now, begin, end, choices.generator, temperature=choices.temperature,
+                top_k=choices.top_k, top_p=choices.top_p,
+            )  # fmt: skip
+            shown = now if known is None else torch.where(known >= 0, known, now)
+            shown = shown.masked_fill(shown == self.codebook_size, -1)
+            yield Step(shown.view(rows, height, width), step, steps)

@@ -1,0 +1,128 @@
+"""Masked prior: many tokens at once, the surest first (MaskGIT, arXiv 2202.04200)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from core.conditions import Condition, Conditioner
+from core.priors.base import Choices, Step, TokenPrior, TokenPriorConfig
+from core.priors.network import TokenNetwork
+from core.priors.sampling import draw, guide, uniform
+
+
+@dataclass(frozen=True)
+class MaskedConfig(TokenPriorConfig):
+    """MaskGIT's training and decoding."""
+
+    label_smoothing: float = 0.1
+    """MaskGIT's."""
+    choice_temperature: float = 4.5
+    """Gumbel noise on the confidence that decides which tokens stay, at the first step; it falls
+    linearly to 0. MaskGIT's."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}")
+        if not (math.isfinite(self.choice_temperature) and self.choice_temperature >= 0):
+            raise ValueError(f"choice_temperature must be 0 or more, got {self.choice_temperature}")
+
+    def build(self) -> MaskedPrior:
+        """The prior, untrained."""
+        return MaskedPrior(self)
+
+
+class MaskedPrior(TokenPrior):
+    """p(id of a masked cell | ids of the others), for any set of masked cells."""
+
+    def __init__(self, config: MaskedConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.conditioner = Conditioner(config.conditions, config.width, config.grid, config.drop)
+        self.network = TokenNetwork(
+            codes=config.codebook_size, grid=config.grid, conditioner=self.conditioner,
+            width=config.width, layers=config.layers, heads=config.heads, dropout=config.dropout,
+            causal=False, timed=False,
+        )  # fmt: skip
+        self.default_steps = 12
+
+    def loss(
+        self,
+        ids: Tensor,
+        condition: Condition | None = None,
+        generator: torch.Generator | None = None,
+    ) -> dict[str, Tensor]:
+        """``masked``: cross-entropy in nats over the masked tokens, whose share follows a cosine.
+
+        ``bits``: an upper bound on the bits a token (the mean over all orders in which the tokens
+        could be drawn): the number of masked tokens uniform, the mean over the masked ones. In
+        training the draws of the cosine are weighted to the same, roughly.
+        """
+        ids = self._checked_ids(ids, condition)
+        rows, count = len(ids), ids[0].numel()
+        flat = ids.flatten(1)
+        # One draw a row, spread evenly over the batch: less noise at the same mean.
+        spread = torch.arange(rows, device=ids.device)
+        at = (spread + uniform((rows,), generator, ids.device)) / rows
+        share = torch.cos(at * math.pi / 2) if self.training else at
+        number = (share * count).floor().clamp(0, count - 1).add(1)
+        order = uniform(tuple(flat.shape), generator, ids.device).argsort(1).argsort(1)
+        masked = order < number[:, None]
+        context = self.network.context(condition, rows, generator, grid=tuple(ids.shape[1:]))
+        logits = self.network(flat.masked_fill(masked, self.codebook_size), context)
+        logits, target = logits[masked].float(), flat[masked]
+        loss = F.cross_entropy(logits, target, label_smoothing=self.config.label_smoothing)
+        with torch.no_grad():
+            nll = F.cross_entropy(logits, target, reduction="none")
+            row = masked.nonzero()[:, 0]
+            each = torch.zeros(rows, device=ids.device).index_add_(0, row, nll) / number
+            if self.training:  # the cosine's density is 2 / (pi sqrt(1 - share^2))
+                each = each * (1 - share.square()).sqrt() * math.pi / 2
+        return {"masked": loss, "bits": each.mean() / math.log(2)}
+
+    def _step_limit(self, grid: tuple[int, int]) -> int:
+        return grid[0] * grid[1]
+
+    @torch.no_grad()
+    def _sample(self, condition: Condition | None, choices: Choices) -> Iterator[Step]:
+        rows, (height, width) = choices.n, choices.grid
+        guided = choices.guided and condition is not None
+        copies = 2 if guided else 1
+        context = self.network.context(condition, rows, grid=choices.grid, guided=guided)
+        unknown = self.codebook_size
+        ids = torch.full((rows, height * width), unknown, device=self.device)
+        if choices.known is not None:
+            known = choices.known.reshape(rows, -1)
+            ids = torch.where(known >= 0, known, unknown)
+        at_first = (ids == unknown).sum(1)
+        steps = max(1, min(choices.steps, int(at_first.max())))
+        for step in range(1, steps + 1):
+            masked = ids == unknown
+            logits = self.network(ids.repeat(copies, 1), context)
+            if guided:
+                logits = guide(logits, choices.scale((step - 1) / steps))
+            logits = logits.float()
+            drawn = draw(
+                logits, choices.generator, temperature=choices.temperature,
+                top_k=choices.top_k, top_p=choices.top_p,
+            )  # fmt: skip
+            sure = logits.gather(2, drawn[..., None])[..., 0] - logits.logsumexp(2)
+            noise = uniform(tuple(sure.shape), choices.generator, sure.device)
+            noise = -torch.log(-torch.log(noise.clamp(1e-20, 1 - 2**-24)))
+            progress = step / steps
+            sure = sure + self.config.choice_temperature * (1 - progress) * noise
+            # How many are still masked after this step: a cosine, but a token less each time.
+            left = (at_first * math.cos(progress * math.pi / 2)).floor().long()
+            left = torch.minimum(left, masked.sum(1) - 1).clamp(min=0)
+            if step == steps:
+                left = torch.zeros_like(left)
+            rank = sure.masked_fill(~masked, math.inf).argsort(1).argsort(1)
+            ids = torch.where(masked & (rank >= left[:, None]), drawn, ids)
+            shown = ids.masked_fill(ids == unknown, -1)
+            yield Step(shown.view(rows, height, width), step, steps)

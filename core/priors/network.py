@@ -1,0 +1,143 @@
+"""The network of the discrete priors: token ids in, logits of codes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from core.conditions import Condition, Conditioner, Encoded
+from core.networks.transformer import (
+    Cache,
+    Memory,
+    Modulation,
+    Transformer,
+    TransformerConfig,
+    rotary,
+    time_features,
+)
+
+
+@dataclass
+class Context:
+    """What the network is told, in the form in which its layers use it: computed once a picture.
+
+    ``ground`` (B or 1, h*w, C) is added to the cells' tokens: where they are and what they are to
+    become. ``table``: their rotary positions. ``vector`` (B, C), ``memory`` and ``mask``: the
+    conditions that are not bound to a cell.
+    """
+
+    ground: Tensor
+    table: Tensor
+    vector: Tensor | None = None
+    memory: Memory | None = None
+    mask: Tensor | None = None
+    modulation: Modulation | None = None
+
+
+class TokenNetwork(nn.Module):
+    """A transformer over the token grid, for ids in [0, K] of which K is "not known yet"."""
+
+    def __init__(
+        self,
+        *,
+        codes: int,
+        grid: tuple[int, int],
+        conditioner: Conditioner,
+        width: int,
+        layers: int,
+        heads: int,
+        dropout: float,
+        causal: bool,
+        timed: bool,
+    ) -> None:
+        super().__init__()
+        self.codes, self.grid, self.timed = codes, grid, timed
+        self.conditioner = conditioner
+        self.embed = nn.Embedding(codes + 1, width)
+        self.row = nn.Parameter(torch.randn(grid[0], width) * 0.02)
+        self.column = nn.Parameter(torch.randn(grid[1], width) * 0.02)
+        self.transformer = Transformer(
+            TransformerConfig(
+                width=width, layers=layers, heads=heads, dropout=dropout, causal=causal,
+                modulated=timed or conditioner.has_vector, memory=conditioner.has_memory,
+            )
+        )  # fmt: skip
+        if timed:
+            self.time = nn.Sequential(nn.Linear(256, width), nn.SiLU(), nn.Linear(width, width))
+        self.head = nn.Linear(width, codes)
+        nn.init.normal_(self.embed.weight, std=0.02)
+        nn.init.normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+
+    def context(
+        self,
+        condition: Condition | None,
+        rows: int,
+        generator: torch.Generator | None = None,
+        *,
+        grid: tuple[int, int] | None = None,
+        guided: bool = False,
+    ) -> Context:
+        """What ``forward`` is told of a condition for ``rows`` pictures (see ``Conditioner``).
+
+        Another ``grid`` than the one trained on is taken: its rows and columns lie between the
+        known ones, distances stay what they are.
+        """
+        grid = grid or self.grid
+        encoded: Encoded = self.conditioner.encode(
+            condition, rows, generator, grid=grid, guided=guided
+        )
+        ground = _stretched(self.row, grid[0])[:, None] + _stretched(self.column, grid[1])
+        ground = ground.flatten(0, 1)[None]
+        if encoded.cells is not None:
+            ground = ground + encoded.cells
+        config = self.transformer.config
+        context = Context(
+            ground,
+            rotary(grid, config.width // config.heads, ground),
+            encoded.vector,
+            None if encoded.tokens is None else self.transformer.remember(encoded.tokens),
+            encoded.mask,
+        )
+        if not self.timed and encoded.vector is not None:
+            context.modulation = self.transformer.modulate(encoded.vector)
+        return context
+
+    def forward(
+        self,
+        ids: Tensor,
+        context: Context,
+        *,
+        time: Tensor | None = None,
+        cache: Cache | None = None,
+        begin: int = 0,
+        last: bool = False,
+    ) -> Tensor:
+        """Logits (B, N, K) of ids int64 (B, N), which stand at the cells from ``begin`` on.
+
+        ``time`` (B,) in [0, 1] where the network is timed; ``last``: only the last position's.
+        """
+        cells = slice(begin, begin + ids.shape[1])
+        x = self.embed(ids) + context.ground[:, cells]
+        modulation = context.modulation
+        if self.timed:
+            vector = self.time(time_features(time, 256).to(x.dtype))
+            if context.vector is not None:
+                vector = vector + context.vector
+            modulation = self.transformer.modulate(vector)
+        x = self.transformer(
+            x, context.table[:, cells], modulation=modulation, memory=context.memory,
+            memory_mask=context.mask, cache=cache,
+        )  # fmt: skip
+        return self.head(x[:, -1:] if last else x)
+
+
+def _stretched(table: Tensor, length: int) -> Tensor:
+    """A table of positions (n, C) at another number of them, (length, C)."""
+    if len(table) == length:
+        return table
+    stretched = F.interpolate(table.T[None].float(), length, mode="linear", align_corners=False)
+    return stretched[0].T.to(table.dtype)

@@ -1,0 +1,94 @@
+"""Training a judge: both commands end to end on a few pictures, and their mistakes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.checkpoints import find_bundle
+from core.data import open_dataset
+from core.data.views import centre
+from core.judges import load_judge
+from core.metrics.layout import agreement
+from core.networks.attributes import AttributeClassifier
+from core.networks.segmenter import Segmenter
+from tests import published_layouts
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "train"))  # as running a file there does
+
+from train.judge import main
+
+FEW = ("--batch", "8", "--judged", "12", "--device", "cpu", "--precision", "fp32")
+
+
+def test_a_segmenter_learns_scenes_and_states_its_own_score(tmp_path: Path) -> None:
+    out = tmp_path / "judge"
+    settings = ["--size", "32", "--pool", "50", *FEW]
+    main(["segmenter", "--out", str(out), "--steps", "30", *settings])
+    bundle = find_bundle(out)
+    assert bundle.config["kind"] == "judge" and bundle.config["judge"]["name"] == "segmenter"
+    assert len(bundle.config["data"]["palette"]) == len(bundle.config["data"]["classes"])
+    assert bundle.metrics["pixel_accuracy"] > 0.35  # the most frequent class: 0.27
+    assert bundle.metrics["pictures"] == 12
+    # The score is that of what was saved, on held-out pictures.
+    test = open_dataset("scenes", split="test", size=32)
+    items = [centre(test[index * len(test) // 12], 32) for index in range(12)]
+    again = agreement(
+        load_judge(out, Segmenter),
+        torch.stack([item.image for item in items]),
+        torch.stack([item.segmentation for item in items]),
+    )
+    assert again["mean_iou"] == pytest.approx(bundle.metrics["mean_iou"], abs=0.01)
+    assert f"| Pixel accuracy | {bundle.metrics['pixel_accuracy']:.1%} |" in bundle.card
+    assert "python train/judge.py segmenter --data.name scenes" in bundle.card
+
+
+def test_a_segmenter_learns_published_maps(tmp_path: Path) -> None:
+    root = published_layouts.camvid(tmp_path / "data")
+    out = main(
+        ["segmenter", "--out", str(tmp_path / "judge"), "--data.name", "camvid", "--data.root",
+         str(root), "--size", "16", "--pool", "10", "--steps", "2", *FEW]
+    )  # fmt: skip
+    judge = load_judge(out, Segmenter)
+    assert judge.config.classes[0] == "sky" and judge.config.size == 16
+    described = json.dumps(find_bundle(out).config) + find_bundle(out).card
+    assert str(tmp_path) not in described  # a bundle is published; folders are its maker's affair
+
+
+def test_an_attribute_classifier_learns_scenes(tmp_path: Path) -> None:
+    out = tmp_path / "judge"
+    settings = ["--size", "32", "--pool", "40", *FEW]
+    main(["attributes", "--out", str(out), "--steps", "20", *settings])
+    figures = find_bundle(out).metrics
+    assert figures["every"]["recognised"] > 0.65  # untrained, every second yes or no is right
+    assert figures["named"]["questions"]["hour"]["asked"] == 12
+    assert load_judge(out, AttributeClassifier).config.size == 32
+
+
+MISTAKES = {
+    "no command": ("", "segmenter"),
+    "no place": ("segmenter", "--out"),
+    "steps": ("segmenter --out {tmp}/j --steps 0", "steps must be at least 1"),
+    "size": ("attributes --out {tmp}/j --size 40", "multiple of 16, got 40"),
+    "root": ("segmenter --out {tmp}/j --data.name camvid --data.root {tmp}/gone", "gone"),
+    "a folder of something else": ("segmenter --out {tmp}/taken", "holds something else"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_gets_one_line_and_exit_code_2(
+    mistake: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "thesis.txt").write_text("years of work")
+    arguments, named = MISTAKES[mistake]
+    with pytest.raises(SystemExit) as stop:
+        main(arguments.format(tmp=tmp_path).split())
+    said = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert said.startswith("error: ") and said.count("\n") == 1 and named in said, said
+    assert (tmp_path / "taken" / "thesis.txt").read_text() == "years of work"

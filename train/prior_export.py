@@ -1,0 +1,107 @@
+"""What a prior's run hands out: sample pictures, and bundles with figures and model card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from core.checkpoints import Bundle, save_prior
+from core.data import Dataset
+from core.data.tokens import TokenBatch, TokenShards, fingerprint
+from core.generation import condition_of, paint
+from core.images import to_pictures
+from core.prior_cards import prior_card
+from core.priors import Prior
+from core.tokenizer import Tokenizer
+from train.prior_batches import first_of
+from train.prior_config import PriorRunConfig
+
+SHOWN = 8  # pictures on a sample sheet
+
+
+def sample_sheet(
+    prior: Prior, tokenizer: Tokenizer, batch: TokenBatch, config: PriorRunConfig, file: Path
+) -> None:
+    """Held-out pictures as the tokenizer has them, above what the prior paints when told what
+    they show."""
+    batch = first_of(batch, SHOWN)
+    condition = condition_of(
+        config.prior.conditions, batch.captions, batch.segmentation, batch.labels
+    )
+    noise = torch.Generator(tokenizer.device).manual_seed(config.seed)
+    drawn = prior.generate(condition, len(batch), generator=noise, **asdict(config.sampling))
+    rows = [paint(tokenizer, batch.ids), paint(tokenizer, drawn)]
+    sheet = torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    to_pictures(sheet[None])[0].save(file)
+
+
+def export_prior(
+    path: Path,
+    *,
+    prior: Prior,
+    tokenizer: Tokenizer,
+    tokenizer_bundle: Bundle,
+    config: PriorRunConfig,
+    data: Dataset,
+    shards: TokenShards | None,
+    metrics: Mapping[str, Any],
+    broken: int = 0,
+) -> None:
+    """Write the bundle, with the figures there are so far."""
+    about = describe(config, shards, broken)
+    name = name_of(tokenizer_bundle)
+    save_prior(
+        path,
+        prior=prior,
+        tokenizer={"name": name, "fingerprint": fingerprint(tokenizer)},
+        data=shown_data(config.data.name, data),
+        sampling=asdict(config.sampling),
+        card=prior_card(config.recipe, prior.config, name, about, metrics),
+        metrics=metrics,
+        recipe=about,
+    )
+
+
+def name_of(bundle: Bundle) -> str:
+    """What a bundle is called: its folder, or that of the run whose ``bundle`` it is."""
+    path = bundle.path.resolve()
+    return path.parent.name if path.name == "bundle" else path.name
+
+
+def shown_data(name: str, data: Dataset) -> dict[str, Any]:
+    """A data set's name, and the classes and colours of which its maps are painted."""
+    palette = getattr(data, "palette", None)
+    return {
+        "name": name,
+        "classes": list(getattr(data, "classes", ())),
+        "palette": [] if palette is None else palette.tolist(),
+    }
+
+
+def describe(config: PriorRunConfig, shards: TokenShards | None, broken: int) -> dict[str, Any]:
+    """The run as JSON, without any path: a bundle is published, and folders are its maker's
+    affair."""
+    data = asdict(config.data) | {"broken_files": broken}
+    del data["root"], data["workers"]
+    tokens = None
+    if shards is not None:
+        tokens = {
+            "pictures": shards.header["data"]["items"],
+            "augmentations": shards.header["augmentations"],
+            "views": len(shards),
+        }
+    return {
+        "name": config.recipe,
+        "steps": config.steps,
+        "batch": config.batch,
+        "seed": config.seed,
+        "data": data,
+        "tokens": tokens,
+        "optimizer": asdict(config.optimizer),
+        "sampling": asdict(config.sampling),
+    }
