@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from app import about, codebook, compare, models, reconstruct
+from app import about, codebook, compare, generate_tab, models, reconstruct
 from app.errors import Refused, in_a_sentence
 from app.theme import STATIC, StudioTheme, asset, ground, stylesheet
 
@@ -81,6 +81,8 @@ def build_app() -> gr.Blocks:
                 shared = reconstruct.build(checkpoint, default or "")
             with gr.Tab("Codebook", id="codebook") as tab:
                 codebook.build(tab, checkpoint, default or "", shared.picture)
+            with gr.Tab("Generate", id="generate") as tab:
+                generate_tab.build(tab, shared.picture)
             with gr.Tab("Compare", id="compare") as tab:
                 compare.build(tab, checkpoint, shared.picture)
             with gr.Tab("About", id="about") as tab:

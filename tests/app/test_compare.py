@@ -66,7 +66,7 @@ def test_the_wall_fills_checkpoint_by_checkpoint(photograph: Path) -> None:
     original, shown = (
         pixels(file["path"]) for file in (steps[-1]["original"], steps[-1]["rows"][1]["picture"])
     )
-    error = pixels(steps[-1]["rows"][1]["error"])
+    error = pixels(steps[-1]["rows"][1]["error"]["path"])
     apart = np.abs(original.astype(float) - shown).mean(-1)
     light = error @ np.array([0.2126, 0.7152, 0.0722])
     assert light[apart > 60].min() > light[apart < 5].max()
