@@ -97,12 +97,6 @@ def _example(described: Mapping[str, Any]) -> str:
 
 
 def _figures(metrics: Mapping[str, Any]) -> list[str]:
-    rows = []
-    if metrics.get("bits_per_token") is not None:
-        rows.append(("Bits a token on held-out pictures", f"{metrics['bits_per_token']:.3f}"))
-    for key, label, form in _ROWS:
-        if (figure := metrics.get(key)) is not None:
-            rows.append((label, _beside(figure, form)))
     lines = ["## Figures", ""]
     if "pictures" not in metrics:
         lines += ["Pictures not judged yet: run `python train/evaluate.py`.", ""]
@@ -113,12 +107,29 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
             f"{metrics['seed']}).",
             "",
         ]
-    lines += ["| | |", "|---|---|", *(f"| {label} | {value} |" for label, value in rows)]
-    lines += [f"\n{note}" for note in metrics.get("notes", ())]
+    lines += ["| | |", "|---|---|", *(f"| {a} | {b} |" for a, b in figure_rows(metrics))]
+    if "features" in metrics:
+        lines += [
+            "",
+            f"The Fréchet distance is on {metrics['features']}: it is no FID, and compares only "
+            "with figures on the same features and as many pictures. Reconstructions are of the "
+            "very pictures that they are compared with.",
+        ]
     return lines
 
 
+def figure_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Figures as they are shown: what it is, and its value beside those it is compared with."""
+    return [
+        (label, _beside(figure, form))
+        for key, label, form in _ROWS
+        if (figure := metrics.get(key)) is not None
+    ]
+
+
 _ROWS = (
+    ("bits_per_token", "Bits a token on held-out pictures", "{:.3f}"),
+    ("denoising", "Mean squared error of the foretold noise on held-out pictures", "{:.4f}"),
     ("named_right", "Named attributes that are right, by the classifier", "{:.1%}"),
     ("mean_iou", "Mean IoU of the segmenter with the map that was given", "{:.3f}"),
     ("pixel_accuracy", "Pixels that the segmenter finds as given", "{:.1%}"),

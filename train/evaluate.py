@@ -1,6 +1,7 @@
-"""Evaluate a tokenizer: ``python train/evaluate.py --checkpoint DIR --data.name NAME --out FILE``.
+"""Evaluate a checkpoint: ``python train/evaluate.py --checkpoint DIR --data.name NAME --out FILE``.
 
-Prints a table and writes a JSON report; ``--help`` lists the flags. Whole pictures, argmax.
+Prints a table and writes a JSON report; ``--help`` lists the flags. A tokenizer is judged on whole
+pictures, argmax; a prior by what it draws when told what held-out pictures show.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import project_root  # noqa: F401  (first of our modules: it makes core importab
 
 from train.common import pick_device, spread_over
 from train.errors import UsageError, one_line_errors, parse_flags
+from train.prior_report import PriorFlags, print_prior_table, report_prior
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,7 +69,8 @@ class EvaluateFlags:
     """Flags of the command."""
 
     checkpoint: Path
-    """A bundle, a run's folder, or the folder of a VQModel of diffusers."""
+    """A bundle of a tokenizer or a prior, a run's folder, or the folder of a VQModel of
+    diffusers."""
     data: DataFlags
     out: Path
     """The JSON report to write."""
@@ -77,10 +80,11 @@ class EvaluateFlags:
     batch: int = 1
     """At most so many consecutive pictures of one size go through together."""
     limit: int | None = None
-    """Only so many pictures, spread evenly over the data set."""
+    """Only so many pictures, spread evenly over the data set; for a prior 500 if not given."""
     publish: bool = False
     """Also write the figures into the bundle: its metrics.json, its card, its atlas's counts."""
     note: NoteFlags = field(default_factory=NoteFlags)
+    prior: PriorFlags = field(default_factory=PriorFlags)
     device: str = "auto"
     """Where to compute: cpu, cuda, cuda:1, mps, or auto (a GPU if there is one)."""
 
@@ -99,6 +103,8 @@ def evaluate(flags: EvaluateFlags) -> dict[str, Any]:
     _check(flags)
     device = pick_device(flags.device)
     bundle = find_bundle(flags.checkpoint)
+    if bundle.kind == "prior":
+        return _without_infinities(report_prior(flags, bundle, device))
     tokenizer = open_tokenizer(bundle, device)
     if flags.publish and isinstance(tokenizer, PeerTokenizer):
         raise UsageError("--publish writes into bundles of this project, not into a peer's model")
@@ -200,7 +206,8 @@ def main() -> None:
     flags = parse_flags(
         EvaluateFlags,
         program="python train/evaluate.py",
-        description="Evaluate a tokenizer: reconstruction, codebook usage, codecs at equal bytes.",
+        description="Evaluate a tokenizer (reconstruction, codebook usage, codecs at equal bytes) "
+        "or a prior (what it draws when told what held-out pictures show).",
     )
     from core.checkpoints import CheckpointError, write_json
     from core.data import DataError
@@ -209,7 +216,7 @@ def main() -> None:
 
     with one_line_errors(UsageError, CheckpointError, DataError, PictureError, FeatureError):
         report = evaluate(flags)
-        print_table(report)
+        (print_prior_table if "pictures" in report else print_table)(report)
         write_json(flags.out, report)
     print(f"written to {flags.out}")
 

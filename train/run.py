@@ -1,4 +1,4 @@
-"""Train a tokenizer: ``python train/run.py RECIPE [--data.root DIR] [--steps N] [--out DIR] ...``
+"""Train a tokenizer or a prior: ``python train/run.py RECIPE [--data.root DIR] [--steps N] ...``
 
 Writes a run folder: ``bundle/`` (the checkpoint, which the app lists), ``state/`` (to go on from),
 ``samples/``, ``tensorboard/`` and ``log.jsonl``. Started again with the same --out, it goes on.
@@ -17,7 +17,7 @@ from core.data import DataError
 from train.errors import one_line_errors, parse_flags
 
 if TYPE_CHECKING:
-    from train.config import RunConfig
+    from train.config import CommonConfig
 
 # Settings that may differ when a run goes on: they say how long and how, not what.
 _FREE = ("steps", "out", "log_every", "save_every", "stop_after", "precision")
@@ -37,14 +37,19 @@ def main(arguments: list[str] | None = None) -> Path:
         return _train(config, config.out or project_root.ROOT / "runs" / config.recipe)
 
 
-def _parse(arguments: list[str] | None) -> RunConfig:
+def _parse(arguments: list[str] | None) -> CommonConfig:
     import tyro
 
+    from train.priors import PRIOR_RECIPES, prior_config_of
     from train.recipes import RECIPES, config_of
 
+    configs = {name: config_of(name) for name in RECIPES}
+    configs |= {name: prior_config_of(name) for name in PRIOR_RECIPES}
     recipes = tyro.extras.subcommand_type_from_defaults(
-        {name: config_of(name) for name in RECIPES},
-        descriptions={name: recipe.__doc__ or "" for name, recipe in RECIPES.items()},
+        configs,
+        descriptions={
+            name: recipe.__doc__ or "" for name, recipe in (RECIPES | PRIOR_RECIPES).items()
+        },
         prefix_names=False,
     )
     return parse_flags(
@@ -55,13 +60,16 @@ def _parse(arguments: list[str] | None) -> RunConfig:
     )
 
 
-def _train(config: RunConfig, out: Path) -> Path:
+def _train(config: CommonConfig, out: Path) -> Path:
     from core.networks.features import FeatureError
     from train.loop import Trainer
+    from train.prior_config import PriorRunConfig
+    from train.prior_loop import PriorTrainer
     from train.runs import NotFinite
 
     with one_line_errors(NotFinite, FeatureError):
-        trainer = Trainer(config, out)
+        kind = PriorTrainer if isinstance(config, PriorRunConfig) else Trainer
+        trainer = kind(config, out)
         if trainer.accelerator.is_main_process:  # only now, when data and features were found
             _remember(config, out)
         bundle = trainer.train()
@@ -70,7 +78,7 @@ def _train(config: RunConfig, out: Path) -> Path:
     return bundle
 
 
-def _remember(config: RunConfig, out: Path) -> None:
+def _remember(config: CommonConfig, out: Path) -> None:
     """Write the run's settings to ``run.json``; refuse a folder that holds another run."""
     from core.checkpoints import CheckpointError, write_json
 

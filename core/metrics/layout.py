@@ -95,9 +95,16 @@ def agreement(
         raise ValueError(f"as many maps as images are needed, got {len(maps)} and {len(images)}")
     gathered = LayoutAgreement(segmenter.config.classes)
     for start in range(0, len(images), batch):
-        read = segmenter.segment(at_size(images[start : start + batch], segmenter.config.size))
-        gathered.update(*_on_one_grid(read.cpu(), maps[start : start + batch].cpu()))
+        part = slice(start, start + batch)
+        gathered.update(*agreement_of(segmenter, images[part], maps[part]))
     return gathered.figures()
+
+
+def agreement_of(segmenter: Segmenter, images: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
+    """The map that ``segmenter`` reads in pictures, and ``maps``, on one grid (see ``agreement``);
+    what ``LayoutAgreement.update`` takes."""
+    read = segmenter.segment(at_size(images, segmenter.config.size))
+    return _on_one_grid(read.cpu(), maps.cpu())
 
 
 def at_size(images: Tensor, size: int) -> Tensor:

@@ -87,6 +87,12 @@ class AttributeClassifier(nn.Module):
 
     def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The answers' logits (B, A), and logits (B, C, S/4, S/4) of classes in each cell."""
+        features, cells = self.features(images)
+        return self.head(features), cells
+
+    def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """What the answers are read from, means and maxima over the picture (B, F), and logits
+        (B, C, S/4, S/4) of classes in each cell."""
         batch, _, height, width = images.shape
         size = self.config.size
         if (height, width) != (size, size):
@@ -98,7 +104,7 @@ class AttributeClassifier(nn.Module):
         # The cells' own gradient is that of their classes; the answers only read them.
         seen = [F.silu(near), cells.detach().sigmoid(), far]
         pooled = [pool for maps in seen for pool in (maps.mean((2, 3)), maps.amax((2, 3)))]
-        return self.head(torch.cat(pooled, dim=1)), cells
+        return torch.cat(pooled, dim=1), cells
 
     def loss(self, logits: Tensor, answers: Tensor) -> Tensor:
         """Cross entropy of ``answers`` int64 (B, Q), -1 where a question has none; a scalar.
@@ -122,17 +128,21 @@ class AttributeClassifier(nn.Module):
         loss = F.binary_cross_entropy_with_logits(cells.float(), there, reduction="none")
         return loss.sum(1).mean()
 
+    def fitted(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) at the classifier's size (bilinear, antialiased), on its device."""
+        images = images.to(next(self.parameters()).device)
+        size = (self.config.size, self.config.size)
+        if images.shape[-2:] == size:
+            return images
+        return F.interpolate(images, size, mode="bilinear", antialias=True)
+
     @torch.no_grad()
     def answer(self, images: Tensor) -> Tensor:
         """The likeliest answers int64 (B, Q) to each question, of images (B, 3, H, W) in [-1, 1].
 
-        Pictures of another size are resized to the classifier's (bilinear, antialiased).
+        Pictures of another size are resized to the classifier's.
         """
-        images = images.to(next(self.parameters()).device)
-        size = (self.config.size, self.config.size)
-        if images.shape[-2:] != size:
-            images = F.interpolate(images, size, mode="bilinear", antialias=True)
-        parts = self(images).split(self.sizes, dim=1)
+        parts = self(self.fitted(images)).split(self.sizes, dim=1)
         return torch.stack([part.argmax(1) for part in parts], dim=1)
 
     def encode(self, answers: Mapping[str, int]) -> Tensor:

@@ -36,9 +36,9 @@ class AutoregressivePrior(TokenPrior):
     def __init__(self, config: AutoregressiveConfig) -> None:
         super().__init__()
         self.config = config
-        self.conditioner = Conditioner(config.conditions, config.width, config.grid, config.drop)
+        conditioner = Conditioner(config.conditions, config.width, config.grid, config.drop)
         self.network = TokenNetwork(
-            codes=config.codebook_size, grid=config.grid, conditioner=self.conditioner,
+            codes=config.codebook_size, grid=config.grid, conditioner=conditioner,
             width=config.width, layers=config.layers, heads=config.heads, dropout=config.dropout,
             causal=True, timed=False,
         )  # fmt: skip

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from core.conditions import Condition, ConditionConfig, Conditioner
+from core.priors.network import TokenNetwork
 
 MOST_TOKENS = 2**14
 
@@ -204,6 +205,12 @@ class TokenPrior(Prior):
     """A prior over token ids."""
 
     config: TokenPriorConfig
+    network: TokenNetwork
+
+    @property
+    def conditioner(self) -> Conditioner:
+        """The network's conditions."""
+        return self.network.conditioner  # held there alone: a state holds each weight once
 
     @property
     def grid(self) -> tuple[int, int]:

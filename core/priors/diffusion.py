@@ -51,9 +51,9 @@ class DiffusionPrior(TokenPrior):
     def __init__(self, config: DiffusionConfig) -> None:
         super().__init__()
         self.config = config
-        self.conditioner = Conditioner(config.conditions, config.width, config.grid, config.drop)
+        conditioner = Conditioner(config.conditions, config.width, config.grid, config.drop)
         self.network = TokenNetwork(
-            codes=config.codebook_size, grid=config.grid, conditioner=self.conditioner,
+            codes=config.codebook_size, grid=config.grid, conditioner=conditioner,
             width=config.width, layers=config.layers, heads=config.heads, dropout=config.dropout,
             causal=False, timed=True,
         )  # fmt: skip

@@ -1,0 +1,206 @@
+"""Evaluating a prior: what it draws for held-out conditions, judged; and its bundle's card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from train.common import spread_over
+from train.errors import UsageError
+
+if TYPE_CHECKING:
+    from core.checkpoints import Bundle
+    from core.data import Dataset
+    from core.metrics.generation import Judges, Shown
+    from train.evaluate import EvaluateFlags
+
+PICTURES = 500  # that are drawn if no limit is given
+
+
+@dataclass(frozen=True)
+class PriorFlags:
+    """How a prior is evaluated; a setting that is left out is the one that its bundle hands on."""
+
+    seed: int = 0
+    """Seed of the draws."""
+    batch: int = 16
+    """Pictures that are drawn together."""
+    guidance: float | None = None
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    steps: int | None = None
+    tokenizer: Path | None = None
+    """The tokenizer's bundle; without it, the one that fits is looked for beside the prior."""
+    segmenter: Path | None = None
+    """A judge of train/judge.py segmenter; without it, one of the data set is looked for."""
+    attributes: Path | None = None
+    """A judge of train/judge.py attributes, for scenes; without it, one is looked for."""
+
+
+def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str, Any]:
+    """Draws, judges and returns the report; with ``--publish`` the bundle gets it too."""
+    from tqdm import tqdm
+
+    from core.checkpoints import load_prior, load_tokenizer
+    from core.data import open_dataset
+    from core.metrics.generation import judge_prior
+
+    asked = flags.prior
+    prior = load_prior(bundle, device)
+    tokenizer = load_tokenizer(_tokenizer_of(bundle, asked.tokenizer), device)
+    size = flags.data.size or prior.grid[0] * tokenizer.downsampling
+    data = open_dataset(flags.data.name, flags.data.root, split=flags.data.split, size=size)
+    judges = _judges(flags, device)
+    sampling = dict(bundle.config.get("sampling", {}))
+    for name in ("guidance", "temperature", "top_k", "top_p", "steps"):
+        if (value := getattr(asked, name)) is not None:
+            sampling[name] = value
+    chosen = spread_over(len(data), flags.limit or PICTURES)
+    skipped: list[str] = []
+    with tqdm(total=len(chosen), unit="picture", desc="drawing") as bar:
+        try:
+            figures = judge_prior(
+                prior,
+                tokenizer,
+                _held_out(data, chosen, size, skipped, judges.classifier is not None),
+                judges,
+                sampling=sampling,
+                seed=asked.seed,
+                batch=asked.batch,
+                progress=lambda done: bar.update(done - bar.n),
+            )
+        except ValueError as error:  # a setting of sampling that makes no sense
+            raise UsageError(str(error)) from None
+    for sentence in skipped:
+        print(f"skipped: {sentence}")
+    root = flags.data.root.resolve().name if flags.data.root is not None else None
+    where = {"name": flags.data.name, "root": root, "split": flags.data.split, "size": size}
+    report = {"checkpoint": bundle.name, "data": where, "skipped": len(skipped), **figures}
+    if flags.publish:
+        _publish(bundle, prior, report, asdict(flags.note))
+    return report
+
+
+def print_prior_table(report: Mapping[str, Any]) -> None:
+    """The report as a table: what was drawn, beside real pictures and reconstructions."""
+    from core.prior_cards import figure_rows
+
+    print()
+    for label, value in figure_rows(report):
+        print(f"{label:<48} {value}")
+    settings = ", ".join(f"{k} {v}" for k, v in report["sampling"].items() if v is not None)
+    print(f"\n{report['pictures']} pictures drawn with {settings}, seed {report['seed']}")
+    if "features" in report:
+        print(f"Fréchet distance on {report['features']}: not FID")
+
+
+def _tokenizer_of(bundle: Bundle, given: Path | None) -> Bundle:
+    from core.checkpoints import CheckpointError, find_bundle, fingerprint_of, prior_tokenizer
+
+    if given is None:
+        return prior_tokenizer(bundle)
+    found = find_bundle(given)
+    if fingerprint_of(found) != bundle.config.get("tokenizer", {}).get("fingerprint"):
+        raise CheckpointError(
+            f"{given} is not the tokenizer that the prior {bundle.name} was trained on; name that "
+            "one with --prior.tokenizer."
+        )
+    return found
+
+
+def _judges(flags: EvaluateFlags, device: str) -> Judges:
+    """The judges there are; of those that there are not, it is said how to get them."""
+    from core.judges import load_judge
+    from core.metrics.generation import Judges
+    from core.networks.attributes import AttributeClassifier
+    from core.networks.features import FeatureError, load_features
+    from core.networks.segmenter import Segmenter
+
+    segmenter = flags.prior.segmenter or _find_judge("segmenter", flags.data.name)
+    reader = load_judge(segmenter, Segmenter, device) if segmenter is not None else None
+    attributes = flags.prior.attributes
+    if attributes is None and flags.data.name == "scenes":
+        attributes = _find_judge("attributes", "scenes")
+    classifier = None
+    if attributes is not None:
+        classifier = load_judge(attributes, AttributeClassifier, device)
+    try:
+        features = load_features(flags.features.name, flags.features.weights)
+    except FeatureError:
+        if flags.features.weights is not None or classifier is None:
+            raise
+        features = None
+        print("SqueezeNet's weights cannot be had: the Fréchet distance is on the classifier's.")
+    if features is not None:
+        return Judges(reader, classifier, features.to(device).pooled, features.label)
+    if classifier is None:
+        return Judges(reader, classifier)
+    return Judges(
+        reader,
+        classifier,
+        lambda images: classifier.features(classifier.fitted(images))[0],
+        f"the pooled features of this project's attribute classifier for {flags.data.name}",
+    )
+
+
+def _find_judge(kind: str, data: str) -> Bundle | None:
+    from core.checkpoints import list_bundles
+
+    for found in list_bundles(kind="judge"):
+        about = found.config
+        if about.get("judge", {}).get("name") == kind and about.get("data", {}).get("name") == data:
+            return found
+    print(
+        f"there is no judge of {data} ({kind}): its figures are left out; train one with "
+        f"python train/judge.py {kind}."
+    )
+    return None
+
+
+def _held_out(
+    data: Dataset, chosen: list[int], size: int, skipped: list[str], answers: bool
+) -> Iterator[Shown]:
+    """The chosen pictures, their centre squares; one that cannot be read is noted."""
+    from core.data.scenes import Scenes, named_in
+    from core.data.views import centre
+    from core.images import PictureError
+    from core.metrics.generation import Shown
+
+    for index in chosen:
+        try:
+            if answers and isinstance(data, Scenes):
+                sample, attributes = data.item_and_attributes(index)
+                yield Shown(sample, named_in(attributes))
+            else:
+                yield Shown(centre(data[index], size))
+        except PictureError as error:
+            skipped.append(str(error))
+
+
+def _publish(
+    bundle: Bundle, prior: Any, report: Mapping[str, Any], note: Mapping[str, str | None]
+) -> None:
+    """Write the bundle again with the figures of ``report``, and the card that they make."""
+    from core.checkpoints import save_prior
+    from core.prior_cards import prior_card
+
+    config = bundle.config
+    recipe = dict(config.get("recipe", {}))
+    for key in ("data", "terms"):
+        if note.get(key):
+            recipe[f"{key}_note"] = note[key]
+    metrics = {key: bundle.metrics.get(key) for key in ("step", "held_out")} | dict(report)
+    name = recipe.get("name", bundle.name)
+    save_prior(
+        bundle.path,
+        prior=prior,
+        tokenizer=config["tokenizer"],
+        data=config.get("data"),
+        sampling=config.get("sampling"),
+        card=prior_card(name, prior.config, config["tokenizer"]["name"], recipe, metrics),
+        metrics=metrics,
+        recipe=recipe,
+    )
