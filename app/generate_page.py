@@ -76,11 +76,10 @@ def prepared(way: Any, prior: Any, image: Any, plan: Any, source: Any) -> tuple:
         with LOCK:
             painter = painters.painter(prior, kind)
             usual, free = painters.defaults(painter), painter.prior.default_steps
-            size = painter.size
     except (Refused, CheckpointError) as error:
         return *(skip,) * 12, {"problem": str(error)}
     stepwise = painter.kind != "autoregressive"
-    steps = usual["steps"] or min(free, size[0] * size[1]) if stepwise else None
+    steps = usual["steps"] or free if stepwise else None
     titles, paper, hole = [], skip, skip
     if kind == "semantic":
         found = maps.example_maps(painter)

@@ -80,13 +80,9 @@ def build(tab: gr.Tab, picture: gr.Image) -> None:
              hole, source, easel]  # fmt: skip
     ways = gr.on([tab.select, way.change], page.turned, [way, prior], [prior, map_way, rest_way],
                  queue=False, **quiet)  # fmt: skip
-    gr.on(
-        [ways.then, prior.input],
-        page.prepared,
-        [way, prior, picture, plan, source],
-        ready,
-        **own_queue,
-    )
+    asked = [way, prior, picture, plan, source]
+    ways.then(page.prepared, asked, ready, **own_queue)
+    prior.input(page.prepared, asked, ready, **own_queue)
     prompts.pick(page.say, prior, prompt, queue=False, **quiet)
     examples.pick(page.start_from, prior, plan, **own_queue)
     own.upload(page.bring, [own, prior], [source, hole], **own_queue)

@@ -32,7 +32,7 @@ PROMPT = "a lake below mountains"
 def home(
     bundles: Path, tmp_path_factory: pytest.TempPathFactory, only_these: pytest.MonkeyPatch
 ) -> Iterator[Path]:
-    """A folder with the tokenizer "tiny-regvq" and four priors on its tokens, which the app sees."""
+    """A folder with the tokenizer "tiny-regvq" and priors on its tokens, which the app sees."""
     root = prior_bundles(tmp_path_factory.mktemp("priors"), bundles / "tiny-regvq", ALL)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGVQ_CHECKPOINTS", str(root))
@@ -282,7 +282,7 @@ def test_every_way_offers_the_priors_that_know_it(home: Path) -> None:
         "Repaint": ["both", "planned", "words"],
     }
     ready = generate_page.prepared("From words", "words", None, None, None)
-    assert ready[0] == 2.0 and ready[1] == 0.9 and ready[4]["value"] == 16
+    assert ready[0] == 2.0 and ready[1] == 0.9 and ready[4]["value"] == 20
     assert ready[7] == [caption for caption, _ in maps.scenes(64)]
 
 
@@ -312,7 +312,7 @@ def test_colours_are_snapped_to_the_palette(tmp_path: Path) -> None:
     assert (ids[:, 10:] == 1).all() and (ids.ravel()[1:10] == 0).all()
     drawn[:4] = (0, 0, 255)
     Image.fromarray(drawn).save(tmp_path / "map.png")
-    with pytest.raises(Refused, match="#0000ff.*cover 20 %.*nearest known one is #ff0000, red"):
+    with pytest.raises(Refused, match=r"#0000ff.*cover 20 %.*nearest known one is #ff0000, red"):
         maps.read_map(str(tmp_path / "map.png"), known, (20, 20))
 
 
