@@ -34,6 +34,7 @@ compare with.
 
 - **Reconstruct** shows what survives of a picture, where it is lost, and at how many bytes.
 - **Codebook** shows which codes are used, which are dead, and what a single one stands for.
+- **Generate** paints from words or from a map, token by token, and repaints a part of a picture.
 - **Compare** sets checkpoints side by side on one picture, and the study's results beside them.
 
 ### For programs
@@ -49,8 +50,8 @@ pictures, tokens, error, figures = client.predict(
 )
 ```
 
-`/codebook_usage`, `/code_detail` and `/compare` are others; `client.view_api()` lists them all and
-what they take.
+`client.view_api()` lists them all and what they take: `/codebook_usage`, `/code_detail`,
+`/generate_text`, `/generate_semantic`, `/complete` and `/compare` are the others.
 
 Pictures are seen by nobody but the machine that runs this app, which deletes them within two hours.
 """

@@ -40,7 +40,9 @@ def build(tab: gr.Tab, picture: gr.Image) -> None:
                 )
                 prompts = _html("prompts", value=[])
             n = gr.Slider(1, MOST_PICTURES, value=4, step=1, label="Pictures", elem_id="pictures")
-            seed = gr.Number(0, label="Seed", precision=0, elem_id="generate-seed")
+            with gr.Row(elem_classes="rv-seed", equal_height=False):
+                seed = gr.Number(0, label="Seed", precision=0, elem_id="generate-seed")
+                other = gr.Button("Another", elem_id="another-seed", min_width=90, scale=0)
             with gr.Accordion("Sampling", open=False, elem_id="sampling"):
                 guidance = gr.Slider(
                     0, 10, value=1, step=0.1, label="Guidance", buttons=["reset"],
@@ -66,7 +68,7 @@ def build(tab: gr.Tab, picture: gr.Image) -> None:
                     type="filepath",
                     label="Another picture to repaint",
                     sources=["upload", "clipboard"],
-                    height=150,
+                    height=120,
                     elem_id="repaint-picture",
                     buttons=[],
                 )
@@ -83,6 +85,7 @@ def build(tab: gr.Tab, picture: gr.Image) -> None:
     asked = [way, prior, picture, plan, source]
     ways.then(page.prepared, asked, ready, **own_queue)
     prior.input(page.prepared, asked, ready, **own_queue)
+    other.click(None, None, seed, js="() => Math.floor(Math.random() * 1e6)", **quiet)
     prompts.pick(page.say, prior, prompt, queue=False, **quiet)
     examples.pick(page.start_from, prior, plan, **own_queue)
     own.upload(page.bring, [own, prior], [source, hole], **own_queue)

@@ -185,7 +185,7 @@ def scenes(size: int) -> tuple[tuple[str, np.ndarray], ...]:
 def prompts(painter: Painter) -> tuple[str, ...]:
     """Prompts to start from, worded as the captions that the prior was trained on."""
     if scenes_like(painter):
-        return tuple(caption for caption, _ in scenes(64))
+        return tuple(sorted((caption for caption, _ in scenes(64)), key=len))
     about = f"{painter.data.get('name', '')} {painter.name}".lower()
     return next((words for key, words in WORDED.items() if key in about), ())
 

@@ -129,23 +129,32 @@ def painters() -> list[Painter]:
     return sorted(found, key=lambda painter: (painter.name.startswith("runs/"), painter.name))
 
 
+def fitting(way: str) -> list[Painter]:
+    """The priors that can be used in this way, those that are made for it first."""
+
+    def order(painter: Painter) -> tuple[bool, bool, int]:
+        others = 0 if way == "complete" else len(painter.told)
+        return painter.name.startswith("runs/"), painter.kind == "latent", others
+
+    return sorted((each for each in painters() if way in each.ways), key=order)
+
+
 def names(way: str) -> list[str]:
-    """The priors that can be used in this way."""
-    return [painter.name for painter in painters() if way in painter.ways]
+    """Their names."""
+    return [painter.name for painter in fitting(way)]
 
 
 def painter(name: Any, way: str) -> Painter:
     """The prior called ``name`` (none: the first) if it can be used in this way, or Refused."""
-    every = painters()
-    fitting = [each for each in every if way in each.ways]
-    if not fitting:
+    every, able = painters(), fitting(way)
+    if not able:
         raise Refused(f"There is no prior for this yet: train one with `{TRAINED}`.")
     if name is None or name == "":
-        return fitting[0]
-    for each in fitting:
+        return able[0]
+    for each in able:
         if each.name == name:
             return each
-    offered = ", ".join(each.name for each in fitting)
+    offered = ", ".join(each.name for each in able)
     if any(each.name == name for each in every):
         taken = {
             "text": "is not told by words",

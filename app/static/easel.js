@@ -112,7 +112,7 @@ async function draw() {
     if (blank) {
       tiles.replaceChildren();
       root.dataset.state = value.none ? "none" : message ? "problem" : "empty";
-      $(".rv-easel-message p").textContent = message || "Nothing is painted yet. Say what is to be seen, and press Paint.";
+      $(".rv-easel-message p").textContent = message || "Nothing is painted yet. Choose an example or begin with your own, and press Paint.";
       say("");
     } else if (message) say(message);
     root.dataset.problem = message;

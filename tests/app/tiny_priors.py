@@ -7,12 +7,13 @@ from pathlib import Path
 
 import torch
 
-from core.checkpoints import load_tokenizer, save_prior
+from core.checkpoints import load_tokenizer, save_bundle, save_prior
 from core.conditions import SemanticConfig, TextConfig
 from core.data.scenes import CLASSES, PALETTE
 from core.data.tokens import fingerprint
 from core.priors import AutoregressiveConfig, DiffusionConfig, LatentConfig, MaskedConfig
-from tests.app.conftest import NETWORK, SIZE
+from core.quantizers import RegVQConfig
+from tests.app.conftest import NETWORK, SIZE, tiny
 
 GRID = (4, 4)
 SMALL = {"codebook_size": SIZE, "grid": GRID, "width": 16, "layers": 1, "heads": 2}
@@ -30,10 +31,15 @@ CONFIGS = {
 KNOWN = ("a lake below mountains at sunset", "a house among trees", "the moon above the sea")
 
 
+def tiny_tokenizer(folder: Path) -> Path:
+    """A tokenizer's bundle, for tests that have none yet."""
+    return save_bundle(folder, tokenizer=tiny(RegVQConfig(size=SIZE), seed=0)).path
+
+
 def prior_bundles(root: Path, tokenizer: Path, names: tuple[str, ...] = ("words",)) -> Path:
     """``root`` with a copy of the bundle ``tokenizer`` and the priors ``names`` of CONFIGS."""
     home = root / tokenizer.name
-    shutil.copytree(tokenizer, home)
+    shutil.copytree(tokenizer, home)  # root is made, too
     mark = fingerprint(load_tokenizer(home))
     data = {"name": "scenes", "classes": list(CLASSES), "palette": PALETTE.tolist()}
     for name in names:

@@ -108,6 +108,12 @@ def open_compare(page: Any) -> None:
     page.wait_for_selector('.rv-compare[data-state="ready"]')
 
 
+def open_generate(page: Any) -> None:
+    """Go to the tab Generate and wait until it is ready, or says that there is no prior."""
+    page.get_by_role("tab", name="Generate").click()
+    page.wait_for_selector("#prompts .rv-chips button, .rv-easel[data-state=none]")
+
+
 def _answers(address: str) -> bool:
     try:
         with urllib.request.urlopen(address, timeout=5) as answer:

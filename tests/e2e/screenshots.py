@@ -18,6 +18,7 @@ from tests.e2e.harness import (
     open_codebook,
     open_compare,
     open_explorer,
+    open_generate,
     running_app,
 )
 
@@ -32,6 +33,14 @@ def take(page: Any, address: str, theme: str, folder: Path, prefix: str, whole: 
     open_codebook(page)
     page.wait_for_timeout(800)
     page.screenshot(path=folder / f"{prefix}codebook.png", full_page=whole)
+    open_generate(page)
+    if page.locator("#prompts .rv-chips button").count():
+        page.locator("#prompts .rv-chips button").first.click()
+        page.wait_for_function("document.querySelector('#prompt textarea').value")
+        page.get_by_role("button", name="Paint", exact=True).click()
+        page.wait_for_selector(".rv-easel[data-state=done]")
+    page.wait_for_timeout(800)
+    page.screenshot(path=folder / f"{prefix}generate.png", full_page=whole)
     open_compare(page)
     page.wait_for_timeout(800)
     page.screenshot(path=folder / f"{prefix}compare.png", full_page=whole)

@@ -17,7 +17,7 @@ from app import models
 from core.analysis.codes import paint_codes
 from core.images import open_picture, to_tensor
 from core.tokenizer import Tokenizer
-from tests.e2e.harness import open_codebook, open_compare, open_explorer
+from tests.e2e.harness import open_codebook, open_compare, open_explorer, open_generate
 
 pytestmark = pytest.mark.browser
 
@@ -329,10 +329,12 @@ def test_checkpoints_are_compared_on_one_picture(
 def test_on_a_phone_nothing_is_wider_than_the_screen(app: str, visit: Any, theme: str) -> None:
     page = visit(390, 844, has_touch=True, is_mobile=True, device_scale_factor=2).page
     open_explorer(page, app, theme)
-    for tab in ("Reconstruct", "Codebook", "Compare", "About"):
+    for tab in ("Reconstruct", "Codebook", "Generate", "Compare", "About"):
         page.get_by_role("tab", name=tab).click()
         if tab == "Codebook":
             open_codebook(page)
+        if tab == "Generate":
+            open_generate(page)
         if tab == "Compare":
             open_compare(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, tab
