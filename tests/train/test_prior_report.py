@@ -29,13 +29,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("train.prior_loop.HELD_OUT", 3)
         run(
-            ["scenes-semantic-masked", "--tokenizer", str(root / "scenes-tokens"), "--tokens",
+            ["scenes-masked", "--tokenizer", str(root / "scenes-tokens"), "--tokens",
              str(tokens), "--data.size", str(SIZE), "--prior.width", "16", "--prior.layers", "1",
              "--prior.heads", "2", "--steps", "2", "--batch", "2", "--out", str(root / "painter")]
         )  # fmt: skip
     segmenter = Segmenter(SegmenterConfig(tuple(CLASSES), size=16, widths=(8, 8)))
     save_judge(root / "segmenter", segmenter, data={"name": "scenes"}, metrics={}, card="")
-    config = AttributesConfig(tuple(QUESTIONS.items()), 16, widths=(8, 8, 8), hidden=8)
+    config = AttributesConfig(tuple(QUESTIONS.items()), tuple(CLASSES), 16, (8, 8, 8), hidden=8)
     judge = AttributeClassifier(config)
     save_judge(root / "attributes", judge, data={"name": "scenes"}, metrics={}, card="")
     return root
@@ -62,16 +62,16 @@ def command(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 def test_the_recipe_leaves_a_prior(folder):
     bundle = find_bundle(folder / "painter")
-    assert bundle.kind == "prior" and bundle.config["recipe"]["name"] == "scenes-semantic-masked"
+    assert bundle.kind == "prior" and bundle.config["recipe"]["name"] == "scenes-masked"
     assert bundle.config["tokenizer"]["name"] == "scenes-tokens"
-    assert "python train/run.py scenes-semantic-masked --tokens DIR --steps 2" in bundle.card
+    assert "python train/run.py scenes-masked --tokens DIR --steps 2" in bundle.card
     assert "Pictures not judged yet" in bundle.card
 
 
 def test_a_prior_is_drawn_from_judged_and_published(tmp_path, folder, command):
     out = tmp_path / "report.json"
     code, table = command(out, "--features.name", "none", "--prior.steps", 4, "--publish",
-                          "--note.terms", "do as you like")  # fmt: skip
+                          "--prior.told", "semantic", "--note.terms", "do as you like")  # fmt: skip
     assert code == 0, table
     report = json.loads(out.read_text())
     assert report["pictures"] == 6 and report["seed"] == 0
@@ -82,7 +82,7 @@ def test_a_prior_is_drawn_from_judged_and_published(tmp_path, folder, command):
         assert all(0 <= value <= 1 for value in report[key].values())
     assert set(report["frechet_distance"]) == {"drawn", "reconstructed"}
     assert "attribute classifier" in report["features"]
-    assert "named_right" not in report  # it was told no text
+    assert report["told"] == ["semantic"] and "named_right" not in report  # it was told no text
     assert re.search(r"Mean IoU .* \d\.\d{3} \(real \d\.\d{3}, reconstructed \d\.\d{3}\)", table)
     found = find_bundle(folder / "painter")
     assert found.metrics["mean_iou"] == report["mean_iou"] and found.metrics["step"] == 2
@@ -98,6 +98,7 @@ def test_what_cannot_be_used_is_said_in_a_sentence(tmp_path, folder, command):
         (("--prior.steps", 0), "steps must be a whole number from 1"),
         (("--prior.top-p", 7), "top_p must be above 0"),
         (("--prior.guidance", "nan"), "guidance must be from 0"),
+        (("--prior.told", "label"), "can be told text and semantic"),
         (("--prior.tokenizer", other), "other is not the tokenizer"),
         (("--prior.segmenter", folder / "attributes"), "'segmenter' of format"),
     ):
