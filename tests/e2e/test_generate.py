@@ -86,8 +86,8 @@ def test_words_a_map_and_a_hole_become_pictures(gallery: str, chrome: Any) -> No
     page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 0.5 * box["height"], steps=5)
     page.mouse.up()
     colour = board.evaluate(
-        "canvas => [...canvas.getContext('2d').getImageData(canvas.width / 2, canvas.height / 2, 1, 1)"
-        ".data].slice(0, 3)"
+        "canvas => [...canvas.getContext('2d')"
+        ".getImageData(canvas.width / 2, canvas.height / 2, 1, 1).data].slice(0, 3)"
     )
     assert colour == [214, 92, 214]
     run = page.locator(".rv-easel").get_attribute("data-run")
