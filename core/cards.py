@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from core.metrics.protocol import is_feature_distance
 
 if TYPE_CHECKING:
     from core.tokenizer import TokenizerConfig
@@ -29,6 +32,12 @@ _QUANTIZERS = {
     "fsq": "FSQ (arXiv:2309.15505)",
     "lfq": "LFQ (MAGVIT-v2, arXiv:2310.05737)",
     "ibq": "IBQ (arXiv:2412.02692)",
+}
+_NAMES = {
+    "rfid": "rFID",
+    "lpips_alex": "LPIPS (AlexNet)",
+    "lpips_vgg": "LPIPS (VGG-16)",
+    "lpips_squeeze": "LPIPS (SqueezeNet)",
 }
 _ROWS = (
     ("psnr", "PSNR, mean over pictures", "{:.2f} dB"),
@@ -121,17 +130,22 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
     held_out = {True: "held-out ", False: "NOT held-out (also trained on) "}
     kind = held_out.get(data.get("held_out"), "")
     place = data.get("described") or f"pictures of the data set `{data.get('name')}`"
+    whole = f"centre squares of {data['square']} pixels" if "square" in data else "whole pictures"
     rows = [
-        f"| {label} | {form.format(metrics[key])} |" for key, label, form in _ROWS if key in metrics
+        f"| {label} | {_shown(metrics[key], form)} |"
+        for key, label, form in _ROWS
+        if key in metrics
     ]
     for key, value in metrics.items():
         if key.endswith(("_distance", "_fd")):
             what = "Feature distance" if key.endswith("_distance") else "Fréchet distance"
-            rows.append(f"| {what} `{key}` | {value:.4f} |")
+            rows.append(f"| {what} `{key}` | {_shown(value, '{:.4f}')} |")
+        elif is_feature_distance(key):
+            rows.append(f"| {_NAMES.get(key, key)} | {_shown(value, '{:.4f}')} |")
     lines = [
         "## Figures",
         "",
-        f"On {metrics['images']} {kind}{place}: whole pictures, argmax codes, "
+        f"On {metrics['images']} {kind}{place}: {whole}, argmax codes, "
         f"{metrics['codes_used']:,} of {metrics['codebook_size']:,} codes used over "
         f"{metrics['tokens']:,} tokens.",
         "",
@@ -146,7 +160,17 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
             "compare only with figures on the same features. Where training used these features "
             "as its loss, as named above, codecs that did not are at a disadvantage here.",
         ]
+    if "features_of" in metrics:
+        named = metrics.get("protocol", metrics["features_of"])
+        lines += ["", *(f"- `{key}`: {named[key]}." for key in metrics["features_of"])]
     return lines + _codecs(metrics)
+
+
+def _shown(value: float | None, form: str) -> str:
+    """A figure as it is printed. JSON has no infinity, so the PSNR of an exact copy is None."""
+    if value is None or value == math.inf:
+        return "∞ (exact copies)"
+    return form.format(value)
 
 
 def _codecs(metrics: Mapping[str, Any]) -> list[str]:
@@ -164,9 +188,9 @@ def _codecs(metrics: Mapping[str, Any]) -> list[str]:
     ]
     for label, row in {"tokens": metrics, **codecs}.items():
         share = f"{row['within_budget']:.0%}" if "within_budget" in row else ""
-        shown = f"{row[distance]:.4f}" if distance in row else ""
+        shown = _shown(row[distance], "{:.4f}") if distance in row else ""
         lines.append(
-            f"| {label.replace('_', ' ')} | {row['bytes']:.0f} | {share} | {row['psnr']:.2f} dB "
-            f"| {row['ssim']:.4f} | {shown} |"
+            f"| {label.replace('_', ' ')} | {row['bytes']:.0f} | {share} "
+            f"| {_shown(row['psnr'], '{:.2f} dB')} | {row['ssim']:.4f} | {shown} |"
         )
     return lines

@@ -54,7 +54,8 @@ def prior_card(
         f"- **Kind:** {_KINDS[described['name']]}; {', '.join(sizes)}",
         f"- **Is told:** {', '.join(told) or 'nothing'}",
         f"- **Training data:** {about}{_views(recipe)}",
-        f"- **Recipe:** `python train/run.py {recipe.get('name')} --steps {recipe.get('steps')}`",
+        f"- **Recipe:** `python train/run.py {recipe.get('name')}{_shards(recipe)} "
+        f"--steps {recipe.get('steps')}`",
         f"- **Trained for:** {metrics.get('step', recipe.get('steps'))} of {recipe.get('steps')} "
         f"steps of {recipe.get('batch')} pictures, seed {recipe.get('seed')}",
         f"- **Drawn with:** {_sampling(recipe.get('sampling', {}))}",
@@ -82,6 +83,10 @@ def _views(recipe: Mapping[str, Any]) -> str:
     return f" {tokens['views']:,} token grids of {tokens['pictures']:,} pictures."
 
 
+def _shards(recipe: Mapping[str, Any]) -> str:
+    return " --tokens DIR" if recipe.get("tokens") else ""
+
+
 def _sampling(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in values.items() if value is not None)
 
@@ -103,8 +108,9 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
     else:
         lines += [
             f"{metrics['pictures']} pictures drawn for held-out conditions of "
-            f"`{metrics.get('data', {}).get('name')}` ({_sampling(metrics['sampling'])}, seed "
-            f"{metrics['seed']}).",
+            f"`{metrics.get('data', {}).get('name')}` (told "
+            f"{' and '.join(metrics.get('told', ())) or 'nothing'}; "
+            f"{_sampling(metrics['sampling'])}; seed {metrics['seed']}).",
             "",
         ]
     lines += ["| | |", "|---|---|", *(f"| {a} | {b} |" for a, b in figure_rows(metrics))]

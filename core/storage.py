@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -84,10 +85,22 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON beside ``path`` and rename, so that ``path`` is never half written."""
+    """Write JSON beside ``path`` and rename, so that ``path`` is never half written.
+
+    JSON has no infinity (the PSNR of an exact copy) and no NaN: they become null.
+    """
     beside = path.with_name(path.name + ".new")
-    beside.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    text = json.dumps(_finite(value), indent=2, allow_nan=False)
+    beside.write_text(text + "\n", encoding="utf-8")
     os.replace(beside, path)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def replace_folder(fresh: Path, path: Path) -> None:

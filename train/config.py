@@ -24,7 +24,8 @@ class PicturesConfig:
     imagenet, ade20k, celebamask, cub, coco, camvid, facades, flickr8k."""
     root: Path | None = None
     """The data set's folder, in the layout in which it is published; of a plain folder, train/ and
-    val/ or test/ subfolders are used as such if it has them. Of shards also a pattern."""
+    val/ or test/ subfolders are used as such if it has them. Of shards also a pattern or an http(s)
+    address, as 'https://HOST/train-{000..146}.tar'. A plain folder of pictures does for any."""
     size: int = 64
     """Side of the training crops, in pixels."""
     crop: tuple[float, float] = (0.0, 1.0)

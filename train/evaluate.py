@@ -6,16 +6,17 @@ pictures, argmax; a prior by what it draws when told what held-out pictures show
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import project_root  # noqa: F401  (first of our modules: it makes core importable)
 
+from core.metrics.protocol import is_feature_distance, protocol
 from train.common import pick_device, spread_over
 from train.errors import UsageError, one_line_errors, parse_flags
+from train.pictures import name_for_pictures
 from train.prior_report import PriorFlags, print_prior_table, report_prior
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ class DataFlags:
     """Side in pixels of pictures that are drawn; pictures from files keep their own size."""
     split: Literal["train", "val", "test"] = "test"
     """Which part, where the data set has parts."""
+    square: int | None = None
+    """Evaluate the centre square of every picture, resized to so many pixels a side, as papers do
+    (256 for ImageNet); without it, whole pictures at their own size."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,8 @@ class FeatureFlags:
     """What the feature distances are measured on."""
 
     name: Literal["squeezenet", "vgg19", "none"] = "squeezenet"
-    """The network; none leaves the distances out."""
+    """The network; none leaves the distances out (the Fréchet distance of a prior's pictures is
+    then on the features of this project's own judge, where there is one)."""
     weights: Path | None = None
     """A file of its weights; without one, torchvision looks in its cache, then downloads."""
 
@@ -75,6 +80,14 @@ class EvaluateFlags:
     out: Path
     """The JSON report to write."""
     features: FeatureFlags = field(default_factory=FeatureFlags)
+    lpips: Literal["alex", "vgg", "squeeze", "none"] = "none"
+    """Also LPIPS on this network."""
+    lpips_weights: Path | None = None
+    """A file of torchvision's weights of it; without one, torch's cache, then a download."""
+    fid: bool = False
+    """Also rFID: the Fréchet Inception distance between pictures and reconstructions."""
+    fid_weights: Path | None = None
+    """A file of torch-fidelity's Inception weights; without one, the cache, then a download."""
     codecs: bool = False
     """Also code every picture as JPEG, WebP and AVIF at as many bytes as its tokens take."""
     batch: int = 1
@@ -96,15 +109,20 @@ def evaluate(flags: EvaluateFlags) -> dict[str, Any]:
 
     from core.checkpoints import find_bundle
     from core.data import open_dataset
+    from core.data.remote import shown
     from core.interop import PeerTokenizer, open_tokenizer
     from core.metrics.evaluation import evaluate_tokenizer
+    from core.metrics.inception import load_inception
+    from core.metrics.lpips import load_lpips
     from core.networks.features import load_features
 
     _check(flags)
     device = pick_device(flags.device)
     bundle = find_bundle(flags.checkpoint)
     if bundle.kind == "prior":
-        return _without_infinities(report_prior(flags, bundle, device))
+        return report_prior(flags, bundle, device)
+    name = name_for_pictures(flags.data.name, flags.data.root)
+    flags = replace(flags, data=replace(flags.data, name=name))
     tokenizer = open_tokenizer(bundle, device)
     if flags.publish and isinstance(tokenizer, PeerTokenizer):
         raise UsageError("--publish writes into bundles of this project, not into a peer's model")
@@ -112,6 +130,11 @@ def evaluate(flags: EvaluateFlags) -> dict[str, Any]:
     data = open_dataset(flags.data.name, flags.data.root, split=flags.data.split, **drawn)
     features = load_features(flags.features.name, flags.features.weights)
     features = features.to(device) if features is not None else None
+    lpips = inception = None
+    if flags.lpips != "none":
+        lpips = load_lpips(flags.lpips, flags.lpips_weights).to(device)
+    if flags.fid:
+        inception = load_inception(flags.fid_weights).to(device)
 
     chosen = spread_over(len(data), flags.limit)
     skipped: list[str] = []
@@ -119,8 +142,10 @@ def evaluate(flags: EvaluateFlags) -> dict[str, Any]:
     with tqdm(total=len(chosen), unit="picture", desc="evaluating") as bar:
         figures = evaluate_tokenizer(
             tokenizer,
-            _pictures(data, chosen, skipped),
+            _pictures(data, chosen, skipped, flags.data.square),
             features=features,
+            lpips=lpips,
+            inception=inception,
             codecs=flags.codecs,
             batch=flags.batch,
             device=device,
@@ -129,13 +154,20 @@ def evaluate(flags: EvaluateFlags) -> dict[str, Any]:
         )
     for sentence in skipped:
         print(f"skipped: {sentence}")
-    # Only the folder's name: a report is published, and the path is this machine's affair.
-    root = flags.data.root.resolve().name if flags.data.root is not None else None
+    # Only the folder's name: a report is published, and the path is this machine's affair (as is
+    # the query of an address, which may be a key).
+    root = shown(flags.data.root.resolve().name) if flags.data.root is not None else None
     where = {"name": flags.data.name, "root": root, "split": flags.data.split}
-    if flags.data.size is not None:
-        where["size"] = flags.data.size
-    report = {"checkpoint": bundle.name, "data": where, "skipped": len(skipped), **figures}
-    report = _without_infinities(report)
+    for key in ("size", "square"):
+        if (side := getattr(flags.data, key)) is not None:
+            where[key] = side
+    report = {
+        "checkpoint": bundle.name,
+        "data": where,
+        "skipped": len(skipped),
+        **figures,
+        "protocol": protocol(where, figures, len(data), len(skipped)),
+    }
     if flags.publish:
         from train.publishing import publish_figures
 
@@ -147,7 +179,7 @@ def print_table(report: dict[str, Any]) -> None:
     """The report as a table: the tokenizer first, then the codecs."""
     rows = {"tokens": report, **report.get("codecs", {})}
     heads = {"psnr": "PSNR dB", "ssim": "SSIM"}
-    heads |= {key: key.replace("_", " ") for key in report if key.endswith(("_distance", "_fd"))}
+    heads |= {key: key.replace("_", " ") for key in report if is_feature_distance(key)}
     heads |= {"bytes": "bytes"} | ({"within_budget": "within budget"} if len(rows) > 1 else {})
     width = max(len(name) for name in rows) + 2
     print("\n" + " " * width + "  ".join(f"{head:>13}" for head in heads.values()))
@@ -162,6 +194,8 @@ def print_table(report: dict[str, Any]) -> None:
     )
     if "features" in report:
         print(f"distances on {report['features']}: neither LPIPS nor FID")
+    for key, label in report.get("features_of", {}).items():
+        print(f"{key.replace('_', ' ')}: {label}")
 
 
 def _cell(key: str, value: float | None) -> str:
@@ -172,33 +206,35 @@ def _cell(key: str, value: float | None) -> str:
     return f"{value:.{_DIGITS.get(key, 4)}f}"
 
 
-def _pictures(data: Dataset, chosen: list[int], skipped: list[str]) -> Iterator[Tensor]:
+def _pictures(
+    data: Dataset, chosen: list[int], skipped: list[str], square: int | None
+) -> Iterator[Tensor]:
     """The chosen pictures; one that cannot be read is noted in ``skipped`` and left out."""
+    from core.data.views import centre
     from core.images import PictureError
 
     for index in chosen:
         try:
-            yield data[index].image
+            sample = data[index]
+            yield (sample if square is None else centre(sample, square)).image
         except PictureError as error:
             skipped.append(str(error))
 
 
 def _check(flags: EvaluateFlags) -> None:
     """Finds what would only fail after the work was done, before it begins."""
-    for name in ("batch", "limit"):
-        value = getattr(flags, name)
+    for name, value in (
+        ("batch", flags.batch), ("limit", flags.limit), ("data.square", flags.data.square)
+    ):  # fmt: skip
         if value is not None and value < 1:
             raise UsageError(f"--{name} must be 1 or more, got {value}")
+    if flags.lpips_weights is not None and flags.lpips == "none":
+        raise UsageError("--lpips-weights needs --lpips alex, vgg or squeeze")
+    if flags.fid_weights is not None and not flags.fid:
+        raise UsageError("--fid-weights needs --fid")
     if flags.out.is_dir():
         raise UsageError(f"--out {flags.out} is a folder; name the JSON file to write")
     flags.out.parent.mkdir(parents=True, exist_ok=True)
-
-
-def _without_infinities(value: Any) -> Any:
-    """JSON has no infinity (the PSNR of an exact copy) and no NaN: they become null."""
-    if isinstance(value, dict):
-        return {key: _without_infinities(entry) for key, entry in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def main() -> None:

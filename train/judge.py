@@ -7,21 +7,21 @@ pictures first, and its bundle states that score: no figure that it gives can be
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import project_root  # noqa: F401  (first of our modules: it makes core importable)
 
 from train.errors import UsageError, one_line_errors, parse_flags
-from train.judging import JudgeRun, check_out, train_judge
+from train.judging import JudgeRun, card_of, check_out, recipe_of, train_judge
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from core.data import Dataset
 
-CELLS = 3.0  # weight of finding classes in cells beside answering questions; our choice
+READING = 8.0  # weight of reading the map beside answering questions; our choice
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,9 @@ class SegmenterRun(JudgeRun):
 class AttributesRun(JudgeRun):
     """Looks in drawn landscapes for what captions name: hour, weather, things, numbers, colours."""
 
+    begin: Path | None = None
+    """A trained segmenter of scenes, or a classifier, of the same size, whose weights to begin
+    with; without one, anew."""
     steps: int = 3000
     pool: int = 12_000
     judged: int = 2000
@@ -57,6 +60,7 @@ def main(arguments: list[str] | None = None) -> Path:
     """The command: trains, measures and writes the bundle; returns its folder."""
     import tyro
 
+    from core.checkpoints import CheckpointError
     from core.data import DataError
 
     commands = tyro.extras.subcommand_type_from_defaults(
@@ -72,7 +76,7 @@ def main(arguments: list[str] | None = None) -> Path:
     )
     with one_line_errors(ValueError):  # every setting that makes no sense is a ValueError
         run = parse_flags(commands, arguments, program="python train/judge.py", description=__doc__)
-    with one_line_errors(UsageError, DataError):
+    with one_line_errors(UsageError, DataError, CheckpointError):
         check_out(run.out)
         made = _segmenter(run) if isinstance(run, SegmenterRun) else _attributes(run)
     print(f"the judge is {made}")
@@ -86,6 +90,7 @@ def _segmenter(run: SegmenterRun) -> Path:
     from core.data import DataError, open_dataset
     from core.data.maps import UNLABELLED
     from core.data.views import centre
+    from core.images import PictureError
     from core.judges import save_judge
     from core.metrics.layout import LayoutAgreement
     from core.networks.segmenter import Segmenter, SegmenterConfig
@@ -114,49 +119,68 @@ def _segmenter(run: SegmenterRun) -> Path:
     def loss_of(batch: Tensor, chosen: Tensor, mirrored: Tensor) -> Tensor:
         truth = maps[chosen].long()
         truth = torch.where(mirrored[:, None, None], swapped[truth.flip(2)], truth)
-        logits = judge(batch).float()
-        return F.cross_entropy(logits, truth.to(device), ignore_index=UNLABELLED)
+        logits, truth = judge(batch).float(), truth.to(device)
+        total = F.cross_entropy(logits, truth, ignore_index=UNLABELLED, reduction="sum")
+        # Not "mean": it is not a number where nothing of a batch is labelled.
+        return total / (truth != UNLABELLED).sum().clamp_min(1)
 
     train_judge(judge, run, device, images, loss_of)
-    gathered = LayoutAgreement(judge.config.classes)
-    held_out = spread_over(len(test), run.judged)
-    for index in _bar(held_out, "judging the judge"):
-        sample = centre(test[index], run.size)
+    gathered, judged = LayoutAgreement(judge.config.classes), 0
+    for index in _bar(spread_over(len(test), run.judged), "judging the judge"):
+        try:
+            sample = centre(test[index], run.size)
+        except PictureError as error:
+            print(f"skipped: {error}")
+            continue
         gathered.update(judge.segment(sample.image[None]).cpu(), sample.segmentation[None])
-    figures = {"pictures": len(held_out), **gathered.figures()}
+        judged += 1
+    figures = {"pictures": judged, **gathered.figures()}
     data = {
         "name": run.data.name,
         "classes": list(train.classes),
         "palette": [[int(value) for value in colour] for colour in train.palette],
     }
-    card = _card(
-        run, data, "segmenter",
+    card = card_of(
+        run, data["name"], f"segmenter --data.name {run.data.name}",
         f"Class of every pixel, {len(train.classes)} classes.",
         {
             "Pixel accuracy": figures["pixel_accuracy"],
             f"Mean IoU of {figures['classes_counted']} classes": figures["mean_iou"],
         },
-        len(held_out),
+        judged,
     )  # fmt: skip
     print(f"pixel accuracy {figures['pixel_accuracy']:.4f}, mean IoU {figures['mean_iou']:.4f}")
     save_judge(
-        run.out, judge, data=data, metrics=figures, card=card, recipe=_recipe(run, "segmenter")
+        run.out, judge, data=data, metrics=figures, card=card, recipe=recipe_of(run, "segmenter")
     )
     return run.out
 
 
 def _attributes(run: AttributesRun) -> Path:
     import torch
+    import torch.nn.functional as F
 
-    from core.data.scenes import QUESTIONS, Scenes, answers, named_in
-    from core.judges import save_judge
+    from core.checkpoints import find_bundle
+    from core.data.scenes import CLASSES, QUESTIONS, Scenes, answers, named_in
+    from core.judges import load_judge, save_judge
     from core.metrics.captions import AnswerAgreement
     from core.networks.attributes import AttributeClassifier, AttributesConfig
+    from core.networks.segmenter import Segmenter
     from train.common import pick_device
 
     device = pick_device(run.device)
     torch.manual_seed(run.seed)
-    judge = AttributeClassifier(AttributesConfig(tuple(QUESTIONS.items()), run.size))
+    judge = AttributeClassifier(AttributesConfig(tuple(QUESTIONS.items()), CLASSES, run.size))
+    if run.begin is not None:
+        reads = find_bundle(run.begin).config.get("judge", {}).get("name") == "segmenter"
+        begun = load_judge(run.begin, Segmenter if reads else AttributeClassifier)
+        part = judge.reader if reads else judge
+        if begun.config != part.config:
+            raise UsageError(
+                f"--begin {run.begin} is not a judge of scenes of {run.size} pixels; "
+                f"train one with python train/judge.py segmenter --size {run.size}"
+            )
+        part.load_state_dict(begun.state_dict())
     judge = judge.to(device, memory_format=torch.channels_last)
     train = Scenes(run.size, seed=run.seed, length=run.pool)
     images = torch.empty(run.pool, 3, run.size, run.size, dtype=torch.uint8)
@@ -167,15 +191,19 @@ def _attributes(run: AttributesRun) -> Path:
         images[index], maps[index] = _bytes(sample.image), sample.segmentation
         truths[index] = judge.encode(answers(attributes, sample.segmentation.numpy()))
     other_side = _other_side(judge.names)
+    # What is rare or small is asked for as often as what is large.
+    frequency = torch.bincount(maps.flatten(), minlength=len(CLASSES)) / maps.numel()
+    weight = (frequency + 1e-5).rsqrt()
+    weight = (weight / (weight * frequency).sum()).to(device)
 
     def loss_of(batch: Tensor, chosen: Tensor, mirrored: Tensor) -> Tensor:
         truth = truths[chosen]
         truth = torch.where(mirrored[:, None], truth[:, other_side], truth)
         there = maps[chosen].long()
         there = torch.where(mirrored[:, None, None], there.flip(2), there)
-        logits, cells = judge.look(batch)
-        found = judge.cell_loss(cells, there.to(device))
-        return judge.loss(logits, truth.to(device)) + CELLS * found
+        logits, read = judge.look(batch)
+        reading = F.cross_entropy(read.float(), there.to(device), weight)
+        return judge.loss(logits, truth.to(device)) + READING * reading
 
     train_judge(judge, run, device, images, loss_of)
     test = Scenes(run.size, seed=run.seed, length=max(run.judged, 1), split="test")
@@ -188,8 +216,8 @@ def _attributes(run: AttributesRun) -> Path:
         every.update(given, judge.encode(truth)[None])
     figures = {"pictures": run.judged, "named": named.figures(), "every": every.figures()}
     data = {"name": "scenes", "seed": run.seed}
-    card = _card(
-        run, data, "attributes",
+    card = card_of(
+        run, data["name"], "attributes" + (" --begin DIR" if run.begin is not None else ""),
         f"Answers to {len(QUESTIONS)} questions about a drawn landscape.",
         {
             "Right, of what the captions name": figures["named"]["recognised"],
@@ -201,7 +229,7 @@ def _attributes(run: AttributesRun) -> Path:
     for key, what in (("named", "what captions name"), ("every", "all that has an answer")):
         print(f"{what}: {figures[key]['recognised']:.4f} right")
     save_judge(
-        run.out, judge, data=data, metrics=figures, card=card, recipe=_recipe(run, "attributes")
+        run.out, judge, data=data, metrics=figures, card=card, recipe=recipe_of(run, "attributes")
     )
     return run.out
 
@@ -235,46 +263,6 @@ def _other_side(names: tuple[str, ...]) -> list[int]:
         side = next((end for end in turned if name.endswith(end)), None)
         other.append(names.index(name.removesuffix(side) + turned[side] if side else name))
     return other
-
-
-def _recipe(run: JudgeRun, command: str) -> dict[str, Any]:
-    """The run as JSON, without any path."""
-    settings = {key: value for key, value in asdict(run).items() if key not in ("out", "device")}
-    if "data" in settings:
-        settings["data"].pop("root")
-    return {"command": command, **settings}
-
-
-def _card(
-    run: JudgeRun,
-    data: dict[str, Any],
-    command: str,
-    what: str,
-    scores: dict[str, float],
-    pictures: int,
-) -> str:
-    source = f"--data.name {data['name']} " if isinstance(run, SegmenterRun) else ""
-    return "\n".join(
-        [
-            "---",
-            "library_name: regvq-studio",
-            "---",
-            "",
-            f"# {run.out.name}",
-            "",
-            f"A judge of RegVQ Studio, trained on the data set `{data['name']}`. {what} It "
-            "measures generated pictures and is no model of its subject.",
-            "",
-            f"- **Command:** `python train/judge.py {command} {source}--steps {run.steps} "
-            f"--pool {run.pool} --size {run.size} --seed {run.seed}`",
-            f"- **Its own score**, on {pictures} held-out pictures of {run.size} pixels:",
-            "",
-            "| | |",
-            "|---|---|",
-            *(f"| {label} | {value:.1%} |" for label, value in scores.items()),
-            "",
-        ]
-    )
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -114,3 +114,42 @@ def _worn(images: Tensor, draw: torch.Generator) -> Tensor:
     worn = worn * (0.9 + 0.2 * gain) + 0.1 * (shift - 0.5)
     worn = worn + 0.06 * spread * torch.randn(worn.shape, generator=draw)
     return torch.cat([worn.clamp(-1, 1), images[half:]])
+
+
+def recipe_of(run: JudgeRun, command: str) -> dict[str, Any]:
+    """The run as JSON, without any path."""
+    local = ("out", "device", "begin")
+    settings = {key: value for key, value in asdict(run).items() if key not in local}
+    if "data" in settings:
+        settings["data"].pop("root")
+    return {"command": command, **settings}
+
+
+def card_of(
+    run: JudgeRun,
+    data: str,
+    command: str,
+    what: str,
+    scores: Mapping[str, float],
+    pictures: int,
+) -> str:
+    """A judge's card: what it is, the command that trained it, and its own scores (shares)."""
+    lines = [
+        "---",
+        "library_name: regvq-studio",
+        "---",
+        "",
+        f"# {run.out.name}",
+        "",
+        f"A judge of RegVQ Studio, trained on the data set `{data}`. {what} It measures generated "
+        "pictures and is no model of its subject.",
+        "",
+        f"- **Command:** `python train/judge.py {command} --steps {run.steps} --pool {run.pool} "
+        f"--size {run.size} --lr {run.lr:g} --seed {run.seed}`",
+        f"- **Its own score**, on {pictures} held-out pictures of {run.size} pixels:",
+        "",
+        "| | |",
+        "|---|---|",
+        *(f"| {label} | {value:.1%} |" for label, value in scores.items()),
+    ]
+    return "\n".join(lines) + "\n"

@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from core.data import DataError, Dataset, Sample
+
+if TYPE_CHECKING:
+    from core.data.tokens import TokenShards
 
 
 def images_of(samples: list[Sample]) -> Tensor:
@@ -73,6 +76,24 @@ def numbers_of(step: int, size: int, rank: int, processes: int) -> range:
     """The numbers of the draws in a process's batch of ``size``."""
     start = (step * processes + rank) * size
     return range(start, start + size)
+
+
+def check_enough(dataset: Dataset | TokenShards, size: int, processes: int) -> None:
+    """Raise DataError if a data set cannot fill one step of `processes` times `size` draws.
+
+    Draws go through the data set again and again, so a step may hold the end of one round and the
+    beginning of the next; but one that holds a picture twice in any case is a batch in name only.
+    """
+    count, needed = len(dataset), size * processes
+    if count >= needed:
+        return
+    place = getattr(dataset, "root", None) or f"the data set {dataset.name!r}"
+    place = getattr(dataset, "place", place)
+    fewer = f", or choose --batch {count // processes}" if count >= processes else ""
+    raise DataError(
+        f"{place} holds {count} picture{'s' if count > 1 else ''}, fewer than the {needed} of one "
+        f"step; give more pictures{fewer}."
+    )
 
 
 def one_thread(worker: int) -> None:

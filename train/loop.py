@@ -18,7 +18,7 @@ from core.quantizers import UsageWindow
 from core.tokenizer import Tokenizer
 from train.config import RunConfig
 from train.export import export_bundle, sample_sheet
-from train.loader import Batches
+from train.loader import Batches, check_enough
 from train.objective import Objective, learn_to_judge
 from train.runs import Run, adamw, averaged, set_rate
 from train.stages import JOINT, Stage, Stages
@@ -33,11 +33,13 @@ class Trainer(Run):
 
     def __init__(self, config: RunConfig, out: Path) -> None:
         super().__init__(config, out)
+        self.data = _open(config, "train", config.data.size)
+        check_enough(self.data, config.batch, self.accelerator.num_processes)
+        self.held_out = _open(config, "test", config.data.size)
+        # After the data: what may be downloaded comes after what may be wrong.
         self.features = _load_features(config)
         if self.features is not None:
             self.features.to(self.device, memory_format=torch.channels_last)
-        self.data = _open(config, "train", config.data.size)
-        self.held_out = _open(config, "test", config.data.size)
 
         torch.manual_seed(config.seed)
         tokenizer = Tokenizer(config.tokenizer).to(memory_format=torch.channels_last)

@@ -17,7 +17,7 @@ from core.data import DataError, open_dataset
 from core.data.tokens import TokenBatch, TokenShards
 from core.generation import condition_of
 from core.priors import LatentConfig
-from train.loader import Batches
+from train.loader import Batches, check_enough
 from train.prior_batches import EncodedBatches, ShardBatches, held_out_batches, pictures_of
 from train.prior_config import PriorRunConfig
 from train.prior_export import export_prior, sample_sheet
@@ -48,6 +48,8 @@ class PriorTrainer(Run):
             self.shards = TokenShards(config.tokens, self.tokenizer, config.seed)
         else:
             self.data = self._open("train")
+        tokens = self.shards if self.shards is not None else self.data
+        check_enough(tokens, config.batch, self.accelerator.num_processes)
         self._check_classes()
 
         torch.manual_seed(config.seed)

@@ -15,7 +15,7 @@ from core.priors import (
     PriorConfig,
 )
 from train.config import AdamWConfig, PicturesConfig
-from train.large_priors import (
+from train.papers.priors import (
     ade20k_semantic_ar,
     celebamask_semantic_ar,
     coco_text_diffusion_large,
@@ -24,9 +24,11 @@ from train.large_priors import (
 )
 from train.prior_config import PriorRunConfig, SamplingConfig
 
-SCENES_TEXT = TextConfig(width=128, layers=2, heads=4, context=64, vocabulary=400)
+SCENES_TEXT = TextConfig(width=96, layers=2, heads=4, context=64, vocabulary=400)
 """Captions of scenes have few words; a tower that knows these alone learns them soon."""
 SCENES_MAP = SemanticConfig(classes=24)
+TINY = {"width": 128, "layers": 4, "heads": 4}
+"""For an hour or less of one processor core: what is larger sees too few pictures in it."""
 SMALL = {"width": 192, "layers": 6, "heads": 4}
 
 
@@ -38,7 +40,7 @@ def scenes_text_diffusion() -> PriorRunConfig:
     as it goes.
     """
     return _scenes(
-        DiffusionConfig(**SMALL, conditions=(SCENES_TEXT,)),
+        DiffusionConfig(**TINY, conditions=(SCENES_TEXT,)),
         SamplingConfig(guidance=2.0, top_p=0.9, steps=25),
     )
 
@@ -49,19 +51,19 @@ def scenes_semantic_ar() -> PriorRunConfig:
     Each cell knows the class that it is to become and those around it. Sizes and rate are ours.
     """
     return _scenes(
-        AutoregressiveConfig(**SMALL, conditions=(SCENES_MAP,)), SamplingConfig(top_p=0.95)
+        AutoregressiveConfig(**TINY, conditions=(SCENES_MAP,)), SamplingConfig(top_p=0.95)
     )
 
 
-def scenes_semantic_masked() -> PriorRunConfig:
-    """Semantic map to drawn landscapes by parallel decoding (MaskGIT): needs no files at all.
+def scenes_masked() -> PriorRunConfig:
+    """Text, semantic map, both or neither to drawn landscapes by parallel decoding (MaskGIT).
 
-    It also completes pictures without a map: any set of known tokens is what it was trained on.
-    Sizes and rate are ours; the mask's schedule is MaskGIT's.
+    It also completes pictures: any set of known tokens is what it was trained on. Needs no files at
+    all. Sizes and rate are ours; the mask's schedule is MaskGIT's.
     """
     return _scenes(
-        MaskedConfig(**SMALL, conditions=(SCENES_MAP,), drop=0.2),
-        SamplingConfig(top_p=0.95, steps=12),
+        MaskedConfig(**TINY, conditions=(SCENES_TEXT, SCENES_MAP), drop=0.25),
+        SamplingConfig(guidance=1.5, top_p=0.95, steps=12),
     )
 
 
@@ -140,11 +142,10 @@ def coco_text_diffusion() -> PriorRunConfig:
 def _scenes(prior: PriorConfig, sampling: SamplingConfig) -> PriorRunConfig:
     return PriorRunConfig(
         prior=prior,
-        optimizer=AdamWConfig(lr=1.5e-3, weight_decay=0.02, ema=0.998),
+        optimizer=AdamWConfig(lr=3e-3, weight_decay=0.02, ema=0.99),
         sampling=sampling,
         steps=3000,
-        batch=32,
-        save_every=500,
+        batch=16,
     )
 
 
@@ -153,7 +154,7 @@ PRIOR_RECIPES: dict[str, Callable[[], PriorRunConfig]] = {
     for recipe in (
         scenes_text_diffusion,
         scenes_semantic_ar,
-        scenes_semantic_masked,
+        scenes_masked,
         scenes_latent,
         birds_text_diffusion,
         facades_semantic_ar,

@@ -7,7 +7,7 @@ Writes a run folder: ``bundle/`` (the checkpoint, which the app lists), ``state/
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import project_root
 
 from core.data import DataError
 from train.errors import one_line_errors, parse_flags
+from train.pictures import name_for_pictures
 
 if TYPE_CHECKING:
     from train.config import CommonConfig
@@ -34,6 +35,11 @@ def main(arguments: list[str] | None = None) -> Path:
             raise DataError(
                 f"{config.recipe} trains on your pictures: name a folder with --data.root DIR."
             )
+        if not getattr(getattr(config, "prior", None), "conditions", ()):
+            # A tokenizer, or a prior that is told nothing, learns from pictures alone: for any data
+            # set a plain folder does.
+            name = name_for_pictures(config.data.name, config.data.root)
+            config = replace(config, data=replace(config.data, name=name))
         return _train(config, config.out or project_root.ROOT / "runs" / config.recipe)
 
 
@@ -82,7 +88,7 @@ def _remember(config: CommonConfig, out: Path) -> None:
     """Write the run's settings to ``run.json``; refuse a folder that holds another run."""
     from core.checkpoints import CheckpointError, write_json
 
-    described = json.loads(json.dumps(asdict(config), default=lambda path: str(path.resolve())))
+    described = json.loads(json.dumps(asdict(config), default=_written))
     for name in _FREE:
         described.pop(name)
     described["data"].pop("workers")
@@ -97,6 +103,14 @@ def _remember(config: CommonConfig, out: Path) -> None:
         return
     out.mkdir(parents=True, exist_ok=True)
     write_json(file, described)
+
+
+def _written(path: Path) -> str:
+    """A path as ``run.json`` has it: absolute; an address without its query, which may be a key."""
+    from core.data.remote import shown, url_of
+
+    url = url_of(path)
+    return shown(url) if url is not None else str(path.resolve())
 
 
 def _differences(a: Any, b: Any, name: str = "") -> set[str]:

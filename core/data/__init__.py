@@ -69,7 +69,8 @@ def open_dataset(
     Args:
         name: one of NAMES: "scenes" (drawn by the code, no files), "folder" (any folder of
             pictures), or one in the layout in which its authors publish it.
-        root: the folder, where the data set is read from files.
+        root: the folder, where the data set is read from files; of "shards" also a pattern or
+            an http(s) address.
         size: side in pixels of the square images that `draw` yields.
         seed: seed of the draws.
         split: "train", "val" or "test"; a plain folder without such subfolders has one split.
@@ -107,9 +108,9 @@ def has_held_out(name: str, root: str | Path | None) -> bool:
 
         return captions_held_out(Path(root))
     if name == "shards":
-        from core.data.shards import shard_files
+        from core.data.shard_files import shards_of
 
-        return shard_files(root, "test") != shard_files(root, "train")
+        return shards_of(root, "test") != shards_of(root, "train")
     return True
 
 

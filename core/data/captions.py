@@ -9,7 +9,7 @@ from typing import Any
 from core.data import DataError
 from core.data.folder import split_folder
 from core.data.items import About, Entry, Items
-from core.data.layout import existing_root, first_existing, read_lines, those_there
+from core.data.layout import MAX_MISSING, existing_root, first_existing, read_lines, those_there
 from core.images import PictureError, list_pictures
 
 _LAYOUT = "captions.jsonl, or one .txt beside each picture"
@@ -37,6 +37,7 @@ class CaptionedFolder(Items):
         where="yours",
         terms="those of the pictures and captions in it",
     )
+    markers = ("captions.json*", "metadata.json*", "**/*.txt")
 
     def __init__(self, root: str | Path | None, split: str = "train", **options: Any) -> None:
         root = existing_root(root, self.name, _LAYOUT)
@@ -101,7 +102,8 @@ def _entry(root: Path, file: Path, number: int, line: dict[str, Any]) -> Entry:
     name = next((line[key] for key in _FILE if isinstance(line.get(key), str)), None)
     said = next((line[key] for key in _TEXT if key in line), None)
     said = [said] if isinstance(said, str) else said
-    right = isinstance(said, list) and said and all(isinstance(text, str) for text in said)
+    right = isinstance(said, list) and all(isinstance(text, str) for text in said)
+    right = right and any(text.strip() for text in said)
     label = line.get("label", -1)
     if name is None or not right or not isinstance(label, int):
         wrong = "file" if name is None else "caption" if not right else "whole number as label"
@@ -109,7 +111,11 @@ def _entry(root: Path, file: Path, number: int, line: dict[str, Any]) -> Entry:
             f"{file}, line {number}, has no {wrong}; write "
             '{"file": "a.jpg", "captions": ["..."]}.'
         )
-    return Entry(root / name, captions=tuple(" ".join(text.split()) for text in said), label=label)
+    return Entry(
+        root / name,
+        captions=tuple(filter(None, (" ".join(text.split()) for text in said))),
+        label=label,
+    )
 
 
 def _beside(folder: Path, root: Path) -> tuple[list[Entry], list[str]]:
@@ -126,5 +132,14 @@ def _beside(folder: Path, root: Path) -> tuple[list[Entry], list[str]]:
     entries = []
     for entry in found:
         said = tuple(line.strip() for line in read_lines(entry.map))
-        entries.append(Entry(entry.path, captions=said))
+        if said:
+            entries.append(Entry(entry.path, captions=said))
+        else:
+            missing.append(f"the caption in {entry.map.relative_to(root).as_posix()}")
+    if len(missing) > MAX_MISSING * len(files):
+        raise DataError(
+            f"{len(missing)} of the {len(files)} pictures in {folder} have no caption, beginning "
+            f"with {missing[0]}; write one into each .txt, or use the data set 'folder' for "
+            "pictures alone."
+        )
     return entries, missing

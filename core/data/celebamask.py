@@ -61,6 +61,7 @@ class CelebAMaskHQ(Items):
         where="https://github.com/switchablenorms/CelebAMask-HQ",
         terms="non-commercial research and education",
     )
+    markers = ("CelebA-HQ*", "CelebAMask-HQ*")
     classes = CLASSES
     palette = np.array(list(_COLOURS.values()), np.uint8)
     mirrored = tuple(

@@ -39,6 +39,7 @@ class Findings:
     pixels: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
     problems: list[str] = field(default_factory=list)
     tiles: list[Image.Image] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def check_split(data: Dataset, limit: int | None = None) -> Findings:
@@ -61,6 +62,11 @@ def check_split(data: Dataset, limit: int | None = None) -> Findings:
             found.pixels += np.bincount(sample.segmentation.flatten().numpy(), minlength=256)
         if index in shown:
             found.tiles.append(_tile(sample, getattr(data, "palette", None)))
+    if isinstance(data, Items):
+        try:
+            found.notes += data.notes()
+        except DataError as error:
+            found.problems.append(str(error))
     if found.captions and found.without_caption:
         found.problems.append(f"{found.without_caption} items have no caption, others have.")
     if found.maps not in (0, found.read):
@@ -107,6 +113,7 @@ def report(data: Dataset, split: str, found: Findings) -> list[str]:
             f"  maps: {found.maps:,}, {len(order)} of {len(names) or 255} classes occur, "
             f"{share[UNLABELLED]:.1%} unlabelled; most: {most}"
         )
+    lines += [f"  {note}" for note in found.notes]
     lines += [f"  ! {problem}" for problem in found.problems[:20]]
     if len(found.problems) > 20:
         lines.append(f"  ! and {len(found.problems) - 20:,} more")

@@ -60,6 +60,14 @@ class COCO(Items):
         "https://github.com/nightrome/cocostuff",
         terms="annotations CC BY 4.0; each photograph under the Flickr licence that the JSON names",
     )
+    markers = (
+        "train2017*",
+        "val2017*",
+        "images/train2017",
+        "images/val2017",
+        "annotations*",
+        "stuffthingmaps*",
+    )
     classes = CLASSES
     palette = spread_palette(len(CLASSES) + 1)[1:]  # black is for unlabelled pixels
     lookup = plain_lookup(len(CLASSES))
@@ -96,7 +104,7 @@ def _pictures_and_captions(file: Path) -> list[tuple[str, tuple[str, ...]]]:
         for line in found["annotations"]:
             caption = " ".join(line["caption"].split())
             said.setdefault(line["image_id"], []).append((line["id"], caption))
-        return [
+        listed = [
             (str(image["file_name"]), tuple(text for _, text in sorted(said.get(image["id"], []))))
             for image in sorted(found["images"], key=lambda image: image["file_name"])
         ]
@@ -105,3 +113,6 @@ def _pictures_and_captions(file: Path) -> list[tuple[str, tuple[str, ...]]]:
             f"{file} is no caption file of COCO (images with id and file_name, annotations with "
             f"image_id and caption): {type(error).__name__} {error}; extract it again."
         ) from error
+    if not said:
+        raise DataError(f"{file} holds no captions; extract it again.")
+    return listed

@@ -46,6 +46,16 @@ class CUB(Items):
         "https://github.com/reedscot/cvpr2016",
         terms="non-commercial research and education; photographs belong to their owners",
     )
+    markers = (
+        "CUB_200_2011*",
+        "images.txt",
+        "classes.txt",
+        "image_class_labels.txt",
+        "train_test_split.txt",
+        "bounding_boxes.txt",
+        "attributes*",
+        "text_c10",
+    )
     counts = {"train": 5_994, "val": 5_794, "test": 5_794}  # noqa: RUF012
 
     def __init__(
@@ -59,10 +69,20 @@ class CUB(Items):
         file_of = dict(read_table(base / "images.txt", 2))
         label_of = _numbers(base / "image_class_labels.txt")
         trains = _numbers(base / "train_test_split.txt")
-        for list_name, found in (("image_class_labels", label_of), ("train_test_split", trains)):
+        names = [row[1] for row in read_table(base / "classes.txt", 2)]
+        boxes = _boxes(base) if boxed else {}
+        lists = {"image_class_labels": label_of, "train_test_split": trains}
+        lists |= {"bounding_boxes": boxes} if boxed else {}
+        for list_name, found in lists.items():
             lost = next((name for number, name in file_of.items() if number not in found), None)
             if lost is not None:
                 raise DataError(f"{base / list_name}.txt has no line for {lost}; {_AGAIN}.")
+        strange = next((n for n in label_of.values() if not 1 <= n <= len(names)), None)
+        if strange is not None:
+            raise DataError(
+                f"{base / 'image_class_labels.txt'} names the class {strange}, outside the "
+                f"{len(names)} of classes.txt; {_AGAIN}."
+            )
         self._number = {base / "images" / name: number for number, name in file_of.items()}
         texts = _text_folder(root, base)
         entries, missing = those_there(
@@ -73,14 +93,13 @@ class CUB(Items):
             ),
             root, "images.txt", self.name,
         )  # fmt: skip
-        self._boxes = _boxes(base) if boxed else {}
+        self._boxes = boxes
         if texts is not None:
             entries = [
                 Entry(entry.path, captions=_captions(texts, entry.path), label=entry.label)
                 for entry in entries
             ]
         super().__init__(root, entries, missing=missing, **options)
-        names = [row[1] for row in read_table(base / "classes.txt", 2)]
         self.labels = tuple(name.partition(".")[2].replace("_", " ") or name for name in names)
 
     def _load(self, index: int) -> tuple[Image.Image, None]:
@@ -99,13 +118,7 @@ class CUB(Items):
 
         Reads `attributes/image_attribute_labels.txt`, 3.6 million lines; DataError without it.
         """
-        names_file = first_existing(
-            *(f / "attributes.txt" for f in (self._base, self._base / "attributes",
-                                             self._base.parent))
-        )  # fmt: skip
-        if names_file is None:
-            raise DataError(f"{self._base / 'attributes.txt'} is missing; {_AGAIN}.")
-        names = dict(read_table(names_file, 2))
+        names = self._attribute_names()
         file = needed(self._base / "attributes" / "image_attribute_labels.txt", _AGAIN)
         present: dict[str, list[str]] = {}
         for number, line in enumerate(read_lines(file), start=1):
@@ -115,6 +128,28 @@ class CUB(Items):
             if fields[2] == "1":
                 present.setdefault(fields[0], []).append(names[fields[1]])
         return [tuple(present.get(self._number[entry.path], ())) for entry in self.entries]
+
+    def attribute_names(self) -> tuple[str, ...]:
+        """The names of all attributes (312 are published), in order. DataError without the list."""
+        return tuple(self._attribute_names().values())
+
+    def _attribute_names(self) -> dict[str, str]:
+        folders = (self._base, self._base / "attributes", self._base.parent)
+        file = first_existing(*(folder / "attributes.txt" for folder in folders))
+        if file is None:
+            raise DataError(f"{self._base / 'attributes.txt'} is missing; {_AGAIN}.")
+        return dict(read_table(file, 2))
+
+    def notes(self) -> list[str]:
+        """What a check says of boxes and attributes. Raises DataError if their files are wrong."""
+        boxes = [self.box(index) for index in range(len(self))]
+        width, height = (sum(box[side] for box in boxes) / len(boxes) for side in (2, 3))
+        found = self.attributes()
+        said = sum(map(len, found)) / len(found)
+        return [
+            f"boxes: {len(boxes):,}, {width:.0f}x{height:.0f} pixels on average",
+            f"attributes: {len(self.attribute_names())} names, {said:.1f} an item",
+        ]
 
 
 def _numbers(file: Path) -> dict[str, int]:
@@ -149,4 +184,7 @@ def _text_folder(root: Path, base: Path) -> Path | None:
 
 def _captions(texts: Path, picture: Path) -> tuple[str, ...]:
     file = texts / picture.parent.name / f"{picture.stem}.txt"
-    return tuple(line.strip() for line in read_lines(file))
+    said = tuple(line.strip() for line in read_lines(file))
+    if not said:
+        raise DataError(f"{file} is empty; extract the archive of captions again.")
+    return said

@@ -55,6 +55,7 @@ class Facades(Items):
         where="https://cmp.felk.cvut.cz/~tylecr1/facade; side by side: pix2pix's facades.tar.gz",
         terms="not stated by its authors; take it as for research",
     )
+    markers = ("base", "extended", "train", "val", "test", "cmp_b*")
     classes = CLASSES
     palette = np.array(list(_COLOURS.values()), np.uint8)
 

@@ -38,6 +38,7 @@ class Flickr8k(Items):
         where="https://www.kaggle.com/datasets/adityajn105/flickr8k, or the authors by form",
         terms="non-commercial research and education; photographs belong to their owners",
     )
+    markers = ("Images", "Flicker8k_Dataset*", "Flickr8k*", "captions.txt", "Flickr_8k*")
 
     def __init__(self, root: str | Path | None, split: str = "train", **options: Any) -> None:
         root = existing_root(root, self.name, _LAYOUT)

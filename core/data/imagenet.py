@@ -9,6 +9,7 @@ from typing import Any
 from core.data import DataError
 from core.data.items import About, Entry, Items
 from core.data.layout import (
+    MAX_MISSING,
     existing_root,
     first_existing,
     names_in,
@@ -18,7 +19,9 @@ from core.data.layout import (
     whole_number,
 )
 
+_FOLDER = "n" + 8 * "[0-9]"
 _WNID = re.compile(r"n\d{8}$")
+_ARCHIVE = re.compile(r"n\d{8}\.tar$")
 _LAYOUT = "train/nXXXXXXXX/*.JPEG and val/"
 _TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 _SOLUTION = "LOC_val_solution.csv"
@@ -42,6 +45,15 @@ class ImageNet(Items):
         where="https://image-net.org/download.php, after registering",
         terms="non-commercial research and education; photographs belong to their owners",
     )
+    markers = (
+        f"train/{_FOLDER}*",
+        f"val/{_FOLDER}",
+        "val/ILSVRC2012_val_*",
+        "ILSVRC*",
+        "Data/CLS-LOC",
+        "LOC_*",
+        "devkit",
+    )
     counts = {"train": 1_281_167, "val": 50_000, "test": 50_000}  # noqa: RUF012
 
     def __init__(self, root: str | Path | None, split: str = "train", **options: Any) -> None:
@@ -52,20 +64,16 @@ class ImageNet(Items):
         folder = base / ("train" if split == "train" else "val")
         if not folder.is_dir():
             raise not_laid_out(root, self.name, f"{folder.name}/ of the split {split!r}")
-        classes = sorted(name for name in names_in(folder) if _WNID.match(name))
+        classes = _classes_in(folder)
         if classes:
-            entries = [
-                Entry(path, label=index[wnid])
-                for wnid in classes
-                for path in pictures_in(folder / wnid)
-            ]
+            entries, missing = _by_class(folder, classes, index, whole=split == "train")
         elif split == "train":
             raise not_laid_out(root, self.name, _LAYOUT)
         else:
-            entries = _flat(root, folder, index)
+            entries, missing = _flat(root, folder, index)
         if not entries:
             raise DataError(f"{folder} holds no pictures; extract its archive there.")
-        super().__init__(root, entries, **options)
+        super().__init__(root, entries, missing=missing, **options)
         self.labels = tuple(names.get(wnid, wnid) for wnid in self.wnids)
 
 
@@ -94,6 +102,46 @@ def _wnids(root: Path, base: Path) -> tuple[list[str], dict[str, str]]:
     return sorted(found), names
 
 
+def _classes_in(folder: Path) -> list[str]:
+    """Names of the class folders. Raises DataError for archives of classes still to be opened."""
+    names = names_in(folder)
+    packed = sorted(name for name in names if _ARCHIVE.match(name) and name[:-4] not in names)
+    if packed:
+        raise DataError(
+            f"{folder} holds {len(packed)} archives of classes that were not extracted, beginning "
+            f"with {packed[0]}; extract each into a folder of its name."
+        )
+    return sorted(name for name in names if _WNID.match(name))
+
+
+def _by_class(
+    folder: Path, classes: list[str], index: dict[str, int], whole: bool
+) -> tuple[list[Entry], list[str]]:
+    """Pictures of class folders, and what is missing: empty folders and, if `whole`, absent ones.
+
+    Raises DataError: a class that the list of classes does not have, or over 1 % missing.
+    """
+    strange = next((wnid for wnid in classes if wnid not in index), None)
+    if strange is not None:
+        raise DataError(
+            f"{folder / strange} is a class that LOC_synset_mapping.txt has no line for; remove "
+            "one or the other."
+        )
+    entries, found = [], set()
+    for wnid in classes:
+        files = pictures_in(folder / wnid)
+        entries += [Entry(path, label=index[wnid]) for path in files]
+        found |= {wnid} if files else set()
+    expected = index if whole else classes
+    missing = [f"{folder.name}/{wnid}/*.JPEG" for wnid in expected if wnid not in found]
+    if len(missing) > MAX_MISSING * len(expected):
+        raise DataError(
+            f"{len(missing)} of the {len(expected)} classes have no pictures in {folder}, "
+            f"beginning with {missing[0]}; if an archive was extracted in part, extract it again."
+        )
+    return entries, missing
+
+
 def _devkit(root: Path) -> Path | None:
     places = (root, root / "ILSVRC2012_devkit_t12", root / "devkit", root.parent)
     places += (root.parent / "ILSVRC2012_devkit_t12",)
@@ -102,7 +150,7 @@ def _devkit(root: Path) -> Path | None:
     return None if truth is None else truth.parent
 
 
-def _flat(root: Path, folder: Path, index: dict[str, int]) -> list[Entry]:
+def _flat(root: Path, folder: Path, index: dict[str, int]) -> tuple[list[Entry], list[str]]:
     files = pictures_in(folder)
     solution = first_existing(root / _SOLUTION, folder.parent / _SOLUTION)
     devkit = _devkit(root)
@@ -121,7 +169,7 @@ def _flat(root: Path, folder: Path, index: dict[str, int]) -> list[Entry]:
             )
         wnid_of = {f"ILSVRC2012_val_{n:08d}": wnid[x] for n, x in enumerate(order, start=1)}
     else:
-        return [Entry(path) for path in files]
+        return [Entry(path) for path in files], []
     unlisted = next((path for path in files if path.stem not in wnid_of), None)
     if unlisted is not None:
         raise DataError(f"{source} has no class for {unlisted.name}; give the list that has.")
@@ -131,7 +179,14 @@ def _flat(root: Path, folder: Path, index: dict[str, int]) -> list[Entry]:
             f"{source} names the class {strange}, for which {root} has no training folder and "
             "LOC_synset_mapping.txt no line; extract train/ whole or put that file there."
         )
-    return [Entry(path, label=index[wnid_of[path.stem]]) for path in files]
+    there = {path.stem for path in files}
+    missing = [f"{folder.name}/{name}.JPEG" for name in wnid_of if name not in there]
+    if files and len(missing) > MAX_MISSING * len(wnid_of):
+        raise DataError(
+            f"{len(missing)} of the {len(wnid_of)} pictures that {source.name} tells the classes "
+            f"of are not in {folder}, beginning with {missing[0]}; extract its archive again."
+        )
+    return [Entry(path, label=index[wnid_of[path.stem]]) for path in files], missing
 
 
 def _numbered(devkit: Path) -> dict[int, str]:

@@ -89,6 +89,8 @@ class Items:
     """int16 (256,): class of each value in a map's file, 255 unlabelled, -1 not allowed."""
     mirrored: tuple[tuple[int, int], ...] = ()
     """Pairs of classes that change places in a mirrored picture."""
+    markers: ClassVar[tuple[str, ...]] = ()
+    """Patterns of what is found in the published layout and not in a plain folder of pictures."""
     counts: ClassVar[dict[str, int]] = {}
     """Number of items of each split as published."""
 
@@ -135,6 +137,11 @@ class Items:
         """The picture files, in order."""
         return [entry.path for entry in self.entries]
 
+    @property
+    def place(self) -> str:
+        """Where the items are, for sentences."""
+        return str(self.root)
+
     def captions(self, index: int) -> tuple[str, ...]:
         """All captions of an item."""
         return self.entries[index].captions
@@ -146,6 +153,10 @@ class Items:
     def has_map(self, index: int) -> bool:
         """Whether an item has a semantic map."""
         return self.entries[index].map is not None
+
+    def notes(self) -> list[str]:
+        """Lines that a check adds for what only this data set has. Raises DataError."""
+        return []
 
     def _load(self, index: int) -> tuple[Image.Image, np.ndarray | None]:
         """RGB picture and, where there is one, uint8 (H, W) class ids; PictureError if broken."""
@@ -302,8 +313,8 @@ class Items:
         if len(broken) > MAX_BROKEN * len(self.entries):
             first = ", ".join(self._shown(path) for path in broken[:3])
             raise DataError(
-                f"{len(broken)} of the {len(self.entries)} files in {self.root} cannot be read and "
-                f"at most {MAX_BROKEN:.0%} is skipped; repair or remove them, beginning with "
+                f"{len(broken)} of the {len(self.entries)} files in {self.place} cannot be read "
+                f"and at most {MAX_BROKEN:.0%} is skipped; repair or remove them, beginning with "
                 f"{first} ({message.rstrip('.')})."
             )
 

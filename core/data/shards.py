@@ -2,21 +2,16 @@
 
 Files of one item share their path up to the first dot of the name: `0001.jpg`, `0001.txt`,
 `0001.seg.png`, `0001.cls`, `0001.json`. Headers are read once; members are then read where they
-lie, and the draws of an epoch go through one shard after another, so that a network disk is read
-in long runs.
+lie, on a disk or on a web server, and the draws of an epoch go through one shard after another, so
+that a network is read in long runs.
 """
 
 from __future__ import annotations
 
-import glob
 import io
 import json
 import os
-import re
-import tarfile
-from dataclasses import dataclass
-from functools import lru_cache
-from itertools import product
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -26,38 +21,35 @@ from PIL import Image
 from core.data import DataError
 from core.data.items import About, Entry, Items
 from core.data.maps import open_map, plain_lookup
+from core.data.remote import url_of
+from core.data.shard_files import LAYOUT, StreamedShard, index_all, shards_of
+from core.data.tarfiles import Member
 from core.images import SUFFIXES, PictureError, open_picture
 
-_LAYOUT = "*.tar, or name shards as 'DIR/train-{000..146}.tar'"
-_BRACES = re.compile(r"\{([^{}]*)\}")
-_RANGE = re.compile(r"(\d+)\.\.(\d+)$")
 _MAP_SUFFIXES = (".seg.png", ".segmentation.png", ".map.png")
-_COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+_TEXT_SUFFIXES = (".txt", ".json", ".cls")
 _MAX_CLASSES = 255
-
-
-@dataclass(frozen=True)
-class _Member:
-    suffix: str
-    offset: int
-    size: int
+_TEXTS_KEPT, _TEXT_BYTES = 65_536, 8192
 
 
 class TarShards(Items):
-    """Items in uncompressed tar files.
+    """Items in uncompressed tar files, on a disk or on a web server.
 
-    The root is a folder of `*.tar`, one tar file, or a pattern with braces (`{000..146}`,
-    `{a,b}`), `*` and `?`. Where file names begin with "train" and others with "val" or "test" (or
-    lie in such subfolders), these are the splits; otherwise all shards are one split.
+    The root is a folder of `*.tar`, one tar file or its http(s) address, or a pattern with braces
+    (`{000..146}`, `{a,b}`), of files also `*` and `?`; several are joined by `::`. Where some
+    names, or the folders they lie in, have the word "train" and others "val" or "test", these are
+    the splits; otherwise all shards are one split.
 
     Of an item: a picture (by suffix); captions from `.txt` (one a line) or from `.json`
     ("captions", "caption" or "text"); a label from `.cls` or the JSON's "label"; a map of class
     ids, 255 unlabelled, from `.seg.png`.
 
     An epoch's order shuffles the shards and the items within each: a permutation as everywhere,
-    but without jumps between shards.
+    but without jumps between shards. It needs the number of items of each, so remote shards are
+    indexed before the first draw, once (core.data.shard_files says what is asked of the server).
 
-    Raises DataError: no shards, a compressed or truncated one, one without pictures.
+    Raises DataError: no shards, a compressed or truncated one, one without pictures; of remote
+    ones also, later: the server did not answer in several attempts.
     """
 
     name = "shards"
@@ -66,27 +58,37 @@ class TarShards(Items):
         where="yours, or made from any data set with tar --sort=name",
         terms="those of the pictures in them",
     )
+    markers = ("**/*.tar*", "**/*.tgz")
     lookup = plain_lookup(_MAX_CLASSES)
 
     def __init__(self, root: str | Path | None, split: str = "train", **options: Any) -> None:
         if root is None:
-            raise DataError(f"the data set {self.name!r} needs a root: give a folder of {_LAYOUT}.")
-        shards = shard_files(root, split)
+            raise DataError(f"the data set {self.name!r} needs a root: give a folder of {LAYOUT}.")
+        self._shards = shards_of(root, split)
         entries: list[Entry] = []
-        self._members: list[dict[str, _Member]] = []
+        self._members: list[dict[str, Member]] = []
         self._spans: list[tuple[int, int]] = []
-        for shard in shards:
+        self._shard_of: list[int] = []
+        for number, (shard, items) in enumerate(
+            zip(self._shards, index_all(self._shards), strict=True)
+        ):
             first = len(entries)
-            for key, members in _index(shard):
+            for key, members in items:
                 picture = _picture(members)
                 if picture is not None:
-                    entries.append(Entry(shard / f"{key}{picture.suffix}"))
+                    entries.append(Entry(shard.path / f"{key}{picture.suffix}"))
                     self._members.append(members)
+                    self._shard_of.append(number)
             if len(entries) == first:
-                raise DataError(f"{shard} holds no pictures; give shards that do.")
+                raise DataError(f"{shard.name} holds no pictures; give shards that do.")
             self._spans.append((first, len(entries)))
-        top = Path(root)
-        super().__init__(top if top.is_dir() else shards[0].parent, entries, **options)
+        top = Path(root) if os.path.isdir(root) else self._shards[0].path.parent
+        super().__init__(top, entries, **options)
+
+    def _start_empty(self) -> None:
+        super()._start_empty()
+        self._texts: OrderedDict[int, dict[str, bytes]] = OrderedDict()
+        self._latest: tuple[int, dict[str, bytes]] = (-1, {})
 
     def has_map(self, index: int) -> bool:
         """Whether an item has a semantic map."""
@@ -141,134 +143,58 @@ class TarShards(Items):
         member = self._members[index].get(suffix)
         if member is None:
             return None
-        shard = self.entries[index].path
-        shard = next(folder for folder in shard.parents if folder.suffix == ".tar")
-        try:
-            with shard.open("rb") as stream:
-                stream.seek(member.offset)
-                data = stream.read(member.size)
-        except OSError as error:
-            raise PictureError(f"{shard} cannot be read ({error.strerror}).") from error
-        if len(data) < member.size:
-            raise PictureError(f"{shard} was cut off while it was read; copy it again.")
-        return data
+        shard = self._shards[self._shard_of[index]]
+        if isinstance(shard, StreamedShard):
+            return self._streamed(shard, index)[suffix]
+        return shard.read([member])[0]
+
+    def _streamed(self, shard: StreamedShard, index: int) -> dict[str, bytes]:
+        """All that is read of an item, in one request; short texts of many items are remembered.
+
+        (Decoded pictures are, too: see `Items`. Captions and labels are asked for at each draw.)
+        """
+        members = self._members[index]
+        wanted = {suffix: members[suffix] for suffix in _TEXT_SUFFIXES if suffix in members}
+        texts, latest = self._texts.get(index), self._latest
+        if latest[0] == index:
+            return latest[1]
+        if texts is not None and self._cache.get(index) is not None:
+            return texts
+        for member in (_picture(members), _map(members)):
+            if member is not None:
+                wanted[member.suffix] = member
+        found = dict(zip(wanted, shard.read(list(wanted.values())), strict=True))
+        self._latest = (index, found)
+        short = {suffix: found[suffix] for suffix in _TEXT_SUFFIXES if suffix in found}
+        if sum(map(len, short.values())) <= _TEXT_BYTES:
+            with self._lock:
+                self._texts[index] = short
+                while len(self._texts) > _TEXTS_KEPT:
+                    self._texts.popitem(last=False)
+        return found
+
+    @property
+    def place(self) -> str:
+        """Where the shards are, for sentences."""
+        return url_of(self.root) or str(self.root)
+
+    def _shown(self, path: Path) -> str:
+        text = super()._shown(path)
+        return url_of(text) or text
+
+    def __getstate__(self) -> dict:
+        return {k: v for k, v in super().__getstate__().items() if k not in ("_texts", "_latest")}
 
     def _permutation(self, rng: np.random.Generator) -> np.ndarray:
         spans = [self._spans[i] for i in rng.permutation(len(self._spans))]
         return np.concatenate([first + rng.permutation(last - first) for first, last in spans])
 
 
-def shard_files(root: str | Path, split: str) -> list[Path]:
-    """The shards of a split, sorted. Raises DataError if there are none."""
-    root = Path(root)
-    if root.is_dir():
-        found = sorted(root.rglob("*.tar"))
-    else:
-        patterns = [Path(text) for text in expand_braces(str(root))]
-        found = [
-            Path(name)
-            for pattern in patterns
-            for name in (sorted(glob.glob(str(pattern))) if _is_glob(pattern) else [pattern])
-        ]
-        absent = next((path for path in found if not path.is_file()), None)
-        if absent is not None:
-            raise DataError(f"the shard {absent} does not exist; give {_LAYOUT}.")
-    if not found:
-        packed = root.is_dir() and any(f.name.endswith(_COMPRESSED) for f in root.rglob("*.t*"))
-        hint = f"give a folder of {_LAYOUT}"
-        hint = "they are compressed: unpack them to .tar" if packed else hint
-        raise DataError(f"there are no tar shards at {root}; {hint}.")
-    base = root if root.is_dir() else None
-    of = {path: _split_of(path, base) for path in found}
-    if "train" not in of.values() or not {"val", "test"} & set(of.values()):
-        return found
-    for part in {"train": ("train",), "val": ("val", "test"), "test": ("test", "val")}[split]:
-        if chosen := [path for path in found if of[path] == part]:
-            return chosen
-    raise DataError(f"there are no tar shards of the split {split!r} at {root}.")
-
-
-def _split_of(path: Path, base: Path | None) -> str | None:
-    places = path.relative_to(base).parts if base is not None else path.parts[-2:]
-    for place in reversed(places):
-        word = re.split(r"[^a-z]", place.lower())[0]
-        for split, words in (("train", ("train", "training")), ("test", ("test", "testing")),
-                             ("val", ("val", "valid", "validation"))):  # fmt: skip
-            if word in words:
-                return split
-    return None
-
-
-def expand_braces(pattern: str) -> list[str]:
-    """`a-{0..2}{x,y}` -> a-0x, a-0y, a-1x, ...; a range keeps the width of its first number."""
-    pieces = _BRACES.split(pattern)
-    choices = []
-    for index, piece in enumerate(pieces):
-        span = _RANGE.match(piece) if index % 2 else None
-        if span:
-            low, high = span.groups()
-            numbers = range(int(low), int(high) + 1)
-            choices.append([f"{number:0{len(low)}d}" for number in numbers])
-        else:
-            choices.append(piece.split(",") if index % 2 else [piece])
-    return ["".join(chosen) for chosen in product(*choices)]
-
-
-def _is_glob(path: Path) -> bool:
-    return any(sign in str(path) for sign in "*?[")
-
-
-def _index(shard: Path) -> tuple[tuple[str, dict[str, _Member]], ...]:
-    if shard.name.endswith(_COMPRESSED):
-        raise DataError(f"{shard} is compressed and cannot be read in place; unpack it to .tar.")
-    try:
-        state = shard.stat()
-    except OSError as error:
-        raise DataError(f"{shard} cannot be read ({error.strerror}); check it.") from error
-    return _headers(str(shard), state.st_size, state.st_mtime_ns)
-
-
-@lru_cache(maxsize=4096)
-def _headers(path: str, size: int, changed: int) -> tuple[tuple[str, dict[str, _Member]], ...]:
-    """Members of a shard by key; one reading of its headers for all who open it."""
-    found: dict[str, dict[str, _Member]] = {}
-    cut = DataError(f"the shard {path} is truncated; copy or download it again.")
-    end, block = 0, tarfile.BLOCKSIZE
-    try:
-        with tarfile.open(path, "r:") as archive:
-            for member in archive:
-                end = member.offset_data
-                if not member.isfile():
-                    continue
-                end += -(-member.size // block) * block
-                if member.offset_data + member.size > size:
-                    raise cut
-                folder, name = os.path.split(member.name)
-                if name.startswith("."):
-                    continue
-                stem, dot, suffix = name.partition(".")
-                key = f"{folder}/{stem}" if folder else stem
-                suffix = dot + suffix.lower()
-                place = _Member(suffix, member.offset_data, member.size)
-                found.setdefault(key, {})[suffix] = place
-    except tarfile.TarError as error:
-        if "unexpected end" in str(error) or "truncated" in str(error):
-            raise cut from error
-        raise DataError(f"{path} is no tar file ({error}); give {_LAYOUT}.") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error}); check it.") from error
-    with open(path, "rb") as stream:
-        stream.seek(end)
-        if stream.read(block) != bytes(block):
-            raise cut  # whole members, but the blocks of zeros that end a tar file are not there
-    return tuple(found.items())
-
-
-def _picture(members: dict[str, _Member]) -> _Member | None:
+def _picture(members: dict[str, Member]) -> Member | None:
     return next(
         (member for suffix, member in members.items() if suffix in SUFFIXES), None
     )
 
 
-def _map(members: dict[str, _Member]) -> _Member | None:
+def _map(members: dict[str, Member]) -> Member | None:
     return next((members[suffix] for suffix in _MAP_SUFFIXES if suffix in members), None)

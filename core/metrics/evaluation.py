@@ -21,6 +21,8 @@ from core.metrics.codecs import available_codecs, smallest, token_bytes, within
 from core.metrics.quality import Quality, as_shown
 
 if TYPE_CHECKING:
+    from core.metrics.inception import Inception
+    from core.metrics.lpips import Lpips
     from core.networks.features import Features
     from core.tokenizer import Tokenizer
 
@@ -32,6 +34,8 @@ def evaluate_tokenizer(
     pictures: Iterable[Tensor],
     *,
     features: Features | None = None,
+    lpips: Lpips | None = None,
+    inception: Inception | None = None,
     codecs: bool = False,
     batch: int = 1,
     device: torch.device | str = "cpu",
@@ -41,23 +45,30 @@ def evaluate_tokenizer(
     """Figures of a tokenizer on ``pictures``: images (3, H, W) in [-1, 1], of any sizes.
 
     features: what the feature distances are measured on; they give the keys their name.
+    lpips, inception: also LPIPS, and the Fréchet Inception distance of the reconstructions.
     codecs: also code every picture as JPEG, WebP and AVIF at its tokens' bytes (CPU time).
     batch: at most so many consecutive pictures of one size go through together.
-    device: where the tokenizer and the features are.
+    device: where the tokenizer and all features are.
     progress: called with the number of pictures done so far.
     tally: int64 (K,), to which the uses of each code are added.
 
     Returns ``images``, ``tokens``, ``codebook_size``, ``codes_used``, ``dead_codes``,
     ``utilization``, ``perplexity``, ``bits_per_token``, ``bits_per_pixel``, ``bytes`` (mean per
     picture), ``psnr``, ``ssim``, and, with features, ``features`` (what they are),
-    ``NAME_distance`` and ``NAME_fd`` (from two pictures on); with codecs, ``codecs``: for
+    ``NAME_distance`` and ``NAME_fd`` (from two pictures on), with lpips ``lpips_NET``, with
+    inception ``rfid`` (on other than the published weights both are named otherwise: their
+    ``key``), and ``features_of``, what each of these is computed on; with codecs, ``codecs``: for
     ``jpeg_smallest`` and each codec at equal bytes the same figures with its own mean ``bytes``,
     its mean ``quality``, and ``within_budget``, the share of pictures that it could code in the
     tokens' bytes.
     Raises DataError if there was no picture.
     """
     size, f = tokenizer.codebook_size, tokenizer.downsampling
-    quality = Quality(features, features.name if features is not None else "feature")
+    pairs = {lpips.key: lpips} if lpips is not None else {}
+    sets = {rfid_key(inception): inception} if inception is not None else {}
+    quality = Quality(
+        features, features.name if features is not None else "feature", pairs=pairs, sets=sets
+    )
     counts = torch.zeros(size, dtype=torch.int64)
     ledger = _Ledger()
     images_done = pixels = bytes_spent = 0
@@ -98,11 +109,18 @@ def evaluate_tokenizer(
     }
     if features is not None:
         figures["features"] = features.label
+    if pairs or sets:
+        figures["features_of"] = {key: measure.label for key, measure in (pairs | sets).items()}
     if codecs:
         figures["codecs"] = {
             name: {**quality.figures(name), **ledger.figures(name)} for name in ledger.names
         }
     return figures
+
+
+def rfid_key(inception: Inception) -> str:
+    """``rfid``, the name of an FID between pictures and their own reconstructions."""
+    return "r" + inception.key if inception.published else inception.key
 
 
 class _Ledger:

@@ -21,47 +21,61 @@ class Quality:
 
     ``features`` maps images to a list of maps (B, C, H, W), the deepest last, whose means over
     positions are what the Fréchet distance is taken on; None: only PSNR and SSIM are measured.
-    ``name`` begins the keys of the figures on them.
+    ``name`` begins the keys of the figures on them. ``pairs``: further distances of two batches of
+    images, (B,), by key. ``sets``: further features of images, (B, D), by the key of the Fréchet
+    distance between the sets.
     """
 
     def __init__(
-        self, features: Callable[[Tensor], list[Tensor]] | None = None, name: str = "feature"
+        self,
+        features: Callable[[Tensor], list[Tensor]] | None = None,
+        name: str = "feature",
+        *,
+        pairs: Mapping[str, Callable[[Tensor, Tensor], Tensor]] | None = None,
+        sets: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
     ) -> None:
         self._features = features
         self._name = name
+        self._pairs = dict(pairs or {})
+        self._sets = dict(sets or {})
         self._values: dict[str, dict[str, list[float]]] = {}
-        self._originals: FrechetStatistics | None = None
-        self._versions: dict[str, FrechetStatistics] = {}
+        self._originals: dict[str, FrechetStatistics] = {}
+        self._versions: dict[str, dict[str, FrechetStatistics]] = {}
 
     @torch.no_grad()
     def update(self, originals: Tensor, versions: Mapping[str, Tensor]) -> None:
         """Adds ``originals`` (B, 3, H, W) in [-1, 1] and versions of that shape by name."""
         layers = self._features(originals) if self._features is not None else []
         if layers:
-            pooled = _pooled(layers)
-            self._originals = self._originals or FrechetStatistics(pooled.shape[1])
-            self._originals.update(pooled)
+            _add(self._originals, f"{self._name}_fd", _pooled(layers))
+        for key, features in self._sets.items():
+            _add(self._originals, key, features(originals))
         for version, images in versions.items():
             values = self._values.setdefault(version, {})
+            statistics = self._versions.setdefault(version, {})
             values.setdefault("psnr", []).extend(psnr(originals, images).tolist())
             values.setdefault("ssim", []).extend(ssim(originals, images).tolist())
             if self._features is not None:
                 seen = self._features(images)
                 apart = layer_distance(layers, seen).tolist()
                 values.setdefault(f"{self._name}_distance", []).extend(apart)
-                pooled = _pooled(seen)
-                statistics = self._versions.setdefault(version, FrechetStatistics(pooled.shape[1]))
-                statistics.update(pooled)
+                _add(statistics, f"{self._name}_fd", _pooled(seen))
+            for key, distance in self._pairs.items():
+                values.setdefault(key, []).extend(distance(originals, images).tolist())
+            for key, features in self._sets.items():
+                _add(statistics, key, features(images))
 
     def figures(self, version: str) -> dict[str, float]:
-        """``psnr`` (dB), ``ssim``, and with features ``NAME_distance`` and ``NAME_fd``.
+        """``psnr`` (dB), ``ssim``, with features ``NAME_distance`` and ``NAME_fd``, and the
+        further ones under their keys.
 
-        Means over pictures, but for the Fréchet distance, which is between the two sets and so
-        needs two pictures or more (left out below that). Raises KeyError for a version never given.
+        Means over pictures, but for Fréchet distances, which are between the two sets and so
+        need two pictures or more (left out below that). Raises KeyError for a version never given.
         """
         means = {figure: fmean(values) for figure, values in self._values[version].items()}
-        if self._originals is not None and self._originals.count > 1:
-            means[f"{self._name}_fd"] = self._originals.distance(self._versions[version])
+        for key, originals in self._originals.items():
+            if originals.count > 1:
+                means[key] = originals.distance(self._versions[version][key])
         return means
 
 
@@ -76,3 +90,9 @@ def as_shown(images: Tensor) -> Tensor:
 
 def _pooled(layers: list[Tensor]) -> Tensor:
     return layers[-1].float().mean(dim=(2, 3))
+
+
+def _add(statistics: dict[str, FrechetStatistics], key: str, x: Tensor) -> None:
+    if key not in statistics:
+        statistics[key] = FrechetStatistics(x.shape[1])
+    statistics[key].update(x)

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.networks.autoencoder import ResidualBlock
+from core.networks.segmenter import Segmenter, SegmenterConfig
 
 UNKNOWN = -1
 """Index that stands for no answer: the question is not asked of this picture."""
+SPOTS = 32
+COLOUR_AND_PLACE = 7  # red, green, blue, x, y and their squares
 
 
 @dataclass(frozen=True)
@@ -26,33 +27,32 @@ class AttributesConfig:
 
     questions: tuple[tuple[str, tuple[str, ...]], ...]
     """Each question with its possible answers."""
+    classes: tuple[str, ...]
+    """Names of the classes of the semantic map that it reads on the way."""
     size: int = 64
     """Side, in pixels, of the square pictures that it looks at."""
-    widths: tuple[int, ...] = (32, 64, 128, 192)
-    """Channels at each resolution, from half the picture's on."""
-    hidden: int = 384
+    widths: tuple[int, ...] = (16, 48, 96)
+    """Channels of that reading, as `SegmenterConfig.widths`."""
+    hidden: int = 512
     """Width of the layer before the answers."""
-    classes: int = 24
-    """Classes of the semantic maps that it learns to find on the way."""
 
     def __post_init__(self) -> None:
         if not self.questions or any(len(answers) < 2 for _, answers in self.questions):
             raise ValueError("every question needs two possible answers or more")
-        if len(self.widths) < 3 or min(self.widths) < 1:
-            raise ValueError(f"attributes.widths must name 3 levels or more, got {self.widths}")
-        if self.size % (2 ** len(self.widths)):
-            raise ValueError(
-                f"attributes.size must be a multiple of {2 ** len(self.widths)}, got {self.size}"
-            )
+        self.reader()  # raises what is wrong with it
+
+    def reader(self) -> SegmenterConfig:
+        """The config of the segmenter inside."""
+        return SegmenterConfig(self.classes, self.size, self.widths)
 
 
 class AttributeClassifier(nn.Module):
     """Images (B, 3, S, S) in [-1, 1], S = ``config.size``, to the logits of every answer (B, A).
 
-    The position of each pixel is an input beside its colour (CoordConv, Liu et al. 2018), because
-    captions speak of left and right; means over the picture count, maxima find what is small. In
-    training it also says which classes occur in each cell of 4x4 pixels: answers alone teach it
-    too slowly where to look.
+    A segmenter reads the picture first, and in training it learns that too: answers alone teach
+    too slowly where to look. What is answered from, for each class: how much of it there is, its
+    mean colour, place, spread and features; then learned spots, whose sums count and whose maxima
+    find what is small; then means and maxima of the coarse maps, for hour, weather and season.
     """
 
     def __init__(self, config: AttributesConfig) -> None:
@@ -60,24 +60,13 @@ class AttributeClassifier(nn.Module):
         self.config = config
         self.names = tuple(name for name, _ in config.questions)
         self.sizes = tuple(len(answers) for _, answers in config.questions)
-        widths = config.widths
-        self.stem = nn.Sequential(
-            nn.PixelUnshuffle(2),
-            nn.Conv2d(4 * 5, widths[0], 3, padding=1),
-            ResidualBlock(widths[0], widths[0]),
-        )
-        levels = [
-            nn.Sequential(
-                nn.Conv2d(fine, coarse, 3, stride=2, padding=1), ResidualBlock(coarse, coarse)
-            )
-            for fine, coarse in pairwise(widths)
-        ]
-        self.near, self.far = levels[0], nn.Sequential(*levels[1:])
-        self.find = nn.Conv2d(widths[1], config.classes, 1)
-        seen = 2 * (widths[1] + config.classes + widths[-1])
+        self.reader = Segmenter(config.reader())
+        widths, classes = config.widths, len(config.classes)
+        self.spots = nn.Conv2d(widths[0], SPOTS, 3, padding=1)
+        parts = (classes, classes * (COLOUR_AND_PLACE + widths[0]), 2 * SPOTS, 2 * sum(widths[1:]))
+        self.norms = nn.ModuleList(nn.LayerNorm(part) for part in parts)
         self.head = nn.Sequential(
-            nn.LayerNorm(seen),
-            nn.Linear(seen, config.hidden),
+            nn.Linear(sum(parts), config.hidden),
             nn.SiLU(),
             nn.Linear(config.hidden, sum(self.sizes)),
         )
@@ -86,25 +75,40 @@ class AttributeClassifier(nn.Module):
         return self.look(images)[0]
 
     def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The answers' logits (B, A), and logits (B, C, S/4, S/4) of classes in each cell."""
-        features, cells = self.features(images)
-        return self.head(features), cells
+        """The answers' logits (B, A), and the logits (B, C, S, S) of the map that was read."""
+        features, read = self.features(images)
+        return self.head(features), read
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """What the answers are read from, means and maxima over the picture (B, F), and logits
-        (B, C, S/4, S/4) of classes in each cell."""
+        """What the answers are read from (B, F), and the logits (B, C, S, S) of the map."""
         batch, _, height, width = images.shape
         size = self.config.size
         if (height, width) != (size, size):
             raise ValueError(f"images of {size}x{size} pixels are needed, got {height}x{width}")
+        *coarse, fine = self.reader.levels(images)
+        read = self.reader.head(fine)
         line = torch.linspace(-1, 1, size, device=images.device, dtype=images.dtype)
         x, y = line.expand(batch, 1, size, size), line.view(-1, 1).expand(batch, 1, size, size)
-        near = self.near(self.stem(torch.cat([images, x, y], dim=1)))
-        cells, far = self.find(near), F.silu(self.far(near))
-        # The cells' own gradient is that of their classes; the answers only read them.
-        seen = [F.silu(near), cells.detach().sigmoid(), far]
-        pooled = [pool for maps in seen for pool in (maps.mean((2, 3)), maps.amax((2, 3)))]
-        return torch.cat(pooled, dim=1), cells
+        place = torch.cat([images, x, y, x * x, y * y], dim=1)
+        # The map learns from the true one alone; the answers only read it.
+        share = read.detach().float().softmax(1)
+        halved = F.avg_pool2d(share, size // fine.shape[-1])
+        area = share.mean((2, 3))
+        each = [
+            torch.einsum("bcp,bfp->bcf", of.flatten(2), maps.float().flatten(2)) / of[0, 0].numel()
+            for of, maps in ((share, place), (halved, fine))
+        ]
+        means = torch.cat(each, dim=2) / (area + 1e-3).unsqueeze(2)
+        spots = F.softplus(self.spots(fine).float())
+        pooled = [pool for maps in coarse for pool in (maps.mean((2, 3)), maps.amax((2, 3)))]
+        parts = (
+            (area + 1e-4).log(),
+            means.flatten(1),
+            torch.cat([spots.sum((2, 3)).log1p(), spots.amax((2, 3))], dim=1),
+            torch.cat(pooled, dim=1).float(),
+        )
+        normed = [norm(part) for norm, part in zip(self.norms, parts, strict=True)]
+        return torch.cat(normed, dim=1), read
 
     def loss(self, logits: Tensor, answers: Tensor) -> Tensor:
         """Cross entropy of ``answers`` int64 (B, Q), -1 where a question has none; a scalar.
@@ -115,18 +119,6 @@ class AttributeClassifier(nn.Module):
         for part, truth in zip(logits.float().split(self.sizes, 1), answers.unbind(1), strict=True):
             total = total + F.cross_entropy(part, truth, ignore_index=UNKNOWN, reduction="sum")
         return total / len(logits)
-
-    def cell_loss(self, cells: Tensor, maps: Tensor) -> Tensor:
-        """Binary cross entropy of the ``cells`` that ``look`` gives; a scalar.
-
-        maps: the true semantic maps, int64 (B, S, S) without unlabelled pixels. Summed over
-        classes, averaged over cells.
-        """
-        side = self.config.size // cells.shape[-1]
-        there = F.one_hot(maps, self.config.classes).permute(0, 3, 1, 2).float()
-        there = F.max_pool2d(there, side)
-        loss = F.binary_cross_entropy_with_logits(cells.float(), there, reduction="none")
-        return loss.sum(1).mean()
 
     def fitted(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) at the classifier's size (bilinear, antialiased), on its device."""

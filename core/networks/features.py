@@ -10,10 +10,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from core.networks.weights import FeatureError, read_weights
+
+__all__ = ["FeatureError", "FeatureName", "Features", "load_features"]
 
 FeatureName = Literal["squeezenet", "vgg19", "none"]
 
@@ -22,10 +25,6 @@ FeatureName = Literal["squeezenet", "vgg19", "none"]
 _TAPS = {"squeezenet": (1, 4, 7, 9, 10, 11, 12), "vgg19": (3, 8, 15, 24, 33)}
 _LABELS = {"squeezenet": "SqueezeNet 1.1", "vgg19": "VGG-19"}
 _SMALLEST = 32  # pixels a side below which the coarse layers have nothing left to see
-
-
-class FeatureError(ValueError):
-    """Pretrained weights cannot be had; one sentence with what to do."""
 
 
 class Features(nn.Module):
@@ -87,7 +86,7 @@ def load_features(name: FeatureName, weights: str | Path | None = None) -> Featu
         state, origin = _torchvision_weights(name), "torchvision weights"
     else:
         file = Path(weights)
-        state, origin = _read_weights(file), f"weights file {file.name}"
+        state, origin = read_weights(file), f"weights file {file.name}"
         if file.suffix == ".npz":
             mean = torch.tensor([103.939, 116.779, 123.68]) / 127.5 - 1
             scale, bgr = torch.full((3,), 127.5), True
@@ -119,19 +118,3 @@ def _torchvision_weights(name: str) -> dict[str, Tensor]:
             f"torchvision's {_LABELS[name]} weights can neither be found nor downloaded ({error}); "
             "name a weights file or choose the features 'none'."
         ) from None
-
-
-def _read_weights(file: Path) -> dict[str, Tensor]:
-    try:
-        if file.suffix == ".npz":
-            with np.load(file, allow_pickle=False) as arrays:
-                return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-        if file.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(file)
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise FeatureError(f"the weights file {file} does not exist.") from None
-    except Exception as error:  # every reader has its own; all mean the same to the user
-        raise FeatureError(f"the weights file {file} cannot be read: {error}") from None

@@ -77,6 +77,11 @@ class Segmenter(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
+        return self.head(self.levels(images)[-1])[..., :height, :width]
+
+    def levels(self, images: Tensor) -> list[Tensor]:
+        """What the way up holds at each resolution, coarsest first: maps (B, widths[l], h, w)."""
+        height, width = images.shape[-2:]
         stride = self.config.stride
         padding = (0, -width % stride, 0, -height % stride)
         if any(padding):
@@ -84,10 +89,10 @@ class Segmenter(nn.Module):
         levels = [self.stem(images)]
         for down in self.down:
             levels.append(down(levels[-1]))
-        x = self.bottom(levels.pop())
+        found = [self.bottom(levels.pop())]
         for upsample, block in self.up:
-            x = block(upsample(x) + levels.pop())
-        return self.head(x)[..., :height, :width]
+            found.append(block(upsample(found[-1]) + levels.pop()))
+        return found
 
     @torch.no_grad()
     def segment(self, images: Tensor) -> Tensor:

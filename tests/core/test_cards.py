@@ -83,6 +83,26 @@ def test_publishing_again_keeps_what_is_not_said_anew(tmp_path):
     assert "On 7 bridges" in bundle.card
 
 
+def test_rfid_and_lpips_stand_on_the_card_with_what_they_are_computed_on(tmp_path):
+    report = {
+        **REPORT,
+        "rfid": 12.5,
+        "lpips_vgg": 0.25,
+        "data": {"name": "imagenet", "split": "val", "square": 256},
+        "features_of": {"rfid": "Inception", "lpips_vgg": "VGG-16"},
+        "protocol": {"rfid": "on Inception; 7 pictures", "lpips_vgg": "on VGG-16; mean"},
+    }
+    card = model_card("x", make().config, RECIPE, report)
+    for words in (
+        "| rFID | 12.5000 |",
+        "| LPIPS (VGG-16) | 0.2500 |",
+        "- `rfid`: on Inception; 7 pictures.",
+        "- `lpips_vgg`: on VGG-16; mean.",
+        "centre squares of 256 pixels, argmax codes",
+    ):
+        assert words in card
+
+
 def test_a_card_without_figures_says_so():
     card = model_card("x", make().config, RECIPE, {})
     assert "Not evaluated yet" in card

@@ -41,6 +41,13 @@ def test_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "maps: 4, 2 of 150 classes occur, 37.5% unlabelled; most: flag 50.0%, wall 12.5%" in out
     code, out, _ = check(capsys, "coco", "--root", made.coco(tmp_path / "c"), "--split", "val")
     assert "captions: 4, 2.0 an item" in out
+    code, out, _ = check(capsys, "cub", "--root", made.cub(tmp_path / "b"), "--split", "train")
+    assert code == 0 and "labels: 4 items of 2 classes" in out
+    assert "boxes: 4, 20x10 pixels on average" in out
+    assert "attributes: 2 names, 1.2 an item" in out
+    (tmp_path / "b" / "attributes.txt").unlink()
+    code, out, _ = check(capsys, "cub", "--root", tmp_path / "b", "--split", "train")
+    assert code == 1 and "attributes.txt is missing; extract CUB_200_2011.tgz again." in out
 
 
 def test_everything_wrong_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,6 +81,7 @@ def test_missing_files_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_scenes(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = check(capsys, "scenes", "--split", "val", "--limit", 3)
     assert code == 0 and "val: 5,000 items, 3 read" in out and "captions: 3" in out
+    assert "maps of 24 classes" in out and "terms: Apache-2.0" in out
 
 
 @pytest.mark.parametrize(

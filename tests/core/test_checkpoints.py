@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from core.checkpoints import (
     list_bundles,
     load_tokenizer,
     save_bundle,
+    write_json,
 )
 from core.networks.autoencoder import NetworkConfig
 from core.quantizers import RegVQConfig, VQConfig
@@ -176,3 +178,11 @@ def test_an_atlas_is_never_unpickled(tmp_path):
     np.savez(folder / "atlas.npz", counts=np.array([{"a": 1}], dtype=object))
     with pytest.raises(CheckpointError):
         _ = find_bundle(folder).atlas
+
+
+def test_json_holds_null_where_a_figure_is_not_finite(tmp_path):
+    values = {"psnr": float("inf"), "rows": [{"fd": float("nan")}, (1.5, -float("inf"))], "n": 3}
+    write_json(tmp_path / "figures.json", values)
+    read = json.loads((tmp_path / "figures.json").read_text(), parse_constant=pytest.fail)
+    assert read == {"psnr": None, "rows": [{"fd": None}, [1.5, None]], "n": 3}
+    assert math.isinf(values["psnr"])  # what is measured stays as it is

@@ -183,6 +183,37 @@ class TestImageNet:
         made.write(tmp_path / "LOC_synset_mapping.txt", *rows)
         assert open_dataset("imagenet", tmp_path).labels == ("name 4", "name 9", "name 9")
 
+    def test_half_extracted(self, tmp_path: Path) -> None:
+        made.imagenet(tmp_path)
+        whole = tmp_path / "train" / made.WNIDS[0]
+        made.write(tmp_path / "train" / f"{made.WNIDS[0]}.tar", "")  # extracted, and kept
+        assert len(open_dataset("imagenet", tmp_path)) == 6
+        made.write(tmp_path / "train" / "n09999999.tar", "")
+        message = refusal("imagenet", tmp_path)
+        assert "1 archives of classes that were not extracted, beginning with n09999999" in message
+        for file in (tmp_path / "train").glob("*.tar"):
+            file.unlink()
+        for file in whole.iterdir():
+            file.unlink()
+        message = refusal("imagenet", tmp_path)
+        assert f"1 of the 3 classes have no pictures in {tmp_path / 'train'}" in message
+        shutil.rmtree(whole)
+        assert f"beginning with train/{made.WNIDS[0]}" in refusal("imagenet", tmp_path)
+        shutil.rmtree(tmp_path / "val" / made.WNIDS[0])
+        assert len(open_dataset("imagenet", tmp_path)) == 4  # a data set of two classes, then
+        made.write(tmp_path / "LOC_synset_mapping.txt", *(f"{wnid} name" for wnid in made.WNIDS))
+        assert f"beginning with train/{made.WNIDS[0]}" in refusal("imagenet", tmp_path)
+        made.write(tmp_path / "LOC_synset_mapping.txt", f"{made.WNIDS[0]} name")
+        assert "a class that LOC_synset_mapping.txt has no line for" in refusal(
+            "imagenet", tmp_path
+        )
+
+    def test_half_extracted_validation(self, tmp_path: Path) -> None:
+        made.devkit(made.imagenet(tmp_path, flat=True))
+        (tmp_path / "val" / "ILSVRC2012_val_00000002.JPEG").unlink()
+        message = refusal("imagenet", tmp_path, "val")
+        assert "1 of the 3 pictures" in message and "00000002.JPEG" in message
+
     def test_lists_that_do_not_fit(self, tmp_path: Path) -> None:
         made.imagenet(tmp_path, flat=True)
         data = made.devkit(tmp_path)
@@ -305,11 +336,43 @@ class TestCUB:
         assert torch.equal(data[0].image, whole[0].image[:, 0:30, 15:45])
         assert whole[0].image.shape == (3, 40, 60) and shows(whole[2], 3)
 
+    def test_attributes(self, tmp_path: Path) -> None:
+        base = made.cub(tmp_path) / "CUB_200_2011"
+        data = open_dataset("cub", tmp_path)
+        assert data.attribute_names() == ("has_bill_shape::dagger", "has_wing_color::brown")
+        assert data.notes() == [
+            "boxes: 4, 20x10 pixels on average", "attributes: 2 names, 1.2 an item",
+        ]  # fmt: skip
+        labels = base / "attributes" / "image_attribute_labels.txt"
+        made.write(labels, "1 3 1 4 2.0")
+        with pytest.raises(DataError, match=r"image_attribute_labels\.txt, line 1, is '1 3 1 4 2"):
+            data.attributes()
+        labels.unlink()
+        with pytest.raises(DataError, match=r"image_attribute_labels\.txt is missing"):
+            data.attributes()
+        (tmp_path / "attributes.txt").unlink()
+        with pytest.raises(DataError, match=r"attributes\.txt is missing"):
+            data.attribute_names()
+
+    def test_classes_outside_the_list(self, tmp_path: Path) -> None:
+        base = made.cub(tmp_path) / "CUB_200_2011"
+        lines = (base / "image_class_labels.txt").read_text().splitlines()
+        made.write(base / "image_class_labels.txt", *lines[:-1], "6 3")
+        assert "names the class 3, outside the 2 of classes.txt" in refusal("cub", tmp_path)
+
     def test_without_captions(self, tmp_path: Path) -> None:
         assert open_dataset("cub", made.cub(tmp_path, captions=False))[0].caption == ""
 
     def test_cut_off_lists(self, tmp_path: Path) -> None:
         base = made.cub(tmp_path) / "CUB_200_2011"
+        boxes = (base / "bounding_boxes.txt").read_text()
+        made.write(base / "bounding_boxes.txt", *boxes.splitlines()[:-1])
+        assert "bounding_boxes.txt has no line for 002" in refusal("cub", tmp_path)
+        made.write(base / "bounding_boxes.txt", boxes)
+        text = next(tmp_path.glob("text_c10/*/*0000.txt"))
+        made.write(text, "")
+        assert "0000.txt is empty" in refusal("cub", tmp_path)
+        made.write(text, "a bird")
         next(tmp_path.glob("text_c10/*/*0001.txt")).unlink()
         assert "0001.txt is missing" in refusal("cub", tmp_path)
         text = (base / "train_test_split.txt").read_text()
@@ -343,8 +406,21 @@ class TestCOCO:
         assert "captions_train2017.json is no JSON" in refusal("coco", tmp_path)
         file.write_text(json.dumps({"images": [{"id": 3}], "annotations": []}))
         assert "no caption file of COCO" in refusal("coco", tmp_path)
+        images = [{"id": 1, "file_name": "000000000001.jpg"}]
+        file.write_text(json.dumps({"images": images, "annotations": []}))
+        assert "captions_train2017.json holds no captions" in refusal("coco", tmp_path)
         file.unlink()
         assert "annotations_trainval2017.zip" in refusal("coco", tmp_path)
+
+    def test_label_outside_the_classes(self, tmp_path: Path) -> None:
+        made.coco(tmp_path)
+        maps = tmp_path / "stuffthingmaps" / "train2017"
+        made.save(maps / "000000000001.png", made.halves(0, 182))
+        message = refusal("coco", tmp_path)
+        assert "label value 182, outside 0..181 and 255" in message
+        assert "stuffthingmaps/train2017/000000000001.png" in message
+        (maps / "000000000001.png").unlink()
+        assert "1 of the 3 items" in refusal("coco", tmp_path)
 
     def test_captions_without_pictures(self, tmp_path: Path) -> None:
         made.coco(tmp_path)
@@ -357,8 +433,9 @@ class TestCOCO:
         for name in names[1:]:
             made.save(tmp_path / "train2017" / f"{name}.jpg", made.picture(0, (4, 4)))
         images = [{"id": i, "file_name": f"{name}.jpg"} for i, name in enumerate(names)]
+        said = {"id": 7, "image_id": 3, "caption": "A picture ."}
         file = tmp_path / "annotations" / "captions_train2017.json"
-        made.write(file, json.dumps({"images": images, "annotations": []}))
+        made.write(file, json.dumps({"images": images, "annotations": [said]}))
         data = open_dataset("coco", tmp_path)
         assert len(data) == 99 and data.missing == ("train2017/000000000000.jpg",)
 
@@ -518,6 +595,9 @@ class TestCaptions:
         assert open_dataset("captions", tmp_path)[0].captions == ("first train", "second")
         assert open_dataset("captions", tmp_path, split="val")[0].caption == "first test"
         assert has_held_out("captions", tmp_path)
+        made.write(tmp_path / "train" / "a.txt", "", " ")
+        message = refusal("captions", tmp_path)
+        assert "1 of the 1 pictures" in message and "the caption in train/a.txt" in message
         (tmp_path / "train" / "a.txt").unlink()
         assert "a.txt" in refusal("captions", tmp_path)
 
@@ -529,6 +609,7 @@ class TestCaptions:
             ('{"captions": ["a"]}', "line 2, has no file"),
             ('{"file": "pictures/0.png"}', "line 2, has no caption"),
             ('{"file": "pictures/0.png", "captions": [3]}', "line 2, has no caption"),
+            ('{"file": "pictures/0.png", "captions": [" "]}', "line 2, has no caption"),
             ('{"file": "pictures/0.png", "caption": "a", "label": "x"}', "no whole number"),
             ('{"file": "pictures/9.png", "caption": "a"}', "1 of the 2 items"),
         ],

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from core.data import DataError, has_held_out, open_dataset
-from core.data.shards import TarShards, _headers, expand_braces
+from core.data.shard_files import _headers
+from core.data.shards import TarShards
+from core.data.tarfiles import expand_braces
 from tests import published_layouts as made
 from tests.core.test_published import refusal, shows
 
@@ -71,6 +73,12 @@ def test_patterns(shards: Path) -> None:
     assert expand_braces("a-{08..10}{x,y}.tar") == [
         f"a-{n}{letter}.tar" for n in ("08", "09", "10") for letter in "xy"
     ]
+    assert expand_braces("d/{a-{08..10},b{,c}}-{0..1}.tar") == [
+        f"d/{name}-{n}.tar" for name in ("a-08", "a-09", "a-10", "b", "bc") for n in (0, 1)
+    ]
+    for plain in ("a.tar", "a}b", "a{b,c", "a,b", "}{", ""):
+        assert expand_braces(plain) == [plain]
+    assert expand_braces("{2..1}.tar") == []
     for pattern, count in (("train-{000..001}.tar", 10), ("*-000.tar", 5), ("val-000.tar", 2)):
         assert len(TarShards(shards / pattern)) == count
     message = refusal("shards", shards / "train-{000..002}.tar")

@@ -84,6 +84,20 @@ def run_here(
     return code, said.out, said.err
 
 
+def test_a_plain_folder_does_for_a_named_data_set(
+    checkpoint: Path, pictures: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    code, said, _ = run_here(
+        capsys, monkeypatch,
+        "--checkpoint", checkpoint, "--data.name", "ade20k", "--data.root", pictures,
+        "--features.name", "none", "--device", "cpu", "--out", tmp_path / "report.json",
+    )  # fmt: skip
+    assert code == 0
+    assert "is not laid out as 'ade20k': it is read as a plain folder of pictures" in said
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["data"]["name"] == "folder" and report["images"] == 3
+
+
 def test_figures_on_a_folder_are_those_computed_by_hand(
     checkpoint: Path, pictures: Path, weights: Path, tmp_path: Path
 ) -> None:
@@ -269,5 +283,8 @@ def test_the_command_itself_refuses_and_helps(tmp_path: Path) -> None:
     assert "--chekpoint" in refused.stderr and "--help" in refused.stderr
     helped = command("--help", folder=tmp_path)
     assert helped.returncode == 0
-    for flag in ("--data.name", "--data.root", "--features.weights", "--codecs", "--out"):
+    for flag in (
+        "--data.name", "--data.root", "--data.square", "--features.weights", "--codecs", "--out",
+        "--fid", "--fid-weights", "--lpips", "--lpips-weights",
+    ):  # fmt: skip
         assert flag in helped.stdout

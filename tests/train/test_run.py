@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 from PIL import Image
 
 from core.checkpoints import find_bundle, list_bundles, load_tokenizer
+from tests import published_layouts as made
 from tests.odd_pictures import write_all
+from tests.web_server import serve
 from train.recipes import RECIPES, config_of
 
 RUN = Path(__file__).resolve().parents[2] / "train" / "run.py"
@@ -21,6 +24,10 @@ TINY = (
     "--tokenizer.quantizer.size", "32", "--batch", "2", "--data.size", "32",
     "--data.workers", "0", "--features.name", "none", "--loss.perceptual", "0",
     "--loss.adversarial", "0",
+)  # fmt: skip
+MISSING = ("--features.weights", "missing.npz")
+PIXELS_ONLY = (
+    "--features.name", "none", "--loss.perceptual", "0", "--loss.contrastive", "none",
 )  # fmt: skip
 
 
@@ -95,16 +102,23 @@ def test_help_names_the_recipes(tmp_path):
         (("photos-vq", "--data.root", "nowhere"), "nowhere"),
         (("photos-vq", "--data.root", "empty"), "holds no pictures"),
         (("photos-vq", "--data.root", "file.txt"), "file.txt"),
+        (
+            ("photos-vq", "--data.root", "one", *PIXELS_ONLY),
+            "one holds 1 picture, fewer than the 32 of one step; give more pictures, or choose "
+            "--batch 1.",
+        ),
         (("photos-mq",), "photos-mq"),
+        (("ade20k-regvq", "--data.root", "half"), "is not laid out as 'ade20k'"),
+        (("imagenet128-simvq-65k", "--data.root", "empty"), "is not laid out as 'imagenet'"),
         (("scenes-vq", "--stepps", "3"), "--steps"),
         (("scenes-vq", "--steps", "many"), "steps"),
         (("scenes-vq", "--steps", "0"), "steps must be at least 1"),
-        (("scenes-vq", "--data.size", "60"), "multiple of 8"),
+        (("scenes-vq", "--data.size", "62"), "multiple of 4"),
         (("scenes-vq", "--data.name", "imagenet"), "imagenet"),
         (("scenes-regvq", "--tokenizer.quantizer.mask-ratio", "2"), "mask_ratio"),
         (("scenes-vq", "--loss.perceptual", "1"), "features"),
         (
-            ("photos-vq", "--data.root", "one", "--features.weights", "missing.npz"),
+            ("photos-vq", "--data.root", "one", "--batch", "1", *MISSING),
             "missing.npz does not exist",
         ),
     ],
@@ -113,7 +127,9 @@ def test_mistakes_get_one_line(tmp_path, arguments, words, capsys, monkeypatch):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file.txt").write_text("x")
     (tmp_path / "one").mkdir()
-    Image.new("RGB", (64, 64), "red").save(tmp_path / "one" / "a.png")
+    (tmp_path / "half" / "images" / "training").mkdir(parents=True)
+    for folder in ("one", "half/images/training"):
+        Image.new("RGB", (64, 64), "red").save(tmp_path / folder / "a.png")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(RUN.parent))  # as `python train/run.py` does
     from train.run import main
@@ -144,6 +160,40 @@ def test_odd_pictures_train_and_broken_ones_stop(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_a_plain_folder_does_for_a_named_data_set(tmp_path, capsys, monkeypatch):
+    pictures = folder_of(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(RUN.parent))
+    from train.run import main
+
+    none = ("--loss.contrastive", "none")
+    arguments = ("imagenet128-simvq-65k", "--data.root", str(pictures), *TINY, *none)
+    main([*arguments, "--steps", "1", "--out", "a"])
+    said = f"{pictures} is not laid out as 'imagenet': it is read as a plain folder of pictures"
+    assert said in capsys.readouterr().out
+    bundle = find_bundle(tmp_path / "a")
+    assert bundle.config["recipe"]["data"]["name"] == "folder"  # the card says what was read
+    assert json.loads((tmp_path / "a" / "run.json").read_text())["data"]["name"] == "folder"
+
+
+def test_streamed_shards_train(tmp_path, capsys, monkeypatch):
+    """The command on an address; its flag is a path, in which two slashes become one."""
+    made.shards(tmp_path / "web")
+    monkeypatch.setenv("REGVQ_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.syspath_prepend(str(RUN.parent))
+    from train.run import main
+
+    with serve(tmp_path / "web") as server:
+        root = f"{server.address}/{{train-000,train-001,val-000}}.tar"
+        arguments = ("scenes-vq", "--data.name", "shards", "--data.root", root, "--steps", "1")
+        main([*arguments, *TINY, "--out", str(tmp_path / "a")])
+    bundle = find_bundle(tmp_path / "a")
+    assert bundle.metrics["images"] == 2 and bundle.metrics["data"]["held_out"] is True
+    assert json.loads((tmp_path / "a" / "run.json").read_text())["data"]["root"] == root
+    assert server.address not in json.dumps(bundle.config) + bundle.card
+
+
 def test_scenes_need_no_files(tmp_path):
     done = run(tmp_path, "scenes-regvq", "--steps", 2, "--out", "s", *TINY)
     assert done.returncode == 0, done.stderr
@@ -158,7 +208,7 @@ def test_recipes_are_whole(name):
     assert config.recipe == name
     if name.startswith(("photos", "scenes")):
         assert config.tokenizer.quantizer.size == (1000 if name == "photos-fsq" else 1024)
-        assert config.tokenizer.network.downsampling == 8
+        assert config.tokenizer.network.downsampling == (4 if name.startswith("scenes") else 8)
     assert RECIPES[name].__doc__
 
 
@@ -171,21 +221,3 @@ def test_photo_recipes_have_one_network_and_budget(name):
     if name != "vqvae":
         assert regvq.loss.adversarial == other.loss.adversarial
         assert regvq.features == other.features
-
-
-@pytest.mark.parametrize("name", ["imagenet128-nsvq-65k", "imagenet128-simvq-65k"])
-def test_recipes_at_the_papers_scale_have_its_tokens(name):
-    config = config_of(name)
-    assert config.tokenizer.quantizer.size == 65_536
-    assert (config.data.size // config.tokenizer.network.downsampling) ** 2 == 256
-    assert config.tokenizer.network.latent_dim == 128
-    if name == "imagenet128-nsvq-65k":
-        assert config.steps == 70 * config.stages.epoch
-        assert config.tokenizer.quantizer.epoch == config.stages.epoch
-
-
-def test_ade20k_has_256_tokens_a_picture():
-    config = config_of("ade20k-regvq")
-    assert (config.data.size // config.tokenizer.network.downsampling) ** 2 == 256
-    assert config.tokenizer.quantizer.mask_ratio == 0.4
-    assert config.loss.contrastive == "pcl"

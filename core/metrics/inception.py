@@ -1,0 +1,92 @@
+"""Inception features for the Fréchet Inception distance (FID, and rFID of reconstructions).
+
+The network is torch-fidelity's InceptionV3, ported from the TensorFlow graph of the FID paper
+(Heusel et al. 2017), through torchmetrics. Protocol, which published figures share:
+
+- pictures as 8-bit RGB, resized to 299 x 299 as TensorFlow 1 did (bilinear, no antialiasing), not
+  by torchmetrics' default, which antialiases and gives other numbers;
+- the 2048 features after the last average pooling; means and covariances in float64 sums
+  (`FrechetStatistics`), never the features themselves;
+- rFID: pictures against their own reconstructions; FID: against generated ones. Which pictures, of
+  which split, at which size and how many is the caller's to say: at few of them the distance is
+  biased upwards by a lot, and papers take 50,000 (or the 5,000 of MS-COCO's validation set).
+
+Only with the published weights is the distance called FID. On any other weights it is a Fréchet
+distance of its own name.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from core.networks.weights import FeatureError, find_weights, read_weights, verified
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FILE = "weights-inception-2015-12-05-6726825d.pth"
+"""The published weights' file, of torch-fidelity's release v0.2.0."""
+FEATURES = 2048
+_PREFIX = FILE.rpartition("-")[2].removesuffix(".pth")
+
+
+class Inception:
+    """Images to Inception features; ``key`` names a Fréchet distance on them, ``label`` says what
+    they are."""
+
+    def __init__(self, net: nn.Module, published: bool, origin: str) -> None:
+        self._net = net
+        self.published = published
+        self.label = f"Inception v3 of torch-fidelity, 2048 features ({origin})"
+
+    @property
+    def key(self) -> str:
+        """``fid`` on the published weights, ``inception_fd`` on any other."""
+        return "fid" if self.published else "inception_fd"
+
+    def to(self, device: torch.device | str) -> Inception:
+        """The same on another device."""
+        self._net.to(device)
+        return self
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Features float32 (B, 2048) of images (B, 3, H, W) in [-1, 1], any size."""
+        return self._net(images.add(1).mul(127.5).round().clamp(0, 255).byte())
+
+
+def load_inception(weights: str | Path | None = None) -> Inception:
+    """The network with the weights in a file (.pth of tensors or .safetensors).
+
+    None looks for the published file in torch's cache, then downloads it there. Raises
+    FeatureError: it cannot be had, or the file does not hold them.
+    """
+    try:
+        from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+        from torchmetrics.image.fid import NoTrainInceptionV3
+    except ImportError:
+        raise FeatureError(
+            "FID needs torchmetrics and torch-fidelity: pip install torchmetrics torch-fidelity."
+        ) from None
+
+    what = "torch-fidelity's Inception weights"
+    file = find_weights(what, FILE, URL_INCEPTION_V3, weights, "--fid-weights")
+    # torch-fidelity would unpickle the file; it gets one that holds tensors alone.
+    tensors = io.BytesIO()
+    torch.save(read_weights(file), tensors)
+    tensors.seek(0)
+    try:
+        net = NoTrainInceptionV3(
+            "inception-v3-compat", ["2048"], feature_extractor_weights_path=tensors, antialias=False
+        )
+    except (RuntimeError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise FeatureError(f"{file} does not hold {what}: {reason}") from None
+    published = verified(file, _PREFIX)
+    origin = "published weights" if published else f"weights file {file.name}, not the published"
+    return Inception(net.requires_grad_(False), published, origin)

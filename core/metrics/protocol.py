@@ -1,0 +1,53 @@
+"""How figures were measured, in words that go beside them: a figure without these means nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+LPIPS_KEYS = ("lpips_alex", "lpips_vgg", "lpips_squeeze")
+
+
+def is_feature_distance(key: str) -> bool:
+    """Whether a figure's key names a distance on pretrained features, of whatever kind."""
+    return key in LPIPS_KEYS or key in ("rfid", "fid") or key.endswith(("_distance", "_fd"))
+
+
+def protocol(
+    data: Mapping[str, Any], figures: Mapping[str, Any], available: int, skipped: int = 0
+) -> dict[str, str]:
+    """The protocol of an evaluation of reconstructions, a sentence for each figure.
+
+    data: what it ran on (``name``, ``split``, and ``square`` or ``size`` in pixels if set).
+    figures: what `evaluate_tokenizer` returned. available: the pictures that the split has.
+    skipped: those of the chosen ones that could not be read.
+    """
+    shape = "whole, at their own size"
+    if "square" in data:
+        side = data["square"]
+        shape = f"centre squares, resized to {side} x {side} pixels (Lanczos)"
+    elif "size" in data:
+        shape = f"drawn at {data['size']} x {data['size']} pixels"
+    chosen = "" if figures["images"] + skipped == available else ", spread evenly"
+    said = {
+        "pictures": f"{figures['images']} of the {available} of {data['name']}, split "
+        f"{data['split']}{chosen}; {shape}",
+        "reconstruction": "decoded from the token ids alone, chosen by argmax, nothing masked; "
+        "rounded to 8 bits",
+        "psnr": "mean over pictures of the PSNR of each, over all pixels and channels, peak 1",
+        "ssim": "mean over pictures; Gaussian window of 11 x 11, sigma 1.5, per RGB channel, where "
+        "the window fits",
+        "usage": f"codes used, utilization and perplexity over these {figures['tokens']} tokens",
+    }
+    for key, label in figures.get("features_of", {}).items():
+        said[key] = f"on {label}"
+        if key.endswith(("fid", "_fd")):
+            said[key] += (
+                f"; {figures['images']} pictures against their reconstructions, 8 bits, resized "
+                "to 299 x 299 as TensorFlow 1 does (bilinear, not antialiased); sample covariances"
+            )
+        else:
+            said[key] += "; mean over pictures, each at its own size"
+    if "features" in figures:
+        said["feature distances"] = f"on {figures['features']}: neither LPIPS nor FID"
+    return said

@@ -1,0 +1,71 @@
+"""Weights of pretrained networks: named, found in torch's cache, or downloaded; no pickles."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class FeatureError(ValueError):
+    """Pretrained weights cannot be had; one sentence with what to do."""
+
+
+def find_weights(what: str, name: str, url: str, weights: str | Path | None, flag: str) -> Path:
+    """The file with ``what``: the one that was named, else ``name`` in torch's cache.
+
+    One that is not there is downloaded from ``url`` into the cache; its name ends, as torch's
+    files do, in the beginning of its SHA-256, which is checked. Raises FeatureError, with the
+    ``flag`` by which a file is named.
+    """
+    if weights is not None:
+        if not Path(weights).is_file():
+            raise FeatureError(f"the weights file {weights} does not exist.")
+        return Path(weights)
+    file = Path(torch.hub.get_dir()) / "checkpoints" / name
+    if file.is_file():
+        return file
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        prefix = file.stem.rpartition("-")[2]
+        torch.hub.download_url_to_file(url, str(file), hash_prefix=prefix, progress=False)
+    except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise FeatureError(
+            f"{what} ({name}) are not in {file.parent} and cannot be downloaded ({reason}); fetch "
+            f"that file where there is a network and put it there, or name it with {flag} FILE."
+        ) from None
+    return file
+
+
+def verified(file: Path, prefix: str) -> bool:
+    """Whether the file's SHA-256 begins with ``prefix``: it is the published one."""
+    with file.open("rb") as stream:
+        digest = hashlib.sha256()
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest().startswith(prefix)
+
+
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """The tensors of an .npz, a .safetensors or a .pth of tensors. Raises FeatureError."""
+    try:
+        if file.suffix == ".npz":
+            with np.load(file, allow_pickle=False) as arrays:
+                return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(file)
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise FeatureError(f"the weights file {file} does not exist.") from None
+    except Exception as error:  # every reader has its own; all mean the same to the user
+        reason = " ".join(str(error).split()).partition(". ")[0][:160]
+        raise FeatureError(f"the weights file {file} cannot be read: {reason}") from None
+    if not isinstance(state, dict) or not all(isinstance(x, Tensor) for x in state.values()):
+        raise FeatureError(f"the weights file {file} holds no table of tensors.")
+    return dict(state)

@@ -1,0 +1,39 @@
+"""Pretrained networks' files with random weights in them, made on the spot."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+from torchvision.models import alexnet
+
+
+class RandomInception(FeatureExtractorInceptionV3):
+    """torch-fidelity's network with the weights that its layers begin with."""
+
+    def __init__(self) -> None:
+        nothing = io.BytesIO()
+        torch.save({}, nothing)
+        nothing.seek(0)
+        super().__init__("random", ["2048"], feature_extractor_weights_path=nothing)
+
+    def load_state_dict(self, state: dict, **settings: object) -> None:
+        """Leaves them as they are."""
+
+
+def inception(file: Path) -> RandomInception:
+    """Write random Inception weights to a .pth file; the network that has them."""
+    torch.manual_seed(0)
+    net = RandomInception()
+    torch.save(net.state_dict(), file)
+    return net
+
+
+def alex(file: Path) -> None:
+    """Write random weights of AlexNet's convolutions to a .safetensors file."""
+    torch.manual_seed(1)
+    layers = alexnet(weights=None).features
+    save_file({f"features.{key}": value for key, value in layers.state_dict().items()}, file)
