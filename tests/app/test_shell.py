@@ -42,6 +42,14 @@ def test_the_apis_are_those_of_the_design() -> None:
         "/code_detail": [
             ("checkpoint", True), ("code", True), ("image", True), ("source", True),
         ],
+        "/edit_tokens": [("image", False), ("checkpoint", True), ("edits", True)],
+        "/code_map": [
+            ("checkpoint", True), ("method", True), ("colour", True), ("axes", True),
+            ("neighbours", True),
+        ],
+        "/mask_sweep": [
+            ("image", False), ("checkpoint", True), ("seed", True), ("temperature", True),
+        ],
         "/compare": [("image", False), ("checkpoints", True)],
         "/generate_text": [("prompt", False), *sampled("prior", "n", "seed")],
         "/generate_semantic": [("plan", False), *sampled("prior", "n", "seed"), ("prompt", True)],
@@ -56,7 +64,8 @@ def test_the_apis_are_those_of_the_design() -> None:
 
 def test_one_model_call_at_a_time() -> None:
     functions = [f for f in ui.build_app().fns.values() if f.concurrency_id == "model"]
-    assert {f.api_name for f in functions} >= {"reconstruct", "codebook_usage", "code_detail"}
+    names = {f.api_name for f in functions}
+    assert names >= {"reconstruct", "codebook_usage", "code_detail", "mask_sweep"}
     assert len(functions) >= 7
     assert {f.concurrency_limit for f in functions} == {1}
 

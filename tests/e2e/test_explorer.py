@@ -17,7 +17,15 @@ from app import models
 from core.analysis.codes import paint_codes
 from core.images import open_picture, to_tensor
 from core.tokenizer import Tokenizer
-from tests.e2e.harness import open_codebook, open_compare, open_explorer, open_generate
+from tests.e2e.harness import (
+    go,
+    open_codebook,
+    open_compare,
+    open_explorer,
+    open_generate,
+    open_map,
+    open_masks,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -329,14 +337,17 @@ def test_checkpoints_are_compared_on_one_picture(
 def test_on_a_phone_nothing_is_wider_than_the_screen(app: str, visit: Any, theme: str) -> None:
     page = visit(390, 844, has_touch=True, is_mobile=True, device_scale_factor=2).page
     open_explorer(page, app, theme)
-    for tab in ("Reconstruct", "Codebook", "Generate", "Compare", "About"):
-        page.get_by_role("tab", name=tab).click()
-        if tab == "Codebook":
-            open_codebook(page)
-        if tab == "Generate":
-            open_generate(page)
-        if tab == "Compare":
-            open_compare(page)
+    fill = {
+        "Codebook": open_codebook,
+        "Code map": open_map,
+        "Mask ratio": open_masks,
+        "Generate": open_generate,
+        "Compare": open_compare,
+    }
+    for tab in ("Reconstruct", *fill, "Collapse lab", "About"):
+        go(page, tab)
+        if tab in fill:
+            fill[tab](page)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, tab
     grounds = page.evaluate("getComputedStyle(document.querySelector('.gradio-container')).color")
     bright = sum(int(part) for part in grounds[4:-1].split(",")) / 3
@@ -363,7 +374,7 @@ def test_light_and_dark_are_switched_and_remembered(app: str, visit: Any) -> Non
 def test_the_card_of_the_checkpoint_is_shown(app: str, visit: Any, name: str) -> None:
     page = visit().page
     open_explorer(page, app)
-    page.get_by_role("tab", name="About").click()
+    go(page, "About")
     card = page.locator("#card")
     card.locator("h1").first.wait_for()
     heading = card.locator("h1").first.inner_text()
