@@ -7,6 +7,7 @@ A prior is chosen from the list of bundles; its tokenizer is found by fingerprin
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -237,13 +238,11 @@ def sample(
     with LOCK:
         # The processor's generator draws the same numbers, wherever the prior lives.
         noise = torch.Generator().manual_seed(chosen.seed)
-        try:
+        with _refusing():
             steps = painter.prior.sample(condition, chosen.n, generator=noise, known=known, **how)
-        except ValueError as error:
-            raise Refused(_sentence(error)) from None
     try:
         while True:
-            with LOCK:
+            with LOCK, _refusing():
                 step = next(steps, None)
             if step is None:
                 return
@@ -252,9 +251,15 @@ def sample(
         steps.close()
 
 
-def _sentence(error: ValueError) -> str:
-    text = str(error)
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """What a prior says of values that it cannot use, as a sentence for the visitor."""
+    try:
+        yield
+    except ValueError as error:
+        text = str(error)
+        words = text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
+        raise Refused(words) from None
 
 
 # ---------------------------------------------------------------- what it is told

@@ -48,6 +48,8 @@ def prior_bundles(root: Path, tokenizer: Path, names: tuple[str, ...] = ("words"
             prior = CONFIGS[name].build().eval()
             for parameter in prior.parameters():  # outputs begin at zero: let conditions matter
                 torch.nn.init.normal_(parameter, std=0.3)
+            if name == "latents":
+                prior.measure(torch.randn(4, NETWORK.latent_dim, *GRID))
         prior.conditioner.learn_vocabulary(KNOWN)
         save_prior(
             root / name,

@@ -216,9 +216,7 @@ def test_recipes_are_whole(name):
     assert RECIPES[name].__doc__
 
 
-@pytest.mark.parametrize(
-    "name", ["vq", "vqvae", "simvq", "nsvq", "gumbel", "fsq", "lfq", "ibq"]
-)
+@pytest.mark.parametrize("name", ["vq", "vqvae", "simvq", "nsvq", "gumbel", "fsq", "lfq", "ibq"])
 def test_photo_recipes_have_one_network_and_budget(name):
     regvq, other = config_of("photos-regvq"), config_of(f"photos-{name}")
     assert regvq.tokenizer.network == other.tokenizer.network
