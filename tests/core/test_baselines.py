@@ -132,8 +132,8 @@ def test_nsvq_draws_a_share_of_its_codes_from_its_softmax():
     # The decoder gets the drawn codes; the losses are those of the nearest.
     codes = quantizer.codebook()
     torch.testing.assert_close(to_rows(out.z), codes[out.ids.flatten()])
-    assert {k: float(v) for k, v in out.losses.items()} == {
-        k: float(v) for k, v in exact.losses.items()
+    assert {k: float(v.detach()) for k, v in out.losses.items()} == {
+        k: float(v.detach()) for k, v in exact.losses.items()
     }
     moved = (codes[out.ids.flatten()] - codes[exact.ids.flatten()]).square().sum(1)
     torch.testing.assert_close(out.perturbation.flatten(), moved)
