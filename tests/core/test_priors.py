@@ -168,12 +168,14 @@ def test_learns_a_small_world(kind):
         settings = {"timesteps": 20, "alpha": (0.98, 0.001), "gamma": (0.01, 0.99)}
     torch.manual_seed(0)
     prior = DISCRETE[kind](**SMALL | settings, conditions=BOTH, drop=0.1).build()
-    optimizer = torch.optim.AdamW(prior.parameters(), 3e-3)
-    generator, rounds = seeded(), 300
+    optimizer = torch.optim.AdamW(prior.parameters())
+    # The masked prior is long in finding out that cells resemble one another.
+    generator, rounds = seeded(), {"autoregressive": 120, "diffusion": 200, "masked": 260}[kind]
     for step in range(rounds):
         ids, condition = toy(64, generator)
         terms = prior.loss(ids, condition, generator)
-        optimizer.param_groups[0]["lr"] = 4e-3 * min(1.0, 2 * (1 - step / rounds))
+        rate = min(1.0, (step + 1) / 10, 2 * (1 - step / rounds))
+        optimizer.param_groups[0]["lr"] = 6e-3 * rate
         optimizer.zero_grad()
         sum(value for name, value in terms.items() if name != "bits").backward()
         torch.nn.utils.clip_grad_norm_(prior.parameters(), 1.0)
