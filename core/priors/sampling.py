@@ -34,8 +34,9 @@ def pick(weights: Tensor, at: Tensor) -> Tensor:
     if size <= _WIDE:
         return _pass(weights.cumsum(1), at)[0]
     # A long cumulative sum is slow and rounds off. So: sums of blocks, the block, a sum within it.
-    padded = torch.nn.functional.pad(weights, (0, -size % _BLOCK))
-    blocks = padded.view(rows, -1, _BLOCK)
+    if size % _BLOCK:
+        weights = torch.nn.functional.pad(weights, (0, -size % _BLOCK))
+    blocks = weights.view(rows, -1, _BLOCK)
     block, left = _pass(blocks.sum(2).cumsum(1), at)
     inside = blocks[torch.arange(rows, device=weights.device), block].cumsum(1)
     # The two sums may differ in their last digits.
