@@ -22,7 +22,8 @@ PICTURES = 500  # that are drawn if no limit is given
 
 @dataclass(frozen=True)
 class PriorFlags:
-    """How a prior is evaluated; a setting that is left out is the one that its bundle hands on."""
+    """How a prior is evaluated. A setting of drawing that is left out is the one that its bundle
+    hands on; with --publish it hands on those that its figures were measured with."""
 
     seed: int = 0
     """Seed of the draws."""
@@ -217,6 +218,7 @@ def _publish(
     for key in ("data", "terms"):
         if note.get(key):
             recipe[f"{key}_note"] = note[key]
+    recipe["sampling"] = dict(report["sampling"])
     metrics = {key: bundle.metrics.get(key) for key in ("step", "held_out")} | dict(report)
     name = recipe.get("name", bundle.name)
     save_prior(
@@ -224,7 +226,7 @@ def _publish(
         prior=prior,
         tokenizer=config["tokenizer"],
         data=config.get("data"),
-        sampling=config.get("sampling"),
+        sampling=report["sampling"],
         card=prior_card(name, prior.config, config["tokenizer"]["name"], recipe, metrics),
         metrics=metrics,
         recipe=recipe,

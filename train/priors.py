@@ -51,7 +51,8 @@ def scenes_semantic_ar() -> PriorRunConfig:
     Each cell knows the class that it is to become and those around it. Sizes and rate are ours.
     """
     return _scenes(
-        AutoregressiveConfig(**TINY, conditions=(SCENES_MAP,)), SamplingConfig(top_p=0.95)
+        AutoregressiveConfig(**TINY, conditions=(SCENES_MAP,)),
+        SamplingConfig(guidance=2.0, top_p=0.95),
     )
 
 

@@ -88,7 +88,8 @@ def test_a_prior_is_drawn_from_judged_and_published(tmp_path, folder, command):
     assert found.metrics["mean_iou"] == report["mean_iou"] and found.metrics["step"] == 2
     assert f"| {report['mean_iou']['drawn']:.3f} (real" in found.card
     assert "do as you like" in found.card and str(folder) not in found.card
-    assert found.config["sampling"]["steps"] == 12  # what it hands on stays
+    assert found.config["sampling"]["steps"] == 4  # what was measured is what it hands on
+    assert "steps 4" in found.card
 
 
 def test_what_cannot_be_used_is_said_in_a_sentence(tmp_path, folder, command):
