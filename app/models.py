@@ -97,7 +97,7 @@ def _open(name: str, written: int, path: Path) -> Model:
     return Model(name, written, Bundle(name, path))
 
 
-@lru_cache(maxsize=3)
+@lru_cache(maxsize=6)  # as many as are compared at once
 def _tokenizer(model: Model) -> Tokenizer:
     import torch
 
@@ -108,12 +108,20 @@ def _tokenizer(model: Model) -> Tokenizer:
 
 def model(name: Any) -> Model:
     """The checkpoint called ``name``, its parts loaded when asked for. Raises Refused."""
-    found = bundle(name)
+    return open_bundle(bundle(name))
+
+
+def open_bundle(found: Bundle) -> Model:
+    """A tokenizer's bundle as the model that is kept of it."""
+    return _open(found.name, written(found), found.path)
+
+
+def written(found: Bundle) -> int:
+    """When a bundle's weights were written (ns); 0 without any: loading it will say so."""
     try:
-        written = (found.path / "model.safetensors").stat().st_mtime_ns
+        return (found.path / "model.safetensors").stat().st_mtime_ns
     except OSError:
-        written = 0  # loading it will say what is missing
-    return _open(found.name, written, found.path)
+        return 0
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,17 @@ from typing import Any
 
 import gradio as gr
 
-from app import about, codebook, codemap, lab, masks, models, reconstruct
+from app import (
+    about,
+    codebook,
+    codemap,
+    compare,
+    generate_tab,
+    lab,
+    masks,
+    models,
+    reconstruct,
+)
 from app.errors import Refused, in_a_sentence
 from app.theme import STATIC, StudioTheme, asset, ground, stylesheet
 
@@ -93,6 +103,10 @@ def build_app() -> gr.Blocks:
                 codemap.build(tab, *linked)
             with gr.Tab(masks.TAB, id="masks") as tab:
                 masks.build(tab, *linked)
+            with gr.Tab("Generate", id="generate") as tab:
+                generate_tab.build(tab, shared.picture)
+            with gr.Tab("Compare", id="compare") as tab:
+                compare.build(tab, checkpoint, shared.picture)
             with gr.Tab(lab.TAB, id="lab"):
                 lab.build()
             with gr.Tab("About", id="about") as tab:

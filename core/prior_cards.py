@@ -108,8 +108,9 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
     else:
         lines += [
             f"{metrics['pictures']} pictures drawn for held-out conditions of "
-            f"`{metrics.get('data', {}).get('name')}` ({_sampling(metrics['sampling'])}, seed "
-            f"{metrics['seed']}).",
+            f"`{metrics.get('data', {}).get('name')}` (told "
+            f"{' and '.join(metrics.get('told', ())) or 'nothing'}; "
+            f"{_sampling(metrics['sampling'])}; seed {metrics['seed']}).",
             "",
         ]
     lines += ["| | |", "|---|---|", *(f"| {a} | {b} |" for a, b in figure_rows(metrics))]

@@ -51,7 +51,8 @@ class FeatureFlags:
     """What the feature distances are measured on."""
 
     name: Literal["squeezenet", "vgg19", "none"] = "squeezenet"
-    """The network; none leaves the distances out."""
+    """The network; none leaves the distances out (the Fréchet distance of a prior's pictures is
+    then on the features of this project's own judge, where there is one)."""
     weights: Path | None = None
     """A file of its weights; without one, torchvision looks in its cache, then downloads."""
 

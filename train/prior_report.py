@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from train.common import spread_over
 from train.errors import UsageError
 
 if TYPE_CHECKING:
     from core.checkpoints import Bundle
+    from core.conditions import ConditionConfig
     from core.data import Dataset
     from core.metrics.generation import Judges, Shown
     from train.evaluate import EvaluateFlags
@@ -32,6 +33,8 @@ class PriorFlags:
     top_k: int | None = None
     top_p: float | None = None
     steps: int | None = None
+    told: tuple[Literal["text", "semantic", "label"], ...] | None = None
+    """What the prior is told of the held-out pictures, without it all that it can be told."""
     tokenizer: Path | None = None
     """The tokenizer's bundle; without it, the one that fits is looked for beside the prior."""
     segmenter: Path | None = None
@@ -45,6 +48,7 @@ def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str,
     from tqdm import tqdm
 
     from core.checkpoints import load_prior, load_tokenizer
+    from core.conditions import name_of
     from core.data import open_dataset
     from core.metrics.generation import judge_prior
 
@@ -58,6 +62,7 @@ def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str,
     for name in ("guidance", "temperature", "top_k", "top_p", "steps"):
         if (value := getattr(asked, name)) is not None:
             sampling[name] = value
+    told = _told(prior.config.conditions, asked.told)
     chosen = spread_over(len(data), flags.limit or PICTURES)
     skipped: list[str] = []
     with tqdm(total=len(chosen), unit="picture", desc="drawing") as bar:
@@ -68,6 +73,7 @@ def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str,
                 _held_out(data, chosen, size, skipped, judges.classifier is not None),
                 judges,
                 sampling=sampling,
+                told=told,
                 seed=asked.seed,
                 batch=asked.batch,
                 progress=lambda done: bar.update(done - bar.n),
@@ -78,7 +84,9 @@ def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str,
         print(f"skipped: {sentence}")
     root = flags.data.root.resolve().name if flags.data.root is not None else None
     where = {"name": flags.data.name, "root": root, "split": flags.data.split, "size": size}
-    report = {"checkpoint": bundle.name, "data": where, "skipped": len(skipped), **figures}
+    names = [name_of(condition) for condition in told]
+    report = {"checkpoint": bundle.name, "data": where, "skipped": len(skipped), "told": names}
+    report |= figures
     if flags.publish:
         _publish(bundle, prior, report, asdict(flags.note))
     return report
@@ -92,9 +100,26 @@ def print_prior_table(report: Mapping[str, Any]) -> None:
     for label, value in figure_rows(report):
         print(f"{label:<48} {value}")
     settings = ", ".join(f"{k} {v}" for k, v in report["sampling"].items() if v is not None)
-    print(f"\n{report['pictures']} pictures drawn with {settings}, seed {report['seed']}")
+    told = " and ".join(report["told"]) or "nothing"
+    print(
+        f"\n{report['pictures']} pictures drawn, told {told}, with {settings}, "
+        f"seed {report['seed']}"
+    )
     if "features" in report:
         print(f"Fréchet distance on {report['features']}: not FID")
+
+
+def _told(
+    conditions: Sequence[ConditionConfig], names: tuple[str, ...] | None
+) -> list[ConditionConfig]:
+    """Those of a prior's conditions that have these names; all without names."""
+    from core.conditions import name_of
+
+    known = {name_of(condition): condition for condition in conditions}
+    if strange := set(names or ()) - set(known):
+        possible = " and ".join(known) or "nothing"
+        raise UsageError(f"--prior.told {min(strange)}: this prior can be told {possible}")
+    return [config for name, config in known.items() if names is None or name in names]
 
 
 def _tokenizer_of(bundle: Bundle, given: Path | None) -> Bundle:

@@ -15,7 +15,7 @@ from core.priors import (
     PriorConfig,
 )
 from train.config import AdamWConfig, PicturesConfig
-from train.large_priors import (
+from train.papers.priors import (
     ade20k_semantic_ar,
     celebamask_semantic_ar,
     coco_text_diffusion_large,
@@ -55,15 +55,15 @@ def scenes_semantic_ar() -> PriorRunConfig:
     )
 
 
-def scenes_semantic_masked() -> PriorRunConfig:
-    """Semantic map to drawn landscapes by parallel decoding (MaskGIT): needs no files at all.
+def scenes_masked() -> PriorRunConfig:
+    """Text, semantic map, both or neither to drawn landscapes by parallel decoding (MaskGIT).
 
-    It also completes pictures without a map: any set of known tokens is what it was trained on.
-    Sizes and rate are ours; the mask's schedule is MaskGIT's.
+    It also completes pictures: any set of known tokens is what it was trained on. Needs no files at
+    all. Sizes and rate are ours; the mask's schedule is MaskGIT's.
     """
     return _scenes(
-        MaskedConfig(**TINY, conditions=(SCENES_MAP,), drop=0.2),
-        SamplingConfig(top_p=0.95, steps=12),
+        MaskedConfig(**TINY, conditions=(SCENES_TEXT, SCENES_MAP), drop=0.25),
+        SamplingConfig(guidance=1.5, top_p=0.95, steps=12),
     )
 
 
@@ -154,7 +154,7 @@ PRIOR_RECIPES: dict[str, Callable[[], PriorRunConfig]] = {
     for recipe in (
         scenes_text_diffusion,
         scenes_semantic_ar,
-        scenes_semantic_masked,
+        scenes_masked,
         scenes_latent,
         birds_text_diffusion,
         facades_semantic_ar,

@@ -8,7 +8,7 @@ tokenizer loses, is not the prior's doing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -61,20 +61,22 @@ def judge_prior(
     judges: Judges,
     *,
     sampling: Mapping[str, Any],
+    told: Sequence[ConditionConfig] | None = None,
     seed: int = 0,
     batch: int = 16,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
     """Draws a picture for each held-out one, told what that one shows, and judges them.
 
-    Pictures must be squares of one size. ``sampling``: the settings of ``Prior.sample``. Returns
+    Pictures must be squares of one size. ``sampling``: the settings of ``Prior.sample``. ``told``:
+    those of the prior's conditions that it is told, without it all. Returns
     ``pictures``, ``sampling``, ``seed``, ``seconds_per_picture`` (drawing and decoding, in batches
     of ``batch``), ``bits_per_token`` (of a discrete prior), and of what the judges can tell, by
     version: ``named_right``, ``mean_iou``, ``pixel_accuracy``, ``frechet_distance`` (to the real
     ones, with ``features``). Raises DataError if there was no picture or a condition is missing.
     """
     noise = torch.Generator(tokenizer.device).manual_seed(seed)
-    told = prior.config.conditions
+    told = prior.config.conditions if told is None else told
     tables = _Tables(judges, told)
     seconds = bits = 0.0
     seen = 0

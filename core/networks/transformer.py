@@ -89,13 +89,16 @@ def rotate(x: Tensor, table: Tensor) -> Tensor:
 class Cache:
     """Keys and values of the positions seen so far, in memory taken once for all of them.
 
-    ``begin`` is the position at which the next call starts; the caller moves it on.
+    ``layers``: a pair (B, H, positions, C/H) a layer. ``begin`` is the position at which the next
+    call starts; the caller moves it on.
     """
 
     def __init__(self, config: TransformerConfig, rows: int, positions: int, like: Tensor) -> None:
-        shape = (config.layers, rows, positions, 2, config.heads, config.width // config.heads)
-        self._store = torch.empty(shape, dtype=like.dtype, device=like.device)
-        self.layers = list(self._store)
+        shape = (rows, config.heads, positions, config.width // config.heads)
+        self.layers = [
+            tuple(torch.empty(shape, dtype=like.dtype, device=like.device) for _ in "kv")
+            for _ in range(config.layers)
+        ]
         self.begin = 0
 
 
@@ -135,7 +138,7 @@ class Block(nn.Module):
         modulation: tuple[Tensor, ...] | None,
         memory: tuple[Tensor, Tensor] | None,
         memory_mask: Tensor | None,
-        cached: tuple[Tensor, int] | None,
+        cached: tuple[Tensor, Tensor, int] | None,
     ) -> Tensor:
         h = self.norm1(x)
         if modulation is None:
@@ -153,20 +156,21 @@ class Block(nn.Module):
         shift, scale, gate = modulation[3:]
         return torch.addcmul(x, gate, self._drop(self._feed(torch.addcmul(shift, h, scale))))
 
-    def _attend(self, h: Tensor, table: Tensor, cached: tuple[Tensor, int] | None) -> Tensor:
+    def _attend(
+        self, h: Tensor, table: Tensor, cached: tuple[Tensor, Tensor, int] | None
+    ) -> Tensor:
         rows, count, width = h.shape
         qkv = self.qkv(h).view(rows, count, 3, self.heads, width // self.heads)
         turned = rotate(qkv[:, :, :2], table.to(qkv.dtype))
-        q, k, v = turned[:, :, 0], turned[:, :, 1], qkv[:, :, 2]
-        causal = self.causal and count > 1
-        if cached is not None:
-            store, begin = cached
-            store[:, begin : begin + count, 0] = k
-            store[:, begin : begin + count, 1] = v
-            k, v = store[:, : begin + count].unbind(2)
-        mixed = F.scaled_dot_product_attention(
-            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=causal
+        q, k, v = (
+            part.transpose(1, 2) for part in (turned[:, :, 0], turned[:, :, 1], qkv[:, :, 2])
         )
+        if cached is not None:
+            keys, values, begin = cached
+            keys[:, :, begin : begin + count] = k
+            values[:, :, begin : begin + count] = v
+            k, v = (store[:, :, : begin + count].to(q.dtype) for store in (keys, values))
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal and count > 1)
         return self.out(mixed.transpose(1, 2).reshape(rows, count, width))
 
     def _recall(
@@ -246,7 +250,7 @@ class Transformer(nn.Module):
             strict=True,
         )
         for block, changes, recalled, store in layers:
-            cached = None if store is None else (store, cache.begin)
+            cached = None if store is None else (*store, cache.begin)
             x = block(x, table, changes, recalled, memory_mask, cached)
         return self.norm(x)
 

@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.conditions import Condition, Conditioner
-from core.networks.transformer import Cache
 from core.priors.base import Choices, Step, TokenPrior, TokenPriorConfig
 from core.priors.network import TokenNetwork
 from core.priors.sampling import draw, guide
@@ -95,17 +94,12 @@ class AutoregressivePrior(TokenPrior):
             ids = choices.known.reshape(rows, total).clone()
         given = (ids >= 0).all(0).tolist()
         forced = (ids >= 0) if choices.known is not None else None
-        cache = Cache(
-            self.network.transformer.config, copies * rows, total, self.network.head.weight
-        )
-        # What is known from the start is read at once.
+        # What is known from the start is read at once, then a token at a time.
         begin = given.index(False) if False in given else total
-        feed = F.pad(ids[:, :begin], (1, 0), value=self.codebook_size)
+        step = self.network.decoder(context, copies * rows, total)
+        before = F.pad(ids[:, :begin], (1, 0), value=self.codebook_size)
         for cell in range(begin, total):
-            logits = self.network(
-                feed.repeat(copies, 1), context, cache=cache, begin=cache.begin, last=True
-            )[:, 0]
-            cache.begin = cell + 1
+            logits = step(before.repeat(copies, 1))
             if not given[cell]:
                 if guided:
                     logits = guide(logits, choices.scale(cell / total))
@@ -116,7 +110,7 @@ class AutoregressivePrior(TokenPrior):
                 if forced is not None:
                     drawn = torch.where(forced[:, cell], ids[:, cell], drawn)
                 ids[:, cell] = drawn
-            feed = ids[:, cell : cell + 1]
+            before = ids[:, cell : cell + 1]
             yield Step(ids.view(rows, height, width).clone(), cell + 1, total)
         if begin == total:
             yield Step(ids.view(rows, height, width), total, total)

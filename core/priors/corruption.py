@@ -42,11 +42,13 @@ class Process:
         self, codes: int, timesteps: int, alpha: tuple[float, float], gamma: tuple[float, float]
     ) -> None:
         self.codes, self.timesteps = codes, timesteps
-        zero, one = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+        # On the CPU even where a network is built without memory (on "meta") around it.
+        where = {"dtype": torch.float64, "device": "cpu"}
+        zero, one = torch.zeros(1, **where), torch.ones(1, **where)
         if timesteps == 1:
             alpha, gamma = (alpha[1], alpha[1]), (gamma[1], gamma[1])
-        self.kept = torch.cat([one, torch.linspace(*alpha, timesteps, dtype=torch.float64)])
-        self.masked = torch.cat([zero, torch.linspace(*gamma, timesteps, dtype=torch.float64)])
+        self.kept = torch.cat([one, torch.linspace(*alpha, timesteps, **where)])
+        self.masked = torch.cat([zero, torch.linspace(*gamma, timesteps, **where)])
         unmasked = (1 - self.masked).diff() / (1 - self.masked[:-1]) + 1
         left = unmasked - self.kept[1:] / self.kept[:-1]
         if not bool((left > 0).all() and (self.masked.diff() > 0).all() and (self.kept > 0).all()):
@@ -109,9 +111,8 @@ class Process:
         still = start[2] / whole[2] if whole[2] else 0.0
         reveal = still + step[2] * start[0] / whole[2] if whole[2] else 1.0
         wanted = ~masked | ((at >= still) & (at < reveal))
-        clean = torch.zeros_like(now)
-        clean[wanted] = draw(
-            logits[wanted], generator, temperature=temperature, top_k=top_k, top_p=top_p
+        clean = draw(
+            logits, generator, temperature=temperature, top_k=top_k, top_p=top_p, wanted=wanted
         )
         of_mask = torch.where(at < reveal, clean, code).masked_fill(at < still, self.codes)
         # Of a code: the four products of (where x_0 went, how x_begin went on), normalized.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.conditions import Condition, Conditioner, Encoded
+from core.networks.decoding import Decoder
 from core.networks.transformer import (
     Cache,
     Memory,
@@ -113,15 +115,15 @@ class TokenNetwork(nn.Module):
         *,
         time: Tensor | None = None,
         cache: Cache | None = None,
-        begin: int = 0,
         last: bool = False,
     ) -> Tensor:
-        """Logits (B, N, K) of ids int64 (B, N), which stand at the cells from ``begin`` on.
+        """Logits (B, N, K) of ids int64 (B, N), which stand at the first N cells.
 
-        ``time`` (B,) in [0, 1] where the network is timed; ``last``: only the last position's.
+        ``time`` (B,) in [0, 1] where the network is timed; ``cache`` is filled; ``last``: only the
+        last position's logits.
         """
-        cells = slice(begin, begin + ids.shape[1])
-        x = self.embed(ids) + context.ground[:, cells]
+        count = ids.shape[1]
+        x = self.embed(ids) + context.ground[:, :count]
         modulation = context.modulation
         if self.timed:
             vector = self.time(time_features(time, 256).to(x.dtype))
@@ -129,10 +131,33 @@ class TokenNetwork(nn.Module):
                 vector = vector + context.vector
             modulation = self.transformer.modulate(vector)
         x = self.transformer(
-            x, context.table[:, cells], modulation=modulation, memory=context.memory,
+            x, context.table[:, :count], modulation=modulation, memory=context.memory,
             memory_mask=context.mask, cache=cache,
         )  # fmt: skip
         return self.head(x[:, -1:] if last else x)
+
+    def decoder(self, context: Context, rows: int, positions: int) -> Callable[[Tensor], Tensor]:
+        """For a causal network: a function from ids int64 (rows, N) to the logits (rows, K) of the
+        last of them. Its first call takes any number of ids, each further one the next."""
+        like = self.head.weight
+        cache = Cache(self.transformer.config, rows, positions, like)
+        decoder: Decoder | None = None
+
+        def step(ids: Tensor) -> Tensor:
+            nonlocal decoder
+            if decoder is None:
+                logits = self(ids, context, cache=cache, last=True)[:, 0]
+                cache.begin = ids.shape[1]
+                decoder = Decoder(
+                    self.transformer, cache, modulation=context.modulation,
+                    memory=context.memory, memory_mask=context.mask,
+                )  # fmt: skip
+                return logits
+            at = cache.begin
+            x = self.embed(ids[:, 0]) + context.ground[:, at]
+            return self.head(decoder(x, context.table[:, at]))
+
+        return step
 
 
 def _stretched(table: Tensor, length: int) -> Tensor:

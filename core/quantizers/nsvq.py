@@ -67,7 +67,7 @@ class _NonStationary(torch.autograd.Function):
         norms = codes.square().sum(1)
         mass, pulled, total = codes.new_zeros(size), torch.zeros_like(codes), codes.new_zeros(())
         spaces: tuple[Tensor, Tensor] | None = None
-        for part in row_tiles(count, size):
+        for part in row_tiles(count, size, rows.is_cuda):
             some = rows[part]
             if spaces is None:  # two buffers serve all tiles
                 spaces = rows.new_empty(len(some), size), rows.new_empty(len(some), size)

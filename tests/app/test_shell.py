@@ -29,6 +29,11 @@ def test_the_apis_are_those_of_the_design() -> None:
         name: [(p["parameter_name"], p["parameter_has_default"]) for p in endpoint["parameters"]]
         for name, endpoint in api.items()
     }
+
+    def sampled(*first: str) -> list[tuple[str, bool]]:
+        names = (*first, "guidance", "temperature", "top_k", "top_p", "steps")
+        return [(name, True) for name in names]
+
     assert inputs == {
         "/reconstruct": [
             ("image", False), ("checkpoint", True), ("mask_ratio", True), ("seed", True),
@@ -44,6 +49,12 @@ def test_the_apis_are_those_of_the_design() -> None:
         ],
         "/mask_sweep": [
             ("image", False), ("checkpoint", True), ("seed", True), ("temperature", True),
+        ],
+        "/compare": [("image", False), ("checkpoints", True)],
+        "/generate_text": [("prompt", False), *sampled("prior", "n", "seed")],
+        "/generate_semantic": [("plan", False), *sampled("prior", "n", "seed"), ("prompt", True)],
+        "/complete": [
+            ("image", False), ("mask", False), *sampled("prior", "seed", "n"), ("prompt", True),
         ],
     }  # fmt: skip
     assert [r["component"] for r in api["/reconstruct"]["returns"]] == [

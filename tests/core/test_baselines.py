@@ -19,6 +19,7 @@ from core.quantizers import (
     lookup,
 )
 from core.quantizers.base import to_grid, to_rows
+from core.quantizers.lfq import combinations
 from core.quantizers.nsvq import non_stationary_loss
 
 
@@ -87,7 +88,7 @@ def test_simvq_moves_every_code_in_a_step():
 
 @pytest.mark.parametrize("tau", [0.35, 5.0])
 def test_non_stationary_loss_is_the_formula_under_autograd(tau, monkeypatch):
-    monkeypatch.setattr(lookup, "SOFT_TILE", 1)  # tiles of 32 rows
+    monkeypatch.setattr(lookup, "SOFT_TILE", 1)  # tiles of 8 rows
     draw = torch.Generator().manual_seed(0)
     rows = torch.randn(70, 4, dtype=torch.float64, generator=draw)
     codes = torch.randn(19, 4, dtype=torch.float64, generator=draw).requires_grad_()
@@ -256,6 +257,18 @@ def test_fsq_gradient_passes_the_rounding():
     )
     (twin.from_levels(scaled) * to_rows(towards).double()).sum().backward()
     same_gradients(quantizer, z, twin, rows)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 5])
+def test_lfq_mean_use_by_halves_is_the_mean_softmax(bits):
+    draw = torch.Generator().manual_seed(0)
+    logits = torch.randn(30, bits, dtype=torch.float64, generator=draw)
+    half = bits // 2
+    low, high = combinations(logits[:, :half]), combinations(logits[:, half:])
+    codes = torch.tensor(list(product((-1.0, 1.0), repeat=bits))).double().flip(1)
+    wanted = (logits @ codes.T / 2).softmax(1)
+    torch.testing.assert_close((high.T @ low).flatten() / 30, wanted.mean(0))
+    torch.testing.assert_close(combinations(logits), wanted)
 
 
 def test_lfq_losses_and_gradients(monkeypatch):

@@ -125,6 +125,18 @@ def open_masks(page: Any) -> None:
     page.wait_for_selector('.rv-masks[data-state="ready"]')
 
 
+def open_compare(page: Any) -> None:
+    """Go to the tab Compare and wait until all its checkpoints have rewritten the picture."""
+    go(page, "Compare")
+    page.wait_for_selector('.rv-compare[data-state="ready"]')
+
+
+def open_generate(page: Any) -> None:
+    """Go to the tab Generate and wait until it is ready, or says that there is no prior."""
+    go(page, "Generate")
+    page.wait_for_selector("#prompts .rv-chips button, .rv-easel[data-state=none]")
+
+
 def _answers(address: str) -> bool:
     try:
         with urllib.request.urlopen(address, timeout=5) as answer:

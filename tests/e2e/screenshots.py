@@ -17,7 +17,9 @@ from tests.e2e.harness import (
     find_chromium,
     go,
     open_codebook,
+    open_compare,
     open_explorer,
+    open_generate,
     open_map,
     open_masks,
     running_app,
@@ -45,6 +47,17 @@ def take(page: Any, address: str, theme: str, folder: Path, prefix: str, whole: 
     go(page, "Collapse lab")
     page.wait_for_function("Number(document.querySelector('.rv-lab').dataset.step) > 200")
     page.screenshot(path=folder / f"{prefix}lab.png", full_page=whole)
+    open_generate(page)
+    if page.locator("#prompts .rv-chips button").count():
+        page.locator("#prompts .rv-chips button").first.click()
+        page.wait_for_function("document.querySelector('#prompt textarea').value")
+        page.get_by_role("button", name="Paint", exact=True).click()
+        page.wait_for_selector(".rv-easel[data-state=done]")
+    page.wait_for_timeout(800)
+    page.screenshot(path=folder / f"{prefix}generate.png", full_page=whole)
+    open_compare(page)
+    page.wait_for_timeout(800)
+    page.screenshot(path=folder / f"{prefix}compare.png", full_page=whole)
     go(page, "About")
     page.wait_for_selector("#card h1, #card h2, #card p")
     page.screenshot(path=folder / f"{prefix}about.png", full_page=whole)

@@ -1,7 +1,7 @@
-"""Priors at the papers' own scale, for several GPUs: what is theirs and what is inferred.
+"""Priors on the tokens of these recipes: Reg-VQ's four and the downstream test of NSVQ.
 
-None of them was run to its end here. Reg-VQ's paper says which kind of prior each data set has and
-what it reached, and nothing of its size or training: those are of the works that it builds on.
+Reg-VQ's paper says which kind of prior each data set has and what it reached, and nothing of its
+size or training: those are of the works that it builds on.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def celebamask_semantic_ar() -> PriorRunConfig:
 
     Aims at FID 15.34 (Reg-VQ, arXiv 2303.06424, as the public leaderboard has it; other notes on
     the paper say 16.97, so take it with care). Otherwise as ade20k-semantic-ar, with 19 classes.
-    Needs --data.root and a tokenizer trained on the data set (--tokenizer).
+    Needs --data.root; tokens are celebamask-regvq's (--tokenizer).
     """
     return _semantic("celebamask", classes=19, steps=200_000)
 

@@ -1,0 +1,391 @@
+"""What every prior promises, whichever it is; and what each one's formulas are."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from core.conditions import Condition, LabelConfig, SemanticConfig
+from core.priors import (
+    PRIORS,
+    AutoregressiveConfig,
+    DiffusionConfig,
+    LatentConfig,
+    MaskedConfig,
+    Prior,
+)
+
+SMALL = {"codebook_size": 6, "grid": (3, 4), "width": 32, "layers": 2, "heads": 2}
+BOTH = (SemanticConfig(classes=3, width=8), LabelConfig(classes=2))
+DISCRETE = {
+    "autoregressive": AutoregressiveConfig,
+    "diffusion": DiffusionConfig,
+    "masked": MaskedConfig,
+}
+
+
+def built(kind: str, conditions=(), **settings) -> Prior:
+    torch.manual_seed(0)
+    prior = DISCRETE[kind](**SMALL | settings, conditions=conditions).build().eval()
+    with torch.no_grad():  # an untrained network's head says next to nothing
+        prior.network.head.weight.normal_(std=0.5)
+        for name, parameter in prior.named_parameters():
+            if "modulat" in name:
+                parameter.normal_(std=0.2)
+    return prior
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def told(rows: int) -> Condition:
+    maps = torch.arange(12).view(1, 3, 4) % 3
+    return Condition(segmentation=maps, labels=torch.tensor([1])).repeat(rows)
+
+
+def test_every_prior_is_covered():
+    assert set(DISCRETE) | {"latent"} == set(PRIORS)
+
+
+@pytest.fixture(params=DISCRETE)
+def kind(request) -> str:
+    return request.param
+
+
+def test_steps_grow_into_a_picture(kind):
+    prior = built(kind)
+    steps = list(prior.sample(n=3, generator=seeded()))
+    assert [step.done for step in steps] == list(range(1, steps[0].total + 1))
+    drawn = [int((step.ids >= 0).sum()) for step in steps]
+    assert drawn == sorted(drawn)
+    last = steps[-1].ids
+    assert last.shape == (3, 3, 4)
+    assert last.dtype == torch.int64
+    assert 0 <= int(last.min()) <= int(last.max()) < 6
+    assert torch.equal(prior.generate(n=3, generator=seeded()), last)
+    assert not torch.equal(prior.generate(n=3, generator=seeded(1)), last)
+
+
+def test_a_prior_can_be_left_in_the_middle(kind):
+    prior = built(kind)
+    steps = prior.sample(n=1, generator=seeded())
+    next(steps)
+    steps.close()
+    assert torch.is_grad_enabled()
+    assert list(steps) == []
+
+
+def test_known_ids_are_kept(kind):
+    prior = built(kind, BOTH)
+    known = torch.full((2, 3, 4), -1)
+    known[0, 1, 1:3] = torch.tensor([5, 0])
+    known[1, 0] = 2
+    for step in prior.sample(told(2), 2, known=known, guidance=2.0, generator=seeded()):
+        assert torch.equal(step.ids[1, 0], known[1, 0]) or kind == "autoregressive"
+    assert torch.equal(step.ids[known >= 0], known[known >= 0])
+    assert int(step.ids.min()) >= 0
+    whole = torch.arange(12).view(3, 4) % 6
+    assert torch.equal(prior.generate(n=2, known=whole), whole.expand(2, -1, -1))
+    nothing = torch.full((3, 4), -1)
+    free = prior.generate(n=2, known=nothing, generator=seeded())
+    assert torch.equal(free, prior.generate(n=2, generator=seeded()))
+
+
+def test_a_known_beginning_is_read_as_if_it_had_been_drawn():
+    prior = built("autoregressive")
+    ids = prior.generate(n=2, generator=seeded())
+    known = ids.clone()
+    known[:, 1:, 2:] = -1
+    again = prior.generate(n=2, known=known, temperature=0.0)
+    flat = known.flatten(1)
+    for cell in range(12):
+        logits = prior.logits(again)[:, cell]
+        if int(flat[0, cell]) < 0:
+            assert torch.equal(again.flatten(1)[:, cell], logits.argmax(1))
+
+
+def test_other_grids(kind):
+    prior = built(kind, BOTH)
+    assert prior.generate(told(1), 2, grid=(4, 5)).shape == (2, 4, 5)
+    assert prior.loss(torch.zeros(2, 2, 3, dtype=torch.int64), told(2))["bits"].isfinite()
+
+
+def test_guidance(kind):
+    prior = built(kind, BOTH)
+
+    def run(condition, guidance, seed=0):
+        return prior.generate(condition, 4, guidance=guidance, generator=seeded(seed))
+
+    plain = prior.generate(told(4), 4, generator=seeded())
+    assert torch.equal(run(told(4), 1.0), plain)
+    assert torch.equal(run(told(4), 0.0), run(None, 1.0))
+    assert not torch.equal(run(told(4), 3.0), plain)
+    # A pair goes from the first to the last.
+    assert not torch.equal(run(told(4), (1.0, 3.0)), run(told(4), (3.0, 1.0)))
+
+
+def test_guided_logits_are_the_formula():
+    prior = built("autoregressive", BOTH)
+    ids = prior.generate(told(2), 2, guidance=2.5, temperature=0.0)
+    with torch.no_grad():
+        given, null = prior.logits(ids, told(2)), prior.logits(ids)
+    assert torch.equal((null + 2.5 * (given - null)).argmax(2), ids.flatten(1))
+
+
+def test_loss_has_a_gradient_for_every_weight(kind):
+    prior = built(kind, BOTH, drop=0.5).train()
+    terms = prior(torch.randint(6, (8, 3, 4)), told(8), seeded())
+    assert not terms["bits"].requires_grad
+    sum(value for name, value in terms.items() if name != "bits").backward()
+    assert [name for name, p in prior.named_parameters() if p.grad is None] == []
+
+
+def test_loss_is_repeatable_and_passes_over_what_is_not_taken(kind):
+    prior, ids = built(kind, (LabelConfig(classes=2),)).train(), torch.randint(6, (4, 3, 4))
+    one = prior.loss(ids, Condition(labels=told(4).labels), seeded())
+    two = prior.loss(ids, told(4), seeded())
+    assert {k: v.item() for k, v in one.items()} == {k: v.item() for k, v in two.items()}
+
+
+def toy(rows: int, generator: torch.Generator) -> tuple[torch.Tensor, Condition]:
+    """Label 0: all cells one of 0, 1, 2; label 1: of 3, 4, 5; but where the map says 2, then the
+    next one. So there are log2(3) / 12 bits a token to be learnt."""
+    labels = torch.randint(2, (rows,), generator=generator)
+    base = torch.randint(3, (rows,), generator=generator)
+    maps = torch.randint(3, (rows, 3, 4), generator=generator)
+    ids = 3 * labels[:, None, None] + (base[:, None, None] + (maps == 2)) % 3
+    return ids, Condition(segmentation=maps, labels=labels)
+
+
+@pytest.mark.parametrize("kind", DISCRETE)
+def test_learns_a_small_world(kind):
+    settings = {"label_smoothing": 0.0} if kind == "masked" else {}
+    if kind == "diffusion":
+        settings = {"timesteps": 20, "alpha": (0.98, 0.001), "gamma": (0.01, 0.99)}
+    torch.manual_seed(0)
+    prior = DISCRETE[kind](**SMALL | settings, conditions=BOTH, drop=0.1).build()
+    optimizer = torch.optim.AdamW(prior.parameters(), 3e-3)
+    generator, rounds = seeded(), 300
+    for step in range(rounds):
+        ids, condition = toy(64, generator)
+        terms = prior.loss(ids, condition, generator)
+        optimizer.param_groups[0]["lr"] = 4e-3 * min(1.0, 2 * (1 - step / rounds))
+        optimizer.zero_grad()
+        sum(value for name, value in terms.items() if name != "bits").backward()
+        torch.nn.utils.clip_grad_norm_(prior.parameters(), 1.0)
+        optimizer.step()
+    prior.eval()
+    with torch.no_grad():
+        ids, condition = toy(512, generator)
+        bits = float(prior.loss(ids, condition, generator)["bits"])
+    least = math.log2(3) / 12
+    assert least - 0.05 < bits < least + (0.35 if kind == "diffusion" else 0.15)
+    _, condition = toy(64, generator)
+    drawn = prior.generate(condition, 64, generator=generator)
+    base = (drawn - 3 * condition.labels[:, None, None] - (condition.segmentation == 2).int()) % 3
+    right = (base == base[:, :1, :1]) & (drawn // 3 == condition.labels[:, None, None])
+    assert float(right.float().mean()) > 0.93
+    assert len(base[:, 0, 0].unique()) == 3  # and not always the same
+
+
+def test_bits_of_the_autoregressive_prior_are_exact():
+    prior, ids = built("autoregressive", BOTH), torch.randint(6, (3, 3, 4))
+    found = prior.loss(ids, told(3))
+    log_p = prior.logits(ids, told(3)).double().log_softmax(2)
+    nll = -log_p.gather(2, ids.flatten(1)[..., None]).mean()
+    assert float(found["bits"]) == pytest.approx(float(nll) / math.log(2), rel=1e-5)
+    assert float(found["nll"]) == pytest.approx(float(nll), rel=1e-5)
+
+
+def test_cached_draws_are_those_of_the_whole_network():
+    prior = built("autoregressive", BOTH)
+    ids = prior.generate(told(2), 2, temperature=0.0)
+    assert torch.equal(prior.logits(ids, told(2)).argmax(2), ids.flatten(1))
+
+
+def test_an_autoregressive_cell_is_told_its_own_class():
+    prior = built("autoregressive", BOTH)
+    ids = torch.randint(6, (1, 3, 4))
+    other = told(1)
+    other.segmentation[0, 2, 1] = (other.segmentation[0, 2, 1] + 1) % 3
+    change = (prior.logits(ids, told(1)) - prior.logits(ids, other)).abs().amax((0, 2))
+    assert int(change.argmax()) == 9
+
+
+def test_bits_of_the_masked_prior_bound_the_likelihood():
+    # With a network that knows each code's share and nothing else, every order gives the same.
+    prior = built("masked")
+    with torch.no_grad():
+        prior.network.head.weight.zero_()
+        prior.network.head.bias.copy_(torch.tensor([0.5, 0.2, 0.1, 0.1, 0.05, 0.05]).log())
+    ids = torch.zeros(5, 3, 4, dtype=torch.int64)
+    for training in (False, True):
+        prior.train(training)
+        found = torch.stack([prior.loss(ids)["bits"] for _ in range(400 if training else 1)])
+        assert float(found.mean()) == pytest.approx(1.0, rel=0.05 if training else 1e-5)
+
+
+def test_bits_of_the_diffusion_prior_are_the_variational_bound():
+    prior = built("diffusion", timesteps=6, alpha=(0.9, 0.05), gamma=(0.05, 0.8))
+    ids = torch.randint(6, (1, 3, 4))
+    process = prior.process
+    with torch.no_grad():
+        found = torch.stack([prior.loss(ids.expand(600, -1, -1))["bits"] for _ in range(4)])
+        # Term by term, each with draws of its own.
+        total = process.prior_divergence()
+        clean = ids.flatten(1).expand(800, -1)
+        context = prior.network.context(None, 800)
+        for t in range(1, 7):
+            time = torch.full((800,), t)
+            now = process.corrupt(clean, time, None)
+            log_p = prior.network(now, context, time=time / 6).log_softmax(2)
+            total += float(process.divergence(log_p, clean, now, time - 1, time).mean())
+    assert float(found.mean()) == pytest.approx(total / math.log(2), rel=0.03)
+
+
+def test_timesteps_are_drawn_by_the_size_of_their_losses():
+    prior = built("diffusion", timesteps=5).train()
+    even = prior._times(40, None, torch.device("cpu"))[1]
+    torch.testing.assert_close(even, torch.full((40,), 0.2))
+    prior.draws.fill_(11)
+    prior.squares.copy_(torch.tensor([100.0, 1.0, 4.0, 9.0, 16.0]))
+    time, chance = prior._times(100_000, seeded(), torch.device("cpu"))
+    want = torch.tensor([1.0, 1.0, 2.0, 3.0, 4.0]) / 11  # the first as the second
+    torch.testing.assert_close(chance, want[time - 1])
+    torch.testing.assert_close(torch.bincount(time)[1:] / 100_000, want, atol=1e-3, rtol=0)
+    prior._remember(torch.tensor([2, 2, 5]), torch.tensor([1.0, 3.0, 2.0]))
+    assert prior.squares.tolist() == pytest.approx([100, 0.9 + 0.1 * 5, 4, 9, 14.4 + 0.4])
+    assert prior.draws.tolist() == [11, 13, 11, 11, 12]
+
+
+def test_diffusion_starts_from_noise_for_any_number_of_steps():
+    prior = built("diffusion", timesteps=20)
+    seen = []
+    hook = prior.network.register_forward_pre_hook(
+        lambda _, given, named: seen.append((given[0].clone(), float(named["time"][0]))),
+        with_kwargs=True,
+    )
+    for steps in (1, 3, 20):
+        seen.clear()
+        assert len(list(prior.sample(n=2, steps=steps))) == steps
+        assert seen[0][1] == 1.0
+        assert bool((seen[0][0] == 6).all())
+        assert len(seen) == steps
+    hook.remove()
+
+
+def test_masked_decoding_keeps_to_the_cosine():
+    prior = built("masked")
+    left = [int((s.ids < 0).sum()) for s in prior.sample(n=1, steps=4, generator=seeded())]
+    assert left == [math.floor(12 * math.cos(math.pi / 2 * i / 4) + 1e-9) for i in (1, 2, 3)] + [0]
+    each = [int((s.ids < 0).sum()) for s in prior.sample(n=1, steps=12, generator=seeded())]
+    assert each == sorted(set(each), reverse=True)
+
+
+@pytest.mark.parametrize("kind", DISCRETE)
+@pytest.mark.parametrize(
+    ("how", "word"),
+    [
+        ({"n": 0}, "n must"),
+        ({"guidance": math.nan}, "guidance"),
+        ({"guidance": (1.0, math.inf)}, "guidance"),
+        ({"temperature": -1.0}, "temperature"),
+        ({"top_k": -3}, "top_k"),
+        ({"top_p": 0.0}, "top_p"),
+        ({"top_p": 1.5}, "top_p"),
+        ({"steps": 0}, "step"),
+        ({"steps": 1_000_000}, "step"),
+        ({"grid": (0, 4)}, "grid"),
+        ({"grid": (4096, 4096)}, "grid"),
+        ({"known": torch.full((3, 4), 6)}, "known"),
+        ({"known": torch.zeros(3, 4)}, "known"),
+        ({"known": torch.zeros(3, 4, dtype=torch.int64), "grid": (4, 4)}, "known"),
+        ({"condition": Condition(texts=("a tree",))}, "takes no text"),
+    ],
+)
+def test_values_that_cannot_be_used(kind, how, word):
+    with pytest.raises(ValueError, match=word) as caught:
+        built(kind).sample(**how)
+    assert "\n" not in str(caught.value)
+
+
+def test_ids_that_are_not_its_own(kind):
+    with pytest.raises(ValueError, match="from 0 to 5, got 0 to 6"):
+        built(kind).loss(torch.tensor([[[0, 6]]]))
+
+
+def test_sizes_that_cannot_be():
+    for config, settings in (
+        (AutoregressiveConfig, {"codebook_size": 0}),
+        (MaskedConfig, {"label_smoothing": 1.0}),
+        (DiffusionConfig, {"timesteps": 0}),
+        (LatentConfig, {"grid": (6, 6)}),
+        (LatentConfig, {"width": 20}),
+    ):
+        with pytest.raises(ValueError, match=next(iter(settings))):
+            config(**settings)
+
+
+@pytest.fixture
+def latent() -> Prior:
+    pytest.importorskip("diffusers")
+    torch.manual_seed(0)
+    config = LatentConfig(
+        latent_dim=2, grid=(4, 4), width=32, factors=(1, 2), blocks=1, timesteps=50, conditions=BOTH
+    )
+    return config.build()
+
+
+def test_latent_diffusion_learns_a_mean_and_a_condition(latent):
+    with pytest.raises(ValueError, match="not trained"):
+        latent.sample()
+    optimizer = torch.optim.AdamW(latent.parameters(), 2e-3)
+    generator = seeded()
+    for _ in range(60):
+        labels = torch.randint(2, (32,), generator=generator)
+        noise = 0.2 * torch.randn(32, 2, 4, 4, generator=generator)
+        latents = 5 + 3.0 * labels[:, None, None, None] + noise
+        loss = latent.loss(latents, Condition(labels=labels), generator)["denoising"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    latent.eval()
+    labels = torch.tensor([0, 1] * 4)
+    steps = list(latent.sample(Condition(labels=labels), 8, steps=10, generator=seeded()))
+    assert len(steps) == 10
+    drawn = steps[-1].ids
+    assert drawn.shape == (8, 2, 4, 4)
+    means = drawn.mean((1, 2, 3))
+    assert float(means[0::2].mean()) == pytest.approx(5, abs=0.8)
+    assert float(means[1::2].mean()) == pytest.approx(8, abs=0.8)
+    again = latent.generate(Condition(labels=labels), 8, steps=10, generator=seeded())
+    assert torch.equal(again, drawn)
+    guided = latent.generate(
+        Condition(labels=labels), 8, steps=10, guidance=2.0, generator=seeded()
+    )
+    assert not torch.allclose(guided, drawn)
+
+
+def test_latent_diffusion_is_scaled_by_its_first_batch(latent):
+    latents = 7 + 4 * torch.randn(64, 2, 4, 4)
+    assert float(latent.loss(latents)["denoising"]) < 3
+    torch.testing.assert_close(latent.mean, latents.mean((0, 2, 3)))
+    assert float(latent.std) == pytest.approx(4, rel=0.05)
+    with pytest.raises(ValueError, match="takes no known"):
+        latent.sample(known=torch.zeros(4, 4, dtype=torch.int64))
+    with pytest.raises(ValueError, match="multiples of 2"):
+        latent.sample(grid=(5, 4))
+    with pytest.raises(ValueError, match="latents must be"):
+        latent.loss(torch.zeros(1, 3, 4, 4))
+
+
+def test_label_of_nobody_is_unconditional(kind):
+    prior = built(kind, (LabelConfig(classes=2),))
+    nobody = Condition(labels=torch.tensor([-1, -1]))
+    found = prior.generate(nobody, 2, generator=seeded())
+    assert torch.equal(found, prior.generate(None, 2, generator=seeded()))
+    assert F.one_hot(found, 6).shape[-1] == 6
