@@ -126,7 +126,7 @@ function drawCurve(canvas) {
   pen.textAlign = "left"; pen.textBaseline = "middle";
   ends.forEach((end) => {
     pen.fillStyle = ink(end.n);
-    pen.fillText(end.name.replace("Reg-VQ without", "without"), width - right + 6, end.y - over);
+    pen.fillText(end.name.replace("Reg-VQ without", "without"), X(data.step) + 7, end.y - over);
   });
 }
 function draw() {
