@@ -246,7 +246,7 @@ def main(arguments: list[str] | None = None) -> None:
     from core.checkpoints import CheckpointError
     from core.data import DataError
     from core.networks.features import FeatureError
-    from train.loop import NotFinite
+    from train.runs import NotFinite
 
     with one_line_errors(ValueError, CheckpointError, DataError, FeatureError, NotFinite):
         if isinstance(flags, RunFlags):

@@ -122,6 +122,31 @@ def test_nsvq_losses_and_gradients():
     same_gradients(quantizer, z, twin, rows)
 
 
+def test_nsvq_draws_a_share_of_its_codes_from_its_softmax():
+    quantizer, z = make(NSVQConfig(size=20, mask_ratio=0.4, tau=2.0))
+    plain, _ = make(NSVQConfig(size=20, tau=2.0))
+    out, exact = quantizer(z, generator=torch.Generator().manual_seed(0)), plain(z)
+    assert out.mask.sum((1, 2)).tolist() == [8, 8, 8]  # of 20 positions each
+    assert torch.equal(out.ids[~out.mask], exact.ids[~out.mask])
+    assert (out.ids != exact.ids).any()
+    # The decoder gets the drawn codes; the losses are those of the nearest.
+    codes = quantizer.codebook()
+    torch.testing.assert_close(to_rows(out.z), codes[out.ids.flatten()])
+    assert {k: float(v.detach()) for k, v in out.losses.items()} == {
+        k: float(v.detach()) for k, v in exact.losses.items()
+    }
+    moved = (codes[out.ids.flatten()] - codes[exact.ids.flatten()]).square().sum(1)
+    torch.testing.assert_close(out.perturbation.flatten(), moved)
+    # What is drawn follows the softmax.
+    one = z.detach()[:1, :, :1, :1].expand(1, -1, 100, 100)
+    drawn = quantizer(one, mask_ratio=1.0, generator=torch.Generator().manual_seed(1)).ids
+    share = torch.bincount(drawn.flatten(), minlength=20) / 10_000
+    gaps = (one[0, :, 0, 0] - codes).double().square().sum(1)
+    torch.testing.assert_close(share.double(), (-gaps / 2).softmax(0), rtol=0, atol=0.02)
+    quantizer.eval()
+    assert quantizer(z).mask is None and torch.equal(quantizer(z).ids, exact.ids)
+
+
 def test_nsvq_with_a_frozen_encoder_keeps_the_codebook_loss_alone():
     quantizer, z = make(NSVQConfig(size=20, epoch=1, replacement_warmup=0))
     quantizer.encoder_frozen = True
