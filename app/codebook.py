@@ -259,6 +259,8 @@ def build(
     gr.on([tab.select, source.change], show_again, again, [code, card], **own)
     checkpoint.change(show_usage, [*usage, here], [chart, strip], **own)
     checkpoint.change(show_again, [*again, here], [code, card], **own)
+    # Not "always_last": what that sends later is the first click's event, not the last one's.
+    own["trigger_mode"] = "multiple"
     for part in (chart, card):
         part.pick(show_picked, [checkpoint, picture, source], [code, card], **own)
 

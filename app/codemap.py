@@ -223,6 +223,8 @@ def build(
     checkpoint.change(
         show_card, [checkpoint, code, picture, here], [code, card], **own, **MODEL_QUEUE
     )
+    # Not "always_last": what that sends later is the first event again, not the last one.
+    own["trigger_mode"] = "multiple"
     chart.layout(show_layout, checkpoint, chart, **own, **MAP_QUEUE)
     chart.classes(show_classes, checkpoint, chart, **own, **MODEL_QUEUE)
     for part in (chart, card):

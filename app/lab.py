@@ -36,6 +36,10 @@ BUDGET = 0.12
 LAB_QUEUE: dict[str, Any] = {"concurrency_id": "lab", "concurrency_limit": 1}
 
 
+Settings = tuple[str, int, tuple[str, ...], int]
+"""Points, codes, quantizers, seed."""
+
+
 class Lab:
     """One visitor's runs."""
 
@@ -97,19 +101,10 @@ class Lab:
         }
 
 
-@in_a_sentence
-def tick(
-    lab: Lab | None,
-    data: Any,
-    size: Any,
-    names: Any,
-    seed: Any,
-    prior: Any,
-    mask: Any,
-    dense: Any,
-    event: gr.EventData,
-) -> tuple[Lab, dict[str, Any]]:
-    """Some more steps; or a new lab, if its settings have changed or ``reset`` is asked for."""
+def chosen(
+    data: Any, size: Any, names: Any, seed: Any, prior: Any, mask: Any, dense: Any
+) -> tuple[Settings, tuple[float, float, float]]:
+    """What a lab is made of, and the weights that it goes on with, checked. Raises Refused."""
     if data not in POINTS:
         raise Refused(f"The points must be one of {', '.join(POINTS)}, not {str(data)[:40]!r}.")
     if not isinstance(names, (list, tuple)) or not set(names) <= set(NAMES):
@@ -127,12 +122,26 @@ def tick(
         models.number(mask, "mask ratio", 0, 1),
         models.number(dense, "weight of the dense loss", 0, 1),
     )
-    fresh = lab is None or lab.settings != settings or bool(getattr(event, "reset", False))
-    if fresh:
-        lab = Lab(*settings)
+    return settings, weights
+
+
+@in_a_sentence
+def again(lab: Lab | None, *inputs: Any) -> tuple[Lab, dict[str, Any]]:
+    """A new lab; ``inputs`` are those of ``chosen``."""
+    settings, weights = chosen(*inputs)
+    lab = Lab(*settings)
     lab.weigh(*weights)
-    if not fresh:
-        lab.advance()
+    return lab, lab.value()
+
+
+@in_a_sentence
+def tick(lab: Lab | None, *inputs: Any) -> tuple[Lab, dict[str, Any]]:
+    """Some more steps; or a new lab, if what it was made of has changed."""
+    settings, weights = chosen(*inputs)
+    if lab is None or lab.settings != settings:
+        return again(lab, *inputs)
+    lab.weigh(*weights)
+    lab.advance()
     return lab, lab.value()
 
 
@@ -171,12 +180,7 @@ def build() -> None:
                 apply_default_css=False,
             )
     lab = gr.State(None, time_to_live=900)
-    stage.tick(
-        tick,
-        [lab, data, size, names, seed, prior, mask, dense],
-        [lab, stage],
-        api_visibility="private",
-        trigger_mode="always_last",
-        show_progress="hidden",
-        **LAB_QUEUE,
-    )
+    settings = [lab, data, size, names, seed, prior, mask, dense]
+    own = {"api_visibility": "private", "trigger_mode": "always_last", "show_progress": "hidden"}
+    stage.tick(tick, settings, [lab, stage], **own, **LAB_QUEUE)
+    stage.again(again, settings, [lab, stage], **own, **LAB_QUEUE)

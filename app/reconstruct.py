@@ -175,6 +175,8 @@ def build(
     gr.on(changes, show, [*settings, here], [stage, figures], **own)
     gr.on(changes, lambda: {}, None, token, api_visibility="private", queue=False)
     tab.select(show, settings, [stage, figures], **own)
+    # Not "always_last": what that sends later is the first click's event, not the last one's.
+    own["trigger_mode"] = "multiple"
     for part in (stage, token):
         part.token(tokens.show_token, settings, [token, code], **own)
     token.put(tokens.put, settings, [edits, stage, figures, token, code], **own)

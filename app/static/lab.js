@@ -6,7 +6,7 @@ const root = $(".rv-lab"), runs = $(".rv-runs"), play = $(".rv-play");
 const colour = (name) => getComputedStyle(element).getPropertyValue("--rv-" + name).trim();
 const INKS = { light: ["#0b6a70", "#a8480e", "#6a3fa0", "#3f6d1f"], dark: ["#5cc9cb", "#f0a35e", "#c3a2f2", "#a5d06f"] };
 const ink = (n) => INKS[document.body.classList.contains("dark") ? "dark" : "light"][n % 4];
-let data = null, history = [], playing = false, asked = 0;
+let data = null, history = [], playing = false, asked = -Infinity;
 
 function unpack(text, Kind) {
   return new Kind(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
@@ -15,7 +15,7 @@ function ask(reset) {
   // An answer that never comes must not stop the page for good.
   if (!reset && performance.now() - asked < 20000) return;
   asked = performance.now();
-  trigger("tick", { reset: Boolean(reset) });
+  trigger(reset ? "again" : "tick", {});
 }
 function go(on) {
   playing = on;
@@ -126,7 +126,7 @@ function drawCurve(canvas) {
   pen.textAlign = "left"; pen.textBaseline = "middle";
   ends.forEach((end) => {
     pen.fillStyle = ink(end.n);
-    pen.fillText(end.name.replace("Reg-VQ without", "without"), width - right + 6, end.y - over);
+    pen.fillText(end.name.replace("Reg-VQ without", "without"), X(data.step) + 7, end.y - over);
   });
 }
 function draw() {
@@ -137,7 +137,7 @@ function draw() {
 
 function take() {
   const value = props.value || {};
-  asked = 0;
+  asked = -Infinity;
   if (!value.runs) return;
   const other = !data || data.lab !== value.lab;
   data = { ...value, runs: value.runs.map((run) => ({

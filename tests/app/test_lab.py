@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -13,15 +12,13 @@ import pytest
 from app import lab
 from core.analysis.collapse import DATA, contestants
 
-GO = SimpleNamespace()
 
-
-def tick(kept: Any, event: Any = GO, **changed: Any) -> tuple[lab.Lab, dict[str, Any]]:
+def tick(kept: Any, handler: Any = lab.tick, **changed: Any) -> tuple[lab.Lab, dict[str, Any]]:
     settings = {
         "data": "moons", "size": 16, "names": ["VQ", "Reg-VQ"], "seed": 0,
         "prior": 0.1, "mask": 0.4, "dense": 0.1,
     }  # fmt: skip
-    return lab.tick(kept, *{**settings, **changed}.values(), event)
+    return handler(kept, *{**settings, **changed}.values())
 
 
 def test_what_the_tab_offers_is_what_the_lab_knows() -> None:
@@ -43,7 +40,7 @@ def test_a_lab_goes_on_until_what_it_is_made_of_changes(monkeypatch: pytest.Monk
     for change in ({"data": "spiral"}, {"size": 24}, {"names": ["EMA"]}, {"seed": 1}):
         fresh, value = tick(kept, **change)
         assert fresh is not kept and value["step"] == 0
-    assert tick(kept, SimpleNamespace(reset=True))[1]["step"] == 0
+    assert tick(kept, lab.again)[1]["step"] == 0
 
 
 def test_weights_are_changed_while_it_runs() -> None:
