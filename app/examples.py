@@ -38,18 +38,14 @@ _PHOTOGRAPHS = {
 
 
 def photographs() -> list[Example]:
-    """The real photographs that scikit-learn brings along, found without importing it.
-
-    They are copied: Gradio serves what lies in the project's folder or the temporary one, and an
-    environment may be anywhere else.
-    """
+    """The real photographs that scikit-learn brings along, found without importing it."""
     try:
         spec = importlib.util.find_spec("sklearn")
     except (ImportError, ValueError):
         spec = None
     roots = [Path(place) for place in (spec.submodule_search_locations or ())] if spec else []
     return [
-        Example(_copied(file), caption, credit)
+        Example(str(file), caption, credit)
         for name, (caption, credit) in _PHOTOGRAPHS.items()
         for file in (root / "datasets" / "images" / name for root in roots)
         if file.is_file()
@@ -59,11 +55,6 @@ def photographs() -> list[Example]:
 @cache
 def _folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="regvq-examples-")  # removed when the process ends
-
-
-@cache
-def _copied(file: Path) -> str:
-    return shutil.copy(file, _folder().name)
 
 
 @cache
