@@ -66,7 +66,7 @@ class Lab:
         for _ in range(EVERY):
             for run in self.runs.values():
                 if run.step < STEPS:
-                    run.advance(1, STEPS)
+                    run.train(STEPS)
             if time.monotonic() > end:
                 return
 

@@ -150,7 +150,7 @@ class Run:
     def advance(self, steps: int, horizon: int = 1000) -> Frame:
         """Train for some steps and look. ``horizon``: the steps that temperatures fall over."""
         for _ in range(steps):
-            self._train(min(1.0, self.step / horizon))
+            self.train(horizon)
         return self.look()
 
     def frames(self, steps: int, every: int) -> Iterator[Frame]:
@@ -159,7 +159,9 @@ class Run:
         while self.step < steps:
             yield self.advance(min(every, steps - self.step), steps)
 
-    def _train(self, progress: float) -> None:
+    def train(self, horizon: int = 1000) -> None:
+        """One step; see ``advance``."""
+        progress = min(1.0, self.step / horizon)
         points = DATA[self.config.data](self.config.batch, self.draw)
         self.quantizer.train()
         self.quantizer.schedule(progress)

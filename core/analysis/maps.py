@@ -103,7 +103,13 @@ def umap_map(
             precomputed_knn=(known[0], known[1]),
             force_approximation_algorithm=True,
             random_state=seed,
-            tqdm_kwds={"disable": False, "file": watch, "bar_format": "{n}"},
+            tqdm_kwds={
+                "disable": False,
+                "file": watch,
+                "bar_format": "{n}",
+                "mininterval": 0.0,  # told by the round, not by the clock
+                "miniters": max(1, rounds // 100),
+            },
         ).fit_transform(codes)
     tell(1.0, "Laying out the map")
     return (layout - layout.mean(axis=0)).astype(np.float32)

@@ -60,6 +60,7 @@ def test_weights_are_changed_while_it_runs() -> None:
 
 def test_a_lab_comes_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lab, "STEPS", 4)
+    monkeypatch.setattr(lab, "BUDGET", 60.0)
     kept, _ = tick(None)
     assert tick(kept)[1]["step"] == tick(kept)[1]["step"] == 4
 
