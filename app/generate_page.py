@@ -260,33 +260,22 @@ def show(
         "way": way,
         "prior": order.painter.name,
         "tokenizer": order.painter.model.name,
+        "mark": order.painter.mark,
         "prompt": str(prompt or ""),
         "how": how,
         "ids": drawn.ids,
         "pixels": [np.asarray(one) for one in drawn.pictures],
     }
-    can = bool(painters_for(order.painter.model.name))
+    can = bool(painters_for(order.painter.mark))
     yield (
         {**page, "pictures": files, "figures": drawn.figures, "repaint": can},
         [*(runs or []), kept][-REMEMBERED:],
     )
 
 
-def painters_for(tokenizer: str) -> list[str]:
-    """The priors that complete pictures in this tokenizer's tokens."""
-    from core.checkpoints import CheckpointError
-
-    found = []
-    for each in painters.painters():
-        try:
-            if "complete" in each.ways and each.bundle.config["tokenizer"]["name"] in (
-                tokenizer,
-                tokenizer.rpartition("/")[2],
-            ):
-                found.append(each.name)
-        except (CheckpointError, KeyError, TypeError):
-            continue
-    return found
+def painters_for(mark: str) -> list[str]:
+    """The priors that complete pictures in the tokens of the tokenizer of this fingerprint."""
+    return [each.name for each in painters.fitting("complete") if each.mark == mark]
 
 
 def stopped() -> dict[str, Any]:
@@ -306,7 +295,7 @@ def _remembered(runs: Any, event: gr.EventData) -> tuple[dict[str, Any], int]:
 def repaint(runs: Any, event: gr.EventData) -> tuple:
     """A drawn picture is to be repainted: the same tokens, in the way Repaint."""
     kept, index = _remembered(runs, event)
-    able = painters_for(kept["tokenizer"])
+    able = painters_for(kept["mark"])
     if not able:
         raise Refused("No prior here can complete this picture.")
     prior = kept["prior"] if kept["prior"] in able else able[0]

@@ -61,6 +61,12 @@ class Painter:
         return found if isinstance(found, dict) else {}
 
     @property
+    def mark(self) -> str:
+        """The fingerprint of its tokenizer."""
+        about = self.bundle.config.get("tokenizer")
+        return str(about.get("fingerprint", "")) if isinstance(about, dict) else ""
+
+    @property
     def ways(self) -> tuple[str, ...]:
         """Those of WAYS that it can be used in."""
         drawn = self.kind != "latent"  # latents have no ids that could be kept
