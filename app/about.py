@@ -33,7 +33,14 @@ drawing a masked share of the tokens at random while it learns. `vq` is the plai
 compare with.
 
 - **Reconstruct** shows what survives of a picture, where it is lost, and at how many bytes.
+  A click on it opens one token: where the encoder looked, and what other codes would paint.
 - **Codebook** shows which codes are used, which are dead, and what a single one stands for.
+- **Code map** lays all codes out so that like is near like: hover, pick, or lasso a group.
+- **Mask ratio** draws a share of the tokens at random, as Reg-VQ does in training, and shows what
+  that costs at every ratio.
+- **Generate** paints from words or from a map, token by token, and repaints a part of a picture.
+- **Compare** sets checkpoints side by side on one picture, and the study's results beside them.
+- **Collapse lab** trains small quantizers side by side on points of a plane, to see codes die.
 
 ### For programs
 
@@ -48,7 +55,9 @@ pictures, tokens, error, figures = client.predict(
 )
 ```
 
-`/codebook_usage` and `/code_detail` are the others; `client.view_api()` lists what they take.
+`client.view_api()` lists them all and what they take: `/edit_tokens`, `/codebook_usage`,
+`/code_detail`, `/code_map`, `/mask_sweep`, `/generate_text`, `/generate_semantic`, `/complete` and
+`/compare` are the others.
 
 Pictures are seen by nobody but the machine that runs this app, which deletes them within two hours.
 """

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from app import models
-from app.atlas import SCENES, atlas, count_scenes, scenes_source
+from app.atlas import SCENES, atlas, count_scenes, scenes_source, sprite_png
 from app.errors import Refused, in_a_sentence
 from app.figures import usage_figures
 from app.models import MODEL_QUEUE, Model, Picture, one_at_a_time
@@ -22,10 +22,10 @@ from app.pictures import (
     packed,
     page_file,
     png,
-    sprite,
 )
 from app.theme import asset
 
+TAB = "Codebook"
 SOURCES = {"Checkpoint's own": "bundle", "Drawn scenes": "scenes", "This picture": "picture"}
 PROGRESS = gr.Progress()
 NEIGHBOURS = 8
@@ -82,8 +82,16 @@ def codebook_usage(checkpoint: Any, source: Any = "bundle", image: Any = None) -
 
 @in_a_sentence
 @one_at_a_time
-def show_usage(checkpoint: Any, source: Any, image: Any, progress: gr.Progress = PROGRESS) -> tuple:
+def show_usage(
+    checkpoint: Any,
+    source: Any,
+    image: Any,
+    here: Any = TAB,
+    progress: gr.Progress = PROGRESS,
+) -> tuple:
     """The same for the page: what the map draws, and the strip of figures."""
+    if here != TAB:  # opening the tab will ask again
+        return gr.skip(), gr.skip()
     which = models.model(checkpoint)
     counts, words = counts_of(which, SOURCES.get(source, source), image, progress)
     figures = usage_dict(counts, words)
@@ -97,7 +105,7 @@ def show_usage(checkpoint: Any, source: Any, image: Any, progress: gr.Progress =
         "alike": packed(known["grid"].argsort(), "<u4"),
         "colours": packed(known["mean_color"], "u1"),
         "patch": int(known["paints"].shape[1]),
-        "sprite": page_file(_sprite_png(known), "codes"),
+        "sprite": page_file(sprite_png(which), "codes"),
         "ramp": _ramp(),
     }, usage_figures(figures)
 
@@ -107,10 +115,6 @@ def _ramp() -> list[list[int]]:
     from core.analysis.pictures import ramp
 
     return ramp(np.linspace(FLOOR, 1, 64)).tolist()
-
-
-def _sprite_png(known: dict[str, np.ndarray]) -> bytes:
-    return png(sprite(known["paints"]))
 
 
 def magnified(tile: np.ndarray, side: int = SWATCH) -> Image.Image:
@@ -201,16 +205,27 @@ def show_picked(
 
 
 @in_a_sentence
-def show_again(checkpoint: Any, code: Any, image: Any, source: Any) -> tuple[int, dict[str, Any]]:
+def show_again(
+    checkpoint: Any, code: Any, image: Any, source: Any, here: Any = TAB
+) -> tuple[Any, Any]:
     """The code that was picked last, on what may be another picture, checkpoint or count."""
+    if here != TAB:
+        return gr.skip(), gr.skip()
     if not isinstance(code, int) or code >= models.model(checkpoint).tokenizer.codebook_size:
         code = _first_code(checkpoint, image)
     card = card_of(checkpoint, code, image, source)
     return card["code"], card
 
 
-def build(tab: gr.Tab, checkpoint: gr.Dropdown, default: str, picture: gr.Image) -> None:
-    """Draw the tab and wire it. ``checkpoint`` and ``picture`` are shared by all tabs."""
+def build(
+    tab: gr.Tab,
+    checkpoint: gr.Dropdown,
+    default: str,
+    picture: gr.Image,
+    code: gr.State,
+    here: gr.State,
+) -> None:
+    """Draw the tab and wire it. Checkpoint, picture and picked code are shared by all tabs."""
     strip = gr.HTML(usage_figures(None), elem_id="usage", apply_default_css=False)
     with gr.Row(elem_classes="rv-split", equal_height=False):
         with gr.Column(scale=1, min_width=320, elem_classes="rv-atlas"):
@@ -237,13 +252,15 @@ def build(tab: gr.Tab, checkpoint: gr.Dropdown, default: str, picture: gr.Image)
                 elem_id="code",
                 apply_default_css=False,
             )
-    code = gr.State(None)  # the code that is picked stays picked
-
     # The page's own listeners. A tab is filled when it is opened, and anew when its inputs change.
     own = {"api_visibility": "private", "trigger_mode": "always_last", **MODEL_QUEUE}
-    fill = [tab.select, checkpoint.change, source.change]
-    gr.on(fill, show_usage, [checkpoint, source, picture], [chart, strip], **own)
-    gr.on(fill, show_again, [checkpoint, code, picture, source], [code, card], **own)
+    usage, again = [checkpoint, source, picture], [checkpoint, code, picture, source]
+    gr.on([tab.select, source.change], show_usage, usage, [chart, strip], **own)
+    gr.on([tab.select, source.change], show_again, again, [code, card], **own)
+    checkpoint.change(show_usage, [*usage, here], [chart, strip], **own)
+    checkpoint.change(show_again, [*again, here], [code, card], **own)
+    # Not "always_last": what that sends later is the first click's event, not the last one's.
+    own["trigger_mode"] = "multiple"
     for part in (chart, card):
         part.pick(show_picked, [checkpoint, picture, source], [code, card], **own)
 

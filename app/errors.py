@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from inspect import isgeneratorfunction
+from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 
@@ -17,22 +19,36 @@ class Refused(ValueError):
 
 
 def in_a_sentence(handler: Callable[P, T]) -> Callable[P, T]:
-    """Let a handler's expected errors reach the visitor as a message instead of "Error"."""
+    """Let a handler's expected errors reach the visitor as a message instead of "Error".
+
+    ``handler`` is a function, or a generator function that yields what is done so far.
+    """
 
     @wraps(handler)
     def spoken(*args: P.args, **kwargs: P.kwargs) -> T:
-        from core.checkpoints import CheckpointError
-        from core.images import PictureError
-
-        try:
+        with _spoken():
             return handler(*args, **kwargs)
-        except (Refused, PictureError, CheckpointError) as error:
-            raise gr.Error(str(error), duration=12, print_exception=False) from None
-        except (MemoryError, RuntimeError) as error:
-            if isinstance(error, MemoryError) or "memory" in str(error).lower():
-                raise gr.Error(
-                    "There is not enough memory for that right now; try a smaller picture."
-                ) from None
-            raise
 
-    return spoken
+    @wraps(handler)
+    def streamed(*args: P.args, **kwargs: P.kwargs) -> Any:
+        with _spoken():
+            yield from handler(*args, **kwargs)
+
+    return streamed if isgeneratorfunction(handler) else spoken
+
+
+@contextmanager
+def _spoken() -> Iterator[None]:
+    from core.checkpoints import CheckpointError
+    from core.images import PictureError
+
+    try:
+        yield
+    except (Refused, PictureError, CheckpointError) as error:
+        raise gr.Error(str(error), duration=12, print_exception=False) from None
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError) or "memory" in str(error).lower():
+            raise gr.Error(
+                "There is not enough memory for that right now; try a smaller picture."
+            ) from None
+        raise

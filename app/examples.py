@@ -7,9 +7,10 @@ folder of the process's own that goes when it ends.
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import tempfile
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -72,10 +73,18 @@ def scenes() -> tuple[Example, ...]:
     return tuple(made)
 
 
+@cache
+def _copies() -> tuple[Example, ...]:
+    """The photographs in the process's own folder: Gradio serves nothing from site-packages."""
+    return tuple(
+        replace(found, path=shutil.copy(found.path, _folder().name)) for found in photographs()
+    )
+
+
 def examples() -> tuple[Example, ...]:
     """All examples; the first one is what a visitor sees first."""
     with _DRAWING:  # a second visitor waits rather than reads a file that is half written
-        return (*photographs(), *scenes())
+        return (*_copies(), *scenes())
 
 
 @cache

@@ -165,3 +165,42 @@ def usage_figures(figures: dict[str, Any] | None) -> str:
         f'<section class="rv-strip" aria-label="Codebook usage" '
         f'data-ready="{str(known).lower()}"><dl class="rv-stats">{stats}</dl></section>'
     )
+
+
+def mask_figures(figures: dict[str, Any] | None) -> str:
+    """The panel beside the mask: what the draw cost; without figures, the same with dashes."""
+    f = figures or {}
+    known = bool(figures)
+    exact = known and f["psnr"] is None
+    lost = f.get("lost")
+    tokens = f.get("tokens", 0)
+    stats = "".join(
+        (
+            stat(
+                "PSNR",
+                "exact" if exact else number(f.get("psnr"), 2),
+                "" if exact else "dB",
+                f"{lost:.2f} dB less than without a mask" if lost else "as without a mask",
+                "psnr",
+            ),
+            stat(
+                "Changed",
+                number(f.get("changed")),
+                "",
+                f"{100 * f['changed'] / tokens:.0f} % of all tokens" if known else "–",
+                "changed",
+            ),
+            stat("Drawn", number(f.get("drawn")), "", f"of {number(tokens)} tokens", "drawn"),
+            stat(
+                "Entropy",
+                number(f.get("entropy"), 2),
+                "bits",
+                f"as undecided as among {2 ** f['entropy']:,.0f} codes" if known else "–",
+                "entropy",
+            ),
+        )
+    )
+    return (
+        f'<section class="rv-panel" aria-label="Figures of the mask" '
+        f'data-ready="{str(known).lower()}"><dl class="rv-stats">{stats}</dl></section>'
+    )

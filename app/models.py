@@ -10,7 +10,7 @@ import hashlib
 import math
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -20,6 +20,7 @@ from app.errors import Refused
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
+    from torch import Tensor
 
     from core.checkpoints import Bundle
     from core.tokenizer import Tokenizer
@@ -96,7 +97,7 @@ def _open(name: str, written: int, path: Path) -> Model:
     return Model(name, written, Bundle(name, path))
 
 
-@lru_cache(maxsize=3)
+@lru_cache(maxsize=6)  # as many as are compared at once
 def _tokenizer(model: Model) -> Tokenizer:
     import torch
 
@@ -107,12 +108,20 @@ def _tokenizer(model: Model) -> Tokenizer:
 
 def model(name: Any) -> Model:
     """The checkpoint called ``name``, its parts loaded when asked for. Raises Refused."""
-    found = bundle(name)
+    return open_bundle(bundle(name))
+
+
+def open_bundle(found: Bundle) -> Model:
+    """A tokenizer's bundle as the model that is kept of it."""
+    return _open(found.name, written(found), found.path)
+
+
+def written(found: Bundle) -> int:
+    """When a bundle's weights were written (ns); 0 without any: loading it will say so."""
     try:
-        written = (found.path / "model.safetensors").stat().st_mtime_ns
+        return (found.path / "model.safetensors").stat().st_mtime_ns
     except OSError:
-        written = 0  # loading it will say what is missing
-    return _open(found.name, written, found.path)
+        return 0
 
 
 @dataclass(frozen=True)
@@ -131,8 +140,36 @@ def open_picture(path: Any) -> Picture:
 
     if not path:
         raise Refused("There is no picture yet: upload one or choose an example.")
-    whole = images.open_picture(path, name=Path(path).name if isinstance(path, str) else None)
-    image = images.shrink(whole, MAX_SIDE)
+    if isinstance(path, str):
+        try:
+            found = Path(path).stat()
+        except (OSError, ValueError):
+            found = None  # the reader knows the sentence
+        if found is not None:
+            return _open_file(path, found.st_mtime_ns, found.st_size)
+    return _shrunk(images.open_picture(path), MAX_SIDE)
+
+
+@lru_cache(maxsize=8)
+def _open_file(path: str, written: int, count: int) -> Picture:
+    """A slider that moves asks for the same file many times a second."""
+    from core import images
+
+    return _shrunk(images.open_picture(path, name=Path(path).name), MAX_SIDE)
+
+
+@lru_cache(maxsize=12)
+def smaller(picture: Picture, side: int) -> Picture:
+    """``picture``, at most ``side`` pixels long."""
+    if max(picture.image.size) <= side:
+        return picture
+    return replace(_shrunk(picture.image, side), uploaded=picture.uploaded)
+
+
+def _shrunk(whole: Image.Image, side: int) -> Picture:
+    from core import images
+
+    image = images.shrink(whole, side)
     digest = hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
     return Picture(digest, image, whole.size)
 
@@ -166,15 +203,24 @@ class Tokens:
     """bool (h, w): tokens that were drawn at random by the mask, if any."""
 
 
+@lru_cache(maxsize=12)
+def latents(which: Model, picture: Picture) -> Tensor:
+    """The picture's latents (1, D, h, w): a draw, a mask or another ratio needs no new encoding."""
+    from core.images import to_tensor
+
+    return which.tokenizer.latents(to_tensor(picture.image)[None])
+
+
 @lru_cache(maxsize=24)
 def tokens(which: Model, picture: Picture, mask_ratio: float = 0.0, seed: int = 0) -> Tokens:
     """The picture's tokens; a share of ``mask_ratio`` of them is drawn, by ``seed``."""
     import torch
 
-    from core.images import to_tensor
-
     tokenizer = which.tokenizer
     generator = torch.Generator(tokenizer.device).manual_seed(seed)
-    quantized = tokenizer.quantize(to_tensor(picture.image)[None], mask_ratio, generator)
+    with torch.no_grad():
+        quantized = tokenizer.quantizer(
+            latents(which, picture), mask_ratio=mask_ratio, generator=generator
+        )
     drawn = None if quantized.mask is None else quantized.mask[0].cpu().numpy()
     return Tokens(quantized.ids[0].cpu().numpy(), drawn)

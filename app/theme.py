@@ -130,10 +130,11 @@ def ground() -> str:
 
 
 def stylesheet() -> str:
-    """The whole CSS: the palette as variables for light and dark, then static/studio.css."""
+    """The whole CSS: the palette as variables, static/studio.css, then what single tabs add."""
     light = "".join(f"--rv-{name}:{pair[0]};" for name, pair in PALETTE.items())
     dark = "".join(f"--rv-{name}:{pair[1]};" for name, pair in PALETTE.items())
-    text = asset("studio.css")
+    own = sorted(file.name for file in STATIC.glob("*.css") if file.name != "studio.css")
+    text = "\n".join(asset(name) for name in ("studio.css", *own))
     return f":root{{{light}--rv-serif:{SERIF};}}\n.dark{{{dark}}}\n{text}"
 
 

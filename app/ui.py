@@ -9,7 +9,17 @@ from typing import Any
 
 import gradio as gr
 
-from app import about, codebook, models, reconstruct
+from app import (
+    about,
+    codebook,
+    codemap,
+    compare,
+    generate_tab,
+    lab,
+    masks,
+    models,
+    reconstruct,
+)
 from app.errors import Refused, in_a_sentence
 from app.theme import STATIC, StudioTheme, asset, ground, stylesheet
 
@@ -50,6 +60,11 @@ def welcome() -> tuple[Any, list[dict[str, str]], str]:
     return gr.update(choices=models.names()), list(thumbnails()), examples()[0].path
 
 
+def which_tab(event: gr.SelectData) -> str:
+    """The name of the tab that was opened."""
+    return str(event.value)
+
+
 def build_app() -> gr.Blocks:
     """The explorer. Nothing is loaded before a visitor or ``warm_up`` asks for it."""
     names = models.names()
@@ -76,13 +91,28 @@ def build_app() -> gr.Blocks:
                 scale=0,
                 min_width=44,
             )
-        with gr.Tabs(elem_id="tabs"):
-            with gr.Tab("Reconstruct", id="reconstruct"):
-                shared = reconstruct.build(checkpoint, default or "")
-            with gr.Tab("Codebook", id="codebook") as tab:
-                codebook.build(tab, checkpoint, default or "", shared.picture)
+        code = gr.State(None)  # the code that is picked stays picked, in whatever tab
+        here = gr.State(reconstruct.TAB)  # a tab that is not open need not follow every change
+        with gr.Tabs(elem_id="tabs") as tabs:
+            with gr.Tab(reconstruct.TAB, id="reconstruct") as tab:
+                shared = reconstruct.build(tab, checkpoint, default or "", code, here)
+            linked = (checkpoint, default or "", shared.picture, code, here)
+            with gr.Tab(codebook.TAB, id="codebook") as tab:
+                codebook.build(tab, *linked)
+            with gr.Tab(codemap.TAB, id="map") as tab:
+                codemap.build(tab, *linked)
+            with gr.Tab(masks.TAB, id="masks") as tab:
+                masks.build(tab, *linked)
+            with gr.Tab("Generate", id="generate") as tab:
+                generate_tab.build(tab, shared.picture)
+            with gr.Tab("Compare", id="compare") as tab:
+                compare.build(tab, checkpoint, shared.picture)
+            with gr.Tab(lab.TAB, id="lab"):
+                lab.build()
             with gr.Tab("About", id="about") as tab:
                 about.build(tab, checkpoint)
+        quiet = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
+        tabs.select(which_tab, None, here, **quiet)
         app.load(
             welcome,
             None,
@@ -90,9 +120,7 @@ def build_app() -> gr.Blocks:
             api_visibility="private",
             show_progress="hidden",
         )
-        checkpoint.change(
-            header, checkpoint, top, api_visibility="private", queue=False, show_progress="hidden"
-        )
+        checkpoint.change(header, checkpoint, top, **quiet)
     return app.queue(max_size=64)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import resource
 import sys
 import time
@@ -15,7 +14,10 @@ Build = Callable[[Any, int], Call]  # (latents (B, D, 16, 16), K) -> one call
 
 
 def measure(job: dict) -> dict:
-    """Milliseconds of the fastest of some calls, and the first call's extra peak memory in MB."""
+    """Milliseconds of the fastest call, and the first call's extra peak memory in MB.
+
+    After the first call up to ``repeats`` more follow, none once ``seconds`` have passed.
+    """
     import torch
 
     torch.set_num_threads(job["threads"])
@@ -27,15 +29,16 @@ def measure(job: dict) -> dict:
         call = build(z, size)
         if size == 64:
             call()
+    begun = time.perf_counter()
     extra = _extra_memory(call, device)
-    times = []
-    for _ in range(job["repeats"]):
+    times = [time.perf_counter() - begun]
+    while len(times) <= job["repeats"] and sum(times) < job["seconds"]:
         begun = time.perf_counter()
         call()
         if device.type == "cuda":
             torch.cuda.synchronize()
         times.append(time.perf_counter() - begun)
-    return {"ms": 1e3 * min(times), "extra_mb": extra / 1e6}
+    return {"ms": 1e3 * min(times), "extra_mb": extra / 1e6, "calls": len(times)}
 
 
 def _extra_memory(call: Call, device: Any) -> float:
@@ -86,17 +89,25 @@ def lookup_ours(z: Any, size: int) -> Call:
     return lambda: nearest_code(rows, codes)
 
 
-def distances(rows: Any, codes: Any) -> Any:
-    """The textbook's |z|^2 + |e|^2 - 2 z.e, (N, K)."""
+def lookup_plain(z: Any, size: int) -> Call:
+    """The same without the Triton kernel, its reference on a GPU."""
     import torch
 
-    norms = rows.square().sum(1, keepdim=True) + codes.square().sum(1)
-    return norms - 2 * torch.einsum("nd,kd->nk", rows, codes)
+    from core.quantizers.lookup import plain_best_code
+
+    rows, codes = _rows(z), _codes(z, size)
+
+    def call() -> Any:
+        with torch.no_grad():
+            return plain_best_code(rows, codes, -0.5 * codes.square().sum(1))
+
+    return call
 
 
 def lookup_textbook(z: Any, size: int) -> Call:
     """The formula as taming-transformers and its heirs have it."""
     import torch
+    from textbook import distances
 
     rows, codes = _rows(z), _codes(z, size)
 
@@ -174,49 +185,17 @@ def train_ours(name: str) -> Build:
 
 
 def train_textbook(name: str) -> Build:
-    """The method's formulas written down as they are, every matrix N x K kept by autograd."""
+    """The formulas of that quantizer as they are (``textbook.py``)."""
 
     def build(z: Any, size: int) -> Call:
-        import torch
-        import torch.nn.functional as F
-        from torch import nn
+        import textbook
 
-        dim = z.shape[1]
-        module = nn.Module()
-        module.codes = nn.Parameter(_codes(z, size), requires_grad=name != "simvq")
-        if name == "simvq":
-            module.layer = nn.Linear(dim, dim, device=z.device)
+        module = textbook.build(name, size, z.shape[1], z.device)
 
         def forward(leaf: Any) -> tuple[Any, Any]:
-            rows = _rows(leaf)
-            codes = module.layer(module.codes) if name == "simvq" else module.codes
-            gaps = distances(rows, codes)
-            if name == "regvq":
-                chosen, loss = regvq(rows, codes, gaps)
-            else:
-                ids = gaps.argmin(1)
-                chosen = codes[ids]
-                loss = F.mse_loss(chosen, rows.detach())
-                if name == "nsvq":
-                    frozen = distances(rows.detach(), codes)
-                    weights = (-frozen / 0.35).softmax(1).detach()
-                    weights = weights * (1 - F.one_hot(ids, size))
-                    loss = loss + 0.1 * (weights * frozen).sum() / rows.numel()
-                loss = loss + 0.25 * F.mse_loss(rows, chosen.detach())
-                chosen = rows + (chosen - rows).detach()
-            return chosen.view(len(leaf), 16, 16, dim).permute(0, 3, 1, 2), loss
-
-        def regvq(rows: Any, codes: Any, gaps: Any) -> tuple[Any, Any]:
-            logits = -math.e * gaps
-            mask = (torch.rand(len(rows), device=z.device) < 0.4)[:, None]
-            noise = -torch.empty_like(logits).exponential_().log()
-            noisy = torch.where(mask, logits + noise, logits)
-            soft, hard = noisy.softmax(1), F.one_hot(noisy.argmax(1), size).float()
-            onehot = hard + soft - soft.detach()
-            use = onehot.mean(0)
-            loss = 0.01 * (use * (size * (use + 1e-8)).log()).sum()
-            best = codes.detach()[logits.argmax(1)]
-            return onehot @ codes, loss + 0.25 * F.mse_loss(rows, best)
+            out, loss = textbook.FORMS[name](module, _rows(leaf))
+            batch, dim, height, width = leaf.shape
+            return out.view(batch, height, width, dim).permute(0, 3, 1, 2), loss
 
         return _step(z, module, forward)
 
@@ -248,17 +227,18 @@ def train_lucidrains(kind: str) -> Build:
     return build
 
 
-_OWN = ("vq", "simvq", "regvq", "nsvq")
+OWN = ("vq", "simvq", "regvq", "nsvq", "gumbel", "ibq", "lfq")
 METHODS: dict[str, dict[str, Build]] = {
     "lookup": {
         "regvq-studio": lookup_ours,
+        "regvq-studio, plain": lookup_plain,
         "textbook": lookup_textbook,
         "diffusers VectorQuantizer": lookup_diffusers,
         "vector-quantize-pytorch": lookup_lucidrains,
     },
     "training": {
-        **{f"regvq-studio {name}": train_ours(name) for name in _OWN},
-        **{f"textbook {name}": train_textbook(name) for name in _OWN},
+        **{f"regvq-studio {name}": train_ours(name) for name in OWN},
+        **{f"textbook {name}": train_textbook(name) for name in OWN},
         "diffusers VectorQuantizer": train_diffusers,
         "vector-quantize-pytorch VectorQuantize": train_lucidrains("VectorQuantize"),
         "vector-quantize-pytorch SimVQ": train_lucidrains("SimVQ"),

@@ -190,7 +190,7 @@ def diffusion(flags: argparse.Namespace) -> list[dict]:
     half = torch.where(torch.rand(ROWS, 256, device=device) < 0.5, masked, masked % codes)
     cases = {
         "half of the tokens masked, step 50": (half, 50),
-        "all drawn, the last step": (masked, 1),
+        "all masked, step 2, at which nearly all are drawn": (masked, 2),
     }
     try:
         from diffusers import VQDiffusionScheduler

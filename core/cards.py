@@ -81,6 +81,7 @@ def model_card(
         f"attention {'on' if network['attention'] else 'off'}",
         f"- **Training data:** {about}",
         f"- **Recipe:** `{command or _command(recipe)}`",
+        *_beginning(recipe),
         f"- **Trained for:** {metrics.get('step', recipe.get('steps'))} of {recipe.get('steps')} "
         f"steps of {recipe.get('batch')} crops of {data.get('size')} pixels{_last_part(data)}, "
         f"seed {recipe.get('seed')}",
@@ -108,6 +109,15 @@ def licence_of(recipe: Mapping[str, Any]) -> tuple[str, str, str]:
     return recipe.get("data_note", about), licence, recipe.get("terms_note", terms)
 
 
+def _beginning(recipe: Mapping[str, Any]) -> list[str]:
+    if not recipe.get("init"):
+        return []
+    kept = ""
+    if recipe.get("train_only") == "decoder":
+        kept = "; encoder and codes are as they were there, so pictures have the same tokens"
+    return [f"- **Begun with:** the weights of `{recipe['init']}`{kept}"]
+
+
 def _last_part(data: Mapping[str, Any]) -> str:
     if not data.get("last_size"):
         return ""
@@ -115,8 +125,11 @@ def _last_part(data: Mapping[str, Any]) -> str:
 
 
 def _command(recipe: Mapping[str, Any]) -> str:
+    if "command" in recipe:  # made by another command than train/run.py
+        return recipe["command"]
     root = " --data.root DIR" if recipe.get("data", {}).get("name") == "folder" else ""
-    return f"python train/run.py {recipe.get('name')}{root} --steps {recipe.get('steps')}"
+    init = " --init DIR" if recipe.get("init") else ""
+    return f"python train/run.py {recipe.get('name')}{root}{init} --steps {recipe.get('steps')}"
 
 
 def _settings(values: Mapping[str, Any]) -> str:

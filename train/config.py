@@ -159,6 +159,11 @@ class RunConfig(CommonConfig):
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     stages: StagesConfig | None = None
     """NSVQ's stages, in which the encoder is frozen at some time; None: one stage."""
+    init: Path | None = None
+    """Bundle or run folder whose weights a new run begins with; None: random ones. Its network and
+    quantizer must be the run's."""
+    train_only: Literal["all", "decoder"] = "all"
+    """decoder: encoder and codes stay those of init, so that pictures keep their tokens."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -178,6 +183,13 @@ class RunConfig(CommonConfig):
             and quantizer.prior_file is None
         ):
             raise ValueError("quantizer.prior histogram needs its file: set quantizer.prior_file")
+        if self.train_only not in ("all", "decoder"):
+            raise ValueError(f"train_only must be 'all' or 'decoder', got {self.train_only!r}")
+        if self.train_only == "decoder":
+            if self.init is None:
+                raise ValueError("train_only decoder needs the tokenizer that it goes on: set init")
+            if self.stages is not None:
+                raise ValueError("train_only decoder has no stages: set stages to None")
         if self.features.name == "none" and (
             self.loss.perceptual or self.loss.contrastive != "none"
         ):

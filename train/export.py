@@ -22,6 +22,7 @@ from core.tokenizer import Tokenizer
 from train.common import spread_over
 from train.config import RunConfig
 
+QUICK_ATLAS = 4096  # codes up to which every save has an atlas: it grows faster than the codebook
 FEW = 32  # pictures on which a run judges itself; train/evaluate.py takes all of a data set
 
 
@@ -47,8 +48,13 @@ def export_bundle(
     features: Features | None,
     pictures: Dataset,
     broken: int = 0,
+    final: bool = True,
 ) -> None:
-    """Evaluate on a few held-out pictures, compute the atlas, and write the bundle."""
+    """Evaluate on a few held-out pictures, compute the atlas, and write the bundle.
+
+    A large codebook's atlas takes minutes, so a save that is not ``final`` goes without one; the
+    explorer makes one for itself when such a bundle is opened.
+    """
     counts = torch.zeros(tokenizer.codebook_size, dtype=torch.int64)
     metrics: dict[str, Any] = evaluate_tokenizer(
         tokenizer,
@@ -62,12 +68,15 @@ def export_bundle(
     metrics["data"] = {"name": config.data.name, "held_out": held_out}
     about = describe(config, features, broken)
     source = f"{metrics['images']} pictures of the data set {config.data.name!r}"
+    atlas = None
+    if final or tokenizer.codebook_size <= QUICK_ATLAS:
+        atlas = build_atlas(tokenizer, source=source, counts=counts.numpy())
     save_bundle(
         path,
         tokenizer=tokenizer,
         card=model_card(config.recipe, tokenizer.config, about, metrics),
         metrics=metrics,
-        atlas=build_atlas(tokenizer, source=source, counts=counts.numpy()),
+        atlas=atlas,
         recipe=about,
     )
 
@@ -82,6 +91,8 @@ def describe(config: RunConfig, features: Features | None, broken: int) -> dict[
         "steps": config.steps,
         "batch": config.batch,
         "seed": config.seed,
+        "init": _name_of(config.init),
+        "train_only": config.train_only,
         "data": data,
         "features": features.label if features is not None else "none",
         "loss": asdict(config.loss),
@@ -89,6 +100,14 @@ def describe(config: RunConfig, features: Features | None, broken: int) -> dict[
         "stages": asdict(config.stages) if config.stages is not None else None,
         "discriminator": asdict(config.discriminator) if config.loss.adversarial else None,
     }
+
+
+def _name_of(bundle: Path | None) -> str | None:
+    """What a bundle is called: its folder, or that of the run whose ``bundle`` it is."""
+    if bundle is None:
+        return None
+    path = bundle.resolve()
+    return path.parent.name if path.name == "bundle" else path.name
 
 
 def spread(pictures: Dataset, count: int) -> Iterator[Tensor]:

@@ -22,6 +22,8 @@ from train.loader import Batches, check_enough
 from train.objective import Objective, learn_to_judge
 from train.runs import Run, adamw, averaged, set_rate
 from train.stages import JOINT, Stage, Stages
+from train.start import freeze_tokens, start_from
+from train.state import has_state
 
 WINDOW = 100  # steps over which utilization and perplexity are counted
 
@@ -43,6 +45,10 @@ class Trainer(Run):
 
         torch.manual_seed(config.seed)
         tokenizer = Tokenizer(config.tokenizer).to(memory_format=torch.channels_last)
+        if config.init is not None and not has_state(self.state_folder):
+            start_from(tokenizer, config.init)
+        if config.train_only == "decoder":
+            freeze_tokens(tokenizer)
         self.tokenizer = tokenizer.to(self.device)
         self.averaged = averaged(self.tokenizer, config.optimizer.ema)
         self.optimizer = adamw(self.tokenizer, config.optimizer, undecayed="quantizer.")
@@ -138,7 +144,9 @@ class Trainer(Run):
         self.optimizer.step()
         if judging:
             self.judge_optimizer.step()
-        replaced = self.tokenizer.quantizer.update(latents.detach(), quantized.ids)
+        replaced = None
+        if config.train_only == "all":
+            replaced = self.tokenizer.quantizer.update(latents.detach(), quantized.ids)
         self.averaged.update_parameters(self.tokenizer)
         if replaced is not None:
             self._forget(replaced)
@@ -153,7 +161,9 @@ class Trainer(Run):
 
     def _enter(self, step: int) -> Stage:
         """The step's stage, with the encoder frozen or not as it says."""
-        stage = self.stages.at(step) if self.stages is not None else JOINT
+        if self.stages is None:
+            return JOINT
+        stage = self.stages.at(step)
         quantizer, encoder = self.tokenizer.quantizer, self.tokenizer.encoder
         if stage.encoder_frozen != quantizer.encoder_frozen:
             quantizer.encoder_frozen = stage.encoder_frozen
@@ -185,7 +195,7 @@ class Trainer(Run):
         figures |= {"utilization": usage.utilization, "perplexity": usage.perplexity}
         return figures, shown
 
-    def _export(self, bundle: Path, step: int) -> None:
+    def _export(self, bundle: Path, step: int, final: bool) -> None:
         sample_sheet(self.averaged.module, self.held_out, self.out / "samples", step)
         export_bundle(
             bundle,
@@ -195,6 +205,7 @@ class Trainer(Run):
             features=self.features,
             pictures=self.held_out,
             broken=len(self.broken),
+            final=final,
         )
 
 

@@ -177,7 +177,7 @@ class PriorTrainer(Run):
                 seen += len(batch)
         return name, total / seen
 
-    def _export(self, bundle: Path, step: int) -> None:
+    def _export(self, bundle: Path, step: int, final: bool) -> None:
         name, loss = self.validate()
         self._write({f"held_out_{name}": loss}, step)
         sample_sheet(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from core.networks.autoencoder import NetworkConfig
 from core.quantizers import (
     FSQConfig,
     GumbelConfig,
+    IBQConfig,
+    LFQConfig,
     NSVQConfig,
     QuantizerConfig,
     RegVQConfig,
@@ -16,7 +19,7 @@ from core.quantizers import (
     VQConfig,
 )
 from core.tokenizer import TokenizerConfig
-from train.config import DataConfig, FeatureConfig, LossConfig, RunConfig
+from train.config import DataConfig, FeatureConfig, LossConfig, OptimizerConfig, RunConfig
 from train.papers import PAPERS
 from train.stages import StagesConfig
 
@@ -35,13 +38,36 @@ def photos_regvq() -> RunConfig:
     )
 
 
+def photos_regvq_decoder() -> RunConfig:
+    """The decoder of photos-regvq trained on for realism, with encoder and codes frozen.
+
+    Reg-VQ's authors name it as a limitation that encoder and decoder share one objective (appendix
+    C) and propose to split it. Here pictures keep the tokens of --init (photos-regvq as shipped),
+    and the decoder alone follows a heavier perceptual loss and VQ-GAN's adversarial weight of 0.8
+    from the first step on. Tokens are still drawn at 40 % of the positions, as a prior will hand
+    over imperfect ones. Weights, rate and length are inferred. Needs --data.root, a folder of
+    pictures.
+    """
+    loss = LossConfig(
+        contrastive="pcl", adversarial=0.8, discriminator_start=0.0, listen_after=0.1, ramp=0.2
+    )
+    return replace(
+        _photos(RegVQConfig(), loss),
+        init=Path("checkpoints/photos-regvq"),
+        train_only="decoder",
+        optimizer=OptimizerConfig(lr=2e-4),
+        steps=2000,
+    )
+
+
 def photos_vq() -> RunConfig:
     """VQ-GAN's quantizer on your photographs, with the network and budget of photos-regvq.
 
     Nearest code, codebook and commitment loss, no regularizer and no restart of dead codes: the
     baseline of the Reg-VQ paper. Codes begin on latents of the first batch: from VQ-GAN's uniform
-    start this small network falls to a dozen codes at once. Needs --data.root, a folder of
-    pictures.
+    start this small network falls to a dozen codes at once. Ours too are the squared error beside
+    L1 and the smaller perceptual and adversarial weights, as in photos-regvq; ade20k-vq has
+    VQ-GAN's own throughout. Needs --data.root, a folder of pictures.
     """
     return _photos(VQConfig(start="data"), VQGAN_LOSS)
 
@@ -114,6 +140,24 @@ def scenes_vq() -> RunConfig:
     return _scenes(VQConfig())
 
 
+def photos_lfq() -> RunConfig:
+    """LFQ (MAGVIT-v2, as in Open-MAGVIT2) on your photographs: ten signs, 1,024 codes.
+
+    Entropy and commitment loss have Open-MAGVIT2's weights; all else is as in photos-vq. Needs
+    --data.root, a folder of pictures.
+    """
+    return _photos(LFQConfig(), VQGAN_LOSS)
+
+
+def photos_ibq() -> RunConfig:
+    """IBQ (arXiv 2412.02692) on your photographs, with the losses and budget of photos-vq.
+
+    The gradient reaches every code through the softmax of its dot product with the latent. Needs
+    --data.root, a folder of pictures.
+    """
+    return _photos(IBQConfig(), VQGAN_LOSS)
+
+
 def _photos(quantizer: QuantizerConfig, loss: LossConfig) -> RunConfig:
     return RunConfig(
         tokenizer=TokenizerConfig(NetworkConfig(), quantizer),
@@ -138,12 +182,15 @@ RECIPES: dict[str, Callable[[], RunConfig]] = {
     recipe.__name__.replace("_", "-"): recipe
     for recipe in (
         photos_regvq,
+        photos_regvq_decoder,
         photos_vq,
         photos_vqvae,
         photos_simvq,
         photos_nsvq,
         photos_gumbel,
         photos_fsq,
+        photos_lfq,
+        photos_ibq,
         scenes_regvq,
         scenes_vq,
         *PAPERS,

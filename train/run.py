@@ -7,7 +7,7 @@ Writes a run folder: ``bundle/`` (the checkpoint, which the app lists), ``state/
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import MISSING, asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +95,9 @@ def _remember(config: CommonConfig, out: Path) -> None:
     file = out / "run.json"
     if file.exists():
         before = json.loads(file.read_text(encoding="utf-8"))
+        for field in fields(config):  # settings that came after the run was begun
+            if field.name in described and field.default is not MISSING:
+                before.setdefault(field.name, field.default)
         if differing := sorted(_differences(before, described)):
             raise CheckpointError(
                 f"{out} holds a run with another {', '.join(differing[:4])}; "

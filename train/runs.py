@@ -64,8 +64,8 @@ class Run(ABC):
         """What is logged of a step's losses, and what of it the bar shows. Collective."""
 
     @abstractmethod
-    def _export(self, bundle: Path, step: int) -> None:
-        """Write sample pictures and the bundle; on the main process only."""
+    def _export(self, bundle: Path, step: int, final: bool) -> None:
+        """Write sample pictures and the bundle, on the main process only; ``final``: the last."""
 
     @property
     def state_folder(self) -> Path:
@@ -96,7 +96,7 @@ class Run(ABC):
                     self._log(step, losses, speed, bar)
                 if step % config.save_every == 0 and step < last:
                     saving = time.perf_counter()
-                    self._save(step)
+                    self._save(step, final=False)
                     begun += time.perf_counter() - saving
                 if self.stopping:
                     break
@@ -152,11 +152,11 @@ class Run(ABC):
         with (self.out / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **figures}) + "\n")
 
-    def _save(self, step: int) -> Path:
+    def _save(self, step: int, final: bool = True) -> Path:
         bundle = self.out / "bundle"
         if self.accelerator.is_main_process:
             save_state(self.state_folder, self.parts, {"step": step})
-            self._export(bundle, step)
+            self._export(bundle, step, final)
         self.accelerator.wait_for_everyone()
         return bundle
 

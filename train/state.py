@@ -36,16 +36,20 @@ def save_state(folder: Path, parts: Mapping[str, Part], numbers: Mapping[str, An
     replace_folder(fresh, folder)
 
 
+def has_state(folder: Path) -> bool:
+    """Whether ``load_state`` would find a state in ``folder``."""
+    return folder.exists() or folder.with_name(folder.name + ".old").exists()
+
+
 def load_state(folder: Path, parts: Mapping[str, Part]) -> dict[str, Any] | None:
     """Put a saved state back into ``parts`` and return its numbers; None if there is none.
 
     Raises ``CheckpointError`` if the state is broken or of another architecture.
     """
-    if not folder.exists():
-        old = folder.with_name(folder.name + ".old")
-        if not old.exists():  # else: stopped between the two renames
-            return None
-        folder = old
+    if not has_state(folder):
+        return None
+    if not folder.exists():  # stopped between the two renames
+        folder = folder.with_name(folder.name + ".old")
     try:
         numbers = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         tensors = load_file(folder / "state.safetensors")

@@ -1,5 +1,6 @@
 // The original beside what became of it, with a boundary that is dragged or moved by keys.
-// props.value: {original, reconstruction, error, jpeg: files, tokens: {mean, patch, number: files}, width, height, grid, errorTop, ramp},
+// props.value: {original, reconstruction, error, jpeg, sprite: files, tokens: {mean, patch, number: files}, width, height, grid, errorTop,
+// ramp, rows, columns, patch: f, codes, ids (uint32, as base64), edited: [[row, column], ...]},
 // {empty: true} without a picture, {problem: a sentence} with one that cannot be used, or {} at first.
 const $ = (selector) => element.querySelector(selector);
 const stage = $(".rv-stage"), frame = $(".rv-frame"), range = $(".rv-range");
@@ -51,6 +52,7 @@ async function draw() {
   $(".rv-tag-right").textContent = NAMES[layer] + (layer === "jpeg" ? ", " + value.jpegBytes : "");
   $(".rv-size").textContent = value.width + " × " + value.height + " pixels";
   $(".rv-grid").textContent = value.grid;
+  showTokens(value);
   $(".rv-legend u").style.background = value.ramp;
   $(".rv-top").textContent = "≥ " + Math.round(100 * value.errorTop) + " %";
   stage.dataset.state = "ready";
@@ -85,20 +87,95 @@ element.querySelectorAll("[data-layer]").forEach((panel) => {
   panel.addEventListener("click", () => set("layer", panel.dataset.layer));
 });
 
+// ---------------------------------------------------------------- tokens
+
+const tip = $(".rv-tip"), pointed = $(".rv-pointed"), kept = $(".rv-kept");
+let tokens = null, sheet = null;
+
+function cover(box, row, column) {
+  const f = tokens.patch;
+  box.style.left = (100 * column * f) / tokens.width + "%";
+  box.style.top = (100 * row * f) / tokens.height + "%";
+  box.style.width = (100 * f) / tokens.width + "%";
+  box.style.height = (100 * f) / tokens.height + "%";
+  box.hidden = false;
+  return box;
+}
+function showTokens(value) {
+  const packed = Uint8Array.from(atob(value.ids), (c) => c.charCodeAt(0));
+  const other = !tokens || tokens.original.url !== value.original.url;
+  tokens = { ...value, ids: new Uint32Array(packed.buffer) };
+  stage.dataset.edited = value.edited.length;
+  $(".rv-edits").replaceChildren(...value.edited.map(([row, column]) => {
+    const box = document.createElement("i");
+    return cover(box, row, column);
+  }));
+  if (other) { pointed.hidden = kept.hidden = tip.hidden = true; }
+  if (!sheet || sheet.src !== value.sprite.url) {
+    sheet = new Image();
+    sheet.src = value.sprite.url;
+  }
+}
+function tokenUnder(event) {
+  const box = frame.getBoundingClientRect();
+  const column = Math.floor((((event.clientX - box.left) / box.width) * tokens.width) / tokens.patch);
+  const row = Math.floor((((event.clientY - box.top) / box.height) * tokens.height) / tokens.patch);
+  return row >= 0 && column >= 0 && row < tokens.rows && column < tokens.columns ? [row, column] : null;
+}
+function point(event) {
+  const at = tokens && event.pointerType !== "touch" ? tokenUnder(event) : null;
+  pointed.hidden = tip.hidden = !at;
+  if (!at) return;
+  const [row, column] = at, code = tokens.ids[row * tokens.columns + column];
+  cover(pointed, row, column);
+  tip.querySelector("b").textContent = "Code " + code;
+  tip.querySelector("span").textContent = "row " + row + ", column " + column + "; click for more";
+  const pen = tip.querySelector("canvas").getContext("2d"), f = tokens.patch;
+  const columns = Math.ceil(Math.sqrt(tokens.codes));
+  pen.imageSmoothingEnabled = false;
+  pen.clearRect(0, 0, 44, 44);
+  if (sheet.complete && sheet.naturalWidth) {
+    pen.drawImage(sheet, (code % columns) * f, Math.floor(code / columns) * f, f, f, 0, 0, 44, 44);
+  }
+  const plate = $(".rv-plate").getBoundingClientRect(), box = pointed.getBoundingClientRect();
+  const x = box.left - plate.left + box.width / 2, y = box.top - plate.top;
+  tip.style.left = Math.max(6, Math.min(plate.width - tip.offsetWidth - 6, x - tip.offsetWidth / 2)) + "px";
+  tip.style.top = (y - tip.offsetHeight - 8 > 0 ? y - tip.offsetHeight - 8 : y + box.height + 8) + "px";
+}
+window.addEventListener("regvq-token", (event) => {
+  if (!event.detail) kept.hidden = true;
+  else if (tokens) cover(kept, event.detail.row, event.detail.column);
+});
+
 function follow(event) {
   const box = frame.getBoundingClientRect();
   place((100 * (event.clientX - box.left)) / box.width);
 }
+// A drag moves the boundary, a click opens the token under it.
+let pressed = null;
 frame.addEventListener("pointerdown", (event) => {
   if (event.button) return;
   event.preventDefault();
   frame.setPointerCapture(event.pointerId);
   range.focus({ preventScroll: true });
-  follow(event);
+  pressed = { x: event.clientX, y: event.clientY, moved: false };
 });
 frame.addEventListener("pointermove", (event) => {
-  if (frame.hasPointerCapture(event.pointerId)) follow(event);
+  if (!pressed) { point(event); return; }
+  if (Math.hypot(event.clientX - pressed.x, event.clientY - pressed.y) > 4) pressed.moved = true;
+  if (!pressed.moved) return;
+  pointed.hidden = tip.hidden = true;
+  follow(event);
 });
+frame.addEventListener("pointerup", (event) => {
+  const at = pressed && !pressed.moved && tokens ? tokenUnder(event) : null;
+  pressed = null;
+  if (!at) return;
+  cover(kept, ...at);
+  trigger("token", { row: at[0], column: at[1] });
+});
+frame.addEventListener("pointercancel", () => { pressed = null; });
+frame.addEventListener("pointerleave", () => { pointed.hidden = tip.hidden = true; });
 range.addEventListener("input", () => place(range.value));
 
 watch("value", draw);

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,3 +67,24 @@ def build_atlas(
 def grid_columns(size: int) -> int:
     """Columns of the near-square grid in which a codebook of ``size`` codes is shown."""
     return int(np.ceil(np.sqrt(size)))
+
+
+def add_umap(path: str | Path) -> None:
+    """Lay the codes of the bundle at ``path`` out by UMAP and keep that in its ``atlas.npz``.
+
+    Adds ``umap2`` float32 (K, 2) and ``umap3`` float32 (K, 3), so that an app shows them at once.
+    Raises ``core.checkpoints.CheckpointError`` for a bundle that cannot be read, and ValueError for
+    one with too few codes or without an atlas.
+    """
+    from core.analysis.maps import umap_map
+    from core.checkpoints import find_bundle, load_tokenizer
+
+    bundle = find_bundle(path)
+    if not bundle.atlas:
+        raise ValueError(f"{bundle.path} has no atlas.npz to add a map to")
+    codebook = load_tokenizer(bundle).quantizer.codebook()
+    found = {f"umap{axes}": umap_map(codebook, axes) for axes in (2, 3)}
+    file = bundle.path / "atlas.npz"
+    beside = file.with_name("atlas.new.npz")
+    np.savez_compressed(beside, **{**bundle.atlas, **found})
+    os.replace(beside, file)

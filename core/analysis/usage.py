@@ -12,6 +12,7 @@ from torch import Tensor
 from core.batches import in_batches
 
 if TYPE_CHECKING:
+    from core.data import Sample
     from core.tokenizer import Tokenizer
 
 
@@ -36,3 +37,29 @@ def count_codes(
         if progress is not None:
             progress(done)
     return counts
+
+
+def count_classes(
+    tokenizer: Tokenizer,
+    samples: Iterable[Sample],
+    classes: int,
+    progress: Callable[[int], None] | None = None,
+) -> np.ndarray:
+    """On what each code stands: pixels of each class under its tokens, int64 (K, ``classes``).
+
+    samples: pictures with their segmentation; unlabelled pixels (255), and samples without a
+    segmentation, count for nothing.
+    """
+    f, size = tokenizer.downsampling, tokenizer.codebook_size
+    counts = torch.zeros(size * classes, dtype=torch.int64)
+    for done, sample in enumerate(samples, start=1):
+        if sample.segmentation is not None:
+            height, width = sample.segmentation.shape
+            ids = tokenizer.encode(sample.image[None])[0].cpu()
+            code = ids.repeat_interleave(f, 0).repeat_interleave(f, 1)[:height, :width]
+            known = sample.segmentation < classes
+            at = code[known] * classes + sample.segmentation[known]
+            counts += torch.bincount(at, minlength=size * classes)
+        if progress is not None:
+            progress(done)
+    return counts.view(size, classes).numpy()

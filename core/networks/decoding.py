@@ -50,6 +50,9 @@ class Decoder:
         config = transformer.config
         self.cache, self.heads = cache, config.heads
         self.root = math.sqrt(config.width)
+        self.floor = torch.tensor(
+            math.sqrt(config.width * transformer.norm.eps), device=transformer.norm.weight.device
+        )
         self.mask = None if memory_mask is None else memory_mask[:, None, None, :]
         self.gain = transformer.norm.weight.float() * self.root
         self.layers = []
@@ -84,8 +87,8 @@ class Decoder:
         cos, sin = table.to(x.dtype).unbind(0)
         for layer in self.layers:
             block = layer.block
-            h = _norm(x, layer.gain1, layer.shift1)
-            qkv = block.qkv(h).view(rows, 3, heads, size)
+            h = _norm(x, layer.gain1, layer.shift1, self.floor)
+            qkv = _widen(h, block.qkv.weight).view(rows, 3, heads, size)
             pair = qkv[:, :2]
             turned = torch.addcmul(pair * cos, pair.roll(size // 2, -1), sin)
             layer.keys[:, :, at] = turned[:, 1]
@@ -93,22 +96,35 @@ class Decoder:
             mixed = F.scaled_dot_product_attention(
                 turned[:, 0].unsqueeze(2), layer.keys[:, :, : at + 1], layer.values[:, :, : at + 1]
             )
-            x = _add(x, mixed.view(rows, width), block.out.weight, layer.gate1)
+            x = _add(x, mixed.reshape(rows, width), block.out.weight, layer.gate1)
             if layer.memory is not None:
-                q = block.memory_q(_norm(x, layer.memory_gain, None)).view(rows, heads, 1, size)
+                h = _norm(x, layer.memory_gain, None, self.floor)
+                q = block.memory_q(h).view(rows, heads, 1, size)
                 mixed = F.scaled_dot_product_attention(q, *layer.memory, attn_mask=self.mask)
                 x = _add(x, mixed.reshape(rows, width), block.memory_out.weight, None)
-            gate, up = block.gate_up(_norm(x, layer.gain2, layer.shift2)).chunk(2, -1)
+            h = _norm(x, layer.gain2, layer.shift2, self.floor)
+            gate, up = _widen(h, block.gate_up.weight).chunk(2, -1)
             x = _add(x, F.silu(gate).mul_(up), block.down.weight, layer.gate2)
         self.cache.begin = at + 1
-        return _norm(x, self.gain, None)
+        return _norm(x, self.gain, None, self.floor)
 
 
-def _norm(x: Tensor, gain: Tensor, shift: Tensor | None) -> Tensor:
-    """RMSNorm of x (B, C) with a gain (C,) or (B, C) that holds sqrt(C), and a shift."""
-    factor = gain / torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+def _norm(x: Tensor, gain: Tensor, shift: Tensor | None, floor: Tensor) -> Tensor:
+    """RMSNorm of x (B, C) with a gain (C,) or (B, C) that holds sqrt(C), and a shift; ``floor`` is
+    sqrt(C eps)."""
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+    factor = gain / length.hypot(floor)
     h = x * factor if shift is None else torch.addcmul(shift, x, factor)
     return h.to(x.dtype)
+
+
+def _widen(h: Tensor, weight: Tensor) -> Tensor:
+    """h (B, C) times a matrix (E, C) with more rows than columns, (B, E)."""
+    if h.dtype == torch.float32 and h.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
+        # For a few rows the product of the other order reads such a matrix a quarter faster
+        # (measured with MKL at 4 and 8 rows; not so in bfloat16 or for matrices that narrow).
+        return (weight @ h.t()).t().contiguous()
+    return F.linear(h, weight)
 
 
 def _add(x: Tensor, h: Tensor, weight: Tensor, gate: Tensor | None) -> Tensor:

@@ -111,9 +111,8 @@ class Process:
         still = start[2] / whole[2] if whole[2] else 0.0
         reveal = still + step[2] * start[0] / whole[2] if whole[2] else 1.0
         wanted = ~masked | ((at >= still) & (at < reveal))
-        clean = torch.zeros_like(now)
-        clean[wanted] = draw(
-            logits[wanted], generator, temperature=temperature, top_k=top_k, top_p=top_p
+        clean = draw(
+            logits, generator, temperature=temperature, top_k=top_k, top_p=top_p, wanted=wanted
         )
         of_mask = torch.where(at < reveal, clean, code).masked_fill(at < still, self.codes)
         # Of a code: the four products of (where x_0 went, how x_begin went on), normalized.

@@ -64,6 +64,21 @@ class LatentConfig:
                 f"grid must be divisible by {step}, which {len(self.factors)} levels halve it to, "
                 f"got {self.grid}"
             )
+        first, last = self.betas
+        if not 0 < first <= last < 1:
+            raise ValueError(f"betas must rise from above 0 to below 1, got {self.betas}")
+        # Sampling begins with noise alone, so that must be where the diffusion ends.
+        left = math.exp(
+            sum(
+                math.log1p(-first - (last - first) * step / max(1, self.timesteps - 1))
+                for step in range(self.timesteps)
+            )
+        )
+        if left > 0.01:
+            raise ValueError(
+                f"betas {self.betas} leave {left:.0%} of the signal's energy after "
+                f"{self.timesteps} timesteps; it must be 1 % or less: raise betas or timesteps"
+            )
         if self.prediction not in ("epsilon", "v_prediction"):
             raise ValueError(f"prediction must be epsilon or v_prediction, got {self.prediction}")
 

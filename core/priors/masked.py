@@ -110,7 +110,7 @@ class MaskedPrior(TokenPrior):
             logits = logits.float()
             drawn = draw(
                 logits, choices.generator, temperature=choices.temperature,
-                top_k=choices.top_k, top_p=choices.top_p,
+                top_k=choices.top_k, top_p=choices.top_p, wanted=masked,
             )  # fmt: skip
             sure = logits.gather(2, drawn[..., None])[..., 0] - logits.logsumexp(2)
             noise = uniform(tuple(sure.shape), choices.generator, sure.device)

@@ -34,8 +34,9 @@ def pick(weights: Tensor, at: Tensor) -> Tensor:
     if size <= _WIDE:
         return _pass(weights.cumsum(1), at)[0]
     # A long cumulative sum is slow and rounds off. So: sums of blocks, the block, a sum within it.
-    padded = torch.nn.functional.pad(weights, (0, -size % _BLOCK))
-    blocks = padded.view(rows, -1, _BLOCK)
+    if size % _BLOCK:
+        weights = torch.nn.functional.pad(weights, (0, -size % _BLOCK))
+    blocks = weights.view(rows, -1, _BLOCK)
     block, left = _pass(blocks.sum(2).cumsum(1), at)
     inside = blocks[torch.arange(rows, device=weights.device), block].cumsum(1)
     # The two sums may differ in their last digits.
@@ -106,21 +107,27 @@ def draw(
     temperature: float = 1.0,
     top_k: int = 0,
     top_p: float = 1.0,
+    wanted: Tensor | None = None,
 ) -> Tensor:
     """Codes int64 (...) drawn from softmax(``logits`` / temperature), logits (..., K).
 
-    Temperature 0 takes the most likely. See ``kept`` for ``top_k`` (0 = all) and ``top_p``.
+    Temperature 0 takes the most likely. See ``kept`` for ``top_k`` (0 = all) and ``top_p``. Where
+    ``wanted``, bool (...), is false, nothing is drawn and the code is 0.
     """
     *shape, size = logits.shape
-    rows = logits.reshape(-1, size)
-    at = uniform((len(rows),), generator, logits.device)
-    if temperature == 0 or top_k == 1:
-        return rows.argmax(1).view(shape)
+    flat = logits.reshape(-1, size)
+    found = torch.zeros(len(flat), dtype=torch.int64, device=logits.device)
+    at = uniform((len(flat),), generator, logits.device)
+    rows = None if wanted is None else wanted.flatten().nonzero()[:, 0]
+    count = len(flat) if rows is None else len(rows)
     step = max(1, _TILE // size)
-    found = torch.empty(len(rows), dtype=torch.int64, device=logits.device)
-    for begin in range(0, len(rows), step):
-        part = slice(begin, begin + step)
-        weights, codes = kept(rows[part], temperature, top_k, top_p)
+    for begin in range(0, count, step):
+        part = slice(begin, begin + step) if rows is None else rows[begin : begin + step]
+        some = flat[part]
+        if temperature == 0 or top_k == 1:
+            found[part] = some.argmax(1)
+            continue
+        weights, codes = kept(some, temperature, top_k, top_p)
         index = pick(weights, at[part])
         found[part] = index if codes is None else codes.gather(1, index[:, None])[:, 0]
     return found.view(shape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,10 @@ class Quantizer(nn.Module, ABC):
 
     ``embed(assign(z))`` is exactly what ``forward`` hands to the decoder in eval mode.
     """
+
+    draws: ClassVar[bool] = False
+    """Whether it has a token distribution that ``forward`` draws from, and so a mask ratio. The
+    others' ``log_posterior`` is only a way to look at the runners-up."""
 
     def __init__(self, size: int, dim: int) -> None:
         super().__init__()

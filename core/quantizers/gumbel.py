@@ -16,15 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.quantizers.base import Quantized, Quantizer, no_autocast, to_grid, to_rows
-from core.quantizers.lookup import (
-    best_code,
-    draw_codes,
-    draw_seed,
-    logits_of,
-    soft_through,
-    streamed,
-)
+from core.quantizers.lookup import best_code, draw_codes, draw_seed, logits_of
 from core.quantizers.regvq import check_ratio, stochastic_mask
+from core.quantizers.soft import soft_statistics, soft_through
 
 
 @dataclass(frozen=True)
@@ -61,17 +55,14 @@ def uniform_divergence(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
     ``rows`` (N, D), ``weight`` (K, D), ``bias`` (K,); differentiable, without the N x K matrix.
     """
-    size = len(weight)
-
-    def of_tile(start: int, part: Tensor, weight: Tensor, bias: Tensor):
-        log_q = logits_of(part, weight, bias).log_softmax(1)
-        return None, (log_q.exp() * (log_q + math.log(size))).sum()
-
-    return streamed(of_tile, size, rows, weight, bias)[1] / len(rows)
+    entropy, _ = soft_statistics(rows, weight, bias)
+    return math.log(len(weight)) - entropy.mean()
 
 
 class GumbelQuantizer(Quantizer):
     """A head of logits, straight-through Gumbel-softmax in training, argmax in eval."""
+
+    draws = True
 
     def __init__(self, config: GumbelConfig, dim: int) -> None:
         super().__init__(config.size, dim)

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from core.parallel import mean_over_processes
 from core.quantizers.base import Quantized, Quantizer, no_autocast, to_grid, to_rows
-from core.quantizers.lookup import mean_assignment
 
 
 @dataclass(frozen=True)
@@ -99,13 +98,24 @@ class LookupFreeQuantizer(Quantizer):
 
     def _entropy(self, numbers: Tensor) -> Tensor:
         """E[H(p)] - H(E[p]) of p = softmax_c(2 z.c / T), in nats; E over all processes."""
-        scale = 2 / self.config.temperature
-        # p is a product over bits, so its entropy is the sum of theirs: K codes need not be seen.
-        logits = 2 * scale * numbers
+        # p is a product over bits. So its entropy is the sum of theirs, and its mean over positions
+        # is a matrix product of the two halves of the bits: neither has to see K codes a position.
+        logits = 4 / self.config.temperature * numbers  # of a bit being up rather than down
         of_bits = F.softplus(logits) - logits * logits.sigmoid()
-        signs = self.signs()
-        mean = mean_assignment(numbers, scale * signs, signs.new_zeros(self.size))
+        half = logits.shape[1] // 2
+        low, high = combinations(logits[:, :half]), combinations(logits[:, half:])
+        mean = (high.t() @ low).flatten() / len(logits)
         return of_bits.sum(1).mean() - entropy(mean_over_processes(mean))
+
+
+def combinations(logits: Tensor) -> Tensor:
+    """Probabilities (N, 2^m) of all values of m independent bits with ``logits`` (N, m); the first
+    bit counts 1, the next 2, and so on."""
+    p = logits.new_ones(len(logits), 1)
+    for bit in logits.t():
+        bit = bit.unsqueeze(1)
+        p = torch.cat([p * (-bit).sigmoid(), p * bit.sigmoid()], dim=1)
+    return p
 
 
 def entropy(p: Tensor, eps: float = 1e-8) -> Tensor:

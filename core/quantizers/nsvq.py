@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from core.parallel import sum_over_processes
 from core.quantizers.base import Quantized, Quantizer, no_autocast, to_rows
-from core.quantizers.lookup import nearest_code, row_tiles
+from core.quantizers.lookup import draw_codes, draw_seed, nearest_code, row_tiles
+from core.quantizers.regvq import check_ratio, stochastic_mask
 from core.quantizers.vq import negative_distances
 
 
@@ -41,6 +42,9 @@ class NSVQConfig:
     """Epochs before the first replacement."""
     replacement_noise: float = 0.001
     """Standard deviation of the noise on a copied code."""
+    mask_ratio: float = 0.0
+    """Share of positions whose code is drawn in training, from the softmax that weighs the dense
+    loss: Reg-VQ's stochastic mask on NSVQ's codebook, which neither paper has. 0 is NSVQ."""
 
     def __post_init__(self) -> None:
         if self.tau <= 0:
@@ -50,6 +54,7 @@ class NSVQConfig:
         for name in ("beta", "alpha", "replacement_warmup", "replacement_noise"):
             if getattr(self, name) < 0:
                 raise ValueError(f"quantizer.{name} must be 0 or more, got {getattr(self, name)}")
+        check_ratio(self.mask_ratio)
 
     def build(self, dim: int) -> NonStationaryVectorQuantizer:
         """The quantizer for codes of length ``dim``."""
@@ -67,7 +72,7 @@ class _NonStationary(torch.autograd.Function):
         norms = codes.square().sum(1)
         mass, pulled, total = codes.new_zeros(size), torch.zeros_like(codes), codes.new_zeros(())
         spaces: tuple[Tensor, Tensor] | None = None
-        for part in row_tiles(count, size):
+        for part in row_tiles(count, size, rows.is_cuda):
             some = rows[part]
             if spaces is None:  # two buffers serve all tiles
                 spaces = rows.new_empty(len(some), size), rows.new_empty(len(some), size)
@@ -129,12 +134,16 @@ class NonStationaryVectorQuantizer(Quantizer):
         mask_ratio: float | None = None,
         generator: torch.Generator | None = None,
     ) -> Quantized:
+        if mask_ratio is None:
+            mask_ratio = self.config.mask_ratio if self.training else 0.0
         with no_autocast(z):
             z = z.float()
             ids = self.assign(z)
             chosen = self.embed(ids)
+            drawn = self._drawn(z, ids, chosen, mask_ratio, generator)
             if not self.training:
-                return Quantized(chosen, ids, {})
+                return drawn
+            # Losses are those of the nearest codes: drawn ones only reach the decoder.
             losses = {"codebook": F.mse_loss(chosen, z.detach())}
             if not self.encoder_frozen:
                 losses["commitment"] = self.config.beta * F.mse_loss(z, chosen.detach())
@@ -142,7 +151,30 @@ class NonStationaryVectorQuantizer(Quantizer):
                     losses["nonstationary"] = self.config.alpha * non_stationary_loss(
                         self.codebook(), to_rows(z), ids.flatten(), self.config.tau
                     )
-            return Quantized(chosen.detach() + (z - z.detach()), ids, losses)
+            return drawn._replace(z=drawn.z.detach() + (z - z.detach()), losses=losses)
+
+    @torch.no_grad()
+    def _drawn(
+        self,
+        z: Tensor,
+        ids: Tensor,
+        chosen: Tensor,
+        ratio: float,
+        generator: torch.Generator | None,
+    ) -> Quantized:
+        """The nearest codes, and in a share of the positions drawn ones in their place."""
+        if ratio == 0:
+            return Quantized(chosen, ids, {})
+        rows, codes = to_rows(z), self.codebook()
+        mask = stochastic_mask(len(z), ids[0].numel(), ratio, generator, z.device)
+        some = mask.flatten().nonzero().flatten()
+        # -|z - c|^2 / tau without |z|^2, which no softmax over codes can see
+        weight, bias = 2 * codes / self.config.tau, -codes.square().sum(1) / self.config.tau
+        fresh = draw_codes(rows[some], weight, bias, draw_seed(generator, z.device))
+        mixed = ids.flatten().index_copy(0, some, fresh).view_as(ids)
+        painted = self.embed(mixed)
+        perturbation = (painted - chosen).square().sum(1)
+        return Quantized(painted, mixed, {}, mask.view_as(ids), perturbation)
 
     @torch.no_grad()
     def update(self, z: Tensor, ids: Tensor) -> Tensor | None:

@@ -23,16 +23,14 @@ from torch import Tensor, nn
 from core.parallel import mean_over_processes
 from core.quantizers.base import Quantized, Quantizer, no_autocast, to_grid, to_rows
 from core.quantizers.lookup import (
-    DENSE_LIMIT,
     best_code,
     draw_codes,
     draw_seed,
-    gumbel_noise,
     logits_of,
     nearest_code,
-    soft_through,
 )
 from core.quantizers.prior import gaussian_prior, read_histogram
+from core.quantizers.soft import soft_through
 
 
 @dataclass(frozen=True)
@@ -131,6 +129,8 @@ def prior_divergence(use: Tensor, prior: Tensor | None = None, eps: float = 1e-8
 class RegularizedVectorQuantizer(Quantizer):
     """Token distribution, stochastic mask, straight-through codes and the prior regularization."""
 
+    draws = True
+
     def __init__(self, config: RegVQConfig, dim: int) -> None:
         super().__init__(config.size, dim)
         self.config = config
@@ -187,8 +187,7 @@ class RegularizedVectorQuantizer(Quantizer):
         batch, _, height, width = z.shape
         rows, codes = to_rows(z), self.codebook()
         mask = stochastic_mask(batch, height * width, ratio, generator, z.device).flatten()
-        walk = self._dense if len(rows) * self.size <= DENSE_LIMIT else self._lean
-        best, ids, through, soft = walk(rows, mask, batch, generator)
+        best, ids, through, soft = self._choose(rows, mask, batch, generator)
         chosen = F.embedding(ids, codes)
         with torch.no_grad():
             perturbation = (chosen - F.embedding(best, codes)).square().sum(1)
@@ -203,29 +202,11 @@ class RegularizedVectorQuantizer(Quantizer):
         grid, shape = to_grid(chosen, z), (batch, height, width)
         return Quantized(grid, ids.view(shape), losses, mask.view(shape), perturbation.view(shape))
 
-    def _dense(
+    def _choose(
         self, rows: Tensor, mask: Tensor, batch: int, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         """Best ids and ids (N,), and the gradients of the soft choice: zeros (N, D) for the codes
-        and zeros (G, K) for the use, G groups of positions. The N x K matrix is kept."""
-        logits = self.scores(rows)
-        # In eval the exact search decides, so that a ratio towards 0 tends to ``assign``'s ids.
-        best = logits.argmax(1) if self.training else self.assign_rows(rows)
-        drawn = mask.nonzero().flatten()
-        noisy = logits[drawn] + gumbel_noise(logits[drawn], generator)
-        ids = best.index_copy(0, drawn, noisy.argmax(1))
-        if not self.training:
-            return best, ids, None, None
-        # Algorithm 1: both regions are straight-through, each with its own soft counterpart.
-        soft = logits.softmax(1).index_copy(0, drawn, (noisy / self.config.temperature).softmax(1))
-        through = soft @ self.codebook().detach()
-        total = soft.view(self._groups(batch), -1, self.size).sum(1)
-        return best, ids, through - through.detach(), total - total.detach()
-
-    def _lean(
-        self, rows: Tensor, mask: Tensor, batch: int, generator: torch.Generator | None
-    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        """``_dense`` without the matrix: logits are computed again in the backward pass."""
+        and zeros (G, K) for the use, G groups of positions."""
         weight, bias = self._affine()
         best, drawn, kept = self.assign_rows(rows), mask.nonzero().flatten(), (~mask).nonzero()
         seed = draw_seed(generator, rows.device)
@@ -235,6 +216,7 @@ class RegularizedVectorQuantizer(Quantizer):
         groups = self._groups(batch)
         group = torch.arange(groups, device=rows.device).repeat_interleave(len(rows) // groups)
         through, total = torch.zeros_like(rows), rows.new_zeros(groups, self.size)
+        # Algorithm 1: both regions are straight-through, each with its own soft counterpart.
         for some, settings in (
             (kept.flatten(), {}),
             (drawn, {"seed": seed, "temperature": self.config.temperature}),

@@ -18,6 +18,7 @@ from core.quantizers.base import Quantized, Quantizer, no_autocast, to_grid, to_
 from core.quantizers.lookup import nearest_code
 
 KMEANS_ROUNDS = 10
+NEARBY = 0.1  # of the latents' deviation: how far codes that begin on the same one are apart
 
 
 @dataclass(frozen=True)
@@ -129,12 +130,16 @@ class VectorQuantizer(Quantizer):
 
     @torch.no_grad()
     def _begin_on(self, rows: Tensor) -> None:
-        """Put every code on a latent of the batch (of all processes), some on the same one if there
-        are fewer latents than codes."""
+        """Put every code on a latent of the batch (of all processes). Where there are fewer latents
+        than codes, some go near one that is taken: of equal codes only the first would be used."""
         pool = gather_rows(rows)
-        picks = torch.randperm(len(pool), generator=torch.Generator().manual_seed(0))
+        draw = torch.Generator().manual_seed(0)
+        picks = torch.randperm(len(pool), generator=draw)
         picks = picks.repeat(-(-self.size // len(pool)))[: self.size].to(pool.device)
         centres = pool[picks]
+        if (again := self.size - len(pool)) > 0:
+            near = torch.randn(again, self.dim, generator=draw).to(pool) * NEARBY
+            centres[len(pool) :] += near * pool.std(0, correction=0)
         if self.config.start == "kmeans":
             # Sums on a GPU may differ in their last bit from one process to the next.
             centres = copy_of_first(kmeans(pool, centres, KMEANS_ROUNDS))

@@ -74,6 +74,34 @@ def test_the_seed_makes_a_draw_repeatable(client: Client, photograph: Path) -> N
     assert not np.array_equal(draw(1), draw(2))
 
 
+def test_mask_sweep(client: Client, photograph: Path) -> None:
+    gallery, curve, figures = client.predict(handle_file(photograph), NAME, api_name="/mask_sweep")
+    assert len(gallery) == 5 and pixels(curve).shape == (640, 960, 3)
+    assert figures["ratio"][0] == 0 and figures["ratio"][-1] == 1 and figures["tokens"] == 130
+    with pytest.raises(AppError, match="no token distribution"):
+        client.predict(handle_file(photograph), "tiny-vq", api_name="/mask_sweep")
+
+
+def test_code_map(client: Client) -> None:
+    plot, figures = client.predict(NAME, "pca", "mean", api_name="/code_map")
+    assert pixels(plot).shape == (900, 900, 3) and len(figures["x"]) == 60
+    with pytest.raises(AppError, match="method must be one of"):
+        client.predict(NAME, "tsne", api_name="/code_map")
+
+
+def test_edit_tokens(client: Client, photograph: Path, tokenizer: Tokenizer) -> None:
+    ids = tokenizer.encode(to_tensor(open_picture(photograph))[None])
+    ids[0, 3, 4] = (ids[0, 3, 4] + 9) % 60
+    picture, figures = client.predict(
+        handle_file(photograph), NAME, [[3, 4, int(ids[0, 3, 4])]], api_name="/edit_tokens"
+    )
+    expected = to_pixels(tokenizer.decode(ids)[..., :75, :101])[0]
+    np.testing.assert_array_equal(pixels(picture), expected)
+    assert figures["tokens_edited"] == 1
+    with pytest.raises(AppError, match="row of edit 1 must be"):
+        client.predict(handle_file(photograph), NAME, [[99, 0, 0]], api_name="/edit_tokens")
+
+
 def test_codebook_usage(client: Client, photograph: Path, tokenizer: Tokenizer) -> None:
     heat, figures = client.predict(NAME, "bundle", api_name="/codebook_usage")
     assert {"used": 57, "total": 60, "dead": 3}.items() <= figures.items()

@@ -29,6 +29,11 @@ def test_the_apis_are_those_of_the_design() -> None:
         name: [(p["parameter_name"], p["parameter_has_default"]) for p in endpoint["parameters"]]
         for name, endpoint in api.items()
     }
+
+    def sampled(*first: str) -> list[tuple[str, bool]]:
+        names = (*first, "guidance", "temperature", "top_k", "top_p", "steps")
+        return [(name, True) for name in names]
+
     assert inputs == {
         "/reconstruct": [
             ("image", False), ("checkpoint", True), ("mask_ratio", True), ("seed", True),
@@ -36,6 +41,20 @@ def test_the_apis_are_those_of_the_design() -> None:
         "/codebook_usage": [("checkpoint", True), ("source", True), ("image", True)],
         "/code_detail": [
             ("checkpoint", True), ("code", True), ("image", True), ("source", True),
+        ],
+        "/edit_tokens": [("image", False), ("checkpoint", True), ("edits", True)],
+        "/code_map": [
+            ("checkpoint", True), ("method", True), ("colour", True), ("axes", True),
+            ("neighbours", True),
+        ],
+        "/mask_sweep": [
+            ("image", False), ("checkpoint", True), ("seed", True), ("temperature", True),
+        ],
+        "/compare": [("image", False), ("checkpoints", True)],
+        "/generate_text": [("prompt", False), *sampled("prior", "n", "seed")],
+        "/generate_semantic": [("plan", False), *sampled("prior", "n", "seed"), ("prompt", True)],
+        "/complete": [
+            ("image", False), ("mask", False), *sampled("prior", "seed", "n"), ("prompt", True),
         ],
     }  # fmt: skip
     assert [r["component"] for r in api["/reconstruct"]["returns"]] == [
@@ -45,7 +64,8 @@ def test_the_apis_are_those_of_the_design() -> None:
 
 def test_one_model_call_at_a_time() -> None:
     functions = [f for f in ui.build_app().fns.values() if f.concurrency_id == "model"]
-    assert {f.api_name for f in functions} >= {"reconstruct", "codebook_usage", "code_detail"}
+    names = {f.api_name for f in functions}
+    assert names >= {"reconstruct", "codebook_usage", "code_detail", "mask_sweep"}
     assert len(functions) >= 7
     assert {f.concurrency_limit for f in functions} == {1}
 

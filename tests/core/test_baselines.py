@@ -19,6 +19,7 @@ from core.quantizers import (
     lookup,
 )
 from core.quantizers.base import to_grid, to_rows
+from core.quantizers.lfq import combinations
 from core.quantizers.nsvq import non_stationary_loss
 
 
@@ -87,7 +88,7 @@ def test_simvq_moves_every_code_in_a_step():
 
 @pytest.mark.parametrize("tau", [0.35, 5.0])
 def test_non_stationary_loss_is_the_formula_under_autograd(tau, monkeypatch):
-    monkeypatch.setattr(lookup, "SOFT_TILE", 1)  # tiles of 32 rows
+    monkeypatch.setattr(lookup, "SOFT_TILE", 1)  # tiles of 8 rows
     draw = torch.Generator().manual_seed(0)
     rows = torch.randn(70, 4, dtype=torch.float64, generator=draw)
     codes = torch.randn(19, 4, dtype=torch.float64, generator=draw).requires_grad_()
@@ -119,6 +120,31 @@ def test_nsvq_losses_and_gradients():
     loss = loss + 0.1 * ((1 - F.one_hot(ids, 20)) * p * gaps).sum() / count
     ((rows * to_rows(towards).double()).sum() + loss).backward()
     same_gradients(quantizer, z, twin, rows)
+
+
+def test_nsvq_draws_a_share_of_its_codes_from_its_softmax():
+    quantizer, z = make(NSVQConfig(size=20, mask_ratio=0.4, tau=2.0))
+    plain, _ = make(NSVQConfig(size=20, tau=2.0))
+    out, exact = quantizer(z, generator=torch.Generator().manual_seed(0)), plain(z)
+    assert out.mask.sum((1, 2)).tolist() == [8, 8, 8]  # of 20 positions each
+    assert torch.equal(out.ids[~out.mask], exact.ids[~out.mask])
+    assert (out.ids != exact.ids).any()
+    # The decoder gets the drawn codes; the losses are those of the nearest.
+    codes = quantizer.codebook()
+    torch.testing.assert_close(to_rows(out.z), codes[out.ids.flatten()])
+    assert {k: float(v.detach()) for k, v in out.losses.items()} == {
+        k: float(v.detach()) for k, v in exact.losses.items()
+    }
+    moved = (codes[out.ids.flatten()] - codes[exact.ids.flatten()]).square().sum(1)
+    torch.testing.assert_close(out.perturbation.flatten(), moved)
+    # What is drawn follows the softmax.
+    one = z.detach()[:1, :, :1, :1].expand(1, -1, 100, 100)
+    drawn = quantizer(one, mask_ratio=1.0, generator=torch.Generator().manual_seed(1)).ids
+    share = torch.bincount(drawn.flatten(), minlength=20) / 10_000
+    gaps = (one[0, :, 0, 0] - codes).double().square().sum(1)
+    torch.testing.assert_close(share.double(), (-gaps / 2).softmax(0), rtol=0, atol=0.02)
+    quantizer.eval()
+    assert quantizer(z).mask is None and torch.equal(quantizer(z).ids, exact.ids)
 
 
 def test_nsvq_with_a_frozen_encoder_keeps_the_codebook_loss_alone():
@@ -256,6 +282,18 @@ def test_fsq_gradient_passes_the_rounding():
     )
     (twin.from_levels(scaled) * to_rows(towards).double()).sum().backward()
     same_gradients(quantizer, z, twin, rows)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 5])
+def test_lfq_mean_use_by_halves_is_the_mean_softmax(bits):
+    draw = torch.Generator().manual_seed(0)
+    logits = torch.randn(30, bits, dtype=torch.float64, generator=draw)
+    half = bits // 2
+    low, high = combinations(logits[:, :half]), combinations(logits[:, half:])
+    codes = torch.tensor(list(product((-1.0, 1.0), repeat=bits))).double().flip(1)
+    wanted = (logits @ codes.T / 2).softmax(1)
+    torch.testing.assert_close((high.T @ low).flatten() / 30, wanted.mean(0))
+    torch.testing.assert_close(combinations(logits), wanted)
 
 
 def test_lfq_losses_and_gradients(monkeypatch):

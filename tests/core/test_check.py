@@ -22,9 +22,7 @@ def check(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, 
 
 
 @pytest.mark.parametrize("name", made.LAYOUTS)
-def test_a_whole_data_set(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_whole_data_set(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = made.LAYOUTS[name](tmp_path / "data")
     sheet = tmp_path / "sheets" / "sheet.png"
     code, out, _ = check(capsys, name, "--root", root, "--sheet", sheet, "--limit", 4)

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from core.quantizers import lookup
+from core.quantizers import lookup, soft
 from core.quantizers.gumbel import uniform_divergence
 
 COUNT, SIZE, DIM = 100, 23, 5
@@ -15,16 +15,16 @@ COUNT, SIZE, DIM = 100, 23, 5
 
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch):
-    monkeypatch.setattr(lookup, "SOFT_TILE", 1)  # 32 rows: four tiles, the last one short
-    assert [t.stop - t.start for t in lookup.row_tiles(COUNT, SIZE)] == [32, 32, 32, 4]
+    monkeypatch.setattr(lookup, "SOFT_TILE", 32 * SIZE)  # four tiles, the last one short
+    tiles = lookup.row_tiles(COUNT, SIZE)
+    assert [tile.stop - tile.start for tile in tiles] == [32, 32, 32, 4]
 
 
 def problem() -> list[torch.Tensor]:
     draw = torch.Generator().manual_seed(0)
     shapes = (COUNT, DIM), (SIZE, DIM), (SIZE,)
     return [
-        torch.randn(shape, dtype=torch.float64, generator=draw).requires_grad_()
-        for shape in shapes
+        torch.randn(shape, dtype=torch.float64, generator=draw).requires_grad_() for shape in shapes
     ]
 
 
@@ -53,7 +53,7 @@ def test_log_sum_exp_and_mean_assignment():
     agree.inputs = rows, weight, bias = problem()
     logits = rows @ weight.T + bias
     agree(
-        [lookup.log_sum_exp(rows, weight, bias), lookup.mean_assignment(rows, weight, bias)],
+        [soft.log_sum_exp(rows, weight, bias), soft.mean_assignment(rows, weight, bias)],
         [logits.logsumexp(1), logits.softmax(1).mean(0)],
     )
 
@@ -61,7 +61,7 @@ def test_log_sum_exp_and_mean_assignment():
 def test_entropies_and_mean_assignment():
     agree.inputs = rows, weight, bias = problem()
     p = (rows @ weight.T + bias).softmax(1)
-    agree(lookup.soft_statistics(rows, weight, bias), [-(p * p.log()).sum(1), p.mean(0)])
+    agree(soft.soft_statistics(rows, weight, bias), [-(p * p.log()).sum(1), p.mean(0)])
 
 
 def test_divergence_from_uniform():
@@ -78,7 +78,7 @@ def test_straight_through_has_the_soft_gradient_and_no_value(seed, grouped):
     codes = torch.randn(SIZE, 3, dtype=torch.float64)
     groups = torch.arange(COUNT) // 25 if grouped else None
     count = 4 if grouped else 1
-    lean = lookup.soft_through(
+    lean = soft.soft_through(
         rows, weight, bias, codes, temperature=0.6, seed=seed, groups=groups, group_count=count
     )
     assert not lean[0].any()
@@ -91,13 +91,13 @@ def test_straight_through_has_the_soft_gradient_and_no_value(seed, grouped):
         drawn = lookup.draw_codes(rows, weight, bias, seed)
         logits = logits + torch.cat(noise)
         assert torch.equal(drawn, logits.argmax(1))
-    soft = (logits / 0.6).softmax(1)
-    gradients_agree(lean, [soft @ codes, soft.view(count, -1, SIZE).sum(1)])
+    p = (logits / 0.6).softmax(1)
+    gradients_agree(lean, [p @ codes, p.view(count, -1, SIZE).sum(1)])
 
 
 def test_a_gradient_that_nobody_asks_for_is_not_computed():
     rows, weight, bias = problem()
-    through, total = lookup.soft_through(rows.detach(), weight, bias, weight)
+    through, total = soft.soft_through(rows.detach(), weight, bias, weight)
     through.sum().backward(retain_graph=True)
     assert rows.grad is None
     assert weight.grad is not None
@@ -115,8 +115,8 @@ def test_draws_follow_the_softmax():
 def test_extreme_logits_stay_finite():
     rows, weight, bias = (x.detach().float() * 1e4 for x in problem())
     rows.requires_grad_()
-    each, mean = lookup.soft_statistics(rows, weight, bias)
-    value = lookup.log_sum_exp(rows, weight, bias)
+    each, mean = soft.soft_statistics(rows, weight, bias)
+    value = soft.log_sum_exp(rows, weight, bias)
     assert math.isfinite(float(mean.sum().detach()))
     (each.sum() + mean.square().sum() + value.mean()).backward()
     assert torch.isfinite(rows.grad).all()

@@ -124,7 +124,7 @@ def test_guidance(kind):
     assert torch.equal(run(told(4), 1.0), plain)
     assert torch.equal(run(told(4), 0.0), run(None, 1.0))
     assert not torch.equal(run(told(4), 3.0), plain)
-    # By the same formula with the condition and without, put together by hand.
+    # A pair goes from the first to the last.
     assert not torch.equal(run(told(4), (1.0, 3.0)), run(told(4), (3.0, 1.0)))
 
 
@@ -148,7 +148,7 @@ def test_loss_is_repeatable_and_passes_over_what_is_not_taken(kind):
     prior, ids = built(kind, (LabelConfig(classes=2),)).train(), torch.randint(6, (4, 3, 4))
     one = prior.loss(ids, Condition(labels=told(4).labels), seeded())
     two = prior.loss(ids, told(4), seeded())
-    assert {k: float(v) for k, v in one.items()} == {k: float(v) for k, v in two.items()}
+    assert {k: v.item() for k, v in one.items()} == {k: v.item() for k, v in two.items()}
 
 
 def toy(rows: int, generator: torch.Generator) -> tuple[torch.Tensor, Condition]:
@@ -168,12 +168,14 @@ def test_learns_a_small_world(kind):
         settings = {"timesteps": 20, "alpha": (0.98, 0.001), "gamma": (0.01, 0.99)}
     torch.manual_seed(0)
     prior = DISCRETE[kind](**SMALL | settings, conditions=BOTH, drop=0.1).build()
-    optimizer = torch.optim.AdamW(prior.parameters(), 3e-3)
-    generator, rounds = seeded(), 300
+    optimizer = torch.optim.AdamW(prior.parameters())
+    # The masked prior is long in finding out that cells resemble one another.
+    generator, rounds = seeded(), {"autoregressive": 120, "diffusion": 300, "masked": 260}[kind]
     for step in range(rounds):
         ids, condition = toy(64, generator)
         terms = prior.loss(ids, condition, generator)
-        optimizer.param_groups[0]["lr"] = 4e-3 * min(1.0, 2 * (1 - step / rounds))
+        rate = min(1.0, (step + 1) / 10, 2 * (1 - step / rounds))
+        optimizer.param_groups[0]["lr"] = 6e-3 * rate
         optimizer.zero_grad()
         sum(value for name, value in terms.items() if name != "bits").backward()
         torch.nn.utils.clip_grad_norm_(prior.parameters(), 1.0)
@@ -188,7 +190,7 @@ def test_learns_a_small_world(kind):
     drawn = prior.generate(condition, 64, generator=generator)
     base = (drawn - 3 * condition.labels[:, None, None] - (condition.segmentation == 2).int()) % 3
     right = (base == base[:, :1, :1]) & (drawn // 3 == condition.labels[:, None, None])
-    assert float(right.float().mean()) > 0.93
+    assert float(right.float().mean()) > 0.9
     assert len(base[:, 0, 0].unique()) == 3  # and not always the same
 
 
@@ -249,7 +251,8 @@ def test_bits_of_the_diffusion_prior_are_the_variational_bound():
 
 def test_timesteps_are_drawn_by_the_size_of_their_losses():
     prior = built("diffusion", timesteps=5).train()
-    assert set(prior._times(40, None, torch.device("cpu"))[1].tolist()) == {pytest.approx(0.2)}
+    even = prior._times(40, None, torch.device("cpu"))[1]
+    torch.testing.assert_close(even, torch.full((40,), 0.2))
     prior.draws.fill_(11)
     prior.squares.copy_(torch.tensor([100.0, 1.0, 4.0, 9.0, 16.0]))
     time, chance = prior._times(100_000, seeded(), torch.device("cpu"))
@@ -324,54 +327,78 @@ def test_sizes_that_cannot_be():
         (DiffusionConfig, {"timesteps": 0}),
         (LatentConfig, {"grid": (6, 6)}),
         (LatentConfig, {"width": 20}),
+        (LatentConfig, {"betas": (1e-4, 2e-2), "timesteps": 50}),
     ):
         with pytest.raises(ValueError, match=next(iter(settings))):
             config(**settings)
 
 
-@pytest.fixture
-def latent() -> Prior:
+def latent_prior(prediction: str = "epsilon") -> Prior:
     pytest.importorskip("diffusers")
     torch.manual_seed(0)
-    config = LatentConfig(
-        latent_dim=2, grid=(4, 4), width=32, factors=(1, 2), blocks=1, timesteps=50, conditions=BOTH
-    )
-    return config.build()
+    return LatentConfig(
+        latent_dim=2, grid=(4, 4), width=32, factors=(1, 2), blocks=1, conditions=BOTH,
+        timesteps=50, betas=(2e-3, 0.3), prediction=prediction,
+    ).build()  # fmt: skip
 
 
-def test_latent_diffusion_learns_a_mean_and_a_condition(latent):
+@pytest.fixture
+def latent() -> Prior:
+    return latent_prior()
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_latent_diffusion_with_a_network_that_knows_the_answer(prediction, monkeypatch):
+    prior = latent_prior(prediction).eval()
     with pytest.raises(ValueError, match="not trained"):
-        latent.sample()
-    optimizer = torch.optim.AdamW(latent.parameters(), 2e-3)
-    generator = seeded()
-    for _ in range(60):
-        labels = torch.randint(2, (32,), generator=generator)
-        noise = 0.2 * torch.randn(32, 2, 4, 4, generator=generator)
-        latents = 5 + 3.0 * labels[:, None, None, None] + noise
-        loss = latent.loss(latents, Condition(labels=labels), generator)["denoising"]
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    latent.eval()
-    labels = torch.tensor([0, 1] * 4)
-    steps = list(latent.sample(Condition(labels=labels), 8, steps=10, generator=seeded()))
-    assert len(steps) == 10
-    drawn = steps[-1].ids
-    assert drawn.shape == (8, 2, 4, 4)
-    means = drawn.mean((1, 2, 3))
-    assert float(means[0::2].mean()) == pytest.approx(5, abs=0.8)
-    assert float(means[1::2].mean()) == pytest.approx(8, abs=0.8)
-    again = latent.generate(Condition(labels=labels), 8, steps=10, generator=seeded())
-    assert torch.equal(again, drawn)
-    guided = latent.generate(
-        Condition(labels=labels), 8, steps=10, guidance=2.0, generator=seeded()
-    )
-    assert not torch.allclose(guided, drawn)
+        prior.sample()
+    prior.mean.copy_(torch.tensor([5.0, -1.0]))
+    prior.std.fill_(2.0)
+    left = torch.cumprod(1 - torch.linspace(2e-3, 0.3, 50), 0)
+
+    def knowing(noisy, time, vector, cells):
+        signal = left[time][:, None, None, None].sqrt()
+        size = (1 - left[time])[:, None, None, None].sqrt()
+        noise = (noisy - signal * 0.3) / size  # every latent is 0.3, once scaled
+        return noise if prediction == "epsilon" else signal * noise - size * 0.3
+
+    monkeypatch.setattr(prior, "_network", knowing)
+    truth = torch.tensor([5.6, -0.4])[:, None, None].expand(3, 2, 4, 4)
+    assert prior.loss(truth)["denoising"].item() < 1e-8
+    assert prior.loss(truth + 1)["denoising"].item() > 1e-3
+    for steps in (1, 7, 50):
+        seen = list(prior.sample(n=3, steps=steps, generator=seeded()))
+        assert len(seen) == steps
+        torch.testing.assert_close(seen[-1].ids, truth, atol=1e-3, rtol=1e-3)
+
+
+def test_latent_diffusion_is_told_its_conditions(latent):
+    latent.eval().measure(torch.randn(8, 2, 4, 4))
+
+    def run(condition, guidance=1.0):
+        return latent.generate(condition, 2, steps=2, guidance=guidance, generator=seeded())
+
+    plain = run(told(2))
+    assert torch.equal(run(told(2)), plain)
+    torch.testing.assert_close(run(told(2), 0.0), run(None), atol=1e-3, rtol=1e-2)
+    label, segmentation = Condition(labels=told(2).labels), told(2).segmentation
+    answers = [
+        plain,
+        run(told(2), 3.0),
+        run(None),
+        run(label),
+        run(Condition(segmentation=segmentation)),
+    ]
+    for number, one in enumerate(answers):
+        assert not any(torch.allclose(one, other) for other in answers[:number])
+    terms = latent.train().loss(torch.randn(4, 2, 4, 4), told(4), seeded())
+    terms["denoising"].backward()
+    assert [name for name, p in latent.named_parameters() if p.grad is None] == []
 
 
 def test_latent_diffusion_is_scaled_by_its_first_batch(latent):
     latents = 7 + 4 * torch.randn(64, 2, 4, 4)
-    assert float(latent.loss(latents)["denoising"]) < 3
+    assert latent.loss(latents)["denoising"].item() < 3
     torch.testing.assert_close(latent.mean, latents.mean((0, 2, 3)))
     assert float(latent.std) == pytest.approx(4, rel=0.05)
     with pytest.raises(ValueError, match="takes no known"):

@@ -26,7 +26,7 @@ def matrix(process: Process, begin: int, end: int) -> torch.Tensor:
         alpha = process.kept[time] / process.kept[time - 1]
         gamma = 1 - (1 - process.masked[time]) / (1 - process.masked[time - 1])
         step = torch.zeros(size + 1, size + 1, dtype=torch.float64)
-        step[:size, :size] = (1 - alpha - gamma) / size + alpha * torch.eye(size)
+        step[:size, :size] = (1 - alpha - gamma) / size + alpha * torch.eye(size, dtype=alpha.dtype)
         step[:size, size] = gamma
         step[size, size] = 1
         total = total @ step

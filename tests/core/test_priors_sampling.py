@@ -89,3 +89,12 @@ def test_guidance_goes_from_null_through_the_condition():
     assert torch.equal(guide(logits, 1.0), conditional)
     assert torch.equal(guide(logits, 0.0), null)
     torch.testing.assert_close(guide(logits, 3.0), null + 3 * (conditional - null))
+
+
+def test_only_what_is_wanted_is_drawn():
+    logits, wanted = torch.randn(4, 5, 30) - 5, torch.rand(4, 5) < 0.5
+    logits[..., 0] = -40
+    whole = draw(logits, torch.Generator().manual_seed(2))
+    some = draw(logits, torch.Generator().manual_seed(2), wanted=wanted)
+    assert torch.equal(some, whole.masked_fill(~wanted, 0))
+    assert bool((whole > 0).all())

@@ -11,8 +11,10 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from core.parallel import mean_over_processes
+from core.parallel import gather_rows, mean_over_processes
 from core.quantizers import (
+    FSQConfig,
+    GumbelConfig,
     IBQConfig,
     LFQConfig,
     NSVQConfig,
@@ -26,12 +28,19 @@ REGVQ = RegVQConfig(size=24, mask_ratio=0.0, prior_weight=1.0)
 VQ_EMA = VQConfig(size=24, codebook="ema", restart_below=0.6, decay=0.5)
 STARTS = {start: VQConfig(size=24, start=start) for start in ("data", "kmeans")}
 NSVQ = NSVQConfig(size=24, epoch=2, replacement_warmup=0)
-# Losses of the mean over positions, or of the mean use of codes: the same on halves of the batch.
-MEANS = {
-    "lfq": LFQConfig(size=16, temperature=0.5),
-    "ibq": IBQConfig(size=24, temperature=0.5),
+# Everything that a step computes, of every quantizer. Without noise: draws are a process's own.
+EVERY = {
+    "vq": VQConfig(size=24),
+    "vq_cosine": VQConfig(size=24, distance="cosine", codebook="ema"),
+    "regvq": REGVQ,
+    "regvq_image": RegVQConfig(size=24, mask_ratio=0.0, prior_weight=1.0, prior_scope="image"),
+    "regvq_head": RegVQConfig(size=24, mask_ratio=0.0, prior_weight=1.0, posterior="head"),
+    "gumbel": GumbelConfig(size=24, mask_ratio=0.0, kl_weight=0.3),
     "simvq": SimVQConfig(size=24),
     "nsvq": NSVQ,
+    "fsq": FSQConfig(levels=(4, 3, 2)),
+    "lfq": LFQConfig(size=16, temperature=0.5),
+    "ibq": IBQConfig(size=24, temperature=0.5),
 }
 
 
@@ -63,12 +72,8 @@ def results(z: torch.Tensor, world: int) -> dict[str, torch.Tensor]:
         begun = built(config)
         begun(z)
         out[start] = begun.codes.detach()
-    for name, config in MEANS.items():
-        quantizer = built(config)
-        sum(quantizer(z).losses.values()).backward()
-        for key, parameter in quantizer.named_parameters():
-            if (grad := parameter.grad) is not None:
-                out[f"{name}_{key}"] = _mean(grad, world)
+    for name, config in EVERY.items():
+        out |= {f"{name}/{key}": value for key, value in step(built(config), z, world).items()}
     nsvq = built(NSVQ)
     moved = None
     for _ in range(2):
@@ -80,6 +85,21 @@ def results(z: torch.Tensor, world: int) -> dict[str, torch.Tensor]:
     x = z.mean((1, 2, 3)).mean()
     out["mean"] = mean_over_processes(x)
     return out
+
+
+def step(quantizer, z: torch.Tensor, world: int) -> dict[str, torch.Tensor]:
+    """Ids, codes, losses and gradients of a training step, as all processes together have them."""
+    leaf = z.clone().requires_grad_()
+    seen = quantizer(leaf)
+    (seen.z.square().mean() + sum(seen.losses.values())).backward()
+    found = {"ids": gather_rows(seen.ids.flatten(1)), "z": gather_rows(seen.z.flatten(1))}
+    # Each loss is a mean over its process's positions; the gradient on a latent is so much larger.
+    found["latents"] = gather_rows(leaf.grad.flatten(1)) / world
+    found |= {f"loss_{key}": _mean(loss.detach(), world) for key, loss in seen.losses.items()}
+    for key, parameter in quantizer.named_parameters():
+        if parameter.grad is not None:
+            found[key] = _mean(parameter.grad, world)
+    return found
 
 
 def _mean(grad: torch.Tensor, world: int) -> torch.Tensor:
@@ -114,7 +134,12 @@ def test_two_processes_equal_one_on_the_joined_batch(pooled):
     alone = results(latents(), 1)
     assert len(alone["replaced"])  # the case covers a restart
     assert len(alone["nsvq_replaced"])
-    assert {"lfq_to_bits.weight", "ibq_codes", "simvq_projection.weight"} <= alone.keys()
+    for name in EVERY:
+        assert {f"{name}/ids", f"{name}/latents"} <= alone.keys()
+        assert name == "fsq" or any(key.startswith(f"{name}/loss_") for key in alone)
+    learned = ("vq/codes", "nsvq/codes", "regvq/codes", "regvq_head/head.bias", "ibq/codes")
+    learned += ("lfq/to_bits.weight", "simvq/projection.weight", "gumbel/head.weight")
+    assert set(learned) <= alone.keys()
     for rank in range(2):
         assert pooled[rank].keys() == alone.keys()
         for name, value in alone.items():

@@ -140,10 +140,10 @@ def test_a_bundle_describes_its_quantizer(name):
     assert tokenizer_config(described) == config
 
 
-@pytest.mark.parametrize("kind", ["dense", "lean"])
+@pytest.mark.parametrize("tile", [1, 2**20])
 @pytest.mark.parametrize("name", [n for n in CONFIGS if n.startswith("regvq")])
-def test_regvq_keeps_its_promises_on_both_walks(name, kind, monkeypatch):
-    monkeypatch.setattr("core.quantizers.regvq.DENSE_LIMIT", 0 if kind == "lean" else 2**24)
+def test_regvq_keeps_its_promises_in_one_tile_and_in_many(name, tile, monkeypatch):
+    monkeypatch.setattr("core.quantizers.lookup.SOFT_TILE", tile)
     quantizer = CONFIGS[name].build(8)
     z = torch.randn(2, 8, 5, 3, requires_grad=True)
     for ratio in (0.0, 0.4, 1.0):
@@ -173,6 +173,22 @@ def test_tiled_lookup_is_exact(count, size, dim, seed):
     distances = (rows[some].double()[:, None] - codes.double()[None]).square().sum(-1)
     chosen = distances.gather(1, ids[some, None]).squeeze(1)
     assert (chosen - distances.min(1).values <= 1e-5 * (1 + chosen)).all()
+
+
+@pytest.mark.parametrize(("size", "dim"), [(65_536, 32), (16_384, 8), (16_384, 256)])
+def test_lookup_is_exact_at_full_size(size, dim):
+    """Ids are those of a float64 search at every position but true ties, up to 65,536 codes."""
+    draw = torch.Generator().manual_seed(0)
+    rows = torch.randn(300, dim, generator=draw)
+    codes = torch.randn(size, dim, generator=draw) * dim**-0.5
+    codes[size // 2 :: 997] = codes[: len(codes[size // 2 :: 997])]  # exact twins
+    codes[:300] = rows * (1 + 1e-3 * torch.randn(300, dim, generator=draw))  # and near ones
+    distances = -2 * rows.double() @ codes.double().t() + codes.double().square().sum(1)
+    ids, wanted = nearest_code(rows, codes), distances.argmin(1)
+    gap = (distances.gather(1, ids[:, None]) - distances.gather(1, wanted[:, None])).squeeze(1)
+    tie = gap <= 4e-7 * rows.double().square().sum(1)  # of neighbours in float32
+    assert torch.equal(ids[~tie], wanted[~tie])
+    assert (ids == wanted).float().mean() > 0.98
 
 
 def test_lookup_takes_the_lowest_of_equals():

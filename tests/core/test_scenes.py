@@ -92,8 +92,14 @@ def test_equal_in_another_process_whatever_its_hash_seed():
     )
     environment = {**os.environ, "PYTHONHASHSEED": "77"}
     root = Path(__file__).resolve().parents[2]
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root,
-                         env=environment, check=True).stdout.splitlines()
+    out = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=root,
+        env=environment,
+        check=True,
+    ).stdout.splitlines()
     scenes = Scenes(size=32, seed=5)
     means = [float(scenes[i].image.double().mean()) for i in range(6)]
     assert np.allclose(json.loads(out[0]), means, atol=1e-6)
@@ -127,8 +133,9 @@ def test_outlines_of_the_map_are_edges_of_the_picture(drawn):
 
 
 def test_every_class_hour_weather_season_and_land_occurs(drawn):
-    seen = {kind: {facts[kind] for _, facts in drawn}
-            for kind in ("hour", "weather", "season", "land")}
+    seen = {
+        kind: {facts[kind] for _, facts in drawn} for kind in ("hour", "weather", "season", "land")
+    }
     assert seen["hour"] == set(HOURS) and seen["weather"] == set(WEATHERS)
     assert seen["season"] == set(SEASONS) and seen["land"] == set(LANDS)
     total = sum(shares(sample) > MIN_AREA for sample, _ in drawn)
@@ -159,8 +166,10 @@ def test_hours_and_weathers_look_like_themselves(drawn):
 PROMISES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"a line of trees|a forest|dark woods|woods", ("forest",)),
     (r"a path through the snow|a winding path|a path|a dirt road", ("path",)),
-    (r"snowy mountains|a snowy mountain range|snow-capped peaks|snow-covered mountains",
-     ("snowcap",)),
+    (
+        r"snowy mountains|a snowy mountain range|snow-capped peaks|snow-covered mountains",
+        ("snowcap",),
+    ),
     (r"rocky mountains|mountains|a mountain range|bare peaks", ("mountain",)),
     (r"rolling hills|gentle hills|hills", ("hill",)),
     (r"a snowy field|a snow-covered land|snowy ground|deep snow", ("snow",)),
@@ -170,20 +179,32 @@ PROMISES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"the open sea|a seashore|the sea", ("sea",)),
     (r"a calm lake|a lake", ("lake",)),
     (r"(?:red |yellow |pink |white |purple )?flowers in (?:the grass|bloom)", ("flowers",)),
-    (r"the sun (?:high above|low in the sky|in the sky|above the horizon|on the horizon)|"
-     r"a (?:bright|low) sun", ("sun",)),
+    (
+        r"the sun (?:high above|low in the sky|in the sky|above the horizon|on the horizon)|"
+        r"a (?:bright|low) sun",
+        ("sun",),
+    ),
     (r"(?:a (?:full|round|half|crescent|thin)|the) moon(?: above| in the sky)?", ("moon",)),
     (r"northern lights|a green aurora|an aurora in the sky", ("aurora",)),
     (r"a rainbow(?: in the sky)?", ("rainbow",)),
     (r"a bird in flight|birds in the sky|birds flying", ("bird",)),
-    (r"under scattered clouds|with clouds in the sky|under a cloudy sky|under an overcast sky|"
-     r"on an overcast day|under a (?:grey )?blanket of cloud|under rain clouds", ("cloud",)),
-    (r"under a clear sky|in clear weather|under the stars|under a starry sky|in the rain|"
-     r"on a rainy day|in falling snow|while snow falls|in a snowfall|in the fog|in thick fog|"
-     r"on a foggy day", ()),
-    (r"at dawn|at daybreak|in the early morning|at first light|at noon|at midday|"
-     r"in broad daylight|in the daytime|at dusk|in the evening|at nightfall|"
-     r"at the end of the day|late at night|at night|in the night|by night", ()),
+    (
+        r"under scattered clouds|with clouds in the sky|under a cloudy sky|under an overcast sky|"
+        r"on an overcast day|under a (?:grey )?blanket of cloud|under rain clouds",
+        ("cloud",),
+    ),
+    (
+        r"under a clear sky|in clear weather|under the stars|under a starry sky|in the rain|"
+        r"on a rainy day|in falling snow|while snow falls|in a snowfall|in the fog|in thick fog|"
+        r"on a foggy day",
+        (),
+    ),
+    (
+        r"at dawn|at daybreak|in the early morning|at first light|at noon|at midday|"
+        r"in broad daylight|in the daytime|at dusk|in the evening|at nightfall|"
+        r"at the end of the day|late at night|at night|in the night|by night",
+        (),
+    ),
     (r"in spring|in summer|in autumn|in winter|a landscape|open country", ()),
     (r"and a (?:red|white|yellow|blue|brown) one", ("house",)),
 )
@@ -257,8 +278,11 @@ def test_a_named_side_is_where_the_thing_is(drawn):
                 continue
             columns = np.nonzero(sample.segmentation.numpy() == CLASS_INDEX[kind])[1]
             x = columns.mean() / 63
-            low, high = {"on the left": (0, 0.42), "in the middle": (0.34, 0.66),
-                         "on the right": (0.58, 1)}[side]
+            low, high = {
+                "on the left": (0, 0.42),
+                "in the middle": (0.34, 0.66),
+                "on the right": (0.58, 1),
+            }[side]
             assert low <= x <= high, sample.caption
             checked += 1
     assert checked > 15
@@ -286,12 +310,20 @@ def test_a_named_house_colour_is_the_colour_of_its_walls(drawn):
 
 
 def test_the_words_for_hour_weather_and_season_fit_the_facts(drawn):
-    hours = {"dawn": "dawn|daybreak|early morning|first light",
-             "noon": "noon|midday|day(?:light|time)",
-             "dusk": "dusk|evening|nightfall|end of the day", "night": r"(?:at|by|the) night\b"}
-    weathers = {"rain": "rain(?!bow)", "snowfall": "falling snow|snow falls|snowfall", "fog": "fog",
-                "overcast": "overcast|blanket of cloud", "clear": "clear|star",
-                "cloudy": "scattered clouds|cloudy sky|with clouds"}
+    hours = {
+        "dawn": "dawn|daybreak|early morning|first light",
+        "noon": "noon|midday|day(?:light|time)",
+        "dusk": "dusk|evening|nightfall|end of the day",
+        "night": r"(?:at|by|the) night\b",
+    }
+    weathers = {
+        "rain": "rain(?!bow)",
+        "snowfall": "falling snow|snow falls|snowfall",
+        "fog": "fog",
+        "overcast": "overcast|blanket of cloud",
+        "clear": "clear|star",
+        "cloudy": "scattered clouds|cloudy sky|with clouds",
+    }
     told = 0
     for sample, facts in drawn:
         for hour, words in hours.items():

@@ -127,6 +127,17 @@ def test_codes_begin_on_latents_of_the_first_batch():
     assert torch.equal(quantizer.codes, before)
 
 
+def test_codes_that_begin_on_the_same_latent_are_told_apart():
+    quantizer, z = VQConfig(size=200, start="data").build(6), torch.randn(3, 6, 4, 5)
+    quantizer(z)
+    rows = to_rows(z)
+    gaps = (quantizer.codes[:, None] - rows[None]).norm(dim=-1).min(1).values
+    assert not gaps[:60].any()
+    assert (gaps[60:] > 0).all()
+    assert len(torch.unique(quantizer.codes, dim=0)) == 200
+    assert float(gaps[60:].mean()) < 0.15 * float(rows.std()) * 6**0.5
+
+
 def test_kmeans_finds_the_centres_of_clusters():
     truth = torch.tensor([[10.0, 0.0], [0.0, 10.0], [-10.0, -10.0]])
     draw = torch.Generator().manual_seed(0)

@@ -95,11 +95,46 @@ def open_explorer(page: Any, address: str, theme: str = "light") -> None:
     page.wait_for_selector('.rv-stage[data-state="ready"]')
 
 
+def go(page: Any, name: str) -> None:
+    """Open a tab; on a narrow screen Gradio keeps those that do not fit in a menu."""
+    tab = page.get_by_role("tab", name=name, exact=True)
+    if tab.count() and tab.first.is_visible():
+        tab.first.click()
+        return
+    page.locator(".overflow-menu > button").click()
+    page.locator(".overflow-dropdown button", has_text=name).click()
+
+
 def open_codebook(page: Any) -> None:
     """Go to the tab Codebook and wait until the map and a code are drawn."""
-    page.get_by_role("tab", name="Codebook").click()
+    go(page, "Codebook")
     page.wait_for_selector('.rv-codebook[data-state="ready"]')
-    page.wait_for_selector('.rv-code[data-state="ready"]')
+    page.wait_for_selector('#code .rv-code[data-state="ready"]')
+
+
+def open_map(page: Any) -> None:
+    """Go to the tab Code map and wait until the map and a code are drawn."""
+    go(page, "Code map")
+    page.wait_for_selector('.rv-codemap[data-state="ready"]')
+    page.wait_for_selector('#map-code .rv-code[data-state="ready"]')
+
+
+def open_masks(page: Any) -> None:
+    """Go to the tab Mask ratio and wait until the mask is drawn."""
+    go(page, "Mask ratio")
+    page.wait_for_selector('.rv-masks[data-state="ready"]')
+
+
+def open_compare(page: Any) -> None:
+    """Go to the tab Compare and wait until all its checkpoints have rewritten the picture."""
+    go(page, "Compare")
+    page.wait_for_selector('.rv-compare[data-state="ready"]')
+
+
+def open_generate(page: Any) -> None:
+    """Go to the tab Generate and wait until it is ready, or says that there is no prior."""
+    go(page, "Generate")
+    page.wait_for_selector("#prompts .rv-chips button, .rv-easel[data-state=none]")
 
 
 def _answers(address: str) -> bool:

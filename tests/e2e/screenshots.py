@@ -15,8 +15,13 @@ from typing import Any
 from tests.e2e.harness import (
     browser,
     find_chromium,
+    go,
     open_codebook,
+    open_compare,
     open_explorer,
+    open_generate,
+    open_map,
+    open_masks,
     running_app,
 )
 
@@ -31,7 +36,29 @@ def take(page: Any, address: str, theme: str, folder: Path, prefix: str, whole: 
     open_codebook(page)
     page.wait_for_timeout(800)
     page.screenshot(path=folder / f"{prefix}codebook.png", full_page=whole)
-    page.get_by_role("tab", name="About").click()
+    open_map(page)
+    page.locator(".rv-codemap").get_by_role("radio", name="UMAP").click()
+    page.wait_for_selector('.rv-codemap[data-layout="umap2-15"]')
+    page.wait_for_timeout(1500)
+    page.screenshot(path=folder / f"{prefix}map.png", full_page=whole)
+    open_masks(page)
+    page.wait_for_selector('.rv-sweep[data-state="ready"]')
+    page.screenshot(path=folder / f"{prefix}mask.png", full_page=whole)
+    go(page, "Collapse lab")
+    page.wait_for_function("Number(document.querySelector('.rv-lab').dataset.step) > 200")
+    page.screenshot(path=folder / f"{prefix}lab.png", full_page=whole)
+    open_generate(page)
+    if page.locator("#prompts .rv-chips button").count():
+        page.locator("#prompts .rv-chips button").first.click()
+        page.wait_for_function("document.querySelector('#prompt textarea').value")
+        page.get_by_role("button", name="Paint", exact=True).click()
+        page.wait_for_selector(".rv-easel[data-state=done]")
+    page.wait_for_timeout(800)
+    page.screenshot(path=folder / f"{prefix}generate.png", full_page=whole)
+    open_compare(page)
+    page.wait_for_timeout(800)
+    page.screenshot(path=folder / f"{prefix}compare.png", full_page=whole)
+    go(page, "About")
     page.wait_for_selector("#card h1, #card h2, #card p")
     page.screenshot(path=folder / f"{prefix}about.png", full_page=whole)
 

@@ -17,7 +17,15 @@ from app import models
 from core.analysis.codes import paint_codes
 from core.images import open_picture, to_tensor
 from core.tokenizer import Tokenizer
-from tests.e2e.harness import open_codebook, open_explorer
+from tests.e2e.harness import (
+    go,
+    open_codebook,
+    open_compare,
+    open_explorer,
+    open_generate,
+    open_map,
+    open_masks,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -278,14 +286,68 @@ def test_the_codes_of_this_picture_are_counted(
     assert figure(page, "#usage", "dead") == tokenizer.codebook_size - len(ids.unique())
 
 
+def test_checkpoints_are_compared_on_one_picture(
+    app: str, visit: Any, photograph: Path, tmp_path: Path
+) -> None:
+    page = visit().page
+    open_explorer(page, app)
+    upload(page, photograph)
+    page.get_by_text(size_of(photograph), exact=True).wait_for()
+    open_compare(page)
+    names = models.names()[: page.locator("[data-key] > .rv-lens").count() - 1]
+    original = np.asarray(open_picture(photograph))
+    np.testing.assert_array_equal(
+        picture_at(page, '.rv-plate-card[data-key=""] .rv-lens img:first-child'), original
+    )
+    measured = {}
+    for name in names:
+        shown = picture_at(page, f'.rv-plate-card[data-key="{name}"] .rv-lens img:first-child')
+        measured[name] = 10 * math.log10(255**2 / error(original, shown))
+        text = page.locator(f'.rv-table tr[data-key="{name}"] [data-figure=psnr] span')
+        assert float(text.inner_text()) == pytest.approx(measured[name], abs=0.006)
+
+    # Sorted by a column, the best first; the wall follows.
+    page.locator('.rv-table th button[data-key="psnr"]').click()
+    page.wait_for_selector('.rv-table th[aria-sort="descending"] button[data-key="psnr"]')
+    order = page.locator(".rv-table tbody tr").evaluate_all("rows => rows.map(r => r.dataset.key)")
+    assert order == sorted(names, key=lambda name: -measured[name])
+    cards = page.locator(".rv-plate-card").evaluate_all("cards => cards.map(c => c.dataset.key)")
+    assert cards == ["", *order]
+
+    # Zoomed, all pictures show the same place.
+    page.get_by_role("button", name="Zoom in").click()
+    page.locator(".rv-lens").first.focus()
+    page.keyboard.press("ArrowRight")
+    views = page.locator(".rv-lens > img:first-child").evaluate_all(
+        "images => images.map(i => getComputedStyle(i).transform)"
+    )
+    assert len({view.split(",")[0] for view in views}) == 1 and "matrix(1," not in views[0]
+
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Table, CSV").click()
+    lines = Path(saved.value.path()).read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("checkpoint,quantizer,psnr") and len(lines) == 1 + len(names)
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Pictures, PNG").click()
+    sheet = Image.open(saved.value.path())
+    assert sheet.width > original.shape[1] * min(4, len(names) + 1)
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_on_a_phone_nothing_is_wider_than_the_screen(app: str, visit: Any, theme: str) -> None:
     page = visit(390, 844, has_touch=True, is_mobile=True, device_scale_factor=2).page
     open_explorer(page, app, theme)
-    for tab in ("Reconstruct", "Codebook", "About"):
-        page.get_by_role("tab", name=tab).click()
-        if tab == "Codebook":
-            open_codebook(page)
+    fill = {
+        "Codebook": open_codebook,
+        "Code map": open_map,
+        "Mask ratio": open_masks,
+        "Generate": open_generate,
+        "Compare": open_compare,
+    }
+    for tab in ("Reconstruct", *fill, "Collapse lab", "About"):
+        go(page, tab)
+        if tab in fill:
+            fill[tab](page)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, tab
     grounds = page.evaluate("getComputedStyle(document.querySelector('.gradio-container')).color")
     bright = sum(int(part) for part in grounds[4:-1].split(",")) / 3
@@ -312,7 +374,7 @@ def test_light_and_dark_are_switched_and_remembered(app: str, visit: Any) -> Non
 def test_the_card_of_the_checkpoint_is_shown(app: str, visit: Any, name: str) -> None:
     page = visit().page
     open_explorer(page, app)
-    page.get_by_role("tab", name="About").click()
+    go(page, "About")
     card = page.locator("#card")
     card.locator("h1").first.wait_for()
     heading = card.locator("h1").first.inner_text()

@@ -99,7 +99,8 @@ def test_training_learns(tmp_path, pictures):
     Trainer(run, tmp_path / "run").train()
     lines = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     assert lines[-1]["step"] == 80
-    assert lines[-1]["l1"] < 0.7 * lines[0]["l1"]
+    errors = [line["l1"] for line in lines]  # of four pictures each: one line alone says little
+    assert sum(errors[-4:]) / 4 < 0.75 * errors[0]
     assert 0 < lines[-1]["utilization"] <= 1
     assert 1 <= lines[-1]["perplexity"] <= 32
     assert lines[-1]["images_per_second"] > 0
@@ -120,6 +121,24 @@ def test_what_a_run_leaves(tmp_path, pictures):
     assert sheets == ["0000002.png", "0000004.png"]
     assert list((out / "tensorboard").iterdir())
     assert str(tmp_path) not in json.dumps(found.config) + found.card  # no path of this machine
+
+
+def test_a_large_codebook_has_its_atlas_at_the_end_only(tmp_path, pictures, monkeypatch):
+    saved = []
+    save = Trainer._save
+
+    def watched(self, step, **how):
+        folder = save(self, step, **how)
+        saved.append(sorted(find_bundle(folder).atlas))
+        return folder
+
+    monkeypatch.setattr(Trainer, "_save", watched)
+    for limit in (31, 32):
+        monkeypatch.setattr("train.export.QUICK_ATLAS", limit)
+        Trainer(config(pictures, steps=2, save_every=1), tmp_path / str(limit)).train()
+    assert not saved[0]
+    assert "paints" in saved[1]
+    assert saved[1] == saved[2] == saved[3]
 
 
 def test_held_out_split_is_used(tmp_path, pictures):

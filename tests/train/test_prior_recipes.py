@@ -112,9 +112,7 @@ def test_one_step_on_the_published_layout(name: str, tmp_path: Path, tokenizer: 
     trainer = PriorTrainer(config, tmp_path / "run")
     before = [p.detach().clone() for p in trainer.prior.parameters()]
     trainer.train()
-    moved = [
-        not torch.equal(p, q) for p, q in zip(trainer.prior.parameters(), before, strict=True)
-    ]
+    moved = [not torch.equal(p, q) for p, q in zip(trainer.prior.parameters(), before, strict=True)]
     assert sum(moved) > len(moved) / 4  # what begins at zero holds back what is before it
     lines = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     assert all(value == value for line in lines for value in line.values())  # none is NaN

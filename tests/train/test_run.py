@@ -121,6 +121,10 @@ def test_help_names_the_recipes(tmp_path):
             ("photos-vq", "--data.root", "one", "--batch", "1", *MISSING),
             "missing.npz does not exist",
         ),
+        (("scenes-vq", "--train-only", "decoder"), "set init"),
+        (("scenes-vq", "--init", "nothing"), "nothing does not exist"),
+        (("scenes-vq", "--init", "empty"), "empty is no checkpoint"),
+        (("scenes-vq", "--init", "checkpoints/photos-regvq"), "its quantizer is a Regularized"),
     ],
 )
 def test_mistakes_get_one_line(tmp_path, arguments, words, capsys, monkeypatch):
@@ -212,12 +216,18 @@ def test_recipes_are_whole(name):
     assert RECIPES[name].__doc__
 
 
-@pytest.mark.parametrize("name", ["vq", "vqvae", "simvq", "nsvq", "gumbel", "fsq"])
+@pytest.mark.parametrize("name", ["vq", "vqvae", "simvq", "nsvq", "gumbel", "fsq", "lfq", "ibq"])
 def test_photo_recipes_have_one_network_and_budget(name):
     regvq, other = config_of("photos-regvq"), config_of(f"photos-{name}")
     assert regvq.tokenizer.network == other.tokenizer.network
-    for part in ("data", "optimizer", "steps", "batch", "discriminator"):
+    for part in ("data", "optimizer", "steps", "batch", "discriminator", "init", "train_only"):
         assert getattr(regvq, part) == getattr(other, part)
     if name != "vqvae":
         assert regvq.loss.adversarial == other.loss.adversarial
         assert regvq.features == other.features
+
+
+def test_vqvae_has_the_squared_error_alone():
+    loss = config_of("photos-vqvae").loss
+    assert (loss.l1, loss.l2, loss.perceptual, loss.adversarial) == (0.0, 1.0, 0.0, 0.0)
+    assert loss.contrastive == "none"

@@ -1,0 +1,322 @@
+"""Pictures from a prior: what a visitor asked for, checked; drawn step by step; measured.
+
+The tab Generate as an API; its page is ``app.generate_tab``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from app import maps, models, painters
+from app.errors import in_a_sentence
+from app.models import LOCK
+from app.painters import Painter, Settings
+from app.pictures import page_file, png
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from core.conditions import Condition
+    from core.priors import Step
+
+UPDATES = 10
+"""How often a growing picture is shown, at most."""
+EMPTY = (20, 23, 28)
+"""A token that is not drawn yet."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """A run that was checked: which prior, what it is told, what is kept, how it is sampled."""
+
+    painter: Painter
+    settings: Settings
+    prompt: str = ""
+    note: str = ""
+    plan: np.ndarray | None = field(default=None, compare=False)
+    """A map int64 (H, W) of classes."""
+    known: np.ndarray | None = field(default=None, compare=False)
+    """Tokens int64 (h, w) that are kept; -1 = to be drawn."""
+
+    @property
+    def condition(self) -> Condition | None:
+        """What the prior is told; what it was not told, it is free in."""
+        import torch
+
+        from core.conditions import Condition
+
+        if not self.prompt and self.plan is None:
+            return None
+        return Condition(
+            texts=(self.prompt,) if self.prompt else None,
+            segmentation=None if self.plan is None else torch.from_numpy(self.plan)[None],
+        )
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """What the run was asked for, as JSON: enough to draw the same again."""
+        said = asdict(self.settings)
+        said = {name: said[name] for name in said if said[name] is not None}
+        about = {"prior": self.painter.name, "tokenizer": self.painter.model.name, **said}
+        if self.prompt:
+            about["prompt"] = self.prompt
+        if self.note:
+            about["note"] = self.note
+        if self.known is not None:
+            about["tokens_repainted"] = int((self.known < 0).sum())
+        return about
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A finished run."""
+
+    pictures: tuple[Image.Image, ...]
+    ids: np.ndarray
+    """int64 (n, h, w)"""
+    figures: dict[str, Any]
+
+
+# ---------------------------------------------------------------- orders
+
+
+def text_order(prompt: Any, prior: Any, *how: Any) -> Order:
+    """A picture of a prompt. Raises Refused or CheckpointError."""
+    painter = painters.painter(prior, "text")
+    chosen = painters.settings(painter, *how)
+    text, note = painters.told_by_text(painter, prompt)
+    return Order(painter, chosen, text, note)
+
+
+def map_order(plan: np.ndarray | str | None, prior: Any, *how: Any, prompt: Any = "") -> Order:
+    """A picture of a map: a file in class colours, or classes int64 (H, W)."""
+    painter = painters.painter(prior, "semantic")
+    chosen = painters.settings(painter, *how)
+    if not isinstance(plan, np.ndarray):
+        plan = maps.read_map(plan, maps.legend(painter), painter.size)
+    text, note = "", ""
+    if "text" in painter.told:
+        text, note = painters.told_by_text(painter, prompt, needed=False)
+    return Order(painter, chosen, text, note, plan=plan)
+
+
+def rest_order(
+    ids: np.ndarray, marked: np.ndarray, prior: Any, *how: Any, prompt: Any = ""
+) -> Order:
+    """The rest of a picture: tokens ``ids`` int64 (h, w), drawn anew where ``marked`` is true."""
+    painter = painters.painter(prior, "complete")
+    chosen = painters.settings(painter, *how)
+    text, note = "", ""
+    if "text" in painter.told:
+        text, note = painters.told_by_text(painter, prompt, needed=False)
+    known = np.where(maps.checked_mask(marked), -1, ids)
+    return Order(painter, chosen, text, note, known=known)
+
+
+def tokens_of(image: Any, painter: Painter) -> np.ndarray:
+    """A visitor's picture as the prior's tokens int64 (h, w): its middle, at the prior's size."""
+    from core.images import to_tensor
+
+    picture = models.open_picture(image)
+    fitted = maps.fitted(picture.image, painter.size, Image.Resampling.LANCZOS)
+    with LOCK:
+        return painter.model.tokenizer.encode(to_tensor(fitted)[None])[0].cpu().numpy()
+
+
+# ---------------------------------------------------------------- drawing
+
+
+def steps(order: Order) -> Iterator[Step]:
+    """The steps of a run that are worth showing, at most UPDATES, the last one among them."""
+    import torch
+
+    known = None if order.known is None else torch.from_numpy(order.known)
+    shown = 0
+    for step in painters.sample(order.painter, order.condition, order.settings, known):
+        due = step.done * UPDATES // max(1, step.total)
+        if due > shown or step.done == step.total:
+            shown = due
+            yield step
+
+
+def growing(order: Order, step: Step) -> list[np.ndarray]:
+    """An unfinished run as pictures uint8 (H, W, 3): what each token's code paints, side by side;
+    of a latent prior, what its latents stand for so far."""
+    if step.ids.is_floating_point():
+        return [np.asarray(picture) for picture in painted(order.painter, step.ids)]
+    with LOCK:
+        tiles = painters.paints(order.painter)
+    f = tiles.shape[1]
+    blank = np.broadcast_to(np.array(EMPTY, np.uint8), (1, f, f, 3)).copy()
+    blank[:, : max(1, f // 8), : max(1, f // 8)] = (58, 66, 77)  # a faint grid of what is to come
+    table = np.concatenate([tiles, blank])
+    ids = step.ids.cpu().numpy()
+    ids = np.where(ids < 0, len(tiles), ids)
+    n, rows, columns = ids.shape
+    return list(table[ids].swapaxes(2, 3).reshape(n, rows * f, columns * f, 3))
+
+
+def finished(order: Order, ids: Tensor, seconds: float) -> Drawn:
+    """The pictures of a run and its figures; with a map, how well they keep to it."""
+    pictures = painted(order.painter, ids)
+    figures = {**order.figures, "seconds": round(seconds, 2)}
+    if order.plan is not None:
+        figures["agreement"] = agreement(order, pictures)
+    kept = ids.cpu().numpy() if not ids.is_floating_point() else _codes(order.painter, ids)
+    return Drawn(tuple(pictures), kept, figures)
+
+
+def painted(painter: Painter, ids: Tensor) -> list[Image.Image]:
+    """Pictures of token ids (n, h, w), or of latents (n, D, h, w)."""
+    from core.generation import paint
+    from core.images import to_pictures
+
+    with LOCK:
+        return to_pictures(paint(painter.model.tokenizer, ids).cpu())
+
+
+def _codes(painter: Painter, latents: Tensor) -> np.ndarray:
+    with LOCK:
+        return painter.model.tokenizer.quantizer.assign(latents).cpu().numpy()
+
+
+def run(order: Order) -> Drawn:
+    """All steps at once."""
+    began = time.monotonic()
+    for step in steps(order):  # noqa: B007 - the last one is wanted
+        pass
+    return finished(order, step.ids, time.monotonic() - began)
+
+
+# ---------------------------------------------------------------- agreement with a map
+
+
+def agreement(order: Order, pictures: list[Image.Image]) -> dict[str, Any] | None:
+    """How well a segmenter finds the map in the pictures, or None where there is no segmenter."""
+    import torch
+
+    from core.images import to_tensor
+    from core.metrics.layout import agreement as measured
+
+    known = maps.legend(order.painter)
+    found = segmenter(known.classes)
+    if found is None:
+        return None
+    name, judge, own = found
+    images = torch.stack([to_tensor(picture) for picture in pictures])
+    plans = torch.from_numpy(order.plan)[None].expand(len(images), -1, -1)
+    with LOCK:
+        each = [measured(judge, images[i : i + 1], plans[i : i + 1]) for i in range(len(images))]
+        figures = measured(judge, images, plans)
+    return {
+        "mean_iou": figures["mean_iou"],
+        "pixel_accuracy": figures["pixel_accuracy"],
+        "each": [one["pixel_accuracy"] for one in each],
+        "segmenter": name,
+        "segmenter_mean_iou": own.get("mean_iou"),
+    }
+
+
+def segmenter(classes: tuple[str, ...]) -> tuple[str, Any, dict[str, Any]] | None:
+    """The name, network and own figures of a segmenter of these classes, if one is there."""
+    from core.checkpoints import CheckpointError, list_bundles
+
+    for bundle in list_bundles():
+        try:
+            if bundle.kind != "judge":
+                continue
+            about = bundle.config.get("judge", {})
+            if about.get("name") == "segmenter" and tuple(about.get("classes", ())) == classes:
+                judge = _segmenter(bundle.path, models.written(bundle))
+                return bundle.name, judge, bundle.metrics
+        except (CheckpointError, AttributeError, TypeError):
+            continue  # one that cannot be read judges nothing
+    return None
+
+
+@lru_cache(maxsize=2)
+def _segmenter(path: Path, written: int) -> Any:
+    from core.judges import load_judge
+    from core.networks.segmenter import Segmenter
+
+    return load_judge(path, Segmenter)
+
+
+# ---------------------------------------------------------------- the API
+
+
+def answer(order: Order) -> tuple[list[tuple[str, str]], list, dict[str, Any]]:
+    """Gallery, token ids and figures of a run."""
+    drawn = run(order)
+    pictures = [
+        (
+            page_file(png(picture), f"picture-{i + 1}")["path"],
+            f"seed {order.settings.seed}, {i + 1}",
+        )
+        for i, picture in enumerate(drawn.pictures)
+    ]
+    return pictures, drawn.ids.tolist(), drawn.figures
+
+
+@in_a_sentence
+def generate_text(
+    prompt: Any,
+    prior: Any = None,
+    n: Any = 1,
+    seed: Any = 0,
+    guidance: Any = None,
+    temperature: Any = None,
+    top_k: Any = None,
+    top_p: Any = None,
+    steps: Any = None,
+) -> tuple:
+    """/generate_text: gallery, ids, figures."""
+    return answer(text_order(prompt, prior, n, seed, guidance, temperature, top_k, top_p, steps))
+
+
+@in_a_sentence
+def generate_semantic(
+    plan: Any,
+    prior: Any = None,
+    n: Any = 1,
+    seed: Any = 0,
+    guidance: Any = None,
+    temperature: Any = None,
+    top_k: Any = None,
+    top_p: Any = None,
+    steps: Any = None,
+    prompt: Any = "",
+) -> tuple:
+    """/generate_semantic: gallery, ids, figures with "agreement"."""
+    how = (n, seed, guidance, temperature, top_k, top_p, steps)
+    return answer(map_order(plan, prior, *how, prompt=prompt))
+
+
+@in_a_sentence
+def complete(
+    image: Any,
+    mask: Any,
+    prior: Any = None,
+    seed: Any = 0,
+    n: Any = 1,
+    guidance: Any = None,
+    temperature: Any = None,
+    top_k: Any = None,
+    top_p: Any = None,
+    steps: Any = None,
+    prompt: Any = "",
+) -> tuple:
+    """/complete: gallery, ids, figures."""
+    painter = painters.painter(prior, "complete")
+    ids = tokens_of(image, painter)
+    marked = maps.read_mask(mask, ids.shape, painter.size)
+    how = (n, seed, guidance, temperature, top_k, top_p, steps)
+    return answer(rest_order(ids, marked, painter.name, *how, prompt=prompt))

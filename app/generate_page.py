@@ -1,0 +1,313 @@
+"""The tab Generate: what happens on its page. Its layout is ``app.generate_tab``."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from app import generate, maps, painters
+from app.errors import Refused, in_a_sentence
+from app.generate import Order
+from app.models import LOCK
+from app.painters import TRAINED, Painter
+from app.pictures import data_url, page_file, png
+
+WAYS = {"From words": "text", "From a map": "semantic", "Repaint": "complete"}
+NONE = {
+    "text": "No prior that is told by words is here yet.",
+    "semantic": "No prior that is told by maps is here yet.",
+    "complete": "No prior that completes pictures is here yet.",
+}
+REMEMBERED = 8
+"""Runs of a visitor whose pictures can be repainted and whose settings can be taken up again."""
+THUMB = 72
+
+_run = itertools.count(1)
+
+
+def _key(what: str) -> str:
+    """A mark by which the page knows that it is given something new to paint on."""
+    return f"{what}:{time.monotonic_ns()}"
+
+
+# ---------------------------------------------------------------- choosing
+
+
+@in_a_sentence
+def turned(way: Any, prior: Any) -> tuple:
+    """Another way in: the priors that know it, and the parts of the page that belong to it."""
+    kind = WAYS.get(way, "text")
+    known = painters.names(kind)
+    kept = prior if prior in known else (known[0] if known else None)
+    return (
+        gr.update(choices=known, value=kept),
+        gr.update(visible=kind == "semantic"),
+        gr.update(visible=kind == "complete"),
+    )
+
+
+@in_a_sentence
+def prepared(way: Any, prior: Any, image: Any, plan: Any, source: Any) -> tuple:
+    """Another prior: its settings, its examples, and what is painted on."""
+    from core.checkpoints import CheckpointError
+
+    kind = WAYS.get(way, "text")
+    skip = gr.skip()
+    if not painters.names(kind):
+        words = f"{NONE[kind]} Train one: {TRAINED}"
+        return (
+            *(skip,) * 6,
+            gr.update(visible=kind == "text"),
+            [],
+            [],
+            skip,
+            skip,
+            skip,
+            {"none": words},
+        )
+    try:
+        with LOCK:
+            painter = painters.painter(prior, kind)
+            usual, free = painters.defaults(painter), painter.prior.default_steps
+    except (Refused, CheckpointError) as error:
+        return *(skip,) * 12, {"problem": str(error)}
+    stepwise = painter.kind != "autoregressive"
+    steps = usual["steps"] or free if stepwise else None
+    titles, paper, hole = [], skip, skip
+    if kind == "semantic":
+        found = maps.example_maps(painter)
+        table = maps.legend(painter).table
+        titles = [
+            {"caption": title, "credit": "a map to start from", "thumb": _map_thumb(ids, table)}
+            for title, ids in found
+        ]
+        mark = f"{painter.name}:{painter.written}"
+        if not isinstance(plan, dict) or not str(plan.get("key", "")).startswith(mark):
+            paper = _paper(painter, found[0][1] if found else None)
+    if kind == "complete":
+        source, hole = _hole(painter, source, image)
+    return (
+        usual["guidance"],
+        usual["temperature"],
+        usual["top_k"],
+        usual["top_p"],
+        gr.update(value=steps, visible=stepwise),
+        gr.update(info=_about(painter)),
+        gr.update(visible=kind == "text" or "text" in painter.told),
+        list(maps.prompts(painter)),
+        titles,
+        paper,
+        hole,
+        source,
+        {"empty": True},
+    )
+
+
+def _about(painter: Painter) -> str:
+    kinds = {
+        "autoregressive": "autoregressive: a token after the other",
+        "masked": "masked: the surest tokens first",
+        "diffusion": "discrete diffusion: all tokens at once, out of noise",
+        "latent": "latent diffusion: latents, then tokens",
+    }
+    width, height = painter.size
+    return f"{kinds.get(painter.kind, painter.kind)}; {width} × {height} pixels"
+
+
+def _map_thumb(ids: np.ndarray, table: np.ndarray) -> str:
+    side = min(ids.shape)
+    top, left = (ids.shape[0] - side) // 2, (ids.shape[1] - side) // 2
+    square = Image.fromarray(table[ids[top : top + side, left : left + side]])
+    return data_url(np.asarray(square.resize((THUMB, THUMB), Image.Resampling.NEAREST)))
+
+
+def _paper(painter: Painter, ids: np.ndarray | None) -> dict[str, Any]:
+    """A map to paint on, as the page takes it."""
+    known, (width, height) = maps.legend(painter), painter.size
+    if ids is None:
+        ids = np.zeros((height, width), np.uint8)
+    return {
+        "key": _key(f"{painter.name}:{painter.written}"),
+        "mode": "map",
+        "classes": list(known.classes),
+        "palette": known.palette,
+        "width": width,
+        "height": height,
+        "ids": base64.b64encode(np.ascontiguousarray(ids, np.uint8).tobytes()).decode(),
+    }
+
+
+def _hole(painter: Painter, source: Any, image: Any) -> tuple[Any, dict[str, Any]]:
+    """A picture to rub out: its tokens, kept for the session, and how the page shows it."""
+    if source is None or source["tokenizer"] != painter.model.name:
+        if source is not None:  # the same picture in another tokenizer's tokens
+            ids = generate.tokens_of(Image.fromarray(source["pixels"]), painter)
+        else:
+            from app.examples import examples
+
+            drawn = [example.path for example in examples()]
+            # A prior of drawn scenes is at home in a scene.
+            like = drawn[-1] if maps.scenes_like(painter) else drawn[0]
+            ids = generate.tokens_of(image or like, painter)
+        source = _source(painter, ids)
+    rows, columns = source["ids"].shape
+    width, height = painter.size
+    return source, {
+        "key": _key("hole"),
+        "mode": "mask",
+        "width": columns,
+        "height": rows,
+        "ratio": width / height,
+        "under": data_url(source["pixels"]),
+    }
+
+
+def _source(painter: Painter, ids: np.ndarray) -> dict[str, Any]:
+    import torch
+
+    picture = generate.painted(painter, torch.from_numpy(ids)[None])[0]
+    return {"tokenizer": painter.model.name, "ids": ids, "pixels": np.asarray(picture)}
+
+
+@in_a_sentence
+def start_from(prior: Any, event: gr.EventData) -> dict[str, Any]:
+    """An example map was clicked."""
+    painter = painters.painter(prior, "semantic")
+    known, index = maps.example_maps(painter), getattr(event, "index", None)
+    if not isinstance(index, int) or not 0 <= index < len(known):
+        raise Refused("There is no such example.")
+    return _paper(painter, known[index][1])
+
+
+@in_a_sentence
+def say(prior: Any, event: gr.EventData) -> str:
+    """An example prompt was clicked."""
+    known = [words for each in painters.painters() if each.name == prior
+             for words in maps.prompts(each)]  # fmt: skip
+    index = getattr(event, "index", None)
+    if not isinstance(index, int) or not 0 <= index < len(known):
+        raise Refused("There is no such example.")
+    return known[index]
+
+
+@in_a_sentence
+def bring(image: Any, prior: Any) -> tuple:
+    """A picture was given to be repainted."""
+    if not image:
+        return gr.skip(), gr.skip()
+    painter = painters.painter(prior, "complete")
+    return _hole(painter, _source(painter, generate.tokens_of(image, painter)), None)
+
+
+# ---------------------------------------------------------------- drawing
+
+
+def ordered(
+    way: Any, prior: Any, prompt: Any, plan: Any, hole: Any, source: Any, *how: Any
+) -> Order:
+    """The page's request, checked."""
+    kind = WAYS.get(way, "text")
+    if kind == "text":
+        return generate.text_order(prompt, prior, *how)
+    painter = painters.painter(prior, kind)
+    if kind == "semantic":
+        width, height = painter.size
+        known = maps.legend(painter)
+        given = plan.get("ids") if isinstance(plan, dict) else None
+        ids = maps.unpacked(given, width * height, len(known.classes) - 1)
+        return generate.map_order(ids.reshape(height, width), painter.name, *how, prompt=prompt)
+    if source is None or source["tokenizer"] != painter.model.name:
+        raise Refused("There is no picture to repaint yet: bring one, or draw one first.")
+    ids, given = source["ids"], hole.get("ids") if isinstance(hole, dict) else None
+    marked = maps.unpacked(given, ids.size, 1) if given else np.zeros(ids.size)
+    return generate.rest_order(
+        ids, marked.reshape(ids.shape) > 0, painter.name, *how, prompt=prompt
+    )
+
+
+@in_a_sentence
+def show(
+    way: Any, prior: Any, prompt: Any, plan: Any, hole: Any, source: Any, runs: Any, *how: Any
+) -> Iterator[tuple]:
+    """A run for the page: the growing pictures, then the finished ones with their figures."""
+    from core.checkpoints import CheckpointError
+    from core.images import PictureError
+
+    number = next(_run)
+    try:
+        order = ordered(way, prior, prompt, plan, hole, source, *how)
+        width, height = order.painter.size
+        page = {"run": number, "ratio": width / height, "count": order.settings.n, "way": way}
+        yield {**page, "drawing": [], "done": 0, "total": 1}, gr.skip()
+        began = time.monotonic()
+        for step in generate.steps(order):
+            grown = [data_url(pixels) for pixels in generate.growing(order, step)]
+            yield {**page, "drawing": grown, "done": step.done, "total": step.total}, gr.skip()
+        drawn = generate.finished(order, step.ids, time.monotonic() - began)
+    except (Refused, CheckpointError, PictureError) as error:
+        yield {"problem": str(error)}, gr.skip()
+        return
+    files = [page_file(png(one), f"picture-{i + 1}") for i, one in enumerate(drawn.pictures)]
+    kept = {
+        "run": number,
+        "way": way,
+        "prior": order.painter.name,
+        "tokenizer": order.painter.model.name,
+        "mark": order.painter.mark,
+        "prompt": str(prompt or ""),
+        "how": how,
+        "ids": drawn.ids,
+        "pixels": [np.asarray(one) for one in drawn.pictures],
+    }
+    can = bool(painters_for(order.painter.mark))
+    yield (
+        {**page, "pictures": files, "figures": drawn.figures, "repaint": can},
+        [*(runs or []), kept][-REMEMBERED:],
+    )
+
+
+def painters_for(mark: str) -> list[str]:
+    """The priors that complete pictures in the tokens of the tokenizer of this fingerprint."""
+    return [each.name for each in painters.fitting("complete") if each.mark == mark]
+
+
+def stopped() -> dict[str, Any]:
+    """The visitor has seen enough."""
+    return {"stopped": True}
+
+
+def _remembered(runs: Any, event: gr.EventData) -> tuple[dict[str, Any], int]:
+    wanted, index = getattr(event, "run", None), getattr(event, "index", 0)
+    for kept in runs or []:
+        if kept["run"] == wanted and isinstance(index, int) and 0 <= index < len(kept["ids"]):
+            return kept, index
+    raise Refused(f"Only the last {REMEMBERED} runs are kept; draw it again.")
+
+
+@in_a_sentence
+def repaint(runs: Any, event: gr.EventData) -> tuple:
+    """A drawn picture is to be repainted: the same tokens, in the way Repaint."""
+    kept, index = _remembered(runs, event)
+    able = painters_for(kept["mark"])
+    if not able:
+        raise Refused("No prior here can complete this picture.")
+    prior = kept["prior"] if kept["prior"] in able else able[0]
+    source = {"tokenizer": kept["tokenizer"], "ids": kept["ids"][index],
+              "pixels": kept["pixels"][index]}  # fmt: skip
+    _, paper = _hole(painters.painter(prior, "complete"), source, None)
+    known = painters.names("complete")
+    return "Repaint", gr.update(choices=known, value=prior), source, paper
+
+
+@in_a_sentence
+def again(runs: Any, event: gr.EventData) -> tuple:
+    """The settings of an earlier run."""
+    kept, _ = _remembered(runs, event)
+    return kept["prompt"], *kept["how"]

@@ -1,0 +1,314 @@
+"""Priors by name: what each is told, how it is best sampled, and one call to sample it.
+
+A prior is chosen from the list of bundles; its tokenizer is found by fingerprint. Sampling holds
+``models.LOCK`` step by step, so that a visitor's run that is cancelled lets the next one begin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app import models
+from app.errors import Refused
+from app.models import LOCK, Model
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from core.checkpoints import Bundle
+    from core.conditions import Condition
+    from core.priors import Prior, Step
+
+WAYS = ("text", "semantic", "complete")
+"""What a prior can be asked for: a picture of a prompt, of a painted map, the rest of a picture."""
+MOST_PICTURES = 8
+MOST_WORDS = 200
+"""A longer prompt is no description of a picture, and no prior reads so much."""
+TRAINED = "python train/run.py scenes-text-diffusion"
+"""The command that a visitor is told where there is no prior yet."""
+
+
+@dataclass(frozen=True)
+class Painter:
+    """A prior's bundle. Two are equal if they are the same files, unchanged."""
+
+    name: str
+    written: int
+    """When its weights were written (ns)."""
+    bundle: Bundle = field(compare=False, repr=False)
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The names of its conditions: "text", "semantic", "label"."""
+        described = self.bundle.config.get("prior", {}).get("conditions", [])
+        return tuple(str(each.get("name")) for each in described)
+
+    @property
+    def kind(self) -> str:
+        """Its name in ``core.priors.PRIORS``."""
+        return str(self.bundle.config.get("prior", {}).get("name", ""))
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What it was trained on: "name", "classes", "palette"."""
+        found = self.bundle.config.get("data")
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def mark(self) -> str:
+        """The fingerprint of its tokenizer."""
+        about = self.bundle.config.get("tokenizer")
+        return str(about.get("fingerprint", "")) if isinstance(about, dict) else ""
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """Those of WAYS that it can be used in."""
+        drawn = self.kind != "latent"  # latents have no ids that could be kept
+        can = {"text": "text" in self.told, "semantic": "semantic" in self.told, "complete": drawn}
+        return tuple(way for way in WAYS if can[way])
+
+    @property
+    def prior(self) -> Prior:
+        """The prior, loaded at first use."""
+        return _prior(self)
+
+    @property
+    def model(self) -> Model:
+        """Its tokenizer. Raises CheckpointError if it is not there or another one."""
+        return _model(self)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels of what it paints."""
+        f = self.model.tokenizer.downsampling
+        return self.prior.grid[1] * f, self.prior.grid[0] * f
+
+
+@lru_cache(maxsize=16)
+def _open(name: str, written: int, path: Path) -> Painter:
+    from core.checkpoints import Bundle
+
+    return Painter(name, written, Bundle(name, path))
+
+
+@lru_cache(maxsize=3)
+def _prior(painter: Painter) -> Prior:
+    import torch
+
+    from core.checkpoints import load_prior
+
+    return load_prior(painter.bundle, "cuda" if torch.cuda.is_available() else "cpu")
+
+
+@lru_cache(maxsize=16)
+def _model(painter: Painter) -> Model:
+    from core.checkpoints import CheckpointError, prior_tokenizer
+
+    found = prior_tokenizer(painter.bundle)
+    model = models.open_bundle(found)
+    codes = getattr(painter.prior, "codebook_size", model.tokenizer.codebook_size)
+    if codes != model.tokenizer.codebook_size:
+        raise CheckpointError(
+            f"the prior {painter.name} draws {codes:,} codes and its tokenizer {found.name} has "
+            f"{model.tokenizer.codebook_size:,}; they do not fit."
+        )
+    return model
+
+
+def painters() -> list[Painter]:
+    """All priors that can be read, shipped ones first."""
+    from core.checkpoints import CheckpointError, list_bundles
+
+    found = []
+    for bundle in list_bundles(kind="prior"):
+        painter = _open(bundle.name, models.written(bundle), bundle.path)
+        try:
+            if painter.kind and painter.ways:
+                found.append(painter)
+        except (CheckpointError, AttributeError, TypeError):
+            continue  # a bundle that cannot be read is not offered
+    return sorted(found, key=lambda painter: (painter.name.startswith("runs/"), painter.name))
+
+
+def fitting(way: str) -> list[Painter]:
+    """The priors that can be used in this way, those that are made for it first."""
+
+    def order(painter: Painter) -> tuple[bool, bool, int]:
+        others = 0 if way == "complete" else len(painter.told)
+        return painter.name.startswith("runs/"), painter.kind == "latent", others
+
+    return sorted((each for each in painters() if way in each.ways), key=order)
+
+
+def names(way: str) -> list[str]:
+    """Their names."""
+    return [painter.name for painter in fitting(way)]
+
+
+def painter(name: Any, way: str) -> Painter:
+    """The prior called ``name`` (none: the first) if it can be used in this way, or Refused."""
+    every, able = painters(), fitting(way)
+    if not able:
+        raise Refused(f"There is no prior for this yet: train one with `{TRAINED}`.")
+    if name is None or name == "":
+        return able[0]
+    for each in able:
+        if each.name == name:
+            return each
+    offered = ", ".join(each.name for each in able)
+    if any(each.name == name for each in every):
+        taken = {
+            "text": "is not told by words",
+            "semantic": "is not told by maps",
+            "complete": "draws latents, not tokens, and so keeps none",
+        }
+        raise Refused(f"The prior {name} {taken[way]}; {offered} can do this.")
+    raise Refused(f"There is no prior called {str(name)[:60]!r}; there is {offered}.")
+
+
+# ---------------------------------------------------------------- settings
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to sample. With the same ones, the same pictures are drawn."""
+
+    n: int
+    seed: int
+    guidance: float
+    temperature: float
+    top_k: int
+    top_p: float
+    steps: int | None
+
+
+def defaults(painter: Painter) -> dict[str, Any]:
+    """How its bundle says that it is best sampled; what it does not say is plain sampling."""
+    plain = {"guidance": 1.0, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "steps": None}
+    said = painter.bundle.config.get("sampling")
+    said = said if isinstance(said, dict) else {}
+    found = {name: said.get(name, value) for name, value in plain.items()}
+    if isinstance(found["guidance"], list | tuple):  # one that grows: its end is what shows
+        found["guidance"] = found["guidance"][-1]
+    if painter.kind == "autoregressive":
+        found["steps"] = None  # a step a token, which is no choice
+    return found
+
+
+def settings(
+    painter: Painter,
+    n: Any = 1,
+    seed: Any = 0,
+    guidance: Any = None,
+    temperature: Any = None,
+    top_k: Any = None,
+    top_p: Any = None,
+    steps: Any = None,
+) -> Settings:
+    """What a visitor asked for, None standing for the prior's own. Raises Refused."""
+    usual = defaults(painter)
+
+    def given(value: Any, name: str) -> Any:
+        return usual[name] if value is None or value == "" else value
+
+    count = models.whole_number(n, "number of pictures", 1, MOST_PICTURES)
+    number = models.whole_number(seed, "seed", 0, 2**31 - 1)
+    stress = models.number(given(guidance, "guidance"), "guidance", 0, 20)
+    heat = models.number(given(temperature, "temperature"), "temperature", 0, 10)
+    few = models.whole_number(given(top_k, "top_k"), "top-k", 0, 2**20)
+    mass = models.number(given(top_p, "top_p"), "top-p", 0, 1)
+    if mass == 0:
+        raise Refused("The top-p must be above 0 and at most 1, not 0.")
+    walk = given(steps, "steps")
+    if walk is not None:
+        walk = models.whole_number(walk, "number of steps", 1, 2**14)
+    return Settings(count, number, stress, heat, few, mass, walk)
+
+
+def sample(
+    painter: Painter,
+    condition: Condition | None,
+    chosen: Settings,
+    known: Tensor | None = None,
+) -> Iterator[Step]:
+    """The prior's steps. Raises Refused at the first one for what the prior cannot do."""
+    import torch
+
+    how = {name: value for name, value in asdict(chosen).items() if name not in ("n", "seed")}
+    with LOCK:
+        # The processor's generator draws the same numbers, wherever the prior lives.
+        noise = torch.Generator().manual_seed(chosen.seed)
+        with _refusing():
+            steps = painter.prior.sample(condition, chosen.n, generator=noise, known=known, **how)
+    try:
+        while True:
+            with LOCK, _refusing():
+                step = next(steps, None)
+            if step is None:
+                return
+            yield step
+    finally:
+        steps.close()
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """What a prior says of values that it cannot use, as a sentence for the visitor."""
+    try:
+        yield
+    except ValueError as error:
+        text = str(error)
+        words = text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
+        raise Refused(words) from None
+
+
+# ---------------------------------------------------------------- what it is told
+
+
+def told_by_text(painter: Painter, prompt: Any, needed: bool = True) -> tuple[str, str]:
+    """A prompt as it can be used, and a note on what is not taken in of it. Raises Refused."""
+    text = " ".join(str(prompt or "").split())
+    if not text:
+        if needed:
+            raise Refused("The prompt is empty: say in a few words what is to be seen.")
+        return "", ""
+    count = len(text.split())
+    if count > MOST_WORDS or len(text) > 20 * MOST_WORDS:
+        raise Refused(
+            f"The prompt has {count:,} words and {len(text):,} letters; at most {MOST_WORDS} words "
+            "are read, and a sentence is enough."
+        )
+    with LOCK:
+        reading = painter.prior.conditioner.read(text)
+    if reading.kept == reading.unknown:
+        raise Refused(
+            f"The prior {painter.name} knows nothing of what “{text[:60]}” is made of; it was "
+            "trained on captions such as those beside the prompt."
+        )
+    notes = []
+    if not reading.whole:
+        notes.append(f"Only the first {reading.kept} tokens of the prompt are read.")
+    if reading.unknown:
+        notes.append("Some of its words are unknown to this prior, which passes over them.")
+    return text, " ".join(notes)
+
+
+def paints(painter: Painter) -> np.ndarray:
+    """What each code of the tokenizer paints alone, uint8 (K, f, f, 3)."""
+    return _paints(painter.model)
+
+
+@lru_cache(maxsize=4)
+def _paints(model: Model) -> np.ndarray:
+    from core.analysis.codes import paint_codes
+
+    known = model.bundle.atlas.get("paints")
+    if known is not None and len(known) == model.tokenizer.codebook_size:
+        return known
+    return paint_codes(model.tokenizer, range(model.tokenizer.codebook_size))

@@ -1,0 +1,565 @@
+// The codebook as a cloud of points, drawn pixel by pixel: it has to stay fluid with 65,536 codes.
+// props.value: {checkpoint, counts (K, float64), colours (K x 3, uint8), norms (K, float32),
+// pca (K x 3, float32), these as base64; source, patch: f, sprite: file, ramp: [[r, g, b], ...],
+// quick: axes whose UMAP is there already}; then, as it is asked for,
+// {checkpoint, layout: {axes, neighbours, places}}, {checkpoint, refused: true} where there can be none, or
+// {checkpoint, classes: {of, names, colours}}.
+const $ = (selector) => element.querySelector(selector);
+const root = $(".rv-codemap"), plate = $(".rv-cloud"), tip = $(".rv-tip"), group = $(".rv-group");
+const points = $(".rv-points"), marks = $(".rv-over-points"), sheetOf = $(".rv-group canvas");
+const many = (n) => n.toLocaleString("en");
+const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
+const DEAD = [104, 112, 124], GROUND = [20, 23, 28], TILE = 34;
+
+const choice = { method: "pca", neighbours: "15", axes: "2", colour: "usage", marks: "dots", drag: "move" };
+let data = null, sheet = null, layouts = {}, classes = null, K = 0;
+let from = null, to = null, now = null, began = 0;      // places, K x 3, and the way between two
+let paint = null, order = null, sx = null, sy = null, sz = null;
+let view = { x: 0, y: 0, zoom: 1, yaw: 0.6, pitch: 0.35 };
+let hovered = -1, picked = -1, chosen = null, path = null, frame = 0, turn = 0;
+
+function unpack(text, Kind) {
+  return new Kind(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
+}
+
+// ---------------------------------------------------------------- places
+
+function fitted(places, axes) {
+  // Centred, the farthest code in each direction at about 1, the same scale along every axis.
+  const out = new Float32Array(3 * K);
+  const low = [Infinity, Infinity, Infinity], high = [-Infinity, -Infinity, -Infinity];
+  for (let i = 0; i < K; i++) for (let a = 0; a < axes; a++) {
+    const v = places[i * axes + a];
+    if (v < low[a]) low[a] = v;
+    if (v > high[a]) high[a] = v;
+  }
+  let span = 1e-9;
+  for (let a = 0; a < axes; a++) span = Math.max(span, (high[a] - low[a]) / 2);
+  for (let i = 0; i < K; i++) for (let a = 0; a < axes; a++) {
+    out[3 * i + a] = (places[i * axes + a] - (low[a] + high[a]) / 2) / span;
+  }
+  return out;
+}
+const layoutKey = () => choice.method === "pca" ? "pca" + choice.axes
+  : "umap" + choice.axes + "-" + choice.neighbours;
+
+function arrange() {
+  const key = layoutKey();
+  if (!layouts[key]) {
+    root.dataset.state = "waiting";
+    trigger("layout", { axes: Number(choice.axes), neighbours: Number(choice.neighbours) });
+    return;
+  }
+  root.dataset.state = "ready";
+  root.dataset.layout = key;
+  if (to === layouts[key]) return;
+  from = now && now.length === 3 * K && !calm.matches ? now.slice() : null;
+  to = layouts[key];
+  if (!now || now.length !== 3 * K) now = to.slice();
+  began = performance.now();
+  if (!from) now.set(to);
+  redraw();
+}
+function travel() {
+  if (!from) return false;
+  const t = Math.min(1, (performance.now() - began) / 700), ease = t * t * (3 - 2 * t);
+  for (let i = 0; i < 3 * K; i++) now[i] = from[i] + (to[i] - from[i]) * ease;
+  if (t === 1) from = null;
+  return true;
+}
+
+function project(width, height) {
+  const scale = 0.46 * Math.min(width, height) * view.zoom;
+  const flat = choice.axes === "2" && !from;
+  const cy = Math.cos(view.yaw), sn = Math.sin(view.yaw), cp = Math.cos(view.pitch), sp = Math.sin(view.pitch);
+  const turned = choice.axes === "3";
+  for (let i = 0; i < K; i++) {
+    let x = now[3 * i], y = now[3 * i + 1], z = now[3 * i + 2];
+    if (turned) {
+      const u = cy * x + sn * z, w = cy * z - sn * x;
+      x = u; z = cp * w + sp * y; y = cp * y - sp * w;
+      const near = 1 / (1 + 0.22 * z);
+      x *= near; y *= near;
+    }
+    sx[i] = width / 2 + (x + view.x) * scale;
+    sy[i] = height / 2 - (y + view.y) * scale;
+    sz[i] = flat ? 0 : z;
+  }
+}
+
+// ---------------------------------------------------------------- colours
+
+function recolour() {
+  paint = new Uint8Array(3 * K);
+  const set = (i, c) => { paint[3 * i] = c[0]; paint[3 * i + 1] = c[1]; paint[3 * i + 2] = c[2]; };
+  const heat = (t) => data.ramp[Math.round(Math.max(0, Math.min(1, t)) * (data.ramp.length - 1))];
+  const scaled = choice.colour === "usage" || choice.colour === "norm";
+  $(".rv-scale").hidden = !scaled;
+  $(".rv-classes").replaceChildren();
+  if (choice.colour === "usage") {
+    const span = Math.log(Math.max(data.top, data.low + 1) / data.low);
+    for (let i = 0; i < K; i++) set(i, data.counts[i] ? heat(Math.log(data.counts[i] / data.low) / span) : DEAD);
+    legend((data.low > 1 ? "≤ " : "") + many(data.low), many(data.top), "uses, log scale; grey: dead");
+  } else if (choice.colour === "norm") {
+    const span = Math.max(data.longest - data.shortest, 1e-9);
+    for (let i = 0; i < K; i++) set(i, heat((data.norms[i] - data.shortest) / span));
+    legend(data.shortest.toPrecision(3), data.longest.toPrecision(3), "length of the code");
+  } else if (choice.colour === "class" && classes) {
+    const found = new Array(classes.names.length).fill(0);
+    for (let i = 0; i < K; i++) {
+      const kind = classes.of[i];
+      set(i, kind === 255 ? DEAD : classes.colours[kind]);
+      if (kind !== 255) found[kind]++;
+    }
+    const names = [...found.keys()].filter((k) => found[k]).sort((a, b) => found[b] - found[a]);
+    $(".rv-classes").replaceChildren(...names.map((k) => {
+      const entry = document.createElement("i"), key = document.createElement("u");
+      key.style.background = "rgb(" + classes.colours[k] + ")";
+      entry.append(key, classes.names[k] + " " + many(found[k]));
+      return entry;
+    }));
+  } else {
+    paint.set(data.colours);
+    if (choice.colour === "class") trigger("classes", {});
+  }
+  root.dataset.colour = choice.colour === "class" && !classes ? "mean" : choice.colour;
+}
+function legend(low, high, what) {
+  $(".rv-low").textContent = low;
+  $(".rv-high").textContent = high;
+  $(".rv-what").textContent = what;
+  $(".rv-scale u").style.background = "linear-gradient(90deg," + data.ramp.map((c) => "rgb(" + c + ")").join(",") + ")";
+}
+
+// ---------------------------------------------------------------- drawing
+
+let image = null;
+const stamps = new Map();
+function stamp(radius) {
+  const r = Math.max(0.5, Math.round(radius * 2) / 2);
+  if (!stamps.has(r)) {
+    const reach = Math.ceil(r), side = 2 * reach + 1, mask = new Uint8Array(side * side);
+    for (let y = -reach; y <= reach; y++) for (let x = -reach; x <= reach; x++) {
+      mask[(y + reach) * side + x + reach] = 255 * Math.max(0, Math.min(1, r + 0.5 - Math.hypot(x, y)));
+    }
+    stamps.set(r, { mask, reach, side });
+  }
+  return stamps.get(r);
+}
+function sorted() {
+  // Far ones first, in 256 bins: sorting 65,536 floats would cost more than drawing them.
+  if (choice.axes === "2") return order;
+  let low = Infinity, high = -Infinity;
+  for (let i = 0; i < K; i++) { if (sz[i] < low) low = sz[i]; if (sz[i] > high) high = sz[i]; }
+  const bins = new Uint32Array(257), scale = 255.999 / Math.max(high - low, 1e-9);
+  for (let i = 0; i < K; i++) bins[256 - Math.floor((sz[i] - low) * scale)]++;
+  for (let b = 1; b < 257; b++) bins[b] += bins[b - 1];
+  const out = new Uint32Array(K);
+  for (let i = K - 1; i >= 0; i--) out[--bins[256 - Math.floor((sz[i] - low) * scale)]] = i;
+  return out;
+}
+function baseRadius(dpr) {
+  const own = K <= 1500 ? 4.6 : K <= 6000 ? 3 : K <= 20000 ? 2 : 1.4;
+  return own * dpr * Math.min(2.4, Math.sqrt(view.zoom));
+}
+
+function redraw() { if (!frame) frame = requestAnimationFrame(draw); }
+function draw() {
+  frame = 0;
+  if (!data || !now) return;
+  const dpr = window.devicePixelRatio || 1;
+  const width = Math.round(plate.clientWidth * dpr), height = Math.round(plate.clientHeight * dpr);
+  if (!width) return;
+  if (points.width !== width || points.height !== height) {
+    points.width = marks.width = width;
+    points.height = marks.height = height;
+  }
+  const moving = travel();
+  project(width, height);
+  const pen = points.getContext("2d", { alpha: false });
+  const radius = baseRadius(dpr), walk = sorted();
+  let inView = 0;
+  for (let i = 0; i < K; i++) if (sx[i] > 0 && sy[i] > 0 && sx[i] < width && sy[i] < height) inView++;
+  const patches = choice.marks === "patches" && sheet && inView <= 4096;
+  root.dataset.marks = patches ? "patches" : "dots";
+  if (patches) {
+    pen.fillStyle = "rgb(" + GROUND + ")";
+    pen.fillRect(0, 0, width, height);
+    pen.imageSmoothingEnabled = false;
+    const f = data.patch, columns = Math.ceil(Math.sqrt(K)), room = Math.sqrt((width * height) / Math.max(inView, 1));
+    const side = Math.max(7 * dpr, Math.min(30 * dpr, 0.62 * room, 3.4 * radius));
+    for (let n = 0; n < K; n++) {
+      const i = walk[n], x = sx[i] - side / 2, y = sy[i] - side / 2;
+      if (x < -side || y < -side || x > width || y > height) continue;
+      pen.globalAlpha = chosen && !chosen.has(i) ? 0.16 : data.counts[i] ? 1 : 0.4;
+      pen.drawImage(sheet, (i % columns) * f, Math.floor(i / columns) * f, f, f, x, y, side, side);
+    }
+    pen.globalAlpha = 1;
+  } else {
+    if (!image || image.width !== width || image.height !== height) image = pen.createImageData(width, height);
+    const out = image.data;
+    new Uint32Array(out.buffer).fill((255 << 24) | (GROUND[2] << 16) | (GROUND[1] << 8) | GROUND[0]);
+    for (let n = 0; n < K; n++) {
+      const i = walk[n], alive = data.counts[i] > 0;
+      const depth = choice.axes === "3" ? Math.max(0.55, 1 - 0.3 * sz[i]) : 1;
+      const { mask, reach, side } = stamp(radius * depth * (alive ? 1 : 0.7));
+      const cx = Math.round(sx[i]), cy = Math.round(sy[i]);
+      if (cx + reach < 0 || cy + reach < 0 || cx - reach >= width || cy - reach >= height) continue;
+      const strong = (chosen && !chosen.has(i) ? 0.13 : choice.axes === "3" ? Math.min(1, 0.8 - 0.35 * sz[i]) : 0.94) / 255;
+      const r = paint[3 * i], g = paint[3 * i + 1], b = paint[3 * i + 2];
+      for (let y = Math.max(0, cy - reach); y <= Math.min(height - 1, cy + reach); y++) {
+        let at = (y - cy + reach) * side + Math.max(0, cx - reach) - cx + reach;
+        let p = 4 * (y * width + Math.max(0, cx - reach));
+        for (let x = Math.max(0, cx - reach); x <= Math.min(width - 1, cx + reach); x++, at++, p += 4) {
+          const a = mask[at] * strong;
+          if (a <= 0) continue;
+          out[p] += (r - out[p]) * a;
+          out[p + 1] += (g - out[p + 1]) * a;
+          out[p + 2] += (b - out[p + 2]) * a;
+        }
+      }
+    }
+    pen.putImageData(image, 0, 0);
+  }
+  mark();
+  if (moving) redraw();
+}
+function ring(pen, i, colours, dpr) {
+  if (i < 0 || i >= K) return;
+  const r = Math.max(7 * dpr, baseRadius(dpr) + 3 * dpr);
+  colours.forEach((c, n) => {
+    pen.strokeStyle = c;
+    pen.lineWidth = (colours.length - n) * 2 * dpr;
+    pen.beginPath(); pen.arc(sx[i], sy[i], r, 0, 7); pen.stroke();
+  });
+}
+function mark() {
+  const pen = marks.getContext("2d"), dpr = window.devicePixelRatio || 1;
+  pen.clearRect(0, 0, marks.width, marks.height);
+  if (!sx) return;
+  ring(pen, hovered, ["#0b0d10", "#ffffff"], dpr);
+  ring(pen, picked, ["#0b0d10", "#6fe0e2"], dpr);
+  if (path && path.length > 1) {
+    pen.beginPath();
+    path.forEach(([x, y], n) => (n ? pen.lineTo(x * dpr, y * dpr) : pen.moveTo(x * dpr, y * dpr)));
+    pen.closePath();
+    pen.fillStyle = "rgba(111,224,226,.14)"; pen.fill();
+    pen.strokeStyle = "#6fe0e2"; pen.lineWidth = 1.5 * dpr; pen.stroke();
+  }
+  if (!tip.hidden) placeTip();
+}
+
+// ---------------------------------------------------------------- pointing and picking
+
+function tile(pen, code, x, y, side) {
+  const f = data.patch, columns = Math.ceil(Math.sqrt(K));
+  if (sheet) pen.drawImage(sheet, (code % columns) * f, Math.floor(code / columns) * f, f, f, x, y, side, side);
+}
+function hover(i) {
+  if (i !== hovered) {
+    hovered = i;
+    root.dataset.hovered = i;
+    if (i >= 0) {
+      const count = data.counts[i];
+      tip.querySelector("b").textContent = "Code " + i;
+      const kind = classes && choice.colour === "class" && classes.of[i] !== 255
+        ? "; stands on " + classes.names[classes.of[i]] : "";
+      tip.querySelector("span").textContent = (count
+        ? many(count) + (count === 1 ? " use, " : " uses, ") + ((100 * count) / data.total).toPrecision(2) + " %"
+        : "dead: no uses") + ", norm " + data.norms[i].toPrecision(3) + kind;
+      const pen = tip.querySelector("canvas").getContext("2d");
+      pen.imageSmoothingEnabled = false;
+      pen.clearRect(0, 0, 56, 56);
+      tile(pen, i, 0, 0, 56);
+    }
+    tip.hidden = i < 0;
+  }
+  mark();
+}
+function placeTip() {
+  const dpr = window.devicePixelRatio || 1, x = sx[hovered] / dpr, y = sy[hovered] / dpr;
+  const wide = tip.offsetWidth, high = tip.offsetHeight;
+  tip.style.left = Math.max(6, Math.min(plate.clientWidth - wide - 6, x - wide / 2)) + "px";
+  tip.style.top = (y - high - 14 > 0 ? y - high - 14 : y + 14) + "px";
+}
+function nearest(x, y, within) {
+  const dpr = window.devicePixelRatio || 1;
+  let best = -1, apart = (within * dpr) ** 2;
+  for (let i = 0; i < K; i++) {
+    const d = (sx[i] - x * dpr) ** 2 + (sy[i] - y * dpr) ** 2;
+    if (d < apart || (d === apart && best >= 0 && sz[i] < sz[best])) { apart = d; best = i; }
+  }
+  return best;
+}
+function local(event) {
+  const box = plate.getBoundingClientRect();
+  return [event.clientX - box.left - plate.clientLeft, event.clientY - box.top - plate.clientTop];
+}
+function pick(code) {
+  if (code < 0) return;
+  select(code);
+  trigger("pick", { index: code });
+}
+function select(code) {
+  picked = code;
+  root.dataset.code = code;
+  mark();
+}
+
+const touching = new Map();
+let start = null;
+plate.addEventListener("pointerdown", (event) => {
+  if (!data || event.button || event.target.closest(".rv-zoom")) return;
+  plate.setPointerCapture(event.pointerId);
+  touching.set(event.pointerId, local(event));
+  const at = local(event);
+  start = { at, moved: false, lasso: touching.size === 1 && (choice.drag === "lasso" || event.shiftKey) };
+  if (start.lasso) path = [at];
+});
+plate.addEventListener("pointermove", (event) => {
+  if (!data) return;
+  const at = local(event), last = touching.get(event.pointerId);
+  if (!last) { if (!event.target.closest(".rv-zoom")) hover(nearest(...at, 14)); return; }
+  const others = [...touching].filter(([id]) => id !== event.pointerId);
+  touching.set(event.pointerId, at);
+  if (Math.hypot(at[0] - start.at[0], at[1] - start.at[1]) > 4) start.moved = true;
+  if (!start.moved) return;
+  if (others.length) {
+    const [ox, oy] = others[0][1];
+    zoomTo(Math.hypot(at[0] - ox, at[1] - oy) / Math.max(1, Math.hypot(last[0] - ox, last[1] - oy)), ox, oy);
+    path = null;
+  } else if (start.lasso) {
+    path.push(at);
+    mark();
+  } else if (choice.axes === "3" && !event.altKey) {
+    view.yaw += (at[0] - last[0]) * 0.008;
+    view.pitch = Math.max(-1.5, Math.min(1.5, view.pitch + (at[1] - last[1]) * 0.008));
+    redraw();
+  } else {
+    const scale = 0.46 * Math.min(plate.clientWidth, plate.clientHeight) * view.zoom;
+    view.x += (at[0] - last[0]) / scale;
+    view.y -= (at[1] - last[1]) / scale;
+    redraw();
+  }
+});
+function release(event) {
+  if (!touching.delete(event.pointerId) || !start) return;
+  if (event.type === "pointerup" && !start.moved) {
+    const code = nearest(...start.at, 18);
+    path = null;
+    if (code >= 0) { hover(code); pick(code); } else letGo();
+  } else if (path) {
+    lasso(path);
+    path = null;
+    redraw();
+  }
+}
+plate.addEventListener("pointerup", release);
+plate.addEventListener("pointercancel", (event) => { path = null; release(event); });
+plate.addEventListener("pointerleave", () => data && !touching.size && hover(-1));
+plate.addEventListener("blur", () => data && hover(-1));
+
+function zoomTo(factor, x, y) {
+  const before = view.zoom, scale = 0.46 * Math.min(plate.clientWidth, plate.clientHeight);
+  view.zoom = Math.max(0.5, Math.min(60, view.zoom * factor));
+  // What lies under the pointer stays there.
+  const dx = x - plate.clientWidth / 2, dy = y - plate.clientHeight / 2;
+  view.x += dx / (scale * view.zoom) - dx / (scale * before);
+  view.y -= dy / (scale * view.zoom) - dy / (scale * before);
+  redraw();
+}
+plate.addEventListener("wheel", (event) => {
+  // The page scrolls as ever until the map has been touched.
+  if (!data || document.activeElement !== plate) return;
+  event.preventDefault();
+  zoomTo(Math.exp(-event.deltaY * 0.0016), ...local(event));
+}, { passive: false });
+$(".rv-zoom").addEventListener("click", (event) => {
+  const kind = event.target.dataset.zoom, middle = [plate.clientWidth / 2, plate.clientHeight / 2];
+  if (kind === "reset") whole(); else if (kind) zoomTo(kind === "in" ? 1.5 : 1 / 1.5, ...middle);
+});
+function whole() {
+  view = { x: 0, y: 0, zoom: 1, yaw: 0.6, pitch: 0.35 };
+  redraw();
+}
+plate.addEventListener("keydown", (event) => {
+  if (!data || event.target !== plate) return;
+  const step = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] }[event.key];
+  const cursor = hovered >= 0 ? hovered : picked >= 0 ? picked : 0;
+  if (step) {
+    // The nearest code that way, one to the side counting for farther.
+    let best = -1, least = Infinity;
+    for (let i = 0; i < K; i++) {
+      const dx = sx[i] - sx[cursor], dy = sy[i] - sy[cursor], along = dx * step[0] + dy * step[1];
+      if (along <= 0.5) continue;
+      const cost = along + 2.5 * Math.abs(dx * step[1] + dy * step[0]);
+      if (cost < least) { least = cost; best = i; }
+    }
+    hover(best >= 0 ? best : cursor);
+  } else if (event.key === "Enter" || event.key === " ") { hover(cursor); pick(cursor); }
+  else if (event.key === "+" || event.key === "=") zoomTo(1.5, plate.clientWidth / 2, plate.clientHeight / 2);
+  else if (event.key === "-") zoomTo(1 / 1.5, plate.clientWidth / 2, plate.clientHeight / 2);
+  else if (event.key === "0") whole();
+  else if (event.key === "Escape") { hover(-1); letGo(); }
+  else return;
+  event.preventDefault();
+});
+
+// ---------------------------------------------------------------- the lasso
+
+function lasso(line) {
+  const dpr = window.devicePixelRatio || 1, found = [];
+  for (let i = 0; i < K; i++) {
+    const x = sx[i] / dpr, y = sy[i] / dpr;
+    let inside = false;
+    for (let a = 0, b = line.length - 1; a < line.length; b = a++) {
+      const [xa, ya] = line[a], [xb, yb] = line[b];
+      if ((ya > y) !== (yb > y) && x < ((xb - xa) * (y - ya)) / (yb - ya) + xa) inside = !inside;
+    }
+    if (inside) found.push(i);
+  }
+  if (!found.length) { letGo(); return; }
+  found.sort((a, b) => data.counts[b] - data.counts[a]);
+  chosen = new Set(found);
+  chosen.list = found;
+  const uses = found.reduce((sum, code) => sum + data.counts[code], 0);
+  const dead = found.filter((code) => !data.counts[code]).length;
+  $(".rv-many").textContent = many(found.length) + (found.length === 1 ? " code" : " codes");
+  $(".rv-share").textContent = ((100 * uses) / data.total).toPrecision(2) + " % of all tokens"
+    + (dead ? ", " + many(dead) + " dead" : "") + (found.length > 480 ? "; the 480 most used are shown" : "");
+  group.hidden = false;
+  root.dataset.chosen = found.length;
+  drawGroup();
+  redraw();
+}
+function drawGroup() {
+  if (!chosen || group.hidden) return;
+  const dpr = window.devicePixelRatio || 1, width = sheetOf.parentElement.clientWidth
+    - parseFloat(getComputedStyle(group).paddingLeft) * 2;
+  const columns = Math.max(1, Math.floor((width + 4) / (TILE + 4))), shown = chosen.list.slice(0, 480);
+  sheetOf.width = width * dpr;
+  sheetOf.height = Math.ceil(shown.length / columns) * (TILE + 4) * dpr;
+  sheetOf.style.height = sheetOf.height / dpr + "px";
+  const pen = sheetOf.getContext("2d");
+  pen.scale(dpr, dpr);
+  pen.imageSmoothingEnabled = false;
+  shown.forEach((code, n) => {
+    pen.globalAlpha = data.counts[code] ? 1 : 0.35;
+    tile(pen, code, (n % columns) * (TILE + 4), Math.floor(n / columns) * (TILE + 4), TILE);
+  });
+  sheetOf.columns = columns;
+}
+function inGroup(event) {
+  const box = sheetOf.getBoundingClientRect(), x = event.clientX - box.left, y = event.clientY - box.top;
+  const column = Math.floor(x / (TILE + 4)), n = Math.floor(y / (TILE + 4)) * sheetOf.columns + column;
+  return column < sheetOf.columns && n < Math.min(480, chosen.list.length) ? chosen.list[n] : -1;
+}
+sheetOf.addEventListener("pointermove", (event) => chosen && hover(inGroup(event)));
+sheetOf.addEventListener("pointerleave", () => data && hover(-1));
+sheetOf.addEventListener("click", (event) => chosen && pick(inGroup(event)));
+function letGo() {
+  if (!chosen) return;
+  chosen = null;
+  group.hidden = true;
+  delete root.dataset.chosen;
+  redraw();
+}
+$(".rv-let-go").addEventListener("click", letGo);
+
+// ---------------------------------------------------------------- choices and changes
+
+function set(name, value, focus) {
+  const before = choice[name];
+  choice[name] = value;
+  element.querySelectorAll("[data-choice=" + name + "] [role=radio]").forEach((button) => {
+    const on = button.dataset.value === value;
+    button.setAttribute("aria-checked", on);
+    button.tabIndex = on ? 0 : -1;
+    if (on && focus) button.focus();
+  });
+  if (name === "method") root.dataset.method = value;
+  if (name === "drag") plate.dataset.drag = value;
+  if (!data || before === value) return;
+  if (name === "method" || name === "axes" || name === "neighbours") {
+    if (name === "axes") { view.x = view.y = 0; view.zoom = 1; }
+    arrange();
+  }
+  if (name === "colour") recolour();
+  redraw();
+}
+element.querySelectorAll("[data-choice]").forEach((part) => {
+  part.addEventListener("click", (event) => {
+    const button = event.target.closest("[role=radio]");
+    if (button) set(part.dataset.choice, button.dataset.value);
+  });
+  part.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const values = [...part.querySelectorAll("[role=radio]")].map((button) => button.dataset.value);
+    const at = values.indexOf(choice[part.dataset.choice]);
+    set(part.dataset.choice, values[(at + step + values.length) % values.length], true);
+  });
+});
+
+async function take() {
+  const value = props.value || {};
+  if (value.refused) { set("method", "pca"); return; }
+  if (value.layout || value.classes) {
+    if (!data || value.checkpoint !== data.checkpoint) return;  // of a checkpoint that was left
+    if (value.layout) {
+      const { axes, neighbours, places } = value.layout;
+      layouts["umap" + axes + "-" + neighbours] = fitted(unpack(places, Float32Array), axes);
+      arrange();
+    } else {
+      classes = { ...value.classes, of: unpack(value.classes.of, Uint8Array) };
+      recolour();
+      redraw();
+    }
+    return;
+  }
+  if (!value.counts) return;
+  const mine = ++turn, picture = new Image();
+  picture.src = value.sprite.url;
+  await picture.decode().catch(() => {});
+  if (mine !== turn) return;
+  const other = !data || data.checkpoint !== value.checkpoint || data.packed !== value.pca;
+  data = Object.assign({}, value, {
+    packed: value.pca,
+    counts: unpack(value.counts, Float64Array), colours: unpack(value.colours, Uint8Array),
+    norms: unpack(value.norms, Float32Array),
+  });
+  sheet = picture.naturalWidth ? picture : null;
+  K = data.counts.length;
+  const alive = data.counts.filter((count) => count > 0).sort().reverse();
+  data.top = alive[0] || 1;
+  data.total = alive.reduce((sum, count) => sum + count, 0) || 1;
+  // As in the codebook's map: a single rare code must not take the contrast from all the others.
+  data.low = Math.max(1, alive[Math.max(0, Math.floor(alive.length * 0.99) - 1)] || 1);
+  data.longest = data.norms.reduce((a, b) => Math.max(a, b), 0);
+  data.shortest = data.norms.reduce((a, b) => Math.min(a, b), Infinity);
+  if (other) {
+    const pca = unpack(value.pca, Float32Array), flat = new Float32Array(2 * K);
+    for (let i = 0; i < K; i++) { flat[2 * i] = pca[3 * i]; flat[2 * i + 1] = pca[3 * i + 1]; }
+    layouts = { pca2: fitted(flat, 2), pca3: fitted(pca, 3) };
+    classes = null;
+    chosen = null;
+    group.hidden = true;
+    [sx, sy, sz] = [0, 1, 2].map(() => new Float32Array(K));
+    // Dead ones first, so that they lie below the others.
+    order = Uint32Array.from([...data.counts.keys()].sort((a, b) => (data.counts[a] > 0) - (data.counts[b] > 0)));
+    if (picked >= K) picked = -1;
+    hovered = -1;
+    tip.hidden = true;
+    now = to = null;
+  }
+  root.dataset.codes = K;
+  recolour();
+  arrange();
+  redraw();
+}
+
+window.addEventListener("regvq-code", (event) => { picked = event.detail; if (data) select(picked); });
+new ResizeObserver(() => { redraw(); drawGroup(); }).observe(plate);
+watch("value", take);
+take();

@@ -1,0 +1,145 @@
+// Pictures while they grow, and when they are done. props.value: {run, ratio, count, way, drawing:
+// [data addresses], done, total}, then {..., pictures: [files], figures, repaint}; {problem, none:
+// a sentence}, {stopped: true}, or {empty: true}.
+const $ = (selector) => element.querySelector(selector);
+const root = $(".rv-easel"), tiles = $(".rv-tiles"), runs = [];
+let shown = null;
+
+function say(text) { $(".rv-easel-words").textContent = text; }
+function html(name, className, text) {
+  const node = document.createElement(name);
+  if (className) node.className = className;
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+function lay(count, ratio) {
+  root.style.setProperty("--ratio", ratio);
+  root.style.setProperty("--columns", count === 1 ? 1 : count <= 4 ? 2 : 4);
+  while (tiles.children.length > count) tiles.lastChild.remove();
+  while (tiles.children.length < count) {
+    const tile = html("figure", "rv-tile");
+    tile.append(document.createElement("img"), html("div", "rv-tile-actions"));
+    tile.firstChild.alt = "";
+    tiles.append(tile);
+  }
+}
+async function put(addresses) {
+  // Decoded before they are shown: nothing flickers.
+  await Promise.all(addresses.map((address) => {
+    const next = new Image();
+    next.src = address;
+    return next.decode().catch(() => {});
+  }));
+  addresses.forEach((address, i) => { if (tiles.children[i]) tiles.children[i].firstChild.src = address; });
+}
+function words(figures) {
+  const f = figures, parts = ["seed " + f.seed];
+  parts.push("guidance " + Number(f.guidance.toFixed(2)));
+  if (f.temperature !== 1) parts.push("temperature " + Number(f.temperature.toFixed(2)));
+  if (f.top_k) parts.push("top-k " + f.top_k);
+  if (f.top_p < 1) parts.push("top-p " + Number(f.top_p.toFixed(2)));
+  if (f.steps) parts.push(f.steps + " steps");
+  if (f.tokens_repainted) parts.push(f.tokens_repainted + " tokens repainted");
+  parts.push(f.seconds.toFixed(1) + " s");
+  return f.prior + ": " + parts.join(", ") + ".";
+}
+function judged(figures) {
+  const found = figures.agreement;
+  if (!found) return "";
+  let text = " A segmenter finds " + Math.round(100 * found.pixel_accuracy) + " % of the map in them, mean IoU "
+    + found.mean_iou.toFixed(2);
+  if (typeof found.segmenter_mean_iou === "number") text += " (" + found.segmenter_mean_iou.toFixed(2) + " on real pictures)";
+  return text + ".";
+}
+
+async function finish(value) {
+  shown = value.run;
+  lay(value.pictures.length, value.ratio);
+  await put(value.pictures.map((file) => file.url));
+  if (shown !== value.run) return;
+  const told = value.figures.prompt || value.way.toLowerCase();
+  [...tiles.children].forEach((tile, i) => {
+    tile.firstChild.alt = "Picture " + (i + 1) + ": " + told;
+    const actions = tile.lastChild;
+    actions.replaceChildren();
+    const each = value.figures.agreement && value.figures.agreement.each;
+    if (each) actions.append(html("span", "rv-tag", Math.round(100 * each[i]) + " % as painted"));
+    if (value.repaint) {
+      const button = html("button", "", "Repaint");
+      button.type = "button";
+      button.setAttribute("aria-label", "Repaint a part of picture " + (i + 1));
+      button.addEventListener("click", () => trigger("repaint", { run: value.run, index: i }));
+      actions.append(button);
+    }
+    const link = html("a", "", "Save");
+    link.href = value.pictures[i].url;
+    link.download = "seed-" + value.figures.seed + "-" + (i + 1) + ".png";
+    link.setAttribute("aria-label", "Save picture " + (i + 1));
+    actions.append(link);
+  });
+  say(words(value.figures) + judged(value.figures) + (value.figures.note ? " " + value.figures.note : ""));
+  root.dataset.state = "done";
+  root.dataset.run = value.run;
+}
+function earlier() {
+  $(".rv-earlier").hidden = runs.length < 2;
+  $(".rv-earlier-strip").replaceChildren(...runs.slice().reverse().map((value) => {
+    const card = html("div", "rv-earlier-card"), look = html("button", "rv-earlier-look");
+    look.type = "button";
+    look.setAttribute("aria-label", "Look again at: " + (value.figures.prompt || value.way) + ", seed " + value.figures.seed);
+    look.append(...value.pictures.slice(0, 4).map((file) => {
+      const image = document.createElement("img");
+      image.src = file.url;
+      image.alt = "";
+      return image;
+    }));
+    look.addEventListener("click", () => finish(value));
+    const again = html("button", "rv-earlier-again", "seed " + value.figures.seed + ": use again");
+    again.type = "button";
+    again.title = "Put this run's prompt, seed and settings back";
+    again.addEventListener("click", () => trigger("again", { run: value.run, index: 0 }));
+    card.append(look, again);
+    return card;
+  }));
+}
+
+async function draw() {
+  const value = props.value || {};
+  const message = value.problem || value.none || "";
+  if (message || (value.empty && root.dataset.state !== "done")) {
+    // What was drawn before stays; the sentence stands above it.
+    const blank = !tiles.children.length || value.none || root.dataset.state === "drawing";
+    if (blank) {
+      tiles.replaceChildren();
+      root.dataset.state = value.none ? "none" : message ? "problem" : "empty";
+      $(".rv-easel-message p").textContent = message || "Nothing is painted yet. Choose an example or begin with your own, and press Paint.";
+      say("");
+    } else if (message) say(message);
+    root.dataset.problem = message;
+    return;
+  }
+  root.dataset.problem = "";
+  if (value.stopped) {
+    if (root.dataset.state === "drawing") { root.dataset.state = "stopped"; say("Stopped. What was drawn so far stays until the next picture."); }
+    return;
+  }
+  if (value.pictures) {
+    if (!runs.some((one) => one.run === value.run)) runs.push(value);
+    if (runs.length > 8) runs.shift();
+    await finish(value);
+    earlier();
+    return;
+  }
+  if (value.drawing) {
+    shown = value.run;
+    lay(value.count, value.ratio);
+    if (!value.drawing.length) for (const tile of tiles.children) { tile.firstChild.removeAttribute("src"); tile.lastChild.replaceChildren(); }
+    root.dataset.state = "drawing";
+    root.dataset.updates = value.done ? Number(root.dataset.updates || 0) + 1 : 0;
+    $(".rv-easel-bar u").style.width = (100 * value.done) / value.total + "%";
+    say(value.done ? "Step " + value.done + " of " + value.total + ": each token shows what its code paints." : "Reading what was asked…");
+    await put(value.drawing);
+  }
+}
+watch("value", draw);
+draw();

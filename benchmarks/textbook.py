@@ -1,0 +1,126 @@
+"""Quantizers' formulas written down as they are, every N x K matrix kept by autograd.
+
+What a reader of the papers would write first, and what ``lookup.py`` compares with. Settings are
+those of this project's defaults. Every function takes latents' ``rows`` (N, d) and a ``module``
+that holds ``codes`` (K, d), and returns what the decoder gets (N, d) and the loss.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Form = Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]
+
+
+def distances(rows: Tensor, codes: Tensor) -> Tensor:
+    """|z|^2 + |e|^2 - 2 z.e, (N, K), as taming-transformers and its heirs have it."""
+    norms = rows.square().sum(1, keepdim=True) + codes.square().sum(1)
+    return norms - 2 * torch.einsum("nd,kd->nk", rows, codes)
+
+
+def vq(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """VQ-VAE."""
+    return _nearest(rows, module.codes)[:2]
+
+
+def simvq(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """SimVQ: all codes through the layer."""
+    return _nearest(rows, module.layer(module.codes))[:2]
+
+
+def nsvq(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """NSVQ's first stage."""
+    chosen, loss, ids = _nearest(rows, module.codes)
+    gaps = distances(rows.detach(), module.codes)
+    weights = (-gaps / 0.35).softmax(1).detach()
+    weights = weights * (1 - F.one_hot(ids, len(module.codes)))
+    return chosen, loss + 0.1 * (weights * gaps).sum() / rows.numel()
+
+
+def _nearest(rows: Tensor, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    ids = distances(rows, codes).argmin(1)
+    chosen = codes[ids]
+    loss = F.mse_loss(chosen, rows.detach()) + 0.25 * F.mse_loss(rows, chosen.detach())
+    return rows + (chosen - rows).detach(), loss, ids
+
+
+def regvq(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Reg-VQ with the posterior of distances."""
+    codes, size = module.codes, len(module.codes)
+    logits = -math.e * distances(rows, codes)
+    mask = (torch.rand(len(rows), device=rows.device) < 0.4)[:, None]
+    noise = -torch.empty_like(logits).exponential_().log()
+    noisy = torch.where(mask, logits + noise, logits)
+    onehot = _straight_through(noisy.softmax(1), noisy.argmax(1))
+    use = onehot.mean(0)
+    loss = 0.01 * (use * (size * (use + 1e-8)).log()).sum()
+    best = codes.detach()[logits.argmax(1)]
+    return onehot @ codes, loss + 0.25 * F.mse_loss(rows, best)
+
+
+def gumbel(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Gumbel-VQ: a head of logits, hard Gumbel-softmax, KL of each position to uniform."""
+    logits = module.head(rows)
+    onehot = F.gumbel_softmax(logits, tau=0.9, hard=True)
+    q = logits.softmax(1)
+    loss = 5e-4 * (q * (q * len(module.codes) + 1e-10).log()).sum(1).mean()
+    return onehot @ module.codes, loss
+
+
+def ibq(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """IBQ: one-hot over all codes, straight-through, and the entropy term."""
+    codes, logits = module.codes, rows @ module.codes.t()
+    ids = logits.argmax(1)
+    chosen = _straight_through(logits.softmax(1), ids) @ codes
+    loss = F.mse_loss(chosen, rows) + F.mse_loss(codes[ids], rows.detach())
+    loss = loss + 0.25 * F.mse_loss(rows, codes[ids].detach())
+    return chosen, loss + 0.05 * _entropies(logits / 0.01)
+
+
+def lfq(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """LFQ: signs of projected latents, and the entropy term over all codes."""
+    size = len(module.codes)
+    bits = size.bit_length() - 1
+    numbers = module.to_bits(rows)
+    signs = torch.where(numbers > 0, 1.0, -1.0)
+    place = 2 ** torch.arange(bits, device=rows.device)
+    codes = (torch.arange(size, device=rows.device)[:, None] // place % 2) * 2.0 - 1
+    loss = 0.25 * F.mse_loss(numbers, signs) + 0.1 * _entropies(2 / 0.01 * numbers @ codes.t())
+    return module.from_bits(signs + (numbers - numbers.detach())), loss
+
+
+def _straight_through(soft: Tensor, ids: Tensor) -> Tensor:
+    return F.one_hot(ids, soft.shape[1]).float() + soft - soft.detach()
+
+
+def _entropies(logits: Tensor) -> Tensor:
+    """E[H(p)] - H(E[p])."""
+    p, log_p = logits.softmax(1), logits.log_softmax(1)
+    mean = p.mean(0)
+    return -(p * log_p).sum(1).mean() + (mean * (mean + 1e-8).log()).sum()
+
+
+FORMS: dict[str, Form] = {
+    form.__name__: form for form in (vq, simvq, regvq, nsvq, gumbel, ibq, lfq)
+}
+
+
+def build(name: str, size: int, dim: int, device: Any) -> nn.Module:
+    """The parameters of the quantizer ``name`` with K = ``size`` codes of ``dim`` numbers."""
+    module = nn.Module()
+    codes = torch.randn(size, dim) * dim**-0.5
+    module.codes = nn.Parameter(codes, requires_grad=name not in ("simvq", "lfq"))
+    if name == "simvq":
+        module.layer = nn.Linear(dim, dim)
+    if name == "gumbel":
+        module.head = nn.Linear(dim, size)
+    if name == "lfq":
+        bits = size.bit_length() - 1
+        module.to_bits, module.from_bits = nn.Linear(dim, bits), nn.Linear(bits, dim)
+    return module.to(device)

@@ -1,0 +1,119 @@
+"""The tab Generate in a real browser, on priors with random weights: what is asked is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app import models
+from tests.app.tiny_priors import prior_bundles, tiny_tokenizer
+from tests.e2e.conftest import Visit
+from tests.e2e.harness import open_explorer, open_generate, running_app
+from tests.e2e.test_explorer import picture_at
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def gallery(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the app with two priors beside what ships."""
+    root = tmp_path_factory.mktemp("priors")
+    tokenizer = tiny_tokenizer(root / "own" / "tiny-tokens")
+    prior_bundles(root / "bundles", tokenizer, ("words", "planned"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REGVQ_CHECKPOINTS", str(root / "bundles"))
+        assert models.names()  # something ships, too
+        with running_app(tmp_path_factory.mktemp("app") / "app.log") as address:
+            yield address
+
+
+def painted(page: Any, after: str = "") -> list[np.ndarray]:
+    """The pictures of the run that follows run ``after``."""
+    page.wait_for_function(
+        "after => { const easel = document.querySelector('.rv-easel').dataset;"
+        " return easel.state === 'done' && easel.run !== after; }",
+        arg=after,
+    )
+    count = page.locator(".rv-tile img").count()
+    return [picture_at(page, f".rv-tile:nth-child({i + 1}) img") for i in range(count)]
+
+
+def choose(page: Any, prior: str) -> None:
+    page.locator("#prior input").click()
+    page.get_by_role("option", name=prior, exact=True).click()
+
+
+def test_words_a_map_and_a_hole_become_pictures(gallery: str, chrome: Any) -> None:
+    visit = Visit(chrome, viewport={"width": 1440, "height": 900})
+    page = visit.page
+    open_explorer(page, gallery)
+    open_generate(page)
+    choose(page, "words")
+    page.wait_for_function(
+        "document.querySelector('#prior').parentElement.textContent.includes('discrete diffusion')"
+    )
+
+    # An empty prompt gets a sentence, and nothing is lost.
+    page.get_by_role("button", name="Paint", exact=True).click()
+    page.wait_for_function(
+        "document.querySelector('.rv-easel').dataset.problem.includes('prompt is empty')"
+    )
+    page.locator("#prompts button").first.click()
+    page.wait_for_function("document.querySelector('#prompt textarea').value.length > 10")
+    page.get_by_role("button", name="Paint", exact=True).click()
+    first = painted(page)
+    assert len(first) == 4 and first[0].shape == (32, 32, 3)
+    # The same seed draws the same pictures.
+    page.get_by_role("button", name="Paint", exact=True).click()
+    again = painted(page, after=page.locator(".rv-easel").get_attribute("data-run"))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+
+    # A map: painted over with the brush, and drawn from.
+    page.get_by_label("From a map").check(force=True)
+    page.wait_for_selector("#map-painter .rv-painter[data-state=ready]")
+    choose(page, "planned")
+    page.get_by_role("radio", name="rainbow").click()
+    board = page.locator("#map-painter canvas")
+    board.scroll_into_view_if_needed()
+    box = board.bounding_box()
+    page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.5 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 0.5 * box["height"], steps=5)
+    page.mouse.up()
+    colour = board.evaluate(
+        "canvas => [...canvas.getContext('2d')"
+        ".getImageData(canvas.width / 2, canvas.height / 2, 1, 1).data].slice(0, 3)"
+    )
+    assert colour == [214, 92, 214]
+    run = page.locator(".rv-easel").get_attribute("data-run")
+    page.get_by_role("button", name="Paint", exact=True).click()
+    assert len(painted(page, after=run)) == 4
+
+    # One of them, its middle rubbed out: the rest is kept.
+    run = page.locator(".rv-easel").get_attribute("data-run")
+    page.locator(".rv-tile").first.hover()
+    page.get_by_role("button", name="Repaint a part of picture 1").click()
+    page.wait_for_selector("#mask-painter .rv-painter[data-state=ready]")
+    board = page.locator("#mask-painter canvas")
+    board.scroll_into_view_if_needed()
+    board.click(position={"x": 10, "y": 10})
+    page.wait_for_selector("#mask-painter .rv-painter[data-strokes]")
+    marked = int(page.locator("#mask-painter .rv-painter").get_attribute("data-marked"))
+    assert 1 <= marked < 16
+    page.get_by_role("button", name="Paint", exact=True).click()
+    painted(page, after=run)
+    assert f"{marked} tokens repainted" in page.locator(".rv-easel-words").inner_text()
+
+    # Saved, it is a picture.
+    with page.expect_download() as saved:
+        page.locator(".rv-tile").first.hover()
+        page.get_by_role("link", name="Save picture 1").click()
+    assert Image.open(Path(saved.value.path())).size == (32, 32)
+    outside = [url for url in visit.requests if not url.startswith((gallery, "data:", "blob:"))]
+    visit.context.close()
+    assert outside == [] and visit.complaints == []

@@ -1,0 +1,152 @@
+"""Code map, Mask ratio and single tokens in a real browser, on the shipped checkpoint."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from app import masks, models
+from core.analysis.tokens import edited
+from core.images import open_picture, to_pixels, to_tensor
+from core.tokenizer import Tokenizer
+from tests.e2e.harness import go, open_codebook, open_explorer, open_map, open_masks
+from tests.e2e.test_explorer import figure, picture_at, size_of, upload
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer.from_pretrained(models.bundle(models.names()[0]).path)
+
+
+def test_codes_are_picked_and_lassoed_on_the_map(app: str, visit: Any) -> None:
+    page = visit().page
+    open_explorer(page, app)
+    open_map(page)
+    cloud, plate = page.locator(".rv-codemap"), page.locator(".rv-cloud")
+    counts = models.bundle(models.names()[0]).atlas["counts"]
+    assert cloud.get_attribute("data-codes") == str(len(counts))
+    # With the keyboard from the picked code to the next one on the right, and Enter.
+    first = cloud.get_attribute("data-code")
+    plate.focus()
+    page.keyboard.press("ArrowRight")
+    there = int(cloud.get_attribute("data-hovered"))
+    assert there != int(first)
+    tip = page.locator(".rv-cloud .rv-tip").inner_text()
+    assert f"Code {there}" in tip and (f"{counts[there]:,} use" in tip or "dead" in tip)
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f'#map-code .rv-code[data-code="{there}"]')
+    assert figure(page, "#map-code", "uses") == counts[there]
+    # A lasso around everything takes every code, Escape lets go.
+    page.get_by_role("radio", name="Lasso").click()
+    box = plate.bounding_box()
+    page.mouse.move(box["x"] + 2, box["y"] + 2)
+    page.mouse.down()
+    for x, y in ((1, 0), (1, 1), (0, 1)):
+        page.mouse.move(
+            box["x"] + 2 + x * (box["width"] - 4), box["y"] + 2 + y * (box["height"] - 4), steps=4
+        )
+    page.mouse.up()
+    assert cloud.get_attribute("data-chosen") == str(len(counts))
+    assert page.locator(".rv-many").inner_text() == f"{len(counts):,} codes"
+    plate.focus()
+    page.keyboard.press("Escape")
+    assert cloud.get_attribute("data-chosen") is None
+    # The bundle brings its UMAP along.
+    page.get_by_role("radio", name="UMAP").click()
+    page.wait_for_selector('.rv-codemap[data-layout="umap2-15"]')
+    # What is picked here is picked in the codebook too.
+    open_codebook(page)
+    page.wait_for_selector(f'#code .rv-code[data-code="{there}"]')
+
+
+def test_the_mask_follows_its_slider(app: str, visit: Any) -> None:
+    page = visit().page
+    open_explorer(page, app)
+    open_masks(page)
+    tokens = int(page.locator("#mask-figures [data-figure=drawn] .rv-note").inner_text()
+                 .split()[1].replace(",", ""))  # fmt: skip
+    assert figure(page, "#mask-figures", "drawn") == tokens - math.floor(tokens * 0.6 + 1e-9)
+    box = page.locator("#mask-share input[type=number]")
+    box.fill("1")
+    box.press("Enter")
+    page.wait_for_selector(f'.rv-masks[data-drawn="{tokens}"]')
+    assert figure(page, "#mask-figures", "drawn") == tokens
+    assert 0 < figure(page, "#mask-figures", "changed") <= tokens
+    page.wait_for_function("Number(document.querySelector('.rv-sweep').dataset.points) >= 5")
+    # A token is pointed at in all four views, and its code is picked for the other tabs.
+    face = page.locator("[data-view=entropy] canvas")
+    face.hover(position={"x": 40, "y": 40})
+    assert page.locator(".rv-quad .rv-cursor:visible").count() == 4
+    assert "bits" in page.locator(".rv-token-tip").inner_text()
+
+
+def test_a_checkpoint_without_a_posterior_says_so(app: str, visit: Any) -> None:
+    plain = [name for name in models.names() if "regvq" not in name]
+    if not plain:
+        pytest.skip("every shipped checkpoint draws")
+    page = visit().page
+    open_explorer(page, app)
+    open_masks(page)
+    page.locator("#checkpoint input").click()
+    page.get_by_role("option", name=plain[0], exact=True).click()
+    page.wait_for_selector('.rv-masks[data-state="refused"]')
+    words = page.locator(".rv-refused p").inner_text()
+    assert words == masks.no_posterior(models.model(plain[0]))
+    page.locator(".rv-offer").click()
+    page.wait_for_selector('.rv-masks[data-state="ready"]')
+
+
+def test_another_code_is_put_in_a_token(
+    app: str, visit: Any, photograph: Path, tokenizer: Tokenizer
+) -> None:
+    page = visit().page
+    open_explorer(page, app)
+    upload(page, photograph)
+    page.get_by_text(size_of(photograph), exact=True).wait_for()
+    image = to_tensor(open_picture(photograph))
+    ids, f = tokenizer.encode(image[None])[0].numpy(), tokenizer.downsampling
+    row, column = 7, 5
+    box = page.locator(".rv-frame").bounding_box()
+    unit = box["width"] / image.shape[2] * f
+    position = {"x": (column + 0.5) * unit, "y": (row + 0.5) * unit}
+    page.locator(".rv-frame").hover(position=position)
+    assert f"Code {ids[row, column]}" in page.locator(".rv-stage .rv-tip").inner_text()
+    page.locator(".rv-frame").click(position=position)
+    page.wait_for_selector(f'.rv-token[data-code="{ids[row, column]}"]')
+    runner = page.locator(".rv-runners button").nth(3)
+    code = int(runner.get_attribute("data-put"))
+    runner.click()
+    page.wait_for_selector(f'.rv-token[data-code="{code}"][data-edited="1"]')
+    page.wait_for_selector('.rv-stage[data-edited="1"]')
+    changed = edited(ids, [(row, column, code)], tokenizer.codebook_size)
+    whole = tokenizer.decode(torch.from_numpy(changed)[None])
+    expected = to_pixels(whole[..., : image.shape[1], : image.shape[2]])[0]
+    np.testing.assert_allclose(picture_at(page, ".rv-over"), expected.astype(int), atol=1)
+    page.get_by_role("button", name="Undo all").click()
+    page.wait_for_selector('.rv-stage[data-edited="0"]')
+
+
+def test_quantizers_train_in_the_lab(app: str, visit: Any) -> None:
+    page = visit().page
+    open_explorer(page, app)
+    go(page, "Collapse lab")
+    page.wait_for_function("Number(document.querySelector('.rv-lab').dataset.step) > 30")
+    assert page.locator(".rv-run").count() == 4
+    page.get_by_role("button", name="Pause").click()
+    page.wait_for_selector('.rv-lab[data-playing="false"]')
+    page.wait_for_timeout(1500)  # the answer that is still on its way
+    stands = page.locator(".rv-lab").get_attribute("data-step")
+    page.wait_for_timeout(1500)
+    assert page.locator(".rv-lab").get_attribute("data-step") == stands
+    page.get_by_role("button", name="Start again").click()
+    page.wait_for_function(
+        "before => Number(document.querySelector('.rv-lab').dataset.step) < before",
+        arg=int(stands),
+    )
