@@ -64,7 +64,7 @@ def scenes_masked() -> PriorRunConfig:
     """
     return _scenes(
         MaskedConfig(**TINY, conditions=(SCENES_TEXT, SCENES_MAP), drop=0.25),
-        SamplingConfig(guidance=1.5, top_p=0.95, steps=12),
+        SamplingConfig(guidance=2.0, steps=12),
     )
 
 
