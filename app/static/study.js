@@ -70,7 +70,7 @@ function tick(value) {
 // ---------------------------------------------------------------- marks and what they say
 
 function mark(run, x, y, size) {
-  const group = svg("g", { class: "rv-mark rv-f-" + run.family + (run.outside ? " rv-outside" : ""),
+  const group = svg("g", { class: "rv-point rv-f-" + run.family + (run.outside ? " rv-outside" : ""),
     transform: "translate(" + x + "," + y + ")", tabindex: 0, role: "img" });
   group.dataset.run = run.name;
   const r = size || 6;
@@ -200,7 +200,7 @@ function ranks() {
 function sweeps() {
   const Y = axisOf(axis.y), runs = new Map(data.runs.map((run) => [run.name, run]));
   $(".rv-sweeps").replaceChildren(...data.sweeps.map((sweep) => {
-    const figure = html("figure", "rv-sweep");
+    const figure = html("figure", "rv-study-sweep");
     figure.append(html("figcaption", "", sweep.title));
     const lines = sweep.lines.map((line) => ({ ...line, points: line.points
       .map(([x, name]) => ({ x, run: runs.get(name) }))
