@@ -48,8 +48,8 @@ def prior_card(
         "",
         f"# {name}",
         "",
-        f"A prior of RegVQ Studio: it paints {' and '.join(told) or 'pictures'}, in {grid} tokens "
-        f"of the tokenizer `{tokenizer}`.",
+        f"A prior of RegVQ Studio: it draws pictures{_by(told)}, in {grid} tokens of the tokenizer "
+        f"`{tokenizer}`.",
         "",
         f"- **Kind:** {_KINDS[described['name']]}; {', '.join(sizes)}",
         f"- **Is told:** {', '.join(told) or 'nothing'}",
@@ -68,7 +68,8 @@ def prior_card(
         "",
         f'prior = load_prior("checkpoints/{name}")',
         f'tokenizer = load_tokenizer(prior_tokenizer("checkpoints/{name}"))',
-        f"images = paint(tokenizer, prior.generate({_example(described)}n=4))",
+        f"ids = prior.generate({_example(described, recipe.get('sampling', {}))})",
+        "images = paint(tokenizer, ids)  # (4, 3, H, W) in [-1, 1]",
         "```",
         "",
         *_figures(metrics),
@@ -91,14 +92,20 @@ def _sampling(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in values.items() if value is not None)
 
 
-def _example(described: Mapping[str, Any]) -> str:
+def _by(told: list[str]) -> str:
+    return f" told by {' and '.join(told)}" if told else ""
+
+
+def _example(described: Mapping[str, Any], sampling: Mapping[str, Any]) -> str:
     parts = {
         "text": 'texts=("a lake below mountains",)',
         "semantic": "segmentation=segmentation",
         "label": "labels=labels",
     }
     said = ", ".join(parts[each["name"]] for each in described["conditions"])
-    return f"Condition({said}), " if said else ""
+    plain = {"guidance": 1.0, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "steps": None}
+    how = [f"{key}={value}" for key, value in sampling.items() if value != plain.get(key)]
+    return ", ".join([*([f"Condition({said})"] if said else []), "n=4", *how])
 
 
 def _figures(metrics: Mapping[str, Any]) -> list[str]:
@@ -140,7 +147,7 @@ _ROWS = (
     ("mean_iou", "Mean IoU of the segmenter with the map that was given", "{:.3f}"),
     ("pixel_accuracy", "Pixels that the segmenter finds as given", "{:.1%}"),
     ("frechet_distance", "Fréchet distance to held-out pictures", "{:.3f}"),
-    ("seconds_per_picture", "Seconds a picture", "{:.2f}"),
+    ("seconds_per_picture", "Seconds a picture, many at once, where this was measured", "{:.2f}"),
 )
 
 

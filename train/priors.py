@@ -41,7 +41,7 @@ def scenes_text_diffusion() -> PriorRunConfig:
     """
     return _scenes(
         DiffusionConfig(**TINY, conditions=(SCENES_TEXT,)),
-        SamplingConfig(guidance=2.0, top_p=0.9, steps=25),
+        SamplingConfig(guidance=3.0, steps=25),
     )
 
 
@@ -52,7 +52,7 @@ def scenes_semantic_ar() -> PriorRunConfig:
     """
     return _scenes(
         AutoregressiveConfig(**TINY, conditions=(SCENES_MAP,)),
-        SamplingConfig(guidance=2.0, top_p=0.95),
+        SamplingConfig(guidance=3.0, top_p=0.98),
     )
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from core.priors import Prior
 
 DRAWN, REAL, RECONSTRUCTED = "drawn", "real", "reconstructed"
+SHUFFLED = "real of other captions"
 
 
 class Shown(NamedTuple):
@@ -72,8 +73,9 @@ def judge_prior(
     those of the prior's conditions that it is told, without it all. Returns
     ``pictures``, ``sampling``, ``seed``, ``seconds_per_picture`` (drawing and decoding, in batches
     of ``batch``), ``bits_per_token`` (of a discrete prior), and of what the judges can tell, by
-    version: ``named_right``, ``mean_iou``, ``pixel_accuracy``, ``frechet_distance`` (to the real
-    ones, with ``features``). Raises DataError if there was no picture or a condition is missing.
+    version: ``named_right`` (and of real pictures against other captions: what is right by chance),
+    ``mean_iou``, ``pixel_accuracy``, ``frechet_distance`` (to the real ones, with ``features``).
+    Raises DataError if there was no picture or a condition is missing.
     """
     noise = torch.Generator(tokenizer.device).manual_seed(seed)
     told = prior.config.conditions if told is None else told
@@ -143,7 +145,11 @@ class _Tables:
         if self.answers is not None and all(each is not None for each in named):
             wanted = torch.stack([classifier.encode(each) for each in named])
             table = self.answers.setdefault(version, AnswerAgreement(classifier.names))
-            table.update(classifier.answer(images), wanted)
+            answers = classifier.answer(images)
+            table.update(answers, wanted)
+            if version == REAL and len(wanted) > 1:  # what is right by chance
+                table = self.answers.setdefault(SHUFFLED, AnswerAgreement(classifier.names))
+                table.update(answers, wanted.roll(1, 0))
         if self.judges.features is not None:
             features = self.judges.features(images)
             if version not in self.statistics:
@@ -157,7 +163,10 @@ class _Tables:
             out["named_right"] = {v: figures["recognised"] for v, figures in found.items()}
             out["named_asked"] = found[REAL]["asked"]
             out["questions"] = {
-                name: {v: figures["questions"][name]["recognised"] for v, figures in found.items()}
+                name: {
+                    version: found[version]["questions"][name]["recognised"]
+                    for version in (DRAWN, REAL, RECONSTRUCTED)
+                }
                 for name in found[REAL]["questions"]
             }
         if self.layouts:
