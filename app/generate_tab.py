@@ -78,6 +78,8 @@ def build(tab: gr.Tab, picture: gr.Image) -> None:
     how = [n, seed, guidance, temperature, top_k, top_p, steps]
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
     own_queue = {**quiet, "trigger_mode": "always_last", **MODEL_QUEUE}
+    # Not "always_last": what that sends later is the first click's event, not the last one's.
+    each = {**quiet, "trigger_mode": "multiple", **MODEL_QUEUE}
     ready = [guidance, temperature, top_k, top_p, steps, prior, words, prompts, examples, plan,
              hole, source, easel]  # fmt: skip
     ways = gr.on([tab.select, way.change], page.turned, [way, prior], [prior, map_way, rest_way],
@@ -87,7 +89,7 @@ def build(tab: gr.Tab, picture: gr.Image) -> None:
     prior.input(page.prepared, asked, ready, **own_queue)
     other.click(None, None, seed, js="() => Math.floor(Math.random() * 1e6)", **quiet)
     prompts.pick(page.say, prior, prompt, queue=False, **quiet)
-    examples.pick(page.start_from, prior, plan, **own_queue)
+    examples.pick(page.start_from, prior, plan, **each)
     own.upload(page.bring, [own, prior], [source, hole], **own_queue)
     drawing = gr.on(
         [go.click, prompt.submit],
@@ -99,7 +101,7 @@ def build(tab: gr.Tab, picture: gr.Image) -> None:
         **MODEL_QUEUE,
     )
     stop.click(page.stopped, None, easel, cancels=[drawing], queue=False, **quiet)
-    easel.repaint(page.repaint, runs, [way, prior, source, hole], **own_queue)
+    easel.repaint(page.repaint, runs, [way, prior, source, hole], **each)
     easel.again(page.again, runs, [prompt, *how], queue=False, **quiet)
     _apis()
 

@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-import time
-from collections import OrderedDict
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
-import numpy as np
 from PIL import Image
 
 from app import models
-from app.atlas import sprite_png
 from app.charts import mask_chart
 from app.errors import Refused, in_a_sentence
 from app.figures import mask_figures
-from app.models import MODEL_QUEUE, Model, Picture, one_at_a_time
-from app.pictures import PictureInput, packed, page_file, png
+from app.masking import (
+    HOTTEST,
+    SIDE,
+    STEPS,
+    checked,
+    curve_of,
+    draws,
+    finite,
+    painted,
+    picture_of,
+    point_at,
+    stage_of,
+)
+from app.models import MODEL_QUEUE, Model, one_at_a_time
+from app.pictures import PictureInput, page_file, png
 from app.reconstruct import pick_example
-from app.rewrite import MAX_SEED
 from app.theme import asset
 
-if TYPE_CHECKING:
-    from core.analysis.masks import Draws, Point
-
 TAB = "Mask ratio"
-SIDE = 384
-"""Longest side, in pixels, of the picture here: a slider that moves wants its answer at once."""
-STEPS = 20
-"""Steps of the ratio along the curve."""
 BUDGET = 0.15
 """Seconds of the curve that are computed in one go; between two, other requests have their turn."""
-HOTTEST = 2.0
 SHOWN = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Ratios whose pictures /mask_sweep returns."""
 
@@ -62,57 +61,6 @@ def _drawing() -> str | None:
     return None
 
 
-def _picture(image: Any) -> Picture:
-    from app.examples import examples
-
-    return models.smaller(models.open_picture(image or examples()[0].path), SIDE)
-
-
-@lru_cache(maxsize=12)
-def draws(which: Model, picture: Picture, temperature: float, seed: int) -> Draws:
-    """The picture's token distribution and one draw from it everywhere."""
-    from core.analysis.masks import draw_tokens
-
-    latents = models.latents(which, picture)
-    return draw_tokens(which.tokenizer.quantizer, latents, temperature, seed)
-
-
-_points: OrderedDict[tuple, Point] = OrderedDict()
-KEPT = 4096
-
-
-@lru_cache(maxsize=48)
-def _painted(
-    which: Model, picture: Picture, ratio: float, temperature: float, seed: int
-) -> tuple[Point, np.ndarray]:
-    """A point of the curve and its picture uint8 (H, W, 3)."""
-    from core.analysis.masks import mask_point
-    from core.images import to_tensor
-
-    found = draws(which, picture, temperature, seed)
-    image = to_tensor(picture.image)
-    point, pixels = mask_point(which.tokenizer, image, found, ratio, seed)
-    _points[which, picture, ratio, temperature, seed] = point  # outlives the picture
-    while len(_points) > KEPT:
-        _points.popitem(last=False)
-    return point, pixels
-
-
-def _point(which: Model, picture: Picture, ratio: float, temperature: float, seed: int) -> Point:
-    """A point of the curve."""
-    known = _points.get((which, picture, ratio, temperature, seed))
-    return known or _painted(which, picture, ratio, temperature, seed)[0]
-
-
-def checked(ratio: Any, temperature: Any, seed: Any) -> tuple[float, float, int]:
-    """The three settings as numbers. Raises Refused."""
-    return (
-        models.number(ratio, "mask ratio", 0, 1),
-        models.number(temperature, "temperature", 0, HOTTEST),
-        models.whole_number(seed, "seed", 0, MAX_SEED),
-    )
-
-
 @in_a_sentence
 @one_at_a_time
 def mask_sweep(image: Any, checkpoint: Any, seed: Any = 0, temperature: Any = 1.0) -> tuple:
@@ -121,17 +69,17 @@ def mask_sweep(image: Any, checkpoint: Any, seed: Any = 0, temperature: Any = 1.
     _, heat, number = checked(0, temperature, seed)
     points, gallery = [], []
     for step in range(STEPS + 1):
-        point = _point(which, picture, step / STEPS, heat, number)
+        point = point_at(which, picture, step / STEPS, heat, number)
         points.append(point)
         if point.ratio in SHOWN:
-            pixels = _painted(which, picture, point.ratio, heat, number)[1]
+            pixels = painted(which, picture, point.ratio, heat, number)[1]
             data = png(Image.fromarray(pixels))
             file = page_file(data, f"ratio-{100 * point.ratio:.0f}")["path"]
             gallery.append((file, f"ratio {point.ratio:g}, {point.psnr:.2f} dB"))
     found = draws(which, picture, heat, number)
     figures = {
         "ratio": [point.ratio for point in points],
-        "psnr": [_finite(point.psnr) for point in points],
+        "psnr": [finite(point.psnr) for point in points],
         "drawn": [point.drawn for point in points],
         "changed": [point.changed for point in points],
         "entropy_bits": float(found.entropy.mean()),
@@ -145,84 +93,6 @@ def mask_sweep(image: Any, checkpoint: Any, seed: Any = 0, temperature: Any = 1.
     }
     chart = page_file(png(mask_chart(figures)), "curve")["path"]
     return gallery, chart, figures
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None  # JSON knows no infinity
-
-
-@lru_cache(maxsize=12)
-def _original(picture: Picture) -> bytes:
-    return png(picture.image)
-
-
-def _stage(which: Model, picture: Picture, ratio: float, heat: float, seed: int) -> tuple:
-    """What the page draws of one ratio, and its figures."""
-    from core.analysis.masks import apply_mask
-    from core.analysis.pictures import ramp
-
-    found = draws(which, picture, heat, seed)
-    masked = apply_mask(found, ratio, seed)
-    point, pixels = _painted(which, picture, ratio, heat, seed)
-    best = _point(which, picture, 0.0, heat, seed)
-    size = which.tokenizer.codebook_size
-    stage = {
-        "original": page_file(_original(picture), "original"),
-        "reconstruction": page_file(png(Image.fromarray(pixels)), "masked"),
-        "width": picture.image.width,
-        "height": picture.image.height,
-        "patch": which.tokenizer.downsampling,
-        "rows": found.best.shape[0],
-        "columns": found.best.shape[1],
-        "state": packed(masked.mask.astype(np.uint8) + masked.changed, "u1"),
-        "best": packed(found.best, "<u4"),
-        "drawn": packed(found.drawn, "<u4"),
-        "bestP": packed(found.best_p, "<f4"),
-        "drawnP": packed(found.drawn_p, "<f4"),
-        "entropy": packed(found.entropy, "<f4"),
-        "top": float(np.log2(size)),
-        "codes": size,
-        "sprite": page_file(sprite_png(which), "codes"),
-        "ramp": ramp(np.linspace(0, 1, 64)).tolist(),
-    }
-    figures = {
-        "psnr": _finite(point.psnr),
-        "lost": _finite(best.psnr - point.psnr),
-        "ratio": ratio,
-        "drawn": int(masked.mask.sum()),
-        "changed": int(masked.changed.sum()),
-        "tokens": int(found.best.size),
-        "entropy": float(found.entropy.mean()),
-        "codebook_size": size,
-    }
-    return stage, figures
-
-
-def _curve(
-    which: Model, picture: Picture, ratio: float, heat: float, seed: int, budget: float
-) -> dict[str, Any]:
-    """The curves as far as they are known, after ``budget`` seconds of computing more of them."""
-    from core.analysis.masks import coarse_to_fine
-
-    end, points, left, made = time.monotonic() + budget, [], 0, 0
-    for place in coarse_to_fine(STEPS):
-        key = (which, picture, place, heat, seed)
-        if key not in _points:
-            if budget == 0 or (made and time.monotonic() > end):
-                left += 1
-                continue
-            made += 1
-        points.append(_point(*key))
-    points.sort()
-    return {
-        "points": [
-            {"ratio": point.ratio, "psnr": _finite(point.psnr), "changed": point.changed}
-            for point in points
-        ],
-        "left": left,
-        "ratio": ratio,
-        "stamp": time.monotonic_ns(),  # a value that equals the last one would not wake the page
-    }
 
 
 @in_a_sentence
@@ -240,12 +110,12 @@ def show(
         refusal = {"sentence": no_posterior(which), "offer": _drawing()}
         return refusal, "", {}
     try:
-        picture = _picture(image)
+        picture = picture_of(image)
     except PictureError as error:
         return {"sentence": str(error)}, "", {}
     settings = checked(ratio, temperature, seed)
-    stage, figures = _stage(which, picture, *settings)
-    return stage, mask_figures(figures), _curve(which, picture, *settings, budget=0)
+    stage, figures = stage_of(which, picture, *settings)
+    return stage, mask_figures(figures), curve_of(which, picture, *settings, budget=0)
 
 
 @in_a_sentence
@@ -253,7 +123,7 @@ def show(
 def more(image: Any, checkpoint: Any, ratio: Any, temperature: Any, seed: Any) -> dict[str, Any]:
     """Some more of the curves; the page asks until they are whole."""
     settings = checked(ratio, temperature, seed)
-    return _curve(_posterior(checkpoint), _picture(image), *settings, budget=BUDGET)
+    return curve_of(_posterior(checkpoint), picture_of(image), *settings, budget=BUDGET)
 
 
 @in_a_sentence

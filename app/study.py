@@ -1,8 +1,8 @@
 """The study's results for the page: runs, the figures they can be drawn by, and the sweeps.
 
-Reads ``docs/study/results.json``, which ``python train/study.py report`` writes: ``runs``, a list
-of results (name, label, group, method, codes, seed, outside, note, figures, training and, where it
-was measured, timing), and ``sweeps``. Nothing is drawn that is not in it.
+Reads ``docs/study/results.json``, which ``python train/study.py report`` writes. Of its ``runs``
+the page takes name, label, group, method, kind, note, codes, seed and the figures of AXES, of its
+``groups`` the titles, of its ``sweeps`` the series. Nothing is drawn that is not in it.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ RESULTS = ROOT / "docs" / "study" / "results.json"
 MOST_RUNS = 400
 """More than this is no file of the study."""
 
-# The part of a run's result, the key in it, and how the page shows it; better: 1 more, -1 less.
-AXES: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("figures", {"key": "utilization", "label": "Utilization", "unit": "%", "better": 1}),
-    ("figures", {"key": "perplexity", "label": "Perplexity", "better": 1, "log": True}),
-    ("figures", {"key": "psnr", "label": "PSNR", "unit": "dB", "better": 1}),
-    ("figures", {"key": "ssim", "label": "SSIM", "better": 1}),
-    ("figures", {"key": "*_distance", "label": "Feature distance", "better": -1}),
-    ("figures", {"key": "*_fd", "label": "Fréchet distance", "better": -1}),
-    ("training", {"key": "step_ms", "label": "Time a step", "unit": "ms", "better": -1}),
-    ("timing", {"key": "peak_mb", "label": "Memory of a step", "unit": "MB", "better": -1}),
-    ("", {"key": "codes", "label": "Codebook size", "unit": "codes", "better": 0, "log": True}),
+# The figures of a run and how the page shows them; better: 1 more is, -1 less is.
+AXES: tuple[dict[str, Any], ...] = (
+    {"key": "utilization", "label": "Utilization", "unit": "%", "better": 1},
+    {"key": "perplexity", "label": "Perplexity", "better": 1, "log": True},
+    {"key": "psnr", "label": "PSNR", "unit": "dB", "better": 1},
+    {"key": "ssim", "label": "SSIM", "better": 1},
+    {"key": "feature_distance", "label": "Feature distance", "better": -1},
+    {"key": "fd", "label": "Fréchet distance", "better": -1},
+    {"key": "generation_fd", "label": "Fréchet distance, generated", "better": -1},
+    {"key": "step_ms", "label": "Time a step", "unit": "ms", "better": -1},
+    {"key": "peak_mb", "label": "Memory of a step", "unit": "MB", "better": -1},
+    {"key": "codes", "label": "Codebook size", "unit": "codes", "better": 0, "log": True},
 )
 FAMILIES = {
     "vq": "VQ",
@@ -60,47 +61,33 @@ def number(value: Any) -> float | None:
 def page_of(results: Mapping[str, Any]) -> dict[str, Any]:
     """``results.json`` as what the charts draw. Raises ValueError if it is of another kind."""
     found = results.get("runs")
-    if isinstance(found, Mapping):
-        found = list(found.values())
     if not isinstance(found, list) or len(found) > MOST_RUNS:
         raise ValueError("it has no list of runs")
     runs = [_run(one) for one in found if isinstance(one, Mapping)]
     runs = [run for run in runs if run["values"]]
     present = {key for run in runs for key in run["values"]}
-    features = next((one["features"] for one in runs if one["features"]), "")
-    axes = [{**axis, "key": _plain(axis["key"])} for _, axis in AXES]
-    axes = [{"unit": "", "log": False, **axis} for axis in axes if axis["key"] in present]
+    axes = [{"unit": "", "log": False, **axis} for axis in AXES if axis["key"] in present]
+    shared, groups = results.get("shared"), results.get("groups")
     return {
         "runs": runs,
         "axes": axes,
         "families": FAMILIES,
-        "features": features,
+        "features": str(shared.get("features", "")) if isinstance(shared, Mapping) else "",
+        "parts": {
+            str(one.get("name")): str(one.get("title"))
+            for one in (groups if isinstance(groups, list) else ())
+            if isinstance(one, Mapping)
+        },
         "sweeps": _sweeps(results.get("sweeps"), {run["name"] for run in runs}),
     }
 
 
-def _plain(key: str) -> str:
-    return {"*_distance": "distance", "*_fd": "frechet"}.get(key, key)
-
-
 def _run(one: Mapping[str, Any]) -> dict[str, Any]:
-    values: dict[str, float] = {}
-    for part, axis in AXES:
-        inside = one.get(part) if part else one
-        if not isinstance(inside, Mapping):
-            continue
-        key = axis["key"]
-        if key.startswith("*"):
-            value = next((number(v) for k, v in inside.items() if k.endswith(key[1:])), None)
-        else:
-            value = number(inside.get(key))
-        if value is not None:
-            values[_plain(key)] = 100 * value if key == "utilization" else value
-    timing = one.get("timing")
-    if isinstance(timing, Mapping) and number(timing.get("step_ms")) is not None:
-        values["step_ms"] = float(timing["step_ms"])  # alone on the machine: the better measure
-    method, outside = str(one.get("method", "")), bool(one.get("outside"))
-    figures = one.get("figures")
+    known = {axis["key"]: number(one.get(axis["key"])) for axis in AXES}
+    values = {key: value for key, value in known.items() if value is not None}
+    if "utilization" in values:
+        values["utilization"] *= 100
+    method, outside = str(one.get("method", "")), one.get("kind") == "outside"
     return {
         "name": str(one.get("name", "")),
         "label": str(one.get("label") or one.get("name") or ""),
@@ -110,19 +97,16 @@ def _run(one: Mapping[str, Any]) -> dict[str, Any]:
         "family": family(method, outside),
         "outside": outside,
         "seed": int(number(one.get("seed")) or 0),
-        "features": str(figures.get("features") or "") if isinstance(figures, Mapping) else "",
         "values": values,
     }
 
 
 def _sweeps(found: Any, names: set[str]) -> list[dict[str, Any]]:
     """The sweeps as lines of (value, run) by method; points whose run is missing are left out."""
-    if isinstance(found, Mapping):
-        found = [{"name": name, **one} for name, one in found.items() if isinstance(one, Mapping)]
     made = []
     for sweep in found if isinstance(found, list) else ():
         lines = {}
-        points = sweep.get("points") if isinstance(sweep, Mapping) else None
+        points = sweep.get("series") if isinstance(sweep, Mapping) else None
         for method, line in points.items() if isinstance(points, Mapping) else ():
             pairs = [
                 (number(point[0]), point[1])

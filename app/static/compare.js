@@ -140,7 +140,7 @@ function move() {
   const lens = plates.length ? plates[0].lens.clientWidth : 0;
   const enlarged = lens && value.width ? (lens * view.scale) / value.width : 1;
   wall.dataset.pixels = enlarged > 2.5; // single pixels are to be seen as what they are
-  $(".rv-zoom output").textContent = view.scale > 1 ? view.scale.toFixed(view.scale < 10 ? 1 : 0) + " ×" : "Fit";
+  $(".rv-lens-zoom output").textContent = view.scale > 1 ? view.scale.toFixed(view.scale < 10 ? 1 : 0) + " ×" : "Fit";
   root.dataset.scale = view.scale;
 }
 function zoom(factor, at) {
@@ -242,7 +242,7 @@ wall.addEventListener("keyup", (event) => {
   const lens = event.target.closest(".rv-lens");
   if (lens && event.key === " ") lens.classList.remove("rv-peek");
 });
-$(".rv-zoom").addEventListener("click", (event) => {
+$(".rv-lens-zoom").addEventListener("click", (event) => {
   const button = event.target.closest("[data-zoom]");
   if (!button) return;
   if (button.dataset.zoom === "fit") { view.scale = 1; move(); } else zoom(button.dataset.zoom === "in" ? 1.6 : 1 / 1.6);

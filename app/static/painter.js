@@ -3,7 +3,7 @@
 // width, height: in tokens, under: a picture's data address or file}; ids, base64 of a byte a
 // cell, is what is painted, and is written back here as it changes. A new key is a new start.
 const $ = (selector) => element.querySelector(selector);
-const root = $(".rv-painter"), canvas = $("canvas"), cursorMark = $(".rv-cursor"), size = $(".rv-brush input");
+const root = $(".rv-painter"), canvas = $("canvas"), cursorMark = $(".rv-brush-tip"), size = $(".rv-brush input");
 const choice = { tool: "brush" };
 let data = null, ids = null, picked = 0, past = [], down = false, at = null, last = null, key = null;
 
@@ -191,7 +191,7 @@ $("input[type=file]").addEventListener("change", async (event) => {
 });
 function choose(group, value, focus) {
   if (group === "tool") choice.tool = value; else picked = Number(value);
-  const scope = group === "tool" ? $("[data-choice=tool]") : $(".rv-classes");
+  const scope = group === "tool" ? $("[data-choice=tool]") : $(".rv-swatches");
   scope.querySelectorAll("[role=radio]").forEach((button) => {
     const on = button.dataset.value === String(value);
     button.setAttribute("aria-checked", on);
@@ -199,7 +199,7 @@ function choose(group, value, focus) {
     if (on && focus) button.focus();
   });
 }
-for (const [group, scope] of [["tool", $("[data-choice=tool]")], ["class", $(".rv-classes")]]) {
+for (const [group, scope] of [["tool", $("[data-choice=tool]")], ["class", $(".rv-swatches")]]) {
   scope.addEventListener("click", (event) => {
     const button = event.target.closest("[role=radio]");
     if (button) choose(group, button.dataset.value);
@@ -235,7 +235,7 @@ function take() {
   const under = $(".rv-paper-under");
   if (value.under) { under.src = value.under.url || value.under; under.alt = "The picture to repaint"; }
   else under.removeAttribute("src");
-  $(".rv-classes").replaceChildren(...(value.classes || []).map((name, i) => {
+  $(".rv-swatches").replaceChildren(...(value.classes || []).map((name, i) => {
     const button = document.createElement("button"), swatch = document.createElement("i");
     button.type = "button";
     button.setAttribute("role", "radio");

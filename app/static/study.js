@@ -1,11 +1,10 @@
 // The study's results as charts whose axes are chosen. props.value: {runs: [{name, label, note,
 // group, family, outside, seed, values: {key: number}}], axes: [{key, label, unit, better, log}],
-// families: {key: label}, features, sweeps: [{title, axis, lines: [{family, points: [[x, run]]}]}]},
+// families: {key: label}, parts: {group: title}, features, sweeps: [{title, axis, lines: [{family, points: [[x, run]]}]}]},
 // {empty: true}, {problem: a sentence}, or {} at first.
 const $ = (selector) => element.querySelector(selector);
 const root = $(".rv-study"), tip = $(".rv-card-tip"), plot = $(".rv-plot");
 const SVG = "http://www.w3.org/2000/svg";
-const PARTS = { main: "Main table", large: "Large codebook", mask: "Mask ratio", nsvq: "NSVQ's α and τ", size: "Codebook size", seeds: "Other seeds" };
 const axis = { x: null, y: null, part: null }, hidden = new Set();
 let data = null, pointed = null;
 
@@ -71,7 +70,7 @@ function tick(value) {
 // ---------------------------------------------------------------- marks and what they say
 
 function mark(run, x, y, size) {
-  const group = svg("g", { class: "rv-mark rv-f-" + run.family + (run.outside ? " rv-outside" : ""),
+  const group = svg("g", { class: "rv-point rv-f-" + run.family + (run.outside ? " rv-outside" : ""),
     transform: "translate(" + x + "," + y + ")", tabindex: 0, role: "img" });
   group.dataset.run = run.name;
   const r = size || 6;
@@ -201,7 +200,7 @@ function ranks() {
 function sweeps() {
   const Y = axisOf(axis.y), runs = new Map(data.runs.map((run) => [run.name, run]));
   $(".rv-sweeps").replaceChildren(...data.sweeps.map((sweep) => {
-    const figure = html("figure", "rv-sweep");
+    const figure = html("figure", "rv-study-sweep");
     figure.append(html("figcaption", "", sweep.title));
     const lines = sweep.lines.map((line) => ({ ...line, points: line.points
       .map(([x, name]) => ({ x, run: runs.get(name) }))
@@ -298,12 +297,12 @@ function take() {
   const keys = data.axes.map((one) => one.key);
   const parts = [...new Set(data.runs.map((run) => run.group))];
   if (!keys.includes(axis.x)) axis.x = keys.includes("perplexity") ? "perplexity" : keys[0];
-  if (!keys.includes(axis.y)) axis.y = keys.includes("distance") ? "distance" : keys.includes("psnr") ? "psnr" : keys[keys.length - 1];
+  if (!keys.includes(axis.y)) axis.y = keys.includes("feature_distance") ? "feature_distance" : keys.includes("psnr") ? "psnr" : keys[keys.length - 1];
   if (!parts.includes(axis.part)) axis.part = parts.includes("main") ? "main" : parts[0];
   const axes = data.axes.map((one) => [one.key, one.label]);
   options($("[data-axis=x]"), axes, axis.x);
   options($("[data-axis=y]"), axes, axis.y);
-  options($("[data-axis=part]"), parts.map((part) => [part, PARTS[part] || part]), axis.part);
+  options($("[data-axis=part]"), parts.map((part) => [part, (data.parts || {})[part] || part]), axis.part);
   const families = [...new Set(data.runs.map((run) => run.family))];
   $(".rv-families").replaceChildren(...Object.keys(data.families).filter((key) => families.includes(key)).map((key) => {
     const button = html("button", "rv-f-" + key);
@@ -313,6 +312,7 @@ function take() {
     button.append(html("i"), document.createTextNode(data.families[key]));
     return button;
   }));
+  $(".rv-features").textContent = data.features ? "Distances are measured on " + data.features + "." : "";
   root.dataset.state = "ready";
   draw();
 }

@@ -128,41 +128,41 @@ def test_names_may_be_written_in_a_line() -> None:
 def result(name: str, **changes: object) -> dict:
     return {
         "name": name, "label": name.upper(), "group": "main", "method": name, "codes": 1024,
-        "seed": 0, "outside": False, "note": "a note",
-        "figures": {
-            "utilization": 0.5, "perplexity": 200.0, "psnr": 21.5, "ssim": 0.6,
-            "squeezenet_distance": 0.4, "squeezenet_fd": 900.0, "features": "SqueezeNet",
-        },
-        "training": {"step_ms": 700.0},
-        **changes,
+        "seed": 0, "kind": "ours", "note": "a note", "utilization": 0.5, "perplexity": 200.0,
+        "psnr": 21.5, "ssim": 0.6, "feature_distance": 0.4, "fd": 900.0, "step_ms": 700.0,
+        "peak_mb": None, **changes,
     }  # fmt: skip
 
 
 def test_the_studys_results_become_charts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = [
         result("vqgan"),
-        result("regvq", timing={"step_ms": 650.0, "peak_mb": 800.0}),
+        result("regvq", peak_mb=800.0),
         result("regvq-mask0", group="mask", method="regvq"),
-        result("outside-simvq", outside=True, figures={"psnr": float("nan"), "ssim": 0.5}),
+        result("outside-simvq", kind="outside", psnr=float("nan")),
         {"name": "no figures"},
     ]
-    points = {"regvq": [[0.4, "regvq"], [0.0, "regvq-mask0"], [1.0, "never made"]]}
-    sweeps = [{"name": "mask", "title": "Mask", "axis": "share", "points": points}]
+    series = {"regvq": [[0.4, "regvq"], [0.0, "regvq-mask0"], [1.0, "never made"]]}
+    sweeps = [
+        {"name": "mask", "title": "Mask", "axis": "share", "series": series},
+        {"name": "size", "title": "Size", "axis": "codes", "series": {"vq": [[1024, "vqgan"]]}},
+    ]
+    groups = [{"name": "main", "title": "1,024 codes"}]
     file = tmp_path / "results.json"
-    file.write_text(json.dumps({"runs": runs, "sweeps": sweeps}))
+    file.write_text(json.dumps({"runs": runs, "sweeps": sweeps, "groups": groups}))
     monkeypatch.setattr(study, "RESULTS", file)
     page = study.show()
     made = {run["name"]: run for run in page["runs"]}
     assert list(made) == ["vqgan", "regvq", "regvq-mask0", "outside-simvq"]
     assert made["vqgan"]["values"] == {
-        "utilization": 50.0, "perplexity": 200.0, "psnr": 21.5, "ssim": 0.6, "distance": 0.4,
-        "frechet": 900.0, "step_ms": 700.0, "codes": 1024.0,
+        "utilization": 50.0, "perplexity": 200.0, "psnr": 21.5, "ssim": 0.6,
+        "feature_distance": 0.4, "fd": 900.0, "step_ms": 700.0, "codes": 1024.0,
     }  # fmt: skip
-    assert made["regvq"]["values"]["step_ms"] == 650.0  # measured alone, where it was
-    assert "psnr" not in made["outside-simvq"]["values"]
+    assert "psnr" not in made["outside-simvq"]["values"] and made["outside-simvq"]["outside"]
     assert [run["family"] for run in page["runs"]] == ["vq", "regvq", "regvq", "simvq"]
-    assert {"peak_mb", "distance"} <= {axis["key"] for axis in page["axes"]}
-    (sweep,) = page["sweeps"]
+    assert {"peak_mb", "fd"} <= {axis["key"] for axis in page["axes"]}
+    assert page["parts"] == {"main": "1,024 codes"}
+    (sweep,) = page["sweeps"]  # a single point is no line
     assert sweep["lines"][0]["points"] == [(0.0, "regvq-mask0"), (0.4, "regvq")]
 
 

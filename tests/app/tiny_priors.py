@@ -25,7 +25,7 @@ CONFIGS = {
     "both": MaskedConfig(**SMALL, conditions=(TEXT, SEMANTIC)),
     "latents": LatentConfig(
         latent_dim=NETWORK.latent_dim, grid=GRID, width=32, factors=(1, 2), blocks=1,
-        conditions=(SEMANTIC,), timesteps=10,
+        conditions=(SEMANTIC,), timesteps=10, betas=(0.05, 0.8),
     ),
 }  # fmt: skip
 KNOWN = ("a lake below mountains at sunset", "a house among trees", "the moon above the sea")
