@@ -75,7 +75,7 @@ def test_a_prior_is_drawn_from_judged_and_published(tmp_path, folder, command):
     assert code == 0, table
     report = json.loads(out.read_text())
     assert report["pictures"] == 6 and report["seed"] == 0
-    assert report["sampling"] | {"steps": 4, "top_p": 0.95} == report["sampling"]
+    assert report["sampling"] | {"steps": 4, "guidance": 2.0} == report["sampling"]
     assert report["data"] == {"name": "scenes", "root": None, "split": "test", "size": SIZE}
     for key in ("mean_iou", "pixel_accuracy"):
         assert set(report[key]) == {"drawn", "real", "reconstructed"}
