@@ -202,7 +202,7 @@ def test_a_code_picked_in_the_map(
     assert int(page.locator(".rv-code").get_attribute("data-code")) != code
     place = {"x": (code % side + 0.5) * unit, "y": (code // side + 0.5) * unit}
     square.hover(position=place)
-    tip = page.locator(".rv-tip")
+    tip = page.locator("#codebook .rv-tip")
     assert f"Code {code}" in tip.inner_text() and f"{counts[code]:,} use" in tip.inner_text()
     square.click(position=place)
     page.wait_for_selector(f'.rv-code[data-code="{code}"][data-state="ready"]')
@@ -309,7 +309,7 @@ def test_checkpoints_are_compared_on_one_picture(
     # Sorted by a column, the best first; the wall follows.
     page.locator('.rv-table th button[data-key="psnr"]').click()
     page.wait_for_selector('.rv-table th[aria-sort="descending"] button[data-key="psnr"]')
-    order = page.locator(".rv-table tbody tr").evaluate_all("rows => rows.map(r => r.dataset.key)")
+    order = page.locator(".rv-table tbody tr[data-key]").evaluate_all("rows => rows.map(r => r.dataset.key)")
     assert order == sorted(names, key=lambda name: -measured[name])
     cards = page.locator(".rv-plate-card").evaluate_all("cards => cards.map(c => c.dataset.key)")
     assert cards == ["", *order]
