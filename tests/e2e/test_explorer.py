@@ -199,7 +199,7 @@ def test_a_code_picked_in_the_map(
     side = math.ceil(math.sqrt(size))
     unit = square.bounding_box()["width"] / side
     code = int(np.argsort(counts)[size // 2])  # neither rare nor common
-    assert int(page.locator(".rv-code").get_attribute("data-code")) != code
+    assert int(page.locator("#code .rv-code").get_attribute("data-code")) != code
     place = {"x": (code % side + 0.5) * unit, "y": (code // side + 0.5) * unit}
     square.hover(position=place)
     tip = page.locator("#codebook .rv-tip")
@@ -211,14 +211,14 @@ def test_a_code_picked_in_the_map(
         100 * counts[code] / counts.sum(), rel=0.06
     )
     painted = paint_codes(tokenizer, [code])[0]
-    np.testing.assert_array_equal(picture_at(page, ".rv-swatch"), atlas["paints"][code])
+    np.testing.assert_array_equal(picture_at(page, "#code .rv-swatch"), atlas["paints"][code])
     # The bundle's was painted elsewhere, in a batch: a level may have been rounded otherwise.
-    np.testing.assert_allclose(picture_at(page, ".rv-swatch"), painted.astype(int), atol=1)
+    np.testing.assert_allclose(picture_at(page, "#code .rv-swatch"), painted.astype(int), atol=1)
     # Its occurrences are those on the picture of the other tab.
     picture = picture_at(page, ".rv-under")
-    where = picture_at(page, ".rv-where img")
+    where = picture_at(page, "#code .rv-where img")
     ids = tokenizer.encode(to_tensor(Image.fromarray(picture))[None])[0].numpy()
-    count = page.locator(".rv-count").inner_text()
+    count = page.locator("#code .rv-count").inner_text()
     assert count.startswith(f"{(ids == code).sum():,} of {ids.size:,} tokens")
     f = tokenizer.downsampling
     lit = (ids == code).repeat(f, 0).repeat(f, 1)[: picture.shape[0], : picture.shape[1]]
