@@ -199,10 +199,10 @@ def test_a_code_picked_in_the_map(
     side = math.ceil(math.sqrt(size))
     unit = square.bounding_box()["width"] / side
     code = int(np.argsort(counts)[size // 2])  # neither rare nor common
-    assert int(page.locator(".rv-code").get_attribute("data-code")) != code
+    assert int(page.locator("#code .rv-code").get_attribute("data-code")) != code
     place = {"x": (code % side + 0.5) * unit, "y": (code // side + 0.5) * unit}
     square.hover(position=place)
-    tip = page.locator(".rv-tip")
+    tip = page.locator("#codebook .rv-tip")
     assert f"Code {code}" in tip.inner_text() and f"{counts[code]:,} use" in tip.inner_text()
     square.click(position=place)
     page.wait_for_selector(f'.rv-code[data-code="{code}"][data-state="ready"]')
@@ -211,14 +211,14 @@ def test_a_code_picked_in_the_map(
         100 * counts[code] / counts.sum(), rel=0.06
     )
     painted = paint_codes(tokenizer, [code])[0]
-    np.testing.assert_array_equal(picture_at(page, ".rv-swatch"), atlas["paints"][code])
+    np.testing.assert_array_equal(picture_at(page, "#code .rv-swatch"), atlas["paints"][code])
     # The bundle's was painted elsewhere, in a batch: a level may have been rounded otherwise.
-    np.testing.assert_allclose(picture_at(page, ".rv-swatch"), painted.astype(int), atol=1)
+    np.testing.assert_allclose(picture_at(page, "#code .rv-swatch"), painted.astype(int), atol=1)
     # Its occurrences are those on the picture of the other tab.
     picture = picture_at(page, ".rv-under")
-    where = picture_at(page, ".rv-where img")
+    where = picture_at(page, "#code .rv-where img")
     ids = tokenizer.encode(to_tensor(Image.fromarray(picture))[None])[0].numpy()
-    count = page.locator(".rv-count").inner_text()
+    count = page.locator("#code .rv-count").inner_text()
     assert count.startswith(f"{(ids == code).sum():,} of {ids.size:,} tokens")
     f = tokenizer.downsampling
     lit = (ids == code).repeat(f, 0).repeat(f, 1)[: picture.shape[0], : picture.shape[1]]
@@ -309,7 +309,7 @@ def test_checkpoints_are_compared_on_one_picture(
     # Sorted by a column, the best first; the wall follows.
     page.locator('.rv-table th button[data-key="psnr"]').click()
     page.wait_for_selector('.rv-table th[aria-sort="descending"] button[data-key="psnr"]')
-    order = page.locator(".rv-table tbody tr").evaluate_all("rows => rows.map(r => r.dataset.key)")
+    order = page.locator(".rv-table tbody tr[data-key]").evaluate_all("rows => rows.map(r => r.dataset.key)")
     assert order == sorted(names, key=lambda name: -measured[name])
     cards = page.locator(".rv-plate-card").evaluate_all("cards => cards.map(c => c.dataset.key)")
     assert cards == ["", *order]
