@@ -309,7 +309,8 @@ def test_checkpoints_are_compared_on_one_picture(
     # Sorted by a column, the best first; the wall follows.
     page.locator('.rv-table th button[data-key="psnr"]').click()
     page.wait_for_selector('.rv-table th[aria-sort="descending"] button[data-key="psnr"]')
-    order = page.locator(".rv-table tbody tr[data-key]").evaluate_all("rows => rows.map(r => r.dataset.key)")
+    rows = page.locator(".rv-table tbody tr[data-key]")
+    order = rows.evaluate_all("rows => rows.map(r => r.dataset.key)")
     assert order == sorted(names, key=lambda name: -measured[name])
     cards = page.locator(".rv-plate-card").evaluate_all("cards => cards.map(c => c.dataset.key)")
     assert cards == ["", *order]
