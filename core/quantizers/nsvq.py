@@ -108,6 +108,8 @@ def non_stationary_loss(codes: Tensor, rows: Tensor, ids: Tensor, tau: float) ->
 class NonStationaryVectorQuantizer(Quantizer):
     """Nearest code, straight-through gradient, VQ-VAE's losses, the dense loss and replacement."""
 
+    draws = True
+
     def __init__(self, config: NSVQConfig, dim: int) -> None:
         super().__init__(config.size, dim)
         self.config = config
