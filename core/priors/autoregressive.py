@@ -10,9 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.conditions import Condition, Conditioner
+from core.conditions import Condition
 from core.priors.base import Choices, Step, TokenPrior, TokenPriorConfig
-from core.priors.network import TokenNetwork
 from core.priors.sampling import draw, guide
 
 
@@ -35,12 +34,7 @@ class AutoregressivePrior(TokenPrior):
     def __init__(self, config: AutoregressiveConfig) -> None:
         super().__init__()
         self.config = config
-        conditioner = Conditioner(config.conditions, config.width, config.grid, config.drop)
-        self.network = TokenNetwork(
-            codes=config.codebook_size, grid=config.grid, conditioner=conditioner,
-            width=config.width, layers=config.layers, heads=config.heads, dropout=config.dropout,
-            causal=True, timed=False,
-        )  # fmt: skip
+        self.network = config.network(causal=True, timed=False)
         self.default_steps = config.grid[0] * config.grid[1]
 
     def logits(

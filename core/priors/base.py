@@ -49,6 +49,20 @@ class TokenPriorConfig:
             raise ValueError(f"codebook_size must be at least 1, got {self.codebook_size}")
         check_grid(self.grid)
 
+    def network(self, *, causal: bool, timed: bool) -> TokenNetwork:
+        """The transformer of these sizes, untrained, with its conditioner."""
+        return TokenNetwork(
+            codes=self.codebook_size,
+            grid=self.grid,
+            conditioner=Conditioner(self.conditions, self.width, self.grid, self.drop),
+            width=self.width,
+            layers=self.layers,
+            heads=self.heads,
+            dropout=self.dropout,
+            causal=causal,
+            timed=timed,
+        )
+
 
 @dataclass(frozen=True)
 class Choices:

@@ -10,10 +10,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from core.conditions import Condition, Conditioner
+from core.conditions import Condition
 from core.priors.base import Choices, Step, TokenPrior, TokenPriorConfig
 from core.priors.corruption import Process
-from core.priors.network import TokenNetwork
 from core.priors.sampling import guide, uniform
 
 _SEEN_OFTEN = 10  # VQ-Diffusion's: timesteps are weighed once each was seen more often than this
@@ -51,12 +50,7 @@ class DiffusionPrior(TokenPrior):
     def __init__(self, config: DiffusionConfig) -> None:
         super().__init__()
         self.config = config
-        conditioner = Conditioner(config.conditions, config.width, config.grid, config.drop)
-        self.network = TokenNetwork(
-            codes=config.codebook_size, grid=config.grid, conditioner=conditioner,
-            width=config.width, layers=config.layers, heads=config.heads, dropout=config.dropout,
-            causal=False, timed=True,
-        )  # fmt: skip
+        self.network = config.network(causal=False, timed=True)
         self.process = Process(config.codebook_size, config.timesteps, config.alpha, config.gamma)
         self.default_steps = config.timesteps
         # Mean squared loss and number of draws of each timestep, for the importance sampling.

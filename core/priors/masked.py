@@ -10,9 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.conditions import Condition, Conditioner
+from core.conditions import Condition
 from core.priors.base import Choices, Step, TokenPrior, TokenPriorConfig
-from core.priors.network import TokenNetwork
 from core.priors.sampling import draw, guide, uniform
 
 
@@ -44,12 +43,7 @@ class MaskedPrior(TokenPrior):
     def __init__(self, config: MaskedConfig) -> None:
         super().__init__()
         self.config = config
-        conditioner = Conditioner(config.conditions, config.width, config.grid, config.drop)
-        self.network = TokenNetwork(
-            codes=config.codebook_size, grid=config.grid, conditioner=conditioner,
-            width=config.width, layers=config.layers, heads=config.heads, dropout=config.dropout,
-            causal=False, timed=False,
-        )  # fmt: skip
+        self.network = config.network(causal=False, timed=False)
         self.default_steps = 12
 
     def loss(
