@@ -89,16 +89,16 @@ def rotate(x: Tensor, table: Tensor) -> Tensor:
 class Cache:
     """Keys and values of the positions seen so far, in memory taken once for all of them.
 
-    ``layers``: a pair (B, H, positions, C/H) a layer. ``begin`` is the position at which the next
-    call starts; the caller moves it on.
+    ``stores``: keys and values (2, B, H, positions, C/H) a layer; ``layers``: the same as pairs.
+    ``begin`` is the position at which the next call starts; the caller moves it on.
     """
 
     def __init__(self, config: TransformerConfig, rows: int, positions: int, like: Tensor) -> None:
-        shape = (rows, config.heads, positions, config.width // config.heads)
-        self.layers = [
-            tuple(torch.empty(shape, dtype=like.dtype, device=like.device) for _ in "kv")
-            for _ in range(config.layers)
+        shape = (2, rows, config.heads, positions, config.width // config.heads)
+        self.stores = [
+            torch.empty(shape, dtype=like.dtype, device=like.device) for _ in range(config.layers)
         ]
+        self.layers = [(keys, values) for keys, values in self.stores]
         self.begin = 0
 
 

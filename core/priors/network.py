@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from core.conditions import Condition, Conditioner, Encoded
 from core.networks.decoding import Decoder
+from core.networks.packed import product
+from core.networks.replay import StaticDecoder, replayed
 from core.networks.transformer import (
     Cache,
     Memory,
@@ -136,28 +138,54 @@ class TokenNetwork(nn.Module):
         )  # fmt: skip
         return self.head(x[:, -1:] if last else x)
 
-    def decoder(self, context: Context, rows: int, positions: int) -> Callable[[Tensor], Tensor]:
+    def decoder(
+        self, context: Context, rows: int, positions: int, static: bool | None = None
+    ) -> Callable[[Tensor], Tensor]:
         """For a causal network: a function from ids int64 (rows, N) to the logits (rows, K) of the
-        last of them. Its first call takes any number of ids, each further one the next."""
+        last of them. Its first call takes any number of ids, each further one the next.
+
+        ``static``: by steps of one shape, which a GPU replays as a CUDA graph; logits are then
+        good until the next call. None: on a GPU, unless under autocast.
+        """
         like = self.head.weight
+        if static is None:
+            static = like.is_cuda and not torch.is_autocast_enabled("cuda")
         cache = Cache(self.transformer.config, rows, positions, like)
-        decoder: Decoder | None = None
+        further: Callable[[Tensor], Tensor] | None = None
 
         def step(ids: Tensor) -> Tensor:
-            nonlocal decoder
-            if decoder is None:
+            nonlocal further
+            if further is None:
                 logits = self(ids, context, cache=cache, last=True)[:, 0]
                 cache.begin = ids.shape[1]
-                decoder = Decoder(
-                    self.transformer, cache, modulation=context.modulation,
-                    memory=context.memory, memory_mask=context.mask,
-                )  # fmt: skip
+                if cache.begin < positions:
+                    further = self._further(context, rows, cache, static)
                 return logits
-            at = cache.begin
-            x = self.embed(ids[:, 0]) + context.ground[:, at]
-            return self.head(decoder(x, context.table[:, at]))
+            return further(ids[:, 0])
 
         return step
+
+    def _further(
+        self, context: Context, rows: int, cache: Cache, static: bool
+    ) -> Callable[[Tensor], Tensor]:
+        """The steps after the first: from the next ids int64 (rows,) to logits (rows, K)."""
+        decoder = (StaticDecoder if static else Decoder)(
+            self.transformer, cache, context.table, rows, modulation=context.modulation,
+            memory=context.memory, memory_mask=context.mask,
+        )  # fmt: skip
+        head = product(self.head.weight, rows, self.head.bias)
+
+        def dynamic(ids: Tensor) -> Tensor:
+            return head(decoder(self.embed(ids) + context.ground[:, cache.begin]))
+
+        def fixed(ids: Tensor) -> Tensor:
+            ground = context.ground.index_select(1, decoder.position)[:, 0]
+            return head(decoder(self.embed(ids) + ground))
+
+        if not static:
+            return dynamic
+        return replayed(fixed, torch.zeros(rows, dtype=torch.int64, device=self.head.weight.device),
+                        decoder.position)  # fmt: skip
 
 
 def _stretched(table: Tensor, length: int) -> Tensor:

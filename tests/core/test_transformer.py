@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from core.networks.decoding import Decoder
+from core.networks.packed import product
 from core.networks.transformer import Cache, Transformer, TransformerConfig, rotary, rotate
 
 GRID = (3, 4)
@@ -40,11 +41,43 @@ def test_cached_equals_whole(told, size):
     first = network(x[:, :5], table[:, :5], cache=cache, **given)
     torch.testing.assert_close(first, whole[:, :5], atol=1e-5, rtol=1e-5)
     cache.begin = 5
-    decoder = Decoder(network, cache, **given)
+    decoder = Decoder(network, cache, table, 2, **given)
     for at in range(5, 12):
-        found = decoder(x[:, at], table[:, at])
+        found = decoder(x[:, at])
         torch.testing.assert_close(found, whole[:, at], atol=1e-5, rtol=1e-5)
     assert cache.begin == 12
+
+
+@torch.no_grad()
+def test_in_half_precision_the_cache_changes_little():
+    """What a position costs is read from other layouts in bfloat16, too."""
+    network, x = built(causal=True), torch.randn(4, 12, 32)
+    exact = network(x, table_of(x))
+    half, y = network.bfloat16(), x.bfloat16()
+    table = table_of(y)
+    whole = half(y, table)
+    cache = Cache(half.config, 4, 12, y)
+    first = half(y[:, :1], table[:, :1], cache=cache)
+    cache.begin = 1
+    decoder = Decoder(half, cache, table, 4)
+    found = torch.cat([first] + [decoder(y[:, at])[:, None] for at in range(1, 12)], 1)
+    off = (found.float() - exact).abs().mean()
+    assert 0 < off < 1.5 * (whole.float() - exact).abs().mean()  # rounding, no more of it
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("rows", [1, 2, 3, 8])
+@torch.no_grad()
+def test_a_packed_matrix_is_the_matrix(dtype, rows):
+    weight, bias = torch.randn(40, 24, dtype=torch.float64), torch.randn(40, dtype=torch.float64)
+    h = torch.randn(rows, 24, dtype=torch.float64)
+    close = {"atol": 1e-5, "rtol": 1e-5} if dtype == torch.float32 else {"atol": 0.1, "rtol": 0.02}
+    for b in (None, bias):
+        multiply = product(weight.to(dtype), rows, None if b is None else b.to(dtype))
+        found = multiply(h.to(dtype))
+        expected = h @ weight.T + (0 if b is None else b)
+        assert found.dtype == dtype and found.is_contiguous()
+        torch.testing.assert_close(found.double(), expected, **close)
 
 
 @pytest.mark.parametrize("causal", [True, False])
