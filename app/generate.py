@@ -66,6 +66,7 @@ class Order:
         said = asdict(self.settings)
         said = {name: said[name] for name in said if said[name] is not None}
         about = {"prior": self.painter.name, "tokenizer": self.painter.model.name, **said}
+        about["seeds"] = self.settings.seeds
         if self.prompt:
             about["prompt"] = self.prompt
         if self.note:
@@ -259,7 +260,7 @@ def answer(order: Order) -> tuple[list[tuple[str, str]], list, dict[str, Any]]:
     pictures = [
         (
             page_file(png(picture), f"picture-{i + 1}")["path"],
-            f"seed {order.settings.seed}, {i + 1}",
+            f"seed {order.settings.seeds[i]}",
         )
         for i, picture in enumerate(drawn.pictures)
     ]

@@ -187,6 +187,13 @@ class Settings:
     top_p: float
     steps: int | None
 
+    @property
+    def seeds(self) -> list[int]:
+        """The seed of each picture, with which it is drawn again by itself."""
+        from core.priors.sampling import seeds
+
+        return seeds(self.seed, self.n)
+
 
 def defaults(painter: Painter) -> dict[str, Any]:
     """How its bundle says that it is best sampled; what it does not say is plain sampling."""
@@ -238,12 +245,12 @@ def sample(
     known: Tensor | None = None,
 ) -> Iterator[Step]:
     """The prior's steps. Raises Refused at the first one for what the prior cannot do."""
-    import torch
+    from core.priors.sampling import seeded
 
     how = {name: value for name, value in asdict(chosen).items() if name not in ("n", "seed")}
     with LOCK:
-        # The processor's generator draws the same numbers, wherever the prior lives.
-        noise = torch.Generator().manual_seed(chosen.seed)
+        # The processor's generators draw the same numbers, wherever the prior lives.
+        noise = seeded(chosen.seed, chosen.n)
         with _refusing():
             steps = painter.prior.sample(condition, chosen.n, generator=noise, known=known, **how)
     try:

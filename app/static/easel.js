@@ -33,7 +33,8 @@ async function put(addresses) {
   addresses.forEach((address, i) => { if (tiles.children[i]) tiles.children[i].firstChild.src = address; });
 }
 function words(figures) {
-  const f = figures, parts = ["seed " + f.seed];
+  const f = figures, last = f.seeds[f.seeds.length - 1];
+  const parts = [last === f.seed ? "seed " + f.seed : "seeds " + f.seed + " to " + last];
   parts.push("guidance " + Number(f.guidance.toFixed(2)));
   if (f.temperature !== 1) parts.push("temperature " + Number(f.temperature.toFixed(2)));
   if (f.top_k) parts.push("top-k " + f.top_k);
@@ -62,6 +63,9 @@ async function finish(value) {
     tile.firstChild.alt = "Picture " + (i + 1) + ": " + told;
     const actions = tile.lastChild;
     actions.replaceChildren();
+    const seed = html("span", "rv-tag", "Seed " + value.figures.seeds[i]);
+    seed.title = "This picture alone: enter its seed and paint 1 picture";
+    actions.append(seed);
     const each = value.figures.agreement && value.figures.agreement.each;
     if (each) actions.append(html("span", "rv-tag", Math.round(100 * each[i]) + " % as painted"));
     if (value.repaint) {
@@ -73,7 +77,7 @@ async function finish(value) {
     }
     const link = html("a", "", "Save");
     link.href = value.pictures[i].url;
-    link.download = "seed-" + value.figures.seed + "-" + (i + 1) + ".png";
+    link.download = "seed-" + value.figures.seeds[i] + ".png";
     link.setAttribute("aria-label", "Save picture " + (i + 1));
     actions.append(link);
   });

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from core.conditions import Condition
 from core.priors.base import Choices, Step, TokenPrior, TokenPriorConfig
-from core.priors.sampling import draw, guide
+from core.priors.sampling import draw, guide, uniform
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,8 @@ class AutoregressivePrior(TokenPrior):
         # What is known from the start is read at once, then a token at a time.
         begin = given.index(False) if False in given else total
         step = self.network.decoder(context, copies * rows, total)
+        # A number for each cell, known or not: what one picture knows is no affair of another's.
+        at = uniform((rows, total), choices.generator, self.device)
         before = F.pad(ids[:, :begin], (1, 0), value=self.codebook_size)
         for cell in range(begin, total):
             logits = step(before.repeat(copies, 1))
@@ -98,8 +100,8 @@ class AutoregressivePrior(TokenPrior):
                 if guided:
                     logits = guide(logits, choices.scale(cell / total))
                 drawn = draw(
-                    logits, choices.generator, temperature=choices.temperature,
-                    top_k=choices.top_k, top_p=choices.top_p,
+                    logits, temperature=choices.temperature, top_k=choices.top_k,
+                    top_p=choices.top_p, at=at[:, cell],
                 )  # fmt: skip
                 if forced is not None:
                     drawn = torch.where(forced[:, cell], ids[:, cell], drawn)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from core.conditions import Condition, ConditionConfig, Conditioner
 from core.priors.network import TokenNetwork
+from core.priors.sampling import Noise
 
 MOST_TOKENS = 2**14
 
@@ -69,7 +70,7 @@ class Choices:
     """How to sample: the checked arguments of ``Prior.sample``."""
 
     n: int
-    generator: torch.Generator | None
+    generator: Noise
     guidance: tuple[float, float]
     temperature: float
     top_k: int
@@ -83,7 +84,7 @@ class Choices:
         """Whether the network must be asked without condition, too."""
         return self.guidance != (1.0, 1.0)
 
-    def scale(self, progress: float) -> float:
+    def scale(self, progress: float | Tensor) -> float | Tensor:
         """The guidance at a time in [0, 1]."""
         first, last = self.guidance
         return first + (last - first) * progress
@@ -133,7 +134,7 @@ class Prior(nn.Module, ABC):
         condition: Condition | None = None,
         n: int = 1,
         *,
-        generator: torch.Generator | None = None,
+        generator: Noise = None,
         guidance: float | tuple[float, float] = 1.0,
         temperature: float = 1.0,
         top_k: int = 0,
@@ -149,6 +150,10 @@ class Prior(nn.Module, ABC):
 
         Args:
             condition: one for all, one for each of the n, or None.
+            generator: for all pictures, or a sequence of n: each picture's own, which then is the
+                same whatever others are drawn with it (but for the rounding of products with
+                another number of rows, which a draw that falls between two codes may show). See
+                ``core.priors.sampling.seeded``.
             guidance: 1 = the condition as it was learnt; more = stressed; 0 = ignored. A pair goes
                 from the first to the last over the steps.
             temperature: divides the logits; 0 takes the most likely code.
@@ -186,6 +191,12 @@ class Prior(nn.Module, ABC):
     ) -> Choices:
         if not _whole(n) or n < 1:
             raise ValueError(f"n must be a whole number of pictures, 1 or more, got {n}")
+        single = generator is None or isinstance(generator, torch.Generator)
+        if not single and len(generator) != n:
+            raise ValueError(
+                f"generator must be one for all or one for each of the {n} pictures, got "
+                f"{len(generator)}"
+            )
         pair = guidance if isinstance(guidance, tuple) else (guidance, guidance)
         if len(pair) != 2 or not all(_finite(g) and 0 <= g <= 100 for g in pair):
             raise ValueError(f"guidance must be from 0 to 100, got {guidance}")

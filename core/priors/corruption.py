@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from core.priors.sampling import draw, uniform
+from core.priors.sampling import Noise, draw, uniform
 
 
 class Rates(NamedTuple):
@@ -73,7 +73,7 @@ class Process:
         replaced = torch.where(at < 1 - rates.alpha, code, clean)
         return replaced.masked_fill(at < rates.gamma, self.codes)
 
-    def noise(self, shape: tuple[int, int], generator: torch.Generator | None, device) -> Tensor:
+    def noise(self, shape: tuple[int, int], generator: Noise, device: torch.device) -> Tensor:
         """x_T int64 (rows, N): masked but for the share that the process replaces by any code."""
         at = uniform(shape, generator, device)
         code = (uniform(shape, generator, device) * self.codes).long().clamp(max=self.codes - 1)
@@ -85,7 +85,7 @@ class Process:
         now: Tensor,
         begin: int,
         end: int,
-        generator: torch.Generator | None = None,
+        generator: Noise = None,
         *,
         temperature: float = 1.0,
         top_k: int = 0,

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from core.conditions import Condition, ConditionConfig, Conditioner
 from core.priors.base import Choices, Prior, Step, check_grid
-from core.priors.sampling import uniform
+from core.priors.sampling import normal, uniform
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class LatentPrior(Prior):
         last = self.config.timesteps
         at = torch.arange(rows, device=clean.device) + uniform((rows,), generator, clean.device)
         time = (at / rows * last).long().clamp(max=last - 1)
-        noise = _normal(tuple(clean.shape), generator, clean.device)
+        noise = normal(tuple(clean.shape), generator, clean.device)
         noisy = self.scheduler.add_noise(clean, noise, time)
         vector, cells = self._told(condition, rows, tuple(clean.shape[2:]), generator)
         found = self._network(noisy, time, vector, cells).float()
@@ -210,7 +210,7 @@ class LatentPrior(Prior):
         vector, cells = self._told(condition, rows, grid, guided=guided)
         dtype = next(self.unet.parameters()).dtype
         shape = (rows, self.config.latent_dim, *grid)
-        x = _normal(shape, choices.generator, self.device) * math.sqrt(choices.temperature)
+        x = normal(shape, choices.generator, self.device) * math.sqrt(choices.temperature)
         scheduler = type(self.scheduler).from_config(self.scheduler.config)
         scheduler.set_timesteps(choices.steps)
         for step, time in enumerate(scheduler.timesteps.tolist(), 1):
@@ -225,10 +225,3 @@ class LatentPrior(Prior):
             shown = x if step == choices.steps else out.pred_original_sample
             latents = shown * self.std.float() + self.mean.float()[:, None, None]
             yield Step(latents, step, choices.steps)
-
-
-def _normal(
-    shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device
-) -> Tensor:
-    source = device if generator is None else generator.device
-    return torch.randn(shape, generator=generator, device=source).to(device)

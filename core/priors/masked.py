@@ -95,12 +95,15 @@ class MaskedPrior(TokenPrior):
             known = choices.known.reshape(rows, -1)
             ids = torch.where(known >= 0, known, unknown)
         at_first = (ids == unknown).sum(1)
-        steps = max(1, min(choices.steps, int(at_first.max())))
+        # A picture with less to be drawn than there are steps is done sooner.
+        each = at_first.clamp(1, choices.steps).double()
+        steps = int(each.max())
         for step in range(1, steps + 1):
             masked = ids == unknown
             logits = self.network(ids.repeat(copies, 1), context)
             if guided:
-                logits = guide(logits, choices.scale((step - 1) / steps))
+                scale = choices.scale(((step - 1) / each).clamp(max=1))
+                logits = guide(logits, scale.float()[:, None, None])
             logits = logits.float()
             drawn = draw(
                 logits, choices.generator, temperature=choices.temperature,
@@ -109,13 +112,12 @@ class MaskedPrior(TokenPrior):
             sure = logits.gather(2, drawn[..., None])[..., 0] - logits.logsumexp(2)
             noise = uniform(tuple(sure.shape), choices.generator, sure.device)
             noise = -torch.log(-torch.log(noise.clamp(1e-20, 1 - 2**-24)))
-            progress = step / steps
-            sure = sure + self.config.choice_temperature * (1 - progress) * noise
+            progress = (step / each).clamp(max=1)
+            sure = sure + self.config.choice_temperature * (1 - progress[:, None]) * noise
             # How many are still masked after this step: a cosine, but a token less each time.
-            left = (at_first * math.cos(progress * math.pi / 2)).floor().long()
+            left = (at_first * torch.cos(progress * math.pi / 2)).floor().long()
             left = torch.minimum(left, masked.sum(1) - 1).clamp(min=0)
-            if step == steps:
-                left = torch.zeros_like(left)
+            left = left.masked_fill(step >= each, 0)
             rank = sure.masked_fill(~masked, math.inf).argsort(1).argsort(1)
             ids = torch.where(masked & (rank >= left[:, None]), drawn, ids)
             shown = ids.masked_fill(ids == unknown, -1)

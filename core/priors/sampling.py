@@ -6,8 +6,16 @@ number a row is looked up in the cumulative distribution, which is summed in flo
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
+
+Noise = torch.Generator | Sequence[torch.Generator] | None
+"""Where random numbers come from: one generator for all pictures, or one for each of them, so that
+a picture does not depend on those it is drawn with; None is torch's own."""
+SEEDS = 2**31
+"""Seeds of pictures are below this."""
 
 _TILE = 2**20  # entries at once: what is drawn from stays in the processor's cache
 _WIDE = 1024  # rows up to here are cumulated, wider ones in two levels
@@ -15,13 +23,37 @@ _BLOCK = 128
 _HEAD = 1024  # codes that top-p looks at first
 
 
-def uniform(
-    shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device
-) -> Tensor:
+def seeds(seed: int, n: int) -> list[int]:
+    """The seeds of n pictures: picture i is what the i-th of them draws by itself."""
+    return [(seed + i) % SEEDS for i in range(n)]
+
+
+def seeded(seed: int, n: int) -> list[torch.Generator]:
+    """A generator of the CPU for each of n pictures, see ``seeds``."""
+    return [torch.Generator().manual_seed(each) for each in seeds(seed, n)]
+
+
+def uniform(shape: tuple[int, ...], generator: Noise, device: torch.device) -> Tensor:
     """Numbers from [0, 1), float32, on ``device``, drawn where the generator lives: a generator of
-    the CPU gives the same numbers whatever the device."""
-    source = device if generator is None else generator.device
-    return torch.rand(shape, generator=generator, device=source).to(device)
+    the CPU gives the same numbers whatever the device. Of several generators, each draws one row.
+    """
+    return _drawn(torch.rand, shape, generator, device)
+
+
+def normal(shape: tuple[int, ...], generator: Noise, device: torch.device) -> Tensor:
+    """Numbers from the standard normal distribution, as ``uniform``."""
+    return _drawn(torch.randn, shape, generator, device)
+
+
+def _drawn(
+    source: Callable[..., Tensor], shape: tuple[int, ...], generator: Noise, device: torch.device
+) -> Tensor:
+    if generator is None:
+        return source(shape, device=device)
+    if isinstance(generator, torch.Generator):
+        return source(shape, generator=generator, device=generator.device).to(device)
+    rows = [source(shape[1:], generator=each, device=each.device) for each in generator]
+    return torch.stack(rows).to(device)
 
 
 def pick(weights: Tensor, at: Tensor) -> Tensor:
@@ -102,22 +134,24 @@ def _nucleus(weights: Tensor, total: Tensor, top_p: float) -> Tensor:
 
 def draw(
     logits: Tensor,
-    generator: torch.Generator | None = None,
+    generator: Noise = None,
     *,
     temperature: float = 1.0,
     top_k: int = 0,
     top_p: float = 1.0,
     wanted: Tensor | None = None,
+    at: Tensor | None = None,
 ) -> Tensor:
     """Codes int64 (...) drawn from softmax(``logits`` / temperature), logits (..., K).
 
     Temperature 0 takes the most likely. See ``kept`` for ``top_k`` (0 = all) and ``top_p``. Where
-    ``wanted``, bool (...), is false, nothing is drawn and the code is 0.
+    ``wanted``, bool (...), is false, nothing is drawn and the code is 0. ``at``: ``uniform``
+    numbers (...) that were drawn before, in place of the generator.
     """
     *shape, size = logits.shape
     flat = logits.reshape(-1, size)
     found = torch.zeros(len(flat), dtype=torch.int64, device=logits.device)
-    at = uniform((len(flat),), generator, logits.device)
+    at = (uniform(tuple(shape), generator, logits.device) if at is None else at).flatten()
     rows = None if wanted is None else wanted.flatten().nonzero()[:, 0]
     count = len(flat) if rows is None else len(rows)
     step = max(1, _TILE // size)
@@ -133,7 +167,7 @@ def draw(
     return found.view(shape)
 
 
-def guide(logits: Tensor, scale: float) -> Tensor:
+def guide(logits: Tensor, scale: float | Tensor) -> Tensor:
     """Classifier-free guidance (arXiv 2207.12598, 2210.06767 for codes): logits (2n, ...), the
     second half without condition, to (n, ...): null + scale (conditional - null)."""
     conditional, null = logits.float().chunk(2)

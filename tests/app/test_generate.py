@@ -21,6 +21,7 @@ from core.checkpoints import load_prior, load_tokenizer
 from core.conditions import Condition
 from core.data.scenes import CLASSES, PALETTE
 from core.images import open_picture, to_pixels, to_tensor
+from core.priors.sampling import seeded
 from tests.app.test_api import pixels
 from tests.app.tiny_priors import prior_bundles
 
@@ -71,7 +72,7 @@ def test_a_prompt_becomes_the_priors_picture(client: Client, home: Path) -> None
     gallery, ids, figures = client.predict(PROMPT, "words", 2, 7, api_name="/generate_text")
     prior, tokenizer = load_prior(home / "words"), load_tokenizer(home / "tiny-regvq")
     expected = prior.generate(
-        Condition(texts=(PROMPT,)), 2, generator=torch.Generator().manual_seed(7),
+        Condition(texts=(PROMPT,)), 2, generator=seeded(7, 2),
         guidance=2.0, temperature=0.9,
     )  # fmt: skip
     assert ids == expected.tolist()
@@ -81,9 +82,27 @@ def test_a_prompt_becomes_the_priors_picture(client: Client, home: Path) -> None
     assert {"prior": "words", "seed": 7, "n": 2, "guidance": 2.0, "prompt": PROMPT}.items() <= (
         figures.items()
     )
+    assert [entry["caption"] for entry in gallery] == ["seed 7", "seed 8"]
     again = client.predict(PROMPT, "words", 2, 7, api_name="/generate_text")[1]
-    other = client.predict(PROMPT, "words", 2, 8, api_name="/generate_text")[1]
-    assert again == ids and other != ids
+    other = client.predict(PROMPT, "words", 1, 9, api_name="/generate_text")[1]
+    assert again == ids and other[0] not in ids
+
+
+def test_each_picture_of_a_gallery_comes_back_with_its_seed(home: Path) -> None:
+    plan = np.zeros((32, 32), np.int64)
+    for name in ALL:
+
+        def order(n: int, seed: int, name: str = name) -> generate.Order:
+            if name == "words":
+                return generate.text_order(PROMPT, name, n, seed)
+            return generate.map_order(plan, name, n, seed)
+
+        many = generate.run(order(3, 2**31 - 2))
+        assert many.figures["seeds"] == [2**31 - 2, 2**31 - 1, 0]
+        for ids, seed in zip(many.ids, many.figures["seeds"], strict=True):
+            one = generate.run(order(1, seed))
+            assert one.ids[0].tolist() == ids.tolist(), name
+        assert len({str(ids.tolist()) for ids in many.ids}) == 3
 
 
 def test_a_map_becomes_a_picture(client: Client, home: Path, plan: tuple) -> None:
@@ -93,7 +112,7 @@ def test_a_map_becomes_a_picture(client: Client, home: Path, plan: tuple) -> Non
     )
     expected = load_prior(home / "planned").generate(
         Condition(segmentation=torch.from_numpy(classes)[None]), 1,
-        generator=torch.Generator().manual_seed(3), guidance=2.0, temperature=0.9,
+        generator=seeded(3, 1), guidance=2.0, temperature=0.9,
     )  # fmt: skip
     assert ids == expected.tolist()
     assert figures["agreement"] is None  # no segmenter is here

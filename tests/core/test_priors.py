@@ -17,6 +17,8 @@ from core.priors import (
     MaskedConfig,
     Prior,
 )
+from core.priors.sampling import SEEDS, seeds
+from core.priors.sampling import seeded as each_seeded
 
 SMALL = {"codebook_size": 6, "grid": (3, 4), "width": 32, "layers": 2, "heads": 2}
 BOTH = (SemanticConfig(classes=3, width=8), LabelConfig(classes=2))
@@ -68,6 +70,39 @@ def test_steps_grow_into_a_picture(kind):
     assert 0 <= int(last.min()) <= int(last.max()) < 6
     assert torch.equal(prior.generate(n=3, generator=seeded()), last)
     assert not torch.equal(prior.generate(n=3, generator=seeded(1)), last)
+
+
+def same_alone_as_among_others(prior: Prior, **how) -> None:
+    """Picture i of a batch is what its seed draws by itself, and other seeds draw other ones."""
+    known, whole = how.pop("known", None), told(4)
+    given = {} if known is None else {"known": known}
+    batch = prior.generate(whole, 4, generator=each_seeded(7, 4), **given, **how)
+    for i in (3, 0):
+        given = {} if known is None else {"known": known[i]}
+        alone = prior.generate(told(1), 1, generator=each_seeded(7 + i, 1), **given, **how)
+        torch.testing.assert_close(alone[0], batch[i], atol=1e-4, rtol=1e-4)
+    assert len({str(picture.tolist()) for picture in batch}) == 4
+
+
+def test_each_picture_has_its_own_seed(kind):
+    prior = built(kind, BOTH)
+    for how in ({}, {"guidance": (1.0, 3.0), "top_p": 0.9}, {"temperature": 1.3, "top_k": 5}):
+        same_alone_as_among_others(prior, **how)
+    # Pictures of which different cells, and more or fewer of them, are known.
+    known = torch.full((4, 3, 4), -1)
+    known[0, 0], known[1, 1:] = torch.tensor([1, 2, 3, 4]), 5
+    known[3, 0, :2], known[3, 2, 1] = 4, 0
+    same_alone_as_among_others(prior, known=known, guidance=2.0)
+
+
+def test_seeds_of_pictures_can_be_entered():
+    assert seeds(5, 3) == [5, 6, 7]
+    assert seeds(SEEDS - 1, 2) == [SEEDS - 1, 0]
+
+
+def test_a_generator_for_some_of_the_pictures_is_refused(kind):
+    with pytest.raises(ValueError, match="one for each of the 3 pictures, got 2"):
+        built(kind).sample(n=3, generator=each_seeded(0, 2))
 
 
 def test_a_prior_can_be_left_in_the_middle(kind):
@@ -207,6 +242,32 @@ def test_cached_draws_are_those_of_the_whole_network():
     prior = built("autoregressive", BOTH)
     ids = prior.generate(told(2), 2, temperature=0.0)
     assert torch.equal(prior.logits(ids, told(2)).argmax(2), ids.flatten(1))
+
+
+@pytest.mark.parametrize("begin", [1, 5])
+@torch.no_grad()
+def test_steps_of_one_shape_are_the_steps(begin):
+    """What a GPU replays as a graph computes the same logits as the plain path."""
+    prior = built("autoregressive", BOTH)
+    network, ids = prior.network, torch.randint(6, (2, 12))
+    context = network.context(told(2), 2)
+    plain, static = (network.decoder(context, 2, 12, static=way) for way in (False, True))
+    torch.testing.assert_close(static(ids[:, :begin]), plain(ids[:, :begin]))
+    for at in range(begin, 12):
+        now = ids[:, at : at + 1]
+        torch.testing.assert_close(static(now), plain(now), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_graph_draws_what_the_processor_draws():
+    prior = built("autoregressive", BOTH)
+    expected = prior.generate(told(3), 3, generator=each_seeded(5, 3), guidance=2.0)
+    prior = prior.cuda()
+    told_there = told(3).to(torch.device("cuda"))
+    found = prior.generate(told_there, 3, generator=each_seeded(5, 3), guidance=2.0)
+    assert float((found.cpu() == expected).float().mean()) > 0.9  # rounding may move a draw
+    again = prior.generate(told_there, 3, generator=each_seeded(5, 3), guidance=2.0)
+    assert torch.equal(again, found)
 
 
 def test_an_autoregressive_cell_is_told_its_own_class():
@@ -394,6 +455,11 @@ def test_latent_diffusion_is_told_its_conditions(latent):
     terms = latent.train().loss(torch.randn(4, 2, 4, 4), told(4), seeded())
     terms["denoising"].backward()
     assert [name for name, p in latent.named_parameters() if p.grad is None] == []
+
+
+def test_each_latent_has_its_own_seed(latent):
+    latent.eval().measure(torch.randn(8, 2, 4, 4))
+    same_alone_as_among_others(latent, steps=3, guidance=2.0)
 
 
 def test_latent_diffusion_is_scaled_by_its_first_batch(latent):

@@ -83,6 +83,16 @@ def test_same_seed_same_draw_however_many_at_once(monkeypatch):
     assert not torch.equal(draw(logits, torch.Generator().manual_seed(6)), first)
 
 
+def test_a_generator_a_row_gives_each_row_its_own_numbers():
+    logits = torch.randn(3, 6, 40)
+    both = draw(logits, [torch.Generator().manual_seed(seed) for seed in (1, 2, 1)])
+    for row, seed in enumerate((1, 2, 1)):
+        alone = draw(logits[row : row + 1], torch.Generator().manual_seed(seed))
+        assert torch.equal(both[row : row + 1], alone)
+    at = torch.rand(3, 6)
+    assert torch.equal(draw(logits, at=at)[2], draw(logits[2], at=at[2]))
+
+
 def test_guidance_goes_from_null_through_the_condition():
     logits = torch.randn(6, 4, 5)
     conditional, null = logits.chunk(2)
