@@ -54,8 +54,9 @@ def prior_card(
         f"- **Kind:** {_KINDS[described['name']]}; {', '.join(sizes)}",
         f"- **Is told:** {', '.join(told) or 'nothing'}",
         f"- **Training data:** {about}{_views(recipe)}",
-        f"- **Recipe:** `python train/run.py {recipe.get('name')}{_shards(recipe)} "
+        f"- **Recipe:** `python train/run.py {recipe.get('name')}{_shards(recipe)}{_init(recipe)} "
         f"--steps {recipe.get('steps')}`",
+        *_beginning(recipe),
         f"- **Trained for:** {metrics.get('step', recipe.get('steps'))} of {recipe.get('steps')} "
         f"steps of {recipe.get('batch')} pictures, seed {recipe.get('seed')}",
         f"- **Drawn with:** {_sampling(recipe.get('sampling', {}))}",
@@ -77,6 +78,14 @@ def prior_card(
     return "\n".join(lines) + "\n"
 
 
+def _beginning(recipe: Mapping[str, Any]) -> list[str]:
+    if not recipe.get("init"):
+        return []
+    other = recipe.get("init_tokenizer")
+    moved = f", which drew tokens of the tokenizer `{other}` before" if other else ""
+    return [f"- **Begun with:** the weights of the prior `{recipe['init']}`{moved}"]
+
+
 def _views(recipe: Mapping[str, Any]) -> str:
     tokens = recipe.get("tokens")
     if not tokens:
@@ -86,6 +95,10 @@ def _views(recipe: Mapping[str, Any]) -> str:
 
 def _shards(recipe: Mapping[str, Any]) -> str:
     return " --tokens DIR" if recipe.get("tokens") else ""
+
+
+def _init(recipe: Mapping[str, Any]) -> str:
+    return " --init DIR" if recipe.get("init") else ""
 
 
 def _sampling(values: Mapping[str, Any]) -> str:

@@ -24,6 +24,12 @@ def pick_device(name: str) -> str:
     return name
 
 
+def called(bundle: Path) -> str:
+    """What a bundle is called: its folder, or that of the run whose ``bundle`` it is."""
+    path = bundle.resolve()
+    return path.parent.name if path.name == "bundle" else path.name
+
+
 def spread_over(length: int, limit: int | None) -> list[int]:
     """``limit`` indices spread evenly over range(length): the first ones may all be of one kind."""
     if limit is None or limit >= length:

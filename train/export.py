@@ -19,7 +19,7 @@ from core.images import PictureError, to_pictures, to_tensor
 from core.metrics.evaluation import evaluate_tokenizer
 from core.networks.features import Features
 from core.tokenizer import Tokenizer
-from train.common import spread_over
+from train.common import called, spread_over
 from train.config import RunConfig
 
 QUICK_ATLAS = 4096  # codes up to which every save has an atlas: it grows faster than the codebook
@@ -91,7 +91,7 @@ def describe(config: RunConfig, features: Features | None, broken: int) -> dict[
         "steps": config.steps,
         "batch": config.batch,
         "seed": config.seed,
-        "init": _name_of(config.init),
+        "init": None if config.init is None else called(config.init),
         "train_only": config.train_only,
         "data": data,
         "features": features.label if features is not None else "none",
@@ -100,14 +100,6 @@ def describe(config: RunConfig, features: Features | None, broken: int) -> dict[
         "stages": asdict(config.stages) if config.stages is not None else None,
         "discriminator": asdict(config.discriminator) if config.loss.adversarial else None,
     }
-
-
-def _name_of(bundle: Path | None) -> str | None:
-    """What a bundle is called: its folder, or that of the run whose ``bundle`` it is."""
-    if bundle is None:
-        return None
-    path = bundle.resolve()
-    return path.parent.name if path.name == "bundle" else path.name
 
 
 def spread(pictures: Dataset, count: int) -> Iterator[Tensor]:

@@ -40,3 +40,6 @@ class PriorRunConfig(CommonConfig):
     """The pictures. With tokens, only the held-out ones are read from there."""
     optimizer: AdamWConfig = field(default_factory=AdamWConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    init: Path | None = None
+    """Bundle or run folder of a prior whose weights a new run begins with; None: random ones. Kind,
+    sizes and conditions must be the run's; the tokenizer may be another, retrained one, say."""

@@ -17,6 +17,7 @@ from core.images import to_pictures
 from core.prior_cards import prior_card
 from core.priors import Prior
 from core.tokenizer import Tokenizer
+from train.common import called
 from train.prior_batches import first_of
 from train.prior_config import PriorRunConfig
 
@@ -51,10 +52,12 @@ def export_prior(
     shards: TokenShards | None,
     metrics: Mapping[str, Any],
     broken: int = 0,
+    begun_on: str | None = None,
 ) -> None:
-    """Write the bundle, with the figures there are so far."""
-    about = describe(config, shards, broken)
-    name = name_of(tokenizer_bundle)
+    """Write the bundle, with the figures there are so far. ``begun_on``: the other tokenizer that
+    the weights of ``init`` were for."""
+    about = describe(config, shards, broken) | {"init_tokenizer": begun_on}
+    name = called(tokenizer_bundle.path)
     save_prior(
         path,
         prior=prior,
@@ -65,12 +68,6 @@ def export_prior(
         metrics=metrics,
         recipe=about,
     )
-
-
-def name_of(bundle: Bundle) -> str:
-    """What a bundle is called: its folder, or that of the run whose ``bundle`` it is."""
-    path = bundle.path.resolve()
-    return path.parent.name if path.name == "bundle" else path.name
 
 
 def shown_data(name: str, data: Dataset) -> dict[str, Any]:
@@ -100,6 +97,7 @@ def describe(config: PriorRunConfig, shards: TokenShards | None, broken: int) ->
         "steps": config.steps,
         "batch": config.batch,
         "seed": config.seed,
+        "init": None if config.init is None else called(config.init),
         "data": data,
         "tokens": tokens,
         "optimizer": asdict(config.optimizer),

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from core.checkpoints import find_bundle, load_tokenizer
+from core.checkpoints import CheckpointError, find_bundle, load_tokenizer
 from core.conditions import SemanticConfig, TextConfig
 from core.data import DataError, open_dataset
 from core.data.tokens import TokenBatch, TokenShards
@@ -22,6 +22,8 @@ from train.prior_batches import EncodedBatches, ShardBatches, held_out_batches, 
 from train.prior_config import PriorRunConfig
 from train.prior_export import export_prior, sample_sheet
 from train.runs import Run, adamw, averaged, set_rate
+from train.start import prior_from
+from train.state import has_state
 
 HELD_OUT = 256  # pictures of the validation loss
 READ = 10_000  # captions from which a vocabulary is learnt
@@ -55,6 +57,9 @@ class PriorTrainer(Run):
         torch.manual_seed(config.seed)
         self.prior = replace(config.prior, **self._shape()).build()
         self.prior.conditioner.learn_vocabulary(self._captions())
+        self.begun_on: str | None = None  # the other tokenizer that the first weights were for
+        if config.init is not None:
+            self.begun_on = self._begin(config.init)
         self.prior.to(self.device)
         self.averaged = averaged(self.prior, config.optimizer.ema)
         self.optimizer = adamw(self.prior, config.optimizer)
@@ -64,6 +69,15 @@ class PriorTrainer(Run):
             "optimizer": self.optimizer,
         }
         self.parallel = self.accelerator.prepare(self.prior)
+
+    def _begin(self, source: Path) -> str | None:
+        """The weights of ``source``, unless the run goes on; the tokenizer that they were for."""
+        if not has_state(self.state_folder):
+            return prior_from(self.prior, source, self.tokenizer_bundle)
+        try:  # the source may be gone by now
+            return find_bundle(self.out).config["recipe"]["init_tokenizer"]
+        except (CheckpointError, KeyError, TypeError):
+            return None
 
     def _open(self, split: str) -> object:
         data = self.config.data
@@ -195,6 +209,7 @@ class PriorTrainer(Run):
             config=self.config,
             data=self.held_out,
             shards=self.shards,
+            begun_on=self.begun_on,
             metrics={
                 "step": step,
                 "bits_per_token" if name == "bits" else name: loss,

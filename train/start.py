@@ -7,22 +7,33 @@ codes as the bundle has them, so that pictures keep their tokens, and trains the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from core.checkpoints import ROOT, CheckpointError, find_bundle, load_tokenizer
+from core.checkpoints import (
+    ROOT,
+    Bundle,
+    CheckpointError,
+    find_bundle,
+    fingerprint_of,
+    load_prior,
+    load_tokenizer,
+)
+from core.priors import PRIORS, LatentPrior, Prior
 from core.tokenizer import Tokenizer
 
 
 def start_from(tokenizer: Tokenizer, source: Path) -> None:
     """Copy the weights of the bundle (or run folder) ``source`` into ``tokenizer``.
 
-    A relative path that is not there is looked for in the project too. Settings that shape no
+    A relative path that is not there is looked for in the project, too. Settings that shape no
     weight (loss weights, mask ratio, ...) may differ. Raises ``CheckpointError`` if there is no
     such bundle, or with the first part that does not fit.
     """
-    bundle = find_bundle(source if source.exists() else ROOT / source)
+    bundle = _found(source)
     loaded = load_tokenizer(bundle)
     mine, theirs = type(tokenizer.quantizer), type(loaded.quantizer)
     if mine is not theirs:
@@ -30,7 +41,52 @@ def start_from(tokenizer: Tokenizer, source: Path) -> None:
             f"{bundle.path} does not fit this run: its quantizer is a {theirs.__name__}, the "
             f"run's a {mine.__name__}; choose that quantizer's recipe, or another --init."
         )
-    have, want = loaded.state_dict(), tokenizer.state_dict()
+    have = loaded.state_dict()
+    remedy = "give the run the bundle's --tokenizer settings (its config.json has them)"
+    _check_shapes(bundle, have, tokenizer.state_dict(), remedy)
+    tokenizer.load_state_dict(have)
+
+
+def prior_from(prior: Prior, source: Path, tokenizer: Bundle) -> str | None:
+    """Copy the weights of the prior's bundle (or run folder) ``source`` into ``prior``, which is to
+    be trained on the tokens of ``tokenizer``.
+
+    With the weights come its vocabulary and what it remembers of its losses. If it drew another
+    tokenizer's tokens, that one's name is returned, else None: codes then have new meanings, which
+    a retrained tokenizer's mostly have not, and the rest of the network knows what pictures are
+    made of. Raises ``CheckpointError`` as ``start_from``.
+    """
+    bundle = _found(source)
+    loaded = load_prior(bundle)
+    mine, theirs = (
+        next(name for name, kind in PRIORS.items() if kind is type(each.config))
+        for each in (prior, loaded)
+    )
+    if mine != theirs:
+        raise CheckpointError(
+            f"{bundle.path} does not fit this run: its kind is {theirs}, the run's is {mine}; "
+            "choose that kind's recipe, or another --init."
+        )
+    have = loaded.state_dict()
+    remedy = "sizes, conditions, grid and number of codes must be those of its config.json"
+    _check_shapes(bundle, have, prior.state_dict(), remedy)
+    prior.load_state_dict(have)
+    about = bundle.config.get("tokenizer", {})
+    if about.get("fingerprint") == fingerprint_of(tokenizer):
+        return None
+    if isinstance(prior, LatentPrior):
+        with torch.no_grad():
+            prior.std.zero_()  # the other tokenizer's latents are measured anew
+    return str(about.get("name"))
+
+
+def _found(source: Path) -> Bundle:
+    return find_bundle(source if source.exists() else ROOT / source)
+
+
+def _check_shapes(
+    bundle: Bundle, have: Mapping[str, Tensor], want: Mapping[str, Tensor], remedy: str
+) -> None:
     for name in [*want, *have]:
         there, here = (
             tuple(state[name].shape) if name in state else "none" for state in (have, want)
@@ -38,9 +94,8 @@ def start_from(tokenizer: Tokenizer, source: Path) -> None:
         if there != here:
             raise CheckpointError(
                 f"{bundle.path} does not fit this run: {name} is {there} there and {here} here; "
-                "give the run the bundle's --tokenizer settings (its config.json has them)."
+                f"{remedy}."
             )
-    tokenizer.load_state_dict(have)
 
 
 def freeze_tokens(tokenizer: Tokenizer) -> None:

@@ -1,0 +1,96 @@
+"""Priors' runs that begin with another prior's weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.checkpoints import CheckpointError, find_bundle, load_prior, prior_tokenizer
+from tests.train.tiny_priors import PRIORS, prior_run, tokenizer_bundle
+from train.prior_loop import PriorTrainer
+
+
+@pytest.fixture(autouse=True)
+def few_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("train.prior_loop.HELD_OUT", 4)
+    monkeypatch.setattr("train.prior_loop.READ", 20)
+
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tokenizer_bundle(tmp_path_factory.mktemp("old") / "first-tokens")
+
+
+@pytest.fixture(scope="module")
+def new(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tokenizer_bundle(tmp_path_factory.mktemp("new") / "retrained-tokens", seed=1)
+
+
+def trained(kind: str, tokenizer: Path, out: Path) -> Path:
+    PriorTrainer(prior_run(kind, tokenizer, steps=1), out).train()
+    return out
+
+
+def test_a_prior_goes_on_with_a_retrained_tokenizers_tokens(tmp_path, old, new):
+    source = trained("diffusion", old, tmp_path / "source")
+    run = prior_run("diffusion", new, init=source, steps=4, seed=3)
+    trainer = PriorTrainer(run, tmp_path / "run")
+    wanted = load_prior(source).state_dict()
+    assert bool((wanted["network.conditioner.encoders.text.known"] >= 0).any())  # its vocabulary
+    for prior in (trainer.prior, trainer.averaged.module):
+        assert all(torch.equal(x, wanted[name]) for name, x in prior.state_dict().items())
+    PriorTrainer(replace(run, stop_after=2), tmp_path / "run").train()
+    # Once begun, it needs what it began with no more.
+    source.rename(tmp_path / "gone")
+    PriorTrainer(run, tmp_path / "run").train()
+    found = find_bundle(tmp_path / "run")
+    assert found.metrics["step"] == 4
+    recipe = found.config["recipe"]
+    assert (recipe["init"], recipe["init_tokenizer"]) == ("source", "first-tokens")
+    assert "weights of the prior `source`, which drew tokens of the tokenizer `first-tokens`" in (
+        found.card
+    )
+    assert prior_tokenizer(found, new.parent).path == new
+    assert str(tmp_path) not in json.dumps(found.config) + found.card
+
+
+def test_on_the_same_tokens_nothing_is_said_of_others(tmp_path, old):
+    source = trained("masked", old, tmp_path / "source")
+    run = prior_run("masked", old, init=source / "bundle", steps=1)
+    PriorTrainer(run, tmp_path / "run").train()
+    found = find_bundle(tmp_path / "run")
+    assert found.config["recipe"]["init_tokenizer"] is None
+    assert "weights of the prior `source`\n" in found.card
+    assert "Begun with" not in find_bundle(source).card
+
+
+def test_another_tokenizers_latents_are_measured_anew(tmp_path, old, new):
+    source = trained("latent", old, tmp_path / "source")
+    begun = [
+        PriorTrainer(prior_run("latent", tokenizer, init=source), tmp_path / tokenizer.name).prior
+        for tokenizer in (old, new)
+    ]
+    assert float(begun[0].std) > 0 and float(begun[1].std) == 0
+    assert torch.equal(begun[0].unet.conv_in.weight, begun[1].unet.conv_in.weight)
+
+
+def test_a_prior_that_does_not_fit_is_named(tmp_path, old):
+    source = trained("masked", old, tmp_path / "source")
+    wider = replace(PRIORS["masked"], width=32)
+    cases = [
+        (prior_run("autoregressive", old), "kind is masked, the run's is autoregressive"),
+        (prior_run("masked", old, prior=wider), r"is \(.*16\) there and \(.*32\) here; sizes"),
+        (prior_run("masked", old, prior=replace(wider, width=16, layers=2)), "none there"),
+    ]
+    for run, words in cases:
+        with pytest.raises(CheckpointError, match=words) as error:
+            PriorTrainer(replace(run, init=source), tmp_path / "run")
+        assert str(source) in str(error.value) and "\n" not in str(error.value)
+    for other, words in ((old, "tokenizer"), (tmp_path / "nowhere", "nowhere")):
+        with pytest.raises(CheckpointError, match=words):
+            PriorTrainer(prior_run("masked", old, init=other), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
