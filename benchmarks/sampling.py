@@ -2,10 +2,14 @@
 
 ``python benchmarks/sampling.py`` draws 256 tokens four times over from this project's
 autoregressive prior and from a GPT-2 of the same size through ``generate`` with its cache, at the
-same precision and turn by turn, and once from the prior without its cache; then it times a step of
-discrete diffusion (without the network) and the same step of diffusers' ``VQDiffusionScheduler``,
-and checks that both draw from the same distribution. It prints a Markdown table. Weights are
-random: they change nothing in the time. Projects that are not installed are left out.
+same precision and turn by turn, and once from the prior without its cache; beside the tokens a
+second stands what reading the weights alone would allow. Then it times a step of discrete diffusion
+(without the network) and the same step of diffusers' ``VQDiffusionScheduler``, and checks that both
+draw from the same distribution. It prints a Markdown table. Weights are random: they change nothing
+in the time. Projects that are not installed are left out.
+
+``python benchmarks/sampling.py --shipped`` measures what a visitor of the app waits for instead:
+see ``first_picture.py``.
 """
 
 from __future__ import annotations
@@ -45,7 +49,19 @@ def main() -> None:
         "--out", type=Path, metavar="FILE",
         help="also write the figures: as JSON, or as Markdown if FILE ends with .md",
     )  # fmt: skip
+    parser.add_argument(
+        "--shipped", action="store_true",
+        help="measure the first picture of each shipped prior instead, as the app draws it",
+    )  # fmt: skip
     flags = parser.parse_args()
+    if flags.shipped:
+        import first_picture
+
+        figures = first_picture.every_shipped(flags.threads)
+        print(first_picture.table(figures))
+        if flags.out is not None:
+            flags.out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        return
     if min(flags.layers, flags.side, flags.codes, flags.diffusion_codes, flags.repeats) < 1:
         parser.error("layers, side, codes and repeats must be at least 1")
     if flags.width % 64 or flags.width < 64:
@@ -78,6 +94,7 @@ def main() -> None:
 def autoregressive(flags: argparse.Namespace, dtype) -> list[dict]:
     """Seconds for ROWS pictures by the prior, by GPT-2, and by the prior without its cache."""
     import torch
+    from bandwidth import bandwidth, floor
 
     from core.priors import AutoregressiveConfig
 
@@ -115,6 +132,11 @@ def autoregressive(flags: argparse.Namespace, dtype) -> list[dict]:
     same = float((ours().flatten(1) == drawn["ids"]).float().mean())
     notes["without a cache"] = f"{same:.0%} of the tokens the same as with it"
     best = min(seconds["regvq-studio"])
+    rate = bandwidth(flags.device)
+    notes["regvq-studio"] = (
+        f"{ROWS * tokens / best:,.0f} tokens/s; {floor(prior, ROWS, rate):,.0f} if only the "
+        f"weights were read, at {rate / 1e9:,.0f} GB/s"
+    )
     found = []
     for name in ("regvq-studio", "transformers GPT-2", "without a cache"):
         row = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -127,9 +128,39 @@ def test_sampling_figures_without_peers(sampling, monkeypatch, tmp_path, capsys)
     assert "| regvq-studio |" in capsys.readouterr().out
     ours, theirs, uncached, *steps = json.loads(out.read_text())["figures"]
     assert ours["ms"] > 0
+    assert re.search(r"[\d,]+ tokens/s; [\d,]+ if only the weights", ours["note"])
     assert theirs["note"] == "not installed"
     assert uncached["note"].startswith("100%")  # the cache changes nothing in what is drawn
     assert len(steps) == 2
+
+
+def test_the_floor_is_the_time_of_reading_the_weights_once(sampling):
+    from bandwidth import bandwidth, floor
+
+    model = torch.nn.ModuleList([torch.nn.Embedding(100, 8), torch.nn.Linear(8, 16)]).bfloat16()
+    assert floor(model, rows=3, rate=2 * (8 * 16 + 16) * 10) == pytest.approx(30)
+    assert bandwidth("cpu") > 1e6
+
+
+def test_the_first_picture_of_a_prior(sampling, monkeypatch, tmp_path):
+    import first_picture
+
+    from core import checkpoints
+    from tests.app.tiny_priors import prior_bundles, tiny_tokenizer
+
+    root = prior_bundles(tmp_path / "home", tiny_tokenizer(tmp_path / "tiny"), ("words", "planned"))
+    for place in ("CHECKPOINTS", "RUNS"):
+        monkeypatch.setattr(checkpoints, place, tmp_path / "none")
+    monkeypatch.setenv("REGVQ_CHECKPOINTS", str(root))
+    rows = [first_picture.measure(name, torch.get_num_threads()) for name in ("words", "planned")]
+    assert [row["way"] for row in rows] == ["From words", "From a map"]
+    for row in rows:
+        assert 0 < row["first"]["first_step"] < row["first"]["finished"]
+    said = first_picture.table(rows)
+    whole = rows[0]["loading"] + rows[0]["first"]["finished"]
+    assert f"| {whole:.2f} |" in said and "| planned |" in said
+    with pytest.raises(SystemExit, match="no prior called gone"):
+        first_picture.measure("gone", torch.get_num_threads())
 
 
 def test_a_step_of_diffusion_is_drawn_like_diffusers(sampling):
