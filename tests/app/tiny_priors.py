@@ -9,6 +9,8 @@ import torch
 
 from core.checkpoints import load_tokenizer, save_bundle, save_prior
 from core.conditions import SemanticConfig, TextConfig
+from core.data.facades import CLASSES as PARTS
+from core.data.facades import Facades
 from core.data.scenes import CLASSES, PALETTE
 from core.data.tokens import fingerprint
 from core.priors import AutoregressiveConfig, DiffusionConfig, LatentConfig, MaskedConfig
@@ -27,7 +29,22 @@ CONFIGS = {
         latent_dim=NETWORK.latent_dim, grid=GRID, width=32, factors=(1, 2), blocks=1,
         conditions=(SEMANTIC,), timesteps=10, betas=(0.05, 0.8),
     ),
+    "birds-text-diffusion": DiffusionConfig(**SMALL, conditions=(TEXT,), timesteps=6),
+    "facades-semantic-ar": AutoregressiveConfig(
+        **SMALL, conditions=(SemanticConfig(classes=len(PARTS), width=8),)
+    ),
 }  # fmt: skip
+# What they say that they were trained on, where it is not the drawn scenes.
+DATA = {
+    "birds-text-diffusion": {"name": "captions", "classes": [], "palette": []},
+    "facades-semantic-ar": {
+        "name": "facades", "classes": list(PARTS), "palette": Facades.palette.tolist(),
+    },
+}  # fmt: skip
+BIRDS = (
+    "this small bird has a yellow belly and a short pointed beak",
+    "a bird with black wings and a red head",
+)
 KNOWN = ("a lake below mountains at sunset", "a house among trees", "the moon above the sea")
 
 
@@ -50,12 +67,12 @@ def prior_bundles(root: Path, tokenizer: Path, names: tuple[str, ...] = ("words"
                 torch.nn.init.normal_(parameter, std=0.3)
             if name == "latents":
                 prior.measure(torch.randn(4, NETWORK.latent_dim, *GRID))
-        prior.conditioner.learn_vocabulary(KNOWN)
+        prior.conditioner.learn_vocabulary(BIRDS if name.startswith("birds") else KNOWN)
         save_prior(
             root / name,
             prior=prior,
             tokenizer={"name": tokenizer.name, "fingerprint": mark},
-            data=data,
+            data=DATA.get(name, data),
             sampling={"guidance": 2.0, "temperature": 0.9},
         )
     return root
