@@ -11,11 +11,12 @@ from core.checkpoints import write_json
 from train.study_charts import Column, Panel, dots, lines
 from train.study_claims import SEEDS, claims
 from train.study_results import gather, read_results
-from train.study_runs import all_runs
+from train.study_runs import LONGER, all_runs
 
 Row = dict[str, Any]
 KINDS = ("ours", "outside", "combination")
 PLACE = Path("docs") / "study"
+TABLES = ("main", "large", "long")
 
 
 def write_report(out: Path, results: Path | None, to: Path) -> Path:
@@ -52,7 +53,8 @@ def render(found: dict[str, Any], charts: dict[str, str]) -> str:
         f"{', '.join(map(str, budget['network']['widths']))}, one token per 8x8 pixels, codes of "
         f"{budget['network']['latent_dim']} numbers), the same {budget['steps']} steps of the same "
         f"{budget['batch']} crops of {side} pixels, optimizer, discriminator (second half of the "
-        "run) and losses; it differs in the quantizer and in what belongs to its method. Judged "
+        "run) and losses; it differs in the quantizer and in what belongs to its method (the runs "
+        f"called longer take {LONGER} times the steps, on as many more crops). Judged "
         f"on {shared['images']} photographs that no run trained on: whole pictures, argmax codes, "
         f"{shared['tokens']:,} tokens.",
         "",
@@ -67,7 +69,7 @@ def render(found: dict[str, Any], charts: dict[str, str]) -> str:
         "",
         *_claims(found["claims"]),
     ]
-    for group in ("main", "large"):
+    for group in TABLES:
         parts += _group(found, group, charts)
     parts += _seeds(found)
     parts += _sweeps(found, charts)
@@ -257,7 +259,7 @@ def _value(sweep: str, value: float) -> str:
 def _charts(found: dict[str, Any]) -> dict[str, str]:
     """SVG by name, of what there is enough of."""
     charts = {}
-    for group in ("main", "large"):
+    for group in TABLES:
         rows = _ordered(row for row in found["runs"] if row["group"] == group)
         if len(rows) > 1:
             charts[group] = _dot_chart(rows)

@@ -10,7 +10,7 @@ Format 1::
      "groups": [{"name": "main", "title": "1,024 codes"}, ...],
      "runs": [{"name": "vqgan", "label": "VQ-GAN", "group": "main", "method": "vqgan",
                "kind": "ours" | "outside" | "combination", "note": "...", "codes": 1024, "seed": 0,
-               "staged": false, "contrastive": "none", "quantizer": {...},
+               "steps": 400, "staged": false, "contrastive": "none", "quantizer": {...},
                "utilization": 0.64, "perplexity": 138.6, "psnr": 20.86, "ssim": 0.489,
                "feature_distance": 0.733, "fd": 2584.5, "step_ms": 293.2, "timed": false,
                "peak_mb": null, "generation_fd": null, "training_utilization": 0.65,
@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import Any
 
 from core.checkpoints import CheckpointError
-from train.study_runs import GROUPS, all_runs, sweeps
+from train.study_runs import GROUPS, LONGER, all_runs, sweeps
 
 FORMAT = 1
 COLUMNS = (
@@ -54,6 +54,7 @@ COLUMNS = (
 TITLES = {
     "main": "1,024 codes",
     "large": "16,384 codes",
+    "long": f"1,024 codes, {LONGER} times the steps",
     "mask": "Reg-VQ's mask ratio",
     "nsvq": "NSVQ's α and τ",
     "size": "4,096 codes",
@@ -72,15 +73,17 @@ def gather(out: Path) -> dict[str, Any]:
     )
     if not found:
         raise CheckpointError(f"{out} holds no finished run; make some with study.py run.")
-    first = found[0]
-    for result in found[1:]:
-        for key in ("budget", "limit"):
-            if result[key] != first[key]:
-                raise CheckpointError(
-                    f"{out / result['name']} was made with another {key} than "
-                    f"{first['name']}; runs that are compared must have the same."
-                )
-        if result["seed"] == first["seed"] and result["draws"] != first["draws"]:
+    first, budget = found[0], _budget(found[0])
+    draws: dict[tuple[int, int], str] = {}  # by seed and length
+    for result in found:
+        differing = "budget" if _budget(result) != budget else "limit"
+        if differing == "budget" or result["limit"] != first["limit"]:
+            raise CheckpointError(
+                f"{out / result['name']} was made with another {differing} than "
+                f"{first['name']}; runs that are compared must have the same."
+            )
+        key = result["seed"], result["budget"]["steps"]
+        if draws.setdefault(key, result["draws"]) != result["draws"]:
             raise CheckpointError(
                 f"{out / result['name']} was trained on other crops than {first['name']}."
             )
@@ -91,7 +94,7 @@ def gather(out: Path) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "shared": {
-            "budget": first["budget"],
+            "budget": budget,
             "features": first["figures"].get("features", "none"),
             "images": first["figures"]["images"],
             "tokens": first["figures"]["tokens"],
@@ -108,6 +111,13 @@ def gather(out: Path) -> dict[str, Any]:
             for s in sweeps()
         ],
     }
+
+
+def _budget(result: dict[str, Any]) -> dict[str, Any]:
+    """The budget of the study that a run belongs to: its steps are those of the runs of ordinary
+    length."""
+    longer = all_runs()[result["name"]].longer
+    return result["budget"] | {"steps": result["budget"]["steps"] // longer}
 
 
 def read_results(file: Path) -> dict[str, Any]:
@@ -145,6 +155,7 @@ def _row(result: dict[str, Any], folder: Path) -> dict[str, Any]:
         "kind": run.kind,
         "note": run.note,
         **{key: result[key] for key in ("codes", "seed", "staged", "contrastive")},
+        "steps": result["budget"]["steps"],
         "quantizer": result["quantizer"],
         **{key: figures[key] for key in ("utilization", "perplexity", "psnr", "ssim")},
         "feature_distance": figures.get(distance),

@@ -30,9 +30,10 @@ from train.outside import OutsideSimVQConfig, OutsideVQConfig
 from train.stages import StagesConfig
 
 CODES, LARGE = 1024, 16_384
-GROUPS = ("main", "large", "mask", "nsvq", "size", "seeds")
-Group = Literal["main", "large", "mask", "nsvq", "size", "seeds"]
+GROUPS = ("main", "large", "long", "mask", "nsvq", "size", "seeds")
+Group = Literal["main", "large", "long", "mask", "nsvq", "size", "seeds"]
 EPOCHS = 70  # as many as NSVQ's paper trains; a run of any length counts as so many
+LONGER = 4  # times the steps of the other runs, in those that ask what more steps change
 USES = 2  # mean uses of a code in an epoch, below which "unused" would say little about a code
 
 
@@ -75,6 +76,8 @@ class Run:
     contrastive: Literal["pcl", "cl", "none"] = "none"
     staged: bool = False
     seed: int = 0
+    longer: int = 1
+    """So many times the study's steps."""
     note: str = ""
     """What a reader must know of it: where it leaves its paper, where it comes from."""
     kind: Literal["ours", "outside", "combination"] = "ours"
@@ -83,7 +86,8 @@ class Run:
     def config(self, study: Study) -> RunConfig:
         """The whole config, for the trainer."""
         quantizer, stages = self.quantizer, None
-        epoch = max(1, study.steps // EPOCHS)
+        steps = study.steps * self.longer
+        epoch = max(1, steps // EPOCHS)
         if self.staged:
             stages = StagesConfig(epoch=epoch, earliest=0.5, latest=50 / EPOCHS)
         if isinstance(quantizer, NSVQConfig):
@@ -99,11 +103,11 @@ class Run:
             loss=LossConfig(l2=1.0, perceptual=0.5, adversarial=0.25, contrastive=self.contrastive),
             discriminator=DiscriminatorConfig(width=32),
             stages=stages,
-            steps=study.steps,
+            steps=steps,
             batch=study.batch,
             seed=self.seed,
             log_every=20,
-            save_every=study.steps,
+            save_every=steps,
         )
 
 
@@ -235,6 +239,7 @@ _LARGE = (
     "vqgan", "simvq", "nsvq", "regvq", "vqgan-uniform", "fsq", "outside-vq", "outside-simvq",
     "nsvq-mask", "lfq", "vq-restart", "gumbel",
 )  # fmt: skip
+_LONG = ("vqgan", "regvq", "simvq", "nsvq", "gumbel", "fsq", "regvq-mask")
 _FIRST = 12, 8  # runs of the main and of the large table that come before all others
 _KEY = ("vqgan", "regvq", "simvq", "nsvq")
 
@@ -244,6 +249,10 @@ def all_runs() -> dict[str, Run]:
     main, large = _table("main", CODES, ""), _table("large", LARGE, "-16k")
     first = [main[method] for method in _MAIN[: _FIRST[0]]]
     first += [large[method] for method in _LARGE[: _FIRST[1]]] + [main["nsvq-mask"]]
+    first += [
+        replace(main[method], name=f"{method}-long", group="long", longer=LONGER)
+        for method in _LONG
+    ]
     nsvq = main["nsvq"]
     runs = [_variant(nsvq, "nsvq", f"nsvq-tau{t:g}", f"NSVQ, τ {t:g}", tau=t) for t in (3, 10)]
     runs += [_variant(nsvq, "nsvq", "nsvq-joint", "NSVQ, first stage only", staged=False)]
@@ -270,8 +279,10 @@ def sweeps() -> list[Sweep]:
     ratios = [(r / 100, "regvq" if r == 40 else f"regvq-mask{r}") for r in range(0, 101, 20)]
     alphas = [(a, "nsvq" if a == 0.1 else f"nsvq-alpha{a:g}") for a in (0.0, 0.01, 0.1, 0.5)]
     taus = [(t, "nsvq" if t == 0.35 else f"nsvq-tau{t:g}") for t in (0.1, 0.35, 1, 3, 10)]
+    lengths = {m: [(1, m), (LONGER, f"{m}-long")] for m in _LONG}
     sizes = {m: [(1024, m), (4096, f"{m}-4k"), (LARGE, f"{m}-16k")] for m in _KEY}
     return [
+        Sweep("steps", "Length of the training", "times the steps", lengths),
         Sweep("mask", "Reg-VQ's mask ratio", "share of positions drawn", {"regvq": ratios}),
         Sweep("alpha", "NSVQ's α, the weight of its dense loss", "α", {"nsvq": alphas}),
         Sweep("tau", "NSVQ's τ, the temperature of its dense loss", "τ", {"nsvq": taus}),

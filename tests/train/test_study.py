@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shutil
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -138,7 +139,12 @@ def test_a_run_that_another_process_makes_is_left_to_it(tmp_path):
 
 
 def test_every_run_has_the_same_budget():
-    budgets = {json.dumps(budget(run.config(STUDY)), sort_keys=True) for run in all_runs().values()}
+    budgets = set()
+    for run in all_runs().values():
+        shared = budget(run.config(STUDY))
+        assert shared["steps"] == STUDY.steps * run.longer
+        assert (run.longer == 1) == (run.group != "long")
+        budgets.add(json.dumps(shared | {"steps": STUDY.steps}, sort_keys=True))
     assert len(budgets) == 1
     shared = json.loads(budgets.pop())
     assert shared["steps"] == STUDY.steps and shared["loss"]["perceptual"] > 0
@@ -172,6 +178,9 @@ def test_sweeps_are_of_runs_that_exist_and_vary_what_they_say():
     for sweep in sweeps():
         for points in sweep.points.values():
             for value, name in points:
+                if sweep.name == "steps":
+                    assert runs[name].longer == value
+                    continue
                 settings = runs[name].quantizer
                 key = "mask_ratio" if sweep.name == "mask" else sweep.name
                 assert getattr(settings, key) == pytest.approx(value)
@@ -245,7 +254,7 @@ def test_the_report_has_the_figures(made, tmp_path):
     for figure in ("50.0%", "17.77", "**1,234**", "321", "456"):
         assert figure in row
     charts = tmp_path / "to" / "docs" / "study"
-    for name in ("main", "large", "mask", "alpha", "tau", "size"):
+    for name in ("main", "large", "long", "steps", "mask", "alpha", "tau", "size"):
         assert f"docs/study/{name}.svg" in text
         ElementTree.parse(charts / f"{name}.svg")
     written = json.loads((charts / "results.json").read_text(encoding="utf-8"))
@@ -269,7 +278,7 @@ def verdict_of(name: str, out: Path) -> str:
 
 
 def test_verdicts_follow_the_figures(made, tmp_path):
-    pairs = ("", "-seed1", "-seed2", "-4k", "-16k")
+    pairs = ("", "-seed1", "-seed2", "-long", "-4k", "-16k")
     better = {f"regvq{s}": {"squeezenet_fd": 1.0} for s in pairs}
     a = fixture(tmp_path / "a", made, **better)
     assert verdict_of("regvq-fid-vqgan", a) == "confirmed"
@@ -278,9 +287,10 @@ def test_verdicts_follow_the_figures(made, tmp_path):
     c = fixture(tmp_path / "c", made, **better, **{"vqgan-4k": {"squeezenet_fd": 0.5}})
     assert verdict_of("regvq-fid-vqgan", c) == "in part"
     used = {"utilization": 1.0}
-    d = fixture(tmp_path / "d", made, **{f"nsvq{s}": used | {"squeezenet_fd": 1.0} for s in pairs},
-                simvq=used, **{"simvq-16k": used, "vqgan-16k": {"utilization": 0.01},
-                               "vqgan-uniform-16k": {"utilization": 0.01}})  # fmt: skip
+    full = {f"nsvq{s}": used | {"squeezenet_fd": 1.0} for s in pairs}
+    full |= {f"simvq{s}": used for s in ("", "-16k", "-long")}
+    full |= {f"{name}-16k": {"utilization": 0.01} for name in ("vqgan", "vqgan-uniform")}
+    d = fixture(tmp_path / "d", made, **full)
     for name in ("nsvq-fid", "nsvq-usage", "collapse", "nsvq-alpha", "nsvq-tau"):
         assert verdict_of(name, d) == "confirmed"
     ratios = {0: 25.0, 20: 24.0, 40: 23.0, 60: 22.0, 80: 21.0, 100: 20.0}
@@ -289,11 +299,12 @@ def test_verdicts_follow_the_figures(made, tmp_path):
     rising = {name: {"psnr": -v["psnr"]} for name, v in falling.items()}
     assert verdict_of("mask", fixture(tmp_path / "f", made, **rising)) == "not confirmed"
     assert verdict([]) == "open"
-    assert verdict_of("generation", a) == "open"
+    assert verdict_of("generation-regvq", a) == "open"
     for name, distance in (("regvq", 9.0), ("vqgan", 10.0)):
         file = a / name / "downstream.json"
         file.write_text(json.dumps({"generation_fd": distance}), encoding="utf-8")
-    assert verdict_of("generation", a) == "confirmed"
+    assert verdict_of("generation-regvq", a) == "confirmed"
+    assert verdict_of("generation-nsvq", a) == "open"
 
 
 def test_runs_of_different_budgets_are_not_compared(made, tmp_path):
@@ -310,6 +321,19 @@ def test_runs_of_different_budgets_are_not_compared(made, tmp_path):
             gather(out)
     file.write_text(json.dumps(found), encoding="utf-8")
     assert len(gather(out)["runs"]) == len(all_runs())
+
+
+def test_a_longer_run_belongs_to_the_same_study(made, place, tmp_path):
+    command(place, "run", "--jobs", "0", "--only", "fsq-long")
+    found = result(made, "fsq-long")
+    assert found["budget"]["steps"] == 4 * 2
+    short, long = (sorted((made / "draws").glob(f"*-{n}.npy")) for n in (4, 16))
+    assert np.array_equal(np.load(short[0]), np.load(long[0])[:4])
+    gathered = gather(made)
+    assert gathered["shared"]["budget"]["steps"] == 2
+    row = next(row for row in gathered["runs"] if row["name"] == "fsq-long")
+    assert row["group"] == "long" and row["steps"] == 4 * 2
+    shutil.rmtree(made / "fsq-long")
 
 
 def test_charts_place_figures_in_order():
