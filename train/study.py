@@ -2,6 +2,7 @@
 
 ``python train/study.py run --study.root PHOTOS``     train and judge what is not finished yet
 ``python train/study.py timing --study.root PHOTOS``  time and memory of a step, each run alone
+``python train/study.py downstream --study.root PHOTOS``  a prior on each tokenizer's tokens
 ``python train/study.py report``                      RESULTS.md, charts, docs/study/results.json
 ``python train/study.py ship``                        chosen tokenizers as bundles in checkpoints/
 
@@ -20,14 +21,14 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import project_root
 
 from train.errors import UsageError, one_line_errors, parse_flags
-from train.study_runs import Group, Study, all_runs, chosen
+from train.study_runs import DownstreamConfig, Group, Study, all_runs, chosen
 
 if TYPE_CHECKING:
     from train.study_runs import Run
@@ -63,6 +64,17 @@ class TimingFlags:
     out: Path = OUT
     jobs: Literal[0, 1] = 1
     """1: each in a process of its own; 0: in this very process."""
+
+
+@dataclass(frozen=True)
+class DownstreamFlags:
+    """Train the same prior on the tokens of finished runs and judge what it generates."""
+
+    study: Study
+    prior: DownstreamConfig = field(default_factory=DownstreamConfig)
+    only: tuple[str, ...] = SHIPPED
+    """The runs of these names."""
+    out: Path = OUT
 
 
 @dataclass(frozen=True)
@@ -132,6 +144,22 @@ def timing(flags: TimingFlags) -> None:
             _in_own_process("timing", one, flags)
         found = json.loads((flags.out / one.name / "timing.json").read_text(encoding="utf-8"))
         print(f"{one.name:24} {found['step_ms']:7.0f} ms  {found['peak_mb']:6.0f} MB", flush=True)
+
+
+def follow(flags: DownstreamFlags) -> None:
+    """Makes the downstream test of every run of the choice that does not have it yet."""
+    from train.study_prior import downstream
+
+    for one in chosen(all_runs(), (), flags.only):
+        file = flags.out / one.name / "downstream.json"
+        if not file.exists() and downstream(one, flags.study, flags.prior, flags.out) is None:
+            raise SystemExit(130)
+        found = json.loads(file.read_text(encoding="utf-8"))
+        print(
+            f"{one.name:24} generation FD {found['generation_fd']:.0f}  reconstruction FD "
+            f"{found['reconstruction_fd']:.0f}  {found['bits_per_token']:.3f} bits a token",
+            flush=True,
+        )
 
 
 def _choice(group: tuple[str, ...], only: tuple[str, ...], jobs: int) -> list[Run]:
@@ -237,6 +265,7 @@ def main(arguments: list[str] | None = None) -> None:
         flags = parse_flags(
             Annotated[RunFlags, tyro.conf.subcommand("run", prefix_name=False)]
             | Annotated[TimingFlags, tyro.conf.subcommand("timing", prefix_name=False)]
+            | Annotated[DownstreamFlags, tyro.conf.subcommand("downstream", prefix_name=False)]
             | Annotated[ReportFlags, tyro.conf.subcommand("report", prefix_name=False)]
             | Annotated[ShipFlags, tyro.conf.subcommand("ship", prefix_name=False)],
             arguments,
@@ -253,6 +282,8 @@ def main(arguments: list[str] | None = None) -> None:
             run(flags)
         elif isinstance(flags, TimingFlags):
             timing(flags)
+        elif isinstance(flags, DownstreamFlags):
+            follow(flags)
         elif isinstance(flags, ReportFlags):
             from train.study_report import write_report
 

@@ -64,8 +64,9 @@ def render(found: dict[str, Any], charts: dict[str, str]) -> str:
         "These are minutes of training on a CPU, not the papers' days on GPUs; unless a table "
         "says otherwise, a figure is of one seed.",
         "",
-        "Run it again: `python train/study.py run --study.root PHOTOS`, then `timing` and "
-        "`report`; `--help` says more.",
+        *_downstream(shared.get("downstream")),
+        "Run it again: `python train/study.py run --study.root PHOTOS`, then `timing`, "
+        "`downstream` and `report`; `--help` says more.",
         "",
         *_claims(found["claims"]),
     ]
@@ -82,6 +83,20 @@ def render(found: dict[str, Any], charts: dict[str, str]) -> str:
             "",
         ]
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _downstream(settings: dict[str, Any] | None) -> list[str]:
+    if not settings:
+        return []
+    side = settings["size"]
+    return [
+        "*Generation FD* is what a tokenizer's tokens are worth downstream: an unconditional "
+        f"autoregressive prior ({settings['layers']} layers of {settings['width']}, the same for "
+        f"all) learns them for {settings['steps']} steps of {settings['batch']} crops, and "
+        f"{settings['pictures']:,} pictures of {side} pixels that it generates are compared with "
+        "as many crops of held-out photographs.",
+        "",
+    ]
 
 
 def _claims(found: list[dict[str, str]]) -> list[str]:

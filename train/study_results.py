@@ -4,7 +4,7 @@ Format 1::
 
     {"format": 1,
      "shared": {"budget": {...}, "features": "...", "images": 100, "tokens": 153600,
-                "parameters": 1398252},        what every run has in common
+                "parameters": 1398252, "downstream": {...}},        what every run has in common
      "columns": [{"key": "psnr", "label": "PSNR, dB", "better": "high" | "low" | null,
                   "digits": 2, "percent": false}, ...],
      "groups": [{"name": "main", "title": "1,024 codes"}, ...],
@@ -26,8 +26,8 @@ a training step during the run, or, where ``timed``, its time alone on an idle m
 discriminator in; ``peak_mb`` is then the memory that training adds to the process.
 ``training_utilization`` counts the codes of training's last 100 steps, those drawn at random
 included. ``generation_fd`` is the Fréchet distance of what one and the same prior, trained on a
-run's tokens, generates; whoever trains such a prior (each run has a ``bundle/`` for
-``train/encode.py``) writes it to the run's folder as ``downstream.json``: {"generation_fd": ...}.
+run's tokens, generates (train/study_prior.py); ``shared.downstream`` has that prior's settings, or
+is null.
 """
 
 from __future__ import annotations
@@ -94,6 +94,7 @@ def gather(out: Path) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "shared": {
+            "downstream": _downstream(out, found),
             "budget": budget,
             "features": first["figures"].get("features", "none"),
             "images": first["figures"]["images"],
@@ -111,6 +112,19 @@ def gather(out: Path) -> dict[str, Any]:
             for s in sweeps()
         ],
     }
+
+
+def _downstream(out: Path, found: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The settings of the prior that was trained on the tokens of some runs. Raises CheckpointError
+    if two of them had other ones."""
+    files = [out / result["name"] / "downstream.json" for result in found]
+    settings = [read_result(file).get("settings") for file in files if file.exists()]
+    if any(one != settings[0] for one in settings):
+        raise CheckpointError(
+            f"priors below {out} were trained with different settings; runs that are compared must "
+            "have the same: delete a downstream.json and make it again."
+        )
+    return settings[0] if settings else None
 
 
 def _budget(result: dict[str, Any]) -> dict[str, Any]:

@@ -112,6 +112,23 @@ class Run:
 
 
 @dataclass(frozen=True)
+class DownstreamConfig:
+    """The prior of the downstream test and its budget: our numbers, for minutes on a CPU."""
+
+    width: int = 128
+    layers: int = 4
+    heads: int = 4
+    steps: int = 800
+    """Optimizer steps."""
+    batch: int = 64
+    """Crops a step."""
+    augmentations: int = 8
+    """Random crops of each training photograph."""
+    pictures: int = 2000
+    """Pictures that are generated, and held-out crops that they are compared with."""
+
+
+@dataclass(frozen=True)
 class Sweep:
     """One number that is varied, and the runs at its values."""
 

@@ -336,6 +336,38 @@ def test_a_longer_run_belongs_to_the_same_study(made, place, tmp_path):
     shutil.rmtree(made / "fsq-long")
 
 
+def test_the_downstream_test_judges_what_a_prior_generates(made, place, tmp_path):
+    words = ("--prior.width", "16", "--prior.layers", "1", "--prior.heads", "2", "--prior.steps",
+             "2", "--prior.batch", "4", "--prior.augmentations", "2", "--prior.pictures",
+             "6")  # fmt: skip
+    command(place, "downstream", "--only", "vqgan", "regvq", *words)
+    files = {name: made / name / "downstream.json" for name in ("vqgan", "regvq")}
+    found = {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items()}
+    for one in found.values():
+        assert np.isfinite([one["generation_fd"], one["reconstruction_fd"]]).all()
+        assert one["generation_fd"] > 0 and 0 < one["bits_per_token"] < 20
+    rows = {row["name"]: row for row in gather(made)["runs"]}
+    assert rows["regvq"]["generation_fd"] == found["regvq"]["generation_fd"]
+    better = found["regvq"]["generation_fd"] < found["vqgan"]["generation_fd"]
+    assert verdict_of("generation-regvq", made) == ("confirmed" if better else "not confirmed")
+    study.main(["report", "--out", str(made), "--to", str(tmp_path)])
+    text = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert "1 layers of 16" in text and "2 steps of 4 crops" in text
+    # Priors of different budgets are not compared.
+    found["vqgan"]["settings"]["steps"] = 3
+    files["vqgan"].write_text(json.dumps(found["vqgan"]), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="different settings"):
+        gather(made)
+    for file in files.values():
+        file.unlink()
+
+
+def test_the_downstream_test_needs_a_tokenizer(place, capsys):
+    with pytest.raises(SystemExit) as stop:
+        command(place, "downstream", "--only", "simvq-16k")
+    assert stop.value.code == 2 and "study.py run --only simvq-16k" in capsys.readouterr().err
+
+
 def test_charts_place_figures_in_order():
     chart = ElementTree.fromstring(
         dots(["a<b", "c"], [0, 1], [Column("x", [1.0, 3.0], "{:.1f}".format, zero=True)])
