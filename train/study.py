@@ -84,6 +84,8 @@ class ReportFlags:
     out: Path = OUT
     results: Path | None = None
     """Read a docs/study/results.json instead of the runs' folders."""
+    more: tuple[Path, ...] = ()
+    """--out of studies on other pictures; each gets a table, under its folder's name."""
     to: Path = project_root.ROOT
     """Where RESULTS.md and docs/study/ are written."""
 
@@ -287,7 +289,7 @@ def main(arguments: list[str] | None = None) -> None:
         elif isinstance(flags, ReportFlags):
             from train.study_report import write_report
 
-            write_report(flags.out, flags.results, flags.to)
+            write_report(flags.out, flags.results, flags.to, flags.more)
         else:
             from train.study_ship import ship
 

@@ -12,17 +12,18 @@ from train.study_charts import Column, Panel, dots, lines
 from train.study_claims import SEEDS, claims
 from train.study_results import gather, read_results
 from train.study_runs import LONGER, all_runs
+from train.study_tables import KINDS, Row, elsewhere, ordered, short, table
 
-Row = dict[str, Any]
-KINDS = ("ours", "outside", "combination")
 PLACE = Path("docs") / "study"
 TABLES = ("main", "large", "long")
 
 
-def write_report(out: Path, results: Path | None, to: Path) -> Path:
-    """Write RESULTS.md and docs/study/ below ``to``, from the runs below ``out`` or from a
-    ``results.json``; returns RESULTS.md."""
+def write_report(out: Path, results: Path | None, to: Path, more: Iterable[Path] = ()) -> Path:
+    """Write RESULTS.md and docs/study/ below ``to``, from the runs below ``out`` and of the studies
+    ``more``, or from a ``results.json``; returns RESULTS.md."""
     found = gather(out) if results is None else read_results(results)
+    if others := [{"name": place.resolve().name, **short(gather(place))} for place in more]:
+        found["elsewhere"] = others
     found["claims"] = [claim._asdict() for claim in claims(found["runs"])]
     folder = to / PLACE
     folder.mkdir(parents=True, exist_ok=True)
@@ -72,6 +73,8 @@ def render(found: dict[str, Any], charts: dict[str, str]) -> str:
     ]
     for group in TABLES:
         parts += _group(found, group, charts)
+    for other in found.get("elsewhere", ()):
+        parts += elsewhere(other, found["columns"])
     parts += _seeds(found)
     parts += _sweeps(found, charts)
     if missing:
@@ -100,7 +103,7 @@ def _downstream(settings: dict[str, Any] | None) -> list[str]:
 
 
 def _claims(found: list[dict[str, str]]) -> list[str]:
-    table = [f"| {c['claim']} | {c['paper']} | {c['ours']} | {_verdict(c)} |" for c in found]
+    lines_ = [f"| {c['claim']} | {c['paper']} | {c['ours']} | {_verdict(c)} |" for c in found]
     return [
         "## What it says about the papers' claims",
         "",
@@ -110,7 +113,7 @@ def _claims(found: list[dict[str, str]]) -> list[str]:
         "",
         "| claim | the paper | here (SqueezeNet-FD for FID) | |",
         "|---|---|---|---|",
-        *table,
+        *lines_,
         "",
     ]
 
@@ -131,47 +134,13 @@ def _group(found: dict[str, Any], group: str, charts: dict[str, str]) -> list[st
     parts = [f"## {title}", ""]
     if group in charts:
         parts += [f"![{title}: every method's figures]({charts[group]})", ""]
-    parts += _table(found["columns"], _ordered(rows))
+    parts += table(found["columns"], ordered(rows))
     if not all(row["timed"] for row in rows):
         parts += [
             "Times are CPU time during the run where the run was not timed alone.",
             "",
         ]
     return parts + _notes(rows) + (_combined(rows) if group == "main" else [])
-
-
-def _ordered(rows: Iterable[Row]) -> list[Row]:
-    """Ours, then outside references, then combinations; each by Fréchet distance."""
-    return sorted(rows, key=lambda row: (KINDS.index(row["kind"]), row["fd"] or 0.0))
-
-
-def _table(columns: list[dict[str, Any]], rows: list[Row], first: str = "") -> list[str]:
-    shown = [c for c in columns if any(row.get(c["key"]) is not None for row in rows)]
-    best = {}
-    for column in shown:
-        values = [row[column["key"]] for row in rows if row.get(column["key"]) is not None]
-        best[column["key"]] = (max if column["better"] == "high" else min)(values)
-    lines_ = [
-        f"| {first} | " + " | ".join(c["label"] for c in shown) + " |",
-        "|---|" + "---:|" * len(shown),
-    ]
-    kind = rows[0]["kind"] if rows else ""
-    for row in rows:
-        if row["kind"] != kind:
-            kind = row["kind"]
-            heading = {"outside": "*outside references*", "combination": "*combinations*"}
-            lines_.append(f"| {heading.get(kind, '')} |" + " |" * len(shown))
-        cells = (_cell(row.get(c["key"]), c, best[c["key"]]) for c in shown)
-        lines_.append(f"| {row['label']} | " + " | ".join(cells) + " |")
-    return [*lines_, ""]
-
-
-def _cell(value: float | None, column: dict[str, Any], best: float | None) -> str:
-    if value is None:
-        return ""
-    digits = column["digits"]
-    text = f"{value:.{digits}%}" if column["percent"] else f"{value:,.{digits}f}"
-    return f"**{text}**" if value == best else text
 
 
 def _notes(rows: list[Row]) -> list[str]:
@@ -261,7 +230,7 @@ def _sweeps(found: dict[str, Any], charts: dict[str, str]) -> list[str]:
                 if len(sweep["series"]) > 1:
                     label = f"{by_name[method]['label'] if method in by_name else method}, {label}"
                 rows.append(by_name[name] | {"label": label, "kind": "ours"})
-        parts += _table(found["columns"], rows, sweep["axis"])
+        parts += table(found["columns"], rows, sweep["axis"])
     return parts
 
 
@@ -275,7 +244,7 @@ def _charts(found: dict[str, Any]) -> dict[str, str]:
     """SVG by name, of what there is enough of."""
     charts = {}
     for group in TABLES:
-        rows = _ordered(row for row in found["runs"] if row["group"] == group)
+        rows = ordered(row for row in found["runs"] if row["group"] == group)
         if len(rows) > 1:
             charts[group] = _dot_chart(rows)
     by_name = {row["name"]: row for row in found["runs"]}

@@ -368,6 +368,22 @@ def test_the_downstream_test_needs_a_tokenizer(place, capsys):
     assert stop.value.code == 2 and "study.py run --only simvq-16k" in capsys.readouterr().err
 
 
+def test_studies_on_other_pictures_have_tables_of_their_own(made, tmp_path):
+    other = tmp_path / "streets"
+    for name, distance in (("vqgan", 200.0), ("regvq", 150.0)):
+        found = result(made, name)
+        found["figures"] |= {"squeezenet_fd": distance, "psnr": 12.34}
+        (other / name).mkdir(parents=True)
+        (other / name / "result.json").write_text(json.dumps(found), encoding="utf-8")
+    study.main(["report", "--out", str(made), "--more", str(other), "--to", str(tmp_path)])
+    text = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    part = text[text.index("## On other pictures: streets") :]
+    assert "12.34" in part and "SqueezeNet-FD 0.75 times, PSNR +0.00 dB" in part
+    results = tmp_path / "docs" / "study" / "results.json"
+    study.main(["report", "--results", str(results), "--to", str(tmp_path / "again")])
+    assert (tmp_path / "again" / "RESULTS.md").read_text(encoding="utf-8") == text
+
+
 def test_charts_place_figures_in_order():
     chart = ElementTree.fromstring(
         dots(["a<b", "c"], [0, 1], [Column("x", [1.0, 3.0], "{:.1f}".format, zero=True)])
