@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from train.config import AdamWConfig, CommonConfig
 from train.loader import Batches
+from train.memory import keep_freed_memory
 from train.state import Part, load_state, save_state
 
 
@@ -42,6 +43,7 @@ class Run(ABC):
 
     def __init__(self, config: CommonConfig, out: Path) -> None:
         self.config, self.out = config, out
+        keep_freed_memory()
         # Autocast is our own: accelerate's is one per process, and a study trains many models.
         self.accelerator = Accelerator(mixed_precision="no")
         self.half = use_bf16(config.precision)
