@@ -185,7 +185,7 @@ def _result(one: Run, flags: RunFlags) -> dict[str, Any] | None:
     file = flags.out / one.name / "result.json"
     if not file.exists():
         return None
-    found = json.loads(file.read_text(encoding="utf-8"))
+    found = {"codes_rate": 1.0} | json.loads(file.read_text(encoding="utf-8"))
     wanted = json.loads(json.dumps(described(one, flags.study)))
     if differing := [key for key in wanted if found.get(key) != wanted[key]]:
         raise CheckpointError(

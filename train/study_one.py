@@ -1,6 +1,7 @@
 """One run of the study, from its config to its ``result.json``; and its time and memory alone.
 
-``result.json``, format 1: ``name``, ``codes``, ``seed``, ``staged``, ``contrastive``, ``limit``
+``result.json``, format 1: ``name``, ``codes``, ``seed``, ``staged``, ``contrastive``,
+``codes_rate`` (1 where it is missing), ``limit``
 (test pictures, null: all); ``budget`` (what compared runs must share),
 ``quantizer`` (its settings), ``parameters`` {``network``, ``quantizer``}, ``draws`` (fingerprint of
 the training crops), ``figures`` (as ``train/evaluate.py`` writes, on held-out pictures), and
@@ -119,6 +120,7 @@ def described(run: Run, study: Study) -> dict[str, Any]:
         "seed": run.seed,
         "staged": run.staged,
         "contrastive": run.contrastive,
+        "codes_rate": run.codes_rate,
         "limit": study.limit,
         "budget": budget(config),
         "quantizer": {

@@ -10,7 +10,8 @@ Format 1::
      "groups": [{"name": "main", "title": "1,024 codes"}, ...],
      "runs": [{"name": "vqgan", "label": "VQ-GAN", "group": "main", "method": "vqgan",
                "kind": "ours" | "outside" | "combination", "note": "...", "codes": 1024, "seed": 0,
-               "steps": 400, "staged": false, "contrastive": "none", "quantizer": {...},
+               "steps": 400, "codes_rate": 1.0, "staged": false, "contrastive": "none",
+               "quantizer": {...},
                "utilization": 0.64, "perplexity": 138.6, "psnr": 20.86, "ssim": 0.489,
                "feature_distance": 0.733, "fd": 2584.5, "step_ms": 293.2, "timed": false,
                "peak_mb": null, "generation_fd": null, "training_utilization": 0.65,
@@ -37,7 +38,7 @@ from pathlib import Path
 from typing import Any
 
 from core.checkpoints import CheckpointError
-from train.study_runs import GROUPS, LONGER, all_runs, sweeps
+from train.study_runs import FASTER, GROUPS, LONGER, all_runs, sweeps
 
 FORMAT = 1
 COLUMNS = (
@@ -54,7 +55,8 @@ COLUMNS = (
 TITLES = {
     "main": "1,024 codes",
     "large": "16,384 codes",
-    "long": f"1,024 codes, {LONGER} times the steps",
+    "fast": f"1,024 codes, the codes at {FASTER:g} times the rate",
+    "long": f"1,024 codes, the codes at {FASTER:g} times the rate, {LONGER} times the steps",
     "mask": "Reg-VQ's mask ratio",
     "nsvq": "NSVQ's α and τ",
     "size": "4,096 codes",
@@ -170,6 +172,7 @@ def _row(result: dict[str, Any], folder: Path) -> dict[str, Any]:
         "note": run.note,
         **{key: result[key] for key in ("codes", "seed", "staged", "contrastive")},
         "steps": result["budget"]["steps"],
+        "codes_rate": result.get("codes_rate", 1.0),
         "quantizer": result["quantizer"],
         **{key: figures[key] for key in ("utilization", "perplexity", "psnr", "ssim")},
         "feature_distance": figures.get(distance),

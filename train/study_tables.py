@@ -51,7 +51,7 @@ def short(found: dict[str, Any]) -> dict[str, Any]:
 
 def elsewhere(other: dict[str, Any], columns: list[dict[str, Any]]) -> list[str]:
     """The table of a study on other pictures, and the two ratios that the papers are about."""
-    shared, rows = other["shared"], {row["name"]: row for row in other["runs"]}
+    shared, rows = other["shared"], {row["method"]: row for row in other["runs"]}
     steps = shared["budget"]["steps"]
     parts = [
         f"## On other pictures: {other['name']}",

@@ -144,6 +144,7 @@ def test_every_run_has_the_same_budget():
         shared = budget(run.config(STUDY))
         assert shared["steps"] == STUDY.steps * run.longer
         assert (run.longer == 1) == (run.group != "long")
+        assert run.config(STUDY).codes_rate == run.codes_rate
         budgets.add(json.dumps(shared | {"steps": STUDY.steps}, sort_keys=True))
     assert len(budgets) == 1
     shared = json.loads(budgets.pop())
@@ -254,7 +255,7 @@ def test_the_report_has_the_figures(made, tmp_path):
     for figure in ("50.0%", "17.77", "**1,234**", "321", "456"):
         assert figure in row
     charts = tmp_path / "to" / "docs" / "study"
-    for name in ("main", "large", "long", "steps", "mask", "alpha", "tau", "size"):
+    for name in ("main", "large", "fast", "long", "steps", "mask", "alpha", "tau", "size"):
         assert f"docs/study/{name}.svg" in text
         ElementTree.parse(charts / f"{name}.svg")
     written = json.loads((charts / "results.json").read_text(encoding="utf-8"))
@@ -278,7 +279,7 @@ def verdict_of(name: str, out: Path) -> str:
 
 
 def test_verdicts_follow_the_figures(made, tmp_path):
-    pairs = ("", "-seed1", "-seed2", "-long", "-4k", "-16k")
+    pairs = ("", "-fast", "-seed1", "-seed2", "-long", "-4k", "-16k")
     better = {f"regvq{s}": {"squeezenet_fd": 1.0} for s in pairs}
     a = fixture(tmp_path / "a", made, **better)
     assert verdict_of("regvq-fid-vqgan", a) == "confirmed"
@@ -288,13 +289,14 @@ def test_verdicts_follow_the_figures(made, tmp_path):
     assert verdict_of("regvq-fid-vqgan", c) == "in part"
     used = {"utilization": 1.0}
     full = {f"nsvq{s}": used | {"squeezenet_fd": 1.0} for s in pairs}
-    full |= {f"simvq{s}": used for s in ("", "-16k", "-long")}
+    full |= {f"simvq{s}": used for s in ("", "-16k", "-fast", "-long")}
     full |= {f"{name}-16k": {"utilization": 0.01} for name in ("vqgan", "vqgan-uniform")}
     d = fixture(tmp_path / "d", made, **full)
     for name in ("nsvq-fid", "nsvq-usage", "collapse", "nsvq-alpha", "nsvq-tau"):
         assert verdict_of(name, d) == "confirmed"
     ratios = {0: 25.0, 20: 24.0, 40: 23.0, 60: 22.0, 80: 21.0, 100: 20.0}
-    falling = {"regvq" if r == 40 else f"regvq-mask{r}": {"psnr": v} for r, v in ratios.items()}
+    names = {r: "regvq-fast" if r == 40 else f"regvq-mask{r}" for r in ratios}
+    falling = {names[r]: {"psnr": value} for r, value in ratios.items()}
     assert verdict_of("mask", fixture(tmp_path / "e", made, **falling)) == "confirmed"
     rising = {name: {"psnr": -v["psnr"]} for name, v in falling.items()}
     assert verdict_of("mask", fixture(tmp_path / "f", made, **rising)) == "not confirmed"
@@ -324,16 +326,17 @@ def test_runs_of_different_budgets_are_not_compared(made, tmp_path):
 
 
 def test_a_longer_run_belongs_to_the_same_study(made, place, tmp_path):
-    command(place, "run", "--jobs", "0", "--only", "fsq-long")
-    found = result(made, "fsq-long")
+    command(place, "run", "--jobs", "0", "--only", "vqgan-long")
+    found = result(made, "vqgan-long")
     assert found["budget"]["steps"] == 4 * 2
     short, long = (sorted((made / "draws").glob(f"*-{n}.npy")) for n in (4, 16))
     assert np.array_equal(np.load(short[0]), np.load(long[0])[:4])
     gathered = gather(made)
     assert gathered["shared"]["budget"]["steps"] == 2
-    row = next(row for row in gathered["runs"] if row["name"] == "fsq-long")
+    row = next(row for row in gathered["runs"] if row["name"] == "vqgan-long")
     assert row["group"] == "long" and row["steps"] == 4 * 2
-    shutil.rmtree(made / "fsq-long")
+    assert row["codes_rate"] == 10 and result(made, "vqgan")["codes_rate"] == 1
+    shutil.rmtree(made / "vqgan-long")
 
 
 def test_the_downstream_test_judges_what_a_prior_generates(made, place, tmp_path):
