@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+_LARGE = 2**18  # entries below which a call's own time counts for more than the reading
+
 Product = Callable[[Tensor], Tensor]
 
 
@@ -24,15 +26,16 @@ def product(weight: Tensor, rows: int, bias: Tensor | None = None) -> Product:
     """
     weight = weight.detach()
     # Autocast knows nothing of oneDNN's own products.
-    if weight.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+    plain = weight.device.type != "cpu" or torch.is_autocast_enabled("cpu")
+    if plain or weight.numel() < _LARGE:
         return lambda h: F.linear(h, weight, bias)
-    # Measured at widths from 128 to 1,376: a single row gains nothing from the layout.
+    # A single row gains nothing from the layout, nor do two in float32 (measured with MKL).
     if rows >= (3 if weight.dtype == torch.float32 else 2) and _can_pack(weight.dtype):
         blocked = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), rows)
         run = torch.ops.mkldnn._linear_pointwise
         return lambda h: run(h, blocked, bias, "none", [], "")
     if weight.dtype == torch.float32 and rows > 1:
-        # The product of the other order reads the matrix faster (measured with MKL).
+        # The product of the other order reads the matrix faster.
         if bias is None:
             return lambda h: (weight @ h.t()).t().contiguous()
         column = bias.detach()[:, None]

@@ -24,7 +24,9 @@ def table_of(x: torch.Tensor, grid=GRID) -> torch.Tensor:
 @pytest.mark.parametrize("told", [False, True])
 @pytest.mark.parametrize("size", [1.0, 1e-3])  # of small ones a norm's floor can be seen
 @torch.no_grad()
-def test_cached_equals_whole(told, size):
+def test_cached_equals_whole(told, size, monkeypatch):
+    if told:  # matrices as large ones are read
+        monkeypatch.setattr("core.networks.packed._LARGE", 0)
     network, x = built(causal=True, modulated=told, memory=told), size * torch.randn(2, 12, 32)
     given = {}
     for parameter in network.parameters():
@@ -49,8 +51,8 @@ def test_cached_equals_whole(told, size):
 
 
 @torch.no_grad()
-def test_in_half_precision_the_cache_changes_little():
-    """What a position costs is read from other layouts in bfloat16, too."""
+def test_in_half_precision_the_cache_changes_little(monkeypatch):
+    monkeypatch.setattr("core.networks.packed._LARGE", 0)  # small matrices are packed, too
     network, x = built(causal=True), torch.randn(4, 12, 32)
     exact = network(x, table_of(x))
     half, y = network.bfloat16(), x.bfloat16()
@@ -67,10 +69,11 @@ def test_in_half_precision_the_cache_changes_little():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("rows", [1, 2, 3, 8])
+@pytest.mark.parametrize("shape", [(40, 24), (530, 512)])  # as it is, and in another layout
 @torch.no_grad()
-def test_a_packed_matrix_is_the_matrix(dtype, rows):
-    weight, bias = torch.randn(40, 24, dtype=torch.float64), torch.randn(40, dtype=torch.float64)
-    h = torch.randn(rows, 24, dtype=torch.float64)
+def test_a_packed_matrix_is_the_matrix(dtype, rows, shape):
+    weight = torch.randn(shape, dtype=torch.float64) * shape[1] ** -0.5
+    bias, h = (torch.randn(*size, dtype=torch.float64) for size in (shape[:1], (rows, shape[1])))
     close = {"atol": 1e-5, "rtol": 1e-5} if dtype == torch.float32 else {"atol": 0.1, "rtol": 0.02}
     for b in (None, bias):
         multiply = product(weight.to(dtype), rows, None if b is None else b.to(dtype))
