@@ -8,18 +8,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from app import maps, models, painters
+from app import maps, models, painters, sampling
+from app.agreement import agreement
 from app.errors import in_a_sentence
 from app.models import LOCK
-from app.painters import Painter, Settings
+from app.painters import Painter
 from app.pictures import page_file, png
+from app.sampling import Settings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,7 +92,7 @@ class Drawn:
 def text_order(prompt: Any, prior: Any, *how: Any) -> Order:
     """A picture of a prompt. Raises Refused or CheckpointError."""
     painter = painters.painter(prior, "text")
-    chosen = painters.settings(painter, *how)
+    chosen = sampling.settings(painter, *how)
     text, note = painters.told_by_text(painter, prompt)
     return Order(painter, chosen, text, note)
 
@@ -100,7 +100,7 @@ def text_order(prompt: Any, prior: Any, *how: Any) -> Order:
 def map_order(plan: np.ndarray | str | None, prior: Any, *how: Any, prompt: Any = "") -> Order:
     """A picture of a map: a file in class colours, or classes int64 (H, W)."""
     painter = painters.painter(prior, "semantic")
-    chosen = painters.settings(painter, *how)
+    chosen = sampling.settings(painter, *how)
     if not isinstance(plan, np.ndarray):
         plan = maps.read_map(plan, maps.legend(painter), painter.size)
     text, note = "", ""
@@ -114,7 +114,7 @@ def rest_order(
 ) -> Order:
     """The rest of a picture: tokens ``ids`` int64 (h, w), drawn anew where ``marked`` is true."""
     painter = painters.painter(prior, "complete")
-    chosen = painters.settings(painter, *how)
+    chosen = sampling.settings(painter, *how)
     text, note = "", ""
     if "text" in painter.told:
         text, note = painters.told_by_text(painter, prompt, needed=False)
@@ -141,7 +141,7 @@ def steps(order: Order) -> Iterator[Step]:
 
     known = None if order.known is None else torch.from_numpy(order.known)
     shown = 0
-    for step in painters.sample(order.painter, order.condition, order.settings, known):
+    for step in sampling.sample(order.painter, order.condition, order.settings, known):
         due = step.done * UPDATES // max(1, step.total)
         if due > shown or step.done == step.total:
             shown = due
@@ -170,7 +170,7 @@ def finished(order: Order, ids: Tensor, seconds: float) -> Drawn:
     pictures = painted(order.painter, ids)
     figures = {**order.figures, "seconds": round(seconds, 2)}
     if order.plan is not None:
-        figures["agreement"] = agreement(order, pictures)
+        figures["agreement"] = agreement(order.painter, order.plan, pictures)
     kept = ids.cpu().numpy() if not ids.is_floating_point() else _codes(order.painter, ids)
     return Drawn(tuple(pictures), kept, figures)
 
@@ -195,60 +195,6 @@ def run(order: Order) -> Drawn:
     for step in steps(order):  # noqa: B007 - the last one is wanted
         pass
     return finished(order, step.ids, time.monotonic() - began)
-
-
-# ---------------------------------------------------------------- agreement with a map
-
-
-def agreement(order: Order, pictures: list[Image.Image]) -> dict[str, Any] | None:
-    """How well a segmenter finds the map in the pictures, or None where there is no segmenter."""
-    import torch
-
-    from core.images import to_tensor
-    from core.metrics.layout import agreement as measured
-
-    known = maps.legend(order.painter)
-    found = segmenter(known.classes)
-    if found is None:
-        return None
-    name, judge, own = found
-    images = torch.stack([to_tensor(picture) for picture in pictures])
-    plans = torch.from_numpy(order.plan)[None].expand(len(images), -1, -1)
-    with LOCK:
-        each = [measured(judge, images[i : i + 1], plans[i : i + 1]) for i in range(len(images))]
-        figures = measured(judge, images, plans)
-    return {
-        "mean_iou": figures["mean_iou"],
-        "pixel_accuracy": figures["pixel_accuracy"],
-        "each": [one["pixel_accuracy"] for one in each],
-        "segmenter": name,
-        "segmenter_mean_iou": own.get("mean_iou"),
-    }
-
-
-def segmenter(classes: tuple[str, ...]) -> tuple[str, Any, dict[str, Any]] | None:
-    """The name, network and own figures of a segmenter of these classes, if one is there."""
-    from core.checkpoints import CheckpointError, list_bundles
-
-    for bundle in list_bundles():
-        try:
-            if bundle.kind != "judge":
-                continue
-            about = bundle.config.get("judge", {})
-            if about.get("name") == "segmenter" and tuple(about.get("classes", ())) == classes:
-                judge = _segmenter(bundle.path, models.written(bundle))
-                return bundle.name, judge, bundle.metrics
-        except (CheckpointError, AttributeError, TypeError):
-            continue  # one that cannot be read judges nothing
-    return None
-
-
-@lru_cache(maxsize=2)
-def _segmenter(path: Path, written: int) -> Any:
-    from core.judges import load_judge
-    from core.networks.segmenter import Segmenter
-
-    return load_judge(path, Segmenter)
 
 
 # ---------------------------------------------------------------- the API

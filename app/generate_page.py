@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import itertools
 import time
 from collections.abc import Iterator
@@ -10,9 +9,8 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
-from PIL import Image
 
-from app import generate, maps, painters
+from app import generate, maps, painters, papers, sampling
 from app.errors import Refused, in_a_sentence
 from app.generate import Order
 from app.models import LOCK
@@ -27,14 +25,8 @@ NONE = {
 }
 REMEMBERED = 8
 """Runs of a visitor whose pictures can be repainted and whose settings can be taken up again."""
-THUMB = 72
 
 _run = itertools.count(1)
-
-
-def _key(what: str) -> str:
-    """A mark by which the page knows that it is given something new to paint on."""
-    return f"{what}:{time.monotonic_ns()}"
 
 
 # ---------------------------------------------------------------- choosing
@@ -75,7 +67,7 @@ def prepared(way: Any, prior: Any, image: Any, plan: Any, source: Any) -> tuple:
     try:
         with LOCK:
             painter = painters.painter(prior, kind)
-            usual, free = painters.defaults(painter), painter.prior.default_steps
+            usual, free = sampling.defaults(painter), painter.prior.default_steps
     except (Refused, CheckpointError) as error:
         return *(skip,) * 12, {"problem": str(error)}
     stepwise = painter.kind != "autoregressive"
@@ -85,14 +77,18 @@ def prepared(way: Any, prior: Any, image: Any, plan: Any, source: Any) -> tuple:
         found = maps.example_maps(painter)
         table = maps.legend(painter).table
         titles = [
-            {"caption": title, "credit": "a map to start from", "thumb": _map_thumb(ids, table)}
+            {
+                "caption": title,
+                "credit": "a map to start from",
+                "thumb": papers.map_thumb(ids, table),
+            }
             for title, ids in found
         ]
         mark = f"{painter.name}:{painter.written}"
         if not isinstance(plan, dict) or not str(plan.get("key", "")).startswith(mark):
-            paper = _paper(painter, found[0][1] if found else None)
+            paper = papers.paper(painter, found[0][1] if found else None)
     if kind == "complete":
-        source, hole = _hole(painter, source, image)
+        source, hole = papers.hole(painter, source, image)
     return (
         usual["guidance"],
         usual["temperature"],
@@ -121,61 +117,6 @@ def _about(painter: Painter) -> str:
     return f"{kinds.get(painter.kind, painter.kind)}; {width} × {height} pixels"
 
 
-def _map_thumb(ids: np.ndarray, table: np.ndarray) -> str:
-    side = min(ids.shape)
-    top, left = (ids.shape[0] - side) // 2, (ids.shape[1] - side) // 2
-    square = Image.fromarray(table[ids[top : top + side, left : left + side]])
-    return data_url(np.asarray(square.resize((THUMB, THUMB), Image.Resampling.NEAREST)))
-
-
-def _paper(painter: Painter, ids: np.ndarray | None) -> dict[str, Any]:
-    """A map to paint on, as the page takes it."""
-    known, (width, height) = maps.legend(painter), painter.size
-    if ids is None:
-        ids = np.zeros((height, width), np.uint8)
-    return {
-        "key": _key(f"{painter.name}:{painter.written}"),
-        "mode": "map",
-        "classes": list(known.classes),
-        "palette": known.palette,
-        "width": width,
-        "height": height,
-        "ids": base64.b64encode(np.ascontiguousarray(ids, np.uint8).tobytes()).decode(),
-    }
-
-
-def _hole(painter: Painter, source: Any, image: Any) -> tuple[Any, dict[str, Any]]:
-    """A picture to rub out: its tokens, kept for the session, and how the page shows it."""
-    if source is None or source["tokenizer"] != painter.model.name:
-        if source is not None:  # the same picture in another tokenizer's tokens
-            ids = generate.tokens_of(Image.fromarray(source["pixels"]), painter)
-        else:
-            from app.examples import examples
-
-            drawn = [example.path for example in examples()]
-            # A prior of drawn scenes is at home in a scene.
-            like = drawn[-1] if maps.scenes_like(painter) else drawn[0]
-            ids = generate.tokens_of(image or like, painter)
-        source = _source(painter, ids)
-    rows, columns = source["ids"].shape
-    width, height = painter.size
-    return source, {
-        "key": _key("hole"),
-        "mode": "mask",
-        "width": columns,
-        "height": rows,
-        "ratio": width / height,
-        "under": data_url(source["pixels"]),
-    }
-
-
-def _source(painter: Painter, ids: np.ndarray) -> dict[str, Any]:
-    import torch
-
-    picture = generate.painted(painter, torch.from_numpy(ids)[None])[0]
-    return {"tokenizer": painter.model.name, "ids": ids, "pixels": np.asarray(picture)}
-
-
 @in_a_sentence
 def start_from(prior: Any, event: gr.EventData) -> dict[str, Any]:
     """An example map was clicked."""
@@ -183,7 +124,7 @@ def start_from(prior: Any, event: gr.EventData) -> dict[str, Any]:
     known, index = maps.example_maps(painter), getattr(event, "index", None)
     if not isinstance(index, int) or not 0 <= index < len(known):
         raise Refused("There is no such example.")
-    return _paper(painter, known[index][1])
+    return papers.paper(painter, known[index][1])
 
 
 @in_a_sentence
@@ -203,7 +144,7 @@ def bring(image: Any, prior: Any) -> tuple:
     if not image:
         return gr.skip(), gr.skip()
     painter = painters.painter(prior, "complete")
-    return _hole(painter, _source(painter, generate.tokens_of(image, painter)), None)
+    return papers.hole(painter, papers.source_of(painter, generate.tokens_of(image, painter)), None)
 
 
 # ---------------------------------------------------------------- drawing
@@ -301,7 +242,7 @@ def repaint(runs: Any, event: gr.EventData) -> tuple:
     prior = kept["prior"] if kept["prior"] in able else able[0]
     source = {"tokenizer": kept["tokenizer"], "ids": kept["ids"][index],
               "pixels": kept["pixels"][index]}  # fmt: skip
-    _, paper = _hole(painters.painter(prior, "complete"), source, None)
+    _, paper = papers.hole(painters.painter(prior, "complete"), source, None)
     known = painters.names("complete")
     return "Repaint", gr.update(choices=known, value=prior), source, paper
 

@@ -9,8 +9,8 @@ import gradio as gr
 from app import generate, painters
 from app import generate_page as page
 from app.models import MODEL_QUEUE
-from app.painters import MOST_PICTURES
 from app.pictures import PictureInput
+from app.sampling import MOST_PICTURES
 from app.theme import asset
 
 

@@ -1,14 +1,11 @@
-"""Priors by name: what each is told, how it is best sampled, and one call to sample it.
+"""Priors by name: which there are, and what each is told.
 
-A prior is chosen from the list of bundles; its tokenizer is found by fingerprint. Sampling holds
-``models.LOCK`` step by step, so that a visitor's run that is cancelled lets the next one begin.
+A prior is chosen from the list of bundles; its tokenizer is found by fingerprint.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,15 +16,12 @@ from app.models import LOCK, Model
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor
 
     from core.checkpoints import Bundle
-    from core.conditions import Condition
-    from core.priors import Prior, Step
+    from core.priors import Prior
 
 WAYS = ("text", "semantic", "complete")
 """What a prior can be asked for: a picture of a prompt, of a painted map, the rest of a picture."""
-MOST_PICTURES = 8
 MOST_WORDS = 200
 """A longer prompt is no description of a picture, and no prior reads so much."""
 TRAINED = "python train/run.py scenes-text-diffusion"
@@ -170,109 +164,6 @@ def painter(name: Any, way: str) -> Painter:
         }
         raise Refused(f"The prior {name} {taken[way]}; {offered} can do this.")
     raise Refused(f"There is no prior called {str(name)[:60]!r}; there is {offered}.")
-
-
-# ---------------------------------------------------------------- settings
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to sample. With the same ones, the same pictures are drawn."""
-
-    n: int
-    seed: int
-    guidance: float
-    temperature: float
-    top_k: int
-    top_p: float
-    steps: int | None
-
-    @property
-    def seeds(self) -> list[int]:
-        """The seed of each picture, with which it is drawn again by itself."""
-        from core.priors.sampling import seeds
-
-        return seeds(self.seed, self.n)
-
-
-def defaults(painter: Painter) -> dict[str, Any]:
-    """How its bundle says that it is best sampled; what it does not say is plain sampling."""
-    plain = {"guidance": 1.0, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "steps": None}
-    said = painter.bundle.config.get("sampling")
-    said = said if isinstance(said, dict) else {}
-    found = {name: said.get(name, value) for name, value in plain.items()}
-    if isinstance(found["guidance"], list | tuple):  # one that grows: its end is what shows
-        found["guidance"] = found["guidance"][-1]
-    if painter.kind == "autoregressive":
-        found["steps"] = None  # a step a token, which is no choice
-    return found
-
-
-def settings(
-    painter: Painter,
-    n: Any = 1,
-    seed: Any = 0,
-    guidance: Any = None,
-    temperature: Any = None,
-    top_k: Any = None,
-    top_p: Any = None,
-    steps: Any = None,
-) -> Settings:
-    """What a visitor asked for, None standing for the prior's own. Raises Refused."""
-    usual = defaults(painter)
-
-    def given(value: Any, name: str) -> Any:
-        return usual[name] if value is None or value == "" else value
-
-    count = models.whole_number(n, "number of pictures", 1, MOST_PICTURES)
-    number = models.whole_number(seed, "seed", 0, 2**31 - 1)
-    stress = models.number(given(guidance, "guidance"), "guidance", 0, 20)
-    heat = models.number(given(temperature, "temperature"), "temperature", 0, 10)
-    few = models.whole_number(given(top_k, "top_k"), "top-k", 0, 2**20)
-    mass = models.number(given(top_p, "top_p"), "top-p", 0, 1)
-    if mass == 0:
-        raise Refused("The top-p must be above 0 and at most 1, not 0.")
-    walk = given(steps, "steps")
-    if walk is not None:
-        walk = models.whole_number(walk, "number of steps", 1, 2**14)
-    return Settings(count, number, stress, heat, few, mass, walk)
-
-
-def sample(
-    painter: Painter,
-    condition: Condition | None,
-    chosen: Settings,
-    known: Tensor | None = None,
-) -> Iterator[Step]:
-    """The prior's steps. Raises Refused at the first one for what the prior cannot do."""
-    from core.priors.sampling import seeded
-
-    how = {name: value for name, value in asdict(chosen).items() if name not in ("n", "seed")}
-    with LOCK:
-        # The processor's generators draw the same numbers, wherever the prior lives.
-        noise = seeded(chosen.seed, chosen.n)
-        with _refusing():
-            steps = painter.prior.sample(condition, chosen.n, generator=noise, known=known, **how)
-    try:
-        while True:
-            with LOCK, _refusing():
-                step = next(steps, None)
-            if step is None:
-                return
-            yield step
-    finally:
-        steps.close()
-
-
-@contextmanager
-def _refusing() -> Iterator[None]:
-    """What a prior says of values that it cannot use, as a sentence for the visitor."""
-    try:
-        yield
-    except ValueError as error:
-        text = str(error)
-        words = text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
-        raise Refused(words) from None
 
 
 # ---------------------------------------------------------------- what it is told

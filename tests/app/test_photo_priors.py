@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app import generate, generate_page, maps, painters
+from app import generate, generate_page, maps, painters, papers
 from app.errors import Refused
 from core.data.facades import CLASSES as PARTS
 from core.data.facades import Facades
@@ -72,6 +72,6 @@ def test_a_scenes_map_is_no_facades_map(home: Path, tmp_path: Path) -> None:
 
 
 def test_photographs_not_scenes_are_repainted(home: Path) -> None:
-    _, hole = generate_page._hole(painters.painter(FRONTS, "complete"), None, None)
+    _, hole = papers.hole(painters.painter(FRONTS, "complete"), None, None)
     assert hole["mode"] == "mask" and (hole["width"], hole["height"]) == (4, 4)
     assert not maps.scenes_like(painters.painter(FRONTS, "complete"))
