@@ -158,15 +158,16 @@ def without_cache(prior, tokens: int):
     """Ids (ROWS, tokens) by computing the whole beginning anew for each token."""
     import torch
 
-    from core.priors.sampling import draw
+    from core.priors.sampling import draw, uniform
 
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         context = prior.network.context(None, ROWS)
         ids = torch.full((ROWS, 1), prior.codebook_size, device=prior.device)
-        for _ in range(tokens):
+        at = uniform((ROWS, tokens), generator, prior.device)
+        for cell in range(tokens):
             logits = prior.network(ids, context, last=True)[:, 0]
-            ids = torch.cat([ids, draw(logits, generator)[:, None]], 1)
+            ids = torch.cat([ids, draw(logits, at=at[:, cell])[:, None]], 1)
     return ids[:, 1:]
 
 
