@@ -166,6 +166,7 @@ PARENTS = {
     "regvq-stages": ("regvq", "nsvq"),
     "nsvq-mask": ("nsvq", "regvq-mask"),
     "vq-restart": ("vqgan",),
+    "simvq-rotation": ("simvq",),
 }
 
 

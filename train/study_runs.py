@@ -198,6 +198,11 @@ def _table(group: Group, size: int, suffix: str, seed: int = 0) -> dict[str, Run
             "regvq-cl", "Reg-VQ: prior, mask, CL", RegVQConfig(size=size), contrastive="cl"
         ),
         run("simvq", "SimVQ", SimVQConfig(size=size)),
+        run(
+            "simvq-rotation", "SimVQ + rotation trick",
+            SimVQConfig(size=size, estimator="rotation"), "as vector-quantize-pytorch has it",
+            kind="combination",
+        ),
         run("nsvq", "NSVQ", NSVQConfig(size=size), "three stages", staged=True),
         run("lfq", "LFQ", LFQConfig(size=size)),
         run("ibq", "IBQ", IBQConfig(size=size)),
@@ -253,8 +258,8 @@ def _variant(
 
 _MAIN = (
     "vqgan", "regvq", "simvq", "nsvq", "fsq", "gumbel", "regvq-prior", "regvq-mask", "regvq-cl",
-    "vqgan-uniform", "outside-vq", "outside-simvq", "nsvq-mask", "regvq-head", "regvq-stages",
-    "regvq-plain", "lfq", "ibq", "vq-restart", "outside-vq-restart",
+    "vqgan-uniform", "outside-vq", "outside-simvq", "nsvq-mask", "simvq-rotation", "regvq-head",
+    "regvq-stages", "regvq-plain", "lfq", "ibq", "vq-restart", "outside-vq-restart",
 )  # fmt: skip
 _LARGE = (
     "vqgan", "simvq", "nsvq", "regvq", "vqgan-uniform", "fsq", "outside-vq", "outside-simvq",
