@@ -55,7 +55,7 @@ def prior_card(
         f"- **Is told:** {', '.join(told) or 'nothing'}",
         f"- **Training data:** {about}{_views(recipe)}",
         f"- **Recipe:** `python train/run.py {recipe.get('name')}{_shards(recipe)}{_init(recipe)} "
-        f"--steps {recipe.get('steps')}`",
+        f"--steps {recipe.get('steps')}{_flags(recipe)}`",
         *_beginning(recipe),
         f"- **Trained for:** {metrics.get('step', recipe.get('steps'))} of {recipe.get('steps')} "
         f"steps of {recipe.get('batch')} pictures, seed {recipe.get('seed')}",
@@ -84,6 +84,10 @@ def _beginning(recipe: Mapping[str, Any]) -> list[str]:
     other = recipe.get("init_tokenizer")
     moved = f", which drew tokens of the tokenizer `{other}` before" if other else ""
     return [f"- **Begun with:** the weights of the prior `{recipe['init']}`{moved}"]
+
+
+def _flags(recipe: Mapping[str, Any]) -> str:
+    return f" {recipe['flags']}" if recipe.get("flags") else ""
 
 
 def _views(recipe: Mapping[str, Any]) -> str:

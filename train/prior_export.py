@@ -18,8 +18,10 @@ from core.prior_cards import prior_card
 from core.priors import Prior
 from core.tokenizer import Tokenizer
 from train.common import called
+from train.flags import flags_beyond
 from train.prior_batches import first_of
 from train.prior_config import PriorRunConfig
+from train.priors import PRIOR_RECIPES, prior_config_of
 
 SHOWN = 8  # pictures on a sample sheet
 
@@ -80,6 +82,12 @@ def shown_data(name: str, data: Dataset) -> dict[str, Any]:
     }
 
 
+def _flags(config: PriorRunConfig) -> str:
+    if config.recipe not in PRIOR_RECIPES:
+        return ""
+    return flags_beyond(config, prior_config_of(config.recipe))
+
+
 def describe(config: PriorRunConfig, shards: TokenShards | None, broken: int) -> dict[str, Any]:
     """The run as JSON, without any path: a bundle is published, and folders are its maker's
     affair."""
@@ -98,6 +106,7 @@ def describe(config: PriorRunConfig, shards: TokenShards | None, broken: int) ->
         "batch": config.batch,
         "seed": config.seed,
         "init": None if config.init is None else called(config.init),
+        "flags": _flags(config),
         "data": data,
         "tokens": tokens,
         "optimizer": asdict(config.optimizer),
