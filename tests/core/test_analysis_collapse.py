@@ -38,9 +38,7 @@ def test_plain_vq_collapses_where_the_rules_against_it_do_not() -> None:
 def test_runs_side_by_side_begin_alike_and_see_the_same() -> None:
     one, other = (Run(LabConfig(contestants(16)[name])) for name in ("VQ", "Reg-VQ"))
     for part in ("encoder", "decoder"):
-        pairs = zip(
-            getattr(one, part).parameters(), getattr(other, part).parameters(), strict=True
-        )
+        pairs = zip(getattr(one, part).parameters(), getattr(other, part).parameters(), strict=True)
         assert all(torch.equal(*pair) for pair in pairs), part
     for run in (one, other):
         run.advance(3)  # Reg-VQ has drawn a mask by now, VQ nothing
