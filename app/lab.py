@@ -106,7 +106,7 @@ def lab_pictures(
         yield gr.skip(), gr.skip(), figures
         time.sleep(BREATH)
         with LOCK:
-            lab.advance(count - lab.step)
+            lab.advance(count)
             frames = _note(figures, lab)
     yield _gallery(lab, frames), _codebooks(frames), figures
 
@@ -168,11 +168,6 @@ def build(tab: gr.Tab, picture: gr.Image) -> None:
     """Draw the tab and wire it. It needs no checkpoint; ``picture`` is shared by all tabs."""
     with gr.Row(elem_classes="rv-split", equal_height=False):
         with gr.Column(scale=0, min_width=290, elem_classes="rv-side"):
-            kind = gr.Radio(
-                [("Points", "points"), ("Small pictures", "pictures")],
-                value=KINDS[0], show_label=False, container=False,
-                elem_id="lab-kind", elem_classes="rv-pills",
-            )  # fmt: skip
             names = gr.CheckboxGroup(
                 list(NAMES),
                 value=list(FIRST),
@@ -219,6 +214,11 @@ def build(tab: gr.Tab, picture: gr.Image) -> None:
                 elem_classes="rv-slider", elem_id="lab-alpha",
             )  # fmt: skip
         with gr.Column(scale=1, min_width=320, elem_classes="rv-main"):
+            kind = gr.Radio(
+                [("Points of a plane", "points"), ("Small pictures", "pictures")],
+                value=KINDS[0], label="What is trained", show_label=False, container=False,
+                elem_id="lab-kind", elem_classes="rv-pills",
+            )  # fmt: skip
             painters = ("lab_points.js", "lab_pictures.js", "lab.js")
             stage = gr.HTML(
                 value={},

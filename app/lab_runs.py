@@ -156,10 +156,12 @@ class Lab:
         for name, run in self.runs.items():
             run.change(**weights.of(name))
 
-    def advance(self, most: int = EVERY) -> None:
-        """Some steps of every run, as many of each, for as long as BUDGET lasts."""
+    def advance(self, until: int | None = None) -> None:
+        """Some steps of every run, as many of each, for as long as BUDGET lasts; not beyond step
+        ``until``."""
         end = time.monotonic() + BUDGET
-        for _ in range(min(most, self.steps - self.step)):
+        last = self.steps if until is None else min(until, self.steps)
+        for _ in range(min(EVERY, last - self.step)):
             for run in self.runs.values():
                 run.train(self.steps)
             if time.monotonic() > end:

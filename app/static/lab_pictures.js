@@ -55,8 +55,9 @@ function pixels(rgb, width, height, colour) {
   canvas.width = width;
   canvas.height = height;
   for (let i = 0; i < width * height; i++) {
-    const [r, g, b] = rgb.subarray(3 * i, 3 * i + 3), grey = 0.3 * r + 0.59 * g + 0.11 * b;
-    image.data.set(colour ? [r, g, b, 255] : [grey, grey, grey, 255], 4 * i);
+    const grey = 0.3 * rgb[3 * i] + 0.59 * rgb[3 * i + 1] + 0.11 * rgb[3 * i + 2];
+    for (let c = 0; c < 3; c++) image.data[4 * i + c] = colour ? rgb[3 * i + c] : grey;
+    image.data[4 * i + 3] = 255;
   }
   canvas.getContext("2d").putImageData(image, 0, 0);
   return canvas;
