@@ -198,8 +198,8 @@ def build(tab: gr.Tab, picture: gr.Image) -> None:
                 elem_classes="rv-slider", elem_id="lab-rate",
             )  # fmt: skip
             prior = gr.Slider(
-                0, 1, value=0.1, step=0.01, label="Reg-VQ: prior's weight",
-                elem_classes="rv-slider", elem_id="lab-prior",
+                0, 1, value=0.1, step=0.01, label="Reg-VQ: prior",
+                info="Weight of the regularization", elem_classes="rv-slider", elem_id="lab-prior",
             )  # fmt: skip
             mask = gr.Slider(
                 0, 1, value=0.4, step=0.05, label="Reg-VQ: mask ratio",

@@ -7,7 +7,7 @@ const root = $(".rv-lab"), runs = $(".rv-runs"), play = $(".rv-play");
 const colour = (name) => getComputedStyle(element).getPropertyValue("--rv-" + name).trim();
 // A quantizer keeps its colour whoever stands beside it: (light, dark).
 const INKS = {
-  "VQ": ["#5d6470", "#b4bcc8"], "EMA": ["#7d5a00", "#dcbb62"], "Gumbel": ["#a3327a", "#ee8fc6"],
+  "VQ": ["#5d6470", "#b4bcc8"], "EMA": ["#6b6700", "#d6cf5e"], "Gumbel": ["#a3327a", "#ee8fc6"],
   "Reg-VQ": ["#0b6a70", "#5cc9cb"], "Reg-VQ without prior": ["#2463a8", "#86b8f2"],
   "Reg-VQ without mask": ["#43700f", "#a5d06f"], "SimVQ": ["#6a3fa0", "#c3a2f2"], "NSVQ": ["#a8480e", "#f0a35e"],
 };
@@ -192,6 +192,7 @@ function take() {
   else if (other && (over || held)) { held = false; go(true); }
   else if (!playing && play.disabled !== ended()) go(false);
   else if (playing && !waiting && element.offsetParent !== null) ask("tick");
+  else if (!playing && !other) say(); // what was on its way when it was paused
 }
 
 play.addEventListener("click", () => go(!playing));

@@ -184,7 +184,7 @@ def test_tiny_tokenizers_train_in_the_lab(app: str, visit: Any, photograph: Path
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
     assert page.locator(".rv-watch").first.inner_text().startswith("Code 1: ")
-    # The visitor's own picture, and what is said while there is none.
+    # The visitor's own picture, one and not six.
     page.locator("#lab-source").get_by_text("Your picture").click()
     page.wait_for_selector("#lab-picture")
     page.locator("#lab-picture input[type=file]").set_input_files(photograph)
