@@ -107,8 +107,8 @@ def build_app() -> gr.Blocks:
                 generate_tab.build(tab, shared.picture)
             with gr.Tab("Compare", id="compare") as tab:
                 compare.build(tab, checkpoint, shared.picture)
-            with gr.Tab(lab.TAB, id="lab"):
-                lab.build()
+            with gr.Tab(lab.TAB, id="lab") as tab:
+                lab.build(tab, shared.picture)
             with gr.Tab("About", id="about") as tab:
                 about.build(tab, checkpoint)
         quiet = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}

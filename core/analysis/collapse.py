@@ -9,7 +9,7 @@ when they start away from the latents, and which rules keep them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -17,14 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.quantizers import (
-    GumbelConfig,
-    NSVQConfig,
-    QuantizerConfig,
-    RegVQConfig,
-    SimVQConfig,
-    VQConfig,
-)
+from core.analysis.live import LiveRun, built, contestants
+from core.metrics.codebook import usage_of
+from core.quantizers import Quantized, QuantizerConfig
+
+__all__ = ["DATA", "Frame", "LabConfig", "Run", "contestants"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ class LabConfig:
     """Hidden units of the encoder and of the decoder."""
     apart: float = 1.5
     """How far from the middle of the codes the latents begin: in a tokenizer nobody puts the codes
-    where an untrained encoder happens to look, and this is what starts a collapse."""
+    where an untrained encoder happens to look (our choice)."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -103,49 +100,23 @@ DATA: dict[str, Callable[[int, torch.Generator], Tensor]] = {
 }
 
 
-def contestants(size: int = 64) -> dict[str, QuantizerConfig]:
-    """The quantizers that the lab sets side by side, by what they are called there."""
-    return {
-        "VQ": VQConfig(size=size),
-        "EMA": VQConfig(size=size, codebook="ema", decay=0.9),
-        "Gumbel": GumbelConfig(size=size),
-        "Reg-VQ": RegVQConfig(size=size, prior_weight=0.1),
-        "Reg-VQ without prior": RegVQConfig(size=size, prior_weight=0.0),
-        "Reg-VQ without mask": RegVQConfig(size=size, prior_weight=0.1, mask_ratio=0.0),
-        "SimVQ": SimVQConfig(size=size),
-        # Two components where the paper has 128: a temperature in proportion; a short epoch.
-        "NSVQ": NSVQConfig(size=size, tau=0.05, epoch=50, replacement_warmup=1),
-    }
+class Run(LiveRun):
+    """A run on points of a plane. Codes begin where their quantizer by itself puts them: in a plane
+    a gradient codebook collapses because it begins as a small heap."""
 
-
-class Run:
-    """A run that can be watched, paused, and changed while it goes on."""
+    config: LabConfig
 
     def __init__(self, config: LabConfig, watched: int = 768) -> None:
-        self.config = config
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)  # only where weights are drawn, and only inside the fork
-            self.encoder = _mover(config.width)
-            self.quantizer = config.quantizer.build(2)
-            self.decoder = _mover(config.width)
+        seed = config.seed
+        # Quantizers draw differently many numbers: after the encoder, and not before the decoder.
+        self.encoder, quantizer = built(
+            seed, lambda: (_mover(config.width), config.quantizer.build(2))
+        )
+        self.decoder = built(seed + 1, lambda: _mover(config.width))
         with torch.no_grad():
             self.encoder[-1].bias += config.apart / 2**0.5
-        self.draw = torch.Generator().manual_seed(config.seed + 1)
-        self.points = DATA[config.data](watched, torch.Generator().manual_seed(config.seed + 2))
-        self.step = 0
-        parts = [self.encoder, self.quantizer, self.decoder]
-        weights = [weight for part in parts for weight in part.parameters() if weight.requires_grad]
-        self.optimizer = torch.optim.AdamW(weights, lr=config.rate, weight_decay=0.0)
-
-    def change(self, **settings: float) -> None:
-        """Set fields of the quantizer's config from the next step on, such as a loss's weight.
-
-        Raises ValueError for a value that the config refuses, TypeError for a field it has not.
-        """
-        if "size" in settings:
-            raise ValueError("a codebook keeps its size; start another run for another")
-        self.quantizer.config = replace(self.quantizer.config, **settings)
-        self.config = replace(self.config, quantizer=self.quantizer.config)
+        self.points = DATA[config.data](watched, torch.Generator().manual_seed(seed + 2))
+        super().__init__(config, quantizer, [self.encoder, self.decoder])
 
     def advance(self, steps: int, horizon: int = 1000) -> Frame:
         """Train for some steps and look. ``horizon``: the steps that temperatures fall over."""
@@ -159,22 +130,11 @@ class Run:
         while self.step < steps:
             yield self.advance(min(every, steps - self.step), steps)
 
-    def train(self, horizon: int = 1000) -> None:
-        """One step; see ``advance``."""
-        progress = min(1.0, self.step / horizon)
-        points = DATA[self.config.data](self.config.batch, self.draw)
-        self.quantizer.train()
-        self.quantizer.schedule(progress)
+    def forward(self) -> tuple[Tensor, Tensor, Quantized]:
+        points = DATA[self.config.data](self.config.batch, self.data_draw)
         latents = _as_grid(self.encoder(points))
         found = self.quantizer(latents, generator=self.draw)
-        loss = F.mse_loss(self.decoder(_as_rows(found.z)), points) + sum(found.losses.values())
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-        moved = self.quantizer.update(latents.detach(), found.ids)
-        if moved is not None:
-            _forget(self.optimizer, self.quantizer, moved)
-        self.step += 1
+        return F.mse_loss(self.decoder(_as_rows(found.z)), points), latents, found
 
     @torch.no_grad()
     def look(self) -> Frame:
@@ -184,15 +144,14 @@ class Run:
         ids = self.quantizer.assign_rows(latents)
         codes = self.quantizer.codebook()
         error = F.mse_loss(self.decoder(codes[ids]), self.points)
-        counts = torch.bincount(ids, minlength=self.quantizer.size).double()
-        share = counts[counts > 0] / counts.sum()
+        usage = usage_of(torch.bincount(ids, minlength=self.quantizer.size))
         return Frame(
             self.step,
             latents.numpy().copy(),
             codes.numpy().copy(),
             ids.numpy(),
-            float((counts > 0).double().mean()),
-            float((-(share * share.log()).sum()).exp()),
+            usage.utilization,
+            usage.perplexity,
             float(error),
         )
 
@@ -210,11 +169,3 @@ def _as_grid(rows: Tensor) -> Tensor:
 
 def _as_rows(grid: Tensor) -> Tensor:
     return grid.reshape(2, -1).T
-
-
-def _forget(optimizer: torch.optim.Optimizer, quantizer: nn.Module, codes: Tensor) -> None:
-    """Clear what the optimizer remembers of codes that were replaced."""
-    remembered = optimizer.state.get(quantizer.codes, {})
-    for name in ("exp_avg", "exp_avg_sq"):
-        if name in remembered:
-            remembered[name][codes] = 0

@@ -174,3 +174,13 @@ def test_the_server_fetches_no_address_and_opens_no_path(client: Client, tmp_pat
         answer = httpx.get(f"{address}/{event}", timeout=120).text
         assert "event: error" in answer and "event: complete" not in answer, path
         assert "root:" not in answer and "PATH=" not in answer
+
+
+def test_lab_pictures(client: Client, photograph: Path) -> None:
+    given = {"image": handle_file(photograph), "quantizers": ["VQ", "Reg-VQ"], "codes": 8}
+    gallery, codebooks, figures = client.predict(**given, steps=3, api_name="/lab_pictures")
+    assert pixels(gallery[0]["image"]).shape == (256, 384, 3)
+    assert [item["caption"] for item in codebooks] == ["VQ", "Reg-VQ"]
+    assert figures["step"][-1] == 3 and len(figures["runs"]["VQ"]["psnr"]) == len(figures["step"])
+    with pytest.raises(AppError, match="1 to 6 quantizers"):
+        client.predict(handle_file(photograph), [], api_name="/lab_pictures")

@@ -35,11 +35,15 @@ def test_plain_vq_collapses_where_the_rules_against_it_do_not() -> None:
     assert used("Reg-VQ") > 0.5 and used("SimVQ") > 0.45
 
 
-def test_without_the_distance_between_codes_and_latents_nothing_collapses() -> None:
-    def used(apart: float) -> float:
-        return Run(LabConfig(VQConfig(size=48), batch=128, apart=apart)).advance(100).used
-
-    assert used(0.0) > used(1.5)
+def test_runs_side_by_side_begin_alike_and_see_the_same() -> None:
+    one, other = (Run(LabConfig(contestants(16)[name])) for name in ("VQ", "Reg-VQ"))
+    for part in ("encoder", "decoder"):
+        pairs = zip(getattr(one, part).parameters(), getattr(other, part).parameters(), strict=True)
+        assert all(torch.equal(*pair) for pair in pairs), part
+    for run in (one, other):
+        run.advance(3)  # Reg-VQ has drawn a mask by now, VQ nothing
+    assert torch.equal(one.data_draw.get_state(), other.data_draw.get_state())
+    assert not torch.equal(one.draw.get_state(), other.draw.get_state())
 
 
 def test_a_run_repeats_itself_and_leaves_the_global_draw_alone() -> None:
@@ -61,6 +65,12 @@ def test_a_weight_is_changed_while_it_runs() -> None:
     changed.change(prior_weight=0.5)
     assert changed.config.quantizer.prior_weight == 0.5
     assert not np.array_equal(still.advance(10).codes, changed.advance(10).codes)
+    still.change(rate=1e-6)
+    before = still.encoder[0].weight.detach().clone()
+    still.advance(5)
+    assert float((still.encoder[0].weight - before).abs().max()) < 1e-4
+    with pytest.raises(ValueError, match="rate"):
+        still.change(rate=0.0)
     with pytest.raises(ValueError, match="mask_ratio"):
         changed.change(mask_ratio=2.0)
     with pytest.raises(ValueError, match="keeps its size"):

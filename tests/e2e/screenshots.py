@@ -47,6 +47,10 @@ def take(page: Any, address: str, theme: str, folder: Path, prefix: str, whole: 
     go(page, "Collapse lab")
     page.wait_for_function("Number(document.querySelector('.rv-lab').dataset.step) > 200")
     page.screenshot(path=folder / f"{prefix}lab.png", full_page=whole)
+    page.locator("#lab-kind").get_by_text("Small pictures").click()
+    page.wait_for_selector(".rv-lab[data-kind=pictures]")
+    page.wait_for_function("Number(document.querySelector('.rv-lab').dataset.step) > 200")
+    page.screenshot(path=folder / f"{prefix}lab-pictures.png", full_page=whole)
     open_generate(page)
     if page.locator("#prompts .rv-chips button").count():
         page.locator("#prompts .rv-chips button").first.click()

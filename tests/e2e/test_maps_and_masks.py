@@ -133,20 +133,62 @@ def test_another_code_is_put_in_a_token(
     page.wait_for_selector('.rv-stage[data-edited="0"]')
 
 
+def lab_step(page: Any) -> int:
+    return int(page.locator(".rv-lab").get_attribute("data-step") or -1)
+
+
+def set_slider(page: Any, where: str, value: str) -> None:
+    box = page.locator(f"{where} input[type=number]")
+    box.fill(value)
+    box.press("Enter")
+
+
 def test_quantizers_train_in_the_lab(app: str, visit: Any) -> None:
     page = visit().page
     open_explorer(page, app)
     go(page, "Collapse lab")
-    page.wait_for_function("Number(document.querySelector('.rv-lab').dataset.step) > 30")
-    assert page.locator(".rv-run").count() == 4
+    page.wait_for_function("Number(document.querySelector('.rv-lab').dataset.step) > 10")
+    assert page.locator(".rv-run").count() == 6
     page.get_by_role("button", name="Pause").click()
     page.wait_for_selector('.rv-lab[data-playing="false"]')
     page.wait_for_timeout(1500)  # the answer that is still on its way
-    stands = page.locator(".rv-lab").get_attribute("data-step")
+    stands = lab_step(page)
     page.wait_for_timeout(1500)
-    assert page.locator(".rv-lab").get_attribute("data-step") == stands
-    page.get_by_role("button", name="Start again").click()
+    assert lab_step(page) == stands
+    assert f"Paused at step {stands}" in page.locator(".rv-lab-said").inner_text()
+    # A weight that is changed meanwhile is no restart: it goes on where it was.
+    set_slider(page, "#lab-prior", "0.5")
+    page.get_by_role("button", name="Play").click()
     page.wait_for_function(
-        "before => Number(document.querySelector('.rv-lab').dataset.step) < before",
-        arg=int(stands),
+        "before => Number(document.querySelector('.rv-lab').dataset.step) > before", arg=stands
+    )
+    page.get_by_role("button", name="Reset").click()
+    page.wait_for_function(
+        "before => Number(document.querySelector('.rv-lab').dataset.step) < before", arg=stands
+    )
+
+
+def test_tiny_tokenizers_train_in_the_lab(app: str, visit: Any, photograph: Path) -> None:
+    page = visit(width=390, height=844).page
+    open_explorer(page, app)
+    go(page, "Collapse lab")
+    page.locator("#lab-kind").get_by_text("Small pictures").click()
+    page.wait_for_selector('.rv-lab[data-kind=pictures]:not([data-step="0"])')
+    plates = page.locator(".rv-sheet canvas")
+    assert plates.count() == 6 and page.locator("[data-curve=psnr]").is_visible()
+    words = page.locator("[data-curve=psnr]").get_attribute("aria-label")
+    assert "Reg-VQ" in words and page.evaluate("document.body.scrollWidth") <= 390
+    # With the keyboard from code to code.
+    codes = page.locator(".rv-grid canvas").first
+    codes.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".rv-watch").first.inner_text().startswith("Code 1: ")
+    # The visitor's own picture, one and not six.
+    page.locator("#lab-source").get_by_text("Your picture").click()
+    page.wait_for_selector("#lab-picture")
+    page.locator("#lab-picture input[type=file]").set_input_files(photograph)
+    page.wait_for_function(
+        "() => !document.querySelector('.rv-lab').hasAttribute('data-apart')"
+        " && Number(document.querySelector('.rv-lab').dataset.step) > 0"
     )
