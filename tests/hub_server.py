@@ -76,18 +76,20 @@ def hub() -> Iterator[Hub]:
             )
             name, what, revision, file = found.groups() if found else ("", "", "", "")
             folder = state.repositories.get(name)
-            if what == "tree" and name in [f"{c['organization']}/{c['name']}" for c in state.created]:
-                here = [key for key in state.committed if key.split("/", 1)[1].startswith(name + "/")]
-                tree = [
-                    {
-                        "type": "file",
-                        "path": key.split("/", 3)[3],
-                        "size": len(state.committed[key]),
-                        "oid": hashlib.sha1(state.committed[key]).hexdigest(),
-                    }
-                    for key in here
-                ]
-                return self.answer(tree)
+            if what == "tree" and any(name == f"{c['organization']}/{c['name']}"
+                                      for c in state.created):  # fmt: skip
+                return self.answer(
+                    [
+                        {
+                            "type": "file",
+                            "path": key.split("/", 3)[3],
+                            "size": len(data),
+                            "oid": hashlib.sha1(data).hexdigest(),
+                        }
+                        for key, data in state.committed.items()
+                        if key.split("/", 1)[1].startswith(name + "/")
+                    ]
+                )
             if name in state.gated:
                 return self.refuse(403, "GatedRepo")
             if folder is None:
@@ -187,8 +189,10 @@ def hub() -> Iterator[Hub]:
         server.server_close()
 
 
-def ask_only(patch: pytest.MonkeyPatch, address: str, cache: Path, token: str | None = TOKEN) -> None:
-    """Let huggingface_hub, in this process, take ``address`` for the Hub, and ``cache`` for home."""
+def ask_only(
+    patch: pytest.MonkeyPatch, address: str, cache: Path, token: str | None = TOKEN
+) -> None:
+    """Let huggingface_hub, in this process, take ``address`` for the Hub, ``cache`` for home."""
     from huggingface_hub import constants
 
     template = address + "/{repo_id}/resolve/{revision}/{filename}"

@@ -1,8 +1,8 @@
 """Publish on the Hugging Face Hub: a bundle with its card, or the explorer as a Space.
 
 ``python train/publish.py --checkpoint checkpoints/NAME --repo USER/NAME`` says what would be
-published, file by file, and asks nobody; with ``--no-dry-run`` it is done. ``--space`` publishes the
-explorer with the checkpoints that are named (all of ``checkpoints/`` if none is), and ``--out``
+published, file by file, and asks nobody; with ``--no-dry-run`` it is done. ``--space`` publishes
+the explorer with the checkpoints that are named (all of ``checkpoints/`` if none is), and ``--out``
 keeps the folder as it is uploaded.
 """
 

@@ -11,8 +11,15 @@ from pathlib import Path
 import pytest
 
 from core import Tokenizer, TokenizerConfig, checkpoints, sources
-from core.checkpoints import find_bundle, list_bundles, load_tokenizer, prior_tokenizer, save_bundle
-from core.checkpoints import fingerprint_of, save_prior
+from core.checkpoints import (
+    find_bundle,
+    fingerprint_of,
+    list_bundles,
+    load_tokenizer,
+    prior_tokenizer,
+    save_bundle,
+    save_prior,
+)
 from core.networks.autoencoder import NetworkConfig
 from core.quantizers import VQConfig
 from core.sources import fetch_all, pending, problems

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from core.checkpoints import CheckpointError, fingerprint_of, find_bundle, save_bundle, save_prior
+from core.checkpoints import CheckpointError, find_bundle, fingerprint_of, save_bundle, save_prior
 from core.judges import save_judge
 from core.networks.segmenter import Segmenter, SegmenterConfig
 from tests.hub_server import Hub, ask_only, hub
@@ -68,9 +68,7 @@ def front_matter(card: bytes) -> dict:
 
 
 def test_a_bundle_is_created_and_committed(online: Hub, made: Path) -> None:
-    address = publish(
-        PublishFlags("me/tiny", (made / "tokenizer",), private=True, dry_run=False)
-    )
+    address = publish(PublishFlags("me/tiny", (made / "tokenizer",), private=True, dry_run=False))
     assert address == f"{online.address}/me/tiny"
     (asked,) = online.created
     assert (asked["organization"], asked["name"]) == ("me", "tiny")
@@ -94,7 +92,7 @@ def test_a_judge_and_its_data_that_have_no_name_in_the_world(online: Hub, made: 
 
 
 def test_a_prior_is_published_with_its_tokenizer_or_not_at_all(online: Hub, made: Path) -> None:
-    with pytest.raises(UsageError, match="tokens of 'tokenizer' \\(sha256:.*--tokenizer USER/tok"):
+    with pytest.raises(UsageError, match=r"of 'tokenizer' \(sha256:.*--tokenizer USER/tok"):
         publish(PublishFlags("me/prior", (made / "prior",), dry_run=False))
     flags = PublishFlags("me/prior", (made / "prior",), tokenizer="me/tok", dry_run=False)
     with pytest.raises(CheckpointError, match="me/tok cannot be fetched: the Hub has no such"):
