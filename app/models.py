@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, wraps
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from app.errors import Refused
+from app.gpu import ModelLock, device
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-LOCK = threading.RLock()
+LOCK = ModelLock()
 MAX_SIDE = 1024
 """Longest side, in pixels, of the pictures that the model is given."""
 
@@ -87,7 +87,7 @@ class Model:
     @property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer, loaded at first use."""
-        return _tokenizer(self)
+        return _tokenizer(self, device())
 
 
 @lru_cache(maxsize=16)
@@ -98,12 +98,10 @@ def _open(name: str, written: int, path: Path) -> Model:
 
 
 @lru_cache(maxsize=6)  # as many as are compared at once
-def _tokenizer(model: Model) -> Tokenizer:
-    import torch
-
+def _tokenizer(model: Model, where: str) -> Tokenizer:
     from core.checkpoints import load_tokenizer
 
-    return load_tokenizer(model.bundle, "cuda" if torch.cuda.is_available() else "cpu")
+    return load_tokenizer(model.bundle, where)
 
 
 def model(name: Any) -> Model:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from app import models
 from app.errors import Refused
+from app.gpu import device, on_gpu
 from app.models import LOCK, Model
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Painter:
     @property
     def prior(self) -> Prior:
         """The prior, loaded at first use."""
-        return _prior(self)
+        return _prior(self, device())
 
     @property
     def model(self) -> Model:
@@ -98,12 +99,10 @@ def _open(name: str, written: int, path: Path) -> Painter:
 
 
 @lru_cache(maxsize=3)
-def _prior(painter: Painter) -> Prior:
-    import torch
-
+def _prior(painter: Painter, where: str) -> Prior:
     from core.checkpoints import load_prior
 
-    return load_prior(painter.bundle, "cuda" if torch.cuda.is_available() else "cpu")
+    return load_prior(painter.bundle, where)
 
 
 @lru_cache(maxsize=16)
@@ -231,13 +230,15 @@ def settings(
     return Settings(count, number, stress, heat, few, mass, walk)
 
 
+@on_gpu
 def sample(
     painter: Painter,
     condition: Condition | None,
     chosen: Settings,
     known: Tensor | None = None,
 ) -> Iterator[Step]:
-    """The prior's steps. Raises Refused at the first one for what the prior cannot do."""
+    """The prior's steps, their ids on the processor. Raises Refused at the first one for what the
+    prior cannot do."""
     import torch
 
     how = {name: value for name, value in asdict(chosen).items() if name not in ("n", "seed")}
@@ -252,7 +253,7 @@ def sample(
                 step = next(steps, None)
             if step is None:
                 return
-            yield step
+            yield step._replace(ids=step.ids.cpu())
     finally:
         steps.close()
 
