@@ -84,7 +84,8 @@ class ModelLock:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        os.register_at_fork(after_in_child=self._anew)
+        if hasattr(os, "register_at_fork"):  # Windows forks nothing
+            os.register_at_fork(after_in_child=self._anew)
 
     def _anew(self) -> None:
         self._lock = threading.RLock()

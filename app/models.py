@@ -48,7 +48,8 @@ def one_at_a_time(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def names() -> list[str]:
-    """The tokenizers that can be chosen, Reg-VQ first: it is what the project is about."""
+    """The tokenizers that can be chosen: those of folders, of the Hub (``user/name``), of runs;
+    Reg-VQ first: it is what the project is about."""
     from core.checkpoints import CheckpointError, list_bundles
 
     found = []
@@ -58,7 +59,11 @@ def names() -> list[str]:
                 found.append(bundle.name)
         except CheckpointError:
             continue  # a bundle that cannot be read is not offered
-    return sorted(found, key=lambda name: (name.startswith("runs/"), "regvq" not in name, name))
+
+    def order(name: str) -> tuple[bool, bool, bool, str]:
+        return name.startswith("runs/"), "/" in name, "regvq" not in name, name
+
+    return sorted(found, key=order)
 
 
 def bundle(name: Any) -> Bundle:
