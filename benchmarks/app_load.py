@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import os
 import platform
 import random
+import signal
 import socket
 import statistics
 import subprocess
@@ -312,11 +314,11 @@ def table(tallies: dict[str, Tally]) -> list[str]:
 
 
 def quantile(values: list[float], share: float) -> float | None:
-    """The smallest of the values that ``share`` of them do not exceed; None without any."""
+    """The smallest of the values that at least ``share`` of them do not exceed, or None."""
     if not values:
         return None
     ranked = sorted(values)
-    return ranked[min(len(ranked) - 1, int(share * len(ranked)))]
+    return ranked[max(0, math.ceil(share * len(ranked)) - 1)]
 
 
 def memory_lines(memory: list[tuple[float, float]], seconds: float) -> list[str]:
@@ -345,4 +347,6 @@ def resident(pid: int) -> float:
 
 
 if __name__ == "__main__":
+    # Told to end, it ends the app that it started, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     main()
