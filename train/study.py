@@ -21,7 +21,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -187,6 +187,11 @@ def _result(one: Run, flags: RunFlags) -> dict[str, Any] | None:
         return None
     found = {"codes_rate": 1.0} | json.loads(file.read_text(encoding="utf-8"))
     wanted = json.loads(json.dumps(described(one, flags.study)))
+    # A setting that a quantizer got since then stands at its default in what was made before.
+    defaults = {setting.name: setting.default for setting in fields(one.quantizer)}
+    found["quantizer"] = {
+        name: found["quantizer"].get(name, defaults.get(name)) for name in wanted["quantizer"]
+    }
     if differing := [key for key in wanted if found.get(key) != wanted[key]]:
         raise CheckpointError(
             f"{file} is a run with another {', '.join(differing[:3])}; "

@@ -15,7 +15,7 @@ from train.study_runs import FASTER, LONGER, all_runs
 from train.study_tables import KINDS, Row, elsewhere, ordered, short, table
 
 PLACE = Path("docs") / "study"
-TABLES = ("main", "large", "fast", "long")
+TABLES = ("main", "large", "fast", "large-fast", "long")
 
 
 def write_report(out: Path, results: Path | None, to: Path, more: Iterable[Path] = ()) -> Path:
@@ -54,8 +54,8 @@ def render(found: dict[str, Any], charts: dict[str, str]) -> str:
         f"{', '.join(map(str, budget['network']['widths']))}, one token per 8x8 pixels, codes of "
         f"{budget['network']['latent_dim']} numbers), the same {budget['steps']} steps of the same "
         f"{budget['batch']} crops of {side} pixels, optimizer, discriminator (second half of the "
-        "run) and losses; it differs in the quantizer and in what belongs to its method (two "
-        f"tables below give the codes {FASTER:g} times the rate, one of them {LONGER} times the "
+        "run) and losses; it differs in the quantizer and in what belongs to its method (some "
+        f"tables below give the codes {FASTER:g} times the rate, one also {LONGER} times the "
         "steps). Judged "
         f"on {shared['images']} photographs that no run trained on: whole pictures, argmax codes, "
         f"{shared['tokens']:,} tokens.",
@@ -75,7 +75,7 @@ def render(found: dict[str, Any], charts: dict[str, str]) -> str:
     for group in TABLES:
         parts += _group(found, group, charts)
     for other in found.get("elsewhere", ()):
-        parts += elsewhere(other, found["columns"])
+        parts += elsewhere(other, _figures(found))
     parts += _seeds(found)
     parts += _sweeps(found, charts)
     if missing:
@@ -135,13 +135,19 @@ def _group(found: dict[str, Any], group: str, charts: dict[str, str]) -> list[st
     parts = [f"## {title}", ""]
     if group in charts:
         parts += [f"![{title}: every method's figures]({charts[group]})", ""]
-    parts += table(found["columns"], ordered(rows))
-    if not all(row["timed"] for row in rows):
+    timed = group in ("main", "large")  # elsewhere a step costs what it costs there
+    parts += table(found["columns"] if timed else _figures(found), ordered(rows))
+    if timed and not all(row["timed"] for row in rows):
         parts += [
             "Times are CPU time during the run where the run was not timed alone.",
             "",
         ]
     return parts + _notes(rows) + (_combined(rows) if group in ("main", "fast") else [])
+
+
+def _figures(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """The columns but for time and memory."""
+    return [column for column in found["columns"] if column["key"] not in ("step_ms", "peak_mb")]
 
 
 def _notes(rows: list[Row]) -> list[str]:
@@ -166,6 +172,7 @@ PARENTS = {
     "regvq-stages": ("regvq", "nsvq"),
     "nsvq-mask": ("nsvq", "regvq-mask"),
     "vq-restart": ("vqgan",),
+    "simvq-rotation": ("simvq",),
 }
 
 
@@ -231,7 +238,7 @@ def _sweeps(found: dict[str, Any], charts: dict[str, str]) -> list[str]:
                 if len(sweep["series"]) > 1:
                     label = f"{by_name[method]['label'] if method in by_name else method}, {label}"
                 rows.append(by_name[name] | {"label": label, "kind": "ours"})
-        parts += table(found["columns"], rows, sweep["axis"])
+        parts += table(_figures(found), rows, sweep["axis"])
     return parts
 
 

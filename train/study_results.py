@@ -56,6 +56,7 @@ TITLES = {
     "main": "1,024 codes",
     "large": "16,384 codes",
     "fast": f"1,024 codes, the codes at {FASTER:g} times the rate",
+    "large-fast": f"16,384 codes, the codes at {FASTER:g} times the rate",
     "long": f"1,024 codes, the codes at {FASTER:g} times the rate, {LONGER} times the steps",
     "mask": "Reg-VQ's mask ratio",
     "nsvq": "NSVQ's α and τ",

@@ -30,8 +30,10 @@ from train.outside import OutsideSimVQConfig, OutsideVQConfig
 from train.stages import StagesConfig
 
 CODES, LARGE = 1024, 16_384
-GROUPS = ("main", "large", "fast", "long", "mask", "nsvq", "size", "seeds")
-Group = Literal["main", "large", "fast", "long", "mask", "nsvq", "size", "seeds"]
+GROUPS = ("main", "large", "fast", "large-fast", "long", "mask", "nsvq", "size", "seeds")
+Group = Literal[
+    "main", "large", "fast", "large-fast", "long", "mask", "nsvq", "size", "seeds"
+]  # fmt: skip
 EPOCHS = 70  # as many as NSVQ's paper trains; a run of any length counts as so many
 FASTER = 10.0  # times the rate for the codes, in the runs that ask what that changes
 LONGER = 4  # times the steps of the other runs, in those that ask what more steps change
@@ -198,6 +200,11 @@ def _table(group: Group, size: int, suffix: str, seed: int = 0) -> dict[str, Run
             "regvq-cl", "Reg-VQ: prior, mask, CL", RegVQConfig(size=size), contrastive="cl"
         ),
         run("simvq", "SimVQ", SimVQConfig(size=size)),
+        run(
+            "simvq-rotation", "SimVQ + rotation trick",
+            SimVQConfig(size=size, estimator="rotation"), "as vector-quantize-pytorch has it",
+            kind="combination",
+        ),
         run("nsvq", "NSVQ", NSVQConfig(size=size), "three stages", staged=True),
         run("lfq", "LFQ", LFQConfig(size=size)),
         run("ibq", "IBQ", IBQConfig(size=size)),
@@ -253,8 +260,8 @@ def _variant(
 
 _MAIN = (
     "vqgan", "regvq", "simvq", "nsvq", "fsq", "gumbel", "regvq-prior", "regvq-mask", "regvq-cl",
-    "vqgan-uniform", "outside-vq", "outside-simvq", "nsvq-mask", "regvq-head", "regvq-stages",
-    "regvq-plain", "lfq", "ibq", "vq-restart", "outside-vq-restart",
+    "vqgan-uniform", "outside-vq", "outside-simvq", "nsvq-mask", "simvq-rotation", "regvq-head",
+    "regvq-stages", "regvq-plain", "lfq", "ibq", "vq-restart", "outside-vq-restart",
 )  # fmt: skip
 _LARGE = (
     "vqgan", "simvq", "nsvq", "regvq", "vqgan-uniform", "fsq", "outside-vq", "outside-simvq",
@@ -279,6 +286,12 @@ def all_runs() -> dict[str, Run]:
         for method in _FAST
     }
     first += fast.values()
+    first += [
+        replace(
+            large[method], name=f"{method}-16k-fast", group="large-fast", codes_rate=FASTER
+        )
+        for method in _KEY
+    ]
     first += [
         replace(fast[method], name=f"{method}-long", group="long", longer=LONGER)
         for method in _LONG

@@ -158,7 +158,7 @@ def test_every_run_has_the_same_budget():
 
 
 def test_codebooks_are_of_their_groups_size():
-    near = {"main": CODES, "large": LARGE, "mask": CODES, "nsvq": CODES, "size": 4096}
+    near = {"large": LARGE, "large-fast": LARGE, "size": 4096}
     for run in all_runs().values():
         size = run.config(STUDY).tokenizer.quantizer.size
         wanted = near.get(run.group, CODES)
@@ -279,7 +279,7 @@ def verdict_of(name: str, out: Path) -> str:
 
 
 def test_verdicts_follow_the_figures(made, tmp_path):
-    pairs = ("", "-fast", "-seed1", "-seed2", "-long", "-4k", "-16k")
+    pairs = ("", "-fast", "-seed1", "-seed2", "-long", "-4k", "-16k", "-16k-fast")
     better = {f"regvq{s}": {"squeezenet_fd": 1.0} for s in pairs}
     a = fixture(tmp_path / "a", made, **better)
     assert verdict_of("regvq-fid-vqgan", a) == "confirmed"
@@ -289,7 +289,7 @@ def test_verdicts_follow_the_figures(made, tmp_path):
     assert verdict_of("regvq-fid-vqgan", c) == "in part"
     used = {"utilization": 1.0}
     full = {f"nsvq{s}": used | {"squeezenet_fd": 1.0} for s in pairs}
-    full |= {f"simvq{s}": used for s in ("", "-16k", "-fast", "-long")}
+    full |= {f"simvq{s}": used for s in ("", "-16k", "-fast", "-16k-fast", "-long")}
     full |= {f"{name}-16k": {"utilization": 0.01} for name in ("vqgan", "vqgan-uniform")}
     d = fixture(tmp_path / "d", made, **full)
     for name in ("nsvq-fid", "nsvq-usage", "collapse", "nsvq-alpha", "nsvq-tau"):
