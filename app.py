@@ -17,6 +17,10 @@ if __name__ == "__main__":
         help=f"port (default: ${port}, else the first free one from 7860)",
     )
     arguments = parser.parse_args()
+    from app.access import SettingError
     from app.ui import launch  # after the flags, so that --help answers at once
 
-    launch(arguments.host, arguments.port)
+    try:
+        launch(arguments.host, arguments.port)
+    except SettingError as error:
+        parser.exit(2, f"error: {error}\n")

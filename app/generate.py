@@ -181,12 +181,14 @@ def painted(painter: Painter, ids: Tensor) -> list[Image.Image]:
     from core.images import to_pictures
 
     with LOCK:
-        return to_pictures(paint(painter.model.tokenizer, ids).cpu())
+        tokenizer = painter.model.tokenizer
+        return to_pictures(paint(tokenizer, ids.to(tokenizer.device)).cpu())
 
 
 def _codes(painter: Painter, latents: Tensor) -> np.ndarray:
     with LOCK:
-        return painter.model.tokenizer.quantizer.assign(latents).cpu().numpy()
+        tokenizer = painter.model.tokenizer
+        return tokenizer.quantizer.assign(latents.to(tokenizer.device)).cpu().numpy()
 
 
 def run(order: Order) -> Drawn:

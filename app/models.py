@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, wraps
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from app.errors import Refused
+from app.gpu import ModelLock, device
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-LOCK = threading.RLock()
+LOCK = ModelLock()
 MAX_SIDE = 1024
 """Longest side, in pixels, of the pictures that the model is given."""
 
@@ -48,7 +48,8 @@ def one_at_a_time(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def names() -> list[str]:
-    """The tokenizers that can be chosen, Reg-VQ first: it is what the project is about."""
+    """The tokenizers that can be chosen: those of folders, of the Hub (``user/name``), of runs;
+    Reg-VQ first: it is what the project is about."""
     from core.checkpoints import CheckpointError, list_bundles
 
     found = []
@@ -58,7 +59,11 @@ def names() -> list[str]:
                 found.append(bundle.name)
         except CheckpointError:
             continue  # a bundle that cannot be read is not offered
-    return sorted(found, key=lambda name: (name.startswith("runs/"), "regvq" not in name, name))
+
+    def order(name: str) -> tuple[bool, bool, bool, str]:
+        return name.startswith("runs/"), "/" in name, "regvq" not in name, name
+
+    return sorted(found, key=order)
 
 
 def bundle(name: Any) -> Bundle:
@@ -87,7 +92,7 @@ class Model:
     @property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer, loaded at first use."""
-        return _tokenizer(self)
+        return _tokenizer(self, device())
 
 
 @lru_cache(maxsize=16)
@@ -98,12 +103,10 @@ def _open(name: str, written: int, path: Path) -> Model:
 
 
 @lru_cache(maxsize=6)  # as many as are compared at once
-def _tokenizer(model: Model) -> Tokenizer:
-    import torch
-
+def _tokenizer(model: Model, where: str) -> Tokenizer:
     from core.checkpoints import load_tokenizer
 
-    return load_tokenizer(model.bundle, "cuda" if torch.cuda.is_available() else "cpu")
+    return load_tokenizer(model.bundle, where)
 
 
 def model(name: Any) -> Model:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from app import models
 from app.errors import Refused
+from app.gpu import device
 from app.models import LOCK, Model
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Painter:
     @property
     def prior(self) -> Prior:
         """The prior, loaded at first use."""
-        return _prior(self)
+        return _prior(self, device())
 
     @property
     def model(self) -> Model:
@@ -92,12 +93,10 @@ def _open(name: str, written: int, path: Path) -> Painter:
 
 
 @lru_cache(maxsize=3)
-def _prior(painter: Painter) -> Prior:
-    import torch
-
+def _prior(painter: Painter, where: str) -> Prior:
     from core.checkpoints import load_prior
 
-    return load_prior(painter.bundle, "cuda" if torch.cuda.is_available() else "cpu")
+    return load_prior(painter.bundle, where)
 
 
 @lru_cache(maxsize=16)

@@ -7,6 +7,7 @@ import hashlib
 import io
 import math
 import os
+import secrets
 import tempfile
 from abc import ABCMeta
 from pathlib import Path
@@ -21,6 +22,7 @@ ERROR_TOP = 0.25
 """The error that is drawn brightest, on the range [0, 1] of a colour channel."""
 FLOOR = 0.16
 """Where on the ramp a code used once is drawn: clear of the dark ground."""
+_SALT = secrets.token_bytes(16)
 
 
 class _Plain(type(gr.Image)):  # type: ignore[misc]
@@ -61,9 +63,10 @@ def page_file(data: bytes, name: str) -> dict[str, Any]:
     """A PNG as a file that the page can load; Gradio fills in its address.
 
     Equal bytes get the same address, and another visitor may be loading it: so a file that is there
-    is never written again, and a new one appears whole.
+    is never written again, and a new one appears whole. Nobody can work an address out, not even
+    from the picture itself: it hangs on a number that this process drew.
     """
-    folder = Path(get_upload_folder()) / hashlib.sha256(data).hexdigest()
+    folder = Path(get_upload_folder()) / hashlib.sha256(_SALT + data).hexdigest()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.png"
     try:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from app import models
 from app.errors import Refused
+from app.gpu import on_gpu
 from app.models import LOCK
 from app.painters import Painter
 
@@ -88,13 +89,15 @@ def settings(
     return Settings(count, number, stress, heat, few, mass, walk)
 
 
+@on_gpu
 def sample(
     painter: Painter,
     condition: Condition | None,
     chosen: Settings,
     known: Tensor | None = None,
 ) -> Iterator[Step]:
-    """The prior's steps. Raises Refused at the first one for what the prior cannot do."""
+    """The prior's steps, their ids on the processor. Raises Refused at the first one for what the
+    prior cannot do."""
     from core.priors.sampling import seeded
 
     how = {name: value for name, value in asdict(chosen).items() if name not in ("n", "seed")}
@@ -109,7 +112,7 @@ def sample(
                 step = next(steps, None)
             if step is None:
                 return
-            yield step
+            yield step._replace(ids=step.ids.cpu())
     finally:
         steps.close()
 

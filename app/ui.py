@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from html import escape
 from typing import Any
 
@@ -18,14 +19,22 @@ from app import (
     lab,
     masks,
     models,
+    notice,
     reconstruct,
 )
+from app.access import OnlyOurFiles, visitors
 from app.errors import Refused, in_a_sentence
 from app.theme import STATIC, StudioTheme, asset, ground, stylesheet
 
 log = logging.getLogger("regvq.app")
 
 MARK = asset("mark.svg")
+DELETE = (3600, 3600)
+"""Seconds between two looks for files to delete, and their age: no upload outlives both."""
+AGAIN = 600.0
+"""Seconds until what could not be fetched is asked for again."""
+WAITING = 64
+"""Calls that may wait for their turn; whoever comes then is told that the queue is full."""
 NO_CHECKPOINT = "There is no checkpoint yet. Train one: python train/run.py photos-regvq"
 
 
@@ -53,11 +62,31 @@ def header(name: str | None) -> str:
 
 
 @in_a_sentence
-def welcome() -> tuple[Any, list[dict[str, str]], str]:
-    """When a page opens: the checkpoints there are now, examples, and the first of them."""
+def welcome(checkpoint: Any = None) -> tuple:
+    """When a page opens: the checkpoints there are now, examples and the first of them, a notice,
+    and whether to ask for another one soon."""
     from app.examples import examples, thumbnails
 
-    return gr.update(choices=models.names()), list(thumbnails()), examples()[0].path
+    return (offered(checkpoint), list(thumbnails()), examples()[0].path, *said())
+
+
+def offered(checkpoint: Any) -> Any:
+    """The checkpoints there are now; one of them is chosen where none was."""
+    names = models.names()
+    if checkpoint in names or not names:
+        return gr.update(choices=names)
+    return gr.update(choices=names, value=names[0])
+
+
+def said() -> tuple[Any, Any]:
+    """What there is to say of the owner's further checkpoints, and whether to ask again."""
+    words, waiting = notice.further()
+    return gr.update(value=words, visible=bool(words)), gr.update(active=waiting)
+
+
+def asked_again(checkpoint: Any) -> tuple:
+    """While checkpoints are fetched: those there are by now, and the notice."""
+    return (offered(checkpoint), *said())
 
 
 def which_tab(event: gr.SelectData) -> str:
@@ -70,7 +99,7 @@ def build_app() -> gr.Blocks:
     names = models.names()
     default = names[0] if names else None
     with gr.Blocks(
-        title="RegVQ Studio", analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True
+        title="RegVQ Studio", analytics_enabled=False, delete_cache=DELETE, fill_width=True
     ) as app:
         with gr.Row(elem_classes="rv-header", equal_height=False):
             top = gr.HTML(header(default), elem_id="header", apply_default_css=False)
@@ -91,6 +120,8 @@ def build_app() -> gr.Blocks:
                 scale=0,
                 min_width=44,
             )
+        told = gr.HTML("", visible=False, elem_id="notice", apply_default_css=False)
+        soon = gr.Timer(3, active=False)
         code = gr.State(None)  # the code that is picked stays picked, in whatever tab
         here = gr.State(reconstruct.TAB)  # a tab that is not open need not follow every change
         with gr.Tabs(elem_id="tabs") as tabs:
@@ -115,18 +146,25 @@ def build_app() -> gr.Blocks:
         tabs.select(which_tab, None, here, **quiet)
         app.load(
             welcome,
-            None,
-            [checkpoint, shared.examples, shared.picture],
+            checkpoint,
+            [checkpoint, shared.examples, shared.picture, told, soon],
             api_visibility="private",
             show_progress="hidden",
         )
+        soon.tick(asked_again, checkpoint, [checkpoint, told, soon], **quiet)
         checkpoint.change(header, checkpoint, top, **quiet)
-    return app.queue(max_size=64)
+    return app.queue(max_size=WAITING)
 
 
 def launch_options() -> dict[str, Any]:
-    """What ``Blocks.launch`` is told, wherever the app runs."""
+    """What ``Blocks.launch`` is told, wherever the app runs. Raises app.access.SettingError for a
+    ``REGVQ_AUTH`` that cannot be used."""
+    from starlette.middleware import Middleware
+
     return {
+        "auth": visitors(),
+        "app_kwargs": {"middleware": [Middleware(OnlyOurFiles)]},
+        "run_history": False,
         "theme": StudioTheme(),
         "css": stylesheet(),
         "head": f"<style>{ground()}</style><script>{asset('head.js')}</script>",
@@ -141,7 +179,8 @@ def launch_options() -> dict[str, Any]:
 
 
 def warm_up() -> None:
-    """Load the first checkpoint and do its first picture, so that the first visitor waits less."""
+    """Load the first checkpoint and do its first picture, so that the first visitor waits less;
+    then fetch the owner's further ones."""
     try:
         from app.atlas import atlas
         from app.examples import examples
@@ -153,12 +192,23 @@ def warm_up() -> None:
     except Exception:
         # Whatever is wrong will be said to the visitor who asks for it; the page must come up.
         log.exception("The warm-up did not finish")
+    fetch_further()
+
+
+def fetch_further() -> None:
+    """Fetch the owner's checkpoints from the Hub; what failed may be there later."""
+    from core.sources import fetch_all
+
+    while fetch_all(again=True):
+        time.sleep(AGAIN)
 
 
 def launch(host: str = "127.0.0.1", port: int | None = None) -> None:
-    """Serve the explorer on ``host`` and ``port`` (None: the first free one from 7860)."""
+    """Serve the explorer on ``host`` and ``port`` (None: the first free one from 7860). Raises
+    app.access.SettingError for settings that cannot be used."""
+    options = launch_options()
     app = build_app()
-    app.launch(server_name=host, server_port=port, prevent_thread_lock=True, **launch_options())
+    app.launch(server_name=host, server_port=port, prevent_thread_lock=True, **options)
     # Only now: importing torch before the page is up would keep the page waiting.
     threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
     app.block_thread()

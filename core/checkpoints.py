@@ -9,7 +9,6 @@ never half of one. Nothing is ever pickled.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -25,6 +24,8 @@ from core.descriptions import (
     prior_config,
     tokenizer_config,
 )
+from core.sources import Place
+from core.sources import places as further_places
 from core.storage import filled, read_json, replace_folder, stored, write_folder, write_json
 
 if TYPE_CHECKING:
@@ -116,28 +117,36 @@ def list_bundles(
 ) -> list[Bundle]:
     """Bundles below ``roots``, by name; a folder that is no bundle is passed over.
 
-    Without roots: those shipped in ``checkpoints/``, those of the owner's folder
-    ``$REGVQ_CHECKPOINTS``, and those of the runs in ``runs/`` (named ``runs/NAME``). With a
-    ``kind``, those alone, and none whose ``config.json`` cannot be read.
+    Without roots: those shipped in ``checkpoints/``, those that ``$REGVQ_CHECKPOINTS`` names
+    (``core.sources``; of the Hub's, those fetched by now), and those of the runs in ``runs/``
+    (named ``runs/NAME``). With a ``kind``, those alone, and none whose ``config.json`` cannot be
+    read.
     """
     if roots:
-        places = [(Path(root), "") for root in roots]
+        places = [Place(Path(root)) for root in roots]
     else:
-        extra = os.environ.get("REGVQ_CHECKPOINTS")
-        places = [(CHECKPOINTS, ""), *([(Path(extra), "")] if extra else []), (RUNS, "runs/")]
+        places = [Place(CHECKPOINTS), *further_places(), Place(RUNS, "runs/")]
     found: dict[str, Bundle] = {}
-    for root, prefix in places:
-        if not root.is_dir():
-            continue
-        for folder in sorted(entry for entry in root.iterdir() if entry.is_dir()):
+    for place in places:
+        for name, folder in _folders(place):
             try:
                 bundle = find_bundle(folder)
                 if kind is not None and bundle.kind != kind:
                     continue
             except CheckpointError:
                 continue
-            found.setdefault(prefix + folder.name, Bundle(prefix + folder.name, bundle.path))
+            found.setdefault(name, Bundle(name, bundle.path))
     return list(found.values())
+
+
+def _folders(place: Place) -> list[tuple[str, Path]]:
+    """The folders of a place that may be bundles, by name."""
+    if not place.root.is_dir():
+        return []
+    if place.own and (place.root / "config.json").is_file():
+        return [(place.own, place.root)]
+    inside = sorted(entry for entry in place.root.iterdir() if entry.is_dir())
+    return [(place.prefix + folder.name, folder) for folder in inside]
 
 
 def load_tokenizer(source: str | Path | Bundle, device: str = "cpu") -> Tokenizer:
