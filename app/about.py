@@ -34,7 +34,8 @@ compare with.
 
 - **Reconstruct** shows what survives of a picture, where it is lost, and at how many bytes.
   A click on it opens one token: where the encoder looked, and what other codes would paint.
-- **Codebook** shows which codes are used, which are dead, and what a single one stands for.
+- **Codebook** shows which codes are used, which are dead, and what a single one stands for: what it
+  paints, and real patches that it encodes.
 - **Code map** lays all codes out so that like is near like: hover, pick, or lasso a group.
 - **Mask ratio** draws a share of the tokens at random, as Reg-VQ does in training, and shows what
   that costs at every ratio.

@@ -9,7 +9,7 @@ import gradio as gr
 import numpy as np
 
 from app import models
-from app.atlas import atlas, class_counts, sprite_png
+from app.atlas import atlas, class_counts, patches, sprite_png
 from app.charts import scatter
 from app.codebook import card_of, show_again
 from app.errors import Refused, in_a_sentence
@@ -124,9 +124,16 @@ def show(checkpoint: Any, here: Any = TAB) -> dict[str, Any]:
     if here != TAB:  # opening the tab will ask again
         return gr.skip()
     which = models.model(checkpoint)
-    known, codes = atlas(which), codebook(which)
+    known, codes, real = atlas(which), codebook(which), patches(which)
     return {
         "checkpoint": which.name,
+        "real": real and {
+            "sheet": page_file(real.sheet, "patches", "webp"),
+            "of": packed(np.diff(real.starts), "u1"),
+            "side": int(real.tiles.shape[1]),
+            "source": real.source,
+            "pictures": real.pictures,
+        },
         "counts": packed(known["counts"], "<f8"),
         "source": str(known["source"]),
         "colours": packed(known["mean_color"], "u1"),

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from core.analysis.atlas import build_atlas
+from core.analysis.patches import gather_patches
 from core.cards import model_card
 from core.checkpoints import save_bundle
 from core.data import Dataset, has_held_out
@@ -21,8 +22,10 @@ from core.networks.features import Features
 from core.tokenizer import Tokenizer
 from train.common import spread_over
 from train.config import RunConfig
+from train.publishing import describe_patches
 
 QUICK_ATLAS = 4096  # codes up to which every save has an atlas: it grows faster than the codebook
+PATCHED = 100  # pictures that real patches of the codes are looked for in
 FEW = 32  # pictures on which a run judges itself; train/evaluate.py takes all of a data set
 
 
@@ -71,6 +74,12 @@ def export_bundle(
     atlas = None
     if final or tokenizer.codebook_size <= QUICK_ATLAS:
         atlas = build_atlas(tokenizer, source=source, counts=counts.numpy())
+    if final and config.data.name == "scenes":
+        # Pieces of pictures go where the bundle goes: for others their owner runs train/patches.py.
+        words = "scenes drawn by this project"
+        found = gather_patches(tokenizer, spread(pictures, PATCHED), source=words)
+        atlas |= found
+        metrics["patches"] = describe_patches(found)
     save_bundle(
         path,
         tokenizer=tokenizer,
