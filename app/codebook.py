@@ -8,7 +8,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from app import models
+from app import drift, models
 from app.atlas import SCENES, atlas, count_scenes, patches, scenes_source, sprite_png
 from app.errors import Refused, in_a_sentence
 from app.figures import usage_figures
@@ -258,6 +258,7 @@ def build(
                 elem_id="codebook",
                 apply_default_css=False,
             )
+            drift.build(tab, checkpoint, here)
         with gr.Column(scale=0, min_width=380, elem_classes="rv-detail"):
             card = gr.HTML(
                 value={},

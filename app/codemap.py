@@ -205,6 +205,8 @@ def build(
     here: gr.State,
 ) -> None:
     """Draw the tab and wire it. Checkpoint, picture and picked code are shared by all tabs."""
+    from app import beside  # draws with what stands here
+
     with gr.Row(elem_classes="rv-split", equal_height=False):
         with gr.Column(scale=1, min_width=320, elem_classes="rv-main"):
             chart = gr.HTML(
@@ -214,6 +216,7 @@ def build(
                 elem_id="code-map",
                 apply_default_css=False,
             )
+            beside.build(tab, checkpoint, default, here)
         with gr.Column(scale=0, min_width=380, elem_classes="rv-detail rv-aside"):
             card = gr.HTML(
                 value={},

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
+import time
 from html import escape
 from typing import Any
 
@@ -19,6 +21,7 @@ from app import (
     masks,
     models,
     reconstruct,
+    share,
 )
 from app.errors import Refused, in_a_sentence
 from app.theme import STATIC, StudioTheme, asset, ground, stylesheet
@@ -27,6 +30,15 @@ log = logging.getLogger("regvq.app")
 
 MARK = asset("mark.svg")
 NO_CHECKPOINT = "There is no checkpoint yet. Train one: python train/run.py photos-regvq"
+
+
+# A tab that the server selects is shown, but told nothing and so stays empty: it has to be clicked.
+OPEN_TAB = f"""() => {{
+  const title = ({json.dumps(share.TABS)})[new URL(window.location).searchParams.get("tab")];
+  const tabs = [...document.querySelectorAll(".tab-container[role=tablist] button")];
+  const tab = tabs.find((button) => button.innerText.trim() === title);
+  if (tab) tab.click();
+}}"""
 
 
 def sentence(name: str | None) -> str:
@@ -53,11 +65,48 @@ def header(name: str | None) -> str:
 
 
 @in_a_sentence
-def welcome() -> tuple[Any, list[dict[str, str]], str]:
-    """When a page opens: the checkpoints there are now, examples, and the first of them."""
-    from app.examples import examples, thumbnails
+def welcome(query: Any = "") -> tuple:
+    """When a page opens: the checkpoints and examples there are now, and what the link picks."""
+    from app.examples import thumbnails
 
-    return gr.update(choices=models.names()), list(thumbnails()), examples()[0].path
+    picks = share.read(query)
+    for sentence in picks.ignored:
+        gr.Warning(sentence, title="Part of the link cannot be used")
+
+    def picked(value: Any) -> Any:
+        return gr.skip() if value is None else value
+
+    known = {"choices": models.names()}
+    if picks.checkpoint is not None:
+        known["value"] = picks.checkpoint
+    return (
+        gr.update(**known),
+        list(thumbnails()),
+        share.example_path(picks.example),
+        share.TABS[picks.tab or "reconstruct"],
+        picked(picks.code),
+        picked(picks.ratio),
+        picked(picks.seed),
+        picked(picks.prior),
+        picked(picks.prompt),
+        picked(picks.prompt_seed),
+    )
+
+
+@in_a_sentence
+def copy_link(here: Any, checkpoint: Any, image: Any, *rest: Any) -> dict[str, Any]:
+    """The link to what is picked, for the page to copy; without the visitor's own picture."""
+    tab = next((name for name, title in share.TABS.items() if title == here), None)
+    example = share.example_of(image)
+    code, ratio, seed, prior, prompt, prompt_seed = rest
+    painting = tab == "generate"  # elsewhere a prompt that was typed is nobody's business
+    query = share.link(
+        share.Picks(
+            tab, checkpoint, example, code, ratio, seed,
+            *((prior, prompt, prompt_seed) if painting else ()),
+        )
+    )  # fmt: skip
+    return {"query": query, "own": bool(image) and example is None, "turn": time.time_ns()}
 
 
 def which_tab(event: gr.SelectData) -> str:
@@ -83,6 +132,15 @@ def build_app() -> gr.Blocks:
                 min_width=210,
                 interactive=True,
             )
+            links = gr.HTML(
+                value={},
+                html_template=asset("share.html"),
+                js_on_load=asset("share.js"),
+                elem_id="share",
+                apply_default_css=False,
+                scale=0,
+                min_width=44,
+            )
             gr.HTML(
                 html_template=asset("toggle.html"),
                 js_on_load=asset("toggle.js"),
@@ -99,12 +157,12 @@ def build_app() -> gr.Blocks:
             linked = (checkpoint, default or "", shared.picture, code, here)
             with gr.Tab(codebook.TAB, id="codebook") as tab:
                 codebook.build(tab, *linked)
-            with gr.Tab(codemap.TAB, id="map") as tab:
+            with gr.Tab(codemap.TAB, id="codemap") as tab:
                 codemap.build(tab, *linked)
             with gr.Tab(masks.TAB, id="masks") as tab:
                 masks.build(tab, *linked)
             with gr.Tab("Generate", id="generate") as tab:
-                generate_tab.build(tab, shared.picture)
+                painted = generate_tab.build(tab, shared.picture)
             with gr.Tab("Compare", id="compare") as tab:
                 compare.build(tab, checkpoint, shared.picture)
             with gr.Tab(lab.TAB, id="lab"):
@@ -113,12 +171,22 @@ def build_app() -> gr.Blocks:
                 about.build(tab, checkpoint)
         quiet = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
         tabs.select(which_tab, None, here, **quiet)
+        picks = [code, shared.mask_ratio, shared.seed, *painted]
+        address = gr.Textbox(visible=False)
         app.load(
             welcome,
-            None,
-            [checkpoint, shared.examples, shared.picture],
+            address,
+            [checkpoint, shared.examples, shared.picture, here, *picks],
+            js="() => window.location.search",
             api_visibility="private",
             show_progress="hidden",
+        ).then(None, None, None, js=OPEN_TAB)
+        links.link(
+            copy_link,
+            [here, checkpoint, shared.picture, *picks],
+            links,
+            trigger_mode="multiple",
+            **quiet,
         )
         checkpoint.change(header, checkpoint, top, **quiet)
     return app.queue(max_size=64)

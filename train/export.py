@@ -22,6 +22,7 @@ from core.networks.features import Features
 from core.tokenizer import Tokenizer
 from train.common import spread_over
 from train.config import RunConfig
+from train.history import remember
 from train.publishing import describe_patches
 
 QUICK_ATLAS = 4096  # codes up to which every save has an atlas: it grows faster than the codebook
@@ -52,11 +53,13 @@ def export_bundle(
     pictures: Dataset,
     broken: int = 0,
     final: bool = True,
+    history: Path | None = None,
 ) -> None:
     """Evaluate on a few held-out pictures, compute the atlas, and write the bundle.
 
     A large codebook's atlas takes minutes, so a save that is not ``final`` goes without one; the
-    explorer makes one for itself when such a bundle is opened.
+    explorer makes one for itself when such a bundle is opened. ``history``: the run's file of how
+    its codes drifted, to which this save is added (``train.history``).
     """
     counts = torch.zeros(tokenizer.codebook_size, dtype=torch.int64)
     metrics: dict[str, Any] = evaluate_tokenizer(
@@ -74,6 +77,11 @@ def export_bundle(
     atlas = None
     if final or tokenizer.codebook_size <= QUICK_ATLAS:
         atlas = build_atlas(tokenizer, source=source, counts=counts.numpy())
+    if history is not None:
+        codes = tokenizer.quantizer.codebook().detach().float().cpu().numpy()
+        drifted = remember(history, step, codes, counts.numpy())
+        if atlas is not None:
+            atlas |= drifted
     if final and config.data.name == "scenes":
         # Pieces of pictures go where the bundle goes: for others their owner runs train/patches.py.
         words = "scenes drawn by this project"

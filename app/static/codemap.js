@@ -518,6 +518,11 @@ $(".rv-let-go").addEventListener("click", letGo);
 
 // ---------------------------------------------------------------- choices and changes
 
+// The small maps below follow: the same method, the same colours.
+function tellOthers() {
+  window.regvqMap = { method: choice.method, colour: choice.colour };
+  window.dispatchEvent(new CustomEvent("regvq-map", { detail: window.regvqMap }));
+}
 const show = {};
 function set(name, value) {
   const before = choice[name];
@@ -526,6 +531,7 @@ function set(name, value) {
   if (name === "method") root.dataset.method = value;
   if (name === "drag") plate.dataset.drag = value;
   if (name === "group") { drawGroup(); return; }
+  if (name === "method" || name === "colour") tellOthers();
   if (!data || before === value) return;
   if (name === "method" || name === "axes" || name === "neighbours") {
     if (name === "axes") { view.x = view.y = 0; view.zoom = 1; }

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from core.checkpoints import Bundle
     from core.tokenizer import Tokenizer
 
-LASTING = ("umap", "patches")
+LASTING = ("umap", "patches", "history")
 
 
 def build_atlas(
@@ -104,5 +104,5 @@ def extend_atlas(bundle: Bundle, found: Mapping[str, np.ndarray]) -> None:
 
 def lasting(atlas: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """What of an atlas stays true when the codes are counted again on other pictures: maps that
-    took long, and patches (``core.analysis.patches``)."""
+    took long, patches (``core.analysis.patches``), and how the codes drifted while they learned."""
     return {name: atlas[name] for name in atlas if name.startswith(LASTING)}
