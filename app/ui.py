@@ -71,7 +71,7 @@ def welcome(query: Any = "") -> tuple:
 
     picks = share.read(query)
     for sentence in picks.ignored:
-        gr.Warning(sentence, title="Part of the link cannot be used")
+        gr.Warning(sentence, title="Part of the link cannot be used", duration=20)
 
     def picked(value: Any) -> Any:
         return gr.skip() if value is None else value
