@@ -84,7 +84,7 @@ def model_card(
         *_beginning(recipe),
         f"- **Trained for:** {metrics.get('step', recipe.get('steps'))} of {recipe.get('steps')} "
         f"steps of {recipe.get('batch')} crops of {data.get('size')} pixels{_last_part(data)}, "
-        f"seed {recipe.get('seed')}",
+        f"seed {recipe.get('seed')}{_rate(recipe)}",
         f"- **Loss features:** {recipe.get('features', 'none')}",
         f"- **Loss weights:** {_settings(recipe.get('loss', {}))}",
         f"- **Licence and terms:** {terms}",
@@ -135,12 +135,19 @@ def _last_part(data: Mapping[str, Any]) -> str:
     return f" (of {data['last_size']} pixels in the last {data['last_share']:.0%}, as many fewer)"
 
 
+def _rate(recipe: Mapping[str, Any]) -> str:
+    times = recipe.get("codes_rate", 1.0)
+    return f"; the codes learn at {times:g} times the network's rate" if times != 1 else ""
+
+
 def _command(recipe: Mapping[str, Any]) -> str:
     if "command" in recipe:  # made by another command than train/run.py
         return recipe["command"]
     root = " --data.root DIR" if recipe.get("data", {}).get("name") == "folder" else ""
     init = " --init DIR" if recipe.get("init") else ""
-    return f"python train/run.py {recipe.get('name')}{root}{init} --steps {recipe.get('steps')}"
+    flags = f" {recipe['flags']}" if recipe.get("flags") else ""
+    steps = f" --steps {recipe.get('steps')}"
+    return f"python train/run.py {recipe.get('name')}{root}{init}{steps}{flags}"
 
 
 def _settings(values: Mapping[str, Any]) -> str:

@@ -55,7 +55,7 @@ def prior_card(
         f"- **Is told:** {', '.join(told) or 'nothing'}",
         f"- **Training data:** {about}{_views(recipe)}",
         f"- **Recipe:** `python train/run.py {recipe.get('name')}{_shards(recipe)} "
-        f"--steps {recipe.get('steps')}`",
+        f"--steps {recipe.get('steps')}{_flags(recipe)}`",
         f"- **Trained for:** {metrics.get('step', recipe.get('steps'))} of {recipe.get('steps')} "
         f"steps of {recipe.get('batch')} pictures, seed {recipe.get('seed')}",
         f"- **Drawn with:** {_sampling(recipe.get('sampling', {}))}",
@@ -75,6 +75,10 @@ def prior_card(
         *_figures(metrics),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _flags(recipe: Mapping[str, Any]) -> str:
+    return f" {recipe['flags']}" if recipe.get("flags") else ""
 
 
 def _views(recipe: Mapping[str, Any]) -> str:

@@ -159,6 +159,9 @@ class RunConfig(CommonConfig):
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     stages: StagesConfig | None = None
     """NSVQ's stages, in which the encoder is frozen at some time; None: one stage."""
+    codes_rate: float = 1.0
+    """Times the learning rate, for the quantizer's matrices: the codes, or what makes them. Latents
+    move by the whole network, a code by its own steps; in short runs it cannot follow at 1."""
     init: Path | None = None
     """Bundle or run folder whose weights a new run begins with; None: random ones. Its network and
     quantizer must be the run's."""
@@ -176,6 +179,8 @@ class RunConfig(CommonConfig):
                 )
         if not 0 <= self.data.last_share <= 1:
             raise ValueError(f"data.last_share must be in [0, 1], got {self.data.last_share}")
+        if not self.codes_rate > 0:
+            raise ValueError(f"codes_rate must be above 0, got {self.codes_rate}")
         quantizer = self.tokenizer.quantizer
         if (
             isinstance(quantizer, RegVQConfig)

@@ -22,8 +22,10 @@ from core.networks.features import Features
 from core.tokenizer import Tokenizer
 from train.common import spread_over
 from train.config import RunConfig
+from train.flags import flags_beyond
 from train.history import remember
 from train.publishing import describe_patches
+from train.recipes import RECIPES, config_of
 
 QUICK_ATLAS = 4096  # codes up to which every save has an atlas: it grows faster than the codebook
 PATCHED = 100  # pictures that real patches of the codes are looked for in
@@ -110,6 +112,8 @@ def describe(config: RunConfig, features: Features | None, broken: int) -> dict[
         "seed": config.seed,
         "init": _name_of(config.init),
         "train_only": config.train_only,
+        "codes_rate": config.codes_rate,
+        "flags": flags_beyond(config, config_of(config.recipe)) if config.recipe in RECIPES else "",
         "data": data,
         "features": features.label if features is not None else "none",
         "loss": asdict(config.loss),

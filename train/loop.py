@@ -51,7 +51,9 @@ class Trainer(Run):
             freeze_tokens(tokenizer)
         self.tokenizer = tokenizer.to(self.device)
         self.averaged = averaged(self.tokenizer, config.optimizer.ema)
-        self.optimizer = adamw(self.tokenizer, config.optimizer, undecayed="quantizer.")
+        self.optimizer = adamw(
+            self.tokenizer, config.optimizer, codes="quantizer.", codes_rate=config.codes_rate
+        )
         self.parts = {
             "tokenizer": self.tokenizer,
             "averaged": self.averaged,

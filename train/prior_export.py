@@ -17,8 +17,10 @@ from core.images import to_pictures
 from core.prior_cards import prior_card
 from core.priors import Prior
 from core.tokenizer import Tokenizer
+from train.flags import flags_beyond
 from train.prior_batches import first_of
 from train.prior_config import PriorRunConfig
+from train.priors import PRIOR_RECIPES, prior_config_of
 
 SHOWN = 8  # pictures on a sample sheet
 
@@ -83,6 +85,12 @@ def shown_data(name: str, data: Dataset) -> dict[str, Any]:
     }
 
 
+def _flags(config: PriorRunConfig) -> str:
+    if config.recipe not in PRIOR_RECIPES:
+        return ""
+    return flags_beyond(config, prior_config_of(config.recipe))
+
+
 def describe(config: PriorRunConfig, shards: TokenShards | None, broken: int) -> dict[str, Any]:
     """The run as JSON, without any path: a bundle is published, and folders are its maker's
     affair."""
@@ -100,6 +108,7 @@ def describe(config: PriorRunConfig, shards: TokenShards | None, broken: int) ->
         "steps": config.steps,
         "batch": config.batch,
         "seed": config.seed,
+        "flags": _flags(config),
         "data": data,
         "tokens": tokens,
         "optimizer": asdict(config.optimizer),

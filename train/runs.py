@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from train.config import AdamWConfig, CommonConfig
 from train.loader import Batches
+from train.memory import keep_freed_memory
 from train.state import Part, load_state, save_state
 
 
@@ -42,6 +43,7 @@ class Run(ABC):
 
     def __init__(self, config: CommonConfig, out: Path) -> None:
         self.config, self.out = config, out
+        keep_freed_memory()
         # Autocast is our own: accelerate's is one per process, and a study trains many models.
         self.accelerator = Accelerator(mixed_precision="no")
         self.half = use_bf16(config.precision)
@@ -185,9 +187,9 @@ class Run(ABC):
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give every group of an optimizer this learning rate."""
+    """Give every group of an optimizer this learning rate, times the group's own ``times``."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("times", 1.0)
 
 
 def learning_rate(step: int, steps: int, warmup: float, schedule: str = "cosine") -> float:
@@ -201,16 +203,25 @@ def learning_rate(step: int, steps: int, warmup: float, schedule: str = "cosine"
     return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
 
 
-def adamw(module: nn.Module, config: AdamWConfig, undecayed: str = "") -> torch.optim.AdamW:
-    """AdamW over what learns; matrices decay, unless their name begins with ``undecayed``."""
-    named = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
-    decays = [p.ndim >= 2 and not (undecayed and n.startswith(undecayed)) for n, p in named]
+def adamw(
+    module: nn.Module, config: AdamWConfig, codes: str = "", codes_rate: float = 1.0
+) -> torch.optim.AdamW:
+    """AdamW over what learns; matrices decay, unless their name begins with ``codes``: those learn
+    at ``codes_rate`` times the rate instead."""
+    kinds: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        matrix, code = parameter.ndim >= 2, bool(codes) and name.startswith(codes)
+        kind = (code or not matrix, codes_rate if matrix and code else 1.0)
+        kinds.setdefault(kind, []).append(parameter)
     groups = [
         {
-            "params": [p for (_, p), d in zip(named, decays, strict=True) if d == decay],
-            "weight_decay": config.weight_decay if decay else 0.0,
+            "params": kinds[undecayed, times],
+            "weight_decay": 0.0 if undecayed else config.weight_decay,
+            "times": times,
         }
-        for decay in (True, False)
+        for undecayed, times in sorted(kinds)
     ]
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
 

@@ -2,6 +2,7 @@
 
 ``python train/study.py run --study.root PHOTOS``     train and judge what is not finished yet
 ``python train/study.py timing --study.root PHOTOS``  time and memory of a step, each run alone
+``python train/study.py downstream --study.root PHOTOS``  a prior on each tokenizer's tokens
 ``python train/study.py report``                      RESULTS.md, charts, docs/study/results.json
 ``python train/study.py ship``                        chosen tokenizers as bundles in checkpoints/
 
@@ -20,14 +21,14 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import project_root
 
 from train.errors import UsageError, one_line_errors, parse_flags
-from train.study_runs import Group, Study, all_runs, chosen
+from train.study_runs import DownstreamConfig, Group, Study, all_runs, chosen
 
 if TYPE_CHECKING:
     from train.study_runs import Run
@@ -66,12 +67,25 @@ class TimingFlags:
 
 
 @dataclass(frozen=True)
+class DownstreamFlags:
+    """Train the same prior on the tokens of finished runs and judge what it generates."""
+
+    study: Study
+    prior: DownstreamConfig = field(default_factory=DownstreamConfig)
+    only: tuple[str, ...] = SHIPPED
+    """The runs of these names."""
+    out: Path = OUT
+
+
+@dataclass(frozen=True)
 class ReportFlags:
     """Write the report from the results that are there."""
 
     out: Path = OUT
     results: Path | None = None
     """Read a docs/study/results.json instead of the runs' folders."""
+    more: tuple[Path, ...] = ()
+    """--out of studies on other pictures; each gets a table, under its folder's name."""
     to: Path = project_root.ROOT
     """Where RESULTS.md and docs/study/ are written."""
 
@@ -134,6 +148,22 @@ def timing(flags: TimingFlags) -> None:
         print(f"{one.name:24} {found['step_ms']:7.0f} ms  {found['peak_mb']:6.0f} MB", flush=True)
 
 
+def follow(flags: DownstreamFlags) -> None:
+    """Makes the downstream test of every run of the choice that does not have it yet."""
+    from train.study_prior import downstream
+
+    for one in chosen(all_runs(), (), flags.only):
+        file = flags.out / one.name / "downstream.json"
+        if not file.exists() and downstream(one, flags.study, flags.prior, flags.out) is None:
+            raise SystemExit(130)
+        found = json.loads(file.read_text(encoding="utf-8"))
+        print(
+            f"{one.name:24} generation FD {found['generation_fd']:.0f}  reconstruction FD "
+            f"{found['reconstruction_fd']:.0f}  {found['bits_per_token']:.3f} bits a token",
+            flush=True,
+        )
+
+
 def _choice(group: tuple[str, ...], only: tuple[str, ...], jobs: int) -> list[Run]:
     if jobs < 0:
         raise UsageError(f"--jobs must be 0 or more, got {jobs}")
@@ -155,8 +185,13 @@ def _result(one: Run, flags: RunFlags) -> dict[str, Any] | None:
     file = flags.out / one.name / "result.json"
     if not file.exists():
         return None
-    found = json.loads(file.read_text(encoding="utf-8"))
+    found = {"codes_rate": 1.0} | json.loads(file.read_text(encoding="utf-8"))
     wanted = json.loads(json.dumps(described(one, flags.study)))
+    # A setting that a quantizer got since then stands at its default in what was made before.
+    defaults = {setting.name: setting.default for setting in fields(one.quantizer)}
+    found["quantizer"] = {
+        name: found["quantizer"].get(name, defaults.get(name)) for name in wanted["quantizer"]
+    }
     if differing := [key for key in wanted if found.get(key) != wanted[key]]:
         raise CheckpointError(
             f"{file} is a run with another {', '.join(differing[:3])}; "
@@ -237,6 +272,7 @@ def main(arguments: list[str] | None = None) -> None:
         flags = parse_flags(
             Annotated[RunFlags, tyro.conf.subcommand("run", prefix_name=False)]
             | Annotated[TimingFlags, tyro.conf.subcommand("timing", prefix_name=False)]
+            | Annotated[DownstreamFlags, tyro.conf.subcommand("downstream", prefix_name=False)]
             | Annotated[ReportFlags, tyro.conf.subcommand("report", prefix_name=False)]
             | Annotated[ShipFlags, tyro.conf.subcommand("ship", prefix_name=False)],
             arguments,
@@ -253,10 +289,12 @@ def main(arguments: list[str] | None = None) -> None:
             run(flags)
         elif isinstance(flags, TimingFlags):
             timing(flags)
+        elif isinstance(flags, DownstreamFlags):
+            follow(flags)
         elif isinstance(flags, ReportFlags):
             from train.study_report import write_report
 
-            write_report(flags.out, flags.results, flags.to)
+            write_report(flags.out, flags.results, flags.to, flags.more)
         else:
             from train.study_ship import ship
 

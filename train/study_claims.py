@@ -46,7 +46,8 @@ def claims(rows: Iterable[Row]) -> list[Claim]:
         _nsvq_full(by_name),
         _sensitivity(by_name, "alpha", "α", 0.1),
         _sensitivity(by_name, "tau", "τ", 0.35),
-        _downstream(by_name),
+        _downstream(by_name, "regvq", "vqgan", "Reg-VQ", "34.47 / 38.53 = 0.89 (ADE20K"),
+        _downstream(by_name, "nsvq", "simvq", "NSVQ", "16.62 / 20.11 = 0.83 (ImageNet"),
         _outside(by_name),
     ]
     return judged
@@ -69,21 +70,42 @@ def _pairs(rows: dict[str, Row], a: str, b: str, suffixes: Iterable[str]) -> lis
     return [(rows[a + s], rows[b + s]) for s in suffixes if a + s in rows and b + s in rows]
 
 
-SEEDS = ("", "-seed1", "-seed2")
+SEEDS = ("-fast", "-seed1", "-seed2")  # runs that differ in the seed alone
+# Runs of the same suffix differ in the method alone.
+ALL = ("", "-4k", "-16k", *SEEDS, "-16k-fast", "-long")
 
 
 def _listed(pairs: list[tuple[Row, Row]], show: Callable[[Row, Row], str]) -> str:
     if not pairs:
         return "not run yet"
-    return "; ".join(f"{show(a, b)} ({a['codes']:,} codes, seed {a['seed']})" for a, b in pairs)
+    return "; ".join(f"{show(a, b)} ({_where(a)})" for a, b in pairs)
+
+
+def _size(row: Row) -> str:
+    said = _unlike(row)
+    return f"{row['codes']:,}" + (f" ({', '.join(said)})" if said else "")
+
+
+def _where(row: Row) -> str:
+    return ", ".join([f"{row['codes']:,} codes", f"seed {row['seed']}", *_unlike(row)])
+
+
+def _unlike(row: Row) -> list[str]:
+    """In what a run differs from those of the first table, besides codes and seed."""
+    faster = ["faster codes"] if row["codes_rate"] != 1 else []
+    return faster + (["longer"] if row["group"] == "long" else [])
 
 
 def _ratio(a: Row, b: Row) -> str:
-    return f"{a['fd']:.0f} / {b['fd']:.0f} = **{a['fd'] / b['fd']:.2f}**"
+    return _ratio_of(a["fd"], b["fd"])
+
+
+def _ratio_of(a: float, b: float) -> str:
+    return f"{a:.0f} / {b:.0f} = **{a / b:.2f}**"
 
 
 def _regvq_better(rows: dict[str, Row], baseline: str, described: str) -> Claim:
-    pairs = _pairs(rows, "regvq", baseline, (*SEEDS, "-4k", "-16k"))
+    pairs = _pairs(rows, "regvq", baseline, ALL)
     return _claim(
         f"regvq-fid-{baseline}",
         f"Reg-VQ reconstructs with a lower Fréchet distance than {described}",
@@ -94,7 +116,7 @@ def _regvq_better(rows: dict[str, Row], baseline: str, described: str) -> Claim:
 
 
 def _regvq_psnr(rows: dict[str, Row]) -> Claim:
-    pairs = _pairs(rows, "regvq", "vqgan", (*SEEDS, "-4k", "-16k"))
+    pairs = _pairs(rows, "regvq", "vqgan", ALL)
     return _claim(
         "regvq-psnr",
         "… and gives up a little PSNR for it",
@@ -105,25 +127,31 @@ def _regvq_psnr(rows: dict[str, Row]) -> Claim:
 
 
 def _regvq_full(rows: dict[str, Row]) -> Claim:
-    found = [rows[f"regvq{s}"] for s in ("", "-4k", "-16k") if f"regvq{s}" in rows]
+    sizes = ("", "-4k", "-16k", "-fast", "-16k-fast", "-long")
+    found = [rows[f"regvq{s}"] for s in sizes if f"regvq{s}" in rows]
     return _claim(
         "regvq-usage",
         "Reg-VQ uses every code",
         "all codes valid and used (Fig. 1)",
-        "; ".join(f"{r['utilization']:.1%} of {r['codes']:,}" for r in found) or "not run yet",
+        "; ".join(f"{r['utilization']:.1%} of {_size(r)}" for r in found) or "not run yet",
         [r["utilization"] >= FULL for r in found],
     )
 
 
 def _ablation(rows: dict[str, Row]) -> Claim:
-    steps = ["vqgan", "regvq-prior", "regvq-mask", "regvq-cl", "regvq"]
     names = ("VQ-GAN", "+ prior", "+ mask", "+ CL", "PCL for CL")
-    if missing := [name for name in steps if name not in rows]:
-        return _claim("ablation", _ABLATION, _ABLATION_PAPER, f"{missing[0]} not run yet", [])
-    distances = [rows[name]["fd"] for name in steps]
-    shown = ", ".join(f"{n} {d:.0f}" for n, d in zip(names, distances, strict=True))
-    falls = [b < a for a, b in pairwise(distances)]
-    return _claim("ablation", _ABLATION, _ABLATION_PAPER, shown, falls)
+    shown, falls = [], []
+    methods = ("vqgan", "regvq-prior", "regvq-mask", "regvq-cl", "regvq")
+    for suffix in ("", "-fast"):
+        steps = [method + suffix for method in methods]
+        if any(name not in rows for name in steps):
+            continue
+        distances = [rows[name]["fd"] for name in steps]
+        told = ", ".join(f"{n} {d:.0f}" for n, d in zip(names, distances, strict=True))
+        shown.append(f"{told} ({_where(rows[steps[0]])})")
+        falls += [b < a for a, b in pairwise(distances)]
+    said = "; ".join(shown) or "not all run yet"
+    return _claim("ablation", _ABLATION, _ABLATION_PAPER, said, falls)
 
 
 _ABLATION = "Each part of Reg-VQ lowers the Fréchet distance further"
@@ -131,7 +159,7 @@ _ABLATION_PAPER = "28.17, + prior 25.92, + mask 25.11, + CL 24.21, PCL for CL 23
 
 
 def _mask(rows: dict[str, Row]) -> Claim:
-    names = {r: "regvq" if r == 40 else f"regvq-mask{r}" for r in range(0, 101, 20)}
+    names = {r: "regvq-fast" if r == 40 else f"regvq-mask{r}" for r in range(0, 101, 20)}
     found = {r: rows[name] for r, name in names.items() if name in rows}
     claim = "The more positions are drawn, the lower the PSNR"
     paper = "0–20 % above the paper's choice of 40 %, 60–100 % below it (Fig. 3)"
@@ -176,7 +204,7 @@ def _vanilla(rows: dict[str, Row]) -> Claim:
 
 
 def _nsvq_better(rows: dict[str, Row]) -> Claim:
-    pairs = _pairs(rows, "nsvq", "simvq", ("-16k", "-4k", *SEEDS))
+    pairs = _pairs(rows, "nsvq", "simvq", ALL)
     return _claim(
         "nsvq-fid",
         "NSVQ reconstructs with a lower Fréchet distance than SimVQ",
@@ -187,8 +215,9 @@ def _nsvq_better(rows: dict[str, Row]) -> Claim:
 
 
 def _nsvq_full(rows: dict[str, Row]) -> Claim:
-    found = [rows[f"{m}{s}"] for s in ("-16k", "") for m in ("nsvq", "simvq") if m + s in rows]
-    shown = "; ".join(f"{r['label']} {r['utilization']:.1%} of {r['codes']:,}" for r in found)
+    sizes = ("-16k", "", "-fast", "-16k-fast", "-long")
+    found = [rows[f"{m}{s}"] for s in sizes for m in ("nsvq", "simvq") if m + s in rows]
+    shown = "; ".join(f"{r['label']} {r['utilization']:.1%} of {_size(r)}" for r in found)
     return _claim(
         "nsvq-usage",
         "NSVQ and SimVQ use every code",
@@ -202,7 +231,7 @@ def _sensitivity(rows: dict[str, Row], key: str, symbol: str, best: float) -> Cl
     found = [
         row
         for row in rows.values()
-        if row["name"] == "nsvq" or row["name"].startswith(f"nsvq-{key}")
+        if row["name"] == "nsvq-fast" or row["name"].startswith(f"nsvq-{key}")
     ]
     found.sort(key=lambda row: row["quantizer"][key])
     claim = f"NSVQ is best at {symbol} = {best:g}"
@@ -211,30 +240,35 @@ def _sensitivity(rows: dict[str, Row], key: str, symbol: str, best: float) -> Cl
         "tau": "rFID 14.45, 13.5, 13.42, 13.55, 14.05 at .1, .3, .35, .5, 1 (CelebA)",
     }[key]
     shown = ", ".join(f"{row['quantizer'][key]:g}: {row['fd']:.0f}" for row in found)
-    if len(found) < 2 or "nsvq" not in rows:
+    if len(found) < 2 or "nsvq-fast" not in rows:
         return _claim(f"nsvq-{key}", claim, paper, shown or "not run yet", [])
-    won = min(found, key=lambda row: row["fd"])["name"] == "nsvq"
+    won = min(found, key=lambda row: row["fd"])["name"] == "nsvq-fast"
     return _claim(f"nsvq-{key}", claim, paper, shown, [won])
 
 
-def _downstream(rows: dict[str, Row]) -> Claim:
-    pairs = _pairs(rows, "regvq", "vqgan", (*SEEDS, "-4k", "-16k"))
-    found = [(a["generation_fd"], b["generation_fd"]) for a, b in pairs]
-    found = [(a, b) for a, b in found if a is not None and b is not None]
+def _downstream(
+    rows: dict[str, Row], method: str, other: str, label: str, paper: str
+) -> Claim:
+    pairs = _pairs(rows, method, other, ALL)
+    found = [(a, b) for a, b in pairs if None not in (a["generation_fd"], b["generation_fd"])]
+    named = {"vqgan": "VQ-GAN's", "simvq": "SimVQ's"}[other]
+    network = {"regvq": "autoregressive", "nsvq": "latent diffusion"}[method]
     return _claim(
-        "generation",
-        "The same prior generates with a lower Fréchet distance from Reg-VQ's tokens",
-        "FID 34.47 / 38.53 = 0.89 (ADE20K, autoregressive)",
-        "; ".join(f"{a:.0f} / {b:.0f} = **{a / b:.2f}**" for a, b in found) or "not run yet",
-        [a < b for a, b in found],
+        f"generation-{method}",
+        f"The same prior generates with a lower Fréchet distance from {label}'s tokens than from "
+        f"{named}",
+        f"FID {paper}, {network})",
+        _listed(found, lambda a, b: _ratio_of(a["generation_fd"], b["generation_fd"])),
+        [a["generation_fd"] < b["generation_fd"] for a, b in found],
     )
 
 
 def _outside(rows: dict[str, Row]) -> Claim:
-    pairs = _pairs(rows, "simvq", "outside-simvq", ("", "-16k"))
+    pairs = _pairs(rows, "simvq-rotation", "outside-simvq", ("", "-16k"))
     return _claim(
         "outside",
-        "Our SimVQ is no worse than vector-quantize-pytorch's in the same trainer",
+        "With the rotation trick, which vector-quantize-pytorch's SimVQ has, ours is no worse in "
+        "the same trainer",
         "no paper: a check of this project",
         _listed(pairs, _ratio),
         [a["fd"] <= 1.02 * b["fd"] for a, b in pairs],

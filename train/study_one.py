@@ -1,6 +1,7 @@
 """One run of the study, from its config to its ``result.json``; and its time and memory alone.
 
-``result.json``, format 1: ``name``, ``codes``, ``seed``, ``staged``, ``contrastive``, ``limit``
+``result.json``, format 1: ``name``, ``codes``, ``seed``, ``staged``, ``contrastive``,
+``codes_rate`` (1 where it is missing), ``limit``
 (test pictures, null: all); ``budget`` (what compared runs must share),
 ``quantizer`` (its settings), ``parameters`` {``network``, ``quantizer``}, ``draws`` (fingerprint of
 the training crops), ``figures`` (as ``train/evaluate.py`` writes, on held-out pictures), and
@@ -59,13 +60,14 @@ class StudyTrainer(Trainer):
         return self.out
 
 
-def draws_of(study: Study, seed: int, out: Path) -> Path:
-    """The file of a seed's training crops, drawn if it is not there yet."""
+def draws_of(study: Study, seed: int, out: Path, longer: int = 1) -> Path:
+    """The file of a seed's training crops, for ``longer`` times the study's steps, drawn if it is
+    not there yet. A longer file begins with the crops of a shorter one."""
     config = _any_config(study, seed)
     data = open_dataset(
         "folder", study.root, size=study.size, seed=seed, split="train", crop=config.data.crop
     )
-    count = study.steps * study.batch
+    count = longer * study.steps * study.batch
     return keep_draws(data, count, out / "draws" / f"seed{seed}-{study.size}px-{count}.npy")
 
 
@@ -78,7 +80,7 @@ def execute(run: Run, study: Study, out: Path) -> dict[str, Any] | None:
     config, folder = run.config(study), out / run.name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "log.jsonl").unlink(missing_ok=True)
-    draws = draws_of(study, run.seed, out)
+    draws = draws_of(study, run.seed, out, run.longer)
     begun = time.process_time()
     trainer = StudyTrainer(config, folder, draws)
     trainer.train()
@@ -118,6 +120,7 @@ def described(run: Run, study: Study) -> dict[str, Any]:
         "seed": run.seed,
         "staged": run.staged,
         "contrastive": run.contrastive,
+        "codes_rate": run.codes_rate,
         "limit": study.limit,
         "budget": budget(config),
         "quantizer": {

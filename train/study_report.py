@@ -11,17 +11,19 @@ from core.checkpoints import write_json
 from train.study_charts import Column, Panel, dots, lines
 from train.study_claims import SEEDS, claims
 from train.study_results import gather, read_results
-from train.study_runs import all_runs
+from train.study_runs import FASTER, LONGER, all_runs
+from train.study_tables import KINDS, Row, elsewhere, ordered, short, table
 
-Row = dict[str, Any]
-KINDS = ("ours", "outside", "combination")
 PLACE = Path("docs") / "study"
+TABLES = ("main", "large", "fast", "large-fast", "long")
 
 
-def write_report(out: Path, results: Path | None, to: Path) -> Path:
-    """Write RESULTS.md and docs/study/ below ``to``, from the runs below ``out`` or from a
-    ``results.json``; returns RESULTS.md."""
+def write_report(out: Path, results: Path | None, to: Path, more: Iterable[Path] = ()) -> Path:
+    """Write RESULTS.md and docs/study/ below ``to``, from the runs below ``out`` and of the studies
+    ``more``, or from a ``results.json``; returns RESULTS.md."""
     found = gather(out) if results is None else read_results(results)
+    if others := [{"name": place.resolve().name, **short(gather(place))} for place in more]:
+        found["elsewhere"] = others
     found["claims"] = [claim._asdict() for claim in claims(found["runs"])]
     folder = to / PLACE
     folder.mkdir(parents=True, exist_ok=True)
@@ -52,7 +54,9 @@ def render(found: dict[str, Any], charts: dict[str, str]) -> str:
         f"{', '.join(map(str, budget['network']['widths']))}, one token per 8x8 pixels, codes of "
         f"{budget['network']['latent_dim']} numbers), the same {budget['steps']} steps of the same "
         f"{budget['batch']} crops of {side} pixels, optimizer, discriminator (second half of the "
-        "run) and losses; it differs in the quantizer and in what belongs to its method. Judged "
+        "run) and losses; it differs in the quantizer and in what belongs to its method (some "
+        f"tables below give the codes {FASTER:g} times the rate, one also {LONGER} times the "
+        "steps). Judged "
         f"on {shared['images']} photographs that no run trained on: whole pictures, argmax codes, "
         f"{shared['tokens']:,} tokens.",
         "",
@@ -62,13 +66,16 @@ def render(found: dict[str, Any], charts: dict[str, str]) -> str:
         "These are minutes of training on a CPU, not the papers' days on GPUs; unless a table "
         "says otherwise, a figure is of one seed.",
         "",
-        "Run it again: `python train/study.py run --study.root PHOTOS`, then `timing` and "
-        "`report`; `--help` says more.",
+        *_downstream(shared.get("downstream")),
+        "Run it again: `python train/study.py run --study.root PHOTOS`, then `timing`, "
+        "`downstream` and `report`; `--help` says more.",
         "",
         *_claims(found["claims"]),
     ]
-    for group in ("main", "large"):
+    for group in TABLES:
         parts += _group(found, group, charts)
+    for other in found.get("elsewhere", ()):
+        parts += elsewhere(other, _figures(found))
     parts += _seeds(found)
     parts += _sweeps(found, charts)
     if missing:
@@ -82,8 +89,22 @@ def render(found: dict[str, Any], charts: dict[str, str]) -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
+def _downstream(settings: dict[str, Any] | None) -> list[str]:
+    if not settings:
+        return []
+    side = settings["size"]
+    return [
+        "*Generation FD* is what a tokenizer's tokens are worth downstream: an unconditional "
+        f"autoregressive prior ({settings['layers']} layers of {settings['width']}, the same for "
+        f"all) learns them for {settings['steps']} steps of {settings['batch']} crops, and "
+        f"{settings['pictures']:,} pictures of {side} pixels that it generates are compared with "
+        "as many crops of held-out photographs.",
+        "",
+    ]
+
+
 def _claims(found: list[dict[str, str]]) -> list[str]:
-    table = [f"| {c['claim']} | {c['paper']} | {c['ours']} | {_verdict(c)} |" for c in found]
+    lines_ = [f"| {c['claim']} | {c['paper']} | {c['ours']} | {_verdict(c)} |" for c in found]
     return [
         "## What it says about the papers' claims",
         "",
@@ -93,7 +114,7 @@ def _claims(found: list[dict[str, str]]) -> list[str]:
         "",
         "| claim | the paper | here (SqueezeNet-FD for FID) | |",
         "|---|---|---|---|",
-        *table,
+        *lines_,
         "",
     ]
 
@@ -114,47 +135,19 @@ def _group(found: dict[str, Any], group: str, charts: dict[str, str]) -> list[st
     parts = [f"## {title}", ""]
     if group in charts:
         parts += [f"![{title}: every method's figures]({charts[group]})", ""]
-    parts += _table(found["columns"], _ordered(rows))
-    if not all(row["timed"] for row in rows):
+    timed = group in ("main", "large")  # elsewhere a step costs what it costs there
+    parts += table(found["columns"] if timed else _figures(found), ordered(rows))
+    if timed and not all(row["timed"] for row in rows):
         parts += [
             "Times are CPU time during the run where the run was not timed alone.",
             "",
         ]
-    return parts + _notes(rows) + (_combined(rows) if group == "main" else [])
+    return parts + _notes(rows) + (_combined(rows) if group in ("main", "fast") else [])
 
 
-def _ordered(rows: Iterable[Row]) -> list[Row]:
-    """Ours, then outside references, then combinations; each by Fréchet distance."""
-    return sorted(rows, key=lambda row: (KINDS.index(row["kind"]), row["fd"] or 0.0))
-
-
-def _table(columns: list[dict[str, Any]], rows: list[Row], first: str = "") -> list[str]:
-    shown = [c for c in columns if any(row.get(c["key"]) is not None for row in rows)]
-    best = {}
-    for column in shown:
-        values = [row[column["key"]] for row in rows if row.get(column["key"]) is not None]
-        best[column["key"]] = (max if column["better"] == "high" else min)(values)
-    lines_ = [
-        f"| {first} | " + " | ".join(c["label"] for c in shown) + " |",
-        "|---|" + "---:|" * len(shown),
-    ]
-    kind = rows[0]["kind"] if rows else ""
-    for row in rows:
-        if row["kind"] != kind:
-            kind = row["kind"]
-            heading = {"outside": "*outside references*", "combination": "*combinations*"}
-            lines_.append(f"| {heading.get(kind, '')} |" + " |" * len(shown))
-        cells = (_cell(row.get(c["key"]), c, best[c["key"]]) for c in shown)
-        lines_.append(f"| {row['label']} | " + " | ".join(cells) + " |")
-    return [*lines_, ""]
-
-
-def _cell(value: float | None, column: dict[str, Any], best: float | None) -> str:
-    if value is None:
-        return ""
-    digits = column["digits"]
-    text = f"{value:.{digits}%}" if column["percent"] else f"{value:,.{digits}f}"
-    return f"**{text}**" if value == best else text
+def _figures(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """The columns but for time and memory."""
+    return [column for column in found["columns"] if column["key"] not in ("step_ms", "peak_mb")]
 
 
 def _notes(rows: list[Row]) -> list[str]:
@@ -179,6 +172,7 @@ PARENTS = {
     "regvq-stages": ("regvq", "nsvq"),
     "nsvq-mask": ("nsvq", "regvq-mask"),
     "vq-restart": ("vqgan",),
+    "simvq-rotation": ("simvq",),
 }
 
 
@@ -221,7 +215,7 @@ def _seeds(found: dict[str, Any]) -> list[str]:
     return [
         "## Several seeds",
         "",
-        "At 1,024 codes: mean, and smallest to largest.",
+        f"At 1,024 codes and {FASTER:g} times the rate for them: mean, and smallest to largest.",
         "",
         "| | codes used | PSNR, dB | SqueezeNet-FD |",
         "|---|---:|---:|---:|",
@@ -244,7 +238,7 @@ def _sweeps(found: dict[str, Any], charts: dict[str, str]) -> list[str]:
                 if len(sweep["series"]) > 1:
                     label = f"{by_name[method]['label'] if method in by_name else method}, {label}"
                 rows.append(by_name[name] | {"label": label, "kind": "ours"})
-        parts += _table(found["columns"], rows, sweep["axis"])
+        parts += table(_figures(found), rows, sweep["axis"])
     return parts
 
 
@@ -257,8 +251,8 @@ def _value(sweep: str, value: float) -> str:
 def _charts(found: dict[str, Any]) -> dict[str, str]:
     """SVG by name, of what there is enough of."""
     charts = {}
-    for group in ("main", "large"):
-        rows = _ordered(row for row in found["runs"] if row["group"] == group)
+    for group in TABLES:
+        rows = ordered(row for row in found["runs"] if row["group"] == group)
         if len(rows) > 1:
             charts[group] = _dot_chart(rows)
     by_name = {row["name"]: row for row in found["runs"]}

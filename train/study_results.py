@@ -4,13 +4,14 @@ Format 1::
 
     {"format": 1,
      "shared": {"budget": {...}, "features": "...", "images": 100, "tokens": 153600,
-                "parameters": 1398252},        what every run has in common
+                "parameters": 1398252, "downstream": {...}},        what every run has in common
      "columns": [{"key": "psnr", "label": "PSNR, dB", "better": "high" | "low" | null,
                   "digits": 2, "percent": false}, ...],
      "groups": [{"name": "main", "title": "1,024 codes"}, ...],
      "runs": [{"name": "vqgan", "label": "VQ-GAN", "group": "main", "method": "vqgan",
                "kind": "ours" | "outside" | "combination", "note": "...", "codes": 1024, "seed": 0,
-               "staged": false, "contrastive": "none", "quantizer": {...},
+               "steps": 400, "codes_rate": 1.0, "staged": false, "contrastive": "none",
+               "quantizer": {...},
                "utilization": 0.64, "perplexity": 138.6, "psnr": 20.86, "ssim": 0.489,
                "feature_distance": 0.733, "fd": 2584.5, "step_ms": 293.2, "timed": false,
                "peak_mb": null, "generation_fd": null, "training_utilization": 0.65,
@@ -26,8 +27,8 @@ a training step during the run, or, where ``timed``, its time alone on an idle m
 discriminator in; ``peak_mb`` is then the memory that training adds to the process.
 ``training_utilization`` counts the codes of training's last 100 steps, those drawn at random
 included. ``generation_fd`` is the Fréchet distance of what one and the same prior, trained on a
-run's tokens, generates; whoever trains such a prior (each run has a ``bundle/`` for
-``train/encode.py``) writes it to the run's folder as ``downstream.json``: {"generation_fd": ...}.
+run's tokens, generates (train/study_prior.py); ``shared.downstream`` has that prior's settings, or
+is null.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from pathlib import Path
 from typing import Any
 
 from core.checkpoints import CheckpointError
-from train.study_runs import GROUPS, all_runs, sweeps
+from train.study_runs import FASTER, GROUPS, LONGER, all_runs, sweeps
 
 FORMAT = 1
 COLUMNS = (
@@ -54,6 +55,9 @@ COLUMNS = (
 TITLES = {
     "main": "1,024 codes",
     "large": "16,384 codes",
+    "fast": f"1,024 codes, the codes at {FASTER:g} times the rate",
+    "large-fast": f"16,384 codes, the codes at {FASTER:g} times the rate",
+    "long": f"1,024 codes, the codes at {FASTER:g} times the rate, {LONGER} times the steps",
     "mask": "Reg-VQ's mask ratio",
     "nsvq": "NSVQ's α and τ",
     "size": "4,096 codes",
@@ -72,15 +76,17 @@ def gather(out: Path) -> dict[str, Any]:
     )
     if not found:
         raise CheckpointError(f"{out} holds no finished run; make some with study.py run.")
-    first = found[0]
-    for result in found[1:]:
-        for key in ("budget", "limit"):
-            if result[key] != first[key]:
-                raise CheckpointError(
-                    f"{out / result['name']} was made with another {key} than "
-                    f"{first['name']}; runs that are compared must have the same."
-                )
-        if result["seed"] == first["seed"] and result["draws"] != first["draws"]:
+    first, budget = found[0], _budget(found[0])
+    draws: dict[tuple[int, int], str] = {}  # by seed and length
+    for result in found:
+        differing = "budget" if _budget(result) != budget else "limit"
+        if differing == "budget" or result["limit"] != first["limit"]:
+            raise CheckpointError(
+                f"{out / result['name']} was made with another {differing} than "
+                f"{first['name']}; runs that are compared must have the same."
+            )
+        key = result["seed"], result["budget"]["steps"]
+        if draws.setdefault(key, result["draws"]) != result["draws"]:
             raise CheckpointError(
                 f"{out / result['name']} was trained on other crops than {first['name']}."
             )
@@ -91,7 +97,8 @@ def gather(out: Path) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "shared": {
-            "budget": first["budget"],
+            "downstream": _downstream(out, found),
+            "budget": budget,
             "features": first["figures"].get("features", "none"),
             "images": first["figures"]["images"],
             "tokens": first["figures"]["tokens"],
@@ -108,6 +115,26 @@ def gather(out: Path) -> dict[str, Any]:
             for s in sweeps()
         ],
     }
+
+
+def _downstream(out: Path, found: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The settings of the prior that was trained on the tokens of some runs. Raises CheckpointError
+    if two of them had other ones."""
+    files = [out / result["name"] / "downstream.json" for result in found]
+    settings = [read_result(file).get("settings") for file in files if file.exists()]
+    if any(one != settings[0] for one in settings):
+        raise CheckpointError(
+            f"priors below {out} were trained with different settings; runs that are compared must "
+            "have the same: delete a downstream.json and make it again."
+        )
+    return settings[0] if settings else None
+
+
+def _budget(result: dict[str, Any]) -> dict[str, Any]:
+    """The budget of the study that a run belongs to: its steps are those of the runs of ordinary
+    length."""
+    longer = all_runs()[result["name"]].longer
+    return result["budget"] | {"steps": result["budget"]["steps"] // longer}
 
 
 def read_results(file: Path) -> dict[str, Any]:
@@ -145,6 +172,8 @@ def _row(result: dict[str, Any], folder: Path) -> dict[str, Any]:
         "kind": run.kind,
         "note": run.note,
         **{key: result[key] for key in ("codes", "seed", "staged", "contrastive")},
+        "steps": result["budget"]["steps"],
+        "codes_rate": result.get("codes_rate", 1.0),
         "quantizer": result["quantizer"],
         **{key: figures[key] for key in ("utilization", "perplexity", "psnr", "ssim")},
         "feature_distance": figures.get(distance),

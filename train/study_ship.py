@@ -36,8 +36,8 @@ def ship(
         recipe: dict[str, Any] = dict(bundle.config["recipe"])
         recipe |= {key: said for key, said in (("data_note", data), ("terms_note", terms)) if said}
         recipe["command"] = (
-            f"python train/study.py run --study.root DIR --study.steps {recipe['steps']} "
-            f"--only {name}"
+            "python train/study.py run --study.root DIR "
+            f"--study.steps {recipe['steps'] // run.longer} --only {name}"
         )
         metrics = {
             "step": recipe["steps"],

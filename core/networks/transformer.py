@@ -86,6 +86,23 @@ def rotate(x: Tensor, table: Tensor) -> Tensor:
     return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
 
 
+def attention(
+    q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None = None, causal: bool = False
+) -> Tensor:
+    """SDPA of (B, H, N, D) over (B, H, L, D); ``mask`` bool, true = attend.
+
+    A gradient on the CPU is taken in float32, under autocast too: the backward pass of bfloat16
+    takes two to three times as long there.
+    """
+    if q.device.type != "cpu" or not torch.is_grad_enabled():
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+    with torch.autocast("cpu", enabled=False):
+        mixed = F.scaled_dot_product_attention(
+            q.float(), k.float(), v.float(), attn_mask=mask, is_causal=causal
+        )
+    return mixed.to(q.dtype)
+
+
 class Cache:
     """Keys and values of the positions seen so far, in memory taken once for all of them.
 
@@ -170,7 +187,7 @@ class Block(nn.Module):
             keys[:, :, begin : begin + count] = k
             values[:, :, begin : begin + count] = v
             k, v = (store[:, :, : begin + count].to(q.dtype) for store in (keys, values))
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal and count > 1)
+        mixed = attention(q, k, v, causal=self.causal and count > 1)
         return self.out(mixed.transpose(1, 2).reshape(rows, count, width))
 
     def _recall(
@@ -179,7 +196,7 @@ class Block(nn.Module):
         rows, count, width = h.shape
         q = self.memory_q(h).view(rows, count, self.heads, -1).transpose(1, 2)
         k, v = (part.to(q.dtype) for part in memory)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=memory_mask)
+        mixed = attention(q, k, v, mask=memory_mask)
         return self.memory_out(mixed.transpose(1, 2).reshape(rows, count, width))
 
     def _feed(self, h: Tensor) -> Tensor:

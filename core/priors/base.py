@@ -49,7 +49,7 @@ class TokenPriorConfig:
             raise ValueError(f"codebook_size must be at least 1, got {self.codebook_size}")
         check_grid(self.grid)
 
-    def network(self, *, causal: bool, timed: bool) -> TokenNetwork:
+    def network(self, *, causal: bool, timed: bool, patch: int = 1) -> TokenNetwork:
         """The transformer of these sizes, untrained, with its conditioner."""
         return TokenNetwork(
             codes=self.codebook_size,
@@ -61,6 +61,7 @@ class TokenPriorConfig:
             dropout=self.dropout,
             causal=causal,
             timed=timed,
+            patch=patch,
         )
 
 
@@ -274,6 +275,12 @@ def check_grid(grid: tuple[int, int]) -> tuple[int, int]:
     if grid[0] * grid[1] > MOST_TOKENS:
         raise ValueError(f"grid must have at most {MOST_TOKENS:,} tokens, got {grid}")
     return int(grid[0]), int(grid[1])
+
+
+def check_patch(patch: int) -> None:
+    """ValueError unless ``patch`` is a side that squares of tokens can have."""
+    if not _whole(patch) or not 1 <= patch <= 8:
+        raise ValueError(f"patch must be a whole number from 1 to 8, got {patch}")
 
 
 def _whole(value: object) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from core.conditions import Condition, Conditioner, Encoded
 from core.networks.decoding import Decoder
+from core.networks.patches import Patches
 from core.networks.transformer import (
     Cache,
     Memory,
@@ -27,11 +28,12 @@ class Context:
     """What the network is told, in the form in which its layers use it: computed once a picture.
 
     ``ground`` (B or 1, h*w, C) is added to the cells' tokens: where they are and what they are to
-    become. ``table``: their rotary positions. ``vector`` (B, C), ``memory`` and ``mask``: the
-    conditions that are not bound to a cell.
+    become. ``grid``: their rows and columns. ``table``: the rotary positions. ``vector`` (B, C),
+    ``memory`` and ``mask``: the conditions that are not bound to a cell.
     """
 
     ground: Tensor
+    grid: tuple[int, int]
     table: Tensor
     vector: Tensor | None = None
     memory: Memory | None = None
@@ -40,7 +42,11 @@ class Context:
 
 
 class TokenNetwork(nn.Module):
-    """A transformer over the token grid, for ids in [0, K] of which K is "not known yet"."""
+    """A transformer over the token grid, for ids in [0, K] of which K is "not known yet".
+
+    ``patch``: side of the squares of tokens that share a position of the transformer. A causal
+    network, which draws token by token, has none.
+    """
 
     def __init__(
         self,
@@ -54,8 +60,11 @@ class TokenNetwork(nn.Module):
         dropout: float,
         causal: bool,
         timed: bool,
+        patch: int = 1,
     ) -> None:
         super().__init__()
+        if causal and patch > 1:
+            raise ValueError("a causal network takes token by token: its patch must be 1")
         self.codes, self.grid, self.timed = codes, grid, timed
         self.conditioner = conditioner
         self.embed = nn.Embedding(codes + 1, width)
@@ -67,6 +76,7 @@ class TokenNetwork(nn.Module):
                 modulated=timed or conditioner.has_vector, memory=conditioner.has_memory,
             )
         )  # fmt: skip
+        self.patches = Patches(patch, width) if patch > 1 else None
         if timed:
             self.time = nn.Sequential(nn.Linear(256, width), nn.SiLU(), nn.Linear(width, width))
         self.head = nn.Linear(width, codes)
@@ -97,9 +107,11 @@ class TokenNetwork(nn.Module):
         if encoded.cells is not None:
             ground = ground + encoded.cells
         config = self.transformer.config
+        positions = grid if self.patches is None else self.patches.positions(grid)
         context = Context(
             ground,
-            rotary(grid, config.width // config.heads, ground),
+            grid,
+            rotary(positions, config.width // config.heads, ground),
             encoded.vector,
             None if encoded.tokens is None else self.transformer.remember(encoded.tokens),
             encoded.mask,
@@ -117,23 +129,28 @@ class TokenNetwork(nn.Module):
         cache: Cache | None = None,
         last: bool = False,
     ) -> Tensor:
-        """Logits (B, N, K) of ids int64 (B, N), which stand at the first N cells.
+        """Logits (B, N, K) of ids int64 (B, N), which stand at the first N cells; all of them where
+        there are patches.
 
         ``time`` (B,) in [0, 1] where the network is timed; ``cache`` is filled; ``last``: only the
         last position's logits.
         """
         count = ids.shape[1]
-        x = self.embed(ids) + context.ground[:, :count]
+        cells = self.embed(ids) + context.ground[:, :count]
         modulation = context.modulation
         if self.timed:
-            vector = self.time(time_features(time, 256).to(x.dtype))
+            vector = self.time(time_features(time, 256).to(cells.dtype))
             if context.vector is not None:
                 vector = vector + context.vector
             modulation = self.transformer.modulate(vector)
+        patches = self.patches
+        x = cells if patches is None else patches.gather(cells, context.grid)
         x = self.transformer(
             x, context.table[:, :count], modulation=modulation, memory=context.memory,
             memory_mask=context.mask, cache=cache,
         )  # fmt: skip
+        if patches is not None:
+            x = patches.scatter(x, cells, context.grid)
         return self.head(x[:, -1:] if last else x)
 
     def decoder(self, context: Context, rows: int, positions: int) -> Callable[[Tensor], Tensor]:

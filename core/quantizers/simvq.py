@@ -7,6 +7,7 @@ is a linear image of a frozen Gaussian vector, so a step on the layer moves all 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from core.quantizers.base import Quantized, Quantizer, no_autocast, to_grid, to_rows
 from core.quantizers.lookup import nearest_code
-from core.quantizers.vq import negative_distances
+from core.quantizers.vq import negative_distances, rotated
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,16 @@ class SimVQConfig:
     """K, the number of codes."""
     beta: float = 0.25
     """Weight of the commitment term, the one that moves the encoder."""
+    estimator: Literal["straight-through", "rotation"] = "straight-through"
+    """How the decoder's gradient passes the choice: as it is, as the authors do, or by the rotation
+    trick (arXiv 2410.06424), as vector-quantize-pytorch does."""
+
+    def __post_init__(self) -> None:
+        if self.estimator not in ("straight-through", "rotation"):
+            raise ValueError(
+                "quantizer.estimator must be 'straight-through' or 'rotation', "
+                f"got {self.estimator!r}"
+            )
 
     def build(self, dim: int) -> SimVectorQuantizer:
         """The quantizer for codes of length ``dim``."""
@@ -61,8 +72,9 @@ class SimVectorQuantizer(Quantizer):
     ) -> Quantized:
         with no_autocast(z):
             z = z.float()
+            rows = to_rows(z)
             with torch.no_grad():
-                codes, rows = self.codebook(), to_rows(z)
+                codes = self.codebook()
                 flat = nearest_code(rows, codes)
                 ids = flat.view(z.shape[0], *z.shape[2:])
                 chosen = to_grid(codes[flat], z)
@@ -74,4 +86,7 @@ class SimVectorQuantizer(Quantizer):
                 "commitment": self.config.beta * F.mse_loss(z, chosen),
                 "codebook": F.mse_loss(projected, rows.detach()),
             }
-            return Quantized(chosen + (z - z.detach()), ids, losses)
+            through = z
+            if self.config.estimator == "rotation":
+                through = to_grid(rotated(rows, codes[flat]), z)
+            return Quantized(chosen + (through - through.detach()), ids, losses)

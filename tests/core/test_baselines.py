@@ -21,6 +21,7 @@ from core.quantizers import (
 from core.quantizers.base import to_grid, to_rows
 from core.quantizers.lfq import combinations
 from core.quantizers.nsvq import non_stationary_loss
+from core.quantizers.vq import rotated
 
 
 def make(config, dim: int = 6):
@@ -64,6 +65,20 @@ def test_simvq_is_a_layer_in_front_of_frozen_codes():
     ((rows * to_rows(towards).double()).sum() + loss).backward()
     same_gradients(quantizer, z, twin, rows)
     assert "frozen" not in dict(quantizer.named_parameters())
+
+
+def test_simvq_with_the_rotation_trick_turns_the_decoders_gradient():
+    quantizer, z = make(SimVQConfig(size=20, estimator="rotation"))
+    towards = torch.randn(3, 6, 4, 5)
+    out = quantizer(z)
+    assert torch.equal(out.z, quantizer.embed(out.ids))
+    (out.z * towards).sum().backward()
+    rows = to_rows(z).detach().requires_grad_()
+    turned = rotated(rows, quantizer.codebook()[out.ids.flatten()].detach())
+    (turned * to_rows(towards)).sum().backward()
+    torch.testing.assert_close(to_rows(z.grad), rows.grad)
+    with pytest.raises(ValueError, match="estimator"):
+        SimVQConfig(estimator="rotated")
 
 
 def test_simvq_decodes_ids_from_the_projected_codes():

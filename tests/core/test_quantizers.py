@@ -35,6 +35,7 @@ CONFIGS = {
     "regvq-head": RegVQConfig(size=30, posterior="head"),
     "regvq-gaussian": RegVQConfig(size=30, prior="gaussian"),
     "simvq": SimVQConfig(size=30),
+    "simvq-rotation": SimVQConfig(size=30, estimator="rotation"),
     "nsvq": NSVQConfig(size=30, epoch=1, replacement_warmup=0),
     "gumbel": GumbelConfig(size=30),
     "fsq": FSQConfig(levels=(5, 3, 2)),

@@ -254,6 +254,26 @@ def test_replaced_codes_are_forgotten_by_the_optimizer(tmp_path, pictures):
     assert torch.equal(averaged[replaced], codes[replaced])
 
 
+def test_codes_can_learn_faster_than_the_network(tmp_path, pictures):
+    """Adam's first step moves a weight by its rate: ten times as far, for the codes alone."""
+    moved = {}
+    for rate in (1.0, 10.0):
+        run = replace(config(pictures), codes_rate=rate, optimizer=OptimizerConfig(warmup=0.0))
+        trainer = Trainer(run, tmp_path / str(rate))
+        before = {n: p.detach().clone() for n, p in trainer.tokenizer.named_parameters()}
+        trainer.step(torch.stack([trainer.data.draw(k).image for k in range(4)]), 0)
+        moved[rate] = {
+            n: float((p - before[n]).abs().max()) for n, p in trainer.tokenizer.named_parameters()
+        }
+        assert sum(len(group["params"]) for group in trainer.optimizer.param_groups) == len(before)
+    for name, step in moved[1.0].items():
+        times = 10 if name == "quantizer.codes" else 1
+        assert moved[10.0][name] == pytest.approx(times * step, rel=0.02), name
+    assert moved[1.0]["quantizer.codes"] > 0
+    with pytest.raises(ValueError, match="codes_rate"):
+        replace(config(pictures), codes_rate=0.0)
+
+
 def test_learning_rate_warms_up_and_falls():
     rates = [learning_rate(step, 100, 0.1) for step in range(101)]
     assert rates[0] == pytest.approx(0.1)

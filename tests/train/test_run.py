@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -225,6 +226,13 @@ def test_photo_recipes_have_one_network_and_budget(name):
     if name != "vqvae":
         assert regvq.loss.adversarial == other.loss.adversarial
         assert regvq.features == other.features
+
+
+@pytest.mark.parametrize("name", ["regvq", "nsvq"])
+def test_fast_recipes_differ_in_the_rate_of_the_codes_alone(name):
+    slow, fast = config_of(f"photos-{name}"), config_of(f"photos-{name}-fast")
+    assert (slow.codes_rate, fast.codes_rate) == (1.0, 10.0)
+    assert replace(fast, codes_rate=1.0, recipe=slow.recipe) == slow
 
 
 def test_vqvae_has_the_squared_error_alone():

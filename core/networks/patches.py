@@ -1,0 +1,50 @@
+"""Squares of cells that share one position of a transformer.
+
+Attention and the layers' products are paid by position, so squares of 2 x 2 make a network four
+times as cheap, or let a wider one run at the same cost. It is what vision transformers do with
+pixels (arXiv 2010.11929), and diffusion transformers with latents (2212.09748), here with tokens.
+What is drawn in one step within a square is drawn independently, as everything else in that step.
+
+Shapes: B rows, (h, w) the grid of cells, p the side of a square, C width.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Patches(nn.Module):
+    """Cells to positions and back, for grids of any size: a grid that squares do not divide is
+    continued with empty cells."""
+
+    def __init__(self, side: int, width: int) -> None:
+        super().__init__()
+        self.side = side
+        self.join = nn.Linear(side * side * width, width)
+        self.part = nn.Linear(width, side * side * width)
+        self.norm = nn.RMSNorm(width, eps=1e-6)
+        for layer in (self.join, self.part):
+            nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
+            nn.init.zeros_(layer.bias)
+
+    def positions(self, grid: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of squares that cover a grid."""
+        return -(-grid[0] // self.side), -(-grid[1] // self.side)
+
+    def gather(self, cells: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Cells (B, h*w, C) to positions (B, N, C)."""
+        rows, columns = self.positions(grid)
+        side, (height, width) = self.side, grid
+        x = cells.unflatten(1, grid)
+        x = F.pad(x, (0, 0, 0, columns * side - width, 0, rows * side - height))
+        x = x.unflatten(2, (columns, side)).unflatten(1, (rows, side))
+        return self.join(x.transpose(2, 3).flatten(3).flatten(1, 2))
+
+    def scatter(self, x: Tensor, cells: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Positions (B, N, C) to cells (B, h*w, C), around the ``cells`` that were gathered."""
+        rows, columns = self.positions(grid)
+        side = self.side
+        x = self.part(x).unflatten(2, (side, side, -1)).unflatten(1, (rows, columns))
+        x = x.transpose(2, 3).flatten(3, 4).flatten(1, 2)[:, : grid[0], : grid[1]]
+        return self.norm(cells + x.flatten(1, 2))
