@@ -70,8 +70,9 @@ def welcome(query: Any = "") -> tuple:
     from app.examples import thumbnails
 
     picks = share.read(query)
-    for sentence in picks.ignored:
-        gr.Warning(sentence, title="Part of the link cannot be used", duration=20)
+    if picks.ignored:  # one note for all: several would lie folded under the first
+        words = escape(" ".join(picks.ignored), quote=False)
+        gr.Warning(words, title="Part of the link cannot be used", duration=20)
 
     def picked(value: Any) -> Any:
         return gr.skip() if value is None else value

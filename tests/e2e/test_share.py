@@ -48,6 +48,5 @@ def test_a_bad_link_opens_the_app_and_says_what_was_wrong(app: str, visit: Any) 
     open_link(page, app, "tab=codebook&checkpoint=../../etc&code=99999999&ratio=<b>")
     # Said as soon as the page is there, before the model has drawn anything.
     page.get_by_text("There is no checkpoint called '../../etc'").wait_for()
-    assert page.get_by_text("Part of the link cannot be used").count() == 3
     page.wait_for_selector('.rv-codebook[data-state="ready"]')
     page.wait_for_selector('#code .rv-code[data-state="ready"]')
