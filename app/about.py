@@ -34,13 +34,18 @@ compare with.
 
 - **Reconstruct** shows what survives of a picture, where it is lost, and at how many bytes.
   A click on it opens one token: where the encoder looked, and what other codes would paint.
-- **Codebook** shows which codes are used, which are dead, and what a single one stands for.
-- **Code map** lays all codes out so that like is near like: hover, pick, or lasso a group.
+- **Codebook** shows which codes are used, which are dead, and what a single one stands for: what it
+  paints, and real patches that it encodes.
+- **Code map** lays all codes out so that like is near like: hover, pick, or lasso a group, and set
+  other checkpoints' maps beside it.
 - **Mask ratio** draws a share of the tokens at random, as Reg-VQ does in training, and shows what
   that costs at every ratio.
 - **Generate** paints from words or from a map, token by token, and repaints a part of a picture.
 - **Compare** sets checkpoints side by side on one picture, and the study's results beside them.
 - **Collapse lab** trains small quantizers side by side on points of a plane, to see codes die.
+
+The button with the chain copies a **link** to what you see: whoever opens it finds the same tab,
+checkpoint, code and example. A picture of your own is never part of it.
 
 ### For programs
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,8 @@ from app.pictures import png, sprite
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+log = logging.getLogger("regvq.app")
 
 SCENES = 48
 SCENE_SIZE = 192
@@ -42,6 +46,48 @@ def atlas(which: Model) -> dict[str, np.ndarray]:
 def sprite_png(which: Model) -> bytes:
     """What every code paints, side by side in one PNG."""
     return png(sprite(atlas(which)["paints"]))
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Pieces of real pictures that each code encodes, as the bundle holds them."""
+
+    tiles: np.ndarray
+    """uint8 (n, s, s, 3), code by code"""
+    starts: np.ndarray
+    """int64 (K + 1,): where in ``tiles`` each code's begin"""
+    sheet: bytes
+    """the same as one WebP picture"""
+    cells: int
+    """tokens across one: the code's own in the middle, the rest is what lay around it"""
+    source: str
+    pictures: int
+
+    def of(self, code: int) -> np.ndarray:
+        """A code's patches, uint8 (m, s, s, 3)."""
+        return self.tiles[self.starts[code] : self.starts[code + 1]]
+
+
+@lru_cache(maxsize=6)
+def patches(which: Model) -> Patches | None:
+    """The real patches of a bundle, or None: old ones hold none, and a broken sheet is as none."""
+    from core.analysis.patches import unpack_patches
+
+    known = which.bundle.atlas
+    try:
+        found = unpack_patches(known)
+    except ValueError as error:
+        log.warning("%s: %s", which.name, error)
+        return None
+    if found is None or len(found[1]) != which.tokenizer.codebook_size + 1:
+        return None
+    return Patches(
+        *found,
+        sheet=known["patches"].tobytes(),
+        cells=2 * int(known["patches_context"]) + 1,
+        source=str(known["patches_source"]),
+        pictures=int(known["patches_pictures"]),
+    )
 
 
 def scenes_source() -> str:

@@ -8,8 +8,8 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from app import models
-from app.atlas import SCENES, atlas, count_scenes, scenes_source, sprite_png
+from app import drift, models
+from app.atlas import SCENES, atlas, count_scenes, patches, scenes_source, sprite_png
 from app.errors import Refused, in_a_sentence
 from app.figures import usage_figures
 from app.models import MODEL_QUEUE, Model, Picture, one_at_a_time
@@ -140,6 +140,7 @@ def detail(
     counts, words = counts_of(which, source, image)
     total = int(counts.sum())
     near, apart = nearest_codes(tokenizer.quantizer.codebook(), code, NEIGHBOURS)
+    real = patches(which)
     figures = {
         "code": code,
         "codebook_size": size,
@@ -154,6 +155,7 @@ def detail(
         "distances": [float(distance) for distance in apart],
         "nearest_uses": [int(counts[found]) for found in near],
         "mean_color": [int(channel) for channel in atlas(which)["mean_color"][code]],
+        "real_patches": len(real.of(code)) if real else None,
         "checkpoint": which.name,
     }
     return which, highlighted(picture.image, where, tokenizer.downsampling), figures
@@ -161,7 +163,8 @@ def detail(
 
 @in_a_sentence
 def code_detail(checkpoint: Any, code: Any, image: Any = None, source: Any = "bundle") -> tuple:
-    """/code_detail: what the code paints, where it occurs, its nearest codes, figures."""
+    """/code_detail: what the code paints, where it occurs, its nearest codes, figures, and the real
+    patches that the bundle holds of it."""
     which, where, figures = detail(checkpoint, code, image, source)
     paints = atlas(which)["paints"]
 
@@ -173,7 +176,12 @@ def code_detail(checkpoint: Any, code: Any, image: Any = None, source: Any = "bu
         for found, apart in zip(figures["nearest"], figures["distances"], strict=True)
     ]
     shown = page_file(png(where), "where")["path"]
-    return file(figures["code"]), shown, nearest, figures
+    found = patches(which)
+    real = [
+        page_file(png(magnified(tile)), f"patch-{place}")["path"]
+        for place, tile in enumerate(found.of(figures["code"]) if found else ())
+    ]
+    return file(figures["code"]), shown, nearest, figures, real
 
 
 @one_at_a_time
@@ -186,9 +194,15 @@ def _first_code(checkpoint: Any, image: Any) -> int:
 def card_of(checkpoint: Any, code: Any, image: Any, source: Any) -> dict[str, Any]:
     """The same for the page: what the card draws."""
     which, where, figures = detail(checkpoint, code, image, SOURCES.get(source, source))
-    paints = atlas(which)["paints"]
+    paints, real = atlas(which)["paints"], patches(which)
     return {
         **figures,
+        "real": real and {
+            "patches": [data_url(tile) for tile in real.of(figures["code"])],
+            "cells": real.cells,
+            "source": real.source,
+            "pictures": real.pictures,
+        },
         "swatch": data_url(paints[figures["code"]]),
         "near": [data_url(paints[found]) for found in figures["nearest"]],
         "where": page_file(png(where), "where"),
@@ -244,6 +258,7 @@ def build(
                 elem_id="codebook",
                 apply_default_css=False,
             )
+            drift.build(tab, checkpoint, here)
         with gr.Column(scale=0, min_width=380, elem_classes="rv-detail"):
             card = gr.HTML(
                 value={},
@@ -289,6 +304,7 @@ def build(
                 gr.Image(label="where it occurs"),
                 gr.Gallery(label="nearest codes"),
                 gr.JSON(label="figures"),
+                gr.Gallery(label="real patches"),
             ],
             api_name="code_detail",
             **MODEL_QUEUE,

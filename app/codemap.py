@@ -9,7 +9,7 @@ import gradio as gr
 import numpy as np
 
 from app import models
-from app.atlas import atlas, class_counts, sprite_png
+from app.atlas import atlas, class_counts, patches, sprite_png
 from app.charts import scatter
 from app.codebook import card_of, show_again
 from app.errors import Refused, in_a_sentence
@@ -124,9 +124,16 @@ def show(checkpoint: Any, here: Any = TAB) -> dict[str, Any]:
     if here != TAB:  # opening the tab will ask again
         return gr.skip()
     which = models.model(checkpoint)
-    known, codes = atlas(which), codebook(which)
+    known, codes, real = atlas(which), codebook(which), patches(which)
     return {
         "checkpoint": which.name,
+        "real": real and {
+            "sheet": page_file(real.sheet, "patches", "webp"),
+            "of": packed(np.diff(real.starts), "u1"),
+            "side": int(real.tiles.shape[1]),
+            "source": real.source,
+            "pictures": real.pictures,
+        },
         "counts": packed(known["counts"], "<f8"),
         "source": str(known["source"]),
         "colours": packed(known["mean_color"], "u1"),
@@ -198,6 +205,8 @@ def build(
     here: gr.State,
 ) -> None:
     """Draw the tab and wire it. Checkpoint, picture and picked code are shared by all tabs."""
+    from app import beside  # draws with what stands here
+
     with gr.Row(elem_classes="rv-split", equal_height=False):
         with gr.Column(scale=1, min_width=320, elem_classes="rv-main"):
             chart = gr.HTML(
@@ -207,6 +216,7 @@ def build(
                 elem_id="code-map",
                 apply_default_css=False,
             )
+            beside.build(tab, checkpoint, default, here)
         with gr.Column(scale=0, min_width=380, elem_classes="rv-detail rv-aside"):
             card = gr.HTML(
                 value={},

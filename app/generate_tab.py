@@ -14,8 +14,11 @@ from app.sampling import MOST_PICTURES
 from app.theme import asset
 
 
-def build(tab: gr.Tab, picture: gr.Image) -> None:
-    """Draw the tab and wire it. ``picture`` is shared by all tabs."""
+def build(tab: gr.Tab, picture: gr.Image) -> tuple[gr.Dropdown, gr.Textbox, gr.Number]:
+    """Draw the tab and wire it. ``picture`` is shared by all tabs.
+
+    Returns what a link to a painting holds: its prior, prompt and seed.
+    """
     known = painters.names("text")
     with gr.Row(elem_classes="rv-split rv-generate", equal_height=False):
         with gr.Column(scale=0, min_width=340, elem_classes="rv-side rv-order"):
@@ -104,6 +107,7 @@ def build(tab: gr.Tab, picture: gr.Image) -> None:
     easel.repaint(page.repaint, runs, [way, prior, source, hole], **each)
     easel.again(page.again, runs, [prompt, *how], queue=False, **quiet)
     _apis()
+    return prior, prompt, seed
 
 
 def _html(name: str, elem_id: str = "", value: Any = None) -> gr.HTML:

@@ -59,8 +59,10 @@ def png(picture: Image.Image, effort: int = 2) -> bytes:
     return buffer.getvalue()
 
 
-def page_file(data: bytes, name: str) -> dict[str, Any]:
-    """A PNG as a file that the page can load; Gradio fills in its address.
+def page_file(data: bytes, name: str, kind: str = "png") -> dict[str, Any]:
+    """A picture, PNG or of another ``kind``, as a file that the page can load.
+
+    Gradio fills in its address.
 
     Equal bytes get the same address, and another visitor may be loading it: so a file that is there
     is never written again, and a new one appears whole. Nobody can work an address out, not even
@@ -68,14 +70,14 @@ def page_file(data: bytes, name: str) -> dict[str, Any]:
     """
     folder = Path(get_upload_folder()) / hashlib.sha256(_SALT + data).hexdigest()
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.png"
+    path = folder / f"{name}.{kind}"
     try:
         os.utime(path)  # Gradio deletes the files that have not been touched for an hour
     except FileNotFoundError:
         with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
             file.write(data)
         os.replace(file.name, path)
-    return gr.FileData(path=str(path.resolve()), mime_type="image/png").model_dump()
+    return gr.FileData(path=str(path.resolve()), mime_type=f"image/{kind}").model_dump()
 
 
 def data_url(pixels: np.ndarray) -> str:

@@ -112,6 +112,8 @@ class Tab:
 
     picture: gr.Image
     examples: gr.HTML
+    mask_ratio: gr.Slider
+    seed: gr.Number
 
 
 def build(
@@ -211,7 +213,7 @@ def build(
             api_name="edit_tokens",
             **MODEL_QUEUE,
         )
-    return Tab(picture, examples)
+    return Tab(picture, examples, mask_ratio, seed)
 
 
 def pick_example(event: gr.EventData) -> str:

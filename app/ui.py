@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -21,6 +22,7 @@ from app import (
     models,
     notice,
     reconstruct,
+    share,
 )
 from app.access import OnlyOurFiles, visitors
 from app.errors import Refused, in_a_sentence
@@ -36,6 +38,15 @@ AGAIN = 600.0
 WAITING = 64
 """Calls that may wait for their turn; whoever comes then is told that the queue is full."""
 NO_CHECKPOINT = "There is no checkpoint yet. Train one: python train/run.py photos-regvq"
+
+
+# A tab that the server selects is shown, but told nothing and so stays empty: it has to be clicked.
+OPEN_TAB = f"""() => {{
+  const title = ({json.dumps(share.TABS)})[new URL(window.location).searchParams.get("tab")];
+  const tabs = [...document.querySelectorAll(".tab-container[role=tablist] button")];
+  const tab = tabs.find((button) => button.innerText.trim() === title);
+  if (tab) tab.click();
+}}"""
 
 
 def sentence(name: str | None) -> str:
@@ -62,12 +73,35 @@ def header(name: str | None) -> str:
 
 
 @in_a_sentence
-def welcome(checkpoint: Any = None) -> tuple:
-    """When a page opens: the checkpoints there are now, examples and the first of them, a notice,
+def welcome(query: Any = "", checkpoint: Any = None) -> tuple:
+    """When a page opens: the checkpoints and examples there are now, what the link picks, a notice,
     and whether to ask for another one soon."""
-    from app.examples import examples, thumbnails
+    from app.examples import thumbnails
 
-    return (offered(checkpoint), list(thumbnails()), examples()[0].path, *said())
+    picks = share.read(query)
+    if picks.ignored:  # one note for all: several would lie folded under the first
+        words = escape(" ".join(picks.ignored), quote=False)
+        gr.Warning(words, title="Part of the link cannot be used", duration=20)
+
+    def picked(value: Any) -> Any:
+        return gr.skip() if value is None else value
+
+    known = offered(checkpoint)
+    if picks.checkpoint is not None:
+        known = gr.update(choices=models.names(), value=picks.checkpoint)
+    return (
+        known,
+        list(thumbnails()),
+        share.example_path(picks.example),
+        share.TABS[picks.tab or "reconstruct"],
+        picked(picks.code),
+        picked(picks.ratio),
+        picked(picks.seed),
+        picked(picks.prior),
+        picked(picks.prompt),
+        picked(picks.prompt_seed),
+        *said(),
+    )
 
 
 def offered(checkpoint: Any) -> Any:
@@ -87,6 +121,22 @@ def said() -> tuple[Any, Any]:
 def asked_again(checkpoint: Any) -> tuple:
     """While checkpoints are fetched: those there are by now, and the notice."""
     return (offered(checkpoint), *said())
+
+
+@in_a_sentence
+def copy_link(here: Any, checkpoint: Any, image: Any, *rest: Any) -> dict[str, Any]:
+    """The link to what is picked, for the page to copy; without the visitor's own picture."""
+    tab = next((name for name, title in share.TABS.items() if title == here), None)
+    example = share.example_of(image)
+    code, ratio, seed, prior, prompt, prompt_seed = rest
+    painting = tab == "generate"  # elsewhere a prompt that was typed is nobody's business
+    query = share.link(
+        share.Picks(
+            tab, checkpoint, example, code, ratio, seed,
+            *((prior, prompt, prompt_seed) if painting else ()),
+        )
+    )  # fmt: skip
+    return {"query": query, "own": bool(image) and example is None, "turn": time.time_ns()}
 
 
 def which_tab(event: gr.SelectData) -> str:
@@ -112,6 +162,15 @@ def build_app() -> gr.Blocks:
                 min_width=210,
                 interactive=True,
             )
+            links = gr.HTML(
+                value={},
+                html_template=asset("share.html"),
+                js_on_load=asset("share.js"),
+                elem_id="share",
+                apply_default_css=False,
+                scale=0,
+                min_width=44,
+            )
             gr.HTML(
                 html_template=asset("toggle.html"),
                 js_on_load=asset("toggle.js"),
@@ -130,12 +189,12 @@ def build_app() -> gr.Blocks:
             linked = (checkpoint, default or "", shared.picture, code, here)
             with gr.Tab(codebook.TAB, id="codebook") as tab:
                 codebook.build(tab, *linked)
-            with gr.Tab(codemap.TAB, id="map") as tab:
+            with gr.Tab(codemap.TAB, id="codemap") as tab:
                 codemap.build(tab, *linked)
             with gr.Tab(masks.TAB, id="masks") as tab:
                 masks.build(tab, *linked)
             with gr.Tab("Generate", id="generate") as tab:
-                generate_tab.build(tab, shared.picture)
+                painted = generate_tab.build(tab, shared.picture)
             with gr.Tab("Compare", id="compare") as tab:
                 compare.build(tab, checkpoint, shared.picture)
             with gr.Tab(lab.TAB, id="lab") as tab:
@@ -144,12 +203,22 @@ def build_app() -> gr.Blocks:
                 about.build(tab, checkpoint)
         quiet = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
         tabs.select(which_tab, None, here, **quiet)
+        picks = [code, shared.mask_ratio, shared.seed, *painted]
+        address = gr.Textbox(visible=False)
         app.load(
             welcome,
-            checkpoint,
-            [checkpoint, shared.examples, shared.picture, told, soon],
+            [address, checkpoint],
+            [checkpoint, shared.examples, shared.picture, here, *picks, told, soon],
+            js="(_, checkpoint) => [window.location.search, checkpoint]",
             api_visibility="private",
             show_progress="hidden",
+        ).then(None, None, None, js=OPEN_TAB)
+        links.link(
+            copy_link,
+            [here, checkpoint, shared.picture, *picks],
+            links,
+            trigger_mode="multiple",
+            **quiet,
         )
         soon.tick(asked_again, checkpoint, [checkpoint, told, soon], **quiet)
         checkpoint.change(header, checkpoint, top, **quiet)

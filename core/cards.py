@@ -88,6 +88,7 @@ def model_card(
         f"- **Loss features:** {recipe.get('features', 'none')}",
         f"- **Loss weights:** {_settings(recipe.get('loss', {}))}",
         f"- **Licence and terms:** {terms}",
+        *_patches(metrics),
         "",
         "```python",
         "from core import Tokenizer",
@@ -107,6 +108,16 @@ def licence_of(recipe: Mapping[str, Any]) -> tuple[str, str, str]:
     about, licence, terms = _DATA.get(recipe.get("data", {}).get("name"), _DATA["folder"])
     # What a maker says (--note.data of train/evaluate.py) goes before what is assumed.
     return recipe.get("data_note", about), licence, recipe.get("terms_note", terms)
+
+
+def _patches(metrics: Mapping[str, Any]) -> list[str]:
+    if "patches" not in metrics:
+        return []
+    told = metrics["patches"]
+    return [
+        f"- **Real patches:** `atlas.npz` holds {told['patches']:,} small pieces of "
+        f"{told['pictures']:,} pictures: {told['source']}"
+    ]
 
 
 def _beginning(recipe: Mapping[str, Any]) -> list[str]:

@@ -142,7 +142,7 @@ def evaluate(flags: EvaluateFlags) -> dict[str, Any]:
     with tqdm(total=len(chosen), unit="picture", desc="evaluating") as bar:
         figures = evaluate_tokenizer(
             tokenizer,
-            _pictures(data, chosen, skipped, flags.data.square),
+            readable(data, chosen, skipped, flags.data.square),
             features=features,
             lpips=lpips,
             inception=inception,
@@ -206,7 +206,7 @@ def _cell(key: str, value: float | None) -> str:
     return f"{value:.{_DIGITS.get(key, 4)}f}"
 
 
-def _pictures(
+def readable(
     data: Dataset, chosen: list[int], skipped: list[str], square: int | None
 ) -> Iterator[Tensor]:
     """The chosen pictures; one that cannot be read is noted in ``skipped`` and left out."""

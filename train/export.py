@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from core.analysis.atlas import build_atlas
+from core.analysis.patches import gather_patches
 from core.cards import model_card
 from core.checkpoints import save_bundle
 from core.data import Dataset, has_held_out
@@ -22,9 +23,12 @@ from core.tokenizer import Tokenizer
 from train.common import called, spread_over
 from train.config import RunConfig
 from train.flags import flags_beyond
+from train.history import remember
+from train.publishing import describe_patches
 from train.recipes import RECIPES, config_of
 
 QUICK_ATLAS = 4096  # codes up to which every save has an atlas: it grows faster than the codebook
+PATCHED = 100  # pictures that real patches of the codes are looked for in
 FEW = 32  # pictures on which a run judges itself; train/evaluate.py takes all of a data set
 
 
@@ -51,11 +55,13 @@ def export_bundle(
     pictures: Dataset,
     broken: int = 0,
     final: bool = True,
+    history: Path | None = None,
 ) -> None:
     """Evaluate on a few held-out pictures, compute the atlas, and write the bundle.
 
     A large codebook's atlas takes minutes, so a save that is not ``final`` goes without one; the
-    explorer makes one for itself when such a bundle is opened.
+    explorer makes one for itself when such a bundle is opened. ``history``: the run's file of how
+    its codes drifted, to which this save is added (``train.history``).
     """
     counts = torch.zeros(tokenizer.codebook_size, dtype=torch.int64)
     metrics: dict[str, Any] = evaluate_tokenizer(
@@ -73,6 +79,17 @@ def export_bundle(
     atlas = None
     if final or tokenizer.codebook_size <= QUICK_ATLAS:
         atlas = build_atlas(tokenizer, source=source, counts=counts.numpy())
+    if history is not None:
+        codes = tokenizer.quantizer.codebook().detach().float().cpu().numpy()
+        drifted = remember(history, step, codes, counts.numpy())
+        if atlas is not None:
+            atlas |= drifted
+    if final and config.data.name == "scenes":
+        # Pieces of pictures go where the bundle goes: for others their owner runs train/patches.py.
+        words = "scenes drawn by this project"
+        found = gather_patches(tokenizer, spread(pictures, PATCHED), source=words)
+        atlas |= found
+        metrics["patches"] = describe_patches(found)
     save_bundle(
         path,
         tokenizer=tokenizer,

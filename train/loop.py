@@ -208,6 +208,7 @@ class Trainer(Run):
             pictures=self.held_out,
             broken=len(self.broken),
             final=final,
+            history=self.out / "history.npz",
         )
 
 

@@ -1,5 +1,6 @@
 // One code: what it paints, how often it is used, its neighbours, its places on the picture.
-// props.value: the figures of /code_detail with {swatch, near: data addresses, where: file}, or {}.
+// props.value: the figures of /code_detail with {swatch, near: data addresses, where: file, real:
+// {patches: data addresses, cells: across one, source, pictures} or null}, or {}.
 const $ = (selector) => element.querySelector(selector);
 const root = $(".rv-code");
 const many = (n) => n.toLocaleString("en");
@@ -27,6 +28,7 @@ async function draw() {
   $(".rv-even").textContent = (even >= 10 ? even.toFixed(0) : even.toPrecision(2))
     + " × what every code would get if all were used alike";
   $(".rv-count").textContent = many(value.occurrences) + " of " + many(value.picture_tokens) + " tokens";
+  drawReal(value);
   const near = $(".rv-near");
   near.replaceChildren(...value.nearest.map((code, i) => {
     const button = document.createElement("button");
@@ -47,6 +49,34 @@ async function draw() {
   root.dataset.state = "ready";
   root.dataset.code = value.code;
   window.dispatchEvent(new CustomEvent("regvq-code", { detail: value.code }));
+}
+
+function drawReal(value) {
+  const place = $(".rv-real"), real = value.real;
+  $(".rv-real-count").textContent = "";
+  place.dataset.state = real && real.patches.length ? "ready" : "none";
+  if (!real) {
+    place.textContent = "This bundle holds no patches. train/patches.py adds them.";
+    $(".rv-real-source").textContent = "";
+    return;
+  }
+  $(".rv-real-source").textContent = "From " + many(real.pictures) + " " + real.source
+    + "; the frame is what the code stands for, around it is what lay there.";
+  if (!real.patches.length) {
+    place.textContent = "It stands nowhere in the " + many(real.pictures) + " pictures that patches were taken from.";
+    $(".rv-real-source").textContent = "Looked for in " + real.source + ".";
+    return;
+  }
+  $(".rv-real-count").textContent = many(real.patches.length);
+  place.style.setProperty("--cells", real.cells);
+  place.replaceChildren(...real.patches.map((patch, i) => {
+    const frame = document.createElement("span"), tile = document.createElement("img");
+    tile.src = patch;
+    tile.alt = "Patch " + (i + 1) + " that code " + value.code + " encodes";
+    tile.className = "rv-pixelated";
+    frame.append(tile);
+    return frame;
+  }));
 }
 
 element.addEventListener("click", (event) => {

@@ -1,7 +1,8 @@
 // The codebook as a cloud of points, drawn pixel by pixel: it has to stay fluid with 65,536 codes.
 // props.value: {checkpoint, counts (K, float64), colours (K x 3, uint8), norms (K, float32),
 // pca (K x 3, float32), these as base64; source, patch: f, sprite: file, ramp: [[r, g, b], ...],
-// quick: axes whose UMAP is there already}; then, as it is asked for,
+// quick: axes whose UMAP is there already, real: {sheet: file, of (K, uint8 as base64), side, source,
+// pictures} or null}; then, as it is asked for,
 // {checkpoint, layout: {axes, neighbours, places}}, {checkpoint, refused: true} where there can be none, or
 // {checkpoint, classes: {of, names, colours}}.
 const $ = (selector) => element.querySelector(selector);
@@ -11,7 +12,9 @@ const many = (n) => n.toLocaleString("en");
 const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
 const DEAD = [104, 112, 124], GROUND = [20, 23, 28], TILE = 34;
 
-const choice = { method: "pca", neighbours: "15", axes: "2", colour: "usage", marks: "dots", drag: "move" };
+const choice = { method: "pca", neighbours: "15", axes: "2", colour: "usage", marks: "dots", drag: "move",
+  group: "paints" };
+let real = null;   // patches of real pictures: {sheet, starts, side, columns}, once they are asked for
 let data = null, sheet = null, layouts = {}, classes = null, K = 0;
 let from = null, to = null, now = null, began = 0;      // places, K x 3, and the way between two
 let paint = null, order = null, sx = null, sy = null, sz = null;
@@ -426,33 +429,80 @@ function lasso(line) {
   const dead = found.filter((code) => !data.counts[code]).length;
   $(".rv-many").textContent = many(found.length) + (found.length === 1 ? " code" : " codes");
   $(".rv-share").textContent = ((100 * uses) / data.total).toPrecision(2) + " % of all tokens"
-    + (dead ? ", " + many(dead) + " dead" : "") + (found.length > 480 ? "; the 480 most used are shown" : "");
+    + (dead ? ", " + many(dead) + " dead" : "") + (found.length > SHOWN ? "; the " + SHOWN + " most used are shown" : "");
   group.hidden = false;
   root.dataset.chosen = found.length;
   drawGroup();
   redraw();
 }
+const SHOWN = 480, GAP = 4, APART = 14;
+let spots = [];   // where each shown code stands: {code, x, y, wide}
 function drawGroup() {
   if (!chosen || group.hidden) return;
+  const note = $(".rv-group-note");
+  note.textContent = "";
+  sheetOf.hidden = false;
+  if (choice.group === "real") {
+    if (!data.real) {
+      note.textContent = "This bundle holds no patches. train/patches.py adds them.";
+      sheetOf.hidden = true;
+      return;
+    }
+    if (!real) { fetchReal(); return; }
+  }
   const dpr = window.devicePixelRatio || 1, width = sheetOf.parentElement.clientWidth
     - parseFloat(getComputedStyle(group).paddingLeft) * 2;
-  const columns = Math.max(1, Math.floor((width + 4) / (TILE + 4))), shown = chosen.list.slice(0, 480);
-  sheetOf.width = width * dpr;
-  sheetOf.height = Math.ceil(shown.length / columns) * (TILE + 4) * dpr;
+  const patched = choice.group === "real", side = patched ? 2 * TILE - 16 : TILE;
+  const having = patched ? chosen.list.filter((code) => real.of[code]) : chosen.list;
+  // As many patches a code as fit, so that a small group shows more of each of its codes.
+  const each = patched ? Math.max(1, Math.min(6, Math.floor(SHOWN / Math.max(1, having.length)))) : 1;
+  let x = 0, y = 0;
+  spots = [];
+  for (const code of having.slice(0, SHOWN)) {
+    const count = patched ? Math.min(each, real.of[code]) : 1;
+    const wide = Math.min(width, count * (side + 1) - 1);
+    if (x && x + wide > width) { x = 0; y += side + GAP; }
+    spots.push({ code, x, y, wide, count });
+    x += wide + (each > 1 ? APART : GAP);
+  }
+  sheetOf.side = side;
+  sheetOf.width = Math.round(width * dpr);
+  sheetOf.height = Math.round((spots.length ? y + side : 0) * dpr);
   sheetOf.style.height = sheetOf.height / dpr + "px";
+  sheetOf.setAttribute("aria-label", (patched ? "Real patches of" : "What is painted by")
+    + " the lassoed codes, the most used first");
   const pen = sheetOf.getContext("2d");
   pen.scale(dpr, dpr);
-  pen.imageSmoothingEnabled = false;
-  shown.forEach((code, n) => {
+  pen.imageSmoothingEnabled = patched;
+  for (const { code, x, y, count } of spots) {
     pen.globalAlpha = data.counts[code] ? 1 : 0.35;
-    tile(pen, code, (n % columns) * (TILE + 4), Math.floor(n / columns) * (TILE + 4), TILE);
-  });
-  sheetOf.columns = columns;
+    if (!patched) { tile(pen, code, x, y, side); continue; }
+    for (let n = 0; n < count; n++) {
+      const at = real.starts[code] + n, s = real.side;
+      pen.drawImage(real.sheet, (at % real.columns) * s, Math.floor(at / real.columns) * s, s, s,
+        x + n * (side + 1), y, side, side);
+    }
+  }
+  root.dataset.shown = spots.reduce((sum, spot) => sum + spot.count, 0);
+  if (!patched) return;
+  const without = chosen.list.length - having.length;
+  note.textContent = "From " + many(data.real.pictures) + " " + data.real.source
+    + (without ? "; " + many(without) + (without === 1 ? " code stands" : " codes stand") + " nowhere in them." : ".");
+}
+async function fetchReal() {
+  const wanted = data.real, picture = new Image();
+  picture.src = wanted.sheet.url;
+  await picture.decode().catch(() => {});
+  if (!data.real || data.real !== wanted || !picture.naturalWidth) return;
+  const of = unpack(wanted.of, Uint8Array), starts = new Uint32Array(K);
+  for (let code = 1; code < K; code++) starts[code] = starts[code - 1] + of[code - 1];
+  real = { sheet: picture, of, starts, side: wanted.side, columns: Math.floor(picture.naturalWidth / wanted.side) };
+  drawGroup();
 }
 function inGroup(event) {
   const box = sheetOf.getBoundingClientRect(), x = event.clientX - box.left, y = event.clientY - box.top;
-  const column = Math.floor(x / (TILE + 4)), n = Math.floor(y / (TILE + 4)) * sheetOf.columns + column;
-  return column < sheetOf.columns && n < Math.min(480, chosen.list.length) ? chosen.list[n] : -1;
+  const spot = spots.find((one) => x >= one.x && x < one.x + one.wide && y >= one.y && y < one.y + sheetOf.side);
+  return spot ? spot.code : -1;
 }
 sheetOf.addEventListener("pointermove", (event) => chosen && hover(inGroup(event)));
 sheetOf.addEventListener("pointerleave", () => data && hover(-1));
@@ -468,17 +518,20 @@ $(".rv-let-go").addEventListener("click", letGo);
 
 // ---------------------------------------------------------------- choices and changes
 
-function set(name, value, focus) {
+// The small maps below follow: the same method, the same colours.
+function tellOthers() {
+  window.regvqMap = { method: choice.method, colour: choice.colour };
+  window.dispatchEvent(new CustomEvent("regvq-map", { detail: window.regvqMap }));
+}
+const show = {};
+function set(name, value) {
   const before = choice[name];
   choice[name] = value;
-  element.querySelectorAll("[data-choice=" + name + "] [role=radio]").forEach((button) => {
-    const on = button.dataset.value === value;
-    button.setAttribute("aria-checked", on);
-    button.tabIndex = on ? 0 : -1;
-    if (on && focus) button.focus();
-  });
+  show[name](value);
   if (name === "method") root.dataset.method = value;
   if (name === "drag") plate.dataset.drag = value;
+  if (name === "group") { drawGroup(); return; }
+  if (name === "method" || name === "colour") tellOthers();
   if (!data || before === value) return;
   if (name === "method" || name === "axes" || name === "neighbours") {
     if (name === "axes") { view.x = view.y = 0; view.zoom = 1; }
@@ -487,19 +540,9 @@ function set(name, value, focus) {
   if (name === "colour") recolour();
   redraw();
 }
-element.querySelectorAll("[data-choice]").forEach((part) => {
-  part.addEventListener("click", (event) => {
-    const button = event.target.closest("[role=radio]");
-    if (button) set(part.dataset.choice, button.dataset.value);
-  });
-  part.addEventListener("keydown", (event) => {
-    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-    if (!step) return;
-    event.preventDefault();
-    const values = [...part.querySelectorAll("[role=radio]")].map((button) => button.dataset.value);
-    const at = values.indexOf(choice[part.dataset.choice]);
-    set(part.dataset.choice, values[(at + step + values.length) % values.length], true);
-  });
+element.querySelectorAll("[data-choice]").forEach((radios) => {
+  const name = radios.dataset.choice;
+  show[name] = regvqRadios(radios, (value) => set(name, value));
 });
 
 async function take() {
@@ -530,6 +573,7 @@ async function take() {
     norms: unpack(value.norms, Float32Array),
   });
   sheet = picture.naturalWidth ? picture : null;
+  real = null;
   K = data.counts.length;
   const alive = data.counts.filter((count) => count > 0).sort().reverse();
   data.top = alive[0] || 1;

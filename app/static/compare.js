@@ -367,29 +367,15 @@ element.querySelector(".rv-downloads").addEventListener("click", (event) => {
 
 // ---------------------------------------------------------------- choices and changes
 
-function set(name, value, focus) {
+const show = {};
+function set(name, value) {
   choice[name] = value;
-  element.querySelectorAll("[data-choice=" + name + "] [role=radio]").forEach((button) => {
-    const on = button.dataset.value === value;
-    button.setAttribute("aria-checked", on);
-    button.tabIndex = on ? 0 : -1;
-    if (on && focus) button.focus();
-  });
+  show[name](value);
   draw();
 }
-element.querySelectorAll("[data-choice]").forEach((group) => {
-  group.addEventListener("click", (event) => {
-    const button = event.target.closest("[role=radio]");
-    if (button) set(group.dataset.choice, button.dataset.value);
-  });
-  group.addEventListener("keydown", (event) => {
-    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-    if (!step) return;
-    event.preventDefault();
-    const values = [...group.querySelectorAll("[role=radio]")].map((button) => button.dataset.value);
-    const now = values.indexOf(choice[group.dataset.choice]);
-    set(group.dataset.choice, values[(now + step + values.length) % values.length], true);
-  });
+element.querySelectorAll("[data-choice]").forEach((radios) => {
+  const name = radios.dataset.choice;
+  show[name] = regvqRadios(radios, (value) => set(name, value));
 });
 
 new ResizeObserver(() => requestAnimationFrame(move)).observe(wall);

@@ -189,30 +189,8 @@ $("input[type=file]").addEventListener("change", async (event) => {
   draw();
   commit();
 });
-function choose(group, value, focus) {
-  if (group === "tool") choice.tool = value; else picked = Number(value);
-  const scope = group === "tool" ? $("[data-choice=tool]") : $(".rv-swatches");
-  scope.querySelectorAll("[role=radio]").forEach((button) => {
-    const on = button.dataset.value === String(value);
-    button.setAttribute("aria-checked", on);
-    button.tabIndex = on ? 0 : -1;
-    if (on && focus) button.focus();
-  });
-}
-for (const [group, scope] of [["tool", $("[data-choice=tool]")], ["class", $(".rv-swatches")]]) {
-  scope.addEventListener("click", (event) => {
-    const button = event.target.closest("[role=radio]");
-    if (button) choose(group, button.dataset.value);
-  });
-  scope.addEventListener("keydown", (event) => {
-    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-    if (!step) return;
-    event.preventDefault();
-    const buttons = [...scope.querySelectorAll("[role=radio]")].filter((button) => button.offsetParent);
-    const now = buttons.findIndex((button) => button.getAttribute("aria-checked") === "true");
-    choose(group, buttons[(now + step + buttons.length) % buttons.length].dataset.value, true);
-  });
-}
+const showTool = regvqRadios($("[data-choice=tool]"), (value) => { choice.tool = value; });
+const showClass = regvqRadios($(".rv-swatches"), (value) => { picked = Number(value); });
 
 // ---------------------------------------------------------------- what comes from the server
 
@@ -244,8 +222,8 @@ function take() {
     button.append(swatch, document.createTextNode(name));
     return button;
   }));
-  choose("tool", value.mode === "map" ? "brush" : "rub");
-  if (value.classes) choose("class", Math.min(picked, value.classes.length - 1));
+  showTool(choice.tool = value.mode === "map" ? "brush" : "rub");
+  if (value.classes) showClass(picked = Math.min(picked, value.classes.length - 1));
   root.dataset.state = "ready";
   say("");
   draw();

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,10 @@ from core.analysis.layout import grid_layout, order_by_likeness, paint_features
 from core.analysis.usage import count_codes
 
 if TYPE_CHECKING:
+    from core.checkpoints import Bundle
     from core.tokenizer import Tokenizer
+
+LASTING = ("umap", "patches", "history")
 
 
 def build_atlas(
@@ -83,8 +86,23 @@ def add_umap(path: str | Path) -> None:
     if not bundle.atlas:
         raise ValueError(f"{bundle.path} has no atlas.npz to add a map to")
     codebook = load_tokenizer(bundle).quantizer.codebook()
-    found = {f"umap{axes}": umap_map(codebook, axes) for axes in (2, 3)}
+    extend_atlas(bundle, {f"umap{axes}": umap_map(codebook, axes) for axes in (2, 3)})
+
+
+def extend_atlas(bundle: Bundle, found: Mapping[str, np.ndarray]) -> None:
+    """Put the arrays ``found`` into the bundle's ``atlas.npz``, in place of those of their names.
+
+    Raises ValueError for a bundle without an atlas.
+    """
+    if not bundle.atlas:
+        raise ValueError(f"{bundle.path} has no atlas.npz; run train/evaluate.py with --publish.")
     file = bundle.path / "atlas.npz"
     beside = file.with_name("atlas.new.npz")
     np.savez_compressed(beside, **{**bundle.atlas, **found})
     os.replace(beside, file)
+
+
+def lasting(atlas: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What of an atlas stays true when the codes are counted again on other pictures: maps that
+    took long, patches (``core.analysis.patches``), and how the codes drifted while they learned."""
+    return {name: atlas[name] for name in atlas if name.startswith(LASTING)}

@@ -12,6 +12,7 @@ from PIL import Image
 
 from core import checkpoints
 from core.analysis.atlas import build_atlas
+from core.analysis.patches import gather_patches
 from core.checkpoints import save_bundle
 from core.networks.autoencoder import NetworkConfig
 from core.quantizers import RegVQConfig, VQConfig
@@ -45,6 +46,8 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     counts = np.random.default_rng(0).integers(1, 500, SIZE)
     counts[[3, 17, SIZE - 1]] = 0
     atlas = build_atlas(tokenizer, counts=counts, source="a test's pictures")
+    pictures = torch.rand(4, 3, 40, 48, generator=torch.Generator().manual_seed(3)) * 2 - 1
+    atlas |= gather_patches(tokenizer, pictures, source="noise of a test")
     card = "---\nlicense: apache-2.0\n---\n# Tiny\n\nA card for the tests."
     save_bundle(root / "tiny-regvq", tokenizer=tokenizer, card=card, atlas=atlas)
     save_bundle(root / "tiny-vq", tokenizer=tiny(VQConfig(size=SIZE), seed=1))

@@ -15,6 +15,7 @@ from PIL import Image
 
 from app import atlas, codebook, models, pictures
 from core.analysis.codes import paint_codes
+from core.analysis.patches import unpack_patches
 from core.images import open_picture, to_tensor
 from core.tokenizer import Tokenizer
 
@@ -104,7 +105,7 @@ def test_the_page_gets_what_it_draws(photograph: Path) -> None:
 def test_detail_of_a_code(photograph: Path, tokenizer: Tokenizer) -> None:
     ids = ids_of(tokenizer, photograph)
     code = int(np.bincount(ids.ravel()).argmax())
-    swatch, where, nearest, figures = codebook.code_detail(NAME, code, str(photograph))
+    swatch, where, nearest, figures, _ = codebook.code_detail(NAME, code, str(photograph))
     counts = models.bundle(NAME).atlas["counts"]
     assert figures["uses"] == counts[code]
     assert figures["share"] == pytest.approx(counts[code] / counts.sum())
@@ -131,7 +132,7 @@ def test_detail_of_a_code(photograph: Path, tokenizer: Tokenizer) -> None:
 
 
 def test_detail_of_a_dead_code() -> None:
-    _, _, _, figures = codebook.code_detail(NAME, DEAD[0])
+    figures = codebook.code_detail(NAME, DEAD[0])[3]
     assert (figures["uses"], figures["share"], figures["rank"]) == (0, 0.0, 58)
 
 
@@ -167,3 +168,39 @@ def test_the_picked_code_is_kept_and_the_first_is_the_pictures_own(
     assert codebook.show_again(NAME, 41, str(photograph), source)[0] == 41
     # It may be beyond the end of another checkpoint's codebook.
     assert codebook.show_again(NAME, 4000, str(photograph), source)[0] == most
+
+
+def test_real_patches_of_a_code_are_those_of_its_bundle() -> None:
+    tiles, starts = unpack_patches(models.bundle(NAME).atlas)
+    having = np.diff(starts)
+    code = int(having.argmax())
+    *_, figures, real = codebook.code_detail(NAME, code)
+    assert figures["real_patches"] == len(real) == having[code] > 1
+    shown = [np.asarray(Image.open(file[0] if isinstance(file, tuple) else file)) for file in real]
+    side = tiles.shape[1]
+    for picture, tile in zip(shown, tiles[starts[code] : starts[code + 1]], strict=True):
+        step = picture.shape[0] // side
+        np.testing.assert_array_equal(picture[::step, ::step], tile)
+    card = codebook.card_of(NAME, code, None, "bundle")
+    assert card["real"]["source"] == "noise of a test" and card["real"]["cells"] == 3
+    assert len(card["real"]["patches"]) == having[code]
+    # A code that occurs in none of the pictures has none, and says in how many it was looked for.
+    missing = int((having == 0).argmax())
+    assert having[missing] == 0
+    card = codebook.card_of(NAME, missing, None, "bundle")
+    assert card["real"]["patches"] == [] and card["real"]["pictures"] == 4
+
+
+def test_a_bundle_without_patches_shows_none() -> None:
+    *_, figures, real = codebook.code_detail("tiny-vq", 5)
+    assert figures["real_patches"] is None and real == []
+    assert codebook.card_of("tiny-vq", 5, None, "bundle")["real"] is None
+
+
+def test_patches_that_cannot_be_read_are_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = {**models.bundle(NAME).atlas, "patches": np.arange(50, dtype=np.uint8)}
+    which = models.model(NAME)
+    monkeypatch.setitem(which.bundle.__dict__, "atlas", broken)
+    atlas.patches.cache_clear()
+    assert codebook.card_of(NAME, 5, None, "bundle")["real"] is None
+    atlas.patches.cache_clear()

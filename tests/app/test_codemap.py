@@ -15,6 +15,7 @@ from PIL import Image
 from app import atlas, codemap, layouts, models
 from core.analysis.atlas import add_umap
 from core.analysis.maps import pca_map
+from core.analysis.patches import unpack_patches
 from core.analysis.pictures import number_colours
 from core.checkpoints import find_bundle, save_bundle
 from core.data import open_dataset
@@ -61,6 +62,12 @@ def test_the_page_gets_every_code(tokenizer: Tokenizer) -> None:
     lengths = np.sqrt((codes.astype(np.float64) ** 2).sum(axis=1))
     np.testing.assert_allclose(array(chart["norms"], "<f4"), lengths, rtol=1e-5)
     assert Image.open(chart["sprite"]["path"]).size == (64, 64) and chart["quick"] == []
+    tiles, starts = unpack_patches(known)
+    np.testing.assert_array_equal(array(chart["real"]["of"], "u1"), np.diff(starts))
+    sheet = np.asarray(Image.open(chart["real"]["sheet"]["path"]).convert("RGB"))
+    side = chart["real"]["side"]
+    np.testing.assert_array_equal(sheet[:side, side : 2 * side], tiles[1])
+    assert codemap.show("tiny-vq")["real"] is None
     assert codemap.show(NAME, "Codebook") == gr.skip()
 
 

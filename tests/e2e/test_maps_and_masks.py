@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from app import masks, models
+from core.analysis.patches import unpack_patches
 from core.analysis.tokens import edited
 from core.images import open_picture, to_pixels, to_tensor
 from core.tokenizer import Tokenizer
@@ -30,7 +31,8 @@ def test_codes_are_picked_and_lassoed_on_the_map(app: str, visit: Any) -> None:
     open_explorer(page, app)
     open_map(page)
     cloud, plate = page.locator(".rv-codemap"), page.locator(".rv-cloud")
-    counts = models.bundle(models.names()[0]).atlas["counts"]
+    atlas = models.bundle(models.names()[0]).atlas
+    counts, having = atlas["counts"], np.diff(unpack_patches(atlas)[1])
     assert cloud.get_attribute("data-codes") == str(len(counts))
     # With the keyboard from the picked code to the next one on the right, and Enter.
     first = cloud.get_attribute("data-code")
@@ -43,6 +45,7 @@ def test_codes_are_picked_and_lassoed_on_the_map(app: str, visit: Any) -> None:
     page.keyboard.press("Enter")
     page.wait_for_selector(f'#map-code .rv-code[data-code="{there}"]')
     assert figure(page, "#map-code", "uses") == counts[there]
+    assert page.locator("#map-code .rv-real img").count() == having[there]
     # A lasso around everything takes every code, Escape lets go.
     page.get_by_role("radio", name="Lasso").click()
     box = plate.bounding_box()
@@ -55,6 +58,12 @@ def test_codes_are_picked_and_lassoed_on_the_map(app: str, visit: Any) -> None:
     page.mouse.up()
     assert cloud.get_attribute("data-chosen") == str(len(counts))
     assert page.locator(".rv-many").inner_text() == f"{len(counts):,} codes"
+    # What they encode in real pictures, if the bundle holds it; the radio group moves by keys.
+    page.locator(".rv-group").get_by_role("radio", name="What it paints").focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector(f'.rv-codemap[data-shown="{min(480, (having > 0).sum())}"]')
+    note = page.locator(".rv-group-note").inner_text()
+    assert f"{(having == 0).sum()} codes stand nowhere" in note
     plate.focus()
     page.keyboard.press("Escape")
     assert cloud.get_attribute("data-chosen") is None

@@ -83,6 +83,13 @@ def test_a_resumed_run_gives_the_same_bits(tmp_path, pictures, quantizer, precis
     assert any("judge_optimizer" in name for name in one)
     a, b = (load_file(tmp_path / n / "bundle/model.safetensors") for n in ("whole", "parts"))
     assert all(torch.equal(a[name], b[name]) for name in a)
+    # The history of the codes knows of the stop, and the same codes at the end.
+    drifts = {n: find_bundle(tmp_path / n).atlas for n in ("whole", "parts")}
+    assert drifts["whole"]["history_steps"].tolist() == [6]
+    assert drifts["parts"]["history_steps"].tolist() == [3, 6]
+    for drift in drifts.values():
+        assert drift["history_counts"][-1].tolist() == drift["counts"].tolist()
+    assert drifts["parts"]["history_moved"][1].max() > 0
 
 
 def test_the_seed_decides(tmp_path, pictures):
@@ -120,6 +127,8 @@ def test_what_a_run_leaves(tmp_path, pictures):
     sheets = sorted(file.name for file in (out / "samples").iterdir())
     assert sheets == ["0000002.png", "0000004.png"]
     assert list((out / "tensorboard").iterdir())
+    assert found.atlas["history_steps"].tolist() == [2, 4]
+    assert found.atlas["history_counts"].shape == found.atlas["history_moved"].shape == (2, 32)
     assert str(tmp_path) not in json.dumps(found.config) + found.card  # no path of this machine
 
 
