@@ -120,7 +120,7 @@ def test_codebook_usage(client: Client, photograph: Path, tokenizer: Tokenizer) 
 
 
 def test_code_detail(client: Client, photograph: Path, tokenizer: Tokenizer) -> None:
-    swatch, where, nearest, figures = client.predict(
+    swatch, where, nearest, figures, patches = client.predict(
         NAME, 5, handle_file(photograph), api_name="/code_detail"
     )
     np.testing.assert_array_equal(pixels(swatch)[::16, ::16], paint_codes(tokenizer, [5])[0])
@@ -128,6 +128,7 @@ def test_code_detail(client: Client, photograph: Path, tokenizer: Tokenizer) -> 
     assert figures["occurrences"] == int((ids == 5).sum())
     assert pixels(where).shape == (75, 101, 3)
     assert len(nearest) == 8
+    assert not patches and figures["real_patches"] is None  # this bundle holds none
     for entry, code in zip(nearest, figures["nearest"], strict=True):
         assert entry["caption"].startswith(f"code {code},")
         painted = paint_codes(tokenizer, [code])[0]

@@ -63,7 +63,7 @@ def test_the_page_opens_where_the_link_leads(monkeypatch: pytest.MonkeyPatch) ->
     assert opened[3] == "Code map" and opened[4] == 17
     assert opened[2] == examples.examples()[0].path
     assert len(said) == 1 and "without its seed" in said[0]
-    assert "value" not in ui.welcome("")[0]
+    assert "value" not in ui.welcome("", "tiny-vq")[0]
     assert list(share.TABS) == [tab.id for tab in _tabs()]
     assert list(share.TABS.values()) == [tab.label for tab in _tabs()]
 

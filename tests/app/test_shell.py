@@ -56,6 +56,11 @@ def test_the_apis_are_those_of_the_design() -> None:
         "/complete": [
             ("image", False), ("mask", False), *sampled("prior", "seed", "n"), ("prompt", True),
         ],
+        "/lab_pictures": [
+            ("image", False),
+            *((name, True) for name in ("quantizers", "codes", "seed", "steps", "rate", "prior",
+                                        "mask", "temperature", "alpha")),
+        ],
     }  # fmt: skip
     assert [r["component"] for r in api["/reconstruct"]["returns"]] == [
         "Imageslider", "Image", "Image", "Json",
