@@ -128,7 +128,7 @@ def test_code_detail(client: Client, photograph: Path, tokenizer: Tokenizer) -> 
     assert figures["occurrences"] == int((ids == 5).sum())
     assert pixels(where).shape == (75, 101, 3)
     assert len(nearest) == 8
-    assert not patches and figures["real_patches"] is None  # this bundle holds none
+    assert not patches and figures["real_patches"] == 0  # this bundle holds none
     for entry, code in zip(nearest, figures["nearest"], strict=True):
         assert entry["caption"].startswith(f"code {code},")
         painted = paint_codes(tokenizer, [code])[0]
