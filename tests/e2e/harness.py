@@ -25,6 +25,9 @@ SWITCHES = (
     "--disable-sync",
     "--no-first-run",
 )
+WIDTHS = {"desktop": (1440, 900), "phone": (390, 844)}
+ARTIFACTS = ROOT / "artifacts" / "screens"
+"""Where browser tests leave their screenshots."""
 PATIENCE = 180_000
 """Milliseconds that a step may take on a machine that is busy with something else."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.harness import (
+    WIDTHS,
     browser,
     find_chromium,
     go,
@@ -24,8 +25,6 @@ from tests.e2e.harness import (
     open_masks,
     running_app,
 )
-
-WIDTHS = {"desktop": (1440, 900), "phone": (390, 844)}
 
 
 def take(page: Any, address: str, theme: str, folder: Path, prefix: str, whole: bool) -> None:

@@ -18,6 +18,8 @@ from core.analysis.codes import paint_codes
 from core.images import open_picture, to_tensor
 from core.tokenizer import Tokenizer
 from tests.e2e.harness import (
+    ARTIFACTS,
+    WIDTHS,
     go,
     open_codebook,
     open_compare,
@@ -335,8 +337,12 @@ def test_checkpoints_are_compared_on_one_picture(
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_on_a_phone_nothing_is_wider_than_the_screen(app: str, visit: Any, theme: str) -> None:
-    page = visit(390, 844, has_touch=True, is_mobile=True, device_scale_factor=2).page
+@pytest.mark.parametrize("device", ["desktop", "phone"])
+def test_every_tab_fits_the_screen(app: str, visit: Any, theme: str, device: str) -> None:
+    """And is photographed: continuous integration keeps artifacts/."""
+    touch = {"has_touch": True, "is_mobile": True, "device_scale_factor": 2}
+    width, height = WIDTHS[device]
+    page = visit(width, height, **(touch if device == "phone" else {})).page
     open_explorer(page, app, theme)
     fill = {
         "Codebook": open_codebook,
@@ -349,7 +355,9 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(app: str, visit: Any, theme
         go(page, tab)
         if tab in fill:
             fill[tab](page)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390, tab
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
+        name = f"{device}-{theme}-{tab.lower().replace(' ', '-')}.png"
+        page.screenshot(path=ARTIFACTS / name)
     grounds = page.evaluate("getComputedStyle(document.querySelector('.gradio-container')).color")
     bright = sum(int(part) for part in grounds[4:-1].split(",")) / 3
     assert bright > 200 if theme == "dark" else bright < 60  # the text's colour
