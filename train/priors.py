@@ -30,8 +30,6 @@ SCENES_MAP = SemanticConfig(classes=24)
 TINY = {"width": 128, "layers": 4, "heads": 4}
 """For an hour or less of one processor core: what is larger sees too few pictures in it."""
 SMALL = {"width": 192, "layers": 6, "heads": 4}
-SQUARES = {**SMALL, "patch": 2}
-"""Nearly three times TINY's weights, and with four tokens a position no dearer."""
 
 
 def scenes_text_diffusion() -> PriorRunConfig:
@@ -42,9 +40,8 @@ def scenes_text_diffusion() -> PriorRunConfig:
     as it goes.
     """
     return _scenes(
-        DiffusionConfig(**SQUARES, conditions=(SCENES_TEXT,)),
+        DiffusionConfig(**TINY, conditions=(SCENES_TEXT,)),
         SamplingConfig(guidance=3.0, steps=25),
-        lr=1.5e-3,
     )
 
 
@@ -66,9 +63,8 @@ def scenes_masked() -> PriorRunConfig:
     all. Sizes and rate are ours; the mask's schedule is MaskGIT's.
     """
     return _scenes(
-        MaskedConfig(**SQUARES, conditions=(SCENES_TEXT, SCENES_MAP), drop=0.25),
+        MaskedConfig(**TINY, conditions=(SCENES_TEXT, SCENES_MAP), drop=0.25),
         SamplingConfig(guidance=2.0, steps=12),
-        lr=1.5e-3,
     )
 
 
@@ -144,10 +140,10 @@ def coco_text_diffusion() -> PriorRunConfig:
     )
 
 
-def _scenes(prior: PriorConfig, sampling: SamplingConfig, lr: float = 3e-3) -> PriorRunConfig:
+def _scenes(prior: PriorConfig, sampling: SamplingConfig) -> PriorRunConfig:
     return PriorRunConfig(
         prior=prior,
-        optimizer=AdamWConfig(lr=lr, weight_decay=0.02, ema=0.99),
+        optimizer=AdamWConfig(lr=3e-3, weight_decay=0.02, ema=0.99),
         sampling=sampling,
         steps=3000,
         batch=16,
