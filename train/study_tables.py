@@ -64,8 +64,9 @@ def elsewhere(other: dict[str, Any], columns: list[dict[str, Any]]) -> list[str]
     for a, b in (("regvq", "vqgan"), ("nsvq", "simvq")):
         if a in rows and b in rows:
             ratio = rows[a]["fd"] / rows[b]["fd"]
+            gain = f"{rows[a]['psnr'] - rows[b]['psnr']:+.2f}".replace("-", "−")
             parts += [
                 f"- {rows[a]['label']} against {rows[b]['label']}: SqueezeNet-FD {ratio:.2f} "
-                f"times, PSNR {rows[a]['psnr'] - rows[b]['psnr']:+.2f} dB."
+                f"times, PSNR {gain} dB."
             ]
     return [*parts, ""]
