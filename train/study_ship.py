@@ -35,6 +35,7 @@ def ship(
         tokenizer = load_tokenizer(bundle)
         recipe: dict[str, Any] = dict(bundle.config["recipe"])
         recipe |= {key: said for key, said in (("data_note", data), ("terms_note", terms)) if said}
+        recipe["codes_rate"] = run.codes_rate
         recipe["command"] = (
             "python train/study.py run --study.root DIR "
             f"--study.steps {recipe['steps'] // run.longer} --only {name}"
