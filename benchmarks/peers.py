@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
+
+from train.common import extra_peak
 
 Call = Callable[[], Any]
 Build = Callable[[Any, int], Call]  # (latents (B, D, 16, 16), K) -> one call
@@ -51,21 +50,7 @@ def _extra_memory(call: Call, device: Any) -> float:
         call()
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() - before
-    try:
-        Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak begins anew
-        before = _status("VmRSS")
-        call()
-        return _status("VmHWM") - before
-    except OSError:  # elsewhere the process's own peak must do, which may hide a small call
-        unit = 1 if sys.platform == "darwin" else 1024
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        call()
-        return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit
-
-
-def _status(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * int(next(line for line in lines if line.startswith(name)).split()[1])
+    return extra_peak(call)
 
 
 # --- lookup: ids of the nearest codes ---
