@@ -79,12 +79,15 @@ def gather(out: Path) -> dict[str, Any]:
     first, budget = found[0], _budget(found[0])
     draws: dict[tuple[int, int], str] = {}  # by seed and length
     for result in found:
-        differing = "budget" if _budget(result) != budget else "limit"
-        if differing == "budget" or result["limit"] != first["limit"]:
-            raise CheckpointError(
-                f"{out / result['name']} was made with another {differing} than "
-                f"{first['name']}; runs that are compared must have the same."
-            )
+        for name, same in (
+            ("budget", _budget(result) == budget),
+            ("limit", result["limit"] == first["limit"]),
+        ):
+            if not same:
+                raise CheckpointError(
+                    f"{out / result['name']} was made with another {name} than "
+                    f"{first['name']}; runs that are compared must have the same."
+                )
         key = result["seed"], result["budget"]["steps"]
         if draws.setdefault(key, result["draws"]) != result["draws"]:
             raise CheckpointError(
