@@ -16,6 +16,7 @@ from app.errors import Refused
 from app.gpu import on_gpu
 from app.models import LOCK
 from app.painters import Painter
+from app.rewrite import MAX_SEED
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,7 +77,7 @@ def settings(
         return usual[name] if value is None or value == "" else value
 
     count = models.whole_number(n, "number of pictures", 1, MOST_PICTURES)
-    number = models.whole_number(seed, "seed", 0, 2**31 - 1)
+    number = models.whole_number(seed, "seed", 0, MAX_SEED)
     stress = models.number(given(guidance, "guidance"), "guidance", 0, 20)
     heat = models.number(given(temperature, "temperature"), "temperature", 0, 10)
     few = models.whole_number(given(top_k, "top_k"), "top-k", 0, 2**20)

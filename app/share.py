@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from app import models
 from app.errors import Refused
+from app.rewrite import MAX_SEED
 
 TABS = {
     "reconstruct": "Reconstruct",
@@ -30,7 +31,6 @@ TABS = {
 
 LONGEST = 500
 """Characters of a prompt in a link."""
-MOST_SEED = 2**31 - 1
 
 
 @dataclass
@@ -139,7 +139,7 @@ def _code(value: str, picks: Picks) -> int:
 
 
 def _seed(value: str, picks: Picks) -> int:
-    return models.whole_number(value, "seed", 0, MOST_SEED)
+    return models.whole_number(value, "seed", 0, MAX_SEED)
 
 
 def _ratio(value: str, picks: Picks) -> float:
