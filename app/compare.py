@@ -186,6 +186,7 @@ def show(image: Any, checkpoints: Any) -> Iterator[dict[str, Any]]:
         "ramp": ramp_css(),
         "rows": [{"checkpoint": which.name} for which in chosen],
     }
+    yield page  # the frames, at once: loading and rewriting take their time
     for place, which in enumerate(chosen):
         with LOCK:
             one = rewritten(which, picture)

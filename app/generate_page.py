@@ -67,7 +67,7 @@ def prepared(way: Any, prior: Any, image: Any, plan: Any, source: Any) -> tuple:
     try:
         with LOCK:
             painter = painters.painter(prior, kind)
-            usual, free = sampling.defaults(painter), painter.prior.default_steps
+            usual, free = sampling.defaults(painter), painter.config.default_steps
     except (Refused, CheckpointError) as error:
         return *(skip,) * 12, {"problem": str(error)}
     stepwise = painter.kind != "autoregressive"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from core.checkpoints import Bundle
-    from core.priors import Prior
+    from core.priors import Prior, PriorConfig
 
 WAYS = ("text", "semantic", "complete")
 """What a prior can be asked for: a picture of a prompt, of a painted map, the rest of a picture."""
@@ -74,6 +74,11 @@ class Painter:
         return _prior(self, device())
 
     @property
+    def config(self) -> PriorConfig:
+        """What the prior is, without loading it. Raises CheckpointError."""
+        return _config(self)
+
+    @property
     def model(self) -> Model:
         """Its tokenizer. Raises CheckpointError if it is not there or another one."""
         return _model(self)
@@ -82,7 +87,8 @@ class Painter:
     def size(self) -> tuple[int, int]:
         """Width and height in pixels of what it paints."""
         f = self.model.tokenizer.downsampling
-        return self.prior.grid[1] * f, self.prior.grid[0] * f
+        rows, columns = self.config.grid
+        return columns * f, rows * f
 
 
 @lru_cache(maxsize=16)
@@ -100,12 +106,19 @@ def _prior(painter: Painter, where: str) -> Prior:
 
 
 @lru_cache(maxsize=16)
+def _config(painter: Painter) -> PriorConfig:
+    from core.descriptions import prior_config
+
+    return prior_config(painter.bundle.config.get("prior"), painter.bundle.path / "config.json")
+
+
+@lru_cache(maxsize=16)
 def _model(painter: Painter) -> Model:
     from core.checkpoints import CheckpointError, prior_tokenizer
 
     found = prior_tokenizer(painter.bundle)
     model = models.open_bundle(found)
-    codes = getattr(painter.prior, "codebook_size", model.tokenizer.codebook_size)
+    codes = getattr(painter.config, "codebook_size", model.tokenizer.codebook_size)
     if codes != model.tokenizer.codebook_size:
         raise CheckpointError(
             f"the prior {painter.name} draws {codes:,} codes and its tokenizer {found.name} has "

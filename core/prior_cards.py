@@ -39,6 +39,8 @@ def prior_card(
     told = [_TOLD[each["name"]] for each in described["conditions"]]
     grid = "x".join(str(side) for side in config.grid)
     sizes = [f"{key} {described[key]}" for key in _SIZES if key in described]
+    if described.get("patch", 1) > 1:
+        sizes.append(f"{described['patch']}x{described['patch']} tokens share a position")
     lines = [
         "---",
         f"license: {licence}",
@@ -80,7 +82,8 @@ def prior_card(
 
 def _beginning(recipe: Mapping[str, Any]) -> list[str]:
     if not recipe.get("init"):
-        return []
+        projected = "token embeddings and output weights projected from the tokenizer's codes"
+        return [f"- **Begun with:** {projected}"] if recipe.get("embeddings") == "codes" else []
     other = recipe.get("init_tokenizer")
     moved = f", which drew tokens of the tokenizer `{other}` before" if other else ""
     return [f"- **Begun with:** the weights of the prior `{recipe['init']}`{moved}"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from core.priors import DiffusionConfig, PriorConfig
 from train.config import AdamWConfig, CommonConfig, PicturesConfig
@@ -40,6 +41,9 @@ class PriorRunConfig(CommonConfig):
     """The pictures. With tokens, only the held-out ones are read from there."""
     optimizer: AdamWConfig = field(default_factory=AdamWConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    embeddings: Literal["codes", "random"] = "codes"
+    """How a discrete prior's token embeddings and output weights begin: as random projections of
+    the tokenizer's codes, so that like tokens are alike from the first step on, or at random."""
     init: Path | None = None
     """Bundle or run folder of a prior whose weights a new run begins with; None: random ones. Kind,
     sizes and conditions must be the run's; the tokenizer may be another, retrained one, say."""

@@ -15,7 +15,7 @@ from core.data.tokens import TokenBatch, TokenShards, fingerprint
 from core.generation import condition_of, paint
 from core.images import to_pictures
 from core.prior_cards import prior_card
-from core.priors import Prior
+from core.priors import LatentConfig, Prior
 from core.tokenizer import Tokenizer
 from train.common import called
 from train.flags import flags_beyond
@@ -106,6 +106,7 @@ def describe(config: PriorRunConfig, shards: TokenShards | None, broken: int) ->
         "batch": config.batch,
         "seed": config.seed,
         "init": None if config.init is None else called(config.init),
+        "embeddings": None if isinstance(config.prior, LatentConfig) else config.embeddings,
         "flags": _flags(config),
         "data": data,
         "tokens": tokens,

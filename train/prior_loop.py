@@ -22,7 +22,7 @@ from train.prior_batches import EncodedBatches, ShardBatches, held_out_batches, 
 from train.prior_config import PriorRunConfig
 from train.prior_export import export_prior, sample_sheet
 from train.runs import Run, adamw, averaged, set_rate
-from train.start import prior_from
+from train.start import code_vectors, prior_from
 from train.state import has_state
 
 HELD_OUT = 256  # pictures of the validation loss
@@ -58,6 +58,8 @@ class PriorTrainer(Run):
         self.prior = replace(config.prior, **self._shape()).build()
         self.prior.conditioner.learn_vocabulary(self._captions())
         self.begun_on: str | None = None  # the other tokenizer that the first weights were for
+        if config.embeddings == "codes" and not self.continuous:
+            self.prior.network.begin_with(code_vectors(self.tokenizer))
         if config.init is not None:
             self.begun_on = self._begin(config.init)
         self.prior.to(self.device)

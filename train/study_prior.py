@@ -70,6 +70,7 @@ def downstream(
                 width=config.width, layers=config.layers, heads=config.heads, dropout=0.1
             ),
             tokenizer=bundle.path,
+            embeddings="random",  # the papers' start: it owes nothing to a codebook's geometry
             tokens=tokens,
             data=PicturesConfig("folder", study.root, study.size, pictures.crop, workers=0),
             optimizer=AdamWConfig(lr=2e-3, weight_decay=0.05, ema=0.99),

@@ -10,7 +10,7 @@ from core.conditions.conditioner import (
 )
 from core.conditions.label import LabelConfig
 from core.conditions.semantic import SemanticConfig
-from core.conditions.text import Reading, TextConfig
+from core.conditions.text import Reading, TextConfig, import_open_clip
 
 __all__ = [
     "CONDITIONS",
@@ -22,5 +22,6 @@ __all__ = [
     "Reading",
     "SemanticConfig",
     "TextConfig",
+    "import_open_clip",
     "name_of",
 ]

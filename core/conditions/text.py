@@ -70,6 +70,13 @@ class Reading(NamedTuple):
     whole: bool
 
 
+def import_open_clip() -> None:
+    """Import what texts need before one is read: it takes seconds, a picture hardly more."""
+    from open_clip.transformer import TextTransformer  # noqa: F401
+
+    _tokenizer()
+
+
 @lru_cache(maxsize=1)
 def _tokenizer() -> Any:
     from open_clip.tokenizer import SimpleTokenizer

@@ -5,6 +5,10 @@ times as cheap, or let a wider one run at the same cost. It is what vision trans
 pixels (arXiv 2010.11929), and diffusion transformers with latents (2212.09748), here with tokens.
 What is drawn in one step within a square is drawn independently, as everything else in that step.
 
+A position knows little of single cells, and what a token is to be hangs most of all on the tokens
+beside it. So cells look at their neighbours themselves, by a convolution before they are joined
+and one after they are parted, both cheap.
+
 Shapes: B rows, (h, w) the grid of cells, p the side of a square, C width.
 """
 
@@ -14,6 +18,26 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+class Neighbours(nn.Module):
+    """Each cell sees the 3 x 3 around it, around a skip: one filter a channel, then all channels
+    together (a depthwise-separable convolution, arXiv 1704.04861)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.RMSNorm(width, eps=1e-6)
+        self.around = nn.Conv2d(width, width, 3, padding=1, groups=width)
+        self.mix = nn.Linear(width, width)
+        nn.init.normal_(self.mix.weight, std=0.5 * width**-0.5)
+        nn.init.zeros_(self.mix.bias)
+
+    def forward(self, cells: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Cells (B, h*w, C) to cells."""
+        # Channels stay last in memory, which is what depthwise kernels are fast with.
+        x = self.norm(cells).transpose(1, 2).unflatten(2, grid)
+        x = self.around(x).flatten(2).transpose(1, 2)
+        return cells + self.mix(F.silu(x))
+
+
 class Patches(nn.Module):
     """Cells to positions and back, for grids of any size: a grid that squares do not divide is
     continued with empty cells."""
@@ -21,6 +45,7 @@ class Patches(nn.Module):
     def __init__(self, side: int, width: int) -> None:
         super().__init__()
         self.side = side
+        self.before, self.after = Neighbours(width), Neighbours(width)
         self.join = nn.Linear(side * side * width, width)
         self.part = nn.Linear(width, side * side * width)
         self.norm = nn.RMSNorm(width, eps=1e-6)
@@ -32,19 +57,20 @@ class Patches(nn.Module):
         """Rows and columns of squares that cover a grid."""
         return -(-grid[0] // self.side), -(-grid[1] // self.side)
 
-    def gather(self, cells: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Cells (B, h*w, C) to positions (B, N, C)."""
+    def gather(self, cells: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Cells (B, h*w, C) to positions (B, N, C), and the cells as ``scatter`` wants them."""
+        cells = self.before(cells, grid)
         rows, columns = self.positions(grid)
         side, (height, width) = self.side, grid
         x = cells.unflatten(1, grid)
         x = F.pad(x, (0, 0, 0, columns * side - width, 0, rows * side - height))
         x = x.unflatten(2, (columns, side)).unflatten(1, (rows, side))
-        return self.join(x.transpose(2, 3).flatten(3).flatten(1, 2))
+        return self.join(x.transpose(2, 3).flatten(3).flatten(1, 2)), cells
 
     def scatter(self, x: Tensor, cells: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Positions (B, N, C) to cells (B, h*w, C), around the ``cells`` that were gathered."""
+        """Positions (B, N, C) to cells (B, h*w, C), around the ``cells`` of ``gather``."""
         rows, columns = self.positions(grid)
         side = self.side
         x = self.part(x).unflatten(2, (side, side, -1)).unflatten(1, (rows, columns))
         x = x.transpose(2, 3).flatten(3, 4).flatten(1, 2)[:, : grid[0], : grid[1]]
-        return self.norm(cells + x.flatten(1, 2))
+        return self.norm(self.after(cells + x.flatten(1, 2), grid))

@@ -19,6 +19,11 @@ from core.priors.sampling import draw, guide, uniform
 class AutoregressiveConfig(TokenPriorConfig):
     """A decoder-only transformer over token ids."""
 
+    @property
+    def default_steps(self) -> int:
+        """Steps that sampling takes if it is not told: one a token, which is no choice."""
+        return self.grid[0] * self.grid[1]
+
     def build(self) -> AutoregressivePrior:
         """The prior, untrained."""
         return AutoregressivePrior(self)
@@ -35,7 +40,6 @@ class AutoregressivePrior(TokenPrior):
         super().__init__()
         self.config = config
         self.network = config.network(causal=True, timed=False)
-        self.default_steps = config.grid[0] * config.grid[1]
 
     def logits(
         self,

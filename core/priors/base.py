@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from core.conditions import Condition, ConditionConfig, Conditioner
 from core.priors.network import TokenNetwork
 from core.priors.sampling import Noise
+
+if TYPE_CHECKING:
+    from core.priors import PriorConfig
 
 MOST_TOKENS = 2**14
 
@@ -95,8 +98,12 @@ class Prior(nn.Module, ABC):
     """Learns which ids (B, h, w) occur, under conditions, and draws such ids."""
 
     conditioner: Conditioner
-    default_steps: int
-    """Steps that ``sample`` takes if it is not told."""
+    config: PriorConfig
+
+    @property
+    def default_steps(self) -> int:
+        """Steps that ``sample`` takes if it is not told."""
+        return self.config.default_steps
 
     @property
     @abstractmethod

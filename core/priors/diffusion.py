@@ -43,6 +43,11 @@ class DiffusionConfig(TokenPriorConfig):
         if self.auxiliary < 0:
             raise ValueError(f"auxiliary must be 0 or more, got {self.auxiliary}")
 
+    @property
+    def default_steps(self) -> int:
+        """Steps that sampling takes if it is not told: all."""
+        return self.timesteps
+
     def build(self) -> DiffusionPrior:
         """The prior, untrained."""
         return DiffusionPrior(self)
@@ -56,7 +61,6 @@ class DiffusionPrior(TokenPrior):
         self.config = config
         self.network = config.network(causal=False, timed=True, patch=config.patch)
         self.process = Process(config.codebook_size, config.timesteps, config.alpha, config.gamma)
-        self.default_steps = config.timesteps
         # Mean squared loss and number of draws of each timestep, for the importance sampling.
         self.register_buffer("squares", torch.zeros(config.timesteps))
         self.register_buffer("draws", torch.zeros(config.timesteps, dtype=torch.int64))

@@ -82,6 +82,11 @@ class LatentConfig:
         if self.prediction not in ("epsilon", "v_prediction"):
             raise ValueError(f"prediction must be epsilon or v_prediction, got {self.prediction}")
 
+    @property
+    def default_steps(self) -> int:
+        """Steps that sampling takes if it is not told: those of NSVQ's downstream test."""
+        return 50
+
     def build(self) -> LatentPrior:
         """The prior, untrained."""
         return LatentPrior(self)
@@ -121,7 +126,6 @@ class LatentPrior(Prior):
         )  # fmt: skip
         self.register_buffer("mean", torch.zeros(config.latent_dim))
         self.register_buffer("std", torch.zeros(()))
-        self.default_steps = 50
 
     @property
     def grid(self) -> tuple[int, int]:

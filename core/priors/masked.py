@@ -36,6 +36,11 @@ class MaskedConfig(TokenPriorConfig):
         if not (math.isfinite(self.choice_temperature) and self.choice_temperature >= 0):
             raise ValueError(f"choice_temperature must be 0 or more, got {self.choice_temperature}")
 
+    @property
+    def default_steps(self) -> int:
+        """Steps that sampling takes if it is not told (MaskGIT takes 8 to 12)."""
+        return 12
+
     def build(self) -> MaskedPrior:
         """The prior, untrained."""
         return MaskedPrior(self)
@@ -48,7 +53,6 @@ class MaskedPrior(TokenPrior):
         super().__init__()
         self.config = config
         self.network = config.network(causal=False, timed=False, patch=config.patch)
-        self.default_steps = 12
 
     def loss(
         self,

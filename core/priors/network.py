@@ -86,6 +86,20 @@ class TokenNetwork(nn.Module):
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
 
+    @torch.no_grad()
+    def begin_with(self, codes: Tensor, generator: torch.Generator | None = None) -> None:
+        """Before training: let what is near in the codebook, ``codes`` (K, D), be near here.
+
+        Embeddings and output weights become random projections of the codes: what one token
+        teaches holds for its like from the first step on. Ours; no paper has it.
+        """
+        codes = codes.float() - codes.float().mean(0)
+        codes = codes / codes.std(unbiased=False).clamp(min=1e-12)
+        width, spread = self.embed.embedding_dim, codes.shape[1] ** -0.5
+        for weight, scale in ((self.embed.weight[: self.codes], 0.1), (self.head.weight, 0.05)):
+            projection = torch.randn(codes.shape[1], width, generator=generator) * spread * scale
+            weight.copy_(codes.cpu() @ projection)
+
     def context(
         self,
         condition: Condition | None,
@@ -146,7 +160,9 @@ class TokenNetwork(nn.Module):
                 vector = vector + context.vector
             modulation = self.transformer.modulate(vector)
         patches = self.patches
-        x = cells if patches is None else patches.gather(cells, context.grid)
+        x = cells
+        if patches is not None:
+            x, cells = patches.gather(cells, context.grid)
         x = self.transformer(
             x, context.table[:, :count], modulation=modulation, memory=context.memory,
             memory_mask=context.mask, cache=cache,

@@ -305,6 +305,17 @@ def test_every_way_offers_the_priors_that_know_it(home: Path) -> None:
     assert set(ready[7]) == {caption for caption, _ in maps.scenes(64)}
 
 
+def test_the_tab_opens_without_loading_a_prior(home: Path) -> None:
+    painters._prior.cache_clear()
+    for way, prior in (("From words", "words"), ("From a map", "planned"), ("Repaint", "both")):
+        assert generate_page.prepared(way, prior, None, None, None)[-1] == {"empty": True}
+    assert painters._prior.cache_info().currsize == 0
+    ui.prepare_words()  # what the app does meanwhile
+    assert painters._prior.cache_info().currsize == 1
+    _ = painters.painter("words", "text").prior
+    assert painters._prior.cache_info().hits == 1
+
+
 def test_without_a_prior_the_page_says_how_to_get_one(
     monkeypatch: pytest.MonkeyPatch, bundles: Path
 ) -> None:

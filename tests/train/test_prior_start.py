@@ -9,9 +9,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.checkpoints import CheckpointError, find_bundle, load_prior, prior_tokenizer
+from core.checkpoints import (
+    CheckpointError,
+    find_bundle,
+    load_prior,
+    load_tokenizer,
+    prior_tokenizer,
+)
 from tests.train.tiny_priors import PRIORS, prior_run, tokenizer_bundle
 from train.prior_loop import PriorTrainer
+from train.start import code_vectors
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +72,30 @@ def test_on_the_same_tokens_nothing_is_said_of_others(tmp_path, old):
     found = find_bundle(tmp_path / "run")
     assert found.config["recipe"]["init_tokenizer"] is None
     assert "weights of the prior `source`\n" in found.card
-    assert "Begun with" not in find_bundle(source).card
+    assert "weights of the prior" not in find_bundle(source).card
+
+
+@pytest.mark.parametrize("kind", ["autoregressive", "diffusion", "masked"])
+def test_tokens_begin_as_alike_as_their_codes(tmp_path, old, kind):
+    codes = code_vectors(load_tokenizer(old))
+    ids = torch.tensor([[[3, 0], [7, 3]]])
+    torch.testing.assert_close(
+        load_tokenizer(old).quantizer.embed(ids)[0].movedim(0, 2), codes[ids[0]]
+    )
+
+    def likeness(weight: torch.Tensor) -> float:
+        pairs = [torch.cdist(x, x).flatten() for x in (codes, weight[: len(codes)].detach())]
+        return float(torch.corrcoef(torch.stack(pairs))[0, 1])
+
+    begun = {how: PriorTrainer(prior_run(kind, old, embeddings=how), tmp_path / how).prior.network
+             for how in ("codes", "random")}  # fmt: skip
+    for weight in ("embed.weight", "head.weight"):
+        found = {how: likeness(network.get_parameter(weight)) for how, network in begun.items()}
+        assert found["codes"] > 0.8 > found["random"], (weight, found)
+    PriorTrainer(prior_run(kind, old, steps=1), tmp_path / "run").train()
+    assert "**Begun with:** token embeddings and output weights projected" in (
+        find_bundle(tmp_path / "run").card
+    )
 
 
 def test_another_tokenizers_latents_are_measured_anew(tmp_path, old, new):
