@@ -29,6 +29,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 LOCK = ModelLock()
+WELCOME = "photos-regvq"
+"""The checkpoint that the explorer opens with, where it is there: made for any photograph."""
 MAX_SIDE = 1024
 """Longest side, in pixels, of the pictures that the model is given."""
 
@@ -49,7 +51,7 @@ def one_at_a_time(function: Callable[P, T]) -> Callable[P, T]:
 
 def names() -> list[str]:
     """The tokenizers that can be chosen: those of folders, of the Hub (``user/name``), of runs;
-    Reg-VQ first: it is what the project is about."""
+    ``WELCOME`` first, then Reg-VQ: it is what the project is about."""
     from core.checkpoints import CheckpointError, list_bundles
 
     found = []
@@ -60,8 +62,8 @@ def names() -> list[str]:
         except CheckpointError:
             continue  # a bundle that cannot be read is not offered
 
-    def order(name: str) -> tuple[bool, bool, bool, str]:
-        return name.startswith("runs/"), "/" in name, "regvq" not in name, name
+    def order(name: str) -> tuple[bool, bool, bool, bool, str]:
+        return name.startswith("runs/"), "/" in name, name != WELCOME, "regvq" not in name, name
 
     return sorted(found, key=order)
 

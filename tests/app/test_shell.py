@@ -109,6 +109,16 @@ def test_without_any_checkpoint_the_page_says_how_to_get_one(
         in_a_sentence(models.bundle)("tiny-regvq")
 
 
+def test_the_checkpoint_for_any_photograph_comes_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tokenizer = tiny(RegVQConfig(size=SIZE), seed=2)
+    for name in ("a-vq", "birds-regvq", models.WELCOME, "zoo-regvq"):
+        save_bundle(tmp_path / name, tokenizer=tokenizer)
+    monkeypatch.setenv("REGVQ_CHECKPOINTS", str(tmp_path))
+    assert models.names() == [models.WELCOME, "birds-regvq", "zoo-regvq", "a-vq"]
+
+
 def test_a_broken_bundle_is_not_offered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     save_bundle(tmp_path / "good", tokenizer=tiny(RegVQConfig(size=SIZE), seed=2))
     for name, text in {"broken": "{", "other": '{"kind": "prior"}', "empty": ""}.items():
