@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import logging
+import threading
 import time
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import gradio as gr
@@ -16,6 +19,8 @@ from app.generate import Order
 from app.models import LOCK
 from app.painters import TRAINED, Painter
 from app.pictures import data_url, page_file, png
+
+log = logging.getLogger("regvq.app")
 
 WAYS = {"From words": "text", "From a map": "semantic", "Repaint": "complete"}
 NONE = {
@@ -70,6 +75,8 @@ def prepared(way: Any, prior: Any, image: Any, plan: Any, source: Any) -> tuple:
             usual, free = sampling.defaults(painter), painter.config.default_steps
     except (Refused, CheckpointError) as error:
         return *(skip,) * 12, {"problem": str(error)}
+    if kind == "text":
+        _meanwhile(painter)
     stepwise = painter.kind != "autoregressive"
     steps = usual["steps"] or free if stepwise else None
     titles, paper, hole = [], skip, skip
@@ -104,6 +111,24 @@ def prepared(way: Any, prior: Any, image: Any, plan: Any, source: Any) -> tuple:
         source,
         {"empty": True},
     )
+
+
+@lru_cache(maxsize=8)
+def _meanwhile(painter: Painter) -> None:
+    """Load a prior, once, while its visitor thinks of words."""
+    threading.Thread(target=load, args=(painter,), name="prior", daemon=True).start()
+
+
+def load(painter: Painter) -> None:
+    """Load a prior that is told by words, and what it reads them with."""
+    from core.conditions import import_open_clip
+
+    try:
+        import_open_clip()  # not holding the lock: it takes seconds, and no model
+        with LOCK:
+            _ = painter.prior
+    except Exception:  # it will be said to the visitor who asks for a picture
+        log.exception("The prior %s could not be loaded", painter.name)
 
 
 def _about(painter: Painter) -> str:

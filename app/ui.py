@@ -21,7 +21,6 @@ from app import (
     masks,
     models,
     notice,
-    painters,
     reconstruct,
     share,
 )
@@ -36,8 +35,6 @@ DELETE = (3600, 3600)
 """Seconds between two looks for files to delete, and their age: no upload outlives both."""
 AGAIN = 600.0
 """Seconds until what could not be fetched is asked for again."""
-UNHURRIED = 5.0
-"""Seconds that whoever opened the app looks at its first tabs, undisturbed by further loading."""
 WAITING = 64
 """Calls that may wait for their turn; whoever comes then is told that the queue is full."""
 NO_CHECKPOINT = "There is no checkpoint yet. Train one: python train/run.py photos-regvq"
@@ -251,8 +248,8 @@ def launch_options() -> dict[str, Any]:
 
 
 def warm_up() -> None:
-    """Load the first checkpoint and do its first picture, then the first prior that is told by
-    words, so that the first visitor waits less; then fetch the owner's further ones."""
+    """Load the first checkpoint and do its first picture, so that the first visitor waits less;
+    then fetch the owner's further ones."""
     try:
         from app.atlas import atlas
         from app.examples import examples
@@ -261,24 +258,10 @@ def warm_up() -> None:
         reconstruct.run(examples()[0].path, name)
         with models.LOCK:
             atlas(models.model(name))
-        time.sleep(UNHURRIED)
-        prepare_words()
     except Exception:
         # Whatever is wrong will be said to the visitor who asks for it; the page must come up.
         log.exception("The warm-up did not finish")
     fetch_further()
-
-
-def prepare_words() -> None:
-    """Load the first prior that is told by words, and what it reads them with."""
-    from core.conditions import import_open_clip
-
-    found = painters.fitting("text")
-    if not found:
-        return
-    import_open_clip()  # not holding the lock: it takes seconds, and no model
-    with models.LOCK:
-        _ = found[0].prior, found[0].model
 
 
 def fetch_further() -> None:

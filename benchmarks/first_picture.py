@@ -39,7 +39,7 @@ def measure(name: str, threads: int) -> dict[str, Any]:
     from core.checkpoints import load_prior  # noqa: F401 - the app has it by the first picture
     from core.conditions import import_open_clip
 
-    import_open_clip()  # as the app does while its first page is looked at
+    import_open_clip()  # as the app does when the tab is opened
     torch.set_num_threads(threads)
     imported = time.perf_counter() - begun
     found = next((each for each in painters.painters() if each.name == name), None)

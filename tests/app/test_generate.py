@@ -305,12 +305,17 @@ def test_every_way_offers_the_priors_that_know_it(home: Path) -> None:
     assert set(ready[7]) == {caption for caption, _ in maps.scenes(64)}
 
 
-def test_the_tab_opens_without_loading_a_prior(home: Path) -> None:
+def test_the_tab_opens_without_loading_a_prior(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     painters._prior.cache_clear()
+    meanwhile: list[painters.Painter] = []
+    monkeypatch.setattr(generate_page, "_meanwhile", meanwhile.append)
     for way, prior in (("From words", "words"), ("From a map", "planned"), ("Repaint", "both")):
         assert generate_page.prepared(way, prior, None, None, None)[-1] == {"empty": True}
     assert painters._prior.cache_info().currsize == 0
-    ui.prepare_words()  # what the app does meanwhile
+    assert [each.name for each in meanwhile] == ["words"]
+    generate_page.load(meanwhile[0])
     assert painters._prior.cache_info().currsize == 1
     _ = painters.painter("words", "text").prior
     assert painters._prior.cache_info().hits == 1
