@@ -58,10 +58,10 @@ class PriorTrainer(Run):
         self.prior = replace(config.prior, **self._shape()).build()
         self.prior.conditioner.learn_vocabulary(self._captions())
         self.begun_on: str | None = None  # the other tokenizer that the first weights were for
-        if config.embeddings == "codes" and not self.continuous:
-            self.prior.network.begin_with(code_vectors(self.tokenizer))
         if config.init is not None:
             self.begun_on = self._begin(config.init)
+        elif config.embeddings == "codes" and not self.continuous:
+            self.prior.network.begin_with(code_vectors(self.tokenizer))
         self.prior.to(self.device)
         self.averaged = averaged(self.prior, config.optimizer.ema)
         self.optimizer = adamw(self.prior, config.optimizer)

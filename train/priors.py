@@ -87,8 +87,9 @@ def birds_text_diffusion() -> PriorRunConfig:
     """Text to birds by discrete diffusion, on pictures with captions.jsonl (CUB's, say).
 
     Pictures of 128 pixels in the tokens of birds-facades-regvq. All sizes are ours, made for some
-    thousand pictures and half an hour of one processor core: dropout, several crops a picture.
-    Needs --data.root, a folder with captions.jsonl.
+    thousand pictures: dropout, several crops a picture. The length is ten minutes' of one processor
+    core, at which there are no birds yet: give it more --steps. Needs --data.root, a folder with
+    captions.jsonl.
     """
     return PriorRunConfig(
         prior=DiffusionConfig(
