@@ -22,7 +22,7 @@ from train.prior_batches import EncodedBatches, ShardBatches, held_out_batches, 
 from train.prior_config import PriorRunConfig
 from train.prior_export import export_prior, sample_sheet
 from train.runs import Run, adamw, averaged, set_rate
-from train.start import code_vectors, prior_from
+from train.start import prior_from
 from train.state import has_state
 
 HELD_OUT = 256  # pictures of the validation loss
@@ -61,7 +61,7 @@ class PriorTrainer(Run):
         if config.init is not None:
             self.begun_on = self._begin(config.init)
         elif config.embeddings == "codes" and not self.continuous:
-            self.prior.network.begin_with(code_vectors(self.tokenizer))
+            self.prior.network.begin_with(self.tokenizer.quantizer.codebook())
         self.prior.to(self.device)
         self.averaged = averaged(self.prior, config.optimizer.ema)
         self.optimizer = adamw(self.prior, config.optimizer)

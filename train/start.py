@@ -80,13 +80,6 @@ def prior_from(prior: Prior, source: Path, tokenizer: Bundle) -> str | None:
     return str(about.get("name"))
 
 
-@torch.no_grad()
-def code_vectors(tokenizer: Tokenizer) -> Tensor:
-    """What the decoder is given for each code, (K, D), on the processor."""
-    ids = torch.arange(tokenizer.codebook_size, device=tokenizer.device)
-    return tokenizer.quantizer.embed(ids.view(1, 1, -1))[0, :, 0].T.cpu()
-
-
 def _found(source: Path) -> Bundle:
     return find_bundle(source if source.exists() else ROOT / source)
 

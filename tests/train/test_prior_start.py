@@ -18,7 +18,6 @@ from core.checkpoints import (
 )
 from tests.train.tiny_priors import PRIORS, prior_run, tokenizer_bundle
 from train.prior_loop import PriorTrainer
-from train.start import code_vectors
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +76,7 @@ def test_on_the_same_tokens_nothing_is_said_of_others(tmp_path, old):
 
 @pytest.mark.parametrize("kind", ["autoregressive", "diffusion", "masked"])
 def test_tokens_begin_as_alike_as_their_codes(tmp_path, old, kind):
-    codes = code_vectors(load_tokenizer(old))
+    codes = load_tokenizer(old).quantizer.codebook().detach()
     ids = torch.tensor([[[3, 0], [7, 3]]])
     torch.testing.assert_close(
         load_tokenizer(old).quantizer.embed(ids)[0].movedim(0, 2), codes[ids[0]]
