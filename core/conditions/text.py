@@ -212,7 +212,9 @@ class TextEncoder(nn.Module):
                 pooled, tokens = tower(padded)
             tokens = tokens[:, :length]
         else:
-            pooled, tokens = _run(self.tower, ids)
+            # On a CPU the gradient of attention takes longer in bfloat16 than in float32.
+            with torch.autocast("cpu", enabled=False):
+                pooled, tokens = _run(self.tower, ids)
         dtype = self.to_vector.weight.dtype
         vectors = self.to_vector(pooled.to(dtype))
         return None if self.to_tokens is None else self.to_tokens(tokens.to(dtype)), mask, vectors

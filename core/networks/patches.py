@@ -17,6 +17,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from core.networks.norm import RMSNorm
+
 
 class Neighbours(nn.Module):
     """Each cell sees the 3 x 3 around it, around a skip: one filter a channel, then all channels
@@ -24,7 +26,7 @@ class Neighbours(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm = nn.RMSNorm(width, eps=1e-6)
+        self.norm = RMSNorm(width)
         self.around = nn.Conv2d(width, width, 3, padding=1, groups=width)
         self.mix = nn.Linear(width, width)
         nn.init.normal_(self.mix.weight, std=0.5 * width**-0.5)
@@ -48,7 +50,7 @@ class Patches(nn.Module):
         self.before, self.after = Neighbours(width), Neighbours(width)
         self.join = nn.Linear(side * side * width, width)
         self.part = nn.Linear(width, side * side * width)
-        self.norm = nn.RMSNorm(width, eps=1e-6)
+        self.norm = RMSNorm(width)
         for layer in (self.join, self.part):
             nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
             nn.init.zeros_(layer.bias)

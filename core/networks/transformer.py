@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from core.networks.norm import RMSNorm
+
 _ROTARY_BASE = 100.0  # grids are small: with the usual 10,000 most frequencies would hardly turn
 
 Memory = list[tuple[Tensor, Tensor]]
@@ -126,7 +128,7 @@ class Block(nn.Module):
         super().__init__()
         width = config.width
         self.causal, self.heads = config.causal, config.heads
-        self.norm1, self.norm2 = nn.RMSNorm(width, eps=1e-6), nn.RMSNorm(width, eps=1e-6)
+        self.norm1, self.norm2 = RMSNorm(width), RMSNorm(width)
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
         self.gate_up = nn.Linear(width, 2 * config.hidden, bias=False)
@@ -134,7 +136,7 @@ class Block(nn.Module):
         self.dropout = config.dropout
         ends = [self.out, self.down]
         if config.memory:
-            self.memory_norm = nn.RMSNorm(width, eps=1e-6)
+            self.memory_norm = RMSNorm(width)
             self.memory_q = nn.Linear(width, width, bias=False)
             self.memory_kv = nn.Linear(width, 2 * width, bias=False)
             self.memory_out = nn.Linear(width, width, bias=False)
@@ -214,7 +216,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
-        self.norm = nn.RMSNorm(config.width, eps=1e-6)
+        self.norm = RMSNorm(config.width)
         if config.modulated:
             self.modulator = nn.Linear(config.width, 6 * config.width)
             nn.init.zeros_(self.modulator.weight)  # every block begins as its skip

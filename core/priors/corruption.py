@@ -142,11 +142,12 @@ class Process:
 
         # p(x_0 | x_end) / q(x_end | x_0), normalized, is what the sum over x_0 comes to: `tilted`.
         p = log_p.exp()
-        p_code = p.gather(2, code[..., None])
+        log_p_clean, log_p_code = log_p.gather(2, torch.stack([clean, code], 2)).unbind(2)
+        p_code = log_p_code.exp()
         # What the network gives to other codes than the present one, without rounding it off.
         others = p.scatter(2, code[..., None], 0).sum(2)
         alike, unlike = whole.alpha + whole.beta, whole.beta
-        total = torch.where(masked, 1 / whole.gamma, p_code[..., 0] / alike + others / unlike)
+        total = torch.where(masked, 1 / whole.gamma, p_code / alike + others / unlike)
         log_total = total.log()
         log_q = torch.where(masked, whole.gamma, torch.where(same, alike, unlike)).log()
         log_unlike = torch.where(masked, whole.gamma, unlike).log()
@@ -155,8 +156,8 @@ class Process:
             """log (alpha tilted + beta): the way to time `begin`."""
             return torch.logaddexp(a.log() + log_tilted, b.clamp(min=1e-38).log())
 
-        log_clean = log_p.gather(2, clean[..., None])[..., 0] - log_q - log_total
-        log_code = log_p.gather(2, code[..., None])[..., 0] - alike.log() - log_total
+        log_clean = log_p_clean - log_q - log_total
+        log_code = log_p_code - alike.log() - log_total
         at_clean, at_code = forward_log(log_clean), forward_log(log_code)
 
         # Weights of q: on every code, and more on the clean and on the present one.
@@ -173,7 +174,7 @@ class Process:
         ratio = torch.where(b > 0, a / b.clamp(min=1e-38), 0)
         factor = ratio * (-log_unlike - log_total).exp()
         summed = torch.log1p(factor[..., None] * p).sum(2)
-        wrong = torch.log1p(factor * p_code[..., 0])
+        wrong = torch.log1p(factor * p_code)
         right = torch.log1p(ratio * log_code.exp())
         summed = torch.where(masked, summed, summed - wrong + right)
 
