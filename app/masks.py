@@ -158,8 +158,10 @@ def build(
     picture: gr.Image,
     code: gr.State,
     here: gr.State,
+    chosen: gr.Textbox,
 ) -> None:
-    """Draw the tab and wire it. Checkpoint, picture and picked code are shared by all tabs."""
+    """Draw the tab and wire it. Checkpoint, picture and picked code are shared by all tabs;
+    ``chosen`` changes with the picture."""
     with gr.Row(elem_classes="rv-split", equal_height=False):
         with gr.Column(scale=0, min_width=290, elem_classes="rv-side"):
             ratio = gr.Slider(
@@ -219,7 +221,7 @@ def build(
     settings = [picture, checkpoint, ratio, temperature, seed]
     own = {"api_visibility": "private", "trigger_mode": "always_last", **MODEL_QUEUE}
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
-    changes = [part.change for part in settings]
+    changes = [part.change for part in (chosen, *settings[1:])]
     gr.on(changes, show, [*settings, here], [stage, figures, curve], **own)
     tab.select(show, settings, [stage, figures, curve], **own)
     tab.select(fill_examples, None, examples, queue=False, **quiet)

@@ -27,6 +27,9 @@ MOST_WORDS = 200
 """A longer prompt is no description of a picture, and no prior reads so much."""
 TRAINED = "python train/run.py scenes-text-diffusion"
 """The command that a visitor is told where there is no prior yet."""
+WELCOME = {"text": "scenes-text-diffusion", "semantic": "scenes-semantic-ar"}
+"""The priors that Generate opens with, where they are there: their data is drawn by the project, so
+they saw as much of it as they could learn, and prompts and maps to start from are at hand."""
 
 
 @dataclass(frozen=True)
@@ -143,11 +146,13 @@ def painters() -> list[Painter]:
 
 
 def fitting(way: str) -> list[Painter]:
-    """The priors that can be used in this way, those that are made for it first."""
+    """The priors that can be used in this way: the one that a visitor meets first, then those that
+    are made for it."""
 
-    def order(painter: Painter) -> tuple[bool, bool, int]:
+    def order(painter: Painter) -> tuple[bool, bool, bool, int]:
         others = 0 if way == "complete" else len(painter.told)
-        return painter.name.startswith("runs/"), painter.kind == "latent", others
+        known = painter.name == WELCOME.get(way)
+        return painter.name.startswith("runs/"), painter.kind == "latent", not known, others
 
     return sorted((each for each in painters() if way in each.ways), key=order)
 

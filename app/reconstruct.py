@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -19,6 +20,7 @@ from app.rewrite import (
     Wanted,
     edits_of,
     reconstruction,
+    rewritten,
     run,
     token_pngs,
     tokens_of,
@@ -27,6 +29,7 @@ from app.rewrite import (
 from app.theme import asset
 
 TAB = "Reconstruct"
+WHICH = "(picture) => (picture ? picture.path : '')"
 
 
 @in_a_sentence
@@ -53,48 +56,64 @@ def show(
     seed: Any,
     edits: dict[str, Any] | None = None,
     here: Any = TAB,
-) -> tuple:
-    """The same for the page: what the stage draws, and the panel of figures."""
+) -> Iterator[tuple]:
+    """The same for the page, what the stage draws and the panel of figures: first the picture that
+    one waits for, then all."""
     from core.images import PictureError
 
     if here != TAB:  # opening the tab will ask again
-        return gr.skip(), gr.skip()
+        yield gr.skip(), gr.skip()
+        return
     if not image:
-        return {"empty": True}, reconstruction_figures(None)
+        yield {"empty": True}, reconstruction_figures(None)
+        return
     try:
         asked = wanted(image, checkpoint, mask_ratio, seed)
-        return staged(asked, edits_of(asked, edits))
+        own = edits_of(asked, edits)
+        yield begun(asked, own), gr.skip()
+        yield staged(asked, own)
     except PictureError as error:
         gr.Warning(str(error), title="This picture cannot be used")
-        return {"problem": str(error)}, reconstruction_figures(None)
+        yield {"problem": str(error)}, reconstruction_figures(None)
+
+
+@one_at_a_time
+def begun(asked: Wanted, edits: Edits) -> dict[str, Any]:
+    """What the stage draws of a reconstruction before it is compared with its original."""
+    which, picture, *_ = asked
+    found, tokens = rewritten(*asked, edits), token_pngs(*asked, edits)
+    ids = tokens_of(*asked, edits)
+    rows, columns = ids.shape
+    return {
+        "original": page_file(found.original, "original"),
+        "reconstruction": page_file(found.reconstruction, "reconstruction"),
+        "tokens": {name: page_file(data, f"tokens-{name}") for name, data in tokens.items()},
+        "width": picture.image.width,
+        "height": picture.image.height,
+        "grid": f"{columns} × {rows}",
+        "errorTop": ERROR_TOP,
+        "ramp": ramp_css(),
+        "rows": rows,
+        "columns": columns,
+        "patch": which.tokenizer.downsampling,
+        "codes": which.tokenizer.codebook_size,
+        "ids": packed(ids, "<u4"),
+        "sprite": page_file(sprite_png(which), "codes"),
+        "edited": [[row, column] for row, column, _ in edits],
+    }
 
 
 @one_at_a_time
 def staged(asked: Wanted, edits: Edits) -> tuple[dict[str, Any], str]:
-    """What the stage draws of a reconstruction, and the panel of figures."""
-    found, tokens = reconstruction(*asked, edits), token_pngs(*asked, edits)
-    figures, ids = found.figures, tokens_of(*asked, edits)
+    """All that the stage draws of a reconstruction, and the panel of figures."""
+    found = reconstruction(*asked, edits)
     stage = {
-        "original": page_file(found.original, "original"),
-        "reconstruction": page_file(found.reconstruction, "reconstruction"),
-        "tokens": {name: page_file(data, f"tokens-{name}") for name, data in tokens.items()},
+        **begun(asked, edits),
         "error": page_file(found.error, "error"),
         "jpeg": page_file(found.jpeg, "jpeg"),
-        "jpegBytes": size(figures["bytes_jpeg_equal"]),
-        "width": figures["width"],
-        "height": figures["height"],
-        "grid": f"{figures['tokens_wide']} × {figures['tokens_high']}",
-        "errorTop": ERROR_TOP,
-        "ramp": ramp_css(),
-        "rows": ids.shape[0],
-        "columns": ids.shape[1],
-        "patch": figures["downsampling"],
-        "codes": figures["codebook_size"],
-        "ids": packed(ids, "<u4"),
-        "sprite": page_file(sprite_png(asked[0]), "codes"),
-        "edited": [[row, column] for row, column, _ in edits],
+        "jpegBytes": size(found.figures["bytes_jpeg_equal"]),
     }
-    return stage, reconstruction_figures(figures)
+    return stage, reconstruction_figures(found.figures)
 
 
 @lru_cache(maxsize=1)
@@ -111,6 +130,9 @@ class Tab:
     """What other tabs and the shell use of this one."""
 
     picture: gr.Image
+    chosen: gr.Textbox
+    """Which picture it is: changes when another one is there. ``picture.change`` does not tell:
+    the page fires it whenever a call that is told the picture begins or ends."""
     examples: gr.HTML
     mask_ratio: gr.Slider
     seed: gr.Number
@@ -171,9 +193,11 @@ def build(
                 reconstruction_figures(None), elem_id="figures", apply_default_css=False
             )
 
+    chosen = gr.Textbox(visible="hidden", elem_id="picture-chosen", container=False)
+    picture.change(None, picture, chosen, js=WHICH, api_visibility="private")
     settings = [picture, checkpoint, mask_ratio, seed, edits]
     own = {"api_visibility": "private", "trigger_mode": "always_last", **MODEL_QUEUE}
-    changes = [part.change for part in settings[:-1]]
+    changes = [part.change for part in (chosen, checkpoint, mask_ratio, seed)]
     gr.on(changes, show, [*settings, here], [stage, figures], **own)
     gr.on(changes, lambda: {}, None, token, api_visibility="private", queue=False)
     tab.select(show, settings, [stage, figures], **own)
@@ -213,7 +237,7 @@ def build(
             api_name="edit_tokens",
             **MODEL_QUEUE,
         )
-    return Tab(picture, examples, mask_ratio, seed)
+    return Tab(picture, chosen, examples, mask_ratio, seed)
 
 
 def pick_example(event: gr.EventData) -> str:

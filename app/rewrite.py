@@ -27,11 +27,17 @@ Wanted = tuple[Model, Picture, float, int]
 
 
 @dataclass(frozen=True)
-class Reconstruction:
-    """A picture rewritten with codes. The pictures are PNG files of one size."""
+class Rewritten:
+    """A picture and what its tokens paint, PNG files of one size: what one wants to see first."""
 
     original: bytes
     reconstruction: bytes
+
+
+@dataclass(frozen=True)
+class Reconstruction(Rewritten):
+    """A picture rewritten with codes. The pictures are PNG files of one size."""
+
     error: bytes
     jpeg: bytes
     """The picture as JPEG gets it at no more bytes than the tokens take, if it can be so small."""
@@ -49,27 +55,39 @@ def tokens_of(
 
 
 @lru_cache(maxsize=12)
+def rewritten(
+    which: Model, picture: Picture, mask_ratio: float, seed: int, edits: Edits = ()
+) -> Rewritten:
+    """The picture through tokens and back."""
+    import torch
+
+    from core.images import to_pictures
+
+    ids = tokens_of(which, picture, mask_ratio, seed, edits)
+    width, height = picture.image.size
+    painted = which.tokenizer.decode(torch.from_numpy(ids)[None])[..., :height, :width]
+    original = png(picture.image, effort=6)  # its size is one of the figures
+    return Rewritten(original, png(to_pictures(painted.cpu())[0]))
+
+
+@lru_cache(maxsize=12)
 def reconstruction(
     which: Model, picture: Picture, mask_ratio: float, seed: int, edits: Edits = ()
 ) -> Reconstruction:
     """The picture through tokens and back, and how much of it survived."""
-    import torch
-
     from core.analysis.pictures import colour_error, error_map
-    from core.images import to_pictures, to_tensor
+    from core.images import open_picture, to_tensor
     from core.metrics.codecs import smallest, token_bytes, within
     from core.metrics.pictures import psnr, ssim
 
     tokenizer = which.tokenizer
+    found = rewritten(which, picture, mask_ratio, seed, edits)
     ids = tokens_of(which, picture, mask_ratio, seed, edits)
     drawn = models.tokens(which, picture, mask_ratio, seed).drawn
     width, height = picture.image.size
     original = to_tensor(picture.image)
-    painted = tokenizer.decode(torch.from_numpy(ids)[None])[..., :height, :width]
-    shown = to_pictures(painted.cpu())[0]
     # The figures are those of the picture that is shown: 8 bits a channel.
-    result = to_tensor(shown)
-    original_png = png(picture.image, effort=6)  # its size is one of the figures
+    result = to_tensor(open_picture(found.reconstruction))
     count = ids.size
     budget = token_bytes(count, tokenizer.codebook_size)
     jpeg, jpeg_small = within(picture.image, "jpeg", budget), smallest(picture.image, "jpeg")
@@ -89,7 +107,7 @@ def reconstruction(
         "downsampling": tokenizer.downsampling,
         "bits_per_token": math.log2(tokenizer.codebook_size),
         "bytes_tokens": budget,
-        "bytes_png": len(original_png),
+        "bytes_png": len(found.original),
         "bytes_jpeg": _jpeg_bytes(picture.image, 75),
         "bytes_jpeg_smallest": jpeg_small.bytes,
         "bytes_jpeg_equal": jpeg.bytes,
@@ -105,7 +123,9 @@ def reconstruction(
         for name, value in figures.items()
     }
     error = Image.fromarray(colour_error(error_map(original, result), top=ERROR_TOP))
-    return Reconstruction(original_png, png(shown), png(error), png(jpeg.picture), figures)
+    return Reconstruction(
+        found.original, found.reconstruction, png(error), png(jpeg.picture), figures
+    )
 
 
 def _jpeg_bytes(picture: Image.Image, quality: int) -> int:

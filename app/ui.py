@@ -192,7 +192,7 @@ def build_app() -> gr.Blocks:
             with gr.Tab(codemap.TAB, id="codemap") as tab:
                 codemap.build(tab, *linked)
             with gr.Tab(masks.TAB, id="masks") as tab:
-                masks.build(tab, *linked)
+                masks.build(tab, *linked, shared.chosen)
             with gr.Tab("Generate", id="generate") as tab:
                 painted = generate_tab.build(tab, shared.picture)
             with gr.Tab("Compare", id="compare") as tab:
@@ -275,6 +275,9 @@ def fetch_further() -> None:
 def launch(host: str = "127.0.0.1", port: int | None = None) -> None:
     """Serve the explorer on ``host`` and ``port`` (None: the first free one from 7860). Raises
     app.access.SettingError for settings that cannot be used."""
+    from core.memory import share_freed_memory
+
+    share_freed_memory()
     options = launch_options()
     app = build_app()
     app.launch(server_name=host, server_port=port, prevent_thread_lock=True, **options)

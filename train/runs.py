@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
+from core.memory import keep_freed_memory
 from train.config import AdamWConfig, CommonConfig
 from train.loader import Batches
-from train.memory import keep_freed_memory
 from train.state import Part, load_state, save_state
 
 

@@ -1,6 +1,7 @@
 // The original beside what became of it, with a boundary that is dragged or moved by keys.
 // props.value: {original, reconstruction, error, jpeg, sprite: files, tokens: {mean, patch, number: files}, width, height, grid, errorTop,
-// ramp, rows, columns, patch: f, codes, ids (uint32, as base64), edited: [[row, column], ...]},
+// ramp, rows, columns, patch: f, codes, ids (uint32, as base64), edited: [[row, column], ...]}, error
+// and jpeg only once the picture has been compared with its original,
 // {empty: true} without a picture, {problem: a sentence} with one that cannot be used, or {} at first.
 const $ = (selector) => element.querySelector(selector);
 const stage = $(".rv-stage"), frame = $(".rv-frame"), range = $(".rv-range");
@@ -35,13 +36,18 @@ async function draw() {
     return;
   }
   // All pictures are decoded before any is shown: nothing flickers, nothing is shown half.
-  const tokens = value.tokens[choice.colours], layer = choice.layer;
+  const grid = value.tokens[choice.colours], layer = choice.layer;
+  const painted = layer === "tokens" ? grid : value[layer];
+  if (!painted) return; // it comes in a moment, with the figures
   const swaps = await Promise.all([
-    load(under, value.original), load(over, layer === "tokens" ? tokens : value[layer]),
-    load($(".rv-tokens"), tokens), load($(".rv-error"), value.error),
+    load(under, value.original), load(over, painted), load($(".rv-tokens"), grid),
+    ...(value.error ? [load($(".rv-error"), value.error)] : []),
   ]);
   if (mine !== turn) return;
   swaps.forEach((swap) => swap());
+  if (!value.error && (!tokens || tokens.original.url !== value.original.url)) {
+    $(".rv-error").removeAttribute("src"); // another picture's error
+  }
   element.style.setProperty("--ratio", value.width / value.height);
   under.alt = "The original picture";
   over.alt = layer === "jpeg" ? "The picture as JPEG" : "The picture rewritten with codes: " + NAMES[layer];
@@ -55,8 +61,7 @@ async function draw() {
   showTokens(value);
   $(".rv-legend u").style.background = value.ramp;
   $(".rv-top").textContent = "≥ " + Math.round(100 * value.errorTop) + " %";
-  stage.dataset.state = "ready";
-  element.dataset.state = "ready";
+  element.dataset.state = stage.dataset.state = value.error ? "ready" : "partial";
 }
 
 const show = {};

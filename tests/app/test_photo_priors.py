@@ -34,6 +34,18 @@ def drawn(way: str, prior: str, prompt: str = "", plan: object = None) -> dict:
     return value
 
 
+def test_the_first_to_be_met_is_not_the_first_of_the_alphabet(
+    bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = prior_bundles(tmp_path / "all", bundles / "tiny-regvq", (BIRDS, FRONTS, "planned"))
+    monkeypatch.setenv("REGVQ_CHECKPOINTS", str(root))
+    assert painters.names("semantic")[0] == FRONTS and painters.names("text")[0] == BIRDS
+    monkeypatch.setattr(painters, "WELCOME", {"semantic": "planned", "text": "gone"})
+    assert painters.names("semantic")[:2] == ["planned", FRONTS]
+    assert painters.painter(None, "semantic").name == "planned"
+    assert painters.names("text")[0] == BIRDS  # what is not there is not missed
+
+
 def test_birds_are_asked_for_in_the_words_of_their_captions(home: Path) -> None:
     ready = generate_page.prepared("From words", BIRDS, None, None, None)
     offered = ready[7]

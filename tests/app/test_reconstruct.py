@@ -7,6 +7,7 @@ import math
 import re
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -20,6 +21,11 @@ from core.tokenizer import Tokenizer
 from tests.odd_pictures import ODD_PICTURES, OddPicture
 
 NAME = "tiny-regvq"
+
+
+def at_last(*asked: Any) -> tuple:
+    """What the page has in the end."""
+    return list(reconstruct.show(*asked))[-1]
 
 
 def pixels(path: str) -> np.ndarray:
@@ -84,7 +90,7 @@ def test_each_token_has_its_codes_colour(photograph: Path, tokenizer: Tokenizer)
 
 
 def test_tokens_can_be_painted_three_ways(photograph: Path, tokenizer: Tokenizer) -> None:
-    stage, _ = reconstruct.show(str(photograph), NAME, 0, 0)
+    stage, _ = at_last(str(photograph), NAME, 0, 0)
     files = {name: pixels(file["path"]) for name, file in stage["tokens"].items()}
     assert set(files) == {"mean", "patch", "number"}
     ids = tokenizer.encode(to_tensor(open_picture(photograph))[None])[0].numpy()
@@ -92,6 +98,14 @@ def test_tokens_can_be_painted_three_ways(photograph: Path, tokenizer: Tokenizer
     np.testing.assert_array_equal(files["patch"][8:16, 16:24], paints[ids[1, 2]])
     numbers = files["number"][::8, ::8].reshape(-1, 3)
     assert len(np.unique(numbers, axis=0)) == len(np.unique(ids))
+
+
+def test_the_picture_comes_before_the_figures(photograph: Path) -> None:
+    (first, waiting), (last, panel) = reconstruct.show(str(photograph), NAME, 0, 0)
+    assert waiting == gr.skip() and "PSNR" in panel
+    assert {"error", "jpeg", "jpegBytes"} == set(last) - set(first)
+    assert {name: last[name] for name in first} == first
+    assert len(list(reconstruct.show(None, NAME, 0, 0))) == 1
 
 
 def test_the_error_is_bright_where_the_pictures_differ(photograph: Path) -> None:
@@ -130,7 +144,7 @@ def test_a_large_picture_is_shrunk_and_that_is_said(tmp_path: Path) -> None:
     (original, _), _, _, figures = reconstruct.reconstruct(str(path), NAME)
     assert pixels(original).shape[:2] == (158, 1024)
     assert (figures["width"], figures["uploaded_width"]) == (1024, 1300)
-    _, panel = reconstruct.show(str(path), NAME, 0, 0)
+    _, panel = at_last(str(path), NAME, 0, 0)
     assert "Shrunk from 1300 × 200 to 1024 × 158" in panel
 
 
@@ -152,7 +166,7 @@ def test_odd_pictures_are_read_or_refused_by_name(odd: OddPicture, tmp_path: Pat
         with pytest.raises(gr.Error) as refusal:
             reconstruct.reconstruct(str(path), NAME)
         odd.check_message(refusal.value.message)
-        stage, panel = reconstruct.show(str(path), NAME, 0, 0)
+        stage, panel = at_last(str(path), NAME, 0, 0)
         odd.check_message(stage["problem"])
         assert 'data-ready="false"' in panel
     else:
@@ -199,14 +213,14 @@ def test_only_a_checkpoint_of_the_list_is_opened(photograph: Path, name: object)
 def test_without_a_picture(photograph: Path) -> None:
     with pytest.raises(gr.Error, match="no picture"):
         reconstruct.reconstruct(None, NAME)
-    stage, panel = reconstruct.show(None, NAME, 0, 0)
+    stage, panel = at_last(None, NAME, 0, 0)
     assert stage == {"empty": True}
     assert 'data-ready="false"' in panel
 
 
 def test_the_panel_shows_the_figures(photograph: Path) -> None:
     _, _, _, figures = reconstruct.reconstruct(str(photograph), NAME)
-    _, panel = reconstruct.show(str(photograph), NAME, 0, 0)
+    _, panel = at_last(str(photograph), NAME, 0, 0)
     words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", panel))
     assert f"PSNR {figures['psnr']:.2f} dB" in words
     assert f"SSIM {figures['ssim']:.3f}" in words

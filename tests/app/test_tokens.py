@@ -24,6 +24,11 @@ from core.tokenizer import Tokenizer
 NAME, PLAIN = "tiny-regvq", "tiny-vq"
 
 
+def at_last(*asked: Any) -> tuple:
+    """What the page has in the end."""
+    return list(reconstruct.show(*asked))[-1]
+
+
 def ids_of(tokenizer: Tokenizer, path: Path) -> np.ndarray:
     return tokenizer.encode(to_tensor(open_picture(path))[None])[0].numpy()
 
@@ -132,9 +137,9 @@ def test_codes_are_put_and_taken_back(photograph: Path, tokenizer: Tokenizer) ->
     psnr = 10 * math.log10(255**2 / np.mean((picture - original) ** 2))
     assert f">{psnr:.2f}<" in panel
     # Coming back to the tab shows them; another picture, ratio or checkpoint does not.
-    assert reconstruct.show(*settings, kept)[0]["edited"] == [[1, 1], [5, 5]]
-    assert reconstruct.show(str(photograph), NAME, 0.1, 0, kept)[0]["edited"] == []
-    assert reconstruct.show(str(photograph), PLAIN, 0, 0, kept)[0]["edited"] == []
+    assert at_last(*settings, kept)[0]["edited"] == [[1, 1], [5, 5]]
+    assert at_last(str(photograph), NAME, 0.1, 0, kept)[0]["edited"] == []
+    assert at_last(str(photograph), PLAIN, 0, 0, kept)[0]["edited"] == []
     # One is taken back, or its own code is put, or all are taken back.
     kept, stage, *_ = put(kept, 1, 1, None)
     assert stage["edited"] == [[5, 5]]
@@ -146,5 +151,5 @@ def test_codes_are_put_and_taken_back(photograph: Path, tokenizer: Tokenizer) ->
 
 
 def test_a_tab_that_is_not_open_does_no_work(photograph: Path) -> None:
-    found = reconstruct.show(str(photograph), "nothing", 0, 0, None, "Codebook")
+    found = at_last(str(photograph), "nothing", 0, 0, None, "Codebook")
     assert found == (gr.skip(), gr.skip())

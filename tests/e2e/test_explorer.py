@@ -6,6 +6,8 @@ import base64
 import io
 import itertools
 import math
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,12 @@ def size_of(path: Path) -> str:
     return f"{width} × {height} pixels"
 
 
+def rewritten(page: Any, path: Path) -> None:
+    """Wait until this picture is shown, and with it its figures."""
+    page.get_by_text(size_of(path), exact=True).wait_for()
+    page.wait_for_selector('.rv-stage[data-state="ready"]')
+
+
 def error(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2))
 
@@ -95,7 +103,7 @@ def test_an_uploaded_photograph(
     page = visit().page
     open_explorer(page, app)
     upload(page, photograph)
-    page.get_by_text(size_of(photograph), exact=True).wait_for()
+    rewritten(page, photograph)
     original, shown = picture_at(page, ".rv-under"), picture_at(page, ".rv-over")
     np.testing.assert_array_equal(original, np.asarray(open_picture(photograph)))
     psnr = 10 * math.log10(255**2 / error(original, shown))
@@ -111,11 +119,24 @@ def test_an_uploaded_photograph(
     np.testing.assert_array_equal(grid[::f, ::f], colours[ids[0].numpy()])
 
 
+def test_a_picture_is_asked_for_once(app: str, visit: Any, photograph: Path) -> None:
+    page = visit().page
+    open_explorer(page, app)
+    page.wait_for_timeout(1500)  # what the first picture started is over
+    asked: list[str] = []
+    page.on("request", lambda sent: "/join" in sent.url and asked.append(sent.post_data or ""))
+    upload(page, photograph)
+    rewritten(page, photograph)
+    page.wait_for_timeout(2000)
+    calls = Counter(re.findall(r'"fn_index":(\d+)', " ".join(asked)))
+    assert calls and set(calls.values()) == {1}, calls
+
+
 def test_the_slider_moves_the_boundary(app: str, visit: Any, photograph: Path) -> None:
     page = visit().page
     open_explorer(page, app)
     upload(page, photograph)
-    page.get_by_text(size_of(photograph), exact=True).wait_for()
+    rewritten(page, photograph)
     pictures = {name: picture_at(page, f".rv-{name}") for name in ("under", "over")}
     frame = page.locator(".rv-frame")
     box = frame.bounding_box()
@@ -179,7 +200,7 @@ def test_a_broken_picture_gets_a_sentence(
     assert page.locator(".rv-problem p").inner_text().startswith("shopping.jpg is not a picture")
     upload(page, photograph)  # and the app goes on
     page.wait_for_selector('.rv-stage[data-state="ready"]')
-    page.get_by_text(size_of(photograph), exact=True).wait_for()
+    rewritten(page, photograph)
 
 
 def test_a_code_picked_in_the_map(
@@ -276,7 +297,7 @@ def test_the_codes_of_this_picture_are_counted(
     page = visit().page
     open_explorer(page, app)
     upload(page, photograph)
-    page.get_by_text(size_of(photograph), exact=True).wait_for()
+    rewritten(page, photograph)
     open_codebook(page)
     page.get_by_role("radio", name="This picture").check(force=True)
     ids = tokenizer.encode(to_tensor(open_picture(photograph))[None])
@@ -294,7 +315,7 @@ def test_checkpoints_are_compared_on_one_picture(
     page = visit().page
     open_explorer(page, app)
     upload(page, photograph)
-    page.get_by_text(size_of(photograph), exact=True).wait_for()
+    rewritten(page, photograph)
     open_compare(page)
     names = models.names()[: page.locator("[data-key] > .rv-lens").count() - 1]
     original = np.asarray(open_picture(photograph))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.harness import open_explorer
-from tests.e2e.test_explorer import picture_at, size_of, upload
+from tests.e2e.test_explorer import picture_at, rewritten, size_of, upload
 
 pytestmark = pytest.mark.browser
 
@@ -26,7 +26,7 @@ def test_visitors_are_kept_apart(app: str, visit: Any, photograph: Path) -> None
     shared = file_addresses(bob)
     before = picture_at(bob.page, ".rv-under")
     upload(ada.page, photograph)
-    ada.page.get_by_text(size_of(photograph), exact=True).wait_for()
+    rewritten(ada.page, photograph)
     hers = file_addresses(ada) - shared
     assert any(photograph.name in url for url in hers)
 

@@ -1,0 +1,76 @@
+"""What malloc does with freed memory: kept for the next step, shared by all threads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.memory import keep_freed_memory, share_freed_memory
+
+ROOT = Path(__file__).resolve().parents[2]
+COUNT = """
+import resource, sys, torch
+from core.memory import keep_freed_memory
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def step():
+    held = [torch.ones(400_000) for _ in range(40)]  # 1.6 MB each: less than a huge page
+step()
+before = faults()
+for _ in range(10):
+    step()
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
+def test_pages_are_asked_for_once():
+    counts = {}
+    for how in ("given back", "kept"):
+        done = subprocess.run(
+            [sys.executable, "-c", COUNT, how],
+            cwd=ROOT, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        counts[how] = int(done.stdout)
+    assert keep_freed_memory()
+    assert counts["kept"] < counts["given back"] / 4
+
+
+SHARE = """
+import sys, threading
+from core.memory import share_freed_memory
+if sys.argv[1] == "shared":
+    share_freed_memory()
+import ctypes
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+places = []
+def call():
+    places.append(libc.malloc(50_000))  # below what gets pages of its own
+threads = [threading.Thread(target=call) for _ in range(6)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+call()  # where the main thread's memory is
+print(max(abs(place - places[-1]) for place in places) < 1 << 30)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
+def test_threads_take_their_memory_from_one_place():
+    near = {
+        how: subprocess.run(
+            [sys.executable, "-c", SHARE, how],
+            cwd=ROOT, capture_output=True, text=True, check=True,
+        ).stdout.strip()
+        for how in ("apart", "shared")
+    }  # fmt: skip
+    assert near == {"apart": "False", "shared": "True"}
+    assert share_freed_memory()
