@@ -71,7 +71,7 @@ def prior_card(
         "",
         f'prior = load_prior("checkpoints/{name}")',
         f'tokenizer = load_tokenizer(prior_tokenizer("checkpoints/{name}"))',
-        f"ids = prior.generate({_example(described, recipe.get('sampling', {}))})",
+        f"ids = prior.generate({_example(described, recipe)})",
         "images = paint(tokenizer, ids)  # (4, 3, H, W) in [-1, 1]",
         "```",
         "",
@@ -116,9 +116,12 @@ def _by(told: list[str]) -> str:
     return f" told by {' and '.join(told)}" if told else ""
 
 
-def _example(described: Mapping[str, Any], sampling: Mapping[str, Any]) -> str:
+def _example(described: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
+    drawn = recipe.get("data", {}).get("name") == "scenes"
+    saying = "a lake below mountains" if drawn else "what is to be seen"
+    sampling = recipe.get("sampling", {})
     parts = {
-        "text": 'texts=("a lake below mountains",)',
+        "text": f'texts=("{saying}",)',
         "semantic": "segmentation=segmentation",
         "label": "labels=labels",
     }

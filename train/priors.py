@@ -31,8 +31,7 @@ TINY = {"width": 128, "layers": 4, "heads": 4}
 """For an hour or less of one processor core: what is larger sees too few pictures in it."""
 SQUARES = {"width": 256, "layers": 6, "heads": 4, "patch": 4}
 """For as long: 4 x 4 tokens share a position, so that the transformer costs less than what is done
-for each token. In trials of three minutes on one core it got to 4.9 nats a masked token, with
-squares of 2 x 2 and width 192 to 5.1."""
+for each token."""
 
 
 def scenes_text_diffusion() -> PriorRunConfig:
@@ -45,7 +44,7 @@ def scenes_text_diffusion() -> PriorRunConfig:
     return _squares(
         DiffusionConfig(**SQUARES, conditions=(SCENES_TEXT,)),
         SamplingConfig(guidance=3.0, steps=25),
-        steps=6000,
+        steps=14_000,
     )
 
 
@@ -57,6 +56,7 @@ def scenes_semantic_ar() -> PriorRunConfig:
     return _scenes(
         AutoregressiveConfig(**TINY, conditions=(SCENES_MAP,)),
         SamplingConfig(guidance=3.0, top_p=0.98),
+        steps=9000,
     )
 
 
@@ -80,16 +80,15 @@ def scenes_latent() -> PriorRunConfig:
     and decoded. Pictures are encoded as they are drawn: token shards hold no latents.
     """
     prior = LatentConfig(width=64, factors=(1, 2), blocks=1, conditions=(SCENES_TEXT,))
-    return _scenes(prior, SamplingConfig(guidance=2.0, steps=50))
+    return _scenes(prior, SamplingConfig(guidance=2.0, steps=50), steps=4000)
 
 
 def birds_text_diffusion() -> PriorRunConfig:
     """Text to birds by discrete diffusion, on pictures with captions.jsonl (CUB's, say).
 
     Pictures of 128 pixels in the tokens of birds-facades-regvq. All sizes are ours, made for some
-    thousand pictures: dropout, several crops a picture. The length is ten minutes' of one processor
-    core, at which there are no birds yet: give it more --steps. Needs --data.root, a folder with
-    captions.jsonl.
+    thousand pictures: dropout, and --tokens of ten crops a picture (train/encode.py --augmentations
+    10). Needs --data.root, a folder with captions.jsonl.
     """
     return PriorRunConfig(
         prior=DiffusionConfig(
@@ -101,7 +100,7 @@ def birds_text_diffusion() -> PriorRunConfig:
         data=PicturesConfig(name="captions", size=128, crop=(0.8, 1.0)),
         optimizer=AdamWConfig(lr=2e-3, weight_decay=0.045, ema=0.995),
         sampling=SamplingConfig(guidance=2.0, top_p=0.9, steps=50),
-        steps=1000,
+        steps=5600,
         batch=24,
     )
 
@@ -148,21 +147,20 @@ def coco_text_diffusion() -> PriorRunConfig:
     )
 
 
-def _scenes(prior: PriorConfig, sampling: SamplingConfig) -> PriorRunConfig:
+def _scenes(prior: PriorConfig, sampling: SamplingConfig, steps: int) -> PriorRunConfig:
     return PriorRunConfig(
         prior=prior,
         optimizer=AdamWConfig(lr=3e-3, weight_decay=0.02, ema=0.99),
         sampling=sampling,
-        steps=4000,
+        steps=steps,
         batch=16,
     )
 
 
 def _squares(prior: PriorConfig, sampling: SamplingConfig, steps: int) -> PriorRunConfig:
     return replace(
-        _scenes(prior, sampling),
+        _scenes(prior, sampling, steps),
         optimizer=AdamWConfig(lr=2e-3, weight_decay=0.02, ema=0.995),
-        steps=steps,
         batch=24,
     )
 
