@@ -8,7 +8,7 @@ const stage = $(".rv-stage"), frame = $(".rv-frame"), range = $(".rv-range");
 const under = $(".rv-under"), over = $(".rv-over");
 const NAMES = { reconstruction: "Reconstruction", tokens: "Tokens", error: "Error", jpeg: "JPEG" };
 const choice = { layer: "reconstruction", colours: "mean" };
-let turn = 0;
+let turn = 0, drawn = 0; // the newest draw that was asked for, the newest that is seen
 
 function place(percent) {
   range.value = percent;
@@ -33,6 +33,7 @@ async function draw() {
     element.dataset.state = stage.dataset.state;
     $(".rv-problem p").textContent = value.problem || "";
     $(".rv-size").textContent = "";
+    drawn = mine;
     return;
   }
   // All pictures are decoded before any is shown: nothing flickers, nothing is shown half.
@@ -43,7 +44,8 @@ async function draw() {
     load(under, value.original), load(over, painted), load($(".rv-tokens"), grid),
     ...(value.error ? [load($(".rv-error"), value.error)] : []),
   ]);
-  if (mine !== turn) return;
+  if (mine < drawn) return;
+  drawn = mine;
   swaps.forEach((swap) => swap());
   if (!value.error && (!tokens || tokens.original.url !== value.original.url)) {
     $(".rv-error").removeAttribute("src"); // another picture's error
