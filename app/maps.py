@@ -27,10 +27,10 @@ SHOWN = (45, 24, 50, 9, 60, 3, 33, 71)
 # How the captions of other data sets are worded, by what the data's or the prior's name contains.
 WORDED = {
     "bird": (
-        "a small bird with a bright red head and a short pointed beak",
-        "this bird is yellow with black wings and a white belly",
-        "a blue bird with a long tail perched on a branch",
-        "a large black bird with a curved beak",
+        "this small perching bird is red and black with a short black cone bill",
+        "this small perching bird is yellow, olive and white with a short black bill",
+        "this medium-sized duck-like bird is black and white with a grey bill",
+        "this large bird is brown and black with a curved hooked bill",
     ),
     "flickr": (
         "a dog runs through shallow water on a beach",
