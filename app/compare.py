@@ -48,10 +48,8 @@ class Rewritten:
 @lru_cache(maxsize=36)
 def rewritten(which: Model, picture: Picture) -> Rewritten:
     """The picture through the tokens of ``which`` and back, and what that cost and kept."""
-    import torch
-
     from core.analysis.pictures import colour_error, error_map
-    from core.images import to_pictures, to_tensor
+    from core.images import to_tensor
     from core.metrics.codecs import token_bytes
     from core.metrics.pictures import psnr, ssim
 
@@ -59,8 +57,7 @@ def rewritten(which: Model, picture: Picture) -> Rewritten:
     ids = models.tokens(which, picture).ids
     width, height = picture.image.size
     original = to_tensor(picture.image)
-    painted = tokenizer.decode(torch.from_numpy(ids)[None])[..., :height, :width]
-    shown = to_pictures(painted.cpu())[0]
+    shown = models.painted(which, picture, ids)
     result = to_tensor(shown)  # the figures are those of what is shown: 8 bits a channel
     decibels = float(psnr(original[None], result[None])[0])
     bits = math.log2(tokenizer.codebook_size)

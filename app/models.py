@@ -229,3 +229,14 @@ def tokens(which: Model, picture: Picture, mask_ratio: float = 0.0, seed: int = 
         )
     drawn = None if quantized.mask is None else quantized.mask[0].cpu().numpy()
     return Tokens(quantized.ids[0].cpu().numpy(), drawn)
+
+
+def painted(which: Model, picture: Picture, ids: np.ndarray) -> Image.Image:
+    """What tokens ids int64 (h, w) paint, at the size of the picture that they stand for."""
+    import torch
+
+    from core.images import to_pictures
+
+    width, height = picture.image.size
+    pixels = which.tokenizer.decode(torch.from_numpy(ids)[None])[..., :height, :width]
+    return to_pictures(pixels.cpu())[0]

@@ -70,8 +70,10 @@ def show(
     try:
         asked = wanted(image, checkpoint, mask_ratio, seed)
         own = edits_of(asked, edits)
-        yield begun(asked, own), gr.skip()
-        yield staged(asked, own)
+        stage = begun(asked, own)
+        yield stage, gr.skip()
+        more, panel = compared(asked, own)
+        yield {**stage, **more}, panel
     except PictureError as error:
         gr.Warning(str(error), title="This picture cannot be used")
         yield {"problem": str(error)}, reconstruction_figures(None)
@@ -104,16 +106,21 @@ def begun(asked: Wanted, edits: Edits) -> dict[str, Any]:
 
 
 @one_at_a_time
-def staged(asked: Wanted, edits: Edits) -> tuple[dict[str, Any], str]:
-    """All that the stage draws of a reconstruction, and the panel of figures."""
+def compared(asked: Wanted, edits: Edits) -> tuple[dict[str, Any], str]:
+    """What the stage draws once it is, and the panel of figures."""
     found = reconstruction(*asked, edits)
-    stage = {
-        **begun(asked, edits),
+    more = {
         "error": page_file(found.error, "error"),
         "jpeg": page_file(found.jpeg, "jpeg"),
         "jpegBytes": size(found.figures["bytes_jpeg_equal"]),
     }
-    return stage, reconstruction_figures(found.figures)
+    return more, reconstruction_figures(found.figures)
+
+
+def staged(asked: Wanted, edits: Edits) -> tuple[dict[str, Any], str]:
+    """All that the stage draws of a reconstruction, and the panel of figures."""
+    more, panel = compared(asked, edits)
+    return {**begun(asked, edits), **more}, panel
 
 
 @lru_cache(maxsize=1)

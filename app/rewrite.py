@@ -59,15 +59,9 @@ def rewritten(
     which: Model, picture: Picture, mask_ratio: float, seed: int, edits: Edits = ()
 ) -> Rewritten:
     """The picture through tokens and back."""
-    import torch
-
-    from core.images import to_pictures
-
     ids = tokens_of(which, picture, mask_ratio, seed, edits)
-    width, height = picture.image.size
-    painted = which.tokenizer.decode(torch.from_numpy(ids)[None])[..., :height, :width]
     original = png(picture.image, effort=6)  # its size is one of the figures
-    return Rewritten(original, png(to_pictures(painted.cpu())[0]))
+    return Rewritten(original, png(models.painted(which, picture, ids)))
 
 
 @lru_cache(maxsize=12)

@@ -15,18 +15,14 @@ import pytest
 import torch
 from PIL import Image
 
-from app import reconstruct, tokens
+from app import tokens
 from core.analysis.codes import runner_ups
 from core.analysis.tokens import edited
 from core.images import open_picture, to_pixels, to_tensor
 from core.tokenizer import Tokenizer
+from tests.app.test_reconstruct import at_last
 
 NAME, PLAIN = "tiny-regvq", "tiny-vq"
-
-
-def at_last(*asked: Any) -> tuple:
-    """What the page has in the end."""
-    return list(reconstruct.show(*asked))[-1]
 
 
 def ids_of(tokenizer: Tokenizer, path: Path) -> np.ndarray:

@@ -28,15 +28,17 @@ print(faults() - before)
 """
 
 
+def printed(script: str, how: str) -> str:
+    """What a script prints, in a process of its own: what malloc is told holds for a process."""
+    done = subprocess.run(
+        [sys.executable, "-c", script, how], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
 def test_pages_are_asked_for_once():
-    counts = {}
-    for how in ("given back", "kept"):
-        done = subprocess.run(
-            [sys.executable, "-c", COUNT, how],
-            cwd=ROOT, capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        counts[how] = int(done.stdout)
+    counts = {how: int(printed(COUNT, how)) for how in ("given back", "kept")}
     assert keep_freed_memory()
     assert counts["kept"] < counts["given back"] / 4
 
@@ -49,7 +51,6 @@ if sys.argv[1] == "shared":
 import ctypes
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
-libc.free.argtypes = [ctypes.c_void_p]
 places = []
 def call():
     places.append(libc.malloc(50_000))  # below what gets pages of its own
@@ -65,12 +66,6 @@ print(max(abs(place - places[-1]) for place in places) < 1 << 30)
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
 def test_threads_take_their_memory_from_one_place():
-    near = {
-        how: subprocess.run(
-            [sys.executable, "-c", SHARE, how],
-            cwd=ROOT, capture_output=True, text=True, check=True,
-        ).stdout.strip()
-        for how in ("apart", "shared")
-    }  # fmt: skip
+    near = {how: printed(SHARE, how) for how in ("apart", "shared")}
     assert near == {"apart": "False", "shared": "True"}
     assert share_freed_memory()

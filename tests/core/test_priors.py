@@ -255,7 +255,7 @@ def test_learns_a_small_world(kind):
     prior = KINDS[kind](**SMALL | settings, conditions=BOTH, drop=0.1).build()
     optimizer = torch.optim.AdamW(prior.parameters())
     # The masked prior is long in finding out that cells resemble one another.
-    generator, rounds = seeded(), {"autoregressive": 120, "masked": 260}.get(kind, 300)
+    generator, rounds = seeded(), {"autoregressive": 120, "diffusion": 300}.get(kind, 420)
     for step in range(rounds):
         ids, condition = toy(64, generator)
         terms = prior.loss(ids, condition, generator)
@@ -276,7 +276,7 @@ def test_learns_a_small_world(kind):
     base = (drawn - 3 * condition.labels[:, None, None] - (condition.segmentation == 2).int()) % 3
     right = (base == base[:, :1, :1]) & (drawn // 3 == condition.labels[:, None, None])
     # What one step draws within a square is drawn independently.
-    assert float(right.float().mean()) > (0.7 if "patches" in kind else 0.9)
+    assert float(right.float().mean()) > (0.8 if "patches" in kind else 0.9)
     assert len(base[:, 0, 0].unique()) == 3  # and not always the same
 
 

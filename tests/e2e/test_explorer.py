@@ -78,7 +78,8 @@ def size_of(path: Path) -> str:
 
 
 def rewritten(page: Any, path: Path) -> None:
-    """Wait until this picture is shown, and with it its figures."""
+    """Upload a picture and wait until it is shown, and with it its figures."""
+    upload(page, path)
     page.get_by_text(size_of(path), exact=True).wait_for()
     page.wait_for_selector('.rv-stage[data-state="ready"]')
 
@@ -102,7 +103,6 @@ def test_an_uploaded_photograph(
 ) -> None:
     page = visit().page
     open_explorer(page, app)
-    upload(page, photograph)
     rewritten(page, photograph)
     original, shown = picture_at(page, ".rv-under"), picture_at(page, ".rv-over")
     np.testing.assert_array_equal(original, np.asarray(open_picture(photograph)))
@@ -125,7 +125,6 @@ def test_a_picture_is_asked_for_once(app: str, visit: Any, photograph: Path) -> 
     page.wait_for_timeout(1500)  # what the first picture started is over
     asked: list[str] = []
     page.on("request", lambda sent: "/join" in sent.url and asked.append(sent.post_data or ""))
-    upload(page, photograph)
     rewritten(page, photograph)
     page.wait_for_timeout(2000)
     calls = Counter(re.findall(r'"fn_index":(\d+)', " ".join(asked)))
@@ -135,7 +134,6 @@ def test_a_picture_is_asked_for_once(app: str, visit: Any, photograph: Path) -> 
 def test_the_slider_moves_the_boundary(app: str, visit: Any, photograph: Path) -> None:
     page = visit().page
     open_explorer(page, app)
-    upload(page, photograph)
     rewritten(page, photograph)
     pictures = {name: picture_at(page, f".rv-{name}") for name in ("under", "over")}
     frame = page.locator(".rv-frame")
@@ -198,9 +196,7 @@ def test_a_broken_picture_gets_a_sentence(
     upload(page, broken)
     page.wait_for_selector('.rv-stage[data-state="problem"]')
     assert page.locator(".rv-problem p").inner_text().startswith("shopping.jpg is not a picture")
-    upload(page, photograph)  # and the app goes on
-    page.wait_for_selector('.rv-stage[data-state="ready"]')
-    rewritten(page, photograph)
+    rewritten(page, photograph)  # and the app goes on
 
 
 def test_a_code_picked_in_the_map(
@@ -296,7 +292,6 @@ def test_the_codes_of_this_picture_are_counted(
 ) -> None:
     page = visit().page
     open_explorer(page, app)
-    upload(page, photograph)
     rewritten(page, photograph)
     open_codebook(page)
     page.get_by_role("radio", name="This picture").check(force=True)
@@ -314,7 +309,6 @@ def test_checkpoints_are_compared_on_one_picture(
 ) -> None:
     page = visit().page
     open_explorer(page, app)
-    upload(page, photograph)
     rewritten(page, photograph)
     open_compare(page)
     names = models.names()[: page.locator("[data-key] > .rv-lens").count() - 1]

@@ -16,7 +16,7 @@ from core.analysis.tokens import edited
 from core.images import open_picture, to_pixels, to_tensor
 from core.tokenizer import Tokenizer
 from tests.e2e.harness import go, open_codebook, open_explorer, open_map, open_masks
-from tests.e2e.test_explorer import figure, picture_at, rewritten, upload
+from tests.e2e.test_explorer import figure, picture_at, rewritten
 
 pytestmark = pytest.mark.browser
 
@@ -117,7 +117,6 @@ def test_another_code_is_put_in_a_token(
 ) -> None:
     page = visit().page
     open_explorer(page, app)
-    upload(page, photograph)
     rewritten(page, photograph)
     image = to_tensor(open_picture(photograph))
     ids, f = tokenizer.encode(image[None])[0].numpy(), tokenizer.downsampling

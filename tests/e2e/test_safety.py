@@ -25,7 +25,6 @@ def test_visitors_are_kept_apart(app: str, visit: Any, photograph: Path) -> None
         open_explorer(one.page, app)
     shared = file_addresses(bob)
     before = picture_at(bob.page, ".rv-under")
-    upload(ada.page, photograph)
     rewritten(ada.page, photograph)
     hers = file_addresses(ada) - shared
     assert any(photograph.name in url for url in hers)
