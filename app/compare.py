@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +24,8 @@ FEWEST, MOST = 2, 6
 """How many checkpoints are compared at once."""
 FIRST = 4
 """How many are shown before a visitor has chosen."""
+BREATH = 0.25
+"""Seconds in which a browser on this machine draws the frames, before all processors rewrite."""
 QUANTIZERS = {
     "vq": "VQ",
     "ema": "VQ, moving averages",
@@ -184,6 +187,7 @@ def show(image: Any, checkpoints: Any) -> Iterator[dict[str, Any]]:
         "rows": [{"checkpoint": which.name} for which in chosen],
     }
     yield page  # the frames, at once: loading and rewriting take their time
+    time.sleep(BREATH)
     for place, which in enumerate(chosen):
         with LOCK:
             one = rewritten(which, picture)

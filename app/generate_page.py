@@ -19,6 +19,7 @@ from app.generate import Order
 from app.models import LOCK
 from app.painters import TRAINED, Painter
 from app.pictures import data_url, page_file, png
+from app.quiet import ATTENTION
 
 log = logging.getLogger("regvq.app")
 
@@ -42,9 +43,10 @@ def turned(way: Any, prior: Any) -> tuple:
     """Another way in: the priors that know it, and the parts of the page that belong to it."""
     kind = WAYS.get(way, "text")
     known = painters.names(kind)
-    kept = prior if prior in known else (known[0] if known else None)
+    # A prior that is kept is not set: its visitor may have chosen another one meanwhile.
+    kept = {} if prior in known else {"value": known[0] if known else None}
     return (
-        gr.update(choices=known, value=kept),
+        gr.update(choices=known, **kept),
         gr.update(visible=kind == "semantic"),
         gr.update(visible=kind == "complete"),
     )
@@ -76,7 +78,7 @@ def prepared(way: Any, prior: Any, image: Any, plan: Any, source: Any) -> tuple:
     except (Refused, CheckpointError) as error:
         return *(skip,) * 12, {"problem": str(error)}
     if kind == "text":
-        _meanwhile(painter)
+        meanwhile(painter)
     stepwise = painter.kind != "autoregressive"
     steps = usual["steps"] or free if stepwise else None
     titles, paper, hole = [], skip, skip
@@ -114,9 +116,14 @@ def prepared(way: Any, prior: Any, image: Any, plan: Any, source: Any) -> tuple:
 
 
 @lru_cache(maxsize=8)
-def _meanwhile(painter: Painter) -> None:
-    """Load a prior, once, while its visitor thinks of words."""
-    threading.Thread(target=load, args=(painter,), name="prior", daemon=True).start()
+def meanwhile(painter: Painter) -> None:
+    """Load a prior, once, as soon as nobody waits: its visitor thinks of words."""
+
+    def when_calm() -> None:
+        ATTENTION.wait()
+        load(painter)
+
+    threading.Thread(target=when_calm, name="prior", daemon=True).start()
 
 
 def load(painter: Painter) -> None:

@@ -13,6 +13,9 @@ from app.pictures import PictureInput
 from app.sampling import MOST_PICTURES
 from app.theme import asset
 
+_CLEARED = """(way, plan, hole) =>
+  [way === "From a map" ? {} : plan, way === "Repaint" ? {} : hole]"""
+
 
 def build(tab: gr.Tab, picture: gr.Image) -> tuple[gr.Dropdown, gr.Textbox, gr.Number]:
     """Draw the tab and wire it. ``picture`` is shared by all tabs.
@@ -89,7 +92,9 @@ def build(tab: gr.Tab, picture: gr.Image) -> tuple[gr.Dropdown, gr.Textbox, gr.N
                  queue=False, **quiet)  # fmt: skip
     asked = [way, prior, picture, plan, source]
     ways.then(page.prepared, asked, ready, **own_queue)
-    prior.input(page.prepared, asked, ready, **own_queue)
+    # What is on the easel belongs to the prior before: nobody shall paint on what is to go.
+    chosen = prior.input(None, [way, plan, hole], [plan, hole], js=_CLEARED, **quiet)
+    chosen.then(page.prepared, asked, ready, **own_queue)
     other.click(None, None, seed, js="() => Math.floor(Math.random() * 1e6)", **quiet)
     prompts.pick(page.say, prior, prompt, queue=False, **quiet)
     examples.pick(page.start_from, prior, plan, **each)

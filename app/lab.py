@@ -6,6 +6,7 @@ and no visitor's lab keeps another's request waiting for longer than a few steps
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +20,7 @@ from app.errors import Refused, in_a_sentence
 from app.lab_runs import KINDS, MOST, NAMES, POINTS, SIZES, SOURCES, Lab, made_of, weights_of
 from app.models import LOCK, MODEL_QUEUE
 from app.pictures import PictureInput, page_file, png, sprite
+from app.quiet import ATTENTION
 from app.theme import asset
 
 TAB = "Collapse lab"
@@ -47,6 +49,9 @@ def _answer(how: str, number: Any, key: int | None, *inputs: Any) -> tuple[int |
         pictures = lab_runs.pictures_of(made, inputs[3])
     except (Refused, PictureError) as error:
         return key, {"sentence": str(error), "number": number}
+    if how == "tick":
+        # The first optimizer brings this along, and nobody shall wait for the lock meanwhile.
+        import torch._dynamo  # noqa: F401
     with LOCK:
         lab = lab_runs.kept(key)
         if how == "again" or lab is None or lab.made != made:
@@ -160,8 +165,13 @@ def _own(source: str) -> Any:
 
 def _prepare(shared: Any, own: Any) -> Any:
     """When the tab is opened: the picture of the other tabs; scenes for when they are wanted."""
-    lab_runs.drawn_scenes()
+    threading.Thread(target=_draw_scenes, name="scenes", daemon=True).start()
     return gr.skip() if own else shared
+
+
+def _draw_scenes() -> None:
+    ATTENTION.wait()
+    lab_runs.drawn_scenes()
 
 
 def build(tab: gr.Tab, picture: gr.Image) -> None:

@@ -26,6 +26,7 @@ from app import (
 )
 from app.access import OnlyOurFiles, visitors
 from app.errors import Refused, in_a_sentence
+from app.quiet import Attended
 from app.theme import STATIC, StudioTheme, asset, ground, stylesheet
 
 log = logging.getLogger("regvq.app")
@@ -232,7 +233,7 @@ def launch_options() -> dict[str, Any]:
 
     return {
         "auth": visitors(),
-        "app_kwargs": {"middleware": [Middleware(OnlyOurFiles)]},
+        "app_kwargs": {"middleware": [Middleware(Attended), Middleware(OnlyOurFiles)]},
         "run_history": False,
         "theme": StudioTheme(),
         "css": stylesheet(),
@@ -249,8 +250,9 @@ def launch_options() -> dict[str, Any]:
 
 def warm_up() -> None:
     """Load the first checkpoint and do its first picture, so that the first visitor waits less;
-    then fetch the owner's further ones."""
+    then what the first prior reads words with, and the owner's further checkpoints."""
     try:
+        from app import generate_page, painters
         from app.atlas import atlas
         from app.examples import examples
 
@@ -258,6 +260,8 @@ def warm_up() -> None:
         reconstruct.run(examples()[0].path, name)
         with models.LOCK:
             atlas(models.model(name))
+        if words := painters.names("text"):
+            generate_page.meanwhile(painters.painter(words[0], "text"))
     except Exception:
         # Whatever is wrong will be said to the visitor who asks for it; the page must come up.
         log.exception("The warm-up did not finish")

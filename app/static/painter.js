@@ -196,7 +196,12 @@ const showClass = regvqRadios($(".rv-swatches"), (value) => { picked = Number(va
 
 function take() {
   const value = props.value || {};
-  if (!value.mode) { root.dataset.state = "busy"; return; }
+  if (!value.mode) { // another paper is on its way: what were painted on this one would be lost
+    root.dataset.state = "busy";
+    data = key = null;
+    down = false;
+    return;
+  }
   if (value.key === key) return; // our own writing
   key = value.key;
   data = value;

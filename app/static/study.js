@@ -158,7 +158,7 @@ function scatter() {
   });
   const labels = svg("g", { class: "rv-labels", "aria-hidden": "true" });
   const marks = runs.map((run, i) => {
-    const x = taken[i].x + 9, y = taken[i].y + 9, w = run.label.length * 6.4 + 4;
+    const x = taken[i].x + 9, y = taken[i].y + 9, w = run.label.length * 7.4 + 6;
     // A label goes where it covers nothing; where there is no such place, pointing tells.
     const place = [[x + 11, y - 8], [x - 11 - w, y - 8], [x - w / 2, y - 27], [x - w / 2, y + 10]]
       .map(([px, py]) => ({ x: px, y: py, w, h: 16 }))
@@ -239,6 +239,7 @@ function sweeps() {
 }
 
 function table() {
+  if (!$(".rv-study-table").open) return; // a thousand cells that hardly anyone looks at
   const runs = chosen();
   $(".rv-study-table thead tr").replaceChildren(html("th", "", "Run"), ...data.axes.map((one) =>
     html("th", "", one.label + (one.unit ? ", " + one.unit : ""))));
@@ -253,10 +254,7 @@ function table() {
 
 function draw() {
   if (!data) return;
-  scatter();
-  ranks();
-  sweeps();
-  table();
+  for (const part of [scatter, ranks, sweeps, table]) part();
   root.dataset.x = axis.x;
   root.dataset.y = axis.y;
   root.dataset.part = axis.part;
@@ -317,6 +315,19 @@ function take() {
   draw();
 }
 
-new ResizeObserver(() => requestAnimationFrame(() => data && scatter())).observe(plot);
-watch("value", take);
-take();
+// The wall above comes first: the charts are drawn once they are in sight and the browser is idle.
+const idle = window.requestIdleCallback || ((act) => setTimeout(act, 300));
+let near = false, width = 0;
+new IntersectionObserver((found, observer) => {
+  if (near || !found.some((one) => one.isIntersecting)) return;
+  near = true;
+  observer.disconnect();
+  idle(take, { timeout: 3000 });
+}, { rootMargin: "200px" }).observe(root);
+$(".rv-study-table").addEventListener("toggle", () => data && table());
+new ResizeObserver(() => requestAnimationFrame(() => {
+  if (!data || plot.clientWidth === width) return;
+  width = plot.clientWidth;
+  scatter();
+})).observe(plot);
+watch("value", () => { if (near) idle(take, { timeout: 3000 }); });

@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
@@ -58,9 +59,16 @@ class LiveRun(ABC):
         # Two draws, so that what a quantizer draws does not change what data it is shown.
         self.data_draw = torch.Generator().manual_seed(config.seed + 1)
         self.draw = torch.Generator().manual_seed(config.seed + 3)
-        parts = [*networks, quantizer]
-        weights = [weight for part in parts for weight in part.parameters() if weight.requires_grad]
-        self.optimizer = torch.optim.AdamW(weights, lr=config.rate, weight_decay=0.0)
+        self.parts = [*networks, quantizer]
+
+    @cached_property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """AdamW. Made with the first step: with its first optimizer torch imports its compiler,
+        which takes seconds, and a run is looked at before it is trained."""
+        weights = [
+            weight for part in self.parts for weight in part.parameters() if weight.requires_grad
+        ]
+        return torch.optim.AdamW(weights, lr=self.config.rate, weight_decay=0.0)
 
     @abstractmethod
     def forward(self) -> tuple[Tensor, Tensor, Quantized]:
@@ -94,8 +102,9 @@ class LiveRun(ABC):
             self.config, quantizer=changed, rate=self.config.rate if rate is None else rate
         )
         self.config, self.quantizer.config = config, changed
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.rate
+        if self.step:
+            for group in self.optimizer.param_groups:
+                group["lr"] = config.rate
 
 
 def built(seed: int, build: Callable[[], T]) -> T:

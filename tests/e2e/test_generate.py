@@ -76,7 +76,16 @@ def test_words_a_map_and_a_hole_become_pictures(gallery: str, chrome: Any) -> No
     # A map: painted over with the brush, and drawn from.
     page.get_by_label("From a map").check(force=True)
     page.wait_for_selector("#map-painter .rv-painter[data-state=ready]")
+    # Another prior brings its own paper. Until it has come, nothing is painted that would be lost.
+    held: list[Any] = []
+    page.route("**/queue/join*", lambda route: held.append(route))
     choose(page, "planned")
+    page.wait_for_selector("#map-painter .rv-painter[data-state=busy]")
+    page.locator("#map-painter canvas").click()
+    assert page.locator("#map-painter .rv-painter[data-strokes]").count() == 0
+    page.unroute("**/queue/join*")  # which lets go on what was held
+    page.wait_for_selector("#map-painter .rv-painter[data-state=ready]")
+    assert page.locator("#map-painter canvas").evaluate("canvas => canvas.width") == 32
     page.get_by_role("radio", name="rainbow").click()
     board = page.locator("#map-painter canvas")
     board.scroll_into_view_if_needed()
