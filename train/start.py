@@ -23,6 +23,7 @@ from core.checkpoints import (
     load_tokenizer,
 )
 from core.priors import PRIORS, LatentPrior, Prior
+from core.priors.base import TokenPrior
 from core.tokenizer import Tokenizer
 
 
@@ -51,7 +52,8 @@ def prior_from(prior: Prior, source: Path, tokenizer: Bundle) -> str | None:
     """Copy the weights of the prior's bundle (or run folder) ``source`` into ``prior``, which is to
     be trained on the tokens of ``tokenizer``.
 
-    With the weights come its vocabulary and what it remembers of its losses. If it drew another
+    With the weights come its vocabulary and what it remembers of its losses. Of another kind of
+    token prior, what the two have in common is taken (``_borrow``). If the source drew another
     tokenizer's tokens, that one's name is returned, else None: codes then have new meanings, which
     a retrained tokenizer's mostly have not, and the rest of the network knows what pictures are
     made of. Raises ``CheckpointError`` as ``start_from``.
@@ -62,15 +64,18 @@ def prior_from(prior: Prior, source: Path, tokenizer: Bundle) -> str | None:
         next(name for name, kind in PRIORS.items() if kind is type(each.config))
         for each in (prior, loaded)
     )
-    if mine != theirs:
+    have = loaded.state_dict()
+    remedy = "sizes, conditions, grid and number of codes must be those of its config.json"
+    if mine == theirs:
+        _check_shapes(bundle, have, prior.state_dict(), remedy)
+        prior.load_state_dict(have)
+    elif isinstance(prior, TokenPrior) and isinstance(loaded, TokenPrior):
+        _borrow(prior, loaded, bundle)
+    else:
         raise CheckpointError(
             f"{bundle.path} does not fit this run: its kind is {theirs}, the run's is {mine}; "
             "choose that kind's recipe, or another --init."
         )
-    have = loaded.state_dict()
-    remedy = "sizes, conditions, grid and number of codes must be those of its config.json"
-    _check_shapes(bundle, have, prior.state_dict(), remedy)
-    prior.load_state_dict(have)
     about = bundle.config.get("tokenizer", {})
     if about.get("fingerprint") == fingerprint_of(tokenizer):
         return None
@@ -78,6 +83,35 @@ def prior_from(prior: Prior, source: Path, tokenizer: Bundle) -> str | None:
         with torch.no_grad():
             prior.std.zero_()  # the other tokenizer's latents are measured anew
     return str(about.get("name"))
+
+
+@torch.no_grad()
+def _borrow(prior: TokenPrior, loaded: TokenPrior, bundle: Bundle) -> None:
+    """Take over what a prior of another kind knows of tokens and of how they stand together: its
+    embeddings, as many layers as both have, its output weights, and each condition of its that is
+    told this one, too.
+
+    So a diffusion prior begins with an autoregressive one, which learns several times as fast, as
+    language models were adapted (arXiv 2410.17891). INFERRED: how; there the masks of attention are
+    opened little by little and outputs stay shifted by a token, here neither is.
+    """
+    mine, theirs = prior.network, loaded.network
+    have, want = theirs.state_dict(), prior.network.state_dict()
+    layers = min(len(mine.transformer.blocks), len(theirs.transformer.blocks))
+    told = set(mine.conditioner.encoders.keys()) & set(theirs.conditioner.encoders.keys())
+    wanted = ("embed.", "row", "column", "head.", "transformer.norm.",
+              *(f"transformer.blocks.{layer}." for layer in range(layers)),
+              *(f"conditioner.encoders.{name}." for name in sorted(told)))  # fmt: skip
+    taken = {name: have[name] for name in want if name in have and name.startswith(wanted)}
+    remedy = "width, heads, grid, number of codes and the conditions of both must be the same"
+    if mine.transformer.config.heads != theirs.transformer.config.heads:
+        raise CheckpointError(f"{bundle.path} does not fit this run: {remedy}.")
+    _check_shapes(bundle, taken, {name: want[name] for name in taken}, remedy)
+    mine.load_state_dict(want | taken)
+    if mine.transformer.config.modulated and not theirs.transformer.config.modulated:
+        # A layer that comes without gates was trained with them open; new ones begin closed.
+        for block in mine.transformer.blocks[:layers]:
+            block.modulation[[2, 5]] = 1
 
 
 def _found(source: Path) -> Bundle:

@@ -392,6 +392,24 @@ def test_diffusion_starts_from_noise_for_any_number_of_steps():
     hook.remove()
 
 
+def test_what_is_told_of_staying_is_about_tokens_that_are_there_alone():
+    plain, told = built("diffusion"), built("diffusion", stay=20.0)
+    now = torch.tensor([[0, 5, 6, 6, 3, 6, 6, 6, 1, 6, 6, 6]])
+    time, context = torch.tensor([70]), plain.network.context(None, 1)
+    with torch.no_grad():
+        more = told._logits(now, context, time) - plain._logits(now, context, time)
+    want = torch.zeros(1, 12, 6)
+    for cell, code in enumerate(now[0].tolist()):
+        if code < 6:
+            want[0, cell, code] = 20
+    torch.testing.assert_close(more, want)
+    # An untrained network would deny most tokens that it sees, at a high price.
+    ids = torch.randint(6, (64, 3, 4), generator=seeded())
+    with torch.no_grad():
+        bits = [float(prior.loss(ids, generator=seeded())["bits"]) for prior in (told, plain)]
+    assert 2 < bits[0] < 0.5 * bits[1]
+
+
 def test_masked_decoding_keeps_to_the_cosine():
     prior = built("masked")
     left = [int((s.ids < 0).sum()) for s in prior.sample(n=1, steps=4, generator=seeded())]
@@ -437,6 +455,7 @@ def test_sizes_that_cannot_be():
         (AutoregressiveConfig, {"codebook_size": 0}),
         (MaskedConfig, {"label_smoothing": 1.0}),
         (DiffusionConfig, {"timesteps": 0}),
+        (DiffusionConfig, {"stay": -1.0}),
         (MaskedConfig, {"patch": 0}),
         (LatentConfig, {"grid": (6, 6)}),
         (LatentConfig, {"width": 20}),

@@ -74,6 +74,30 @@ def test_on_the_same_tokens_nothing_is_said_of_others(tmp_path, old):
     assert "weights of the prior" not in find_bundle(source).card
 
 
+def test_a_prior_of_another_kind_gives_what_both_have(tmp_path, old):
+    source = trained("autoregressive", old, tmp_path / "source")  # told a map, a layer
+    deeper = replace(PRIORS["diffusion"], layers=2)
+    run = prior_run("diffusion", old, prior=deeper, init=source, steps=1)
+    begun = PriorTrainer(run, tmp_path / "run").prior
+    network, theirs = begun.network, load_prior(source).network.state_dict()
+    mine = network.state_dict()
+    for name in ("embed.weight", "row", "head.weight", "transformer.blocks.0.qkv.weight"):
+        assert torch.equal(mine[name], theirs[name]), name
+    assert "conditioner.encoders.semantic.known" not in mine and begun.conditioner.has_memory
+    # The layer that comes along is open as it was trained, the new one is closed as new ones are.
+    first, second = (block.modulation.tolist() for block in network.transformer.blocks)
+    assert [row[0] for row in first] == [0, 0, 1, 0, 0, 1] and not any(map(any, second))
+    PriorTrainer(run, tmp_path / "run").train()
+    assert "**Begun with:** the weights of the prior `source`\n" in (
+        find_bundle(tmp_path / "run").card
+    )
+    # A condition of both comes along with its vocabulary.
+    both = trained("masked", old, tmp_path / "both")
+    taken = PriorTrainer(prior_run("diffusion", old, init=both), tmp_path / "other").prior
+    known = "network.conditioner.encoders.text.known"
+    assert torch.equal(taken.state_dict()[known], load_prior(both).state_dict()[known])
+
+
 @pytest.mark.parametrize("kind", ["autoregressive", "diffusion", "masked"])
 def test_tokens_begin_as_alike_as_their_codes(tmp_path, old, kind):
     codes = load_tokenizer(old).quantizer.codebook().detach()
@@ -110,8 +134,11 @@ def test_another_tokenizers_latents_are_measured_anew(tmp_path, old, new):
 def test_a_prior_that_does_not_fit_is_named(tmp_path, old):
     source = trained("masked", old, tmp_path / "source")
     wider = replace(PRIORS["masked"], width=32)
+    heads = replace(PRIORS["autoregressive"], heads=1)
     cases = [
-        (prior_run("autoregressive", old), "kind is masked, the run's is autoregressive"),
+        (prior_run("latent", old), "kind is masked, the run's is latent"),
+        (prior_run("autoregressive", old, prior=heads), "heads.* must be the same"),
+        (prior_run("autoregressive", old, prior=replace(heads, width=32)), "must be the same"),
         (prior_run("masked", old, prior=wider), r"is \(.*16\) there and \(.*32\) here; sizes"),
         (prior_run("masked", old, prior=replace(wider, width=16, layers=2)), "none there"),
     ]
