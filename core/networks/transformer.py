@@ -114,8 +114,9 @@ class Cache:
 
     def __init__(self, config: TransformerConfig, rows: int, positions: int, like: Tensor) -> None:
         shape = (2, rows, config.heads, positions, config.width // config.heads)
+        # Zeros: what is not there yet may be read, with no weight, and must be no NaN then.
         self.stores = [
-            torch.empty(shape, dtype=like.dtype, device=like.device) for _ in range(config.layers)
+            torch.zeros(shape, dtype=like.dtype, device=like.device) for _ in range(config.layers)
         ]
         self.layers = [(keys, values) for keys, values in self.stores]
         self.begin = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from core.networks.decoding import Decoder
+from core.networks.decoding import Decoder, _attend
 from core.networks.packed import product
 from core.networks.transformer import Cache, Transformer, TransformerConfig, rotary, rotate
 
@@ -65,6 +65,20 @@ def test_in_half_precision_the_cache_changes_little(monkeypatch):
     found = torch.cat([first] + [decoder(y[:, at])[:, None] for at in range(1, 12)], 1)
     off = (found.float() - exact).abs().mean()
     assert 0 < off < 1.5 * (whole.float() - exact).abs().mean()  # rounding, no more of it
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("count", [1, 5, 6, 11, 12])  # of twelve positions: fewer than half, more
+def test_a_query_attends_to_what_is_there_alone(dtype, count):
+    store, q = torch.randn(2, 3, 2, 12, 8, dtype=torch.float64), torch.randn(3, 2, 8).double()
+    keys, values = store[:, :, :, :count]
+    weights = torch.einsum("bhd,bhnd->bhn", q, keys).softmax(-1)
+    expected = torch.einsum("bhn,bhnd->bhd", weights, values).flatten(1)
+    store[:, :, :, count:] = 50.0  # no trace of it may be found
+    found = _attend(q.to(dtype), store.to(dtype), count)
+    close = {"atol": 1e-5, "rtol": 1e-5} if dtype == torch.float32 else {"atol": 0.1, "rtol": 0.05}
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.double(), expected, **close)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
