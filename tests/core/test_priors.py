@@ -361,6 +361,20 @@ def test_bits_of_the_diffusion_prior_are_the_variational_bound():
     assert float(found.mean()) == pytest.approx(total / math.log(2), rel=0.03)
 
 
+def test_the_noisy_end_counts_more_with_focus(monkeypatch):
+    prior = built("diffusion", timesteps=2, focus=4.0, alpha=(0.9, 0.05), gamma=(0.05, 0.8))
+    monkeypatch.setattr(  # a divergence of t nats
+        prior.process, "divergence",
+        lambda log_p, clean, now, begin, end: end[:, None].expand_as(clean).float(),
+    )  # fmt: skip
+    found = prior.loss(torch.zeros(2, 3, 4, dtype=torch.int64))  # both times, once each
+    bound = 1 + 2
+    assert float(found["variational"]) == pytest.approx((1 * 1.5 + 2 * 5) / 2)
+    assert float(found["bits"]) == pytest.approx(
+        (bound + prior.process.prior_divergence()) / math.log(2)
+    )
+
+
 def test_timesteps_are_drawn_by_the_size_of_their_losses():
     prior = built("diffusion", timesteps=5).train()
     even = prior._times(40, None, torch.device("cpu"))[1]
@@ -456,6 +470,7 @@ def test_sizes_that_cannot_be():
         (MaskedConfig, {"label_smoothing": 1.0}),
         (DiffusionConfig, {"timesteps": 0}),
         (DiffusionConfig, {"stay": -1.0}),
+        (DiffusionConfig, {"focus": math.nan}),
         (MaskedConfig, {"patch": 0}),
         (LatentConfig, {"grid": (6, 6)}),
         (LatentConfig, {"width": 20}),
