@@ -38,13 +38,14 @@ def scenes_text_diffusion() -> PriorRunConfig:
     """Text to drawn landscapes by discrete diffusion (VQ-Diffusion): needs no files at all.
 
     The process and losses are VQ-Diffusion's, the text tower is small and trained along. Sizes,
-    squares of tokens, rate and guidance are ours. Takes token shards (--tokens DIR) or draws and
-    encodes its pictures as it goes.
+    rate and guidance are ours. Takes token shards (--tokens DIR) or draws and encodes its pictures
+    as it goes. Its network is as large as that of scenes-semantic-ar, so that it can begin with
+    that one's weights (--init), which saves it most of its first thousands of steps.
     """
     return _squares(
-        DiffusionConfig(**SQUARES, conditions=(SCENES_TEXT,)),
+        DiffusionConfig(**TINY, conditions=(SCENES_TEXT,), stay=20.0, focus=4.0),
         SamplingConfig(guidance=3.0, steps=25),
-        steps=14_000,
+        steps=10_000,
     )
 
 
