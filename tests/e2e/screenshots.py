@@ -1,7 +1,7 @@
 """Screenshots of the explorer: ``python -m tests.e2e.screenshots --out docs``.
 
-Writes ``screenshot.png`` (Reconstruct, the README's picture) and, with ``--all``, every tab at a
-desktop's and a phone's width, light and dark.
+Writes the README's pictures (``screenshot.png``, Reconstruct, and some more tabs) and, with
+``--all``, every tab at a desktop's and a phone's width, light and dark.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,30 +27,33 @@ from tests.e2e.harness import (
     running_app,
 )
 
+SHOWN = ("codebook", "map", "generate", "lab")
+"""The tabs that the README shows, beside the first one."""
 
-def take(page: Any, address: str, theme: str, folder: Path, prefix: str, whole: bool) -> None:
-    """One picture of each tab."""
+
+def tabs(page: Any, address: str, theme: str) -> Iterator[str]:
+    """Go through the tabs; the name of each when it can be photographed."""
     open_explorer(page, address, theme)
     page.wait_for_timeout(800)  # transitions
-    page.screenshot(path=folder / f"{prefix}reconstruct.png", full_page=whole)
+    yield "reconstruct"
     open_codebook(page)
     page.wait_for_timeout(800)
-    page.screenshot(path=folder / f"{prefix}codebook.png", full_page=whole)
+    yield "codebook"
     open_map(page)
     page.locator(".rv-codemap").get_by_role("radio", name="UMAP").click()
     page.wait_for_selector('.rv-codemap[data-layout="umap2-15"]')
     page.wait_for_timeout(1500)
-    page.screenshot(path=folder / f"{prefix}map.png", full_page=whole)
+    yield "map"
     open_masks(page)
     page.wait_for_selector('.rv-sweep[data-state="ready"]')
-    page.screenshot(path=folder / f"{prefix}mask.png", full_page=whole)
+    yield "mask"
     go(page, "Collapse lab")
     page.wait_for_function("Number(document.querySelector('.rv-lab').dataset.step) > 200")
-    page.screenshot(path=folder / f"{prefix}lab.png", full_page=whole)
+    yield "lab"
     page.locator("#lab-kind").get_by_text("Small pictures").click()
     page.wait_for_selector(".rv-lab[data-kind=pictures]")
     page.wait_for_function("Number(document.querySelector('.rv-lab').dataset.step) > 200")
-    page.screenshot(path=folder / f"{prefix}lab-pictures.png", full_page=whole)
+    yield "lab-pictures"
     open_generate(page)
     if page.locator("#prompts .rv-chips button").count():
         page.locator("#prompts .rv-chips button").first.click()
@@ -57,13 +61,13 @@ def take(page: Any, address: str, theme: str, folder: Path, prefix: str, whole: 
         page.get_by_role("button", name="Paint", exact=True).click()
         page.wait_for_selector(".rv-easel[data-state=done]")
     page.wait_for_timeout(800)
-    page.screenshot(path=folder / f"{prefix}generate.png", full_page=whole)
+    yield "generate"
     open_compare(page)
     page.wait_for_timeout(800)
-    page.screenshot(path=folder / f"{prefix}compare.png", full_page=whole)
+    yield "compare"
     go(page, "About")
     page.wait_for_selector("#card h1, #card h2, #card p")
-    page.screenshot(path=folder / f"{prefix}about.png", full_page=whole)
+    yield "about"
 
 
 def main() -> int:
@@ -83,14 +87,18 @@ def main() -> int:
         browser(executable) as chrome,
     ):
         page = chrome.new_page(viewport={"width": 1440, "height": 1000})
-        open_explorer(page, address)
-        page.wait_for_timeout(800)
-        page.screenshot(path=arguments.out / "screenshot.png")
+        for name in tabs(page, address, "light"):
+            if name == "reconstruct":
+                page.screenshot(path=arguments.out / "screenshot.png")
+            elif name in SHOWN:
+                page.screenshot(path=arguments.out / f"{name}.jpg", quality=85)
         page.close()
         for width, (across, down) in WIDTHS.items() if arguments.all else ():
             for theme in ("light", "dark"):
                 page = chrome.new_page(viewport={"width": across, "height": down})
-                take(page, address, theme, arguments.out, f"{width}-{theme}-", whole=True)
+                for name in tabs(page, address, theme):
+                    path = arguments.out / f"{width}-{theme}-{name}.png"
+                    page.screenshot(path=path, full_page=True)
                 page.close()
     return 0
 
