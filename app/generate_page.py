@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import threading
 import time
 from collections.abc import Iterator
 from functools import lru_cache
@@ -19,7 +18,7 @@ from app.generate import Order
 from app.models import LOCK
 from app.painters import TRAINED, Painter
 from app.pictures import data_url, page_file, png
-from app.quiet import ATTENTION
+from app.quiet import when_calm
 
 log = logging.getLogger("regvq.app")
 
@@ -118,12 +117,7 @@ def prepared(way: Any, prior: Any, image: Any, plan: Any, source: Any) -> tuple:
 @lru_cache(maxsize=8)
 def meanwhile(painter: Painter) -> None:
     """Load a prior, once, as soon as nobody waits: its visitor thinks of words."""
-
-    def when_calm() -> None:
-        ATTENTION.wait()
-        load(painter)
-
-    threading.Thread(target=when_calm, name="prior", daemon=True).start()
+    when_calm(lambda: load(painter), "prior")
 
 
 def load(painter: Painter) -> None:

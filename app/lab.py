@@ -6,7 +6,6 @@ and no visitor's lab keeps another's request waiting for longer than a few steps
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +19,7 @@ from app.errors import Refused, in_a_sentence
 from app.lab_runs import KINDS, MOST, NAMES, POINTS, SIZES, SOURCES, Lab, made_of, weights_of
 from app.models import LOCK, MODEL_QUEUE
 from app.pictures import PictureInput, page_file, png, sprite
-from app.quiet import ATTENTION
+from app.quiet import when_calm
 from app.theme import asset
 
 TAB = "Collapse lab"
@@ -165,13 +164,8 @@ def _own(source: str) -> Any:
 
 def _prepare(shared: Any, own: Any) -> Any:
     """When the tab is opened: the picture of the other tabs; scenes for when they are wanted."""
-    threading.Thread(target=_draw_scenes, name="scenes", daemon=True).start()
+    when_calm(lab_runs.drawn_scenes, "scenes")
     return gr.skip() if own else shared
-
-
-def _draw_scenes() -> None:
-    ATTENTION.wait()
-    lab_runs.drawn_scenes()
 
 
 def build(tab: gr.Tab, picture: gr.Image) -> None:

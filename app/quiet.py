@@ -62,6 +62,16 @@ ATTENTION = Attention()
 """That of this process's visitors."""
 
 
+def when_calm(act: Callable[[], object], name: str) -> None:
+    """Do it in a thread of that name, as soon as nobody waits."""
+
+    def run() -> None:
+        ATTENTION.wait()
+        act()
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+
+
 class Attended:
     """ASGI middleware: tells ``ATTENTION`` of every request, but for the page's heartbeat."""
 

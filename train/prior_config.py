@@ -46,4 +46,5 @@ class PriorRunConfig(CommonConfig):
     the tokenizer's codes, so that like tokens are alike from the first step on, or at random."""
     init: Path | None = None
     """Bundle or run folder of a prior whose weights a new run begins with; None: random ones. Kind,
-    sizes and conditions must be the run's; the tokenizer may be another, retrained one, say."""
+    sizes and conditions must be the run's; of another kind of the same width, what both have is
+    taken. The tokenizer may be another, retrained one, say."""

@@ -42,7 +42,7 @@ def scenes_text_diffusion() -> PriorRunConfig:
     as it goes. Its network is as large as that of scenes-semantic-ar, so that it can begin with
     that one's weights (--init), which saves it most of its first thousands of steps.
     """
-    return _squares(
+    return _many_at_once(
         DiffusionConfig(**TINY, conditions=(SCENES_TEXT,), stay=20.0, focus=4.0),
         SamplingConfig(guidance=3.0, steps=25),
         steps=10_000,
@@ -67,7 +67,7 @@ def scenes_masked() -> PriorRunConfig:
     It also completes pictures: any set of known tokens is what it was trained on. Needs no files at
     all. Sizes, squares of tokens and rate are ours; the mask's schedule is MaskGIT's.
     """
-    return _squares(
+    return _many_at_once(
         MaskedConfig(**SQUARES, conditions=(SCENES_TEXT, SCENES_MAP), drop=0.25),
         SamplingConfig(guidance=2.0, steps=12),
         steps=4000,
@@ -158,7 +158,7 @@ def _scenes(prior: PriorConfig, sampling: SamplingConfig, steps: int) -> PriorRu
     )
 
 
-def _squares(prior: PriorConfig, sampling: SamplingConfig, steps: int) -> PriorRunConfig:
+def _many_at_once(prior: PriorConfig, sampling: SamplingConfig, steps: int) -> PriorRunConfig:
     return replace(
         _scenes(prior, sampling, steps),
         optimizer=AdamWConfig(lr=2e-3, weight_decay=0.02, ema=0.995),

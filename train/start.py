@@ -96,21 +96,16 @@ def _borrow(prior: TokenPrior, loaded: TokenPrior, bundle: Bundle) -> None:
     opened little by little and outputs stay shifted by a token, here neither is.
     """
     mine, theirs = prior.network, loaded.network
-    have, want = theirs.state_dict(), prior.network.state_dict()
-    layers = min(len(mine.transformer.blocks), len(theirs.transformer.blocks))
-    told = set(mine.conditioner.encoders.keys()) & set(theirs.conditioner.encoders.keys())
-    wanted = ("embed.", "row", "column", "head.", "transformer.norm.",
-              *(f"transformer.blocks.{layer}." for layer in range(layers)),
-              *(f"conditioner.encoders.{name}." for name in sorted(told)))  # fmt: skip
-    taken = {name: have[name] for name in want if name in have and name.startswith(wanted)}
-    remedy = "width, heads, grid, number of codes and the conditions of both must be the same"
+    have, want = theirs.state_dict(), mine.state_dict()
+    taken = {name: have[name] for name in want if name in have}
+    remedy = "width, heads, grid, patch, number of codes and conditions of both must be the same"
     if mine.transformer.config.heads != theirs.transformer.config.heads:
         raise CheckpointError(f"{bundle.path} does not fit this run: {remedy}.")
     _check_shapes(bundle, taken, {name: want[name] for name in taken}, remedy)
     mine.load_state_dict(want | taken)
     if mine.transformer.config.modulated and not theirs.transformer.config.modulated:
         # A layer that comes without gates was trained with them open; new ones begin closed.
-        for block in mine.transformer.blocks[:layers]:
+        for block, _ in zip(mine.transformer.blocks, theirs.transformer.blocks, strict=False):
             block.modulation[[2, 5]] = 1
 
 

@@ -6,7 +6,7 @@ const $ = (selector) => element.querySelector(selector);
 const root = $(".rv-study"), tip = $(".rv-card-tip"), plot = $(".rv-plot");
 const SVG = "http://www.w3.org/2000/svg";
 const axis = { x: null, y: null, part: null }, hidden = new Set();
-let data = null, pointed = null;
+let data = null, pointed = null, across = 0; // the width that the plot was drawn for
 
 const many = (n) => n.toLocaleString("en", { maximumFractionDigits: 0 });
 function shown(value, of) {
@@ -125,7 +125,8 @@ element.addEventListener("keydown", (event) => { if (event.key === "Escape" && d
 // ---------------------------------------------------------------- charts
 
 function scatter() {
-  const width = Math.max(280, plot.clientWidth), height = Math.max(300, Math.min(430, width * 0.62));
+  across = plot.clientWidth;
+  const width = Math.max(280, across), height = Math.max(300, Math.min(430, width * 0.62));
   const X = axisOf(axis.x), Y = axisOf(axis.y);
   const runs = chosen().filter((run) => run.values[X.key] !== undefined && run.values[Y.key] !== undefined);
   const picture = svg("svg", { viewBox: "0 0 " + width + " " + height, width, height, role: "group",
@@ -254,7 +255,10 @@ function table() {
 
 function draw() {
   if (!data) return;
-  for (const part of [scatter, ranks, sweeps, table]) part();
+  scatter();
+  ranks();
+  sweeps();
+  table();
   root.dataset.x = axis.x;
   root.dataset.y = axis.y;
   root.dataset.part = axis.part;
@@ -317,17 +321,14 @@ function take() {
 
 // The wall above comes first: the charts are drawn once they are in sight and the browser is idle.
 const idle = window.requestIdleCallback || ((act) => setTimeout(act, 300));
-let near = false, width = 0;
+const soon = () => idle(take, { timeout: 3000 });
+let near = false;
 new IntersectionObserver((found, observer) => {
   if (near || !found.some((one) => one.isIntersecting)) return;
   near = true;
   observer.disconnect();
-  idle(take, { timeout: 3000 });
+  soon();
 }, { rootMargin: "200px" }).observe(root);
 $(".rv-study-table").addEventListener("toggle", () => data && table());
-new ResizeObserver(() => requestAnimationFrame(() => {
-  if (!data || plot.clientWidth === width) return;
-  width = plot.clientWidth;
-  scatter();
-})).observe(plot);
-watch("value", () => { if (near) idle(take, { timeout: 3000 }); });
+new ResizeObserver(() => requestAnimationFrame(() => data && plot.clientWidth !== across && scatter())).observe(plot);
+watch("value", () => { if (near) soon(); });

@@ -64,7 +64,7 @@ def test_requests_are_waited_for_and_the_heartbeat_is_not(monkeypatch: pytest.Mo
 
 def test_a_prior_is_loaded_when_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     attention, loaded = Attention(), threading.Event()
-    monkeypatch.setattr(generate_page, "ATTENTION", attention)
+    monkeypatch.setattr(quiet, "ATTENTION", attention)
     monkeypatch.setattr(quiet, "CALM", 0.05)
     monkeypatch.setattr(generate_page, "load", lambda painter: loaded.set())
     attention.begin()

@@ -35,6 +35,7 @@ def test_charts_are_drawn_when_they_come_into_sight(app: str, chrome: Any) -> No
     rows = page.locator(".rv-study-table tbody tr")
     assert rows.count() == 0
     page.get_by_text("The same as a table").click()
+    rows.first.wait_for()  # a browser tells of what was opened a moment later
     assert rows.count() == len(part)
     assert rows.first.locator("td").count() == len(known["axes"])
     visit.context.close()
