@@ -84,6 +84,8 @@ class Drawn:
     ids: np.ndarray
     """int64 (n, h, w)"""
     figures: dict[str, Any]
+    layout: np.ndarray | None = None
+    """The maps that the prior drew first, classes int64 (n, h, w), 255 = unlabelled."""
 
 
 # ---------------------------------------------------------------- orders
@@ -136,43 +138,52 @@ def tokens_of(image: Any, painter: Painter) -> np.ndarray:
 
 
 def steps(order: Order) -> Iterator[Step]:
-    """The steps of a run that are worth showing, at most UPDATES, the last one among them."""
+    """The steps of a run that are worth showing, at most UPDATES, and always the last one and the
+    one with which a map is whole."""
     import torch
 
     known = None if order.known is None else torch.from_numpy(order.known)
     shown = 0
     for step in sampling.sample(order.painter, order.condition, order.settings, known):
         due = step.done * UPDATES // max(1, step.total)
-        if due > shown or step.done == step.total:
+        whole = step.layout is not None and step.ids.max() < 0 <= step.layout.min()
+        if due > shown or whole or step.done == step.total:
             shown = due
             yield step
 
 
 def growing(order: Order, step: Step) -> list[np.ndarray]:
     """An unfinished run as pictures uint8 (H, W, 3): what each token's code paints, side by side;
-    of a latent prior, what its latents stand for so far."""
+    as long as there is none, the map that the prior draws first; of a latent prior, what its
+    latents stand for so far."""
     if step.ids.is_floating_point():
         return [np.asarray(picture) for picture in painted(order.painter, step.ids)]
     with LOCK:
         tiles = painters.paints(order.painter)
-    f = tiles.shape[1]
+    f, ids = tiles.shape[1], step.ids.numpy()
+    if step.layout is not None and ids.max() < 0:
+        colours = maps.legend(order.painter).table
+        tiles = np.broadcast_to(colours[:, None, None], (len(colours), f, f, 3))
+        ids = step.layout.numpy()
     blank = np.broadcast_to(np.array(EMPTY, np.uint8), (1, f, f, 3)).copy()
     blank[:, : max(1, f // 8), : max(1, f // 8)] = (58, 66, 77)  # a faint grid of what is to come
     table = np.concatenate([tiles, blank])
-    ids = step.ids.cpu().numpy()
-    ids = np.where(ids < 0, len(tiles), ids)
+    known = (ids >= 0) & (ids < len(tiles))
     n, rows, columns = ids.shape
-    return list(table[ids].swapaxes(2, 3).reshape(n, rows * f, columns * f, 3))
+    shown = table[np.where(known, ids, len(tiles))]
+    return list(shown.swapaxes(2, 3).reshape(n, rows * f, columns * f, 3))
 
 
-def finished(order: Order, ids: Tensor, seconds: float) -> Drawn:
+def finished(order: Order, step: Step, seconds: float) -> Drawn:
     """The pictures of a run and its figures; with a map, how well they keep to it."""
+    ids = step.ids
     pictures = painted(order.painter, ids)
     figures = {**order.figures, "seconds": round(seconds, 2)}
     if order.plan is not None:
         figures["agreement"] = agreement(order.painter, order.plan, pictures)
-    kept = ids.cpu().numpy() if not ids.is_floating_point() else _codes(order.painter, ids)
-    return Drawn(tuple(pictures), kept, figures)
+    kept = ids.numpy() if not ids.is_floating_point() else _codes(order.painter, ids)
+    layout = None if step.layout is None else step.layout.numpy()
+    return Drawn(tuple(pictures), kept, figures, layout)
 
 
 def painted(painter: Painter, ids: Tensor) -> list[Image.Image]:
@@ -196,7 +207,7 @@ def run(order: Order) -> Drawn:
     began = time.monotonic()
     for step in steps(order):  # noqa: B007 - the last one is wanted
         pass
-    return finished(order, step.ids, time.monotonic() - began)
+    return finished(order, step, time.monotonic() - began)
 
 
 # ---------------------------------------------------------------- the API
@@ -212,7 +223,10 @@ def answer(order: Order) -> tuple[list[tuple[str, str]], list, dict[str, Any]]:
         )
         for i, picture in enumerate(drawn.pictures)
     ]
-    return pictures, drawn.ids.tolist(), drawn.figures
+    figures = dict(drawn.figures)
+    if drawn.layout is not None:
+        figures["layout"] = drawn.layout.tolist()
+    return pictures, drawn.ids.tolist(), figures
 
 
 @in_a_sentence
@@ -227,7 +241,8 @@ def generate_text(
     top_p: Any = None,
     steps: Any = None,
 ) -> tuple:
-    """/generate_text: gallery, ids, figures."""
+    """/generate_text: gallery, ids, figures; among these "layout", the maps of a prior that draws
+    them first."""
     return answer(text_order(prompt, prior, n, seed, guidance, temperature, top_k, top_p, steps))
 
 

@@ -140,7 +140,8 @@ def _about(painter: Painter) -> str:
         "latent": "latent diffusion: latents, then tokens",
     }
     width, height = painter.size
-    return f"{kinds.get(painter.kind, painter.kind)}; {width} × {height} pixels"
+    first = "a map first, then " if getattr(painter.config, "layout", None) is not None else ""
+    return f"{first}{kinds.get(painter.kind, painter.kind)}; {width} × {height} pixels"
 
 
 @in_a_sentence
@@ -216,8 +217,10 @@ def show(
         began = time.monotonic()
         for step in generate.steps(order):
             grown = [data_url(pixels) for pixels in generate.growing(order, step)]
-            yield {**page, "drawing": grown, "done": step.done, "total": step.total}, gr.skip()
-        drawn = generate.finished(order, step.ids, time.monotonic() - began)
+            sketch = step.layout is not None and int(step.ids.max()) < 0
+            value = {"drawing": grown, "done": step.done, "total": step.total, "sketch": sketch}
+            yield {**page, **value}, gr.skip()
+        drawn = generate.finished(order, step, time.monotonic() - began)
     except (Refused, CheckpointError, PictureError) as error:
         yield {"problem": str(error)}, gr.skip()
         return
@@ -231,11 +234,18 @@ def show(
         "prompt": str(prompt or ""),
         "how": how,
         "ids": drawn.ids,
+        "layout": drawn.layout,
         "pixels": [np.asarray(one) for one in drawn.pictures],
     }
     can = bool(painters_for(order.painter.mark))
     yield (
-        {**page, "pictures": files, "figures": drawn.figures, "repaint": can},
+        {
+            **page,
+            "pictures": files,
+            "figures": drawn.figures,
+            "repaint": can,
+            "sketched": drawn.layout is not None,
+        },
         [*(runs or []), kept][-REMEMBERED:],
     )
 
@@ -271,6 +281,26 @@ def repaint(runs: Any, event: gr.EventData) -> tuple:
     _, paper = papers.hole(painters.painter(prior, "complete"), source, None)
     known = painters.names("complete")
     return "Repaint", gr.update(choices=known, value=prior), source, paper
+
+
+@in_a_sentence
+def sketch(runs: Any, event: gr.EventData) -> tuple:
+    """The map that a prior drew before a picture is to be painted on, in the way From a map."""
+    kept, index = _remembered(runs, event)
+    if kept["layout"] is None:
+        raise Refused("This picture was drawn without a map.")
+    painter = painters.painter(kept["prior"], "semantic")
+    width, height = painter.size
+    cells = kept["layout"][index]
+    cells = np.where(cells < len(maps.legend(painter).classes), cells, 0)  # there is no "nothing"
+    rows, columns = cells.shape
+    ids = cells.repeat(height // rows, 0).repeat(width // columns, 1)
+    known = painters.names("semantic")
+    words = gr.update(value=kept["prompt"])
+    return (
+        "From a map", gr.update(choices=known, value=painter.name), words,
+        papers.paper(painter, ids),
+    )  # fmt: skip
 
 
 @in_a_sentence

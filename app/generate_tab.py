@@ -110,6 +110,7 @@ def build(tab: gr.Tab, picture: gr.Image) -> tuple[gr.Dropdown, gr.Textbox, gr.N
     )
     stop.click(page.stopped, None, easel, cancels=[drawing], queue=False, **quiet)
     easel.repaint(page.repaint, runs, [way, prior, source, hole], **each)
+    easel.sketch(page.sketch, runs, [way, prior, prompt, plan], **each)
     easel.again(page.again, runs, [prompt, *how], queue=False, **quiet)
     _apis()
     return prior, prompt, seed

@@ -113,7 +113,8 @@ def sample(
                 step = next(steps, None)
             if step is None:
                 return
-            yield step._replace(ids=step.ids.cpu())
+            layout = None if step.layout is None else step.layout.cpu()
+            yield step._replace(ids=step.ids.cpu(), layout=layout)
     finally:
         steps.close()
 

@@ -62,12 +62,14 @@ def describe_prior(config: PriorConfig) -> dict[str, Any]:
 def prior_config(described: Any, file: Path | str = "config.json") -> PriorConfig:
     """The inverse of ``describe_prior``. Raises ``CheckpointError`` naming ``file``."""
     from core.conditions import CONDITIONS
-    from core.priors import PRIORS
+    from core.priors import PRIORS, LayoutConfig
 
     try:
         settings = dict(described)
-        conditions = tuple(_named(each, CONDITIONS) for each in settings.pop("conditions"))
-        return _named({**settings, "conditions": conditions}, PRIORS)
+        settings["conditions"] = tuple(_named(each, CONDITIONS) for each in settings["conditions"])
+        if settings.get("layout") is not None:
+            settings["layout"] = LayoutConfig(**settings["layout"])
+        return _named(settings, PRIORS)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{file} does not describe a prior: {error}.") from None
 

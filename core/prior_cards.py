@@ -55,6 +55,7 @@ def prior_card(
         "",
         f"- **Kind:** {_KINDS[described['name']]}; {', '.join(sizes)}",
         f"- **Is told:** {', '.join(told) or 'nothing'}",
+        *_first(described),
         f"- **Training data:** {about}{_views(recipe)}",
         f"- **Recipe:** `python train/run.py {recipe.get('name')}{_shards(recipe)}{_init(recipe)} "
         f"--steps {recipe.get('steps')}{_flags(recipe)}`",
@@ -80,13 +81,25 @@ def prior_card(
     return "\n".join(lines) + "\n"
 
 
+def _first(described: Mapping[str, Any]) -> list[str]:
+    layout = described.get("layout")
+    if not layout:
+        return []
+    sizes = ", ".join(f"{key} {layout[key]}" for key in _SIZES)
+    return [
+        "- **Draws first:** where it is told no map, the map, cell by cell in raster order; "
+        f"{sizes} (the order is Make-A-Scene's, arXiv:2203.13131; how is INFERRED)"
+    ]
+
+
 def _beginning(recipe: Mapping[str, Any]) -> list[str]:
     if not recipe.get("init"):
         projected = "token embeddings and output weights projected from the tokenizer's codes"
         return [f"- **Begun with:** {projected}"] if recipe.get("embeddings") == "codes" else []
     other = recipe.get("init_tokenizer")
     moved = f", which drew tokens of the tokenizer `{other}` before" if other else ""
-    return [f"- **Begun with:** the weights of the prior `{recipe['init']}`{moved}"]
+    alone = "; only what draws maps was trained" if recipe.get("train_only") == "layout" else ""
+    return [f"- **Begun with:** the weights of the prior `{recipe['init']}`{moved}{alone}"]
 
 
 def _flags(recipe: Mapping[str, Any]) -> str:
@@ -165,6 +178,7 @@ def figure_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 _ROWS = (
     ("bits_per_token", "Bits a token on held-out pictures", "{:.3f}"),
+    ("bits_with_map", "Bits a token on held-out pictures, those of their maps included", "{:.3f}"),
     ("denoising", "Mean squared error of the foretold noise on held-out pictures", "{:.4f}"),
     ("named_right", "Named attributes that are right, by the classifier", "{:.1%}"),
     ("mean_iou", "Mean IoU of the segmenter with the map that was given", "{:.3f}"),

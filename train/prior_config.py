@@ -46,5 +46,18 @@ class PriorRunConfig(CommonConfig):
     the tokenizer's codes, so that like tokens are alike from the first step on, or at random."""
     init: Path | None = None
     """Bundle or run folder of a prior whose weights a new run begins with; None: random ones. Kind,
-    sizes and conditions must be the run's; of another kind of the same width, what both have is
-    taken. The tokenizer may be another, retrained one, say."""
+    sizes and conditions must be the run's; of another kind of the same width, or of one that is
+    told less, what both have is taken. The tokenizer may be another, retrained one, say."""
+    train_only: Literal["all", "layout"] = "all"
+    """layout: of a prior that draws maps, what draws them alone is trained; the rest stays that of
+    init, and costs no time."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.train_only not in ("all", "layout"):
+            raise ValueError(f"train_only must be 'all' or 'layout', got {self.train_only!r}")
+        if self.train_only == "layout":
+            if self.init is None:
+                raise ValueError("train_only layout needs the prior that it goes on: set init")
+            if getattr(self.prior, "layout", None) is None:
+                raise ValueError("train_only layout needs a prior that draws maps: set its layout")

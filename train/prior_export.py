@@ -106,6 +106,7 @@ def describe(config: PriorRunConfig, shards: TokenShards | None, broken: int) ->
         "batch": config.batch,
         "seed": config.seed,
         "init": None if config.init is None else called(config.init),
+        "train_only": config.train_only,
         "embeddings": None if isinstance(config.prior, LatentConfig) else config.embeddings,
         "flags": _flags(config),
         "data": data,

@@ -56,12 +56,15 @@ class PriorTrainer(Run):
 
         torch.manual_seed(config.seed)
         self.prior = replace(config.prior, **self._shape()).build()
-        self.prior.conditioner.learn_vocabulary(self._captions())
+        self.prior.learn_vocabulary(self._captions())
         self.begun_on: str | None = None  # the other tokenizer that the first weights were for
         if config.init is not None:
             self.begun_on = self._begin(config.init)
         elif config.embeddings == "codes" and not self.continuous:
             self.prior.network.begin_with(self.tokenizer.quantizer.codebook())
+        if config.train_only == "layout":
+            self.prior.network.requires_grad_(False)
+            self.prior.layout_alone = True
         self.prior.to(self.device)
         self.averaged = averaged(self.prior, config.optimizer.ema)
         self.optimizer = adamw(self.prior, config.optimizer)
@@ -148,7 +151,7 @@ class PriorTrainer(Run):
         self.prior.train()
         with self._autocast():
             losses = self.parallel(*self._given(batch), self._noise(step))
-        total = sum(loss for name, loss in losses.items() if name != "bits")
+        total = sum(loss for name, loss in losses.items() if not name.endswith("bits"))
         self.optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(total)
         losses = {name: loss.detach() for name, loss in losses.items()}
@@ -169,7 +172,8 @@ class PriorTrainer(Run):
 
     def _figures(self, losses: Mapping[str, Tensor]) -> tuple[dict[str, float], dict[str, str]]:
         figures = {name: float(x) for name, x in losses.items()}
-        return figures, {"bits": f"{figures['bits']:.3f}"} if "bits" in figures else {}
+        shown = (name for name in ("bits", "layout_bits") if name in figures)
+        return figures, {name: f"{figures[name]:.3f}" for name in shown}
 
     @cached_property
     def held_out_tokens(self) -> list[TokenBatch]:

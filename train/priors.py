@@ -11,6 +11,7 @@ from core.priors import (
     AutoregressiveConfig,
     DiffusionConfig,
     LatentConfig,
+    LayoutConfig,
     MaskedConfig,
     PriorConfig,
 )
@@ -43,7 +44,13 @@ def scenes_text_diffusion() -> PriorRunConfig:
     that one's weights (--init), which saves it most of its first thousands of steps.
     """
     return _many_at_once(
-        DiffusionConfig(**TINY, conditions=(SCENES_TEXT,), stay=20.0, focus=4.0),
+        DiffusionConfig(
+            **TINY,
+            conditions=(SCENES_TEXT, SCENES_MAP),
+            layout=LayoutConfig(),
+            stay=20.0,
+            focus=4.0,
+        ),
         SamplingConfig(guidance=3.0, steps=25),
         steps=10_000,
     )

@@ -53,10 +53,10 @@ def prior_from(prior: Prior, source: Path, tokenizer: Bundle) -> str | None:
     be trained on the tokens of ``tokenizer``.
 
     With the weights come its vocabulary and what it remembers of its losses. Of another kind of
-    token prior, what the two have in common is taken (``_borrow``). If the source drew another
-    tokenizer's tokens, that one's name is returned, else None: codes then have new meanings, which
-    a retrained tokenizer's mostly have not, and the rest of the network knows what pictures are
-    made of. Raises ``CheckpointError`` as ``start_from``.
+    token prior, or of one that is told less, what the two have in common is taken (``_borrow``). If
+    the source drew another tokenizer's tokens, that one's name is returned, else None: codes then
+    have new meanings, which a retrained tokenizer's mostly have not, and the rest of the network
+    knows what pictures are made of. Raises ``CheckpointError`` as ``start_from``.
     """
     bundle = _found(source)
     loaded = load_prior(bundle)
@@ -66,7 +66,7 @@ def prior_from(prior: Prior, source: Path, tokenizer: Bundle) -> str | None:
     )
     have = loaded.state_dict()
     remedy = "sizes, conditions, grid and number of codes must be those of its config.json"
-    if mine == theirs:
+    if mine == theirs and not _told_more(prior, loaded):
         _check_shapes(bundle, have, prior.state_dict(), remedy)
         prior.load_state_dict(have)
     elif isinstance(prior, TokenPrior) and isinstance(loaded, TokenPrior):
@@ -85,24 +85,32 @@ def prior_from(prior: Prior, source: Path, tokenizer: Bundle) -> str | None:
     return str(about.get("name"))
 
 
+def _told_more(prior: Prior, loaded: Prior) -> bool:
+    """Whether a prior is told what the one it is to begin with is not, or draws a map first."""
+    if not isinstance(prior, TokenPrior):
+        return False
+    planned = prior.layout is not None and loaded.layout is None
+    return planned or set(prior.conditioner.kinds) > set(loaded.conditioner.kinds)
+
+
 @torch.no_grad()
 def _borrow(prior: TokenPrior, loaded: TokenPrior, bundle: Bundle) -> None:
     """Take over what a prior of another kind knows of tokens and of how they stand together: its
     embeddings, as many layers as both have, its output weights, and each condition of its that is
-    told this one, too.
+    told this one, too; and how it draws a map, if both do.
 
     So a diffusion prior begins with an autoregressive one, which learns several times as fast, as
     language models were adapted (arXiv 2410.17891). INFERRED: how; there the masks of attention are
     opened little by little and outputs stay shifted by a token, here neither is.
     """
-    mine, theirs = prior.network, loaded.network
-    have, want = theirs.state_dict(), mine.state_dict()
+    have, want = loaded.state_dict(), prior.state_dict()
     taken = {name: have[name] for name in want if name in have}
+    mine, theirs = prior.network, loaded.network
     remedy = "width, heads, grid, patch, number of codes and conditions of both must be the same"
     if mine.transformer.config.heads != theirs.transformer.config.heads:
         raise CheckpointError(f"{bundle.path} does not fit this run: {remedy}.")
     _check_shapes(bundle, taken, {name: want[name] for name in taken}, remedy)
-    mine.load_state_dict(want | taken)
+    prior.load_state_dict(want | taken)
     if mine.transformer.config.modulated and not theirs.transformer.config.modulated:
         # A layer that comes without gates was trained with them open; new ones begin closed.
         for block, _ in zip(mine.transformer.blocks, theirs.transformer.blocks, strict=False):

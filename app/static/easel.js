@@ -1,6 +1,7 @@
 // Pictures while they grow, and when they are done. props.value: {run, ratio, count, way, drawing:
-// [data addresses], done, total}, then {..., pictures: [files], figures, repaint}; {problem, none:
-// a sentence}, {stopped: true}, or {empty: true}.
+// [data addresses], done, total, sketch: a map comes first, and this is it}, then {..., pictures:
+// [files], figures, repaint, sketched: whether there was a map}; {problem, none: a sentence},
+// {stopped: true}, or {empty: true}.
 const $ = (selector) => element.querySelector(selector);
 const root = $(".rv-easel"), tiles = $(".rv-tiles"), runs = [];
 let shown = null;
@@ -68,13 +69,15 @@ async function finish(value) {
     actions.append(seed);
     const each = value.figures.agreement && value.figures.agreement.each;
     if (each) actions.append(html("span", "rv-tag", Math.round(100 * each[i]) + " % as painted"));
-    if (value.repaint) {
-      const button = html("button", "", "Repaint");
+    function act(name, word, label) {
+      const button = html("button", "", word);
       button.type = "button";
-      button.setAttribute("aria-label", "Repaint a part of picture " + (i + 1));
-      button.addEventListener("click", () => trigger("repaint", { run: value.run, index: i }));
+      button.setAttribute("aria-label", label + (i + 1));
+      button.addEventListener("click", () => trigger(name, { run: value.run, index: i }));
       actions.append(button);
     }
+    if (value.sketched) act("sketch", "Its map", "Paint on the map of picture ");
+    if (value.repaint) act("repaint", "Repaint", "Repaint a part of picture ");
     const link = html("a", "", "Save");
     link.href = value.pictures[i].url;
     link.download = "seed-" + value.figures.seeds[i] + ".png";
@@ -141,7 +144,7 @@ async function draw() {
     root.dataset.state = "drawing";
     root.dataset.updates = value.done ? Number(root.dataset.updates || 0) + 1 : 0;
     $(".rv-easel-bar u").style.width = (100 * value.done) / value.total + "%";
-    say(value.done ? "Step " + value.done + " of " + value.total + ": each token shows what its code paints." : "Reading what was asked…");
+    say(value.done ? "Step " + value.done + " of " + value.total + (value.sketch ? ": the map of what is to be where." : ": each token shows what its code paints.") : "Reading what was asked…");
     await put(value.drawing);
   }
 }

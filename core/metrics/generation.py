@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from core.conditions import ConditionConfig, SemanticConfig, TextConfig
+from core.conditions import Condition, ConditionConfig, SemanticConfig, TextConfig
 from core.data import DataError, Sample
 from core.generation import captions_of, condition_of, maps_of, paint
 from core.metrics.captions import AnswerAgreement
@@ -28,7 +28,7 @@ from core.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from core.networks.attributes import AttributeClassifier
     from core.networks.segmenter import Segmenter
-    from core.priors import Prior
+    from core.priors import Prior, TokenPrior
 
 DRAWN, REAL, RECONSTRUCTED = "drawn", "real", "reconstructed"
 SHUFFLED = "real of other captions"
@@ -72,7 +72,8 @@ def judge_prior(
     Pictures must be squares of one size. ``sampling``: the settings of ``Prior.sample``. ``told``:
     those of the prior's conditions that it is told, without it all. Returns
     ``pictures``, ``sampling``, ``seed``, ``seconds_per_picture`` (drawing and decoding, in batches
-    of ``batch``), ``bits_per_token`` (of a discrete prior), and of what the judges can tell, by
+    of ``batch``), ``bits_per_token`` (of a discrete prior; ``bits_with_map``, those of the map
+    included, of one that draws its maps), and of what the judges can tell, by
     version: ``named_right`` (and of real pictures against other captions: what is right by chance),
     ``mean_iou``, ``pixel_accuracy``, ``frechet_distance`` (to the real ones, with ``features``).
     Raises DataError if there was no picture or a condition is missing.
@@ -97,8 +98,8 @@ def judge_prior(
         seconds += time.perf_counter() - begun
         ids = tokenizer.encode(images)
         if not drawn.is_floating_point():
-            losses = prior.loss(ids, condition, noise)
-            bits += float(losses["bits"]) * len(group)
+            measured, found = _bits(prior, ids, condition, maps, noise)
+            bits += found * len(group)
         versions = {DRAWN: painted, REAL: images, RECONSTRUCTED: tokenizer.decode(ids)}
         for version, pictures in versions.items():
             tables.add(version, as_shown(pictures), maps, [shown.named for shown in group])
@@ -110,8 +111,25 @@ def judge_prior(
     figures: dict[str, Any] = {"pictures": seen, "sampling": dict(sampling), "seed": seed}
     figures["seconds_per_picture"] = seconds / seen
     if bits:
-        figures["bits_per_token"] = bits / seen
+        figures[measured] = bits / seen
     return figures | tables.figures()
+
+
+def _bits(
+    prior: TokenPrior,
+    ids: Tensor,
+    condition: Condition | None,
+    maps: Tensor | None,
+    noise: torch.Generator,
+) -> tuple[str, float]:
+    """Bits a token. Of a prior that draws the map itself, those of the picture's true map are among
+    them: together they bound the tokens' own from above."""
+    told = condition is not None and condition.segmentation is not None
+    if prior.layout is None or told or maps is None:
+        return "bits_per_token", float(prior.loss(ids, condition, noise)["bits"])
+    condition = replace(condition or Condition(), segmentation=maps.to(ids.device))
+    losses = prior.loss(ids, condition, noise)
+    return "bits_with_map", float(losses["bits"] + losses["layout_bits"])
 
 
 class _Tables:

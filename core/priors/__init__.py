@@ -9,6 +9,7 @@ from core.priors.autoregressive import AutoregressiveConfig, AutoregressivePrior
 from core.priors.base import Prior, Step, TokenPrior, TokenPriorConfig
 from core.priors.diffusion import DiffusionConfig, DiffusionPrior
 from core.priors.latent import LatentConfig, LatentPrior
+from core.priors.layout import LayoutConfig
 from core.priors.masked import MaskedConfig, MaskedPrior
 
 PriorConfig = AutoregressiveConfig | DiffusionConfig | MaskedConfig | LatentConfig
@@ -29,6 +30,7 @@ __all__ = [
     "DiffusionPrior",
     "LatentConfig",
     "LatentPrior",
+    "LayoutConfig",
     "MaskedConfig",
     "MaskedPrior",
     "Prior",

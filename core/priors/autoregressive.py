@@ -37,9 +37,7 @@ class AutoregressivePrior(TokenPrior):
     """
 
     def __init__(self, config: AutoregressiveConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.network = config.network(causal=True, timed=False)
+        super().__init__(config, config.network(causal=True, timed=False))
 
     def logits(
         self,
@@ -53,14 +51,10 @@ class AutoregressivePrior(TokenPrior):
         before = F.pad(ids.flatten(1)[:, :-1], (1, 0), value=self.codebook_size)
         return self.network(before, context)
 
-    def loss(
-        self,
-        ids: Tensor,
-        condition: Condition | None = None,
-        generator: torch.Generator | None = None,
+    def _loss(
+        self, ids: Tensor, condition: Condition | None, generator: torch.Generator | None
     ) -> dict[str, Tensor]:
         """``nll``: negative log-likelihood in nats a token; ``bits``: the same in bits, exact."""
-        ids = self._checked_ids(ids, condition)
         logits = self.logits(ids, condition, generator)
         nll = F.cross_entropy(logits.float().flatten(0, 1), ids.flatten())
         return {"nll": nll, "bits": nll.detach() / math.log(2)}

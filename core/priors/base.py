@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from core.conditions import Condition, ConditionConfig, Conditioner
+from core.priors.layout import LayoutConfig, LayoutPrior, check_layout
 from core.priors.network import TokenNetwork
 from core.priors.sampling import Noise
 
@@ -28,6 +29,9 @@ class Step(NamedTuple):
     ids: Tensor
     done: int
     total: int
+    layout: Tensor | None = None
+    """Of a prior that draws a map first: its classes int64 (n, h, w), 255 = unlabelled, -1 where
+    nothing is drawn yet."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,15 @@ class TokenPriorConfig:
     """What the prior is told, each kind once."""
     drop: float = 0.1
     """Share of the training pictures that lose their conditions, which guidance needs."""
+    layout: LayoutConfig | None = None
+    """Where the prior is told no semantic map, draw one first, which it is told then."""
 
     def __post_init__(self) -> None:
         if self.codebook_size < 1:
             raise ValueError(f"codebook_size must be at least 1, got {self.codebook_size}")
         check_grid(self.grid)
+        if self.layout is not None:
+            check_layout(self.conditions)
 
     def network(self, *, causal: bool, timed: bool, patch: int = 1) -> TokenNetwork:
         """The transformer of these sizes, untrained, with its conditioner."""
@@ -67,6 +75,12 @@ class TokenPriorConfig:
             timed=timed,
             patch=patch,
         )
+
+    def planner(self) -> LayoutPrior | None:
+        """What draws the prior's maps, untrained, or None."""
+        if self.layout is None:
+            return None
+        return LayoutPrior(self.layout, self.grid, self.conditions, self.drop)
 
 
 @dataclass(frozen=True)
@@ -122,8 +136,9 @@ class Prior(nn.Module, ABC):
         condition: Condition | None = None,
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
-        """Terms that the trainer adds up as they are, scalars; and under "bits", of discrete
-        priors, the bits a token (detached; not to be added up), comparable in eval mode.
+        """Terms that the trainer adds up as they are, scalars; and under names that end in "bits",
+        which are not to be added up, detached: "bits", of discrete priors, a token, comparable in
+        eval mode.
 
         Parts of the condition that this prior does not take are passed over.
         """
@@ -136,6 +151,10 @@ class Prior(nn.Module, ABC):
     ) -> dict[str, Tensor]:
         """``loss``, so that wrappers which hook calls see it."""
         return self.loss(ids, condition, generator)
+
+    def learn_vocabulary(self, texts: Iterable[str]) -> None:
+        """Before training: the words that a text condition is to know. No text: nothing is done."""
+        self.conditioner.learn_vocabulary(texts)
 
     def sample(
         self,
@@ -178,7 +197,7 @@ class Prior(nn.Module, ABC):
             n, generator, guidance, temperature, top_k, top_p, steps, known, grid
         )
         self.conditioner.check(condition, n)
-        return self._sample(condition, choices)
+        return self._begin(condition, choices)
 
     def generate(self, condition: Condition | None = None, n: int = 1, **how: object) -> Tensor:
         """The ids int64 (n, h, w) that ``sample`` ends with; same arguments."""
@@ -186,9 +205,13 @@ class Prior(nn.Module, ABC):
             pass
         return step.ids
 
+    def _begin(self, condition: Condition | None, choices: Choices) -> Iterator[Step]:
+        """``sample`` with checked arguments."""
+        return self._sample(condition, choices)
+
     @abstractmethod
     def _sample(self, condition: Condition | None, choices: Choices) -> Iterator[Step]:
-        """``sample`` with checked arguments."""
+        """The steps of a picture that is told all it will be told."""
 
     @abstractmethod
     def _step_limit(self, grid: tuple[int, int]) -> int:
@@ -239,6 +262,13 @@ class TokenPrior(Prior):
 
     config: TokenPriorConfig
     network: TokenNetwork
+    layout: LayoutPrior | None
+    layout_alone = False
+    """In training, whether ``loss`` is the layout's alone."""
+
+    def __init__(self, config: TokenPriorConfig, network: TokenNetwork) -> None:
+        super().__init__()
+        self.config, self.network, self.layout = config, network, config.planner()
 
     @property
     def conditioner(self) -> Conditioner:
@@ -253,6 +283,58 @@ class TokenPrior(Prior):
     def codebook_size(self) -> int:
         """K, the number of codes."""
         return self.config.codebook_size
+
+    def learn_vocabulary(self, texts: Iterable[str]) -> None:
+        texts = list(texts)
+        super().learn_vocabulary(texts)
+        if self.layout is not None:
+            self.layout.prior.learn_vocabulary(texts)
+
+    def loss(
+        self,
+        ids: Tensor,
+        condition: Condition | None = None,
+        generator: torch.Generator | None = None,
+    ) -> dict[str, Tensor]:
+        """The terms of ``_loss``, and those of ``LayoutPrior.loss`` of a prior that draws maps,
+        where it is told one; "bits" are the tokens' alone then, given the map."""
+        ids = self._checked_ids(ids, condition)
+        alone = self.layout_alone and self.training
+        losses = {} if alone else self._loss(ids, condition, generator)
+        if self.layout is not None and condition is not None and condition.segmentation is not None:
+            grid = tuple(ids.shape[1:])
+            losses |= self.layout.loss(condition.segmentation, condition, grid, generator)
+        return losses
+
+    @abstractmethod
+    def _loss(
+        self, ids: Tensor, condition: Condition | None, generator: torch.Generator | None
+    ) -> dict[str, Tensor]:
+        """``loss`` of the tokens, with checked arguments."""
+
+    def _begin(self, condition: Condition | None, choices: Choices) -> Iterator[Step]:
+        # What is known of a picture is no part of a map that is drawn without it.
+        told = condition is not None and condition.segmentation is not None
+        if self.layout is None or told or choices.known is not None:
+            return self._sample(condition, choices)
+        return self._planned(self.layout, condition, choices)
+
+    def _planned(
+        self, layout: LayoutPrior, condition: Condition | None, choices: Choices
+    ) -> Iterator[Step]:
+        """The steps of a map, then those of the picture told of it."""
+        ahead = choices.grid[0]
+        total = ahead + choices.steps
+        blank = torch.full((choices.n, *choices.grid), -1, device=self.device)
+        for step in layout.sample(condition, choices):
+            drawn = step.ids
+            yield Step(blank, step.done, total, drawn)
+        condition = condition or Condition()
+        if len(condition) == 1:
+            condition = condition.repeat(choices.n)
+        condition = replace(condition, segmentation=drawn)
+        for step in self._sample(condition, choices):
+            yield step._replace(done=ahead + step.done, total=ahead + step.total, layout=drawn)
 
     def _checked_ids(self, ids: Tensor, condition: Condition | None) -> Tensor:
         """Training ids (B, h, w) as they should be."""

@@ -71,19 +71,14 @@ class DiffusionPrior(TokenPrior):
     """Learns p(x_0 | x_t) and goes back from noise to ids in any number of steps up to T."""
 
     def __init__(self, config: DiffusionConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.network = config.network(causal=False, timed=True, patch=config.patch)
+        super().__init__(config, config.network(causal=False, timed=True, patch=config.patch))
         self.process = Process(config.codebook_size, config.timesteps, config.alpha, config.gamma)
         # Mean squared loss and number of draws of each timestep, for the importance sampling.
         self.register_buffer("squares", torch.zeros(config.timesteps))
         self.register_buffer("draws", torch.zeros(config.timesteps, dtype=torch.int64))
 
-    def loss(
-        self,
-        ids: Tensor,
-        condition: Condition | None = None,
-        generator: torch.Generator | None = None,
+    def _loss(
+        self, ids: Tensor, condition: Condition | None, generator: torch.Generator | None
     ) -> dict[str, Tensor]:
         """``variational``: nats a token, an unbiased estimate of the bound (with ``focus``, of the
         bound so weighted) but for a constant; ``auxiliary``: weighted -log p(x_0 | x_t); ``bits``:
@@ -92,7 +87,6 @@ class DiffusionPrior(TokenPrior):
         Timesteps are drawn in proportion to the root mean square of their losses in training,
         evenly over the batch in eval mode.
         """
-        ids = self._checked_ids(ids, condition)
         clean = ids.flatten(1)
         time, chance = self._times(len(ids), generator, ids.device)
         now = self.process.corrupt(clean, time, generator)

@@ -50,15 +50,10 @@ class MaskedPrior(TokenPrior):
     """p(id of a masked cell | ids of the others), for any set of masked cells."""
 
     def __init__(self, config: MaskedConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.network = config.network(causal=False, timed=False, patch=config.patch)
+        super().__init__(config, config.network(causal=False, timed=False, patch=config.patch))
 
-    def loss(
-        self,
-        ids: Tensor,
-        condition: Condition | None = None,
-        generator: torch.Generator | None = None,
+    def _loss(
+        self, ids: Tensor, condition: Condition | None, generator: torch.Generator | None
     ) -> dict[str, Tensor]:
         """``masked``: cross-entropy in nats over the masked tokens, whose share follows a cosine.
 
@@ -66,7 +61,6 @@ class MaskedPrior(TokenPrior):
         could be drawn): the number of masked tokens uniform, the mean over the masked ones. In
         training the draws of the cosine are weighted to the same, roughly.
         """
-        ids = self._checked_ids(ids, condition)
         rows, count = len(ids), ids[0].numel()
         flat = ids.flatten(1)
         # One draw a row, spread evenly over the batch: less noise at the same mean.

@@ -21,11 +21,12 @@ from core.checkpoints import load_prior, load_tokenizer
 from core.conditions import Condition
 from core.data.scenes import CLASSES, PALETTE
 from core.images import open_picture, to_pixels, to_tensor
+from core.priors import Step
 from core.priors.sampling import seeded
 from tests.app.test_api import pixels
 from tests.app.tiny_priors import prior_bundles
 
-ALL = ("words", "planned", "both", "latents")
+ALL = ("words", "planned", "both", "sketcher", "latents")
 PROMPT = "a lake below mountains"
 
 
@@ -164,7 +165,7 @@ def test_bad_requests_get_a_sentence_and_the_app_goes_on(
         (text, ("狐狸", "words"), "knows nothing of what"),
         (text, (PROMPT, "gone"), "no prior called 'gone'; there is words, both"),
         (text, (PROMPT, "../../etc"), "no prior called"),
-        (text, (PROMPT, "planned"), "not told by words; words, both can"),
+        (text, (PROMPT, "planned"), "not told by words; words, both, sketcher can"),
         (text, (PROMPT, "words", 0), "number of pictures must be a number from 1 to 8"),
         (text, (PROMPT, "words", 9), "number of pictures"),
         (text, (PROMPT, "words", 1, -1), "seed must be"),
@@ -238,7 +239,7 @@ def test_each_token_shows_what_its_code_paints(home: Path) -> None:
     tiles = painters.paints(order.painter)
     ids = torch.full((1, 4, 4), -1)
     ids[0, 0, 1] = 33
-    (shown,) = generate.growing(order, SimpleNamespace(ids=ids))
+    (shown,) = generate.growing(order, Step(ids, 1, 2))
     np.testing.assert_array_equal(shown[:8, 8:16], tiles[33])
     assert shown[8:].mean() < 30  # not drawn yet
 
@@ -288,6 +289,41 @@ def test_a_painted_map_and_a_repainted_picture(home: Path, photograph: Path) -> 
         generate_page.repaint(runs, SimpleNamespace(run=10**9, index=0))
 
 
+def test_a_map_that_was_drawn_first_is_shown_and_can_be_painted_on(home: Path) -> None:
+    *growing, (last, runs) = drawn_for_page("From words", "sketcher", steps=20)
+    drawing = [value for value, _ in growing if value["drawing"]]
+    sketched = [value["sketch"] for value in drawing]
+    assert sketched == sorted(sketched, reverse=True) and {True, False} == set(sketched)
+    assert last["sketched"] and drawing[-1]["total"] == 4 + 20
+    cells = runs[-1]["layout"]
+    assert cells.shape == (2, 4, 4)
+    order = generate.text_order(PROMPT, "sketcher", 2, 4, *[None] * 4, 20)
+    step = next(step for step in generate.steps(order) if step.done == 4)
+    shown = generate.growing(order, step)[1]
+    there = cells[1] < len(CLASSES)
+    np.testing.assert_array_equal(shown[5::8, 5::8][there], PALETTE[cells[1][there]])
+
+    event = SimpleNamespace(run=runs[-1]["run"], index=1)
+    way, choice, words, paper = generate_page.sketch(runs, event)
+    assert (way, choice["value"], words["value"]) == ("From a map", "sketcher", PROMPT)
+    taken = np.frombuffer(base64.b64decode(paper["ids"]), np.uint8).reshape(32, 32)
+    whole = np.where(there, cells[1], 0).repeat(8, 0).repeat(8, 1)
+    np.testing.assert_array_equal(taken, whole)
+    # That paper is the prior's own, and stays when the way turns; from it a picture is drawn.
+    assert generate_page.prepared(way, "sketcher", None, paper, None)[9] == gr.skip()
+    *_, (value, again) = drawn_for_page("From a map", "sketcher", plan=paper, steps=20, runs=runs)
+    assert not value["sketched"] and again[-1]["layout"] is None
+    event = SimpleNamespace(run=again[-1]["run"], index=0)
+    with pytest.raises(gr.Error, match="drawn without a map"):
+        generate_page.sketch(again, event)
+
+
+def test_the_api_gives_the_maps_that_were_drawn(client: Client, home: Path) -> None:
+    _, ids, figures = client.predict(PROMPT, "sketcher", 2, 4, api_name="/generate_text")
+    assert np.array(figures["layout"]).shape == np.array(ids).shape == (2, 4, 4)
+    assert "layout" not in client.predict(PROMPT, "words", api_name="/generate_text")[2]
+
+
 def test_settings_of_an_earlier_run_come_back(home: Path) -> None:
     *_, (value, runs) = drawn_for_page("From words", "words")
     event = SimpleNamespace(run=value["run"], index=0)
@@ -304,9 +340,9 @@ def test_a_prior_that_is_kept_is_not_chosen_once_more(home: Path) -> None:
 def test_every_way_offers_the_priors_that_know_it(home: Path) -> None:
     offered = {way: generate_page.turned(way, None)[0]["choices"] for way in generate_page.WAYS}
     assert offered == {
-        "From words": ["words", "both"],
-        "From a map": ["planned", "both", "latents"],
-        "Repaint": ["both", "planned", "words"],
+        "From words": ["words", "both", "sketcher"],
+        "From a map": ["planned", "both", "sketcher", "latents"],
+        "Repaint": ["both", "planned", "sketcher", "words"],
     }
     ready = generate_page.prepared("From words", "words", None, None, None)
     assert ready[0] == 2.0 and ready[1] == 0.9 and ready[4]["value"] == 20

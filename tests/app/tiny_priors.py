@@ -13,7 +13,13 @@ from core.data.facades import CLASSES as PARTS
 from core.data.facades import Facades
 from core.data.scenes import CLASSES, PALETTE
 from core.data.tokens import fingerprint
-from core.priors import AutoregressiveConfig, DiffusionConfig, LatentConfig, MaskedConfig
+from core.priors import (
+    AutoregressiveConfig,
+    DiffusionConfig,
+    LatentConfig,
+    LayoutConfig,
+    MaskedConfig,
+)
 from core.quantizers import RegVQConfig
 from tests.app.conftest import NETWORK, SIZE, tiny
 
@@ -25,6 +31,9 @@ CONFIGS = {
     "words": DiffusionConfig(**SMALL, conditions=(TEXT,), timesteps=20),
     "planned": AutoregressiveConfig(**SMALL, conditions=(SEMANTIC,)),
     "both": MaskedConfig(**SMALL, conditions=(TEXT, SEMANTIC)),
+    "sketcher": DiffusionConfig(
+        **SMALL, conditions=(TEXT, SEMANTIC), layout=LayoutConfig(16, 1, 2), timesteps=20
+    ),
     "latents": LatentConfig(
         latent_dim=NETWORK.latent_dim, grid=GRID, width=32, factors=(1, 2), blocks=1,
         conditions=(SEMANTIC,), timesteps=10, betas=(0.05, 0.8),
@@ -67,7 +76,7 @@ def prior_bundles(root: Path, tokenizer: Path, names: tuple[str, ...] = ("words"
                 torch.nn.init.normal_(parameter, std=0.3)
             if name == "latents":
                 prior.measure(torch.randn(4, NETWORK.latent_dim, *GRID))
-        prior.conditioner.learn_vocabulary(BIRDS if name.startswith("birds") else KNOWN)
+        prior.learn_vocabulary(BIRDS if name.startswith("birds") else KNOWN)
         save_prior(
             root / name,
             prior=prior,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -32,6 +33,8 @@ class Copies:
 
 class Drawer:
     """A prior that draws the map it is told, or its opposite; it notes what it was asked."""
+
+    layout = None
 
     def __init__(self, opposite: bool = False, conditions: tuple = ()) -> None:
         self.config = SimpleNamespace(conditions=conditions)
@@ -139,6 +142,37 @@ def test_judges_are_asked_only_about_what_the_prior_was_told() -> None:
     assert set(nobody) == {
         "pictures", "sampling", "seed", "seconds_per_picture", "bits_per_token",
     }  # fmt: skip
+
+
+class Planner(Drawer):
+    """A prior that draws a map of its own, all zeros, where it is told none."""
+
+    layout = "there is one"
+
+    def generate(self, condition: Condition, n: int, **how) -> Tensor:
+        assert condition.segmentation is None
+        return torch.zeros(n, SIZE, SIZE, dtype=torch.int64)
+
+    def loss(self, ids: Tensor, condition: Condition, generator: object) -> dict[str, Tensor]:
+        if condition.segmentation is None:
+            return {"bits": torch.tensor(2.0)}
+        assert torch.equal(condition.segmentation, ids) and len(condition.texts) == len(ids)
+        return {"bits": ids.float().mean(), "layout_bits": torch.tensor(0.5)}
+
+
+def test_bits_of_a_prior_that_draws_maps_hold_those_of_the_maps() -> None:
+    told = scenes()
+    figures = judge_prior(
+        Planner(conditions=BOTH), Copies(), told, judges(), sampling={}, told=BOTH[:1]
+    )
+    tokens = torch.stack([shown.sample.segmentation for shown in told]).float()
+    assert figures["bits_with_map"] == pytest.approx(float(tokens.mean()) + 0.5)
+    assert "bits_per_token" not in figures
+    bare = [shown._replace(sample=replace(shown.sample, segmentation=None)) for shown in told]
+    figures = judge_prior(
+        Planner(conditions=BOTH), Copies(), bare, Judges(), sampling={}, told=BOTH[:1]
+    )
+    assert figures["bits_per_token"] == 2 and "bits_with_map" not in figures
 
 
 def test_nothing_to_judge_by_is_refused() -> None:

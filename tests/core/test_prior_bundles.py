@@ -24,7 +24,13 @@ from core.checkpoints import (
 from core.conditions import Condition, LabelConfig, SemanticConfig
 from core.data.tokens import fingerprint
 from core.networks.autoencoder import NetworkConfig
-from core.priors import AutoregressiveConfig, DiffusionConfig, LatentConfig, MaskedConfig
+from core.priors import (
+    AutoregressiveConfig,
+    DiffusionConfig,
+    LatentConfig,
+    LayoutConfig,
+    MaskedConfig,
+)
 from core.quantizers import VQConfig
 from core.tokenizer import Tokenizer, TokenizerConfig
 
@@ -35,6 +41,9 @@ CONFIGS = [
     DiffusionConfig(**SMALL, conditions=TOLD, timesteps=5),
     MaskedConfig(**SMALL, conditions=TOLD),
     LatentConfig(latent_dim=4, grid=(2, 2), width=32, factors=(1, 2), blocks=1, conditions=TOLD),
+    DiffusionConfig(
+        **SMALL, conditions=TOLD, layout=LayoutConfig(width=16, layers=1, heads=2), timesteps=5
+    ),
 ]
 
 

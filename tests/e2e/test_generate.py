@@ -21,10 +21,10 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def gallery(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the app with two priors beside what ships."""
+    """The address of the app with three priors beside what ships."""
     root = tmp_path_factory.mktemp("priors")
     tokenizer = tiny_tokenizer(root / "own" / "tiny-tokens")
-    prior_bundles(root / "bundles", tokenizer, ("words", "planned"))
+    prior_bundles(root / "bundles", tokenizer, ("words", "planned", "sketcher"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGVQ_CHECKPOINTS", str(root / "bundles"))
         assert models.names()  # something ships, too
@@ -126,3 +126,41 @@ def test_words_a_map_and_a_hole_become_pictures(gallery: str, chrome: Any) -> No
     outside = [url for url in visit.requests if not url.startswith((gallery, "data:", "blob:"))]
     visit.context.close()
     assert outside == [] and visit.complaints == []
+
+
+def test_the_map_that_was_drawn_first_can_be_painted_on(gallery: str, chrome: Any) -> None:
+    visit = Visit(chrome, viewport={"width": 1440, "height": 900})
+    page = visit.page
+    open_explorer(page, gallery)
+    open_generate(page)
+    choose(page, "sketcher")
+    page.wait_for_function(
+        "document.querySelector('#prior').parentElement.textContent.includes('a map first')"
+    )
+    page.locator("#prompts button").first.click()
+    page.wait_for_function("document.querySelector('#prompt textarea').value.length > 10")
+    prompt = page.locator("#prompt textarea").input_value()
+    page.get_by_role("button", name="Paint", exact=True).click()
+    assert len(painted(page)) == 4
+
+    run = page.locator(".rv-easel").get_attribute("data-run")
+    page.locator(".rv-tile").nth(1).hover()
+    page.get_by_role("button", name="Paint on the map of picture 2").click()
+    page.wait_for_selector("#map-painter .rv-painter[data-state=ready]")
+    assert page.get_by_label("From a map").is_checked()
+    assert page.locator("#prior input").input_value() == "sketcher"
+    assert page.locator("#prompt textarea").input_value() == prompt
+    board = page.locator("#map-painter canvas")
+    assert board.evaluate("canvas => [canvas.width, canvas.height]") == [32, 32]
+    # Cells of the map are squares of one colour.
+    colours = board.evaluate(
+        "canvas => [...canvas.getContext('2d').getImageData(0, 0, 32, 32).data]"
+    )
+    pixels = np.array(colours, np.uint8).reshape(4, 8, 4, 8, 4)
+    assert (pixels == pixels[:, :1, :, :1]).all()
+    page.get_by_role("button", name="Paint", exact=True).click()
+    assert len(painted(page, after=run)) == 4
+    # A picture of a map that was given has none of its own.
+    assert page.get_by_role("button", name="Paint on the map of picture 2").count() == 0
+    visit.context.close()
+    assert visit.complaints == []

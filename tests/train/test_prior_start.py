@@ -16,8 +16,11 @@ from core.checkpoints import (
     load_tokenizer,
     prior_tokenizer,
 )
-from tests.train.tiny_priors import PRIORS, prior_run, tokenizer_bundle
+from core.priors import LayoutConfig
+from tests.train.tiny_priors import PRIORS, SEMANTIC, TEXT, prior_run, tokenizer_bundle
 from train.prior_loop import PriorTrainer
+
+LAYOUT = LayoutConfig(width=16, layers=1, heads=2)
 
 
 @pytest.fixture(autouse=True)
@@ -96,6 +99,46 @@ def test_a_prior_of_another_kind_gives_what_both_have(tmp_path, old):
     taken = PriorTrainer(prior_run("diffusion", old, init=both), tmp_path / "other").prior
     known = "network.conditioner.encoders.text.known"
     assert torch.equal(taken.state_dict()[known], load_prior(both).state_dict()[known])
+
+
+def test_a_prior_that_is_told_more_takes_what_there_is(tmp_path, old):
+    source = trained("diffusion", old, tmp_path / "source")  # told a text
+    theirs = load_prior(source).state_dict()
+    planner = replace(PRIORS["diffusion"], conditions=(TEXT, SEMANTIC), layout=LAYOUT)
+    run = prior_run("diffusion", old, prior=planner, init=source, steps=2, train_only="layout")
+    trainer = PriorTrainer(run, tmp_path / "run")
+    before = {name: x.clone() for name, x in trainer.prior.state_dict().items()}
+    assert all(torch.equal(x, before[name]) for name, x in theirs.items())
+    # What draws the maps learns, alone, and knows the words of the captions, too.
+    trainer.train()
+    after = trainer.prior.state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved and all(name.startswith("layout.") for name in moved)
+    known = after["layout.prior.network.conditioner.encoders.text.known"]
+    assert torch.equal(known, after["network.conditioner.encoders.text.known"]) and known.max() > 0
+    found = find_bundle(tmp_path / "run")
+    assert "the prior `source`; only what draws maps was trained\n" in found.card
+    assert "- **Draws first:** where it is told no map" in found.card
+    logged = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
+    assert any("layout_bits" in line for line in logged)
+    assert not any("variational" in line for line in logged)
+    # With all of it a run goes on as any other.
+    whole = prior_run("diffusion", old, prior=planner, init=tmp_path / "run", steps=1)
+    begun = PriorTrainer(whole, tmp_path / "whole").prior.state_dict()
+    stored = load_prior(tmp_path / "run").state_dict()
+    assert begun.keys() == stored.keys()
+    assert all(torch.equal(x, stored[name]) for name, x in begun.items())
+
+
+def test_only_a_prior_that_draws_maps_can_train_them_alone(old):
+    planner = replace(PRIORS["diffusion"], conditions=(TEXT, SEMANTIC), layout=LAYOUT)
+    for prior, init, words in (
+        (planner, None, "set init"),
+        (PRIORS["diffusion"], old, "set its layout"),
+        (PRIORS["latent"], old, "set its layout"),
+    ):
+        with pytest.raises(ValueError, match=f"train_only layout needs .* {words}"):
+            prior_run("diffusion", old, prior=prior, init=init, train_only="layout")
 
 
 @pytest.mark.parametrize("kind", ["autoregressive", "diffusion", "masked"])
