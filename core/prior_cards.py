@@ -18,6 +18,7 @@ _KINDS = {
     "DDIM, arXiv:2010.02502)",
 }
 _TOLD = {"text": "a text", "semantic": "a semantic map", "label": "a class label"}
+_DRAWN = {"layout": "maps", "tokens": "tokens"}
 _SIZES = ("width", "layers", "heads")
 
 
@@ -98,7 +99,8 @@ def _beginning(recipe: Mapping[str, Any]) -> list[str]:
         return [f"- **Begun with:** {projected}"] if recipe.get("embeddings") == "codes" else []
     other = recipe.get("init_tokenizer")
     moved = f", which drew tokens of the tokenizer `{other}` before" if other else ""
-    alone = "; only what draws maps was trained" if recipe.get("train_only") == "layout" else ""
+    only = recipe.get("train_only", "all")
+    alone = "" if only == "all" else f"; only what draws {_DRAWN[only]} was trained"
     return [f"- **Begun with:** the weights of the prior `{recipe['init']}`{moved}{alone}"]
 
 

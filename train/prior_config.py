@@ -48,16 +48,17 @@ class PriorRunConfig(CommonConfig):
     """Bundle or run folder of a prior whose weights a new run begins with; None: random ones. Kind,
     sizes and conditions must be the run's; of another kind of the same width, or of one that is
     told less, what both have is taken. The tokenizer may be another, retrained one, say."""
-    train_only: Literal["all", "layout"] = "all"
-    """layout: of a prior that draws maps, what draws them alone is trained; the rest stays that of
-    init, and costs no time."""
+    train_only: Literal["all", "layout", "tokens"] = "all"
+    """Of a prior that draws maps, only what draws them, or only what draws tokens; the other stays
+    that of init, and costs no time."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.train_only not in ("all", "layout"):
-            raise ValueError(f"train_only must be 'all' or 'layout', got {self.train_only!r}")
-        if self.train_only == "layout":
+        only = self.train_only
+        if only not in ("all", "layout", "tokens"):
+            raise ValueError(f"train_only must be 'all', 'layout' or 'tokens', got {only!r}")
+        if only != "all":
             if self.init is None:
-                raise ValueError("train_only layout needs the prior that it goes on: set init")
+                raise ValueError(f"train_only {only} needs the prior that it goes on: set init")
             if getattr(self.prior, "layout", None) is None:
-                raise ValueError("train_only layout needs a prior that draws maps: set its layout")
+                raise ValueError(f"train_only {only} needs a prior that draws maps: set its layout")

@@ -62,9 +62,11 @@ class PriorTrainer(Run):
             self.begun_on = self._begin(config.init)
         elif config.embeddings == "codes" and not self.continuous:
             self.prior.network.begin_with(self.tokenizer.quantizer.codebook())
-        if config.train_only == "layout":
-            self.prior.network.requires_grad_(False)
-            self.prior.layout_alone = True
+        if config.train_only != "all":
+            tokens = config.train_only == "tokens"
+            stays = self.prior.layout if tokens else self.prior.network
+            stays.requires_grad_(False)
+            self.prior.learns = config.train_only
         self.prior.to(self.device)
         self.averaged = averaged(self.prior, config.optimizer.ema)
         self.optimizer = adamw(self.prior, config.optimizer)

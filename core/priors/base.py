@@ -263,8 +263,8 @@ class TokenPrior(Prior):
     config: TokenPriorConfig
     network: TokenNetwork
     layout: LayoutPrior | None
-    layout_alone = False
-    """In training, whether ``loss`` is the layout's alone."""
+    learns = "all"
+    """What ``loss`` is of in training: "all", or only the "layout" or the "tokens"."""
 
     def __init__(self, config: TokenPriorConfig, network: TokenNetwork) -> None:
         super().__init__()
@@ -299,9 +299,10 @@ class TokenPrior(Prior):
         """The terms of ``_loss``, and those of ``LayoutPrior.loss`` of a prior that draws maps,
         where it is told one; "bits" are the tokens' alone then, given the map."""
         ids = self._checked_ids(ids, condition)
-        alone = self.layout_alone and self.training
-        losses = {} if alone else self._loss(ids, condition, generator)
-        if self.layout is not None and condition is not None and condition.segmentation is not None:
+        learns = self.learns if self.training else "all"
+        losses = {} if learns == "layout" else self._loss(ids, condition, generator)
+        told = condition is not None and condition.segmentation is not None
+        if self.layout is not None and told and learns != "tokens":
             grid = tuple(ids.shape[1:])
             losses |= self.layout.loss(condition.segmentation, condition, grid, generator)
         return losses

@@ -122,23 +122,30 @@ def test_a_prior_that_is_told_more_takes_what_there_is(tmp_path, old):
     logged = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     assert any("layout_bits" in line for line in logged)
     assert not any("variational" in line for line in logged)
-    # With all of it a run goes on as any other.
-    whole = prior_run("diffusion", old, prior=planner, init=tmp_path / "run", steps=1)
-    begun = PriorTrainer(whole, tmp_path / "whole").prior.state_dict()
+    # And the other way round.
+    rest = replace(run, init=tmp_path / "run", train_only="tokens")
+    trainer = PriorTrainer(rest, tmp_path / "rest")
     stored = load_prior(tmp_path / "run").state_dict()
+    begun = {name: x.clone() for name, x in trainer.prior.state_dict().items()}
     assert begun.keys() == stored.keys()
     assert all(torch.equal(x, stored[name]) for name, x in begun.items())
+    trainer.train()
+    after = trainer.prior.state_dict()
+    moved = {name for name in begun if not torch.equal(begun[name], after[name])}
+    assert moved and not any(name.startswith("layout.") for name in moved)
+    assert "only what draws tokens was trained" in find_bundle(tmp_path / "rest").card
 
 
-def test_only_a_prior_that_draws_maps_can_train_them_alone(old):
+def test_only_a_prior_that_draws_maps_can_train_a_part(old):
     planner = replace(PRIORS["diffusion"], conditions=(TEXT, SEMANTIC), layout=LAYOUT)
     for prior, init, words in (
         (planner, None, "set init"),
         (PRIORS["diffusion"], old, "set its layout"),
         (PRIORS["latent"], old, "set its layout"),
     ):
-        with pytest.raises(ValueError, match=f"train_only layout needs .* {words}"):
-            prior_run("diffusion", old, prior=prior, init=init, train_only="layout")
+        for part in ("layout", "tokens"):
+            with pytest.raises(ValueError, match=f"train_only {part} needs .* {words}"):
+                prior_run("diffusion", old, prior=prior, init=init, train_only=part)
 
 
 @pytest.mark.parametrize("kind", ["autoregressive", "diffusion", "masked"])
