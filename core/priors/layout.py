@@ -63,6 +63,7 @@ class LayoutPrior(nn.Module):
             grid=grid, width=config.width, layers=config.layers, heads=config.heads,
             dropout=config.dropout, conditions=others, drop=drop,
         ).build()  # fmt: skip
+        self.prior.network.begin_places()
 
     def loss(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ from core.networks.transformer import (
     rotary,
     time_features,
 )
+
+_WAVES = 4  # of a side's places: half a period, a whole one, ...
 
 
 @dataclass
@@ -91,7 +94,8 @@ class TokenNetwork(nn.Module):
         """Before training: let what is near in the codebook, ``codes`` (K, D), be near here.
 
         Embeddings and output weights become random projections of the codes: what one token
-        teaches holds for its like from the first step on. Ours; no paper has it.
+        teaches holds for its like from the first step on. Ours; no paper has it. Places begin as
+        by ``begin_places``.
         """
         codes = codes.float() - codes.float().mean(0)
         codes = codes / codes.std(unbiased=False).clamp(min=1e-12)
@@ -99,6 +103,24 @@ class TokenNetwork(nn.Module):
         for weight, scale in ((self.embed.weight[: self.codes], 0.1), (self.head.weight, 0.05)):
             projection = torch.randn(codes.shape[1], width, generator=generator) * spread * scale
             weight.copy_(codes.cpu() @ projection)
+        self.begin_places(generator)
+
+    @torch.no_grad()
+    def begin_places(self, generator: torch.Generator | None = None) -> None:
+        """Before training: let rows and columns begin as smooth waves over the whole grid, in
+        random directions, so that near ones are alike and left is told from right.
+
+        Next to nothing but a caption's "on the left" needs to know a column: begun at random and
+        small, they were learnt at the picture's edges alone, and sides never were. Ours.
+        """
+        for places in (self.row, self.column):
+            count, width = places.shape
+            at = (torch.arange(count) + 0.5) / count
+            number = torch.arange(1, min(_WAVES, max(1, count - 1)) + 1)
+            waves = torch.cos(math.pi * number * at[:, None]) / number
+            waves = waves / waves.square().sum(1).mean().sqrt()
+            directions = torch.randn(len(number), width, generator=generator)
+            places.copy_(0.05 * waves @ directions)
 
     def context(
         self,

@@ -165,10 +165,23 @@ def test_tokens_begin_as_alike_as_their_codes(tmp_path, old, kind):
     for weight in ("embed.weight", "head.weight"):
         found = {how: likeness(network.get_parameter(weight)) for how, network in begun.items()}
         assert found["codes"] > 0.8 > found["random"], (weight, found)
+    assert (begun["codes"].column.std() > 0.03) and (begun["random"].column.std() < 0.03)
     PriorTrainer(prior_run(kind, old, steps=1), tmp_path / "run").train()
     assert "**Begun with:** token embeddings and output weights projected" in (
         find_bundle(tmp_path / "run").card
     )
+
+
+def test_places_begin_as_alike_as_they_are_near():
+    network = replace(PRIORS["autoregressive"], width=128, grid=(12, 16)).build().network
+    network.begin_places(torch.Generator().manual_seed(0))
+    for places in (network.row, network.column):
+        apart = torch.cdist(places, places).detach()
+        at = torch.arange(len(places))
+        far = (at[:, None] - at).abs()
+        assert float(torch.corrcoef(torch.stack([apart.flatten(), far.flatten()]))[0, 1]) > 0.9
+        assert 0.03 < float(places.detach().std()) < 0.08
+    replace(PRIORS["autoregressive"], grid=(1, 1)).build().network.begin_places()  # no waves fit
 
 
 def test_another_tokenizers_latents_are_measured_anew(tmp_path, old, new):
