@@ -51,8 +51,8 @@ def prior_card(
         "",
         f"# {name}",
         "",
-        f"A prior of RegVQ Studio: it draws pictures{_by(told)}, in {grid} tokens of the tokenizer "
-        f"`{tokenizer}`.",
+        f"A prior of RegVQ Studio: it draws pictures{_by(described)}, in {grid} tokens of the "
+        f"tokenizer `{tokenizer}`.",
         "",
         f"- **Kind:** {_KINDS[described['name']]}; {', '.join(sizes)}",
         f"- **Is told:** {', '.join(told) or 'nothing'}",
@@ -127,8 +127,12 @@ def _sampling(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in values.items() if value is not None)
 
 
-def _by(told: list[str]) -> str:
-    return f" told by {' and '.join(told)}" if told else ""
+def _by(described: Mapping[str, Any]) -> str:
+    names = [each["name"] for each in described["conditions"]]
+    drawn = bool(described.get("layout"))
+    told = [_TOLD[name] for name in names if not (drawn and name == "semantic")]
+    by = f" told by {' and '.join(told)}" if told else ""
+    return f"{by}, with or without {_TOLD['semantic']}" if drawn else by
 
 
 def _example(described: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
@@ -140,7 +144,10 @@ def _example(described: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
         "semantic": "segmentation=segmentation",
         "label": "labels=labels",
     }
-    said = ", ".join(parts[each["name"]] for each in described["conditions"])
+    if described.get("layout"):
+        del parts["semantic"]  # which it draws itself
+    names = [each["name"] for each in described["conditions"]]
+    said = ", ".join(parts[name] for name in names if name in parts)
     plain = {"guidance": 1.0, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "steps": None}
     how = [f"{key}={value}" for key, value in sampling.items() if value != plain.get(key)]
     return ", ".join([*([f"Condition({said})"] if said else []), "n=4", *how])

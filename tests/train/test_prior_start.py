@@ -119,6 +119,8 @@ def test_a_prior_that_is_told_more_takes_what_there_is(tmp_path, old):
     found = find_bundle(tmp_path / "run")
     assert "the prior `source`; only what draws maps was trained\n" in found.card
     assert "- **Draws first:** where it is told no map" in found.card
+    assert "pictures told by a text, with or without a semantic map, in" in found.card
+    assert 'Condition(texts=("a lake below mountains",)), n=4' in found.card
     logged = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     assert any("layout_bits" in line for line in logged)
     assert not any("variational" in line for line in logged)
