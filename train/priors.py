@@ -51,7 +51,7 @@ def scenes_text_diffusion() -> PriorRunConfig:
             stay=20.0,
             focus=4.0,
         ),
-        SamplingConfig(guidance=3.0, steps=25),
+        SamplingConfig(guidance=2.0, steps=25),
         steps=10_000,
     )
 
