@@ -146,7 +146,7 @@ def steps(order: Order) -> Iterator[Step]:
     shown = 0
     for step in sampling.sample(order.painter, order.condition, order.settings, known):
         due = step.done * UPDATES // max(1, step.total)
-        whole = step.layout is not None and step.ids.max() < 0 <= step.layout.min()
+        whole = step.sketching and int(step.layout.min()) >= 0
         if due > shown or whole or step.done == step.total:
             shown = due
             yield step
@@ -161,7 +161,7 @@ def growing(order: Order, step: Step) -> list[np.ndarray]:
     with LOCK:
         tiles = painters.paints(order.painter)
     f, ids = tiles.shape[1], step.ids.numpy()
-    if step.layout is not None and ids.max() < 0:
+    if step.sketching:
         colours = maps.legend(order.painter).table
         tiles = np.broadcast_to(colours[:, None, None], (len(colours), f, f, 3))
         ids = step.layout.numpy()

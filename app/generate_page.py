@@ -217,9 +217,8 @@ def show(
         began = time.monotonic()
         for step in generate.steps(order):
             grown = [data_url(pixels) for pixels in generate.growing(order, step)]
-            sketch = step.layout is not None and int(step.ids.max()) < 0
-            value = {"drawing": grown, "done": step.done, "total": step.total, "sketch": sketch}
-            yield {**page, **value}, gr.skip()
+            value = {"drawing": grown, "done": step.done, "total": step.total}
+            yield {**page, **value, "sketch": step.sketching}, gr.skip()
         drawn = generate.finished(order, step, time.monotonic() - began)
     except (Refused, CheckpointError, PictureError) as error:
         yield {"problem": str(error)}, gr.skip()

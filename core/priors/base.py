@@ -33,6 +33,11 @@ class Step(NamedTuple):
     """Of a prior that draws a map first: its classes int64 (n, h, w), 255 = unlabelled, -1 where
     nothing is drawn yet."""
 
+    @property
+    def sketching(self) -> bool:
+        """Whether there is a map, or a part of it, and no token yet."""
+        return self.layout is not None and int(self.ids.max()) < 0
+
 
 @dataclass(frozen=True)
 class TokenPriorConfig:

@@ -28,7 +28,7 @@ KINDS = {
     "diffusion": DiffusionConfig(**SMALL, timesteps=9),
     "masked": MaskedConfig(**SMALL),
 }
-FIRST, SECOND = Condition(labels=torch.tensor([0])), Condition(labels=torch.tensor([1]))
+FIRST = Condition(labels=torch.tensor([0]))
 
 
 def seeded(seed: int = 0) -> torch.Generator:
