@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import gradio as gr
@@ -48,9 +48,22 @@ class Rewritten:
     figures: dict[str, Any]
 
 
-@lru_cache(maxsize=36)
+_kept: OrderedDict[tuple[Model, Picture], Rewritten] = OrderedDict()
+KEPT = 36
+
+
 def rewritten(which: Model, picture: Picture) -> Rewritten:
     """The picture through the tokens of ``which`` and back, and what that cost and kept."""
+    key = (which, picture)
+    with LOCK:
+        found = _kept.pop(key, None) or _rewrite(which, picture)
+        _kept[key] = found  # the latest stand last
+        while len(_kept) > KEPT:
+            _kept.popitem(last=False)
+    return found
+
+
+def _rewrite(which: Model, picture: Picture) -> Rewritten:
     from core.analysis.pictures import colour_error, error_map
     from core.images import to_tensor
     from core.metrics.codecs import token_bytes
@@ -140,10 +153,7 @@ def compare(image: Any, checkpoints: Any = None) -> tuple[list[tuple[str, str]],
     """/compare: gallery of the original and the reconstructions, figures as a table in JSON."""
     chosen = wanted(checkpoints)
     picture = models.open_picture(image)
-    found = []
-    for which in chosen:
-        with LOCK:
-            found.append(rewritten(which, picture))
+    found = [rewritten(which, picture) for which in chosen]
     pictures = [(page_file(png(picture.image), "original")["path"], "original")]
     for which, one in zip(chosen, found, strict=True):
         pictures.append((page_file(one.picture, "reconstruction")["path"], which.name))
@@ -157,7 +167,11 @@ def compare(image: Any, checkpoints: Any = None) -> tuple[list[tuple[str, str]],
 
 @in_a_sentence
 def show(image: Any, checkpoints: Any) -> Iterator[dict[str, Any]]:
-    """The same for the page, checkpoint by checkpoint: what the wall draws."""
+    """The same for the page, checkpoint by checkpoint: what the wall draws.
+
+    What is known already is there at once. So a page that asks for the same again, as it does where
+    both the tab is opened and its picture is filled in, never goes back to empty frames.
+    """
     from core.images import PictureError
 
     if not image:
@@ -178,27 +192,34 @@ def show(image: Any, checkpoints: Any) -> Iterator[dict[str, Any]]:
     except (PictureError, Refused) as error:
         yield {"problem": str(error)}
         return
+    known = [_kept.get((which, picture)) for which in chosen]
+    rows = [_row(which, one) for which, one in zip(chosen, known, strict=True)]
     page = {
         "original": page_file(png(picture.image), "original"),
         "width": picture.image.width,
         "height": picture.image.height,
         "errorTop": ERROR_TOP,
         "ramp": ramp_css(),
-        "rows": [{"checkpoint": which.name} for which in chosen],
+        "rows": rows,
     }
     yield page  # the frames, at once: loading and rewriting take their time
-    time.sleep(BREATH)
+    if None in known:
+        time.sleep(BREATH)
     for place, which in enumerate(chosen):
-        with LOCK:
-            one = rewritten(which, picture)
-        rows = list(page["rows"])
-        rows[place] = {
-            **one.figures,
-            "picture": page_file(one.picture, "reconstruction"),
-            "error": page_file(one.error, "error"),
-        }
-        page = {**page, "rows": rows}
-        yield page
+        if known[place] is None:
+            rows = [*rows[:place], _row(which, rewritten(which, picture)), *rows[place + 1 :]]
+            yield {**page, "rows": rows}
+
+
+def _row(which: Model, one: Rewritten | None) -> dict[str, Any]:
+    """A row of the page's table, and the pictures of its frame; a name while it is being made."""
+    if one is None:
+        return {"checkpoint": which.name}
+    return {
+        **one.figures,
+        "picture": page_file(one.picture, "reconstruction"),
+        "error": page_file(one.error, "error"),
+    }
 
 
 def opening(path: Any, chosen: Any, checkpoint: Any) -> tuple[Any, list[dict[str, str]], Any]:
@@ -268,11 +289,13 @@ def build(tab: gr.Tab, checkpoint: gr.Dropdown, picture: gr.Image) -> None:
     quiet = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
     opened = tab.select(opening, [picture, chosen, checkpoint], [own, examples, chosen], **quiet)
     gr.on([own.upload, own.clear], lambda path: path, own, picture, **quiet)
-    examples.pick(picked, None, [own, picture], **quiet)
+    taken = examples.pick(picked, None, [own, picture], **quiet)
     tab.select(study.show, None, charts, **quiet)
     listen = {"trigger_mode": "always_last", "api_visibility": "private", **MODEL_QUEUE}
     opened.then(show, [picture, chosen], wall, **listen)
-    gr.on([own.change, chosen.change], show, [own, chosen], wall, **listen)
+    taken.then(show, [own, chosen], wall, **listen)
+    # Not their change: it comes with what an opened tab is filled with, too, one after the other.
+    gr.on([own.upload, own.clear, chosen.input], show, [own, chosen], wall, **listen)
 
     with gr.Row(visible=False):  # the tab as an API: plain inputs, plain outputs
         gr.Button().click(

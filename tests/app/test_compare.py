@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import OrderedDict
 from pathlib import Path
 
 import gradio as gr
@@ -57,7 +58,10 @@ def test_the_table_has_what_a_bundle_says_of_itself(
     assert compare.described(models.model("tiny-regvq"))["utilization"] is None
 
 
-def test_the_wall_fills_checkpoint_by_checkpoint(photograph: Path) -> None:
+def test_the_wall_fills_checkpoint_by_checkpoint(
+    photograph: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compare, "_kept", OrderedDict())
     steps = list(compare.show(str(photograph), NAMES))
     assert [["picture" in row for row in step["rows"]] for step in steps] == [
         [False, False],  # the frames come before anything is loaded
@@ -71,6 +75,17 @@ def test_the_wall_fills_checkpoint_by_checkpoint(photograph: Path) -> None:
     apart = np.abs(original.astype(float) - shown).mean(-1)
     light = error @ np.array([0.2126, 0.7152, 0.0722])
     assert light[apart > 60].min() > light[apart < 5].max()
+
+
+def test_asked_again_the_wall_never_empties(photograph: Path) -> None:
+    *_, before = compare.show(str(photograph), NAMES)
+    (again,) = compare.show(str(photograph), NAMES)
+    assert again == before
+    # One of them anew: the other stays, and only the new one is waited for.
+    for key in [key for key in compare._kept if key[0].name == NAMES[1]]:
+        del compare._kept[key]
+    first, last = compare.show(str(photograph), NAMES)
+    assert first["rows"] == [before["rows"][0], {"checkpoint": NAMES[1]}] and last == before
 
 
 def test_what_is_missing_is_said_on_the_wall(photograph: Path, tmp_path: Path) -> None:
