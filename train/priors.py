@@ -100,15 +100,17 @@ def birds_text_diffusion() -> PriorRunConfig:
     """
     return PriorRunConfig(
         prior=DiffusionConfig(
-            **SQUARES,
-            dropout=0.1,
+            **TINY,
+            dropout=0.05,
+            stay=20.0,
+            focus=4.0,
             conditions=(TextConfig(width=128, layers=2, heads=4, vocabulary=2000),),
         ),
         tokenizer=Path("checkpoints/birds-facades-regvq"),
         data=PicturesConfig(name="captions", size=128, crop=(0.8, 1.0)),
         optimizer=AdamWConfig(lr=2e-3, weight_decay=0.045, ema=0.995),
         sampling=SamplingConfig(guidance=2.0, top_p=0.9, steps=50),
-        steps=5600,
+        steps=8000,
         batch=24,
     )
 

@@ -145,6 +145,16 @@ def lab_step(page: Any) -> int:
     return int(page.locator(".rv-lab").get_attribute("data-step") or -1)
 
 
+def halted(page: Any) -> int:
+    """The step at which the lab stands: an answer may still be on its way when it is paused."""
+    for _ in range(20):
+        before = lab_step(page)
+        page.wait_for_timeout(1500)
+        if lab_step(page) == before:
+            return before
+    raise AssertionError("the lab goes on although it is paused")
+
+
 def set_slider(page: Any, where: str, value: str) -> None:
     box = page.locator(f"{where} input[type=number]")
     box.fill(value)
@@ -159,10 +169,7 @@ def test_quantizers_train_in_the_lab(app: str, visit: Any) -> None:
     assert page.locator(".rv-run").count() == 6
     page.get_by_role("button", name="Pause").click()
     page.wait_for_selector('.rv-lab[data-playing="false"]')
-    page.wait_for_timeout(1500)  # the answer that is still on its way
-    stands = lab_step(page)
-    page.wait_for_timeout(1500)
-    assert lab_step(page) == stands
+    stands = halted(page)
     assert f"Paused at step {stands}" in page.locator(".rv-lab-said").inner_text()
     # A weight that is changed meanwhile is no restart: it goes on where it was.
     set_slider(page, "#lab-prior", "0.5")
