@@ -96,7 +96,7 @@ class AutoregressivePrior(TokenPrior):
             logits = step(before.repeat(copies, 1))
             if not given[cell]:
                 if guided:
-                    logits = guide(logits, choices.scale(cell / total))
+                    logits = guide(logits, choices.scale(cell / max(1, total - 1)))
                 drawn = draw(
                     logits, temperature=choices.temperature, top_k=choices.top_k,
                     top_p=choices.top_p, at=at[:, cell],

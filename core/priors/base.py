@@ -108,7 +108,7 @@ class Choices:
         return self.guidance != (1.0, 1.0)
 
     def scale(self, progress: float | Tensor) -> float | Tensor:
-        """The guidance at a time in [0, 1]."""
+        """The guidance between the first step, 0, and the last, 1."""
         first, last = self.guidance
         return first + (last - first) * progress
 
@@ -187,8 +187,8 @@ class Prior(nn.Module, ABC):
                 another number of rows, which a draw that falls between two codes may show). See
                 ``core.priors.sampling.seeded``.
             guidance: 1 = the condition as it was learnt; more = stressed; 0 = ignored. A pair goes
-                from the first to the last over the steps.
-            temperature: divides the logits; 0 takes the most likely code.
+                evenly from the first step's to the last step's.
+            temperature: divides the logits; below 1e-6 as 0, which takes the most likely code.
             top_k: draw only from so many of the most likely codes; 0 = all.
             top_p: of these, only from those that make up this share of the mass, in (0, 1].
             steps: number of steps, for priors that leave a choice.
@@ -203,6 +203,17 @@ class Prior(nn.Module, ABC):
         )
         self.conditioner.check(condition, n)
         return self._begin(condition, choices)
+
+    def check_how(
+        self,
+        guidance: float | tuple[float, float] = 1.0,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        steps: int | None = None,
+    ) -> None:
+        """Raise ValueError as ``sample`` would for these settings, also before any training."""
+        self._checked(1, None, guidance, temperature, top_k, top_p, steps, None, None)
 
     def generate(self, condition: Condition | None = None, n: int = 1, **how: object) -> Tensor:
         """The ids int64 (n, h, w) that ``sample`` ends with; same arguments."""

@@ -166,7 +166,7 @@ class DiffusionPrior(TokenPrior):
             time = torch.full((copies * rows,), end, device=self.device)
             logits = self._logits(now.repeat(copies, 1), context, time)
             if guided:
-                logits = guide(logits, choices.scale((step - 1) / steps))
+                logits = guide(logits, choices.scale((step - 1) / max(1, steps - 1)))
             now = self.process.step_back(
                 logits, now, begin, end, choices.generator, temperature=choices.temperature,
                 top_k=choices.top_k, top_p=choices.top_p,

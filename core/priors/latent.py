@@ -1,12 +1,14 @@
 """Latent diffusion on the tokenizer's continuous latents (arXiv 2112.10752).
 
 The downstream test of NSVQ (arXiv 2606.11363): a U-Net and a DDPM on the latents before
-quantization, which the tokenizer then quantizes and decodes. diffusers' U-Net and DDIM scheduler do
-the work, and are imported only when such a prior is built.
+quantization, which the tokenizer then quantizes and decodes. diffusers' U-Net and noise schedule do
+the work, and are imported only when such a prior is built. The steps of DDIM are taken here: for
+most numbers of steps diffusers' scheduler goes to other times than those that it asks next.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -122,7 +124,7 @@ class LatentPrior(Prior):
         self.scheduler = DDIMScheduler(
             num_train_timesteps=config.timesteps, beta_start=config.betas[0],
             beta_end=config.betas[1], clip_sample=False, set_alpha_to_one=True,
-            prediction_type=config.prediction, timestep_spacing="trailing",
+            prediction_type=config.prediction,
         )  # fmt: skip
         self.register_buffer("mean", torch.zeros(config.latent_dim))
         self.register_buffer("std", torch.zeros(()))
@@ -197,13 +199,10 @@ class LatentPrior(Prior):
         self._check_sides(grid)
         return self.config.timesteps
 
-    def _checked(self, n, generator, guidance, temperature, top_k, top_p, steps, known, grid):
-        choices = super()._checked(
-            n, generator, guidance, temperature, top_k, top_p, steps, known, grid
-        )
+    def _begin(self, condition: Condition | None, choices: Choices) -> Iterator[Step]:
         if not bool(self.std):
             raise ValueError("this latent prior was not trained: it has not measured its latents")
-        return choices
+        return super()._begin(condition, choices)
 
     @torch.no_grad()
     def _sample(self, condition: Condition | None, choices: Choices) -> Iterator[Step]:
@@ -215,17 +214,29 @@ class LatentPrior(Prior):
         dtype = next(self.unet.parameters()).dtype
         shape = (rows, self.config.latent_dim, *grid)
         x = normal(shape, choices.generator, self.device) * math.sqrt(choices.temperature)
-        scheduler = type(self.scheduler).from_config(self.scheduler.config)
-        scheduler.set_timesteps(choices.steps)
-        for step, time in enumerate(scheduler.timesteps.tolist(), 1):
+        last, total = self.config.timesteps, choices.steps
+        # Evenly down from the last time, whose latents are noise; before the first there is none.
+        times = [last * (total - step) // total - 1 for step in range(total + 1)]
+        for step, (now, then) in enumerate(itertools.pairwise(times), 1):
             given = (x.repeat(2, 1, 1, 1) if guided else x).to(dtype)
-            times = torch.full((len(given),), time, device=self.device)
-            found = self._network(given, times, vector, cells).float()
+            time = torch.full((len(given),), now, device=self.device)
+            found = self._network(given, time, vector, cells).float()
             if guided:
                 conditional, null = found.chunk(2)
-                found = torch.lerp(null, conditional, choices.scale((step - 1) / choices.steps))
-            out = scheduler.step(found, time, x)
-            x = out.prev_sample
-            shown = x if step == choices.steps else out.pred_original_sample
-            latents = shown * self.std.float() + self.mean.float()[:, None, None]
-            yield Step(latents, step, choices.steps)
+                found = torch.lerp(null, conditional, choices.scale((step - 1) / max(1, total - 1)))
+            clean, noise = self._parted(found, x, now)
+            left = self._left(then)
+            x = math.sqrt(left) * clean + math.sqrt(1 - left) * noise  # DDIM, Eq. 12 with no noise
+            latents = clean * self.std.float() + self.mean.float()[:, None, None]
+            yield Step(latents, step, total)
+
+    def _left(self, time: int) -> float:
+        """Share of a clean latent's energy that is left at a time; -1 is before the first."""
+        return float(self.scheduler.alphas_cumprod[time]) if time >= 0 else 1.0
+
+    def _parted(self, found: Tensor, x: Tensor, time: int) -> tuple[Tensor, Tensor]:
+        """The clean latents and the noise of which ``x`` consists, as the network has them."""
+        signal, size = math.sqrt(self._left(time)), math.sqrt(1 - self._left(time))
+        if self.config.prediction == "v_prediction":
+            return signal * x - size * found, signal * found + size * x
+        return (x - size * found) / signal, found

@@ -80,11 +80,13 @@ class LayoutPrior(nn.Module):
 
     def sample(self, condition: Condition | None, choices: Choices) -> Iterator[Step]:
         """A step a row of cells, whose ids are the map; the choices are those of the picture's own
-        tokens."""
+        tokens, but for top-k: so many of some thousand codes are no measure for a few classes. Of
+        top-k 1, the most likely everywhere, classes are, too."""
         rows, columns = choices.grid
         steps = self.prior.sample(
             condition, choices.n, generator=choices.generator, guidance=choices.guidance,
-            temperature=choices.temperature, top_p=choices.top_p, grid=choices.grid,
+            temperature=choices.temperature, top_k=int(choices.top_k == 1), top_p=choices.top_p,
+            grid=choices.grid,
         )  # fmt: skip
         for step in steps:
             row, rest = divmod(step.done, columns)

@@ -104,7 +104,7 @@ class MaskedPrior(TokenPrior):
             masked = ids == unknown
             logits = self.network(ids.repeat(copies, 1), context)
             if guided:
-                scale = choices.scale(((step - 1) / each).clamp(max=1))
+                scale = choices.scale(((step - 1) / (each - 1).clamp(min=1)).clamp(max=1))
                 logits = guide(logits, scale.float()[:, None, None])
             logits = logits.float()
             drawn = draw(

@@ -17,6 +17,7 @@ a picture does not depend on those it is drawn with; None is torch's own."""
 SEEDS = 2**31
 """Seeds of pictures are below this."""
 
+_COLD = 1e-6  # divided by less, differences of logits leave float32
 _TILE = 2**20  # entries at once: what is drawn from stays in the processor's cache
 _WIDE = 1024  # rows up to here are cumulated, wider ones in two levels
 _BLOCK = 128
@@ -144,9 +145,10 @@ def draw(
 ) -> Tensor:
     """Codes int64 (...) drawn from softmax(``logits`` / temperature), logits (..., K).
 
-    Temperature 0 takes the most likely. See ``kept`` for ``top_k`` (0 = all) and ``top_p``. Where
-    ``wanted``, bool (...), is false, nothing is drawn and the code is 0. ``at``: ``uniform``
-    numbers (...) that were drawn before, in place of the generator.
+    Temperature 0 takes the most likely, and so does one too small to divide by. See ``kept`` for
+    ``top_k`` (0 = all) and ``top_p``. Where ``wanted``, bool (...), is false, nothing is drawn and
+    the code is 0. ``at``: ``uniform`` numbers (...) that were drawn before, in place of the
+    generator.
     """
     *shape, size = logits.shape
     flat = logits.reshape(-1, size)
@@ -158,7 +160,7 @@ def draw(
     for begin in range(0, count, step):
         part = slice(begin, begin + step) if rows is None else rows[begin : begin + step]
         some = flat[part]
-        if temperature == 0 or top_k == 1:
+        if temperature < _COLD or top_k == 1:
             found[part] = some.argmax(1)
             continue
         weights, codes = kept(some, temperature, top_k, top_p)

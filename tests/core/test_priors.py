@@ -19,7 +19,7 @@ from core.priors import (
     MaskedConfig,
     Prior,
 )
-from core.priors.sampling import SEEDS, seeds
+from core.priors.sampling import SEEDS, guide, seeds
 from core.priors.sampling import seeded as each_seeded
 
 SMALL = {"codebook_size": 6, "grid": (3, 4), "width": 32, "layers": 2, "heads": 2}
@@ -209,8 +209,21 @@ def test_guidance(kind):
     assert torch.equal(run(told(4), 1.0), plain)
     assert torch.equal(run(told(4), 0.0), run(None, 1.0))
     assert not torch.equal(run(told(4), 3.0), plain)
-    # A pair goes from the first to the last.
-    assert not torch.equal(run(told(4), (1.0, 3.0)), run(told(4), (3.0, 1.0)))
+
+
+def test_a_pair_of_guidances_goes_from_the_first_step_to_the_last(kind, monkeypatch):
+    scales = []
+
+    def noted(logits, scale):
+        scales.append(float(torch.as_tensor(scale).flatten()[0]))
+        return guide(logits, scale)
+
+    for module in ("autoregressive", "diffusion", "masked"):
+        monkeypatch.setattr(f"core.priors.{module}.guide", noted)
+    prior = built(kind, BOTH)
+    prior.generate(told(1), 1, guidance=(1.0, 3.0), generator=seeded())
+    steps = len(scales)
+    assert steps > 2 and scales == pytest.approx([1 + 2 * i / (steps - 1) for i in range(steps)])
 
 
 def test_guided_logits_are_the_formula():
@@ -517,6 +530,34 @@ def test_latent_diffusion_with_a_network_that_knows_the_answer(prediction, monke
         seen = list(prior.sample(n=3, steps=steps, generator=seeded()))
         assert len(seen) == steps
         torch.testing.assert_close(seen[-1].ids, truth, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("steps", [1, 3, 29, 31, 37, 50])
+def test_each_step_of_latent_diffusion_goes_where_the_next_begins(prediction, steps, monkeypatch):
+    """Of Gaussian latents the best network is known, and each step multiplies by a number. One
+    that knows the truth would mend whatever a step before had spoilt."""
+    prior, size = latent_prior(prediction).eval(), 0.3
+    prior.std.fill_(1.0)
+    left = torch.cumprod(1 - torch.linspace(2e-3, 0.3, 50, dtype=torch.float64), 0)
+
+    def best(noisy, time, vector, cells):
+        a = left[time][:, None, None, None].float()
+        whole = a * size**2 + 1 - a
+        noise, clean = (1 - a).sqrt() / whole * noisy, a.sqrt() * size**2 / whole * noisy
+        return noise if prediction == "epsilon" else a.sqrt() * noise - (1 - a).sqrt() * clean
+
+    monkeypatch.setattr(prior, "_network", best)
+    seen = list(prior.sample(n=2, steps=steps, generator=seeded()))
+    assert [(step.done, step.total) for step in seen] == [(i + 1, steps) for i in range(steps)]
+    times = [50 * (steps - i) // steps - 1 for i in range(steps)]
+    gain = 1.0
+    for now, then in zip(times, [*times[1:], None], strict=True):
+        a, b = float(left[now]), 1.0 if then is None else float(left[then])
+        whole = a * size**2 + 1 - a
+        gain *= (b**0.5 * a**0.5 * size**2 + (1 - b) ** 0.5 * (1 - a) ** 0.5) / whole
+    start = torch.randn(2, 2, 4, 4, generator=seeded())
+    torch.testing.assert_close(seen[-1].ids, gain * start, atol=1e-4, rtol=1e-3)
 
 
 def test_latent_diffusion_is_told_its_conditions(latent):

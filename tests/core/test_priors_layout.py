@@ -147,3 +147,10 @@ def test_what_makes_no_sense_is_refused():
         DiffusionConfig(layout=TINY, conditions=conditions)
     with pytest.raises(ValueError, match=r"semantic\.shares false"):
         MaskedConfig(layout=TINY, conditions=(SemanticConfig(classes=3, shares=True),))
+
+
+def test_the_most_likely_alone_is_drawn_of_maps_too(prior):
+    first, second = (
+        list(prior.sample(FIRST, 2, generator=seeded(seed), top_k=1)) for seed in (0, 1)
+    )
+    assert torch.equal(first[-1].layout, second[-1].layout)

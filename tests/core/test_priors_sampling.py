@@ -108,3 +108,11 @@ def test_only_what_is_wanted_is_drawn():
     some = draw(logits, torch.Generator().manual_seed(2), wanted=wanted)
     assert torch.equal(some, whole.masked_fill(~wanted, 0))
     assert bool((whole > 0).all())
+
+
+@pytest.mark.parametrize("codes", [6, 3000])
+@pytest.mark.parametrize("temperature", [0.0, 1e-46, 1e-12, 1e-5])
+def test_the_coldest_draws_are_the_most_likely(codes, temperature):
+    logits = torch.randn(40, codes, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(draw(logits, temperature=temperature), logits.argmax(1))
+    assert torch.equal(draw(logits, temperature=temperature, top_p=0.5), logits.argmax(1))
