@@ -76,7 +76,7 @@ def _known(which: Model, codes: np.ndarray, axes: int, neighbours: int) -> np.nd
             return own.astype(np.float32)
     try:
         found = np.load(_file(codes, axes, neighbours), allow_pickle=False)
-    except (OSError, ValueError):
+    except (OSError, ValueError, EOFError):
         return None  # not there, or not whole: it is made again
     return found if found.shape == shape and found.dtype == np.float32 else None
 

@@ -26,7 +26,15 @@ from core.descriptions import (
 )
 from core.sources import Place
 from core.sources import places as further_places
-from core.storage import filled, read_json, replace_folder, stored, write_folder, write_json
+from core.storage import (
+    filled,
+    read_arrays,
+    read_json,
+    replace_folder,
+    stored,
+    write_folder,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from core.priors import Prior
@@ -95,8 +103,7 @@ class Bundle:
         if not file.exists():
             return {}
         try:
-            with np.load(file, allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in arrays.files}
+            return read_arrays(file)
         except (ValueError, OSError) as error:
             raise CheckpointError(f"{file} cannot be read ({error}); make it again.") from None
 

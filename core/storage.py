@@ -6,9 +6,11 @@ import json
 import math
 import os
 import shutil
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -71,6 +73,16 @@ def write_folder(
     if atlas:
         np.savez_compressed(fresh / "atlas.npz", **atlas)
     replace_folder(fresh, path)
+
+
+def read_arrays(file: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz, by name. Raises OSError, or ValueError for what is none or not whole:
+    numpy has four exceptions for that, and two of them are no ValueError."""
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (EOFError, BadZipFile, zlib.error) as error:
+        raise ValueError(str(error)) from None
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -10,9 +10,10 @@ import itertools
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
+
+from core.storage import read_arrays
 
 MOST = 40
 """Saves that are kept; beyond that, every second one is merged into the next."""
@@ -61,11 +62,10 @@ def _read(file: Path, shape: tuple[int, int]) -> tuple[np.ndarray, ...]:
     empty = (np.empty(0, np.int64), np.empty((0, shape[0]), np.uint32),
              np.empty((0, shape[0]), np.float32), None)  # fmt: skip
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            found: Mapping[str, np.ndarray] = {name: arrays[name] for name in arrays.files}
+        found: Mapping[str, np.ndarray] = read_arrays(file)
         names = ("history_steps", "history_counts", "history_moved", "codebook")
         steps, uses, moved, last = (found[name] for name in names)
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+    except (OSError, ValueError, KeyError):
         return empty
     fits = last.shape == shape and uses.shape == moved.shape == (len(steps), shape[0])
     return (steps, uses, moved, last) if fits else empty

@@ -5,7 +5,9 @@ The paper takes the uniform prior and leaves others as future work.
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -36,7 +38,7 @@ def read_histogram(file: str | Path, size: int) -> Tensor:
         values = torch.from_numpy(counts.astype(np.float64))
     except FileNotFoundError:
         raise ValueError(f"quantizer.prior_file {file} does not exist") from None
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         raise ValueError(f"quantizer.prior_file {file} cannot be read: {error}") from None
     if values.shape != (size,):
         raise ValueError(

@@ -165,9 +165,13 @@ def test_missing_and_broken_files(tmp_path):
     (folder / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match="missing"):
         load_tokenizer(folder)
-    (folder / "atlas.npz").write_bytes(b"x")
-    with pytest.raises(CheckpointError, match="atlas"):
-        _ = find_bundle(folder).atlas
+    whole = (folder / "atlas.npz").read_bytes()
+    damaged = bytearray(whole)
+    damaged[whole.index(b"a.npy") + 30] ^= 255  # what is stored begins behind its name
+    for broken in (b"x", b"", whole[: len(whole) // 2], bytes(damaged)):
+        (folder / "atlas.npz").write_bytes(broken)
+        with pytest.raises(CheckpointError, match="atlas"):
+            _ = find_bundle(folder).atlas
     (folder / "config.json").write_text("[1, 2")
     with pytest.raises(CheckpointError, match="cannot be read"):
         load_tokenizer(folder)

@@ -212,6 +212,12 @@ def test_wrong_histograms_are_refused(tmp_path, counts, words):
     np.save(tmp_path / "h.npy", counts)
     with pytest.raises(ValueError, match=words):
         read_histogram(tmp_path / "h.npy", 12)
+    np.savez(tmp_path / "h.npz", counts=counts)
+    whole = (tmp_path / "h.npz").read_bytes()
+    for part in (b"", whole[: len(whole) // 2]):
+        (tmp_path / "h.npz").write_bytes(part)
+        with pytest.raises(ValueError, match="cannot be read"):
+            read_histogram(tmp_path / "h.npz", 12)
     with pytest.raises(ValueError, match="does not exist"):
         RegVQConfig(prior="histogram", prior_file=tmp_path / "none.npy")
 
