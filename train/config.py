@@ -143,8 +143,8 @@ class CommonConfig:
         for name in ("steps", "batch", "log_every", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.seed < 0:
-            raise ValueError(f"seed must be 0 or more, got {self.seed}")
+        if not 0 <= self.seed < 2**24:  # a step's noise is seeded with 64 bits, 40 for the step
+            raise ValueError(f"seed must be from 0 to {2**24 - 1:,}, got {self.seed}")
 
 
 @dataclass(frozen=True)

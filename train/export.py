@@ -15,8 +15,8 @@ from core.analysis.atlas import build_atlas
 from core.analysis.patches import gather_patches
 from core.cards import model_card
 from core.checkpoints import save_bundle
-from core.data import Dataset, has_held_out
-from core.images import PictureError, to_pictures, to_tensor
+from core.data import DataError, Dataset, has_held_out
+from core.images import PictureError, shrink, to_pictures, to_tensor
 from core.metrics.evaluation import evaluate_tokenizer
 from core.networks.features import Features
 from core.tokenizer import Tokenizer
@@ -29,6 +29,7 @@ from train.recipes import RECIPES, config_of
 
 QUICK_ATLAS = 4096  # codes up to which every save has an atlas: it grows faster than the codebook
 PATCHED = 100  # pictures that real patches of the codes are looked for in
+LONGEST = 1024  # pixels of a longer side: of 24 million, one picture takes minutes and gigabytes
 FEW = 32  # pictures on which a run judges itself; train/evaluate.py takes all of a data set
 
 
@@ -73,7 +74,7 @@ def export_bundle(
     )
     metrics["step"] = step
     held_out = has_held_out(config.data.name, config.data.root)
-    metrics["data"] = {"name": config.data.name, "held_out": held_out}
+    metrics["data"] = {"name": config.data.name, "held_out": held_out, "longest": LONGEST}
     about = describe(config, features, broken)
     source = f"{metrics['images']} pictures of the data set {config.data.name!r}"
     atlas = None
@@ -124,23 +125,27 @@ def describe(config: RunConfig, features: Features | None, broken: int) -> dict[
 
 
 def spread(pictures: Dataset, count: int) -> Iterator[Tensor]:
-    """Up to ``count`` pictures (3, H, W), evenly over the data set; broken ones are left out."""
+    """Up to ``count`` pictures (3, H, W), evenly over the data set; broken ones are left out, also
+    where they are too many of a few. Of a camera's they are small versions, at most ``LONGEST``."""
     for index in spread_over(len(pictures), count):
         try:
-            yield pictures[index].image
-        except PictureError:
+            image = pictures[index].image
+        except (PictureError, DataError):
             continue
+        yield _at_most(image, LONGEST)
+
+
+def _at_most(image: Tensor, side: int) -> Tensor:
+    if max(image.shape[-2:]) <= side:
+        return image
+    return to_tensor(shrink(to_pictures(image[None])[0], side))
 
 
 def _centre(image: Tensor, side: int) -> Tensor:
     height, width = image.shape[-2:]
-    if min(height, width) < side:
-        scale = side / min(height, width)
-        picture = to_pictures(image[None])[0]
-        picture = picture.resize(
-            (max(side, round(width * scale)), max(side, round(height * scale))),
-            Image.Resampling.BICUBIC,
-        )
-        image, (width, height) = to_tensor(picture), picture.size
-    top, left = (height - side) // 2, (width - side) // 2
-    return image[:, top : top + side, left : left + side]
+    own = min(height, width, side)
+    top, left = (height - own) // 2, (width - own) // 2
+    image = image[:, top : top + own, left : left + own]
+    if own == side:
+        return image
+    return to_tensor(to_pictures(image[None])[0].resize((side, side), Image.Resampling.BICUBIC))

@@ -42,6 +42,7 @@ class Trainer(Run):
         self.features = _load_features(config)
         if self.features is not None:
             self.features.to(self.device, memory_format=torch.channels_last)
+        self.fixed["features"] = "none" if self.features is None else self.features.label
 
         torch.manual_seed(config.seed)
         tokenizer = Tokenizer(config.tokenizer).to(memory_format=torch.channels_last)

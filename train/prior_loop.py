@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -17,6 +17,7 @@ from core.data import DataError, open_dataset
 from core.data.tokens import TokenBatch, TokenShards
 from core.generation import condition_of
 from core.priors import LatentConfig
+from train.errors import UsageError
 from train.loader import Batches, check_enough
 from train.prior_batches import EncodedBatches, ShardBatches, held_out_batches, pictures_of
 from train.prior_config import PriorRunConfig
@@ -55,7 +56,12 @@ class PriorTrainer(Run):
         self._check_classes()
 
         torch.manual_seed(config.seed)
-        self.prior = replace(config.prior, **self._shape()).build()
+        shape = self._shape()
+        try:
+            self.prior = replace(config.prior, **shape).build()
+            self.prior.check_how(**asdict(config.sampling))  # not only when it has learnt
+        except ValueError as error:
+            raise UsageError(f"{config.recipe}: {error}") from None
         self.prior.learn_vocabulary(self._captions())
         self.begun_on: str | None = None  # the other tokenizer that the first weights were for
         if config.init is not None:

@@ -44,6 +44,21 @@ class PriorFlags:
     """A judge of train/judge.py attributes, for scenes; without it, one is looked for."""
 
 
+def _check(flags: EvaluateFlags) -> None:
+    """What would be passed over in silence is said."""
+    given = {
+        "--batch": flags.batch != 1, "--codecs": flags.codecs, "--fid": flags.fid,
+        "--lpips": flags.lpips != "none", "--data.square": flags.data.square is not None,
+    }  # fmt: skip
+    if unused := [name for name in given if given[name]]:
+        raise UsageError(
+            f"{', '.join(unused)} cannot be used for a prior, but for a tokenizer alone; how a "
+            "prior is evaluated is said with --prior.*"
+        )
+    if flags.prior.batch < 1:
+        raise UsageError(f"--prior.batch must be 1 or more, got {flags.prior.batch}")
+
+
 def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str, Any]:
     """Draws, judges and returns the report; with ``--publish`` the bundle gets it too."""
     from tqdm import tqdm
@@ -54,6 +69,7 @@ def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str,
     from core.metrics.generation import judge_prior
 
     asked = flags.prior
+    _check(flags)
     prior = load_prior(bundle, device)
     tokenizer = load_tokenizer(_tokenizer_of(bundle, asked.tokenizer), device)
     size = flags.data.size or prior.grid[0] * tokenizer.downsampling

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import project_root
 
 from core.data import DataError
-from train.errors import one_line_errors, parse_flags
+from train.errors import UsageError, one_line_errors, parse_flags
 from train.pictures import name_for_pictures
 
 if TYPE_CHECKING:
     from train.config import CommonConfig
 
-# Settings that may differ when a run goes on: they say how long and how, not what.
-_FREE = ("steps", "out", "log_every", "save_every", "stop_after", "precision")
+# Settings that may differ when a run goes on: they say how long and how, not what is learnt.
+_FREE = ("steps", "out", "log_every", "save_every", "stop_after", "precision", "sampling")
 
 
 def main(arguments: list[str] | None = None) -> Path:
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> Path:
 
     with one_line_errors(ValueError):  # every setting that makes no sense is a ValueError
         config = _parse(arguments)
-    with one_line_errors(DataError, CheckpointError):
+    with one_line_errors(DataError, CheckpointError, UsageError):
         if config.data.name == "folder" and config.data.root is None:
             raise DataError(
                 f"{config.recipe} trains on your pictures: name a folder with --data.root DIR."
@@ -90,7 +90,7 @@ def _remember(config: CommonConfig, out: Path) -> None:
 
     described = json.loads(json.dumps(asdict(config), default=_written))
     for name in _FREE:
-        described.pop(name)
+        described.pop(name, None)  # a tokenizer's run samples nothing
     described["data"].pop("workers")
     file = out / "run.json"
     if file.exists():
@@ -98,6 +98,7 @@ def _remember(config: CommonConfig, out: Path) -> None:
         for field in fields(config):  # settings that came after the run was begun
             if field.name in described and field.default is not MISSING:
                 before.setdefault(field.name, field.default)
+        before.pop("sampling", None)  # runs were once held to that, too
         if differing := sorted(_differences(before, described)):
             raise CheckpointError(
                 f"{out} holds a run with another {', '.join(differing[:4])}; "

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
+from core.checkpoints import CheckpointError
 from core.memory import keep_freed_memory
 from train.config import AdamWConfig, CommonConfig
 from train.loader import Batches
@@ -50,6 +51,8 @@ class Run(ABC):
         self.device = self.accelerator.device
         self.parts: dict[str, Part] = {}
         self.broken: dict[Path, str] = {}
+        self.fixed: dict[str, str] = {}
+        """What a run was begun with and must go on with, although no setting says it."""
         self.stopping = False
         self._writer: Any = None
 
@@ -78,7 +81,7 @@ class Run(ABC):
         """Run to the last step (or ``stop_after``, or SIGTERM) and write state and bundle."""
         config, chief = self.config, self.accelerator.is_main_process
         numbers = load_state(self.state_folder, self.parts)
-        step = 0 if numbers is None else int(numbers["step"])
+        step = 0 if numbers is None else self._taken_up(numbers)
         last = min(config.steps, config.stop_after or config.steps)
         stream = self._stream(step, last)
         bar = tqdm(
@@ -109,6 +112,17 @@ class Run(ABC):
             named = ", ".join(sorted(path.name for path in self.broken)[:5])
             print(f"{len(self.broken)} broken pictures were skipped: {named}")
         return bundle
+
+    def _taken_up(self, numbers: Mapping[str, Any]) -> int:
+        """The step at which a saved run stands. Raises CheckpointError if it would change."""
+        for name, before in numbers.get("fixed", {}).items():
+            if (now := self.fixed.get(name)) != before:
+                raise CheckpointError(
+                    f"the run in {self.out} was begun with {name} {before!r}, and it would go on "
+                    f"with {now!r}; give it the same again, or choose another --out."
+                )
+        self.broken |= {Path(path): words for path, words in numbers.get("broken", {}).items()}
+        return int(numbers["step"])
 
     def _taken(self, batches: Batches, count: int) -> Iterator[Any]:
         """The first ``count`` batches, with note taken of the files that turn out broken."""
@@ -157,7 +171,9 @@ class Run(ABC):
     def _save(self, step: int, final: bool = True) -> Path:
         bundle = self.out / "bundle"
         if self.accelerator.is_main_process:
-            save_state(self.state_folder, self.parts, {"step": step})
+            broken = {str(path): sentence for path, sentence in self.broken.items()}
+            numbers = {"step": step, "broken": broken, "fixed": self.fixed}
+            save_state(self.state_folder, self.parts, numbers)
             self._export(bundle, step, final)
         self.accelerator.wait_for_everyone()
         return bundle

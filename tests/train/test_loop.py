@@ -15,14 +15,15 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from core.checkpoints import find_bundle, load_tokenizer
-from core.data import DataError
+from core.checkpoints import CheckpointError, find_bundle, load_tokenizer
+from core.data import DataError, Sample
 from core.networks.autoencoder import NetworkConfig
 from core.networks.discriminator import DiscriminatorConfig
 from core.quantizers import GumbelConfig, RegVQConfig, VQConfig
 from core.tokenizer import TokenizerConfig
 from tests.core.test_networks import keras_like
 from train.config import DataConfig, FeatureConfig, LossConfig, OptimizerConfig, RunConfig
+from train.export import _centre, spread
 from train.loader import Batches
 from train.loop import Trainer
 from train.runs import NotFinite, learning_rate
@@ -73,7 +74,7 @@ def test_a_resumed_run_gives_the_same_bits(tmp_path, pictures, quantizer, precis
     whole = config(pictures, quantizer, precision=precision)
     Trainer(whole, tmp_path / "whole").train()
     Trainer(replace(whole, stop_after=3), tmp_path / "parts").train()
-    assert json.loads((tmp_path / "parts/state/state.json").read_text()) == {"step": 3}
+    assert json.loads((tmp_path / "parts/state/state.json").read_text())["step"] == 3
     torch.manual_seed(123)  # whatever else the process did in between has no part in it
     Trainer(whole, tmp_path / "parts").train()
     one, two = state(tmp_path / "whole"), state(tmp_path / "parts")
@@ -198,7 +199,7 @@ def test_sigterm_saves_and_stops(tmp_path, pictures, monkeypatch):
     whole = config(pictures)
     monkeypatch.setattr(Trainer, "step", interrupted)
     Trainer(whole, tmp_path / "run").train()
-    assert json.loads((tmp_path / "run/state/state.json").read_text()) == {"step": 2}
+    assert json.loads((tmp_path / "run/state/state.json").read_text())["step"] == 2
     assert find_bundle(tmp_path / "run").metrics["step"] == 2
     monkeypatch.setattr(Trainer, "step", step)
     Trainer(whole, tmp_path / "run").train()
@@ -222,7 +223,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights(tmp_path, pictures, 
     with pytest.raises(NotFinite, match="l1 is not finite at step 5"):
         trainer.train()
     assert all(torch.isfinite(p).all() for p in trainer.tokenizer.parameters())
-    assert json.loads((out / "state/state.json").read_text()) == {"step": 4}
+    assert json.loads((out / "state/state.json").read_text())["step"] == 4
     assert load_tokenizer(out).codebook_size == 32
 
 
@@ -352,3 +353,50 @@ def test_too_many_broken_pictures_stop_the_run(tmp_path, pictures, workers):
     run = replace(run, data=replace(run.data, workers=workers))
     with pytest.raises(DataError, match="bad"):
         Trainer(run, tmp_path / "run").train()
+
+
+def test_what_was_broken_before_a_stop_is_counted_after_it(tmp_path, pictures):
+    for index in range(12, 130):
+        (pictures / f"{index:03d}.png").write_bytes((pictures / "00.png").read_bytes())
+    (pictures / "bad.jpg").write_bytes(b"\xff\xd8 no picture")
+    run = config(pictures, steps=60)
+    Trainer(replace(run, stop_after=55), tmp_path / "run").train()
+    Trainer(run, tmp_path / "run").train()
+    assert find_bundle(tmp_path / "run").config["recipe"]["data"]["broken_files"] == 1
+
+
+def test_a_run_does_not_go_on_with_other_features(tmp_path, pictures):
+    run = config(pictures)
+    Trainer(replace(run, stop_after=3), tmp_path / "run").train()
+    file = tmp_path / "run/state/state.json"
+    numbers = json.loads(file.read_text())
+    assert numbers["fixed"] == {"features": "none"}
+    file.write_text(json.dumps(numbers | {"fixed": {"features": "SqueezeNet 1.1"}}))
+    with pytest.raises(CheckpointError, match=r"with features 'SqueezeNet 1\.1'.* 'none'"):
+        Trainer(run, tmp_path / "run").train()
+
+
+class Shown:
+    """A data set of a camera's picture, one that is none, and a small one."""
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        if index == 1:
+            raise DataError("1 of the 3 files cannot be read")
+        return Sample(torch.rand(3, *((600, 2400) if index == 0 else (40, 30))))
+
+
+def test_pictures_that_a_run_judges_itself_on_are_small_and_whole():
+    assert [tuple(image.shape) for image in spread(Shown(), 3)] == [(3, 256, 1024), (3, 40, 30)]
+
+
+@pytest.mark.parametrize("shape", [(300, 200), (40, 100), (5000, 1)])
+def test_a_sample_sheet_shows_the_middle_at_the_size_of_a_tile(shape):
+    image = torch.zeros(3, *shape)
+    short = min(shape)
+    top, left = (shape[0] - short) // 2, (shape[1] - short) // 2
+    image[:, top : top + short, left : left + short] = 0.5
+    tile = _centre(image, 192)
+    assert tile.shape == (3, 192, 192) and float((tile - 0.5).abs().max()) < 0.01

@@ -11,13 +11,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from core.checkpoints import find_bundle, load_prior, prior_tokenizer
+from core.checkpoints import CheckpointError, find_bundle, load_prior, prior_tokenizer
 from core.conditions import SemanticConfig
 from core.data import DataError
 from core.data.tokens import TokenShards
 from tests.train.tiny_priors import PRIORS, prior_run, scene_shards, tokenizer_bundle
 from train.config import PicturesConfig
+from train.errors import UsageError
+from train.prior_config import SamplingConfig
 from train.prior_loop import PriorTrainer
+from train.run import _remember
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +49,7 @@ def test_a_resumed_run_gives_the_same_bits(tmp_path, tokenizer, shards, kind):
     whole = prior_run(kind, tokenizer, tokens=None if kind == "latent" else shards)
     PriorTrainer(whole, tmp_path / "whole").train()
     PriorTrainer(replace(whole, stop_after=3), tmp_path / "parts").train()
-    assert json.loads((tmp_path / "parts/state/state.json").read_text()) == {"step": 3}
+    assert json.loads((tmp_path / "parts/state/state.json").read_text())["step"] == 3
     torch.manual_seed(123)  # whatever else the process did in between has no part in it
     PriorTrainer(whole, tmp_path / "parts").train()
     one, two = state(tmp_path / "whole"), state(tmp_path / "parts")
@@ -135,7 +138,7 @@ def test_sigterm_saves_and_stops(tmp_path, tokenizer, shards, monkeypatch):
 
     monkeypatch.setattr(PriorTrainer, "step", interrupted)
     PriorTrainer(prior_run("masked", tokenizer, tokens=shards), tmp_path / "run").train()
-    assert json.loads((tmp_path / "run/state/state.json").read_text()) == {"step": 2}
+    assert json.loads((tmp_path / "run/state/state.json").read_text())["step"] == 2
     assert find_bundle(tmp_path / "run").metrics["step"] == 2
 
 
@@ -163,3 +166,33 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path, tokenizer, shards):
     few = replace(PRIORS["autoregressive"], conditions=(SemanticConfig(classes=3),))
     run = prior_run("autoregressive", tokenizer, tokens=shards, prior=few)
     assert "24 classes" in refused(tmp_path, run)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "words"),
+    [
+        ("diffusion", {"sampling": SamplingConfig(steps=99)}, "steps must be .* from 1 to 8"),
+        ("latent", {"sampling": SamplingConfig(temperature=float("nan"))}, "temperature"),
+        ("autoregressive", {"sampling": SamplingConfig(steps=3)}, "a step a token"),
+        ("masked", {"prior": replace(PRIORS["masked"], width=15)}, "test: .*width"),
+    ],
+)
+def test_what_cannot_be_built_or_drawn_is_refused_at_once(
+    tmp_path, tokenizer, kind, changes, words
+):
+    with pytest.raises(UsageError, match=words):
+        PriorTrainer(prior_run(kind, tokenizer, **changes), tmp_path / "run")
+
+
+def test_a_run_may_go_on_to_be_drawn_from_in_another_way(tmp_path, tokenizer):
+    run = prior_run("diffusion", tokenizer)
+    _remember(run, tmp_path)
+    _remember(replace(run, sampling=SamplingConfig(steps=5), steps=9), tmp_path)
+    with pytest.raises(CheckpointError, match=r"another prior\.width"):
+        _remember(replace(run, prior=replace(run.prior, width=32)), tmp_path)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**24, 20_240_101])
+def test_seeds_that_steps_cannot_have_are_refused(tokenizer, seed):
+    with pytest.raises(ValueError, match="seed must be from 0 to 16,777,215"):
+        prior_run("masked", tokenizer, seed=seed)

@@ -96,6 +96,9 @@ def test_what_cannot_be_used_is_said_in_a_sentence(tmp_path, folder, command):
     out = tmp_path / "report.json"
     other = tokenizer_bundle(tmp_path / "other", seed=1)
     for more, words in (
+        (("--fid", "--prior.batch", 4), "--fid cannot be used for a prior"),
+        (("--data.square", 64, "--batch", 2), "--batch, --data.square cannot be used"),
+        (("--prior.batch", 0), "--prior.batch must be 1 or more"),
         (("--prior.steps", 0), "steps must be a whole number from 1"),
         (("--prior.top-p", 7), "top_p must be above 0"),
         (("--prior.guidance", "nan"), "guidance must be from 0"),
