@@ -169,8 +169,8 @@ def compare(image: Any, checkpoints: Any = None) -> tuple[list[tuple[str, str]],
 def show(image: Any, checkpoints: Any) -> Iterator[dict[str, Any]]:
     """The same for the page, checkpoint by checkpoint: what the wall draws.
 
-    What is known already is there at once. So a page that asks for the same again, as it does where
-    both the tab is opened and its picture is filled in, never goes back to empty frames.
+    What is known already is there at once: the tab opened again, or one checkpoint more, never
+    goes back to empty frames.
     """
     from core.images import PictureError
 

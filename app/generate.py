@@ -6,7 +6,7 @@ The tab Generate as an API; its page is ``app.generate_tab``.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -213,20 +213,31 @@ def run(order: Order) -> Drawn:
 # ---------------------------------------------------------------- the API
 
 
-def answer(order: Order) -> tuple[list[tuple[str, str]], list, dict[str, Any]]:
-    """Gallery, token ids and figures of a run."""
-    drawn = run(order)
-    pictures = [
-        (
-            page_file(png(picture), f"picture-{i + 1}")["path"],
-            f"seed {order.settings.seeds[i]}",
-        )
-        for i, picture in enumerate(drawn.pictures)
-    ]
+Answer = tuple[list[tuple[str, str]], list, dict[str, Any]]
+"""Gallery, token ids and figures of a run."""
+
+
+def answers(order: Order) -> Iterator[Answer]:
+    """What grows, with how many steps are "done" of "total" and -1 for ids that are not drawn yet;
+    then what the run ends with. Closing the iterator ends the work."""
+    began = time.monotonic()
+    for step in steps(order):
+        if step.sketching or step.done < step.total:
+            grown = [Image.fromarray(pixels) for pixels in growing(order, step)]
+            ids = [] if step.ids.is_floating_point() else step.ids.tolist()
+            yield _gallery(order, grown), ids, {"done": step.done, "total": step.total}
+    drawn = finished(order, step, time.monotonic() - began)
     figures = dict(drawn.figures)
     if drawn.layout is not None:
         figures["layout"] = drawn.layout.tolist()
-    return pictures, drawn.ids.tolist(), figures
+    yield _gallery(order, drawn.pictures), drawn.ids.tolist(), figures
+
+
+def _gallery(order: Order, pictures: Sequence[Image.Image]) -> list[tuple[str, str]]:
+    return [
+        (page_file(png(picture), f"picture-{i + 1}")["path"], f"seed {seed}")
+        for i, (picture, seed) in enumerate(zip(pictures, order.settings.seeds, strict=True))
+    ]
 
 
 @in_a_sentence
@@ -240,10 +251,11 @@ def generate_text(
     top_k: Any = None,
     top_p: Any = None,
     steps: Any = None,
-) -> tuple:
+) -> Iterator[Answer]:
     """/generate_text: gallery, ids, figures; among these "layout", the maps of a prior that draws
-    them first."""
-    return answer(text_order(prompt, prior, n, seed, guidance, temperature, top_k, top_p, steps))
+    them first. It streams, see ``answers``, as the others do."""
+    how = (n, seed, guidance, temperature, top_k, top_p, steps)
+    yield from answers(text_order(prompt, prior, *how))
 
 
 @in_a_sentence
@@ -258,10 +270,10 @@ def generate_semantic(
     top_p: Any = None,
     steps: Any = None,
     prompt: Any = "",
-) -> tuple:
+) -> Iterator[Answer]:
     """/generate_semantic: gallery, ids, figures with "agreement"."""
     how = (n, seed, guidance, temperature, top_k, top_p, steps)
-    return answer(map_order(plan, prior, *how, prompt=prompt))
+    yield from answers(map_order(plan, prior, *how, prompt=prompt))
 
 
 @in_a_sentence
@@ -277,10 +289,10 @@ def complete(
     top_p: Any = None,
     steps: Any = None,
     prompt: Any = "",
-) -> tuple:
+) -> Iterator[Answer]:
     """/complete: gallery, ids, figures."""
     painter = painters.painter(prior, "complete")
     ids = tokens_of(image, painter)
     marked = maps.read_mask(mask, ids.shape, painter.size)
     how = (n, seed, guidance, temperature, top_k, top_p, steps)
-    return answer(rest_order(ids, marked, painter.name, *how, prompt=prompt))
+    yield from answers(rest_order(ids, marked, painter.name, *how, prompt=prompt))

@@ -52,8 +52,11 @@ def turned(way: Any, prior: Any) -> tuple:
 
 
 @in_a_sentence
-def prepared(way: Any, prior: Any, image: Any, plan: Any, source: Any) -> tuple:
-    """Another prior: its settings, its examples, and what is painted on."""
+def prepared(
+    way: Any, prior: Any, image: Any, plan: Any, source: Any, hole: Any = None, resumed: Any = None
+) -> tuple:
+    """Another prior: its settings, its examples, and what is painted on. Of a run that is taken up
+    ``again`` the settings are that run's, and what it was painted on stays."""
     from core.checkpoints import CheckpointError
 
     kind = WAYS.get(way, "text")
@@ -74,13 +77,15 @@ def prepared(way: Any, prior: Any, image: Any, plan: Any, source: Any) -> tuple:
         with LOCK:
             painter = painters.painter(prior, kind)
             usual, free = sampling.defaults(painter), painter.config.default_steps
+            if resumed and (resumed["way"], resumed["prior"]) == (way, painter.name):
+                usual = dict(zip(("n", "seed", *usual), resumed["how"], strict=True))
     except (Refused, CheckpointError) as error:
         return *(skip,) * 12, {"problem": str(error)}
     if kind == "text":
         meanwhile(painter)
     stepwise = painter.kind != "autoregressive"
     steps = usual["steps"] or free if stepwise else None
-    titles, paper, hole = [], skip, skip
+    titles, paper, rest = [], skip, skip
     if kind == "semantic":
         found = maps.example_maps(painter)
         table = maps.legend(painter).table
@@ -95,8 +100,8 @@ def prepared(way: Any, prior: Any, image: Any, plan: Any, source: Any) -> tuple:
         mark = f"{painter.name}:{painter.written}"
         if not isinstance(plan, dict) or not str(plan.get("key", "")).startswith(mark):
             paper = papers.paper(painter, found[0][1] if found else None)
-    if kind == "complete":
-        source, hole = papers.hole(painter, source, image)
+    if kind == "complete" and not papers.resumes(hole, painter):
+        source, rest = papers.hole(painter, source, image)
     return (
         usual["guidance"],
         usual["temperature"],
@@ -108,7 +113,7 @@ def prepared(way: Any, prior: Any, image: Any, plan: Any, source: Any) -> tuple:
         list(maps.prompts(painter)),
         titles,
         paper,
-        hole,
+        rest,
         source,
         {"empty": True},
     )
@@ -230,8 +235,11 @@ def show(
         "prior": order.painter.name,
         "tokenizer": order.painter.model.name,
         "mark": order.painter.mark,
-        "prompt": str(prompt or ""),
+        "prompt": order.prompt or str(prompt or ""),
         "how": how,
+        "plan": order.plan,
+        "source": source,
+        "marked": None if order.known is None else order.known < 0,
         "ids": drawn.ids,
         "layout": drawn.layout,
         "pixels": [np.asarray(one) for one in drawn.pictures],
@@ -269,7 +277,7 @@ def _remembered(runs: Any, event: gr.EventData) -> tuple[dict[str, Any], int]:
 
 @in_a_sentence
 def repaint(runs: Any, event: gr.EventData) -> tuple:
-    """A drawn picture is to be repainted: the same tokens, in the way Repaint."""
+    """A drawn picture is to be repainted: the prior that can, and the same tokens."""
     kept, index = _remembered(runs, event)
     able = painters_for(kept["mark"])
     if not able:
@@ -279,12 +287,12 @@ def repaint(runs: Any, event: gr.EventData) -> tuple:
               "pixels": kept["pixels"][index]}  # fmt: skip
     _, paper = papers.hole(painters.painter(prior, "complete"), source, None)
     known = painters.names("complete")
-    return "Repaint", gr.update(choices=known, value=prior), source, paper
+    return gr.update(choices=known, value=prior), source, paper
 
 
 @in_a_sentence
 def sketch(runs: Any, event: gr.EventData) -> tuple:
-    """The map that a prior drew before a picture is to be painted on, in the way From a map."""
+    """The map that a prior drew before a picture is to be painted on, for the same prior."""
     kept, index = _remembered(runs, event)
     if kept["layout"] is None:
         raise Refused("This picture was drawn without a map.")
@@ -296,14 +304,25 @@ def sketch(runs: Any, event: gr.EventData) -> tuple:
     ids = cells.repeat(height // rows, 0).repeat(width // columns, 1)
     known = painters.names("semantic")
     words = gr.update(value=kept["prompt"])
-    return (
-        "From a map", gr.update(choices=known, value=painter.name), words,
-        papers.paper(painter, ids),
-    )  # fmt: skip
+    return gr.update(choices=known, value=painter.name), words, papers.paper(painter, ids)
 
 
 @in_a_sentence
 def again(runs: Any, event: gr.EventData) -> tuple:
-    """The settings of an earlier run."""
+    """An earlier run as it was ordered: prior, prompt, map, picture and hole, settings, and for
+    what comes next the way, and that these are to stay."""
     kept, _ = _remembered(runs, event)
-    return kept["prompt"], *kept["how"]
+    kind = WAYS[kept["way"]]
+    painter = painters.painter(kept["prior"], kind)
+    plan = gr.skip() if kept["plan"] is None else papers.paper(painter, kept["plan"])
+    source, hole = gr.skip(), gr.skip()
+    if kept["marked"] is not None:
+        source, hole = papers.hole(painter, kept["source"], None, kept["marked"])
+    choice = gr.update(choices=painters.names(kind), value=painter.name)
+    resumed = {"way": kept["way"], "prior": painter.name, "how": kept["how"]}
+    return choice, kept["prompt"], plan, source, hole, *kept["how"], resumed
+
+
+def way_of(resumed: dict[str, Any]) -> str:
+    """The way of the run that was taken up again."""
+    return resumed["way"]

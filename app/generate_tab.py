@@ -79,7 +79,7 @@ def build(tab: gr.Tab, picture: gr.Image) -> tuple[gr.Dropdown, gr.Textbox, gr.N
                     buttons=[],
                 )
             easel = _html("easel", elem_id="easel", value={"empty": True})
-    source, runs = gr.State(None), gr.State([])
+    source, runs, resumed = gr.State(None), gr.State([]), gr.State(None)
 
     how = [n, seed, guidance, temperature, top_k, top_p, steps]
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
@@ -90,7 +90,7 @@ def build(tab: gr.Tab, picture: gr.Image) -> tuple[gr.Dropdown, gr.Textbox, gr.N
              hole, source, easel]  # fmt: skip
     ways = gr.on([tab.select, way.change], page.turned, [way, prior], [prior, map_way, rest_way],
                  queue=False, **quiet)  # fmt: skip
-    asked = [way, prior, picture, plan, source]
+    asked = [way, prior, picture, plan, source, hole, resumed]
     ways.then(page.prepared, asked, ready, **own_queue)
     # What is on the easel belongs to the prior before: nobody shall paint on what is to go.
     chosen = prior.input(None, [way, plan, hole], [plan, hole], js=_CLEARED, **quiet)
@@ -109,9 +109,16 @@ def build(tab: gr.Tab, picture: gr.Image) -> tuple[gr.Dropdown, gr.Textbox, gr.N
         **MODEL_QUEUE,
     )
     stop.click(page.stopped, None, easel, cancels=[drawing], queue=False, **quiet)
-    easel.repaint(page.repaint, runs, [way, prior, source, hole], **each)
-    easel.sketch(page.sketch, runs, [way, prior, prompt, plan], **each)
-    easel.again(page.again, runs, [prompt, *how], queue=False, **quiet)
+    # The way last: when it turns, its prior must stand there already.
+    rubbed = easel.repaint(page.repaint, runs, [prior, source, hole], **each)
+    rubbed.success(None, None, way, js='() => "Repaint"', **quiet)
+    drafted = easel.sketch(page.sketch, runs, [prior, prompt, plan], **each)
+    drafted.success(None, None, way, js='() => "From a map"', **quiet)
+    taken = easel.again(
+        page.again, runs, [prior, prompt, plan, source, hole, *how, resumed], **each
+    )
+    turned = taken.success(page.way_of, resumed, way, queue=False, **quiet)
+    turned.then(page.prepared, asked, ready, **own_queue)
     _apis()
     return prior, prompt, seed
 

@@ -183,7 +183,7 @@ def number(value: Any, what: str, low: float, high: float) -> float:
     """``value`` as a finite number from ``low`` to ``high``. Raises Refused."""
     try:
         found = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = math.nan
     if not low <= found <= high:
         raise Refused(f"The {what} must be a number from {low:g} to {high:g}, not {value!r:.40}.")

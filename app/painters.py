@@ -188,7 +188,8 @@ def painter(name: Any, way: str) -> Painter:
 
 def told_by_text(painter: Painter, prompt: Any, needed: bool = True) -> tuple[str, str]:
     """A prompt as it can be used, and a note on what is not taken in of it. Raises Refused."""
-    text = " ".join(str(prompt or "").split())
+    # Half of a surrogate pair is no letter, and no answer could hold it.
+    text = " ".join(str(prompt or "").encode("utf-8", "replace").decode().split())
     if not text:
         if needed:
             raise Refused("The prompt is empty: say in a few words what is to be seen.")

@@ -41,12 +41,15 @@ def paper(painter: Painter, ids: np.ndarray | None) -> dict[str, Any]:
         "palette": known.palette,
         "width": width,
         "height": height,
-        "ids": base64.b64encode(np.ascontiguousarray(ids, np.uint8).tobytes()).decode(),
+        "ids": _packed(ids),
     }
 
 
-def hole(painter: Painter, source: Any, image: Any) -> tuple[Any, dict[str, Any]]:
-    """A picture to rub out: its tokens, kept for the session, and how the page shows it."""
+def hole(
+    painter: Painter, source: Any, image: Any, marked: np.ndarray | None = None
+) -> tuple[Any, dict[str, Any]]:
+    """A picture to rub out: its tokens, kept for the session, and how the page shows it; with what
+    is ``marked``, bool (h, w), rubbed out already."""
     if source is None or source["tokenizer"] != painter.model.name:
         if source is not None:  # the same picture in another tokenizer's tokens
             ids = generate.tokens_of(Image.fromarray(source["pixels"]), painter)
@@ -60,14 +63,29 @@ def hole(painter: Painter, source: Any, image: Any) -> tuple[Any, dict[str, Any]
         source = source_of(painter, ids)
     rows, columns = source["ids"].shape
     width, height = painter.size
+    own = {} if marked is None else {"ids": _packed(marked)}
     return source, {
-        "key": _key("hole"),
+        "key": _key("hole" if marked is None else _again(painter)),
         "mode": "mask",
         "width": columns,
         "height": rows,
         "ratio": width / height,
         "under": data_url(source["pixels"]),
+        **own,
     }
+
+
+def resumes(hole: Any, painter: Painter) -> bool:
+    """Whether the page has a picture with a hole that was taken up again with this prior."""
+    return isinstance(hole, dict) and str(hole.get("key", "")).startswith(_again(painter))
+
+
+def _again(painter: Painter) -> str:
+    return f"again:{painter.name}:{painter.written}"
+
+
+def _packed(ids: np.ndarray) -> str:
+    return base64.b64encode(np.ascontiguousarray(ids, np.uint8).tobytes()).decode()
 
 
 def source_of(painter: Painter, ids: np.ndarray) -> dict[str, Any]:

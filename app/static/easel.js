@@ -103,7 +103,7 @@ function earlier() {
     look.addEventListener("click", () => finish(value));
     const again = html("button", "rv-earlier-again", "seed " + value.figures.seed + ": use again");
     again.type = "button";
-    again.title = "Put this run's prompt, seed and settings back";
+    again.title = "Put this run back: its prior, what it was told, its seed and settings";
     again.addEventListener("click", () => trigger("again", { run: value.run, index: 0 }));
     card.append(look, again);
     return card;

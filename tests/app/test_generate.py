@@ -15,7 +15,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from app import generate, generate_page, maps, painters, ui
+from app import generate, generate_page, maps, painters, sampling, ui
 from app.errors import Refused
 from core.checkpoints import load_prior, load_tokenizer
 from core.conditions import Condition
@@ -210,7 +210,7 @@ def test_a_prior_without_its_tokenizer_is_refused(
         (root / "tiny-regvq" / file).write_bytes((bundles / "tiny-vq" / file).read_bytes())
     monkeypatch.setenv("REGVQ_CHECKPOINTS", str(root))
     with pytest.raises(gr.Error, match="trained on another tokenizer"):
-        generate.generate_text(PROMPT, "words")
+        next(generate.generate_text(PROMPT, "words"))
 
 
 # ---------------------------------------------------------------- the page
@@ -276,8 +276,8 @@ def test_a_painted_map_and_a_repainted_picture(home: Path, photograph: Path) -> 
 
     # One of the pictures, its first row of tokens rubbed out.
     event = SimpleNamespace(run=runs[-1]["run"], index=1)
-    way, choice, source, hole = generate_page.repaint(runs, event)
-    assert way == "Repaint" and choice["value"] == "planned"
+    choice, source, hole = generate_page.repaint(runs, event)
+    assert choice["value"] == "planned"
     np.testing.assert_array_equal(source["ids"], runs[-1]["ids"][1])
     marked = np.zeros((4, 4), np.uint8)
     marked[0] = 1
@@ -304,12 +304,13 @@ def test_a_map_that_was_drawn_first_is_shown_and_can_be_painted_on(home: Path) -
     np.testing.assert_array_equal(shown[5::8, 5::8][there], PALETTE[cells[1][there]])
 
     event = SimpleNamespace(run=runs[-1]["run"], index=1)
-    way, choice, words, paper = generate_page.sketch(runs, event)
-    assert (way, choice["value"], words["value"]) == ("From a map", "sketcher", PROMPT)
+    choice, words, paper = generate_page.sketch(runs, event)
+    assert (choice["value"], words["value"]) == ("sketcher", PROMPT)
     taken = np.frombuffer(base64.b64decode(paper["ids"]), np.uint8).reshape(32, 32)
     whole = np.where(there, cells[1], 0).repeat(8, 0).repeat(8, 1)
     np.testing.assert_array_equal(taken, whole)
     # That paper is the prior's own, and stays when the way turns; from it a picture is drawn.
+    way = "From a map"
     assert generate_page.prepared(way, "sketcher", None, paper, None)[9] == gr.skip()
     *_, (value, again) = drawn_for_page("From a map", "sketcher", plan=paper, steps=20, runs=runs)
     assert not value["sketched"] and again[-1]["layout"] is None
@@ -327,7 +328,79 @@ def test_the_api_gives_the_maps_that_were_drawn(client: Client, home: Path) -> N
 def test_settings_of_an_earlier_run_come_back(home: Path) -> None:
     *_, (value, runs) = drawn_for_page("From words", "words")
     event = SimpleNamespace(run=value["run"], index=0)
-    assert generate_page.again(runs, event) == (PROMPT, 2, 4, None, None, None, None, None)
+    choice, prompt, plan, source, hole, *how, resumed = generate_page.again(runs, event)
+    way = generate_page.way_of(resumed)
+    assert (way, choice["value"], prompt) == ("From words", "words", PROMPT)
+    assert how == [2, 4, None, None, None, None, None]
+    assert plan == source == hole == gr.skip()
+    # What comes with another way or prior would be the prior's own settings.
+    mine = resumed | {"how": (2, 4, 7.5, 0.3, 9, 0.6, 11)}
+    given = generate_page.prepared(way, "words", None, None, None, None, mine)
+    assert (*given[:4], given[4]["value"]) == (7.5, 0.3, 9, 0.6, 11)
+    other = generate_page.prepared(way, "both", None, None, None, None, mine)
+    assert other[0] != 7.5
+
+
+def test_an_earlier_map_and_an_earlier_hole_come_back(home: Path) -> None:
+    paper = generate_page.prepared("From a map", "planned", None, None, None)[9]
+    *_, (value, runs) = drawn_for_page("From a map", "planned", plan=paper)
+    event = SimpleNamespace(run=value["run"], index=0)
+    choice, _, plan, *_, resumed = generate_page.again(runs, event)
+    way = generate_page.way_of(resumed)
+    assert (way, choice["value"], plan["ids"]) == ("From a map", "planned", paper["ids"])
+    assert generate_page.prepared(way, "planned", None, plan, None, None, resumed)[9] == gr.skip()
+
+    *_, source, hole = generate_page.repaint(runs, event)
+    marked = np.zeros((4, 4), np.uint8)
+    marked[1] = 1
+    hole = {**hole, "ids": base64.b64encode(marked.tobytes()).decode()}
+    *_, (first, runs) = drawn_for_page("Repaint", "planned", hole=hole, source=source, runs=runs)
+    event = SimpleNamespace(run=first["run"], index=0)
+    choice, _, _, source, hole, *_, resumed = generate_page.again(runs, event)
+    way = generate_page.way_of(resumed)
+    assert (way, choice["value"]) == ("Repaint", "planned")
+    kept = generate_page.prepared(way, "planned", None, None, source, hole, resumed)
+    assert kept[10] == gr.skip() and kept[11] is source
+    *_, (_, runs) = drawn_for_page("Repaint", "planned", hole=hole, source=source, runs=runs)
+    np.testing.assert_array_equal(runs[-1]["ids"], runs[-2]["ids"])  # the same picture once more
+
+
+def test_the_api_streams_and_lets_go(client: Client, home: Path) -> None:
+    job = client.submit(PROMPT, "sketcher", 2, 4, api_name="/generate_text")
+    last = job.result()
+    seen = job.outputs()
+    done = [figures["done"] for *_, figures in seen[:-1]]
+    assert len(done) >= 3 and done == sorted(done) and "total" in seen[0][2]
+    assert (np.array(seen[0][1]) == -1).all()  # a map grows first
+    assert len(seen[0][0]) == len(last[0]) == 2 and last[1] == seen[-1][1]
+
+    closed = []
+    sample = painters.painter("words", "text").prior.sample
+
+    def watched(*given: object, **how: object) -> Iterator[Step]:
+        try:
+            yield from sample(*given, **how)
+        finally:
+            closed.append(True)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(painters.painter("words", "text").prior, "sample", watched)
+        running = generate.generate_text(PROMPT, "words")
+        next(running)
+        assert not closed
+        running.close()
+        assert closed == [True]
+
+
+@pytest.mark.parametrize("value", [10**400, "1e999", float("nan"), [1], {}])
+def test_what_is_no_number_is_refused(value: object) -> None:
+    with pytest.raises(Refused, match="must be a"):
+        sampling.settings(painters.painter("words", "text"), 1, value)
+
+
+def test_half_a_letter_is_no_letter(home: Path) -> None:
+    order = generate.text_order("\ud800 lake", "words")
+    assert order.prompt == "? lake" and "unknown" in order.note
 
 
 def test_a_prior_that_is_kept_is_not_chosen_once_more(home: Path) -> None:
@@ -375,7 +448,7 @@ def test_without_a_prior_the_page_says_how_to_get_one(
             in (generate_page.prepared(way, None, None, None, None)[-1]["none"])
         )
     with pytest.raises(gr.Error, match="no prior for this yet"):
-        generate.generate_text(PROMPT)
+        next(generate.generate_text(PROMPT))
 
 
 # ---------------------------------------------------------------- maps and masks
