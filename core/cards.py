@@ -162,6 +162,8 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
     kind = held_out.get(data.get("held_out"), "")
     place = data.get("described") or f"pictures of the data set `{data.get('name')}`"
     whole = f"centre squares of {data['square']} pixels" if "square" in data else "whole pictures"
+    if "longest" in data:
+        whole += f", the longer side at most {data['longest']:,} pixels"
     rows = [
         f"| {label} | {_shown(metrics[key], form)} |"
         for key, label, form in _ROWS

@@ -59,9 +59,22 @@ class Visit:
         self.requests: list[str] = []
         self.complaints: list[str] = []
         self.context.on("request", lambda request: self.requests.append(request.url))
+        self._streams: set[Any] = set()  # of answers that Gradio's page still listens for
+        self.context.on(
+            "request", lambda one: "/queue/data" in one.url and self._streams.add(one)
+        )
+        for end in ("requestfinished", "requestfailed"):
+            self.context.on(end, lambda one: self._streams.discard(one))
         self.page = self.context.new_page()
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("console", self._listen)
+
+    def settle(self) -> None:
+        """Wait until the page has had every answer that it asked for, and asks for no other."""
+        calm = 0
+        while calm < 3:
+            self.page.wait_for_timeout(250)
+            calm = 0 if self._streams else calm + 1
 
     def _listen(self, message: Any) -> None:
         if message.type == "error":

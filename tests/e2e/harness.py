@@ -37,7 +37,7 @@ def find_chromium() -> str | None:
     named = os.environ.get("REGVQ_CHROMIUM")
     if named:
         return shutil.which(named)
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    found = next(filter(_runs, filter(None, map(shutil.which, BROWSERS))), None)
     if found:
         return found
     try:
@@ -46,7 +46,16 @@ def find_chromium() -> str | None:
         return None
     with sync_playwright() as playwright:
         own = playwright.chromium.executable_path
-    return own if Path(own).exists() else None
+    return own if Path(own).exists() and _runs(own) else None
+
+
+def _runs(browser: str) -> bool:
+    """Ubuntu's stub is there but only asks for snap; playwright's own may lack libraries."""
+    try:
+        answer = subprocess.run([browser, "--version"], capture_output=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return answer.returncode == 0
 
 
 @contextmanager
@@ -138,6 +147,18 @@ def open_generate(page: Any) -> None:
     """Go to the tab Generate and wait until it is ready, or says that there is no prior."""
     go(page, "Generate")
     page.wait_for_selector("#prompts .rv-chips button, .rv-easel[data-state=none]")
+
+
+def open_lab(page: Any) -> None:
+    """Go to the tab Collapse lab and wait until its quantizers are training."""
+    go(page, "Collapse lab")
+    page.wait_for_selector(".rv-lab[data-step]:not([data-step='0'])")
+
+
+def open_about(page: Any) -> None:
+    """Go to the tab About and wait until the checkpoint's card is there."""
+    go(page, "About")
+    page.locator("#card h1").first.wait_for()
 
 
 def _answers(address: str) -> bool:

@@ -69,8 +69,9 @@ def test_words_a_map_and_a_hole_become_pictures(gallery: str, chrome: Any) -> No
     first = painted(page)
     assert len(first) == 4 and first[0].shape == (32, 32, 3)
     # The same seed draws the same pictures.
+    run = page.locator(".rv-easel").get_attribute("data-run")
     page.get_by_role("button", name="Paint", exact=True).click()
-    again = painted(page, after=page.locator(".rv-easel").get_attribute("data-run"))
+    again = painted(page, after=run)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
 
     # A map: painted over with the brush, and drawn from.
@@ -101,7 +102,8 @@ def test_words_a_map_and_a_hole_become_pictures(gallery: str, chrome: Any) -> No
     assert colour == [214, 92, 214]
     run = page.locator(".rv-easel").get_attribute("data-run")
     page.get_by_role("button", name="Paint", exact=True).click()
-    assert len(painted(page, after=run)) == 4
+    mapped = painted(page, after=run)
+    assert len(mapped) == 4
 
     # One of them, its middle rubbed out: the rest is kept.
     run = page.locator(".rv-easel").get_attribute("data-run")
@@ -117,6 +119,20 @@ def test_words_a_map_and_a_hole_become_pictures(gallery: str, chrome: Any) -> No
     page.get_by_role("button", name="Paint", exact=True).click()
     painted(page, after=run)
     assert f"{marked} tokens repainted" in page.locator(".rv-easel-words").inner_text()
+
+    # Taken up again, an earlier run draws what it drew: of the map, of the words.
+    for back, way, prior, drawn in ((1, "From a map", "planned", mapped),
+                                    (-1, "From words", "words", first)):  # fmt: skip
+        run = page.locator(".rv-easel").get_attribute("data-run")
+        page.locator(".rv-earlier-again").nth(back).click()
+        page.locator(f'#way input[value="{way}"]:checked').wait_for(state="attached")
+        page.wait_for_function(
+            "prior => document.querySelector('#prior input').value === prior", arg=prior
+        )
+        visit.settle()
+        page.get_by_role("button", name="Paint", exact=True).click()
+        again = painted(page, after=run)
+        assert all(np.array_equal(a, b) for a, b in zip(drawn, again, strict=True)), way
 
     # Saved, it is a picture.
     with page.expect_download() as saved:
@@ -147,7 +163,8 @@ def test_the_map_that_was_drawn_first_can_be_painted_on(gallery: str, chrome: An
     page.locator(".rv-tile").nth(1).hover()
     page.get_by_role("button", name="Paint on the map of picture 2").click()
     page.wait_for_selector("#map-painter .rv-painter[data-state=ready]")
-    assert page.get_by_label("From a map").is_checked()
+    page.locator('#way input[value="From a map"]:checked').wait_for(state="attached")
+    visit.settle()
     assert page.locator("#prior input").input_value() == "sketcher"
     assert page.locator("#prompt textarea").input_value() == prompt
     board = page.locator("#map-painter canvas")

@@ -15,7 +15,14 @@ from core.analysis.patches import unpack_patches
 from core.analysis.tokens import edited
 from core.images import open_picture, to_pixels, to_tensor
 from core.tokenizer import Tokenizer
-from tests.e2e.harness import go, open_codebook, open_explorer, open_map, open_masks
+from tests.e2e.harness import (
+    go,
+    open_codebook,
+    open_explorer,
+    open_lab,
+    open_map,
+    open_masks,
+)
 from tests.e2e.test_explorer import figure, picture_at, rewritten
 
 pytestmark = pytest.mark.browser
@@ -164,7 +171,7 @@ def set_slider(page: Any, where: str, value: str) -> None:
 def test_quantizers_train_in_the_lab(app: str, visit: Any) -> None:
     page = visit().page
     open_explorer(page, app)
-    go(page, "Collapse lab")
+    open_lab(page)
     page.wait_for_function("Number(document.querySelector('.rv-lab').dataset.step) > 10")
     assert page.locator(".rv-run").count() == 6
     page.get_by_role("button", name="Pause").click()

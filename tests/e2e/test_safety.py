@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import open_explorer
+from tests.e2e.harness import BROWSERS, find_chromium, open_explorer
 from tests.e2e.test_explorer import picture_at, rewritten, size_of, upload
 
 pytestmark = pytest.mark.browser
@@ -59,7 +59,18 @@ def test_a_file_that_is_too_large_is_refused_in_a_sentence(
     page.get_by_text("exceed the maximum allowed size", exact=False).first.wait_for()
     assert not [url for url in visitor.requests if "/upload?" in url]  # it is not even sent
     assert visitor.complaints == []
+    visitor.settle()  # Gradio's page complains when it is left while it listens
     page.reload()  # and the app goes on
     page.wait_for_selector('.rv-stage[data-state="ready"]')
-    visitor.complaints.clear()  # Gradio's page complains when it is left while it listens
     assert (picture_at(page, ".rv-under") == shown).all()
+
+
+def test_a_browser_that_cannot_start_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in BROWSERS:  # as Ubuntu's, which only asks for another package
+        (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("REGVQ_CHROMIUM", "")
+    assert not str(find_chromium() or "").startswith(str(tmp_path))
