@@ -152,7 +152,9 @@ def fitting(way: str) -> list[Painter]:
     def order(painter: Painter) -> tuple[bool, bool, bool, int]:
         others = 0 if way == "complete" else len(painter.told)
         known = painter.name == WELCOME.get(way)
-        return painter.name.startswith("runs/"), painter.kind == "latent", not known, others
+        # In a hole an autoregressive prior sees nothing of what comes after it.
+        worse = "autoregressive" if way == "complete" else "latent"
+        return painter.name.startswith("runs/"), painter.kind == worse, not known, others
 
     return sorted((each for each in painters() if way in each.ways), key=order)
 

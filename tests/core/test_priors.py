@@ -226,6 +226,14 @@ def test_a_pair_of_guidances_goes_from_the_first_step_to_the_last(kind, monkeypa
     assert steps > 2 and scales == pytest.approx([1 + 2 * i / (steps - 1) for i in range(steps)])
 
 
+def test_a_picture_is_continued_beyond_its_edges(kind):
+    known = torch.full((6, 8), -1)
+    known[2:5, 2:6] = torch.arange(12).view(3, 4) % 6
+    drawn = built(kind).generate(n=2, known=known, generator=seeded())
+    assert drawn.shape == (2, 6, 8) and int(drawn.min()) >= 0
+    assert torch.equal(drawn[:, 2:5, 2:6], known[2:5, 2:6].expand(2, 3, 4))
+
+
 def test_guided_logits_are_the_formula():
     prior = built("autoregressive", BOTH)
     ids = prior.generate(told(2), 2, guidance=2.5, temperature=0.0)
