@@ -109,7 +109,7 @@ def birds_text_diffusion() -> PriorRunConfig:
         tokenizer=Path("checkpoints/birds-facades-regvq"),
         data=PicturesConfig(name="captions", size=128, crop=(0.8, 1.0)),
         optimizer=AdamWConfig(lr=2e-3, weight_decay=0.045, ema=0.995),
-        sampling=SamplingConfig(guidance=2.0, top_p=0.9, steps=50),
+        sampling=SamplingConfig(guidance=2.0, steps=50),
         steps=8000,
         batch=24,
     )
