@@ -415,7 +415,7 @@ def test_every_way_offers_the_priors_that_know_it(home: Path) -> None:
     assert offered == {
         "From words": ["words", "both", "sketcher"],
         "From a map": ["planned", "both", "sketcher", "latents"],
-        "Repaint": ["both", "planned", "sketcher", "words"],
+        "Repaint": ["both", "sketcher", "words", "planned"],  # what sees all that is known first
     }
     ready = generate_page.prepared("From words", "words", None, None, None)
     assert ready[0] == 2.0 and ready[1] == 0.9 and ready[4]["value"] == 20
