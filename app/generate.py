@@ -202,14 +202,6 @@ def _codes(painter: Painter, latents: Tensor) -> np.ndarray:
         return tokenizer.quantizer.assign(latents.to(tokenizer.device)).cpu().numpy()
 
 
-def run(order: Order) -> Drawn:
-    """All steps at once."""
-    began = time.monotonic()
-    for step in steps(order):  # noqa: B007 - the last one is wanted
-        pass
-    return finished(order, step, time.monotonic() - began)
-
-
 # ---------------------------------------------------------------- the API
 
 

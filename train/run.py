@@ -90,7 +90,7 @@ def _remember(config: CommonConfig, out: Path) -> None:
 
     described = json.loads(json.dumps(asdict(config), default=_written))
     for name in _FREE:
-        described.pop(name, None)  # a tokenizer's run samples nothing
+        described.pop(name, None)  # not every kind of run has each of them
     described["data"].pop("workers")
     file = out / "run.json"
     if file.exists():
@@ -98,7 +98,8 @@ def _remember(config: CommonConfig, out: Path) -> None:
         for field in fields(config):  # settings that came after the run was begun
             if field.name in described and field.default is not MISSING:
                 before.setdefault(field.name, field.default)
-        before.pop("sampling", None)  # runs were once held to that, too
+        for name in _FREE:
+            before.pop(name, None)  # nor was each of them always free
         if differing := sorted(_differences(before, described)):
             raise CheckpointError(
                 f"{out} holds a run with another {', '.join(differing[:4])}; "

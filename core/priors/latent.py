@@ -123,8 +123,7 @@ class LatentPrior(Prior):
         )
         self.scheduler = DDIMScheduler(
             num_train_timesteps=config.timesteps, beta_start=config.betas[0],
-            beta_end=config.betas[1], clip_sample=False, set_alpha_to_one=True,
-            prediction_type=config.prediction,
+            beta_end=config.betas[1],
         )  # fmt: skip
         self.register_buffer("mean", torch.zeros(config.latent_dim))
         self.register_buffer("std", torch.zeros(()))

@@ -99,12 +99,12 @@ def test_each_picture_of_a_gallery_comes_back_with_its_seed(home: Path) -> None:
                 return generate.text_order(PROMPT, name, n, seed)
             return generate.map_order(plan, name, n, seed)
 
-        many = generate.run(order(3, 2**31 - 2))
-        assert many.figures["seeds"] == [2**31 - 2, 2**31 - 1, 0]
-        for ids, seed in zip(many.ids, many.figures["seeds"], strict=True):
-            one = generate.run(order(1, seed))
-            assert one.ids[0].tolist() == ids.tolist(), name
-        assert len({str(ids.tolist()) for ids in many.ids}) == 3
+        *_, (_, many, figures) = generate.answers(order(3, 2**31 - 2))
+        assert figures["seeds"] == [2**31 - 2, 2**31 - 1, 0]
+        for ids, seed in zip(many, figures["seeds"], strict=True):
+            *_, (_, one, _) = generate.answers(order(1, seed))
+            assert one[0] == ids, name
+        assert len({str(ids) for ids in many}) == 3
 
 
 def test_a_map_becomes_a_picture(client: Client, home: Path, plan: tuple) -> None:
@@ -229,9 +229,8 @@ def test_the_picture_grows_in_a_few_updates(home: Path, prior: str) -> None:
     assert updates == sorted(updates) and 3 <= len(updates) <= generate.UPDATES + 1
     assert len(last["pictures"]) == 2 and last["figures"]["seed"] == 4
     assert runs[-1]["ids"].shape == (2, 4, 4)
-    assert generate.run(generate.text_order(PROMPT, prior, 2, 4)).ids.tolist() == (
-        runs[-1]["ids"].tolist()
-    )
+    *_, (_, ids, _) = generate.answers(generate.text_order(PROMPT, prior, 2, 4))
+    assert ids == runs[-1]["ids"].tolist()
 
 
 def test_each_token_shows_what_its_code_paints(home: Path) -> None:

@@ -70,11 +70,14 @@ class Visit:
         self.page.on("console", self._listen)
 
     def settle(self) -> None:
-        """Wait until the page has had every answer that it asked for, and asks for no other."""
+        """Wait until the page has had every answer that it asked for, and asks for no other; some
+        seconds at most, for of a stream that is broken off a browser may say nothing."""
         calm = 0
-        while calm < 3:
+        for _ in range(80):
             self.page.wait_for_timeout(250)
             calm = 0 if self._streams else calm + 1
+            if calm == 3:
+                return
 
     def _listen(self, message: Any) -> None:
         if message.type == "error":

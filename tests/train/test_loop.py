@@ -74,7 +74,8 @@ def test_a_resumed_run_gives_the_same_bits(tmp_path, pictures, quantizer, precis
     whole = config(pictures, quantizer, precision=precision)
     Trainer(whole, tmp_path / "whole").train()
     Trainer(replace(whole, stop_after=3), tmp_path / "parts").train()
-    assert json.loads((tmp_path / "parts/state/state.json").read_text())["step"] == 3
+    numbers = json.loads((tmp_path / "parts/state/state.json").read_text())
+    assert numbers == {"step": 3, "broken": {}, "fixed": {"features": "none"}}
     torch.manual_seed(123)  # whatever else the process did in between has no part in it
     Trainer(whole, tmp_path / "parts").train()
     one, two = state(tmp_path / "whole"), state(tmp_path / "parts")
@@ -199,7 +200,8 @@ def test_sigterm_saves_and_stops(tmp_path, pictures, monkeypatch):
     whole = config(pictures)
     monkeypatch.setattr(Trainer, "step", interrupted)
     Trainer(whole, tmp_path / "run").train()
-    assert json.loads((tmp_path / "run/state/state.json").read_text())["step"] == 2
+    numbers = json.loads((tmp_path / "run/state/state.json").read_text())
+    assert numbers == {"step": 2, "broken": {}, "fixed": {"features": "none"}}
     assert find_bundle(tmp_path / "run").metrics["step"] == 2
     monkeypatch.setattr(Trainer, "step", step)
     Trainer(whole, tmp_path / "run").train()
@@ -223,7 +225,8 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights(tmp_path, pictures, 
     with pytest.raises(NotFinite, match="l1 is not finite at step 5"):
         trainer.train()
     assert all(torch.isfinite(p).all() for p in trainer.tokenizer.parameters())
-    assert json.loads((out / "state/state.json").read_text())["step"] == 4
+    numbers = json.loads((out / "state/state.json").read_text())
+    assert numbers == {"step": 4, "broken": {}, "fixed": {"features": "none"}}
     assert load_tokenizer(out).codebook_size == 32
 
 

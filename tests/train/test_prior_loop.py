@@ -49,7 +49,8 @@ def test_a_resumed_run_gives_the_same_bits(tmp_path, tokenizer, shards, kind):
     whole = prior_run(kind, tokenizer, tokens=None if kind == "latent" else shards)
     PriorTrainer(whole, tmp_path / "whole").train()
     PriorTrainer(replace(whole, stop_after=3), tmp_path / "parts").train()
-    assert json.loads((tmp_path / "parts/state/state.json").read_text())["step"] == 3
+    numbers = json.loads((tmp_path / "parts/state/state.json").read_text())
+    assert numbers == {"step": 3, "broken": {}, "fixed": {}}
     torch.manual_seed(123)  # whatever else the process did in between has no part in it
     PriorTrainer(whole, tmp_path / "parts").train()
     one, two = state(tmp_path / "whole"), state(tmp_path / "parts")
@@ -138,7 +139,8 @@ def test_sigterm_saves_and_stops(tmp_path, tokenizer, shards, monkeypatch):
 
     monkeypatch.setattr(PriorTrainer, "step", interrupted)
     PriorTrainer(prior_run("masked", tokenizer, tokens=shards), tmp_path / "run").train()
-    assert json.loads((tmp_path / "run/state/state.json").read_text())["step"] == 2
+    numbers = json.loads((tmp_path / "run/state/state.json").read_text())
+    assert numbers == {"step": 2, "broken": {}, "fixed": {}}
     assert find_bundle(tmp_path / "run").metrics["step"] == 2
 
 
