@@ -18,7 +18,7 @@ if __name__ == "__main__":
     )
     arguments = parser.parse_args()
     from app.access import SettingError
-    from app.ui import launch  # after the flags, so that --help answers at once
+    from app.shell import launch  # after the flags, so that --help answers at once
 
     try:
         launch(arguments.host, arguments.port)

@@ -15,7 +15,7 @@ __all__ = ["build_app"]
 
 
 def build_app() -> gr.Blocks:
-    """The explorer, ready for ``app.ui.launch``."""
-    from app.ui import build_app as build
+    """The explorer, ready for ``app.shell.launch``."""
+    from .shell import build_app as build
 
     return build()

@@ -85,7 +85,7 @@ def photograph(page: Any, folder: Path, side: int, turns: int) -> float:
     import numpy as np
     from PIL import Image
 
-    from app.examples import examples
+    from app.services.examples import examples
 
     with Image.open(examples()[0].path) as whole:
         known = whole.convert("RGB")
@@ -117,9 +117,7 @@ def photograph(page: Any, folder: Path, side: int, turns: int) -> float:
             }""",
             f"{width} × {height} pixels",
         )
-        page.locator("#picture input[type=file]").set_input_files(
-            folder / f"photograph-{turn}.jpg"
-        )
+        page.locator("#picture input[type=file]").set_input_files(folder / f"photograph-{turn}.jpg")
         times.append(page.evaluate("() => window.seen"))
         page.wait_for_selector('.rv-stage[data-state="ready"]')
         page.wait_for_timeout(500)

@@ -35,14 +35,15 @@ def measure(name: str, threads: int) -> dict[str, Any]:
     begun = time.perf_counter()
     import torch
 
-    from app import generate_page, maps, painters
-    from core.checkpoints import load_prior  # noqa: F401 - the app has it by the first picture
+    from app.services import priors, semantic_maps
+    from app.tabs import generate_handlers
+    from core.bundles.bundle import load_prior  # noqa: F401 - the app has it by the first picture
     from core.conditions import import_open_clip
 
     import_open_clip()  # as the app does when the tab is opened
     torch.set_num_threads(threads)
     imported = time.perf_counter() - begun
-    found = next((each for each in painters.painters() if each.name == name), None)
+    found = next((each for each in priors.painters() if each.name == name), None)
     if found is None:
         raise SystemExit(f"there is no prior called {name}")
     begun = time.perf_counter()
@@ -51,13 +52,13 @@ def measure(name: str, threads: int) -> dict[str, Any]:
     way = "From words" if "text" in found.told else "From a map"
     prompt, plan = "", None
     if way == "From words":
-        prompt = maps.prompts(found)[0]
+        prompt = semantic_maps.prompts(found)[0]
     else:
-        plan = generate_page.prepared(way, name, None, None, None)[9]
+        plan = generate_handlers.prepared(way, name, None, None, None)[9]
 
     def picture() -> dict[str, float]:
         begun, first = time.perf_counter(), None
-        for shown, _ in generate_page.show(way, name, prompt, plan, None, None, None, 1, 0):
+        for shown, _ in generate_handlers.show(way, name, prompt, plan, None, None, None, 1, 0):
             now = time.perf_counter() - begun
             if "problem" in shown:
                 raise SystemExit(shown["problem"])
@@ -73,10 +74,10 @@ def measure(name: str, threads: int) -> dict[str, Any]:
 
 def every_shipped(threads: int) -> list[dict[str, Any]]:
     """The figures of every prior in checkpoints/ that can be asked for a picture."""
-    from app import painters
+    from app.services import priors
 
     found = []
-    for painter in painters.painters():
+    for painter in priors.painters():
         if painter.name.startswith("runs/") or not {"text", "semantic"} & set(painter.told):
             continue
         command = [sys.executable, __file__, painter.name, "--threads", str(threads)]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from train.common import extra_peak
+from train.cli.common import extra_peak
 
 Call = Callable[[], Any]
 Build = Callable[[Any, int], Call]  # (latents (B, D, 16, 16), K) -> one call
@@ -67,8 +67,8 @@ def _codes(z: Any, size: int) -> Any:
 
 
 def lookup_ours(z: Any, size: int) -> Call:
-    """``core.quantizers.lookup.nearest_code``."""
-    from core.quantizers.lookup import nearest_code
+    """``core.quantizers.tiled.lookup.nearest_code``."""
+    from core.quantizers.tiled.lookup import nearest_code
 
     rows, codes = _rows(z), _codes(z, size)
     return lambda: nearest_code(rows, codes)
@@ -78,7 +78,7 @@ def lookup_plain(z: Any, size: int) -> Call:
     """The same without the Triton kernel, its reference on a GPU."""
     import torch
 
-    from core.quantizers.lookup import plain_best_code
+    from core.quantizers.tiled.lookup import plain_best_code
 
     rows, codes = _rows(z), _codes(z, size)
 

@@ -158,7 +158,7 @@ def without_cache(prior, tokens: int):
     """Ids (ROWS, tokens) by computing the whole beginning anew for each token."""
     import torch
 
-    from core.priors.sampling import draw, uniform
+    from core.priors.categorical import draw, uniform
 
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -203,7 +203,7 @@ def diffusion(flags: argparse.Namespace) -> list[dict]:
     """Milliseconds of a step back at 256 tokens, and whether it draws what diffusers' draws."""
     import torch
 
-    from core.priors.corruption import Process
+    from core.priors.mask_and_replace import Process
 
     codes, device = flags.diffusion_codes, torch.device(flags.device)
     process = Process(codes, 100, (0.99999, 0.000009), (0.000009, 0.99999))

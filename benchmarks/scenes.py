@@ -13,14 +13,30 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 def main() -> None:
     """Print one line a size."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 256], metavar="PX",
-                        help="picture sizes in pixels (default: 64 256)")
-    parser.add_argument("--seconds", type=float, default=4.0, metavar="S",
-                        help="how long to draw at each size (default: 4)")
+    parser.add_argument(
+        "--sizes",
+        type=int,
+        nargs="+",
+        default=[64, 256],
+        metavar="PX",
+        help="picture sizes in pixels (default: 64 256)",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=4.0,
+        metavar="S",
+        help="how long to draw at each size (default: 4)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the scenes (default: 0)")
-    parser.add_argument("--workers", type=int, default=2, metavar="N",
-                        help="worker processes of the training loader, which is timed at the first "
-                        "size; 0 leaves it out (default: 2)")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=2,
+        metavar="N",
+        help="worker processes of the training loader, which is timed at the first "
+        "size; 0 leaves it out (default: 2)",
+    )
     arguments = parser.parse_args()
 
     import torch
@@ -52,7 +68,7 @@ def main() -> None:
 def loader_rate(arguments: argparse.Namespace) -> float:
     """Images a second that training gets from its loader."""
     from core.data.scenes import Scenes
-    from train.loader import Batches
+    from train.loop.draws import Batches
 
     scenes = Scenes(size=arguments.sizes[0], seed=arguments.seed)
     stream = iter(Batches(scenes, 32, 0, 0, 1, arguments.workers))

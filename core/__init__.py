@@ -1,15 +1,21 @@
 """RegVQ Studio's library: regularized vector quantization for tokenized images.
 
-``from core import Tokenizer`` is the front door. The import is lazy, so that tools which only list
-checkpoints or draw scenes do not pay for torch.
+``from regvq import Tokenizer`` is the front door (``from core import Tokenizer`` in the source tree
+is the same class). Everything is imported when it is first used, so that a program which only lists
+checkpoints or draws scenes does not wait for torch.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+if __name__ == "core":
+    from ._names import share_modules
+
+    share_modules()
+
 if TYPE_CHECKING:
-    from core.tokenizer import Tokenizer, TokenizerConfig
+    from .tokenizer import Tokenizer, TokenizerConfig
 
 __version__ = "0.1.0"
 __all__ = ["Tokenizer", "TokenizerConfig", "__version__"]
@@ -17,7 +23,7 @@ __all__ = ["Tokenizer", "TokenizerConfig", "__version__"]
 
 def __getattr__(name: str) -> Any:
     if name in ("Tokenizer", "TokenizerConfig"):
-        from core import tokenizer
+        from . import tokenizer
 
         return getattr(tokenizer, name)
-    raise AttributeError(f"module 'core' has no attribute {name!r}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from core.conditions import Condition, ConditionConfig, LabelConfig, SemanticConfig, TextConfig
-from core.data import DataError, Sample
-from core.tokenizer import Tokenizer
+from .conditions import Condition, ConditionConfig, LabelConfig, SemanticConfig, TextConfig
+from .data import DataError, Sample
+from .tokenizer import Tokenizer
 
 
 def paint(tokenizer: Tokenizer, drawn: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from core.rgb import PictureError, as_rgb, to_bytes
+from .color import PictureError, as_rgb, to_bytes
 
 __all__ = [
     "MAX_PIXELS",

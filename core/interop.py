@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.checkpoints import Bundle, CheckpointError, load_tokenizer
-from core.tokenizer import Tokenizer
+from .bundles.bundle import Bundle, CheckpointError, load_tokenizer
+from .tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from diffusers import VQModel

@@ -1,8 +1,8 @@
 """The tokenizer: images to token ids and back.
 
-    tokenizer = Tokenizer.from_pretrained("checkpoints/photos-regvq")
-    ids = tokenizer.encode(images)      # (B, 3, H, W) in [-1, 1] -> int64 (B, h, w)
-    images = tokenizer.decode(ids)      # (B, 3, h*f, w*f) in [-1, 1]
+tokenizer = Tokenizer.from_pretrained("checkpoints/photos-regvq")
+ids = tokenizer.encode(images)      # (B, 3, H, W) in [-1, 1] -> int64 (B, h, w)
+images = tokenizer.decode(ids)      # (B, 3, h*f, w*f) in [-1, 1]
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.networks.autoencoder import Decoder, Encoder, NetworkConfig
-from core.quantizers import Quantized, Quantizer, QuantizerConfig, RegVQConfig
-from core.quantizers.base import to_rows
+from .networks.autoencoder import Decoder, Encoder, NetworkConfig
+from .quantizers import Quantized, Quantizer, QuantizerConfig, RegVQConfig
+from .quantizers.base import to_rows
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Tokenizer(nn.Module):
     def from_pretrained(cls, path: str | Path, device: str = "cpu") -> Tokenizer:
         """The tokenizer of a checkpoint bundle or a run folder, in eval mode.
 
-        Raises ``core.checkpoints.CheckpointError`` if there is none or it does not fit.
+        Raises ``core.bundles.bundle.CheckpointError`` if there is none or it does not fit.
         """
-        from core.checkpoints import load_tokenizer
+        from .bundles.bundle import load_tokenizer
 
         return load_tokenizer(path, device)
 

@@ -10,6 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
+from core.paths import ROOT
+
 
 @pytest.fixture(autouse=True)
 def _same_draws_every_time() -> None:
@@ -20,7 +22,7 @@ def _same_draws_every_time() -> None:
 @pytest.fixture(scope="session")
 def shared_data() -> Path | None:
     """Real pictures beside the project, where there are any: a test must do without them too."""
-    root = Path(__file__).resolve().parents[2] / "shared" / "data"
+    root = ROOT.parent / "shared" / "data"
     return root if root.is_dir() else None
 
 

@@ -1,7 +1,7 @@
 """Encode a data set: ``python train/encode.py --checkpoint DIR --data.name NAME --out DIR``.
 
-Writes token shards (see core.data.tokens) for training priors. Started again with the same flags
-after an interruption it goes on, and the files are those of a run that was never stopped.
+Writes token shards (core.data.token_shards) for training priors. Started again with the same flags
+after an interruption, it resumes; the files are those of an encoding that was never interrupted.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import project_root  # noqa: F401  (first of our modules: it makes core importable)
+if not __package__:  # run as a file: python train/encode.py
+    import _bootstrap
 
-from train.common import pick_device, spread_over
-from train.errors import UsageError, one_line_errors, parse_flags
+    __package__ = _bootstrap.PACKAGE
+
+from .cli.common import pick_device, spread_over
+from .cli.errors import UsageError, one_line_errors, parse_flags
 
 if TYPE_CHECKING:
-    from core.data import Dataset, Sample
-    from core.tokenizer import Tokenizer
+    from regvq.data import Dataset, Sample
+    from regvq.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,9 @@ def encode(flags: EncodeFlags) -> dict[str, Any]:
     """Runs the encoding and returns the finished header."""
     from tqdm import tqdm
 
-    from core.checkpoints import find_bundle, load_tokenizer
-    from core.data import open_dataset
-    from core.data.tokens import fingerprint
+    from regvq.bundles.bundle import find_bundle, load_tokenizer
+    from regvq.data import open_dataset
+    from regvq.data.token_shards import fingerprint
 
     _check(flags)
     device = pick_device(flags.device)
@@ -113,7 +116,7 @@ def _begin(
     flags: EncodeFlags, data: Dataset, tokenizer: Tokenizer, name: str, mark: str, device: str
 ) -> dict[str, Any]:
     """The header to go on from. Refuses a folder that holds something else."""
-    from core.data.tokens import FORMAT, HEADER, check_files, read_header, token_dtype
+    from regvq.data.token_shards import FORMAT, HEADER, check_files, read_header, token_dtype
 
     sample = data.draw(0)
     side = flags.data.size // tokenizer.downsampling
@@ -180,9 +183,9 @@ class _Views:
         return self.last - self.first
 
     def __getitem__(self, index: int) -> Sample | str | Exception:
-        from core.data import DataError
-        from core.data.views import centre
-        from core.images import PictureError
+        from regvq.data import DataError
+        from regvq.data.views import centre
+        from regvq.images import PictureError
 
         if index >= len(self):
             raise IndexError(index)
@@ -203,7 +206,7 @@ def _load(
     """Batches of a shard's samples; broken pictures are noted in ``skipped`` and left out."""
     from torch.utils.data import DataLoader
 
-    from train.loader import one_thread
+    from .loop.draws import one_thread
 
     loader = DataLoader(
         _Views(data, flags, first, last),
@@ -234,7 +237,7 @@ def _write(
     import numpy as np
     import torch
 
-    from core.data.tokens import arrays_of, shard_file
+    from regvq.data.token_shards import arrays_of, shard_file
 
     kinds = arrays_of(header)
     parts: dict[str, list[Any]] = {name: [] for name in kinds}
@@ -263,8 +266,8 @@ def _map(sample: Sample, tokenizer: Tokenizer) -> Any:
     """The sample's map on the token grid, uint8 (h, w); all unlabelled where it has none."""
     import torch
 
-    from core.data.maps import UNLABELLED
-    from core.data.views import on_grid
+    from regvq.data.segmentation import UNLABELLED
+    from regvq.data.views import on_grid
 
     segmentation = sample.segmentation
     if segmentation is None:
@@ -282,8 +285,8 @@ def _replace(file: Path, data: bytes) -> None:
 
 
 def _write_header(out: Path, header: dict[str, Any]) -> None:
-    from core.checkpoints import write_json
-    from core.data.tokens import HEADER
+    from regvq.bundles.bundle import write_json
+    from regvq.data.token_shards import HEADER
 
     write_json(out / HEADER, header)
 
@@ -306,8 +309,8 @@ def main() -> None:
         program="python train/encode.py",
         description="Encode a data set into token shards, for training priors.",
     )
-    from core.checkpoints import CheckpointError
-    from core.data import DataError
+    from regvq.bundles.bundle import CheckpointError
+    from regvq.data import DataError
 
     with one_line_errors(UsageError, CheckpointError, DataError):
         header = encode(flags)

@@ -11,18 +11,22 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import project_root  # noqa: F401  (first of our modules: it makes core importable)
+if not __package__:  # run as a file: python train/evaluate.py
+    import _bootstrap
 
-from core.metrics.protocol import is_feature_distance, protocol
-from train.common import pick_device, spread_over
-from train.errors import UsageError, one_line_errors, parse_flags
-from train.pictures import name_for_pictures
-from train.prior_report import PriorFlags, print_prior_table, report_prior
+    __package__ = _bootstrap.PACKAGE
+
+from regvq.metrics.protocol import is_feature_distance, protocol
+
+from .cli.common import pick_device, spread_over
+from .cli.data import name_for_pictures
+from .cli.errors import UsageError, one_line_errors, parse_flags
+from .evaluation.prior import PriorFlags, print_prior_table, report_prior
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from core.data import Dataset
+    from regvq.data import Dataset
 
 
 _DIGITS = {"psnr": 2, "bytes": 0}
@@ -107,14 +111,14 @@ def evaluate(flags: EvaluateFlags) -> dict[str, Any]:
     import torch
     from tqdm import tqdm
 
-    from core.checkpoints import find_bundle
-    from core.data import open_dataset
-    from core.data.remote import shown
-    from core.interop import PeerTokenizer, open_tokenizer
-    from core.metrics.evaluation import evaluate_tokenizer
-    from core.metrics.inception import load_inception
-    from core.metrics.lpips import load_lpips
-    from core.networks.features import load_features
+    from regvq.bundles.bundle import find_bundle
+    from regvq.data import open_dataset
+    from regvq.data.shards.remote import shown
+    from regvq.interop import PeerTokenizer, open_tokenizer
+    from regvq.metrics.inception import load_inception
+    from regvq.metrics.lpips import load_lpips
+    from regvq.metrics.reconstruction import evaluate_tokenizer
+    from regvq.networks.features import load_features
 
     _check(flags)
     device = pick_device(flags.device)
@@ -169,7 +173,7 @@ def evaluate(flags: EvaluateFlags) -> dict[str, Any]:
         "protocol": protocol(where, figures, len(data), len(skipped)),
     }
     if flags.publish:
-        from train.publishing import publish_figures
+        from .export.figures import publish_figures
 
         publish_figures(bundle, tokenizer, report, tally.numpy(), asdict(flags.note))
     return report
@@ -210,8 +214,8 @@ def readable(
     data: Dataset, chosen: list[int], skipped: list[str], square: int | None
 ) -> Iterator[Tensor]:
     """The chosen pictures; one that cannot be read is noted in ``skipped`` and left out."""
-    from core.data.views import centre
-    from core.images import PictureError
+    from regvq.data.views import centre
+    from regvq.images import PictureError
 
     for index in chosen:
         try:
@@ -245,10 +249,10 @@ def main() -> None:
         description="Evaluate a tokenizer (reconstruction, codebook usage, codecs at equal bytes) "
         "or a prior (what it draws when told what held-out pictures show).",
     )
-    from core.checkpoints import CheckpointError, write_json
-    from core.data import DataError
-    from core.images import PictureError
-    from core.networks.features import FeatureError
+    from regvq.bundles.bundle import CheckpointError, write_json
+    from regvq.data import DataError
+    from regvq.images import PictureError
+    from regvq.networks.features import FeatureError
 
     with one_line_errors(UsageError, CheckpointError, DataError, PictureError, FeatureError):
         report = evaluate(flags)

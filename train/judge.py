@@ -11,15 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import project_root  # noqa: F401  (first of our modules: it makes core importable)
+if not __package__:  # run as a file: python train/judge.py
+    import _bootstrap
 
-from train.errors import UsageError, one_line_errors, parse_flags
-from train.judging import JudgeRun, card_of, check_out, recipe_of, train_judge
+    __package__ = _bootstrap.PACKAGE
+
+from .cli.errors import UsageError, one_line_errors, parse_flags
+from .judges.training import JudgeRun, card_of, check_out, recipe_of, train_judge
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from core.data import Dataset
+    from regvq.data import Dataset
 
 READING = 8.0  # weight of reading the map beside answering questions; our choice
 
@@ -60,8 +63,8 @@ def main(arguments: list[str] | None = None) -> Path:
     """The command: trains, measures and writes the bundle; returns its folder."""
     import tyro
 
-    from core.checkpoints import CheckpointError
-    from core.data import DataError
+    from regvq.bundles.bundle import CheckpointError
+    from regvq.data import DataError
 
     commands = tyro.extras.subcommand_type_from_defaults(
         {
@@ -87,14 +90,15 @@ def _segmenter(run: SegmenterRun) -> Path:
     import torch
     import torch.nn.functional as F
 
-    from core.data import DataError, open_dataset
-    from core.data.maps import UNLABELLED
-    from core.data.views import centre
-    from core.images import PictureError
-    from core.judges import save_judge
-    from core.metrics.layout import LayoutAgreement
-    from core.networks.segmenter import Segmenter, SegmenterConfig
-    from train.common import pick_device, spread_over
+    from regvq.data import DataError, open_dataset
+    from regvq.data.segmentation import UNLABELLED
+    from regvq.data.views import centre
+    from regvq.images import PictureError
+    from regvq.judges.judge import save_judge
+    from regvq.judges.segmenter import Segmenter, SegmenterConfig
+    from regvq.metrics.segmentation import LayoutAgreement
+
+    from .cli.common import pick_device, spread_over
 
     device = pick_device(run.device)
     train, test = (
@@ -160,13 +164,14 @@ def _attributes(run: AttributesRun) -> Path:
     import torch
     import torch.nn.functional as F
 
-    from core.checkpoints import find_bundle
-    from core.data.scenes import CLASSES, QUESTIONS, Scenes, answers, named_in
-    from core.judges import load_judge, save_judge
-    from core.metrics.captions import AnswerAgreement
-    from core.networks.attributes import AttributeClassifier, AttributesConfig
-    from core.networks.segmenter import Segmenter
-    from train.common import pick_device
+    from regvq.bundles.bundle import find_bundle
+    from regvq.data.scenes import CLASSES, QUESTIONS, Scenes, answers, named_in
+    from regvq.judges.attributes import AttributeClassifier, AttributesConfig
+    from regvq.judges.judge import load_judge, save_judge
+    from regvq.judges.segmenter import Segmenter
+    from regvq.metrics.caption_agreement import AnswerAgreement
+
+    from .cli.common import pick_device
 
     device = pick_device(run.device)
     torch.manual_seed(run.seed)

@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import project_root  # noqa: F401  (first of our modules: it makes core importable)
+if not __package__:  # run as a file: python train/patches.py
+    import _bootstrap
 
-from train.common import pick_device, spread_over
-from train.errors import UsageError, one_line_errors, parse_flags
-from train.evaluate import DataFlags, readable
-from train.pictures import name_for_pictures
+    __package__ = _bootstrap.PACKAGE
+
+from .cli.common import pick_device, spread_over
+from .cli.data import name_for_pictures
+from .cli.errors import UsageError, one_line_errors, parse_flags
+from .evaluate import DataFlags, readable
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,11 @@ def put_patches(flags: PatchFlags) -> dict[str, Any]:
     """Gather the patches and write them into the bundle; returns what its metrics say of them."""
     from tqdm import tqdm
 
-    from core.analysis.patches import gather_patches
-    from core.checkpoints import find_bundle, load_tokenizer
-    from core.data import open_dataset
-    from train.publishing import publish_patches
+    from regvq.analysis.real_patches import gather_patches
+    from regvq.bundles.bundle import find_bundle, load_tokenizer
+    from regvq.data import open_dataset
+
+    from .export.figures import publish_patches
 
     for name in ("limit", "per_code"):
         if getattr(flags, name) < 1:
@@ -76,8 +80,8 @@ def put_patches(flags: PatchFlags) -> dict[str, Any]:
 def main() -> None:
     """The command."""
     flags = parse_flags(PatchFlags, program="python train/patches.py", description=__doc__)
-    from core.checkpoints import CheckpointError
-    from core.data import DataError
+    from regvq.bundles.bundle import CheckpointError
+    from regvq.data import DataError
 
     with one_line_errors(UsageError, CheckpointError, DataError, ValueError):
         told = put_patches(flags)

@@ -14,13 +14,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import project_root  # noqa: F401  (first of our modules: it makes core importable)
+if not __package__:  # run as a file: python train/publish.py
+    import _bootstrap
 
-from core.checkpoints import CHECKPOINTS, Bundle, CheckpointError, find_bundle, list_bundles
-from core.sources import Source, fetch
-from train.errors import UsageError, one_line_errors, parse_flags
-from train.hub_bundle import check_bundle, check_named, check_tokenizer, stage_bundle, tokenizer_of
-from train.hub_space import REPLACED, check_space, stage_space
+    __package__ = _bootstrap.PACKAGE
+
+from regvq.bundles.bundle import CHECKPOINTS, Bundle, CheckpointError, find_bundle, list_bundles
+from regvq.bundles.sources import Source, fetch
+
+from .cli.errors import UsageError, one_line_errors, parse_flags
+from .hub.bundle import check_bundle, check_named, check_tokenizer, stage_bundle, tokenizer_of
+from .hub.space import REPLACED, check_space, stage_space
 
 
 @dataclass(frozen=True)

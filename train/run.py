@@ -11,14 +11,19 @@ from dataclasses import MISSING, asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import project_root
+if not __package__:  # run as a file: python train/run.py
+    import _bootstrap
 
-from core.data import DataError
-from train.errors import UsageError, one_line_errors, parse_flags
-from train.pictures import name_for_pictures
+    __package__ = _bootstrap.PACKAGE
+
+from regvq.data import DataError
+from regvq.paths import ROOT
+
+from .cli.data import name_for_pictures
+from .cli.errors import UsageError, one_line_errors, parse_flags
 
 if TYPE_CHECKING:
-    from train.config import CommonConfig
+    from .config.tokenizer import CommonConfig
 
 # Settings that may differ when a run goes on: they say how long and how, not what is learnt.
 _FREE = ("steps", "out", "log_every", "save_every", "stop_after", "precision", "sampling")
@@ -26,7 +31,7 @@ _FREE = ("steps", "out", "log_every", "save_every", "stop_after", "precision", "
 
 def main(arguments: list[str] | None = None) -> Path:
     """Parse the command line, train, and return the bundle's folder."""
-    from core.checkpoints import CheckpointError
+    from regvq.bundles.bundle import CheckpointError
 
     with one_line_errors(ValueError):  # every setting that makes no sense is a ValueError
         config = _parse(arguments)
@@ -40,14 +45,14 @@ def main(arguments: list[str] | None = None) -> Path:
             # set a plain folder does.
             name = name_for_pictures(config.data.name, config.data.root)
             config = replace(config, data=replace(config.data, name=name))
-        return _train(config, config.out or project_root.ROOT / "runs" / config.recipe)
+        return _train(config, config.out or ROOT / "runs" / config.recipe)
 
 
 def _parse(arguments: list[str] | None) -> CommonConfig:
     import tyro
 
-    from train.priors import PRIOR_RECIPES, prior_config_of
-    from train.recipes import RECIPES, config_of
+    from .recipes.priors import PRIOR_RECIPES, prior_config_of
+    from .recipes.tokenizers import RECIPES, config_of
 
     configs = {name: config_of(name) for name in RECIPES}
     configs |= {name: prior_config_of(name) for name in PRIOR_RECIPES}
@@ -67,11 +72,12 @@ def _parse(arguments: list[str] | None) -> CommonConfig:
 
 
 def _train(config: CommonConfig, out: Path) -> Path:
-    from core.networks.features import FeatureError
-    from train.loop import Trainer
-    from train.prior_config import PriorRunConfig
-    from train.prior_loop import PriorTrainer
-    from train.runs import NotFinite
+    from regvq.networks.features import FeatureError
+
+    from .config.prior import PriorRunConfig
+    from .loop.base import NotFinite
+    from .loop.prior import PriorTrainer
+    from .loop.tokenizer import Trainer
 
     with one_line_errors(NotFinite, FeatureError):
         kind = PriorTrainer if isinstance(config, PriorRunConfig) else Trainer
@@ -86,7 +92,7 @@ def _train(config: CommonConfig, out: Path) -> Path:
 
 def _remember(config: CommonConfig, out: Path) -> None:
     """Write the run's settings to ``run.json``; refuse a folder that holds another run."""
-    from core.checkpoints import CheckpointError, write_json
+    from regvq.bundles.bundle import CheckpointError, write_json
 
     described = json.loads(json.dumps(asdict(config), default=_written))
     for name in _FREE:
@@ -112,7 +118,7 @@ def _remember(config: CommonConfig, out: Path) -> None:
 
 def _written(path: Path) -> str:
     """A path as ``run.json`` has it: absolute; an address without its query, which may be a key."""
-    from core.data.remote import shown, url_of
+    from regvq.data.shards.remote import shown, url_of
 
     url = url_of(path)
     return shown(url) if url is not None else str(path.resolve())

@@ -25,15 +25,20 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import project_root
+if not __package__:  # run as a file: python train/study.py
+    import _bootstrap
 
-from train.errors import UsageError, one_line_errors, parse_flags
-from train.study_runs import DownstreamConfig, Group, Study, all_runs, chosen
+    __package__ = _bootstrap.PACKAGE
+
+from regvq.paths import ROOT
+
+from .cli.errors import UsageError, one_line_errors, parse_flags
+from .equal_budget.runs import DownstreamConfig, Group, Study, all_runs, chosen
 
 if TYPE_CHECKING:
-    from train.study_runs import Run
+    from .equal_budget.runs import Run
 
-OUT = project_root.ROOT / "runs" / "study"
+OUT = ROOT / "runs" / "study"
 SHIPPED = ("vqgan", "regvq", "simvq", "nsvq")
 
 
@@ -86,7 +91,7 @@ class ReportFlags:
     """Read a docs/study/results.json instead of the runs' folders."""
     more: tuple[Path, ...] = ()
     """--out of studies on other pictures; each gets a table, under its folder's name."""
-    to: Path = project_root.ROOT
+    to: Path = ROOT
     """Where RESULTS.md and docs/study/ are written."""
 
 
@@ -96,7 +101,7 @@ class ShipFlags:
 
     only: tuple[str, ...] = SHIPPED
     out: Path = OUT
-    to: Path = project_root.ROOT / "checkpoints"
+    to: Path = ROOT / "checkpoints"
     """Where bundles called study-NAME are written."""
     data: str = ""
     """What the pictures were, for the card."""
@@ -139,7 +144,7 @@ def timing(flags: TimingFlags) -> None:
     """Times every run of the choice, one after the other."""
     for one in _choice(flags.group, flags.only, flags.jobs):
         if flags.jobs == 0:
-            from train.study_one import time_alone
+            from .equal_budget.execute import time_alone
 
             time_alone(one, flags.study, flags.out)
         else:
@@ -150,7 +155,7 @@ def timing(flags: TimingFlags) -> None:
 
 def follow(flags: DownstreamFlags) -> None:
     """Makes the downstream test of every run of the choice that does not have it yet."""
-    from train.study_prior import downstream
+    from .equal_budget.downstream import downstream
 
     for one in chosen(all_runs(), (), flags.only):
         file = flags.out / one.name / "downstream.json"
@@ -171,7 +176,7 @@ def _choice(group: tuple[str, ...], only: tuple[str, ...], jobs: int) -> list[Ru
 
 
 def _execute(one: Run, flags: RunFlags) -> None:
-    from train.study_one import execute
+    from .equal_budget.execute import execute
 
     if execute(one, flags.study, flags.out) is None:
         raise SystemExit(130)
@@ -179,8 +184,9 @@ def _execute(one: Run, flags: RunFlags) -> None:
 
 def _result(one: Run, flags: RunFlags) -> dict[str, Any] | None:
     """The finished result of a run; UsageError if it is of another study."""
-    from core.checkpoints import CheckpointError
-    from train.study_one import described
+    from regvq.bundles.bundle import CheckpointError
+
+    from .equal_budget.execute import described
 
     file = flags.out / one.name / "result.json"
     if not file.exists():
@@ -279,10 +285,11 @@ def main(arguments: list[str] | None = None) -> None:
             program="python train/study.py",
             description=__doc__,
         )
-    from core.checkpoints import CheckpointError
-    from core.data import DataError
-    from core.networks.features import FeatureError
-    from train.runs import NotFinite
+    from regvq.bundles.bundle import CheckpointError
+    from regvq.data import DataError
+    from regvq.networks.features import FeatureError
+
+    from .loop.base import NotFinite
 
     with one_line_errors(ValueError, CheckpointError, DataError, FeatureError, NotFinite):
         if isinstance(flags, RunFlags):
@@ -292,11 +299,11 @@ def main(arguments: list[str] | None = None) -> None:
         elif isinstance(flags, DownstreamFlags):
             follow(flags)
         elif isinstance(flags, ReportFlags):
-            from train.study_report import write_report
+            from .equal_budget.report import write_report
 
             write_report(flags.out, flags.results, flags.to, flags.more)
         else:
-            from train.study_ship import ship
+            from .equal_budget.ship import ship
 
             ship(flags.only, flags.out, flags.to, flags.data, flags.terms, flags.pictures)
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from core.analysis.codes import all_neighbours, code_map_pca, paint_codes
-from core.analysis.layout import grid_layout, order_by_likeness, paint_features
-from core.analysis.usage import count_codes
+from .arrangement import grid_layout, order_by_likeness, paint_features
+from .codes import all_neighbours, code_map_pca, paint_codes
+from .counts import count_codes
 
 if TYPE_CHECKING:
-    from core.checkpoints import Bundle
-    from core.tokenizer import Tokenizer
+    from ..bundles.bundle import Bundle
+    from ..tokenizer import Tokenizer
 
 LASTING = ("umap", "patches", "history")
 
@@ -76,11 +76,11 @@ def add_umap(path: str | Path) -> None:
     """Lay the codes of the bundle at ``path`` out by UMAP and keep that in its ``atlas.npz``.
 
     Adds ``umap2`` float32 (K, 2) and ``umap3`` float32 (K, 3), so that an app shows them at once.
-    Raises ``core.checkpoints.CheckpointError`` for a bundle that cannot be read, and ValueError for
-    one with too few codes or without an atlas.
+    Raises CheckpointError for a bundle that cannot be read, and ValueError for one with too few
+    codes or without an atlas.
     """
-    from core.analysis.maps import umap_map
-    from core.checkpoints import find_bundle, load_tokenizer
+    from ..bundles.bundle import find_bundle, load_tokenizer
+    from .embedding import umap_map
 
     bundle = find_bundle(path)
     if not bundle.atlas:
@@ -103,6 +103,7 @@ def extend_atlas(bundle: Bundle, found: Mapping[str, np.ndarray]) -> None:
 
 
 def lasting(atlas: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What of an atlas stays true when the codes are counted again on other pictures: maps that
-    took long, patches (``core.analysis.patches``), and how the codes drifted while they learned."""
+    """Return the arrays of an atlas that stay true when the codes are counted on other pictures.
+
+    They are the embeddings, the real patches and the drift of the codes during training."""
     return {name: atlas[name] for name in atlas if name.startswith(LASTING)}

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.images import to_pixels
+from ..images import to_pixels
 
 if TYPE_CHECKING:
-    from core.tokenizer import Tokenizer
+    from ..tokenizer import Tokenizer
 
 
 def paint_codes(

@@ -1,16 +1,10 @@
 """Conditions: what a prior is told. Text, a semantic map, a class label, or several at once."""
 
-from core.conditions.condition import Condition
-from core.conditions.conditioner import (
-    CONDITIONS,
-    ConditionConfig,
-    Conditioner,
-    Encoded,
-    name_of,
-)
-from core.conditions.label import LabelConfig
-from core.conditions.semantic import SemanticConfig
-from core.conditions.text import Reading, TextConfig, import_open_clip
+from .condition import Condition
+from .conditioner import CONDITIONS, ConditionConfig, Conditioner, Encoded, name_of
+from .label import LabelConfig
+from .semantic import SemanticConfig
+from .text import Reading, TextConfig, import_open_clip
 
 __all__ = [
     "CONDITIONS",

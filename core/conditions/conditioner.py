@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from core.conditions.condition import Condition
-from core.conditions.label import LabelConfig
-from core.conditions.semantic import SemanticConfig
-from core.conditions.text import Reading, TextConfig
+from .condition import Condition
+from .label import LabelConfig
+from .semantic import SemanticConfig
+from .text import Reading, TextConfig
 
 ConditionConfig = TextConfig | SemanticConfig | LabelConfig
 

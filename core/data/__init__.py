@@ -92,7 +92,7 @@ def open_dataset(
         return _open_scenes(root, size, seed, split)
     if name == "folder":
         return _open_folder(root, size, seed, split, crop)
-    from core.data.published import PUBLISHED
+    from .published import PUBLISHED
 
     return PUBLISHED[name](root, split, size=size, seed=seed, crop_scale=crop)
 
@@ -100,15 +100,15 @@ def open_dataset(
 def has_held_out(name: str, root: str | Path | None) -> bool:
     """Whether the split "test" of a data set holds other pictures than "train"."""
     if name == "folder":
-        from core.data.folder import split_folder
+        from .datasets.folder import split_folder
 
         return split_folder(root, "test") != split_folder(root, "train")
     if name == "captions":
-        from core.data.captions import captions_held_out
+        from .datasets.captioned_folder import captions_held_out
 
         return captions_held_out(Path(root))
     if name == "shards":
-        from core.data.shard_files import shards_of
+        from .shards.files import shards_of
 
         return shards_of(root, "test") != shards_of(root, "train")
     return True
@@ -117,7 +117,7 @@ def has_held_out(name: str, root: str | Path | None) -> bool:
 def _open_scenes(root: str | Path | None, size: int, seed: int, split: str) -> Dataset:
     if root is not None:
         raise DataError(f"the data set 'scenes' is drawn, not read: leave out the root {root}.")
-    from core.data.scenes import Scenes
+    from .scenes import Scenes
 
     return Scenes(size=size, seed=seed, length=50_000 if split == "train" else 5_000, split=split)
 
@@ -125,7 +125,7 @@ def _open_scenes(root: str | Path | None, size: int, seed: int, split: str) -> D
 def _open_folder(
     root: str | Path | None, size: int, seed: int, split: str, crop: tuple[float, float]
 ) -> Dataset:
-    from core.data.folder import PictureFolder, split_folder
+    from .datasets.folder import PictureFolder, split_folder
 
     if root is None:
         raise DataError("the data set 'folder' needs a root: give a folder of pictures.")

@@ -1,6 +1,6 @@
 """``python -m core.data check NAME --root DIR``: see core.data.check."""
 
-from core.data.check import main
+from .check import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from core.data import NAMES, SPLITS, DataError, Dataset, Sample, open_dataset
-from core.data.items import Items
-from core.data.maps import UNLABELLED, paint_map
-from core.images import PictureError, shrink, to_pictures
+from ..images import PictureError, shrink, to_pictures
+from . import NAMES, SPLITS, DataError, Dataset, Sample, open_dataset
+from .picture_dataset import Items
+from .segmentation import UNLABELLED, paint_map
 
 _SHOWN = 5
 _TILE, _TEXT, _COLUMNS, _TILES = 128, 14, 4, 24
@@ -137,13 +137,15 @@ def _tile(sample: Sample, palette: np.ndarray | None) -> Image.Image:
     if sample.segmentation is not None:
         ids_HW = sample.segmentation.numpy()
         if palette is None:
-            from core.data.maps import spread_palette
+            from .segmentation import spread_palette
 
             palette = spread_palette(UNLABELLED)
         pictures.append(Image.fromarray(paint_map(ids_HW, palette)))
     for place, picture in enumerate(pictures):
-        small = shrink(picture, _TILE) if place == 0 else picture.resize(
-            shrink(pictures[0], _TILE).size, Image.Resampling.NEAREST
+        small = (
+            shrink(picture, _TILE)
+            if place == 0
+            else picture.resize(shrink(pictures[0], _TILE).size, Image.Resampling.NEAREST)
         )
         tile.paste(small, (2 + place * (_TILE + 2), 2))
     words = f"{sample.label}: " if sample.label >= 0 else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from core.images import SUFFIXES
+from ..images import SUFFIXES
 
 
 def fitting_name(name: str, root: str | Path | None) -> str:
@@ -15,7 +15,7 @@ def fitting_name(name: str, root: str | Path | None) -> str:
     which the data set `name` is published. One trace is enough for `name`: what was extracted in
     part is to be refused, and not to be taken for something else.
     """
-    from core.data.published import PUBLISHED
+    from .published import PUBLISHED
 
     if root is None or name not in PUBLISHED or not os.path.isdir(root):
         return name

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from core.data.ade20k import ADE20K
-from core.data.camvid import CamVid
-from core.data.captions import CaptionedFolder
-from core.data.celebamask import CelebAMaskHQ
-from core.data.coco import COCO
-from core.data.cub import CUB
-from core.data.facades import Facades
-from core.data.flickr8k import Flickr8k
-from core.data.imagenet import ImageNet
-from core.data.items import Items
-from core.data.shards import TarShards
+from .datasets.ade20k import ADE20K
+from .datasets.camvid import CamVid
+from .datasets.captioned_folder import CaptionedFolder
+from .datasets.celebamask import CelebAMaskHQ
+from .datasets.coco import COCO
+from .datasets.cub import CUB
+from .datasets.facades import Facades
+from .datasets.flickr8k import Flickr8k
+from .datasets.imagenet import ImageNet
+from .picture_dataset import Items
+from .shards.dataset import TarShards
 
 PUBLISHED: dict[str, type[Items]] = {
     kind.name: kind

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from core.data import Sample
-from core.images import to_pictures, to_tensor
+from ..images import to_pictures, to_tensor
+from . import Sample
 
 
 def centre(sample: Sample, size: int) -> Sample:

@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from core.conditions import Condition, ConditionConfig, SemanticConfig, TextConfig
-from core.data import DataError, Sample
-from core.generation import captions_of, condition_of, maps_of, paint
-from core.metrics.captions import AnswerAgreement
-from core.metrics.distances import FrechetStatistics
-from core.metrics.layout import LayoutAgreement, agreement_of
-from core.metrics.quality import as_shown
-from core.tokenizer import Tokenizer
+from ..conditions import Condition, ConditionConfig, SemanticConfig, TextConfig
+from ..data import DataError, Sample
+from ..generation import captions_of, condition_of, maps_of, paint
+from ..tokenizer import Tokenizer
+from .caption_agreement import AnswerAgreement
+from .comparison import as_shown
+from .frechet import FrechetStatistics
+from .segmentation import LayoutAgreement, agreement_of
 
 if TYPE_CHECKING:
-    from core.networks.attributes import AttributeClassifier
-    from core.networks.segmenter import Segmenter
-    from core.priors import Prior, TokenPrior
+    from ..judges.attributes import AttributeClassifier
+    from ..judges.segmenter import Segmenter
+    from ..priors import Prior, TokenPrior
 
 DRAWN, REAL, RECONSTRUCTED = "drawn", "real", "reconstructed"
 SHUFFLED = "real of other captions"

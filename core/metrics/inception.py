@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from core.networks.weights import FeatureError, find_weights, read_weights, verified
+from ..networks.pretrained import FeatureError, find_weights, read_weights, verified
 
 if TYPE_CHECKING:
     from torch import nn

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.networks.weights import FeatureError, find_weights, read_weights, verified
+from ..networks.pretrained import FeatureError, find_weights, read_weights, verified
 
 if TYPE_CHECKING:
     from torch import nn

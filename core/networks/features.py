@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.networks.weights import FeatureError, read_weights
+from .pretrained import FeatureError, read_weights
 
 __all__ = ["FeatureError", "FeatureName", "Features", "load_features"]
 

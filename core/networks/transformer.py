@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.networks.norm import RMSNorm
+from .rms_norm import RMSNorm
 
 _ROTARY_BASE = 100.0  # grids are small: with the usual 10,000 most frequencies would hardly turn
 

@@ -5,12 +5,12 @@ for step in prior.sample(Condition(labels=torch.tensor([3])), n=4, guidance=2.0)
     ...                                     # step.ids grows from -1 to ids (4, h, w)
 """
 
-from core.priors.autoregressive import AutoregressiveConfig, AutoregressivePrior
-from core.priors.base import Prior, Step, TokenPrior, TokenPriorConfig
-from core.priors.diffusion import DiffusionConfig, DiffusionPrior
-from core.priors.latent import LatentConfig, LatentPrior
-from core.priors.layout import LayoutConfig
-from core.priors.masked import MaskedConfig, MaskedPrior
+from .autoregressive import AutoregressiveConfig, AutoregressivePrior
+from .base import Prior, Step, TokenPrior, TokenPriorConfig
+from .diffusion import DiffusionConfig, DiffusionPrior
+from .latent import LatentConfig, LatentPrior
+from .masked import MaskedConfig, MaskedPrior
+from .planned import LayoutConfig
 
 PriorConfig = AutoregressiveConfig | DiffusionConfig | MaskedConfig | LatentConfig
 

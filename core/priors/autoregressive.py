@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.conditions import Condition
-from core.priors.base import Choices, Step, TokenPrior, TokenPriorConfig
-from core.priors.sampling import draw, guide, uniform
+from ..conditions import Condition
+from .base import Choices, Step, TokenPrior, TokenPriorConfig
+from .categorical import draw, guide, uniform
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from core.conditions import Condition, ConditionConfig, Conditioner
-from core.priors.layout import LayoutConfig, LayoutPrior, check_layout
-from core.priors.network import TokenNetwork
-from core.priors.sampling import Noise
+from ..conditions import Condition, ConditionConfig, Conditioner
+from .categorical import Noise
+from .network import TokenNetwork
+from .planned import LayoutConfig, LayoutPrior, check_layout
 
 if TYPE_CHECKING:
-    from core.priors import PriorConfig
+    from . import PriorConfig
 
 MOST_TOKENS = 2**14
 
@@ -185,7 +185,7 @@ class Prior(nn.Module, ABC):
             generator: for all pictures, or a sequence of n: each picture's own, which then is the
                 same whatever others are drawn with it (but for the rounding of products with
                 another number of rows, which a draw that falls between two codes may show). See
-                ``core.priors.sampling.seeded``.
+                ``core.priors.categorical.seeded``.
             guidance: 1 = the condition as it was learnt; more = stressed; 0 = ignored. A pair goes
                 evenly from the first step's to the last step's.
             temperature: divides the logits; below 1e-6 as 0, which takes the most likely code.

@@ -10,11 +10,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from core.conditions import Condition
-from core.priors.base import Choices, Step, TokenPrior, TokenPriorConfig, check_patch
-from core.priors.corruption import Process
-from core.priors.network import Context
-from core.priors.sampling import guide, uniform
+from ..conditions import Condition
+from .base import Choices, Step, TokenPrior, TokenPriorConfig, check_patch
+from .categorical import guide, uniform
+from .mask_and_replace import Process
+from .network import Context
 
 _SEEN_OFTEN = 10  # VQ-Diffusion's: timesteps are weighed once each was seen more often than this
 

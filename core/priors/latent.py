@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.conditions import Condition, ConditionConfig, Conditioner
-from core.priors.base import Choices, Prior, Step, check_grid
-from core.priors.sampling import normal, uniform
+from ..conditions import Condition, ConditionConfig, Conditioner
+from .base import Choices, Prior, Step, check_grid
+from .categorical import normal, uniform
 
 
 @dataclass(frozen=True)

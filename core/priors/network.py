@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.conditions import Condition, Conditioner, Encoded
-from core.networks.decoding import Decoder
-from core.networks.packed import product
-from core.networks.patches import Patches
-from core.networks.replay import StaticDecoder, replayed
-from core.networks.transformer import (
+from ..conditions import Condition, Conditioner, Encoded
+from ..networks.cuda_graph import StaticDecoder, replayed
+from ..networks.incremental import Decoder
+from ..networks.packed_linear import product
+from ..networks.patchify import Patches
+from ..networks.transformer import (
     Cache,
     Memory,
     Modulation,

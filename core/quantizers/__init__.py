@@ -1,15 +1,15 @@
 """Quantizers: one idea a file, all with the face of ``base.Quantizer``."""
 
-from core.quantizers.base import Quantized, Quantizer
-from core.quantizers.fsq import FiniteScalarQuantizer, FSQConfig
-from core.quantizers.gumbel import GumbelConfig, GumbelQuantizer
-from core.quantizers.ibq import IBQConfig, IndexBackpropagationQuantizer
-from core.quantizers.lfq import LFQConfig, LookupFreeQuantizer
-from core.quantizers.nsvq import NonStationaryVectorQuantizer, NSVQConfig
-from core.quantizers.regvq import RegularizedVectorQuantizer, RegVQConfig
-from core.quantizers.simvq import SimVectorQuantizer, SimVQConfig
-from core.quantizers.usage import UsageWindow
-from core.quantizers.vq import VectorQuantizer, VQConfig
+from .base import Quantized, Quantizer
+from .fsq import FiniteScalarQuantizer, FSQConfig
+from .gumbel import GumbelConfig, GumbelQuantizer
+from .ibq import IBQConfig, IndexBackpropagationQuantizer
+from .lfq import LFQConfig, LookupFreeQuantizer
+from .nsvq import NonStationaryVectorQuantizer, NSVQConfig
+from .regvq import RegularizedVectorQuantizer, RegVQConfig
+from .simvq import SimVectorQuantizer, SimVQConfig
+from .usage import UsageWindow
+from .vq import VectorQuantizer, VQConfig
 
 QuantizerConfig = (
     RegVQConfig

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from core.quantizers.base import Quantized, Quantizer, no_autocast, to_grid, to_rows
-from core.quantizers.vq import negative_distances
+from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
+from .vq import negative_distances
 
 
 @dataclass(frozen=True)

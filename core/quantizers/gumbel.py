@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.quantizers.base import Quantized, Quantizer, no_autocast, to_grid, to_rows
-from core.quantizers.lookup import best_code, draw_codes, draw_seed, logits_of
-from core.quantizers.regvq import check_ratio, stochastic_mask
-from core.quantizers.soft import soft_statistics, soft_through
+from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
+from .regvq import check_ratio, stochastic_mask
+from .tiled.lookup import best_code, draw_codes, draw_seed, logits_of
+from .tiled.soft import soft_statistics, soft_through
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.parallel import mean_over_processes
-from core.quantizers.base import Quantized, Quantizer, no_autocast, to_grid, to_rows
-from core.quantizers.lfq import entropy
-from core.quantizers.lookup import best_code
-from core.quantizers.soft import soft_statistics, soft_through
+from ..distributed import mean_over_processes
+from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
+from .lfq import entropy
+from .tiled.lookup import best_code
+from .tiled.soft import soft_statistics, soft_through
 
 
 @dataclass(frozen=True)

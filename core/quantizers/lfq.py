@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.parallel import mean_over_processes
-from core.quantizers.base import Quantized, Quantizer, no_autocast, to_grid, to_rows
+from ..distributed import mean_over_processes
+from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.parallel import sum_over_processes
-from core.quantizers.base import Quantized, Quantizer, no_autocast, to_rows
-from core.quantizers.lookup import draw_codes, draw_seed, nearest_code, row_tiles
-from core.quantizers.regvq import check_ratio, stochastic_mask
-from core.quantizers.vq import negative_distances
+from ..distributed import sum_over_processes
+from .base import Quantized, Quantizer, no_autocast, to_rows
+from .regvq import check_ratio, stochastic_mask
+from .tiled.lookup import draw_codes, draw_seed, nearest_code, row_tiles
+from .vq import negative_distances
 
 
 @dataclass(frozen=True)

@@ -20,17 +20,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.parallel import mean_over_processes
-from core.quantizers.base import Quantized, Quantizer, no_autocast, to_grid, to_rows
-from core.quantizers.lookup import (
-    best_code,
-    draw_codes,
-    draw_seed,
-    logits_of,
-    nearest_code,
-)
-from core.quantizers.prior import gaussian_prior, read_histogram
-from core.quantizers.soft import soft_through
+from ..distributed import mean_over_processes
+from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
+from .code_prior import gaussian_prior, read_histogram
+from .tiled.lookup import best_code, draw_codes, draw_seed, logits_of, nearest_code
+from .tiled.soft import soft_through
 
 
 @dataclass(frozen=True)
@@ -75,8 +69,7 @@ class RegVQConfig:
             )
         if self.prior not in ("uniform", "gaussian", "histogram"):
             raise ValueError(
-                "quantizer.prior must be 'uniform', 'gaussian' or 'histogram', "
-                f"got {self.prior!r}"
+                f"quantizer.prior must be 'uniform', 'gaussian' or 'histogram', got {self.prior!r}"
             )
         if not self.prior_spread > 0:
             raise ValueError(f"quantizer.prior_spread must be above 0, got {self.prior_spread}")
@@ -100,8 +93,11 @@ def check_ratio(ratio: float) -> None:
 
 
 def stochastic_mask(
-    batch: int, positions: int, ratio: float, generator: torch.Generator | None, device:
-    torch.device
+    batch: int,
+    positions: int,
+    ratio: float,
+    generator: torch.Generator | None,
+    device: torch.device,
 ) -> Tensor:
     """Bool (batch, positions), true where the code is to be drawn; the same number in every
     picture.
@@ -224,9 +220,7 @@ class RegularizedVectorQuantizer(Quantizer):
             if not len(some):
                 continue
             parts = {"groups": group[some], "group_count": groups} if groups > 1 else {}
-            soft, use = soft_through(
-                rows[some], weight, bias, self.codebook(), **settings, **parts
-            )
+            soft, use = soft_through(rows[some], weight, bias, self.codebook(), **settings, **parts)
             through, total = through.index_add(0, some, soft), total + use
         return best, ids, through, total
 

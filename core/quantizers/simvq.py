@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.quantizers.base import Quantized, Quantizer, no_autocast, to_grid, to_rows
-from core.quantizers.lookup import nearest_code
-from core.quantizers.vq import negative_distances, rotated
+from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
+from .tiled.lookup import nearest_code
+from .vq import negative_distances, rotated
 
 
 @dataclass(frozen=True)

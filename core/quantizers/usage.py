@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.parallel import sum_over_processes
+from ..distributed import sum_over_processes
 
 
 class UsageWindow:

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.parallel import copy_of_first, gather_rows, sum_over_processes
-from core.quantizers.base import Quantized, Quantizer, no_autocast, to_grid, to_rows
-from core.quantizers.lookup import nearest_code
+from ..distributed import copy_of_first, gather_rows, sum_over_processes
+from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
+from .tiled.lookup import nearest_code
 
 KMEANS_ROUNDS = 10
 NEARBY = 0.1  # of the latents' deviation: how far codes that begin on the same one are apart

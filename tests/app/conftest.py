@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from core import checkpoints
 from core.analysis.atlas import build_atlas
-from core.analysis.patches import gather_patches
-from core.checkpoints import save_bundle
+from core.analysis.real_patches import gather_patches
+from core.bundles import bundle
+from core.bundles.bundle import save_bundle
 from core.networks.autoencoder import NetworkConfig
 from core.quantizers import RegVQConfig, VQConfig
 from core.tokenizer import Tokenizer, TokenizerConfig
@@ -60,12 +60,12 @@ def only_these(
 ) -> Iterator[pytest.MonkeyPatch]:
     """The app sees the test's bundles and no others, whatever has been trained on this machine."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoints, "CHECKPOINTS", tmp_path_factory.mktemp("none"))
-        patch.setattr(checkpoints, "RUNS", tmp_path_factory.mktemp("no-runs"))
+        patch.setattr(bundle, "CHECKPOINTS", tmp_path_factory.mktemp("none"))
+        patch.setattr(bundle, "RUNS", tmp_path_factory.mktemp("no-runs"))
         patch.setenv("REGVQ_CHECKPOINTS", str(bundles))
         patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
-        patch.setattr("app.atlas.SCENES", 3)
-        patch.setattr("app.atlas.SCENE_SIZE", 64)
+        patch.setattr("app.services.code_stats.SCENES", 3)
+        patch.setattr("app.services.code_stats.SCENE_SIZE", 64)
         yield patch
 
 

@@ -14,10 +14,10 @@ from gradio.route_utils import delete_files_created_by_app
 from gradio_client import Client, handle_file
 from PIL import Image
 
-from app import access, ui
+from app import access, shell
 from app.access import SettingError, visitors
-from app.pictures import page_file
-from core.checkpoints import ROOT
+from app.ui.pictures import page_file
+from core.bundles.bundle import ROOT
 
 NAME = "tiny-regvq"
 
@@ -32,10 +32,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def running(cache: Path, bundles: Path) -> Iterator[tuple[ui.gr.Blocks, str]]:
-    app = ui.build_app()
+def running(cache: Path, bundles: Path) -> Iterator[tuple[shell.gr.Blocks, str]]:
+    app = shell.build_app()
     _, address, _ = app.launch(
-        server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **ui.launch_options()
+        server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **shell.launch_options()
     )
     try:
         yield app, address
@@ -71,9 +71,9 @@ def test_only_invited_visitors_come_in(
     monkeypatch: pytest.MonkeyPatch, cache: Path, bundles: Path
 ) -> None:
     monkeypatch.setenv("REGVQ_AUTH", "ada:right")
-    app = ui.build_app()
+    app = shell.build_app()
     _, address, _ = app.launch(
-        server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **ui.launch_options()
+        server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **shell.launch_options()
     )
     try:
         with httpx.Client(base_url=address, timeout=60) as stranger:
@@ -106,7 +106,7 @@ def test_only_invited_visitors_come_in(
         "gopher://127.0.0.1:70/x", "data:text/html,x",
     ],
 )  # fmt: skip
-def test_no_file_but_those_of_the_page(running: tuple[ui.gr.Blocks, str], path: str) -> None:
+def test_no_file_but_those_of_the_page(running: tuple[shell.gr.Blocks, str], path: str) -> None:
     for route in ("gradio_api/file=", "file=", "gradio_api/file/", "static/", "assets/"):
         answer = httpx.get(f"{running[1]}{route}{path}", timeout=60)
         assert answer.status_code in (400, 403, 404, 422), (route, answer.status_code)
@@ -114,7 +114,7 @@ def test_no_file_but_those_of_the_page(running: tuple[ui.gr.Blocks, str], path: 
 
 
 def test_the_servers_own_fetching_and_writing_is_shut(
-    running: tuple[ui.gr.Blocks, str], cache: Path
+    running: tuple[shell.gr.Blocks, str], cache: Path
 ) -> None:
     _, address = running
     before = set(cache.rglob("*"))
@@ -129,7 +129,7 @@ def test_the_servers_own_fetching_and_writing_is_shut(
 
 
 def test_an_upload_stays_in_its_folder_and_in_its_size(
-    running: tuple[ui.gr.Blocks, str], cache: Path
+    running: tuple[shell.gr.Blocks, str], cache: Path
 ) -> None:
     _, address = running
     files = {"files": ("../../../escaped.png", b"data", "image/png")}
@@ -142,7 +142,7 @@ def test_an_upload_stays_in_its_folder_and_in_its_size(
 
 
 def test_the_address_of_a_picture_cannot_be_worked_out_from_it(
-    running: tuple[ui.gr.Blocks, str], cache: Path, photograph: Path
+    running: tuple[shell.gr.Blocks, str], cache: Path, photograph: Path
 ) -> None:
     """Whoever has the same picture cannot find out that somebody else looked at it."""
     _, address = running
@@ -162,10 +162,12 @@ def test_the_address_of_a_picture_cannot_be_worked_out_from_it(
 
 
 def test_what_is_uploaded_and_drawn_is_deleted(
-    running: tuple[ui.gr.Blocks, str], cache: Path, photograph: Path, tmp_path: Path
+    running: tuple[shell.gr.Blocks, str], cache: Path, photograph: Path, tmp_path: Path
 ) -> None:
     app, address = running
-    assert app.delete_cache == ui.DELETE and sum(ui.DELETE) <= 2 * 3600  # as the page promises
+    assert (
+        app.delete_cache == shell.DELETE and sum(shell.DELETE) <= 2 * 3600
+    )  # as the page promises
     client = Client(address, verbose=False, download_files=str(tmp_path))
     client.predict(handle_file(photograph), NAME, 0.5, 3, api_name="/reconstruct")
     client.predict(NAME, 5, handle_file(photograph), api_name="/code_detail")
@@ -182,7 +184,7 @@ def test_what_is_uploaded_and_drawn_is_deleted(
 
 
 def test_a_picture_of_another_session_is_not_handed_out_by_name(
-    running: tuple[ui.gr.Blocks, str], tmp_path: Path
+    running: tuple[shell.gr.Blocks, str], tmp_path: Path
 ) -> None:
     """An upload is used by whoever has its address, and nobody has it who was not given it."""
     secret = tmp_path / "secret.png"

@@ -13,7 +13,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from app import ui
+from app import shell
 from core.analysis.codes import paint_codes
 from core.images import open_picture, to_pixels, to_tensor
 from core.tokenizer import Tokenizer
@@ -23,9 +23,9 @@ NAME = "tiny-regvq"
 
 @pytest.fixture(scope="module")
 def client(bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    app = ui.build_app()
+    app = shell.build_app()
     _, address, _ = app.launch(
-        server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **ui.launch_options()
+        server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **shell.launch_options()
     )
     try:
         yield Client(

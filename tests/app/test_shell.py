@@ -12,19 +12,21 @@ import gradio as gr
 import numpy as np
 import pytest
 
-from app import about, models, theme, ui
-from app.errors import in_a_sentence
-from app.figures import reconstruction_figures, size, usage_figures
-from app.pictures import PictureInput
-from core.checkpoints import save_bundle
+from app import shell
+from app.services import checkpoints
+from app.shell import theme
+from app.tabs import about
+from app.ui.errors import in_a_sentence
+from app.ui.figures import reconstruction_figures, size, usage_figures
+from app.ui.pictures import PictureInput
+from core.bundles.bundle import save_bundle
+from core.paths import ROOT
 from core.quantizers import RegVQConfig
 from tests.app.conftest import SIZE, tiny
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 def test_the_apis_are_those_of_the_design() -> None:
-    api = ui.build_app().get_api_info()["named_endpoints"]
+    api = shell.build_app().get_api_info()["named_endpoints"]
     inputs = {
         name: [(p["parameter_name"], p["parameter_has_default"]) for p in endpoint["parameters"]]
         for name, endpoint in api.items()
@@ -68,7 +70,7 @@ def test_the_apis_are_those_of_the_design() -> None:
 
 
 def test_one_model_call_at_a_time() -> None:
-    functions = [f for f in ui.build_app().fns.values() if f.concurrency_id == "model"]
+    functions = [f for f in shell.build_app().fns.values() if f.concurrency_id == "model"]
     names = {f.api_name for f in functions}
     assert names >= {"reconstruct", "codebook_usage", "code_detail", "mask_sweep"}
     assert len(functions) >= 7
@@ -96,27 +98,27 @@ def test_help_answers_and_tells_the_truth() -> None:
 
 
 def test_the_sentence_is_true_of_the_checkpoint() -> None:
-    assert "60 learned codes, one for every 8 × 8 pixels" in ui.header("tiny-regvq")
-    assert ui.NO_CHECKPOINT in ui.header(None)
+    assert "60 learned codes, one for every 8 × 8 pixels" in shell.header("tiny-regvq")
+    assert shell.NO_CHECKPOINT in shell.header(None)
 
 
 def test_without_any_checkpoint_the_page_says_how_to_get_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("REGVQ_CHECKPOINTS", str(tmp_path))
-    assert ui.NO_CHECKPOINT in str(ui.build_app().config)
+    assert shell.NO_CHECKPOINT in str(shell.build_app().config)
     with pytest.raises(gr.Error, match=r"train one with `python train/run\.py`"):
-        in_a_sentence(models.bundle)("tiny-regvq")
+        in_a_sentence(checkpoints.bundle)("tiny-regvq")
 
 
 def test_the_checkpoint_for_any_photograph_comes_first(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     tokenizer = tiny(RegVQConfig(size=SIZE), seed=2)
-    for name in ("a-vq", "birds-regvq", models.WELCOME, "zoo-regvq"):
+    for name in ("a-vq", "birds-regvq", checkpoints.WELCOME, "zoo-regvq"):
         save_bundle(tmp_path / name, tokenizer=tokenizer)
     monkeypatch.setenv("REGVQ_CHECKPOINTS", str(tmp_path))
-    assert models.names() == [models.WELCOME, "birds-regvq", "zoo-regvq", "a-vq"]
+    assert checkpoints.names() == [checkpoints.WELCOME, "birds-regvq", "zoo-regvq", "a-vq"]
 
 
 def test_a_broken_bundle_is_not_offered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -125,13 +127,13 @@ def test_a_broken_bundle_is_not_offered(monkeypatch: pytest.MonkeyPatch, tmp_pat
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(text)
     monkeypatch.setenv("REGVQ_CHECKPOINTS", str(tmp_path))
-    assert models.names() == ["good"]
+    assert checkpoints.names() == ["good"]
 
 
 def test_a_bundle_without_weights_is_refused_in_a_sentence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, photograph: Path
 ) -> None:
-    from app.reconstruct import reconstruct
+    from app.tabs.reconstruct import reconstruct
 
     save_bundle(tmp_path / "half", tokenizer=tiny(RegVQConfig(size=SIZE), seed=2))
     (tmp_path / "half" / "model.safetensors").unlink()
@@ -146,11 +148,14 @@ def test_a_run_that_goes_on_training_is_loaded_anew(
     monkeypatch.setenv("REGVQ_CHECKPOINTS", str(tmp_path))
     first, second = (tiny(RegVQConfig(size=SIZE), seed=seed) for seed in (3, 4))
     save_bundle(tmp_path / "run", tokenizer=first)
-    before = models.model("run")
-    assert models.model("run") == before and models.model("run").tokenizer is before.tokenizer
+    before = checkpoints.model("run")
+    assert (
+        checkpoints.model("run") == before
+        and checkpoints.model("run").tokenizer is before.tokenizer
+    )
     time.sleep(0.02)  # the clock of the file system has to move on
     save_bundle(tmp_path / "run", tokenizer=second)
-    after = models.model("run")
+    after = checkpoints.model("run")
     assert after != before
     np.testing.assert_array_equal(after.tokenizer.quantizer.codebook(), second.quantizer.codebook())
 
@@ -206,8 +211,8 @@ def test_the_page_asks_nobody_for_a_font_or_a_script() -> None:
     )
     outside = re.findall(r"(?:https?:)?//[a-z0-9-]+\.[a-z.]+", everything.replace("www.w3.org", ""))
     assert outside == []
-    assert ui.launch_options()["show_error"] is False
-    assert ui.launch_options()["max_file_size"] == "20mb"
+    assert shell.launch_options()["show_error"] is False
+    assert shell.launch_options()["max_file_size"] == "20mb"
 
 
 def test_templates_are_plain_html() -> None:
@@ -217,8 +222,8 @@ def test_templates_are_plain_html() -> None:
 
 def test_the_page_says_how_large_a_picture_is_taken() -> None:
     note = theme.asset("examples.html")
-    assert f"{models.MAX_SIDE:,} pixels" in note
-    assert ui.launch_options()["max_file_size"].upper().replace("MB", " MB") in note
+    assert f"{checkpoints.MAX_SIDE:,} pixels" in note
+    assert shell.launch_options()["max_file_size"].upper().replace("MB", " MB") in note
 
 
 def test_sizes_in_words() -> None:

@@ -22,7 +22,7 @@ from core.images import (
     to_pixels,
     to_tensor,
 )
-from tests.odd_pictures import (
+from tests.helpers.odd_pictures import (
     BLUE,
     CORNERS,
     GREEN,

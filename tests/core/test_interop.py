@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.checkpoints import Bundle, CheckpointError
+from core.bundles.bundle import Bundle, CheckpointError
 from core.interop import export_vqmodel, import_vqmodel, open_tokenizer
 from core.networks.autoencoder import NetworkConfig
+from core.paths import ROOT
 from core.quantizers import VQConfig
 from core.tokenizer import Tokenizer, TokenizerConfig
 
@@ -105,7 +106,7 @@ def test_evaluate_measures_a_peer(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "train"))
+    monkeypatch.syspath_prepend(str(ROOT / "train"))
     from train.evaluate import main
 
     model.save_pretrained(tmp_path / "peer")

@@ -60,9 +60,7 @@ class Visit:
         self.complaints: list[str] = []
         self.context.on("request", lambda request: self.requests.append(request.url))
         self._streams: set[Any] = set()  # of answers that Gradio's page still listens for
-        self.context.on(
-            "request", lambda one: "/queue/data" in one.url and self._streams.add(one)
-        )
+        self.context.on("request", lambda one: "/queue/data" in one.url and self._streams.add(one))
         for end in ("requestfinished", "requestfailed"):
             self.context.on(end, lambda one: self._streams.discard(one))
         self.page = self.context.new_page()
@@ -108,7 +106,7 @@ def photograph(tmp_path_factory: pytest.TempPathFactory, shared_data: Path | Non
     """A real photograph as a JPEG file, or a drawn scene where there is none."""
     from PIL import Image
 
-    from app.examples import examples, photographs
+    from app.services.examples import examples, photographs
 
     real = sorted(shared_data.glob("photos/test/**/*.jpg")) if shared_data else []
     source = str(real[7]) if len(real) > 7 else (photographs() or list(examples()))[-1].path

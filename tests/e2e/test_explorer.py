@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app import models
+from app.services import checkpoints
 from core.analysis.codes import paint_codes
 from core.images import open_picture, to_tensor
 from core.tokenizer import Tokenizer
@@ -38,17 +38,17 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="module")
 def name() -> str:
     """The checkpoint that a visitor sees first."""
-    return models.names()[0]
+    return checkpoints.names()[0]
 
 
 @pytest.fixture(scope="module")
 def tokenizer(name: str) -> Tokenizer:
-    return Tokenizer.from_pretrained(models.bundle(name).path)
+    return Tokenizer.from_pretrained(checkpoints.bundle(name).path)
 
 
 @pytest.fixture(scope="module")
 def atlas(name: str) -> dict[str, np.ndarray]:
-    return models.bundle(name).atlas
+    return checkpoints.bundle(name).atlas
 
 
 def picture_at(page: Any, selector: str) -> np.ndarray:
@@ -116,7 +116,7 @@ def test_an_uploaded_photograph(
     # The token grid: as many flat squares as there are tokens, each in its code's colour.
     grid = picture_at(page, ".rv-tokens")
     f = tokenizer.downsampling
-    colours = models.bundle(models.names()[0]).atlas["mean_color"]
+    colours = checkpoints.bundle(checkpoints.names()[0]).atlas["mean_color"]
     np.testing.assert_array_equal(grid[::f, ::f], colours[ids[0].numpy()])
 
 
@@ -323,7 +323,7 @@ def test_checkpoints_are_compared_on_one_picture(
         }"""
     )
     open_compare(page)
-    names = models.names()[: page.locator("[data-key] > .rv-lens").count() - 1]
+    names = checkpoints.names()[: page.locator("[data-key] > .rv-lens").count() - 1]
     original = np.asarray(open_picture(photograph))
     np.testing.assert_array_equal(
         picture_at(page, '.rv-plate-card[data-key=""] .rv-lens img:first-child'), original
@@ -421,4 +421,4 @@ def test_the_card_of_the_checkpoint_is_shown(app: str, visit: Any, name: str) ->
     open_about(page)
     card = page.locator("#card")
     heading = card.locator("h1").first.inner_text()
-    assert heading in models.bundle(name).card
+    assert heading in checkpoints.bundle(name).card

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app import models
-from tests.app.tiny_priors import prior_bundles, tiny_tokenizer
+from app.services import checkpoints
 from tests.e2e.conftest import Visit
 from tests.e2e.harness import open_explorer, open_generate, running_app
 from tests.e2e.test_explorer import picture_at
+from tests.helpers.tiny_priors import prior_bundles, tiny_tokenizer
 
 pytestmark = pytest.mark.browser
 
@@ -27,7 +27,7 @@ def gallery(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     prior_bundles(root / "bundles", tokenizer, ("words", "planned", "sketcher"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGVQ_CHECKPOINTS", str(root / "bundles"))
-        assert models.names()  # something ships, too
+        assert checkpoints.names()  # something ships, too
         with running_app(tmp_path_factory.mktemp("app") / "app.log") as address:
             yield address
 

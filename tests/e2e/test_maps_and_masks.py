@@ -10,19 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from app import masks, models
-from core.analysis.patches import unpack_patches
-from core.analysis.tokens import edited
+from app.services import checkpoints
+from app.tabs import mask_ratio
+from core.analysis.real_patches import unpack_patches
+from core.analysis.token_edits import edited
 from core.images import open_picture, to_pixels, to_tensor
 from core.tokenizer import Tokenizer
-from tests.e2e.harness import (
-    go,
-    open_codebook,
-    open_explorer,
-    open_lab,
-    open_map,
-    open_masks,
-)
+from tests.e2e.harness import go, open_codebook, open_explorer, open_lab, open_map, open_masks
 from tests.e2e.test_explorer import figure, picture_at, rewritten
 
 pytestmark = pytest.mark.browser
@@ -30,7 +24,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return Tokenizer.from_pretrained(models.bundle(models.names()[0]).path)
+    return Tokenizer.from_pretrained(checkpoints.bundle(checkpoints.names()[0]).path)
 
 
 def test_codes_are_picked_and_lassoed_on_the_map(app: str, visit: Any) -> None:
@@ -38,7 +32,7 @@ def test_codes_are_picked_and_lassoed_on_the_map(app: str, visit: Any) -> None:
     open_explorer(page, app)
     open_map(page)
     cloud, plate = page.locator(".rv-codemap"), page.locator(".rv-cloud")
-    atlas = models.bundle(models.names()[0]).atlas
+    atlas = checkpoints.bundle(checkpoints.names()[0]).atlas
     counts, having = atlas["counts"], np.diff(unpack_patches(atlas)[1])
     assert cloud.get_attribute("data-codes") == str(len(counts))
     # With the keyboard from the picked code to the next one on the right, and Enter.
@@ -104,7 +98,7 @@ def test_the_mask_follows_its_slider(app: str, visit: Any) -> None:
 
 
 def test_a_checkpoint_without_a_posterior_says_so(app: str, visit: Any) -> None:
-    plain = [name for name in models.names() if "regvq" not in name]
+    plain = [name for name in checkpoints.names() if "regvq" not in name]
     if not plain:
         pytest.skip("every shipped checkpoint draws")
     page = visit().page
@@ -114,7 +108,7 @@ def test_a_checkpoint_without_a_posterior_says_so(app: str, visit: Any) -> None:
     page.get_by_role("option", name=plain[0], exact=True).click()
     page.wait_for_selector('.rv-masks[data-state="refused"]')
     words = page.locator(".rv-refused p").inner_text()
-    assert words == masks.no_posterior(models.model(plain[0]))
+    assert words == mask_ratio.no_posterior(checkpoints.model(plain[0]))
     page.locator(".rv-offer").click()
     page.wait_for_selector('.rv-masks[data-state="ready"]')
 

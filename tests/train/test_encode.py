@@ -13,17 +13,14 @@ import pytest
 import torch
 from PIL import Image
 
-from core.checkpoints import load_tokenizer, save_bundle
+from core.bundles.bundle import load_tokenizer, save_bundle
 from core.data import DataError, Sample, open_dataset
-from core.data.tokens import TokenShards, fingerprint, token_dtype
+from core.data.token_shards import TokenShards, fingerprint, token_dtype
 from core.data.views import centre, on_grid
 from core.networks.autoencoder import NetworkConfig
 from core.quantizers import VQConfig
 from core.tokenizer import Tokenizer, TokenizerConfig
-from tests import published_layouts as made
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "train"))  # as running a file there does
-
+from tests.helpers import published_layouts as made
 from train.encode import main
 
 SIZE = 16

@@ -16,13 +16,14 @@ from PIL import Image
 from safetensors.torch import save_file
 from skimage.metrics import structural_similarity
 
-from core.checkpoints import save_bundle
+from core.bundles.bundle import save_bundle
 from core.networks.autoencoder import NetworkConfig
 from core.networks.features import load_features
+from core.paths import ROOT
 from core.quantizers import VQConfig
 from core.tokenizer import Tokenizer, TokenizerConfig
 
-TRAIN = Path(__file__).resolve().parents[2] / "train"
+TRAIN = ROOT / "train"
 SIZES = [(48, 40), (48, 40), (45, 51)]  # width, height; 4 does not divide the last
 
 

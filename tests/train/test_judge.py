@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from core.checkpoints import find_bundle
+from core.bundles.bundle import find_bundle
 from core.data import open_dataset
 from core.data.scenes import CLASSES
 from core.data.views import centre
-from core.judges import load_judge, save_judge
-from core.metrics.layout import agreement
-from core.networks.attributes import AttributeClassifier
-from core.networks.segmenter import Segmenter, SegmenterConfig
-from tests import published_layouts
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "train"))  # as running a file there does
-
+from core.judges.attributes import AttributeClassifier
+from core.judges.judge import load_judge, save_judge
+from core.judges.segmenter import Segmenter, SegmenterConfig
+from core.metrics.segmentation import agreement
+from tests.helpers import published_layouts
 from train.judge import main
 
 FEW = ("--batch", "8", "--judged", "12", "--device", "cpu", "--precision", "fp32")

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from core.analysis.atlas import build_atlas
-from core.analysis.patches import unpack_patches
-from core.checkpoints import find_bundle, save_bundle
+from core.analysis.real_patches import unpack_patches
+from core.bundles.bundle import find_bundle, save_bundle
 from core.networks.autoencoder import NetworkConfig
+from core.paths import ROOT
 from core.quantizers import VQConfig
 from core.tokenizer import Tokenizer, TokenizerConfig
 
-TRAIN = Path(__file__).resolve().parents[2] / "train"
+TRAIN = ROOT / "train"
 
 
 @pytest.fixture

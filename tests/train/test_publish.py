@@ -11,13 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from core.checkpoints import CheckpointError, find_bundle, fingerprint_of, save_bundle, save_prior
-from core.judges import save_judge
-from core.networks.segmenter import Segmenter, SegmenterConfig
-from tests.hub_server import Hub, ask_only, hub
-from tests.train.tiny_priors import tiny_tokenizer
+from core.bundles.bundle import (
+    CheckpointError,
+    find_bundle,
+    fingerprint_of,
+    save_bundle,
+    save_prior,
+)
+from core.judges.judge import save_judge
+from core.judges.segmenter import Segmenter, SegmenterConfig
+from tests.helpers.hub_server import Hub, ask_only, hub
+from tests.helpers.tiny_prior_runs import tiny_tokenizer
 from train import publish as command
-from train.errors import UsageError
+from train.cli.errors import UsageError
 from train.publish import PublishFlags, publish
 
 CARD = "---\nlibrary_name: regvq-studio\n---\n\n# What it is\n\nA card for the tests.\n"

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.checkpoints import find_bundle, list_bundles, load_tokenizer
-from tests import published_layouts as made
-from tests.odd_pictures import write_all
-from tests.web_server import serve
-from train.recipes import RECIPES, config_of
+from core.bundles.bundle import find_bundle, list_bundles, load_tokenizer
+from core.paths import ROOT
+from tests.helpers import published_layouts as made
+from tests.helpers.odd_pictures import write_all
+from tests.helpers.web_server import serve
+from train.recipes.tokenizers import RECIPES, config_of
 
-RUN = Path(__file__).resolve().parents[2] / "train" / "run.py"
+RUN = ROOT / "train" / "run.py"
 TINY = (
     "--tokenizer.network.widths", "8", "16", "--tokenizer.network.encoder-blocks", "1",
     "--tokenizer.network.decoder-blocks", "1", "--tokenizer.network.latent-dim", "4",

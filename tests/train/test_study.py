@@ -15,18 +15,17 @@ import pytest
 import torch
 from PIL import Image
 
-from core.checkpoints import CheckpointError, find_bundle, load_tokenizer
+from core.bundles.bundle import CheckpointError, find_bundle, load_tokenizer
 from core.data import open_dataset
 from core.quantizers import NSVQConfig, RegVQConfig
-from tests.core.test_networks import keras_like
-from train.outside import OutsideSimVQConfig, OutsideVQConfig
-from train.study_charts import Column, Panel, dots, lines
-from train.study_claims import claims, verdict
-from train.study_draws import KeptDraws, keep_draws
-from train.study_results import gather
-from train.study_runs import CODES, LARGE, Study, all_runs, budget, chosen, sweeps
+from tests.core.networks.test_networks import keras_like
+from train.equal_budget.charts import Column, Panel, dots, lines
+from train.equal_budget.claims import claims, verdict
+from train.equal_budget.crops import KeptDraws, keep_draws
+from train.equal_budget.external import OutsideSimVQConfig, OutsideVQConfig
+from train.equal_budget.results import gather
+from train.equal_budget.runs import CODES, LARGE, Study, all_runs, budget, chosen, sweeps
 
-sys.path.append(str(Path(__file__).resolve().parents[2] / "train"))  # as for a command there
 study = importlib.import_module("train.study")
 sys.path.pop()
 
@@ -233,7 +232,7 @@ def test_outside_references_show_the_quantizers_face(config):
 def fixture(tmp_path: Path, made: Path, **changes: dict) -> Path:
     """Results of every run, made of one that was measured, with figures of our own."""
     base, out = result(made, "vqgan"), tmp_path / "runs"
-    from train.study_one import described
+    from train.equal_budget.execute import described
 
     for number, run in enumerate(all_runs().values()):
         figures = base["figures"] | {"psnr": 20 + number / 100, "squeezenet_fd": 2000.0 + number}
@@ -431,14 +430,14 @@ def test_what_cannot_be_shipped_is_refused(made, tmp_path, name, said, capsys):
 
 
 def test_timing_writes_what_the_report_reads(made, place, monkeypatch):
-    monkeypatch.setattr("train.study_one.TIMED", 2)
-    monkeypatch.setattr("train.study_one.UNSTEADY", 1)
+    monkeypatch.setattr("train.equal_budget.execute.TIMED", 2)
+    monkeypatch.setattr("train.equal_budget.execute.UNSTEADY", 1)
 
     def peak(train):  # in this process the tests before have left memory that a step may take
         train()
         return 7e6
 
-    monkeypatch.setattr("train.study_one.extra_peak", peak)
+    monkeypatch.setattr("train.equal_budget.execute.extra_peak", peak)
     command(place, "timing", "--jobs", "0", "--only", "vqgan")
     found = json.loads((made / "vqgan" / "timing.json").read_text(encoding="utf-8"))
     assert found["step_ms"] > 0 and found["peak_mb"] == 7

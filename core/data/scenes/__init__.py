@@ -7,8 +7,8 @@ before a caption is written from it. So a caption never names what cannot be see
 
 from .classes import CLASS_INDEX, CLASSES, PALETTE
 from .dataset import Scenes
+from .drawing.light import HOURS, SEASONS, WEATHERS
 from .facts import MIN_AREA, MIN_CONTRAST, REFERENCE_SIZE
-from .light import HOURS, SEASONS, WEATHERS
 from .plan import LANDS
 from .questions import QUESTIONS, answers, named_in
 

@@ -108,8 +108,14 @@ class Caption:
             return ""
         if white > 0.25 * (rock + white) and facts.shows("snowcap"):
             self._name("snowcap")
-            return say(("snowy mountains", "a snowy mountain range", "snow-capped peaks",
-                        "snow-covered mountains"))
+            return say(
+                (
+                    "snowy mountains",
+                    "a snowy mountain range",
+                    "snow-capped peaks",
+                    "snow-covered mountains",
+                )
+            )
         if not facts.shows("mountain"):
             return ""
         self._name("mountain")
@@ -132,8 +138,11 @@ class Caption:
         water = facts.plan.water
         if water and facts.shows(water, 0.01):
             self._name(water)
-            place = say(("a lake", "a calm lake", "a lake") if water == "lake" else
-                        ("the sea", "the open sea", "a seashore"))
+            place = say(
+                ("a lake", "a calm lake", "a lake")
+                if water == "lake"
+                else ("the sea", "the open sea", "a seashore")
+            )
             if place == "a calm lake" and facts.plan.weather in ("rain", "overcast", "snowfall"):
                 place = "a lake"
             if facts.shows("beach", 0.01) and self.chance.happens(0.6):
@@ -145,8 +154,9 @@ class Caption:
             place = self._field()
         if not back:
             return place
-        return say((f"{back} behind {place}", f"{place} with {back} behind",
-                    f"{place} in front of {back}"))
+        return say(
+            (f"{back} behind {place}", f"{place} with {back} behind", f"{place} in front of {back}")
+        )
 
     def _field(self) -> str:
         facts, say = self.facts, self.chance.pick
@@ -168,8 +178,11 @@ class Caption:
             phrase = f"{'an' if (tint + one)[0] in 'aeiou' else 'a'} {tint}{one}"
             if self.chance.happens(0.4):
                 side = things[0].side
-                phrase += {"left": " on the left", "right": " on the right",
-                           "centre": " in the middle"}[side]
+                phrase += {
+                    "left": " on the left",
+                    "right": " on the right",
+                    "centre": " in the middle",
+                }[side]
             return phrase
         number = _NUMBERS.get(count, "several" if count > 4 else str(count))
         return f"{number} {tint}{many}"
@@ -234,12 +247,19 @@ class Caption:
             colour = f"{facts.plan.flowers} " if self._true_colours() else ""
             rest.append(("flowers", f"{colour}flowers {say(('in the grass', 'in bloom'))}"))
         if facts.shows("path", 0.006):
-            rest.append(("path", say(("a path", "a winding path", "a dirt road"))
-                         if facts.plan.season != "winter" else "a path through the snow"))
+            rest.append(
+                (
+                    "path",
+                    say(("a path", "a winding path", "a dirt road"))
+                    if facts.plan.season != "winter"
+                    else "a path through the snow",
+                )
+            )
         rocks = facts.of("rock")
         if rocks:
-            rest.append(("rock", self._group(rocks, *say(("rock rocks", "boulder boulders"))
-                                             .split())))
+            rest.append(
+                ("rock", self._group(rocks, *say(("rock rocks", "boulder boulders")).split()))
+            )
         for kind, phrase in rest:
             if len(parts) < 3 and self.chance.happens(0.8):
                 self._name(kind, len(rocks) if kind == "rock" else 0)
@@ -270,9 +290,11 @@ class Caption:
                 parts.append(say(low))
         if plan.moon and facts.shows("moon"):
             self._name("moon")
-            phase = {"full": ("a full moon", "the moon", "a round moon"),
-                     "half": ("a half moon", "the moon"),
-                     "crescent": ("a crescent moon", "the moon", "a thin moon")}[plan.moon.phase]
+            phase = {
+                "full": ("a full moon", "the moon", "a round moon"),
+                "half": ("a half moon", "the moon"),
+                "crescent": ("a crescent moon", "the moon", "a thin moon"),
+            }[plan.moon.phase]
             parts.append(f"{say(phase)}{say((' above', ' in the sky', ''))}")
         if plan.aurora and facts.shows("aurora", 0.01):
             self._name("aurora")
@@ -283,8 +305,9 @@ class Caption:
         birds = facts.of("bird")
         if birds:
             self._name("bird", len(birds))
-            parts.append("a bird in flight" if len(birds) == 1
-                         else say(("birds in the sky", "birds flying")))
+            parts.append(
+                "a bird in flight" if len(birds) == 1 else say(("birds in the sky", "birds flying"))
+            )
         return " and ".join(parts)
 
 

@@ -6,20 +6,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.data import SPLITS, DataError
-from core.data.items import About
-
+from .. import SPLITS, DataError
+from ..picture_dataset import About
 from .captions import caption_of
 from .classes import CLASSES, PALETTE
-from .compose import compose
+from .composition import compose
+from .drawing.paint import paint
 from .facts import REFERENCE_SIZE, Facts, attributes_of, facts_of
-from .paint import paint
 from .plan import LANDS
 
 if TYPE_CHECKING:
-    from core.data import Sample
-
-    from .canvas import Canvas
+    from .. import Sample
+    from .drawing.canvas import Canvas
     from .plan import Plan
 
 MIN_SIZE = 16
@@ -142,7 +140,7 @@ def _sample(plan: Plan, canvas: Canvas, segmentation: np.ndarray, caption: str) 
     """The sample; the canvas's colours become the image in place."""
     import torch
 
-    from core.data import Sample
+    from .. import Sample
 
     image = canvas.image
     image *= 2

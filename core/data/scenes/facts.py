@@ -7,8 +7,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from .canvas import Canvas
 from .classes import CLASSES
+from .drawing.canvas import Canvas
 from .plan import Plan
 
 REFERENCE_SIZE = 64
@@ -115,8 +115,11 @@ def facts_of(plan: Plan, canvas: Canvas, segmentation: np.ndarray | None = None)
     contrast = _contrasts(canvas.image, owners.reshape(size, size), many)
     seen = tuple(
         Seen(
-            thing.kind, thing.colour, float(counts[k] / total),
-            float((x[k] / counts[k] + 0.5) / size), float((y[k] / counts[k] + 0.5) / size),
+            thing.kind,
+            thing.colour,
+            float(counts[k] / total),
+            float((x[k] / counts[k] + 0.5) / size),
+            float((y[k] / counts[k] + 0.5) / size),
         )
         for k, thing in enumerate(plan.things, start=1)
         if counts[k] >= MIN_AREA * total and contrast[k] >= MIN_CONTRAST

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .light import HOURS, SEASONS
+from .drawing.light import HOURS, SEASONS
 
 LANDS: tuple[str, ...] = ("lake", "coast", "valley", "woods", "village")
 """The kinds of landscape; a sample's label is an index into them."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from .captions import AT_NIGHT, WEATHER_PHRASES
 from .classes import CLASS_INDEX, CLASSES
-from .light import HOURS, SEASONS, WEATHERS
+from .drawing.light import HOURS, SEASONS, WEATHERS
 from .plan import PHASES, WALLS
 
 NO_YES = ("no", "yes")

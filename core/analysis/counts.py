@@ -1,0 +1,65 @@
+"""Counting how often each code is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..batching import in_batches
+
+if TYPE_CHECKING:
+    from ..data import Sample
+    from ..tokenizer import Tokenizer
+
+
+def count_codes(
+    tokenizer: Tokenizer,
+    pictures: Iterable[Tensor],
+    progress: Callable[[int], None] | None = None,
+    batch: int = 16,
+) -> np.ndarray:
+    """How often each code occurs in ``pictures``, int64 (K,), by argmax.
+
+    pictures: images (3, H, W) in [-1, 1] of any sizes, read one by one as they are needed.
+    progress: called with the number of pictures counted so far.
+    batch: at most so many consecutive pictures of one size are encoded together.
+    """
+    counts = np.zeros(tokenizer.codebook_size, dtype=np.int64)
+    done = 0
+    for images in in_batches(pictures, batch):
+        ids = tokenizer.encode(images).flatten().cpu()
+        counts += torch.bincount(ids, minlength=len(counts)).numpy()
+        done += len(images)
+        if progress is not None:
+            progress(done)
+    return counts
+
+
+def count_classes(
+    tokenizer: Tokenizer,
+    samples: Iterable[Sample],
+    classes: int,
+    progress: Callable[[int], None] | None = None,
+) -> np.ndarray:
+    """On what each code stands: pixels of each class under its tokens, int64 (K, ``classes``).
+
+    samples: pictures with their segmentation; unlabelled pixels (255), and samples without a
+    segmentation, count for nothing.
+    """
+    f, size = tokenizer.downsampling, tokenizer.codebook_size
+    counts = torch.zeros(size * classes, dtype=torch.int64)
+    for done, sample in enumerate(samples, start=1):
+        if sample.segmentation is not None:
+            height, width = sample.segmentation.shape
+            ids = tokenizer.encode(sample.image[None])[0].cpu()
+            code = ids.repeat_interleave(f, 0).repeat_interleave(f, 1)[:height, :width]
+            known = sample.segmentation < classes
+            at = code[known] * classes + sample.segmentation[known]
+            counts += torch.bincount(at, minlength=size * classes)
+        if progress is not None:
+            progress(done)
+    return counts.view(size, classes).numpy()

@@ -1,0 +1,145 @@
+"""Your own captioned pictures: a folder with `captions.jsonl`, or a .txt beside each picture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ...images import PictureError, list_pictures
+from .. import DataError
+from ..picture_dataset import About, Entry, Items
+from .folder import split_folder
+from .published_layout import MAX_MISSING, existing_root, first_existing, read_lines, those_there
+
+_LAYOUT = "captions.jsonl, or one .txt beside each picture"
+_LISTS = ("captions.jsonl", "metadata.jsonl")
+_FILE, _TEXT = ("file", "file_name", "image"), ("captions", "caption", "text")
+
+
+class CaptionedFolder(Items):
+    """Pictures with captions in one of two forms.
+
+    - `captions.jsonl` (or `metadata.jsonl`) in the root, one JSON object a line: "file" (a path
+      relative to the root; also "file_name", "image"), "captions" (a list) or "caption" (also
+      "text"), and if you like "split" (train, val or test) and "label" (a number from 0).
+      Where lines have no split, all of them are one split.
+    - Without that file: a .txt beside each picture, one caption a line; subfolders for training
+      and for validation or test are splits, as of the data set 'folder'.
+
+    Raises DataError: neither form is there, a line is broken (it is named), or more than 1 % of
+    the pictures or captions are missing.
+    """
+
+    name = "captions"
+    about = About(
+        what="any folder of pictures with captions.jsonl, or with a .txt beside each picture",
+        where="yours",
+        terms="those of the pictures and captions in it",
+    )
+    markers = ("captions.json*", "metadata.json*", "**/*.txt")
+
+    def __init__(self, root: str | Path | None, split: str = "train", **options: Any) -> None:
+        root = existing_root(root, self.name, _LAYOUT)
+        listed = _list_of(root)
+        if listed is None:
+            entries, missing = _beside(split_folder(root, split), root)
+        else:
+            lines = _lines(listed)
+            parts = _parts(lines, split)
+            entries = [
+                _entry(root, listed, number, line)
+                for number, line in lines
+                if parts is None or line.get("split") in parts
+            ]
+            entries, missing = those_there(entries, root, listed.name, self.name)
+        super().__init__(root, entries, missing=missing, **options)
+
+
+def captions_held_out(root: Path) -> bool:
+    """Whether the split "test" holds other pictures than "train"."""
+    listed = _list_of(root)
+    if listed is None:
+        return split_folder(root, "test") != split_folder(root, "train")
+    lines = _lines(listed)
+    return _parts(lines, "test") != _parts(lines, "train")
+
+
+def _list_of(root: Path) -> Path | None:
+    return first_existing(*(root / name for name in _LISTS))
+
+
+def _lines(file: Path) -> list[tuple[int, dict[str, Any]]]:
+    found = []
+    for number, text in enumerate(read_lines(file), start=1):
+        try:
+            line = json.loads(text)
+        except ValueError as error:
+            raise DataError(f"{file}, line {number}, is no JSON ({error}); correct it.") from None
+        if not isinstance(line, dict):
+            raise DataError(
+                f"{file}, line {number}, is no JSON object; write "
+                '{"file": "a.jpg", "captions": ["..."]}.'
+            )
+        found.append((number, line))
+    if not found:
+        raise DataError(f"{file} is empty; write one line for each picture.")
+    return found
+
+
+def _parts(lines: list[tuple[int, dict[str, Any]]], split: str) -> tuple[str, ...] | None:
+    """Names in "split" that make up a split; None where lines are not split."""
+    there = {line.get("split") for _, line in lines}
+    held_out = there & {"val", "test"}
+    if "train" not in there or not held_out:
+        return None
+    if split == "train":
+        return ("train",)
+    return (split,) if split in there else tuple(held_out)
+
+
+def _entry(root: Path, file: Path, number: int, line: dict[str, Any]) -> Entry:
+    name = next((line[key] for key in _FILE if isinstance(line.get(key), str)), None)
+    said = next((line[key] for key in _TEXT if key in line), None)
+    said = [said] if isinstance(said, str) else said
+    right = isinstance(said, list) and all(isinstance(text, str) for text in said)
+    right = right and any(text.strip() for text in said)
+    label = line.get("label", -1)
+    if name is None or not right or not isinstance(label, int):
+        wrong = "file" if name is None else "caption" if not right else "whole number as label"
+        raise DataError(
+            f"{file}, line {number}, has no {wrong}; write "
+            '{"file": "a.jpg", "captions": ["..."]}.'
+        )
+    return Entry(
+        root / name,
+        captions=tuple(filter(None, (" ".join(text.split()) for text in said))),
+        label=label,
+    )
+
+
+def _beside(folder: Path, root: Path) -> tuple[list[Entry], list[str]]:
+    try:
+        files = list_pictures(folder)
+    except PictureError as error:
+        raise DataError(str(error)) from error
+    if not files:
+        raise DataError(f"{folder} holds no pictures; give a folder with {_LAYOUT}.")
+    # The text stands in the place of the map only to be looked for.
+    found, missing = those_there(
+        (Entry(path, path.with_suffix(".txt")) for path in files), root, "the folder", "captions"
+    )
+    entries = []
+    for entry in found:
+        said = tuple(line.strip() for line in read_lines(entry.map))
+        if said:
+            entries.append(Entry(entry.path, captions=said))
+        else:
+            missing.append(f"the caption in {entry.map.relative_to(root).as_posix()}")
+    if len(missing) > MAX_MISSING * len(files):
+        raise DataError(
+            f"{len(missing)} of the {len(files)} pictures in {folder} have no caption, beginning "
+            f"with {missing[0]}; write one into each .txt, or use the data set 'folder' for "
+            "pictures alone."
+        )
+    return entries, missing

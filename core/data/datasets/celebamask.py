@@ -1,0 +1,149 @@
+"""CelebAMask-HQ: 30,000 portraits with maps of 19 classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ...images import PictureError, open_picture
+from .. import DataError
+from ..picture_dataset import About, Entry, Items
+from ..segmentation import open_map
+from .published_layout import (
+    existing_root,
+    first_existing,
+    names_in,
+    needed,
+    not_laid_out,
+    pictures_in,
+    read_table,
+    those_there,
+    whole_number,
+)
+
+_LAYOUT = "CelebA-HQ-img/*.jpg and CelebAMask-HQ-mask-anno/{0..14}/*.png"
+_MAPPING = "CelebA-HQ-to-CelebA-mapping.txt"
+_PARTITION = "list_eval_partition.txt"
+_FACES_A_FOLDER = 2000
+_MAP_SIDE = 512
+_LAST = {"train": 162_770, "val": 182_637, "test": 202_599}  # CelebA's partition by file number
+
+_COLOURS = {
+    "background": (0, 0, 0), "skin": (204, 0, 0), "nose": (76, 153, 0), "eye_g": (204, 204, 0),
+    "l_eye": (51, 51, 255), "r_eye": (204, 0, 204), "l_brow": (0, 255, 255),
+    "r_brow": (255, 204, 204), "l_ear": (102, 51, 0), "r_ear": (255, 0, 0), "mouth": (102, 204, 0),
+    "u_lip": (255, 255, 0), "l_lip": (0, 0, 153), "hair": (0, 0, 204), "hat": (255, 51, 153),
+    "ear_r": (0, 204, 204), "neck_l": (0, 51, 0), "neck": (255, 153, 51), "cloth": (0, 204, 0),
+}  # fmt: skip
+CLASSES = tuple(_COLOURS)
+
+
+class CelebAMaskHQ(Items):
+    """Parts `CelebAMask-HQ-mask-anno/{0..14}/NNNNN_PART.png` laid over each other in order.
+
+    A later part covers an earlier one (skin, nose, eye_g, ..., cloth), as its authors combine
+    them; what no part covers is background. Maps are 512x512 and are brought to the pictures'
+    1024x1024 (NEAREST). Mirrored, the left eye becomes the right one: so do brows and ears.
+
+    The split is CelebA's own: `CelebA-HQ-to-CelebA-mapping.txt` leads from a portrait to its file
+    there, and `list_eval_partition.txt`, or CelebA's file numbers where that list is not there,
+    to the split.
+
+    Raises DataError: a root laid out otherwise, or more than 1 % of the pictures without parts.
+    """
+
+    name = "celebamask"
+    about = About(
+        what="CelebAMask-HQ (Lee et al. 2020): portraits with maps of 19 classes",
+        where="https://github.com/switchablenorms/CelebAMask-HQ",
+        terms="non-commercial research and education",
+    )
+    markers = ("CelebA-HQ*", "CelebAMask-HQ*")
+    classes = CLASSES
+    palette = np.array(list(_COLOURS.values()), np.uint8)
+    mirrored = tuple(
+        (CLASSES.index(f"l_{part}"), CLASSES.index(f"r_{part}")) for part in ("eye", "brow", "ear")
+    )
+    counts = {"train": 24_183, "val": 2_993, "test": 2_824}  # noqa: RUF012
+
+    def __init__(self, root: str | Path | None, split: str = "train", **options: Any) -> None:
+        root = existing_root(root, self.name, _LAYOUT)
+        base = root if (root / "CelebA-HQ-img").is_dir() else root / "CelebAMask-HQ"
+        pictures, masks = base / "CelebA-HQ-img", base / "CelebAMask-HQ-mask-anno"
+        if not (pictures.is_dir() and masks.is_dir()):
+            raise not_laid_out(root, self.name, _LAYOUT)
+        split_of = _splits(base)
+        numbered = [
+            (int(path.stem), path) for path in pictures_in(pictures) if path.stem.isdecimal()
+        ]
+        chosen = [(n, path) for n, path in sorted(numbered) if split_of.get(n) == split]
+        self._parts = _parts(masks)
+        entries, missing = those_there(
+            (
+                # The skin stands for all parts: every portrait has some of that.
+                Entry(path, masks / str(n // _FACES_A_FOLDER) / f"{n:05d}_skin.png")
+                for n, path in chosen
+            ),
+            root, f"the split {split!r} of CelebA-HQ-img", self.name,
+        )  # fmt: skip
+        super().__init__(root, entries, missing=missing, **options)
+
+    def _load(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        path = self.entries[index].path
+        picture = open_picture(path, name=self._shown(path))
+        ids_HW = np.zeros((_MAP_SIDE, _MAP_SIDE), np.uint8)
+        for part in sorted(self._parts.get(int(path.stem), ())):
+            file = self.entries[index].map.with_name(f"{int(path.stem):05d}_{CLASSES[part]}.png")
+            ids_HW[_mask(file, self._shown(file))] = part
+        resized = Image.fromarray(ids_HW).resize(picture.size, Image.Resampling.NEAREST)
+        return picture, np.asarray(resized)
+
+
+def _mask(file: Path, name: str) -> np.ndarray:
+    try:
+        with Image.open(file) as picture:
+            coloured = picture.mode in ("RGB", "RGBA")  # some of the parts are stored so
+            values = np.asarray(picture.convert("L")) if coloured else None
+    except Exception as error:  # decoders raise almost anything on broken data
+        raise PictureError(f"{name} is missing or broken; extract it again.") from error
+    values = open_map(file, name=name) if values is None else values
+    if values.shape != (_MAP_SIDE, _MAP_SIDE):
+        raise PictureError(
+            f"{name} is {values.shape[1]}x{values.shape[0]} pixels; parts are published in "
+            f"{_MAP_SIDE}x{_MAP_SIDE}: extract it again."
+        )
+    return values > 127
+
+
+def _parts(masks: Path) -> dict[int, list[int]]:
+    """Portrait -> the classes it has parts of."""
+    number = {name: index for index, name in enumerate(CLASSES)}
+    found: dict[int, list[int]] = {}
+    for folder in sorted(names_in(masks)):
+        for name in names_in(masks / folder):
+            portrait, _, part = name.removesuffix(".png").partition("_")
+            if portrait.isdecimal() and part in number:
+                found.setdefault(int(portrait), []).append(number[part])
+    return found
+
+
+def _splits(base: Path) -> dict[int, str]:
+    file = needed(base / _MAPPING, "it is in the archive of CelebAMask-HQ and tells the splits")
+    rows = [row for row in read_table(file, 3) if row[0].isdecimal()]
+    if not rows:
+        raise DataError(f"{file} holds no lines 'idx orig_idx orig_file'; extract it again.")
+    listed = first_existing(base / _PARTITION, base.parent / _PARTITION)
+    if listed is not None:
+        names = ("train", "val", "test")
+        part = {
+            row[0]: names[min(whole_number(row[1], listed), 2)] for row in read_table(listed, 2)
+        }
+        return {int(n): part.get(original, "train") for n, _, original in rows}
+    found = {}
+    for n, _, original in rows:
+        number = whole_number(Path(original).stem, file)
+        found[int(n)] = next((s for s, last in _LAST.items() if number <= last), "test")
+    return found

@@ -1,0 +1,123 @@
+"""CMP Facades: rectified photographs of facades with maps of 12 classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ...images import PictureError, open_picture
+from ..picture_dataset import About, Entry, Items
+from ..segmentation import plain_lookup
+from .published_layout import existing_root, not_laid_out, of_split, pictures_in, those_there
+
+_LAYOUT = (
+    "base/ (and extended/) of *.jpg with *.png, or {train,val,test}/*.jpg of photograph and map "
+    "side by side, or {train,val}/{images,labels}/"
+)
+
+# The published maps are painted in the colour map jet of twelve levels.
+_COLOURS = {
+    "background": (0, 0, 170), "facade": (0, 0, 255), "window": (0, 85, 255), "door": (0, 170, 255),
+    "cornice": (0, 255, 255), "sill": (85, 255, 170), "balcony": (170, 255, 85),
+    "blind": (255, 255, 0), "deco": (255, 170, 0), "molding": (255, 85, 0), "pillar": (255, 0, 0),
+    "shop": (170, 0, 0),
+}  # fmt: skip
+CLASSES = tuple(_COLOURS)
+
+# The pictures of pix2pix are painted in slightly others, here as measured on its JPEGs.
+_PIX2PIX = np.array(
+    [(0, 0, 222), (0, 48, 255), (2, 127, 255), (1, 207, 255), (34, 254, 226), (112, 253, 144),
+     (192, 255, 63), (253, 240, 4), (255, 159, 2), (255, 80, 0), (250, 2, 2), (174, 0, 1)],
+    np.int32,
+)  # fmt: skip
+
+
+class Facades(Items):
+    """Three layouts, told apart by what is there.
+
+    - CMP's own, `base/cmp_b0001.{jpg,png}` and `extended/`: maps hold 1..12, 0 is unlabelled. No
+      split is published: a tenth by file name is "val", another "test".
+    - pix2pix's, `{train,val,test}/1.jpg`: photograph left, painted map right. The painting is
+      JPEG, so the class of a pixel is that of the nearest colour, and borders are noisy.
+    - `{train,val}/{images,labels}`, maps of 0..11.
+
+    In the latter two "val" and "test" stand in for each other where only one is there.
+
+    Raises DataError: a root laid out otherwise, or more than 1 % of the pictures without a map.
+    """
+
+    name = "facades"
+    about = About(
+        what="CMP Facade Database (Tylecek and Sara 2013): rectified facades, 12 classes",
+        where="https://cmp.felk.cvut.cz/~tylecr1/facade; side by side: pix2pix's facades.tar.gz",
+        terms="not stated by its authors; take it as for research",
+    )
+    markers = ("base", "extended", "train", "val", "test", "cmp_b*")
+    classes = CLASSES
+    palette = np.array(list(_COLOURS.values()), np.uint8)
+
+    def __init__(self, root: str | Path | None, split: str = "train", **options: Any) -> None:
+        root = existing_root(root, self.name, _LAYOUT)
+        self._side_by_side = False
+        entries: list[Entry] = []
+        parts = [root / part for part in ("base", "extended") if (root / part).is_dir()]
+        if parts:
+            self.lookup = plain_lookup(len(CLASSES), first=1, unlabelled=0)
+            source = " and ".join(f"{part.name}/*.jpg" for part in parts)
+            entries = [
+                Entry(path, path.with_suffix(".png"))
+                for part in parts
+                for path in pictures_in(part)
+                if path.suffix.lower() != ".png"
+            ]
+        else:
+            folder = _split_folder(root, split)
+            source = folder.name
+            if (folder / "images").is_dir():
+                entries = [
+                    Entry(path, folder / "labels" / f"{path.stem}.png")
+                    for path in pictures_in(folder / "images")
+                ]
+            else:
+                self._side_by_side = True
+                entries = [Entry(path) for path in pictures_in(folder)]
+        entries, missing = those_there(entries, root, source, self.name)
+        if parts:
+            entries = of_split(entries, split, root)
+        super().__init__(root, entries, missing=missing, **options)
+
+    def has_map(self, index: int) -> bool:
+        """Every facade has one."""
+        return True
+
+    def _load(self, index: int) -> tuple[Image.Image, np.ndarray | None]:
+        if not self._side_by_side:
+            return super()._load(index)
+        path = self.entries[index].path
+        both = open_picture(path, name=self._shown(path))
+        half = both.width // 2
+        if both.width != 2 * both.height:
+            raise PictureError(
+                f"{self._shown(path)} is {both.width}x{both.height} pixels, not a square photo "
+                "beside its map; give the pictures of pix2pix's facades as they are."
+            )
+        painted = np.asarray(both.crop((half, 0, 2 * half, both.height)))
+        return both.crop((0, 0, half, both.height)), _nearest_colour(painted)
+
+
+def _split_folder(root: Path, split: str) -> Path:
+    names = {"train": ("train",), "val": ("val", "test"), "test": ("test", "val")}[split]
+    folder = next((root / name for name in names if (root / name).is_dir()), None)
+    if folder is None:
+        raise not_laid_out(root, "facades", _LAYOUT)
+    return folder
+
+
+def _nearest_colour(painted_HW3: np.ndarray) -> np.ndarray:
+    colours, place = np.unique(painted_HW3.reshape(-1, 3), axis=0, return_inverse=True)
+    apart = ((colours[:, None].astype(np.int32) - _PIX2PIX[None]) ** 2).sum(-1)
+    nearest = apart.argmin(1).astype(np.uint8)
+    return nearest[place.reshape(-1)].reshape(painted_HW3.shape[:2])

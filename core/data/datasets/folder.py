@@ -1,0 +1,80 @@
+"""Any folder of pictures as a data set: random resized crops for training, whole for evaluation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...images import PictureError, list_pictures
+from .. import DataError
+from ..picture_dataset import About, Entry, Items
+
+_SPLIT_FOLDERS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "test", "testing"),
+    "test": ("test", "testing", "val", "valid", "validation"),
+}
+
+
+class PictureFolder(Items):
+    """All pictures under a folder, whatever its layout; no captions, maps or labels.
+
+    Crops, cache and what becomes of broken files: see `Items`.
+
+    Args:
+        root: the folder; subfolders are searched too.
+        size, seed, crop_scale, flip, cache_mb: as of `Items`.
+
+    Raises:
+        DataError: root is missing, not a folder, or without pictures; a parameter is out of range;
+            later, from `draw` and `[]`: more than 1 % of the files are broken.
+    """
+
+    name = "folder"
+    about = About(
+        what="any folder of pictures, searched with its subfolders",
+        where="yours",
+        terms="those of the pictures in it",
+    )
+
+    def __init__(
+        self,
+        root: str | Path,
+        size: int = 64,
+        seed: int = 0,
+        crop_scale: tuple[float, float] = (0.0, 1.0),
+        flip: bool = True,
+        cache_mb: float = 1024,
+    ) -> None:
+        try:
+            files = list_pictures(root)
+        except PictureError as error:
+            raise DataError(str(error)) from error
+        if not files:
+            raise DataError(
+                f"{root} holds no pictures (by suffix: .jpg, .png, .webp, ...); "
+                "give a folder that does."
+            )
+        super().__init__(
+            root,
+            [Entry(path) for path in files],
+            size=size,
+            seed=seed,
+            crop_scale=crop_scale,
+            flip=flip,
+            cache_mb=cache_mb,
+        )
+
+
+def split_folder(root: str | Path, split: str) -> Path:
+    """The subfolder of `root` that holds a split, or `root` where it is not laid out in splits.
+
+    Laid out in splits means: a folder for training beside one for validation or test. (One
+    called "train" alone may as well be the class of the trains.) "val" and "test" stand in for
+    each other where only one of them is there.
+    """
+    root = Path(root)
+    found = {
+        known: next((root / name for name in names if (root / name).is_dir()), None)
+        for known, names in _SPLIT_FOLDERS.items()
+    }
+    return found[split] if all(found.values()) else root

@@ -1,0 +1,171 @@
+"""What reading a published layout takes: its folders, its lists, and what is missing of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...images import SUFFIXES
+from .. import DataError
+from ..picture_dataset import Entry
+
+MAX_MISSING = 0.01
+_HELD_OUT = {0: "test", 1: "val"}
+
+
+def existing_root(root: str | Path | None, data_set: str, layout: str) -> Path:
+    """`root` as a path. Raises DataError if it was not given or is no folder."""
+    if root is None:
+        raise DataError(f"the data set {data_set!r} needs a root: give a folder with {layout}.")
+    root = Path(root)
+    if not root.is_dir():
+        wrong = "is a file, not a folder" if root.exists() else "does not exist"
+        raise DataError(f"{root} {wrong}; give the folder of {data_set!r}, with {layout}.")
+    return root
+
+
+def first_existing(*paths: Path) -> Path | None:
+    """The first of the paths that exists, or None."""
+    return next((path for path in paths if path.exists()), None)
+
+
+def not_laid_out(root: Path, data_set: str, layout: str) -> DataError:
+    """The error for a root that holds something else."""
+    return DataError(
+        f"{root} is not laid out as {data_set!r}: it should hold {layout}; give that folder, "
+        "or use the data set 'folder' for pictures alone."
+    )
+
+
+def needed(path: Path, remedy: str) -> Path:
+    """`path` itself. Raises DataError with the remedy if it does not exist."""
+    if not path.exists():
+        raise DataError(f"{path} is missing; {remedy}.")
+    return path
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file that are not blank. Raises DataError if it cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing; extract the archive again.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not a text file in UTF-8; copy or extract it again.") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); check it.") from error
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def read_table(path: Path, columns: int, skip: int = 0) -> list[list[str]]:
+    """Lines of at least `columns` fields apart by white space, the last field keeping its spaces.
+
+    Raises DataError, which names the line, if one has fewer.
+    """
+    rows = []
+    for number, line in enumerate(read_lines(path)[skip:], start=skip + 1):
+        fields = line.split(maxsplit=columns - 1)
+        if len(fields) < columns:
+            raise DataError(
+                f"{path}, line {number}, has {len(fields)} of {columns} fields; the file is cut "
+                "off or another one: extract it again."
+            )
+        rows.append([field.strip() for field in fields])
+    return rows
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file. Raises DataError if it is missing or broken."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing; extract the archive again.") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is no JSON that can be read ({error}); fetch it again.") from error
+
+
+def whole_number(text: str, path: Path) -> int:
+    """A number from a list. Raises DataError, which names the file, if it is none."""
+    try:
+        return int(text)
+    except ValueError:
+        raise DataError(
+            f"{path} holds {text!r} where a whole number belongs; extract it again."
+        ) from None
+
+
+def names_in(folder: Path) -> set[str]:
+    """Names of the files and folders in a folder; empty if it does not exist."""
+    try:
+        return set(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read ({error.strerror}); check it.") from error
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """Picture files right in a folder, by suffix, sorted by name."""
+    return [
+        folder / name
+        for name in sorted(names_in(folder))
+        if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
+    ]
+
+
+def those_there(
+    entries: Iterable[Entry], root: Path, source: str, data_set: str
+) -> tuple[list[Entry], list[str]]:
+    """The entries whose files exist, and the names of the files that do not.
+
+    Up to 1 % may be missing: lists name pictures that were taken back. Raises DataError if more
+    are, or if nothing is left.
+    """
+    listings: dict[Path, set[str]] = {}
+    kept, missing, named = [], [], 0
+    for entry in entries:
+        named += 1
+        absent = []
+        for path in (entry.path, entry.map):
+            if path is None:
+                continue
+            if path.parent not in listings:
+                listings[path.parent] = names_in(path.parent)
+            if path.name not in listings[path.parent]:
+                absent.append(path)
+        if absent:
+            inside = absent[0].is_relative_to(root)
+            missing.append(str(absent[0].relative_to(root) if inside else absent[0]))
+        else:
+            kept.append(entry)
+    if not named:
+        raise DataError(f"{source} names no items of {data_set!r}; extract the archive again.")
+    if len(missing) > MAX_MISSING * named or not kept:
+        raise DataError(
+            f"{len(missing)} of the {named} items that {source} names are not whole in {root}, "
+            f"beginning with {missing[0]}; if an archive was extracted in part, extract it again."
+        )
+    return kept, missing
+
+
+def carved(name: str) -> str:
+    """The split of a picture where none is published: a tenth "test", a tenth "val", by its name.
+
+    A function of the name alone, so a picture stays in its split when others come and go.
+    """
+    return _HELD_OUT.get(zlib.crc32(name.encode()) % 10, "train")
+
+
+def of_split(entries: Sequence[Entry], split: str, root: Path) -> list[Entry]:
+    """The entries that `carved` puts into a split. Raises DataError if there are none."""
+    found = [entry for entry in entries if carved(entry.path.stem) == split]
+    if not found:
+        raise DataError(
+            f"none of the {len(entries)} pictures in {root} falls into the split {split!r} "
+            "(a tenth of them by their names); give more pictures."
+        )
+    return found

@@ -1,0 +1,332 @@
+"""What all data sets of picture files share: crops, maps, captions, cache, broken files.
+
+A picture and its semantic map are always cropped, resized (LANCZOS, and NEAREST for the map) and
+mirrored together, here and nowhere else. A data set in a published layout only says which files
+belong together (`Entry`) and, where they are not simply files, how one item is read (`_load`).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ..images import PictureError, open_picture, shrink, to_tensor
+from . import DataError, Sample
+from .segmentation import as_classes, open_map
+
+MAX_BROKEN = 0.01
+_CACHED_SHORT_SIDE = 1024
+_SIDED = re.compile(r"\b(left|right)(most|ward|wards|hand)?\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class About:
+    """What a data set is, where it is to be had, and under which terms."""
+
+    what: str
+    where: str
+    terms: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The files of one item, and what lists say about it."""
+
+    path: Path
+    map: Path | None = None
+    captions: tuple[str, ...] = ()
+    label: int = -1
+
+
+class Items:
+    """Pictures, each with its map, captions and label where there are any.
+
+    `draw(k)` crops, resizes and flips: the crop's side (root of its area) is drawn
+    log-uniformly between `crop_scale` times the picture's short side, but never under `size`
+    pixels as long as the picture has them, so that details are seen shrunk or as they are and
+    not blown up; its aspect is log-uniform in [3/4, 4/3]. (The idea is Szegedy et al. 2015; no
+    paper states these ranges for tokenizers.) Of several captions one is drawn; one that speaks
+    of left or right is never put to a mirrored picture. `items[i]` is the whole i-th item.
+
+    A file that cannot be read is skipped: it is noted in `broken` (path -> sentence) and another
+    item takes its place in `draw`. More than 1 % broken files stop the run.
+
+    Args:
+        root: what paths are shown relative to.
+        entries: the items.
+        size: side in pixels of what `draw` yields.
+        seed: the draws are a function of (seed, k) and of the files.
+        crop_scale: smallest and largest side of a crop, as fractions of the short side.
+        flip: mirror left and right in half of the draws.
+        cache_mb: decoded items (short side at most 1024, or `size` where that is more) are
+            kept in memory up to so many MiB, first come first kept; a data-loading worker process
+            has a cache of its own.
+        missing: files that the data set's lists name and that are not there.
+
+    Raises:
+        DataError: a parameter is out of range; later, from `draw` and `[]`: more than 1 % of the
+            files are broken.
+    """
+
+    name: str = "items"
+    about: ClassVar[About]
+    classes: tuple[str, ...] = ()
+    """Names of the classes of the semantic maps."""
+    palette: np.ndarray | None = None
+    """uint8 (C, 3): the colour by which each class is painted."""
+    labels: tuple[str, ...] = ()
+    """Names of the labels."""
+    lookup: np.ndarray | None = None
+    """int16 (256,): class of each value in a map's file, 255 unlabelled, -1 not allowed."""
+    mirrored: tuple[tuple[int, int], ...] = ()
+    """Pairs of classes that change places in a mirrored picture."""
+    markers: ClassVar[tuple[str, ...]] = ()
+    """Patterns of what is found in the published layout and not in a plain folder of pictures."""
+    counts: ClassVar[dict[str, int]] = {}
+    """Number of items of each split as published."""
+
+    def __init__(
+        self,
+        root: str | Path,
+        entries: Sequence[Entry],
+        *,
+        size: int = 64,
+        seed: int = 0,
+        crop_scale: tuple[float, float] = (0.0, 1.0),
+        flip: bool = True,
+        cache_mb: float = 1024,
+        missing: Sequence[str] = (),
+    ) -> None:
+        if size < 1 or seed < 0 or cache_mb < 0:
+            raise DataError(
+                f"size must be at least 1, seed and cache_mb at least 0; "
+                f"got size={size}, seed={seed}, cache_mb={cache_mb}."
+            )
+        if not 0 <= crop_scale[0] <= crop_scale[1] <= 1 or crop_scale[1] == 0:
+            raise DataError(
+                f"crop_scale must be two rising fractions in [0, 1], got {tuple(crop_scale)}."
+            )
+        self.root = Path(root)
+        self.entries = list(entries)
+        self.size = size
+        self.seed = seed
+        self.crop_scale = crop_scale
+        self.flip = flip
+        self.cache_mb = cache_mb
+        self.missing = tuple(missing)
+        self.broken: dict[Path, str] = {}
+        self._start_empty()
+
+    def _start_empty(self) -> None:
+        self._cache: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}
+        self._room = int(self.cache_mb * 2**20)
+        self._orders: dict[int, np.ndarray] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def files(self) -> list[Path]:
+        """The picture files, in order."""
+        return [entry.path for entry in self.entries]
+
+    @property
+    def place(self) -> str:
+        """Where the items are, for sentences."""
+        return str(self.root)
+
+    def captions(self, index: int) -> tuple[str, ...]:
+        """All captions of an item."""
+        return self.entries[index].captions
+
+    def label(self, index: int) -> int:
+        """The label of an item, or -1."""
+        return self.entries[index].label
+
+    def has_map(self, index: int) -> bool:
+        """Whether an item has a semantic map."""
+        return self.entries[index].map is not None
+
+    def notes(self) -> list[str]:
+        """Lines that a check adds for what only this data set has. Raises DataError."""
+        return []
+
+    def _load(self, index: int) -> tuple[Image.Image, np.ndarray | None]:
+        """RGB picture and, where there is one, uint8 (H, W) class ids; PictureError if broken."""
+        entry = self.entries[index]
+        picture = open_picture(entry.path, name=self._shown(entry.path))
+        if entry.map is None:
+            return picture, None
+        return picture, self._classes_of(open_map(entry.map, name=self._shown(entry.map)), entry)
+
+    def _classes_of(self, values_HW: np.ndarray, entry: Entry) -> np.ndarray:
+        where = self._shown(entry.map or entry.path)
+        return as_classes(values_HW, len(self.classes), self.lookup, where)
+
+    def _read(self, index: int) -> tuple[Image.Image, np.ndarray | None]:
+        picture, ids_HW = self._load(index)
+        if ids_HW is not None and ids_HW.shape != picture.size[::-1]:
+            height, width = ids_HW.shape
+            raise PictureError(
+                f"{self._shown(self.entries[index].path)} is {picture.width}x{picture.height} "
+                f"pixels but its map is {width}x{height}; put the two that belong together there."
+            )
+        return picture, ids_HW
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index: int) -> Sample:
+        """The whole item at its own size; raises PictureError (and notes it) when broken."""
+        path = self.entries[index].path
+        try:
+            picture, ids_HW = self._read(index)
+            captions = self.captions(index)
+        except PictureError as error:
+            self.note_broken(path, str(error))
+            raise
+        caption = captions[0] if captions else ""
+        return Sample(to_tensor(picture), caption, _tensor(ids_HW), self.label(index), captions)
+
+    def __iter__(self) -> Iterator[Sample]:
+        """All whole items in order; broken ones are noted and left out."""
+        for index in range(len(self)):
+            try:
+                yield self[index]
+            except PictureError:
+                continue
+
+    def draw(self, k: int) -> Sample:
+        """The k-th training draw: image (3, size, size); a pure function of (seed, k)."""
+        if k < 0:
+            raise IndexError(f"draws count from 0, got {k}.")
+        epoch, position = divmod(k, len(self.entries))
+        rng = np.random.default_rng((self.seed, k))
+        index = int(self._order(epoch)[position])
+        found = self._item(index)
+        while found is None:  # ends: `note_broken` stops long before all are broken
+            index = int(rng.integers(len(self.entries)))
+            found = self._item(index)
+        pixels_HW3, ids_HW = found
+        top, left, height, width = self._box(*pixels_HW3.shape[:2], rng)
+        captions = self.captions(index)
+        flipped = self.flip and rng.random() < 0.5
+        if flipped and captions:
+            neutral = tuple(caption for caption in captions if not _SIDED.search(caption))
+            flipped, captions = bool(neutral), neutral or captions
+        box = (slice(top, top + height), slice(left, left + width))
+        pixels_HW3 = self._fit(pixels_HW3[box], Image.Resampling.LANCZOS)
+        if ids_HW is not None:
+            ids_HW = self._fit(ids_HW[box], Image.Resampling.NEAREST)
+        if flipped:
+            pixels_HW3 = pixels_HW3[:, ::-1]
+            ids_HW = None if ids_HW is None else self._other_side()[ids_HW[:, ::-1]]
+        caption = captions[int(rng.integers(len(captions)))] if captions else ""
+        return Sample(to_tensor(pixels_HW3), caption, _tensor(ids_HW), self.label(index), captions)
+
+    def _fit(self, array: np.ndarray, filter: Image.Resampling) -> np.ndarray:
+        picture = Image.fromarray(np.ascontiguousarray(array))
+        # Reducing first by whole steps is for averaging filters; NEAREST must pick, not mix.
+        gap = None if filter == Image.Resampling.NEAREST else 3.0
+        return np.asarray(picture.resize((self.size, self.size), filter, reducing_gap=gap))
+
+    def _other_side(self) -> np.ndarray:
+        table = np.arange(256, dtype=np.uint8)
+        for a, b in self.mirrored:
+            table[[a, b]] = b, a
+        return table
+
+    def _box(self, height: int, width: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+        short = min(height, width)
+        floor = min(self.size, short)
+        low, high = (max(floor, scale * short) for scale in self.crop_scale)
+        side = math.exp(rng.uniform(math.log(low), math.log(high)))
+        stretch = math.exp(rng.uniform(-1, 1) * math.log(4 / 3) / 2)  # root of the aspect
+        # Clamping moves either side towards the square, so the aspect stays within its bounds.
+        crop_width = min(max(round(side * stretch), floor), width)
+        crop_height = min(max(round(side / stretch), floor), height)
+        left = int(rng.integers(width - crop_width + 1))
+        top = int(rng.integers(height - crop_height + 1))
+        return top, left, crop_height, crop_width
+
+    def _order(self, epoch: int) -> np.ndarray:
+        order = self._orders.get(epoch)
+        if order is None:
+            # The third number keeps this stream apart from the crops', which are (seed, k).
+            order = self._permutation(np.random.default_rng((self.seed, epoch, 1)))
+            with self._lock:
+                while len(self._orders) > 3:  # workers run ahead over an epoch's end
+                    self._orders.pop(next(iter(self._orders)))
+                self._orders[epoch] = order
+        return order
+
+    def _permutation(self, rng: np.random.Generator) -> np.ndarray:
+        return rng.permutation(len(self.entries))
+
+    def _item(self, index: int) -> tuple[np.ndarray, np.ndarray | None] | None:
+        """Picture uint8 (H, W, 3) and map, from the cache where they are; None when broken."""
+        found = self._cache.get(index)
+        if found is not None:
+            return found
+        path = self.entries[index].path
+        if path in self.broken:
+            return None
+        try:
+            picture, ids_HW = self._read(index)
+        except PictureError as error:
+            self.note_broken(path, str(error))
+            return None
+        bound = max(_CACHED_SHORT_SIDE, self.size)
+        if min(picture.size) > bound:
+            picture = shrink(picture, round(max(picture.size) * bound / min(picture.size)))
+            if ids_HW is not None:
+                smaller = Image.fromarray(ids_HW).resize(picture.size, Image.Resampling.NEAREST)
+                ids_HW = np.asarray(smaller)
+        found = (np.asarray(picture), ids_HW)
+        cost = sum(array.nbytes for array in found if array is not None)
+        with self._lock:
+            if index not in self._cache and cost <= self._room:
+                self._cache[index] = found
+                self._room -= cost
+        return found
+
+    def note_broken(self, path: Path, message: str) -> None:
+        """Note a file in `broken` and raise DataError when there are too many.
+
+        Copies in worker processes know only of what they met themselves: whoever loads with
+        several hands their findings to the original here.
+        """
+        with self._lock:
+            self.broken[path] = message
+            broken = list(self.broken)
+        if len(broken) > MAX_BROKEN * len(self.entries):
+            first = ", ".join(self._shown(path) for path in broken[:3])
+            raise DataError(
+                f"{len(broken)} of the {len(self.entries)} files in {self.place} cannot be read "
+                f"and at most {MAX_BROKEN:.0%} is skipped; repair or remove them, beginning with "
+                f"{first} ({message.rstrip('.')})."
+            )
+
+    def _shown(self, path: Path) -> str:
+        return (
+            path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+        )
+
+    def __getstate__(self) -> dict:
+        # Sent to a worker process: a lock cannot go, and the cache would cost more than decoding.
+        return {k: v for k, v in self.__dict__.items() if k not in ("_lock", "_cache", "_orders")}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self._start_empty()
+
+
+def _tensor(ids_HW: np.ndarray | None) -> torch.Tensor | None:
+    return None if ids_HW is None else torch.from_numpy(ids_HW.astype(np.int64))

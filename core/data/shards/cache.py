@@ -1,0 +1,133 @@
+"""What is kept on disk of remote shards: their indices, and a bounded number of whole copies.
+
+The folder is `~/.cache/regvq-studio`, or what the environment variable REGVQ_CACHE names. Copies
+are made only of shards whose server sends no parts; together they take at most REGVQ_CACHE_GB
+gigabytes (20 if not set), the least recently used ones being removed first. Any of it may be
+deleted at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from .. import DataError
+from .remote import Facts, download, shown
+from .tar import Index, Member
+
+_DEFAULT_GB = 20.0
+_one_at_a_time = threading.Lock()  # or copies under way would together pass the limit
+
+
+def cache_folder() -> Path:
+    """Where indices and copies are kept."""
+    named = os.environ.get("REGVQ_CACHE")
+    return Path(named) if named else Path.home() / ".cache" / "regvq-studio"
+
+
+def kept_index(url: str, facts: Facts) -> Index | None:
+    """The index that was kept of this very file, or None."""
+    try:
+        rows = json.loads(_index_file(url, facts).read_text(encoding="utf-8"))
+        return tuple((key, {row[0]: Member(*row) for row in members}) for key, members in rows)
+    except (OSError, ValueError, TypeError, IndexError):
+        return None  # not there, or not whole: it is made again
+
+
+def keep_index(url: str, facts: Facts, index: Index) -> None:
+    """Keep an index for later runs; where nothing can be written, they index again."""
+    rows = [
+        (key, [(m.suffix, m.offset, m.size) for m in members.values()]) for key, members in index
+    ]
+    file = _index_file(url, facts)
+    beside = file.with_name(f"{file.name}.{os.getpid()}")
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_text(json.dumps(rows, separators=(",", ":")), encoding="utf-8")
+        os.replace(beside, file)
+
+
+def copy_of(url: str, facts: Facts) -> Path:
+    """A whole copy of a remote shard, downloaded if it is not there.
+
+    Processes that want the same one wait for the first of them. Raises DataError: it cannot be
+    had, or is larger than all copies together may be.
+    """
+    file = cache_folder() / "shards" / f"{_key(url, facts)}.tar"
+    try:
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with _one_at_a_time, _locked(file.with_suffix(".lock")):
+                if not file.exists():
+                    _fetch(url, facts, file)
+        os.utime(file)  # the time of its last use
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or file.parent}: {error.strerror}; name a folder for copies of "
+            "shards with REGVQ_CACHE."
+        ) from error
+    return file
+
+
+def _fetch(url: str, facts: Facts, file: Path) -> None:
+    limit = _limit_bytes()
+    if (facts.size or 0) > limit:
+        raise DataError(
+            f"{shown(url)} has {facts.size / 1e9:.3g} GB and copies may take {limit / 1e9:.3g} GB; "
+            "set REGVQ_CACHE_GB to more."
+        )
+    _make_room(file.parent, limit - (facts.size or 0))
+    part = file.with_suffix(".part")
+    try:
+        download(url, part)
+        os.replace(part, file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _make_room(folder: Path, limit: int) -> None:
+    copies = []
+    for copy in folder.glob("*.tar"):
+        with contextlib.suppress(FileNotFoundError):  # another process removed it
+            state = copy.stat()
+            copies.append((state.st_mtime_ns, state.st_size, copy))
+    total = sum(size for _, size, _ in copies)
+    for _, size, copy in sorted(copies):
+        if total <= limit:
+            break
+        copy.unlink(missing_ok=True)
+        total -= size
+
+
+def _limit_bytes() -> int:
+    text = os.environ.get("REGVQ_CACHE_GB", "")
+    try:
+        limit = float(text) if text else _DEFAULT_GB
+    except ValueError:
+        limit = -1.0
+    if not 0 < limit < float("inf"):
+        raise DataError(f"REGVQ_CACHE_GB is {text!r}; set it to a number of gigabytes above 0.")
+    return round(limit * 1e9)
+
+
+@contextlib.contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    import fcntl  # not on Windows, where all but these copies works
+
+    with file.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)  # released by the system if this process dies
+        yield
+
+
+def _index_file(url: str, facts: Facts) -> Path:
+    return cache_folder() / "index" / f"{_key(url, facts)}.json"
+
+
+def _key(url: str, facts: Facts) -> str:
+    text = f"{shown(url)} {facts.size} {facts.mark}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,0 +1,225 @@
+"""Which shards a root means, and how the bytes of their members are had: local or streamed."""
+
+from __future__ import annotations
+
+import glob
+import io
+import os
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ...images import PictureError
+from .. import DataError
+from .cache import copy_of, keep_index, kept_index
+from .remote import PartsFile, facts_of, read_part, shown, url_of
+from .tar import COMPRESSED, Index, Member, expand_braces, members_of
+
+LAYOUT = (
+    "*.tar, or name shards as 'DIR/train-{000..146}.tar' or 'https://HOST/train-{000..146}.tar'"
+)
+_JOIN = "::"
+_AHEAD = 16 * 1024  # bytes that a look at a header of a remote shard fetches
+_GAP = 64 * 1024  # bytes between members that are rather fetched along than asked for apart
+_INDEXERS = 16
+
+
+@dataclass(frozen=True)
+class LocalShard:
+    """A tar on a disk."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """What sentences call it."""
+        return str(self.path)
+
+    def members(self) -> Index:
+        """Its items. Raises DataError."""
+        try:
+            state = self.path.stat()
+        except OSError as error:
+            raise DataError(f"{self.path} cannot be read ({error.strerror}); check it.") from error
+        return _headers(str(self.path), state.st_size, state.st_mtime_ns)
+
+    def read(self, members: Sequence[Member]) -> list[bytes]:
+        """The bytes of members. Raises PictureError."""
+        try:
+            with self.path.open("rb") as stream:
+                return _read_from(stream, members, self.name)
+        except OSError as error:
+            raise PictureError(f"{self.path} cannot be read ({error.strerror}).") from error
+
+
+@dataclass(frozen=True)
+class StreamedShard:
+    """A tar on a web server.
+
+    Where the server sends parts of files, headers and members are asked for as they are needed,
+    and nothing but the index is kept on disk. Where it does not, the shard is copied whole, into a
+    folder of bounded size (see core.data.shards.cache).
+    """
+
+    url: str
+
+    @property
+    def path(self) -> Path:
+        """The address as a path: to show, and to tell files apart; no file."""
+        return Path(shown(self.url))
+
+    @property
+    def name(self) -> str:
+        """What sentences call it."""
+        return shown(self.url)
+
+    def members(self) -> Index:
+        """Its items; the headers are read once, for later runs too. Raises DataError."""
+        facts = facts_of(self.url)
+        return _remote_headers(self.url, facts.size, facts.mark)
+
+    def read(self, members: Sequence[Member]) -> list[bytes]:
+        """The bytes of members, which are asked for together where they lie together.
+
+        Raises DataError, not PictureError: without a network, pictures are not broken.
+        """
+        facts = facts_of(self.url)
+        if not facts.parts:
+            return self._read_copy(members)
+        first = min(member.offset for member in members)
+        last = max(member.offset + member.size for member in members)
+        if last - first > sum(member.size for member in members) + _GAP:
+            return [read_part(self.url, member.offset, member.size) for member in members]
+        data = read_part(self.url, first, last - first)
+        return [data[m.offset - first : m.offset - first + m.size] for m in members]
+
+    def _read_copy(self, members: Sequence[Member]) -> list[bytes]:
+        while True:
+            try:
+                with copy_of(self.url, facts_of(self.url)).open("rb") as stream:
+                    return _read_from(stream, members, self.name)
+            except FileNotFoundError:
+                continue  # another process made room for its own between the two
+
+
+Shard = LocalShard | StreamedShard
+
+
+def shards_of(root: str | Path, split: str) -> list[Shard]:
+    """The shards of a split, in order. Raises DataError if there are none."""
+    folder = Path(root) if os.path.isdir(root) else None  # Path.is_dir fails on long addresses
+    if folder is not None:
+        found: list[Shard] = [LocalShard(path) for path in sorted(folder.rglob("*.tar"))]
+        packed = not found and any(f.name.endswith(COMPRESSED) for f in folder.rglob("*.t*"))
+    else:
+        found = [shard for part in str(root).split(_JOIN) for shard in _named(part)]
+        packed = any(shard.path.name.endswith(COMPRESSED) for shard in found)
+    if packed:
+        raise DataError(f"the shards at {root} are compressed: unpack them to .tar.")
+    if not found:
+        raise DataError(f"there are no tar shards at {root}; give a folder of {LAYOUT}.")
+    of = {shard: _split_of(shard.path, folder) for shard in found}
+    if "train" not in of.values() or not {"val", "test"} & set(of.values()):
+        return found
+    for part in {"train": ("train",), "val": ("val", "test"), "test": ("test", "val")}[split]:
+        if chosen := [shard for shard in found if of[shard] == part]:
+            return chosen
+    raise DataError(f"there are no tar shards of the split {split!r} at {root}.")
+
+
+def index_all(shards: Sequence[Shard]) -> list[Index]:
+    """The index of each shard; remote ones are asked several at a time, with a bar."""
+    if all(isinstance(shard, LocalShard) for shard in shards):
+        return [shard.members() for shard in shards]
+    from tqdm import tqdm
+
+    pool = ThreadPoolExecutor(_INDEXERS)
+    try:
+        found = pool.map(lambda shard: shard.members(), shards)
+        bar = tqdm(found, "indexing", len(shards), leave=False, disable=None, unit="shard")
+        return list(bar)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _named(pattern: str) -> list[Shard]:
+    """The shards that one path, address or pattern names."""
+    if pattern.startswith("pipe:"):
+        raise DataError(f"commands such as {pattern!r} are not run; give a path or an address.")
+    url = url_of(pattern)
+    if url is not None:
+        if not urlsplit(url).path.endswith((".tar", *COMPRESSED)):
+            raise DataError(
+                f"{shown(url)} names no tar: a web server does not list its files, so name the "
+                "shards as 'https://HOST/train-{000..146}.tar'."
+            )
+        return [StreamedShard(each) for each in expand_braces(url)]
+    found = [
+        Path(name)
+        for each in expand_braces(pattern)
+        for name in (sorted(glob.glob(each)) if any(sign in each for sign in "*?[") else [each])
+    ]
+    absent = next((path for path in found if not path.is_file()), None)
+    if absent is not None:
+        raise DataError(f"the shard {absent} does not exist; give {LAYOUT}.")
+    return [LocalShard(path) for path in found]
+
+
+def _split_of(path: Path, base: Path | None) -> str | None:
+    """The split that a name speaks of: the file's first such word, else a folder's."""
+    places = path.relative_to(base).parts if base is not None else path.parts[-2:]
+    for place in reversed(places):
+        for word in re.split(r"[^a-z]+", place.lower()):
+            for split, words in (("train", ("train", "training")), ("test", ("test", "testing")),
+                                 ("val", ("val", "valid", "validation"))):  # fmt: skip
+                if word in words:
+                    return split
+    return None
+
+
+def _read_from(stream: io.BufferedIOBase, members: Sequence[Member], name: str) -> list[bytes]:
+    found = []
+    for member in members:
+        stream.seek(member.offset)
+        found.append(stream.read(member.size))
+        if len(found[-1]) < member.size:
+            raise PictureError(f"{name} was cut off while it was read; copy it again.")
+    return found
+
+
+@lru_cache(maxsize=8192)
+def _headers(path: str, size: int, changed: int) -> Index:
+    """Members of a local shard; one reading of its headers for all who open it."""
+    try:
+        with open(path, "rb") as stream:
+            return members_of(stream, size, path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error}); check it.") from error
+
+
+@lru_cache(maxsize=8192)
+def _remote_headers(url: str, size: int | None, mark: str) -> Index:
+    facts = facts_of(url)
+    index = kept_index(url, facts)
+    if index is None:
+        if facts.parts and size:
+            stream = io.BufferedReader(PartsFile(url, size), _AHEAD)
+            index = members_of(stream, size, shown(url))
+        else:
+            index = _index_of_copy(url)
+        keep_index(url, facts, index)
+    return index
+
+
+def _index_of_copy(url: str) -> Index:
+    while True:
+        copy = copy_of(url, facts_of(url))
+        try:
+            with copy.open("rb") as stream:
+                return members_of(stream, os.fstat(stream.fileno()).st_size, shown(url))
+        except FileNotFoundError:
+            continue  # removed to make room for another

@@ -1,0 +1,93 @@
+"""Tar files as webdataset writes them: which members make up an item, and where each of them lies.
+
+Only headers are read, so that a tar of gigabytes is indexed in a moment, and from wherever it can
+be read at a position: a file, or a server that sends parts of files.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tarfile
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import BinaryIO
+
+from .. import DataError
+
+COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+_RANGE = re.compile(r"(\d+)\.\.(\d+)$")
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file in a tar: its suffix from the first dot of its name, and where its bytes lie."""
+
+    suffix: str
+    offset: int
+    size: int
+
+
+Index = tuple[tuple[str, dict[str, Member]], ...]
+"""Items in order: key (the path up to the first dot of the name) and members by suffix."""
+
+
+def members_of(stream: BinaryIO, size: int, name: str) -> Index:
+    """The index of a tar of `size` bytes, read from `stream`, which can seek.
+
+    Raises DataError, which gives `name`: no tar, or cut off. What `stream` raises goes through.
+    """
+    found: dict[str, dict[str, Member]] = {}
+    cut = DataError(f"the shard {name} is truncated; put it there again whole.")
+    end, block = 0, tarfile.BLOCKSIZE
+    try:
+        with tarfile.open(fileobj=stream, mode="r:") as archive:
+            for member in archive:
+                end = member.offset_data
+                if not member.isfile():
+                    continue
+                end += -(-member.size // block) * block
+                if member.offset_data + member.size > size:
+                    raise cut
+                folder, base = os.path.split(member.name)
+                if base.startswith("."):
+                    continue
+                stem, dot, suffix = base.partition(".")
+                key = f"{folder}/{stem}" if folder else stem
+                suffix = dot + suffix.lower()
+                place = Member(suffix, member.offset_data, member.size)
+                found.setdefault(key, {})[suffix] = place
+    except tarfile.TarError as error:
+        if "unexpected end" in str(error) or "truncated" in str(error):
+            raise cut from error
+        raise DataError(f"{name} is no tar file ({error}); give *.tar.") from error
+    stream.seek(end)
+    if stream.read(block) != bytes(block):
+        raise cut  # whole members, but the blocks of zeros that end a tar file are not there
+    return tuple(found.items())
+
+
+def expand_braces(pattern: str) -> list[str]:
+    """`{a-{08..10},b}.tar` -> a-08.tar, a-09.tar, a-10.tar, b.tar: as a shell does.
+
+    A range keeps the width of its first number. Braces that do not close stand for themselves.
+    """
+    depth, cuts = 0, []
+    for place, sign in enumerate(pattern):
+        depth += (sign == "{") - (sign == "}" and depth > 0)
+        if sign in "{," and depth == 1:
+            cuts.append(place)
+        if cuts and depth == 0:
+            cuts.append(place)
+            break
+    else:
+        return [pattern]
+    span = _RANGE.match(pattern[cuts[0] + 1 : cuts[-1]])
+    if span:
+        low, high = span.groups()
+        chosen = [f"{number:0{len(low)}d}" for number in range(int(low), int(high) + 1)]
+    else:
+        options = [pattern[a + 1 : b] for a, b in pairwise(cuts)]
+        chosen = [each for option in options for each in expand_braces(option)]
+    tails = expand_braces(pattern[cuts[-1] + 1 :])
+    return [pattern[: cuts[0]] + each + tail for each in chosen for tail in tails]

@@ -1,0 +1,100 @@
+"""A small fully convolutional segmenter: the project's own judge of a generated picture's layout.
+
+U-Net (Ronneberger et al. 2015) in this project's building blocks: a PixelUnshuffle stem, so that no
+convolution runs at full resolution, and skips that are added. It is made to be trained in minutes
+on one core (`python train/judge.py segmenter`), not to compete with published segmenters: its own
+score on held-out pictures stands in its bundle and is what any agreement is to be read against.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..networks.autoencoder import ResidualBlock, Upsample
+
+
+@dataclass(frozen=True)
+class SegmenterConfig:
+    """Size of the segmenter. No paper states these: they are our choice."""
+
+    classes: tuple[str, ...]
+    """Names of the classes."""
+    size: int = 64
+    """Short side, in pixels, at which it was trained and at which pictures are judged."""
+    widths: tuple[int, ...] = (16, 48, 96)
+    """Channels at each resolution, from half the picture's on."""
+    stem: int = 2
+    """Side of the pixel squares that the stem folds into channels."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.classes) <= 255:
+            raise ValueError(f"a segmenter has 1 to 255 classes, got {len(self.classes)}")
+        if not self.widths or min(self.widths) < 1:
+            raise ValueError(f"segmenter.widths must name channel counts, got {self.widths}")
+        if self.size < self.stride or self.stem < 1:
+            raise ValueError(
+                f"segmenter.size must be at least {self.stride} pixels, got {self.size}"
+            )
+
+    @property
+    def stride(self) -> int:
+        """Pixels per cell of the coarsest grid."""
+        return self.stem * 2 ** (len(self.widths) - 1)
+
+
+class Segmenter(nn.Module):
+    """Images (B, 3, H, W) in [-1, 1] to class logits (B, C, H, W), any H and W."""
+
+    def __init__(self, config: SegmenterConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = config.widths
+        self.stem = nn.Sequential(
+            nn.PixelUnshuffle(config.stem),
+            nn.Conv2d(3 * config.stem**2, widths[0], 3, padding=1),
+            ResidualBlock(widths[0], widths[0]),
+        )
+        self.down = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(fine, coarse, 3, stride=2, padding=1), ResidualBlock(coarse, coarse)
+            )
+            for fine, coarse in pairwise(widths)
+        )
+        self.bottom = ResidualBlock(widths[-1], widths[-1])
+        self.up = nn.ModuleList(
+            nn.ModuleList([Upsample(coarse, fine), ResidualBlock(fine, fine)])
+            for coarse, fine in zip(widths[:0:-1], widths[-2::-1], strict=True)
+        )
+        self.head = nn.Sequential(
+            nn.Conv2d(widths[0], len(config.classes) * config.stem**2, 1),
+            nn.PixelShuffle(config.stem),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        return self.head(self.levels(images)[-1])[..., :height, :width]
+
+    def levels(self, images: Tensor) -> list[Tensor]:
+        """What the way up holds at each resolution, coarsest first: maps (B, widths[l], h, w)."""
+        height, width = images.shape[-2:]
+        stride = self.config.stride
+        padding = (0, -width % stride, 0, -height % stride)
+        if any(padding):
+            images = F.pad(images, padding, mode="replicate")
+        levels = [self.stem(images)]
+        for down in self.down:
+            levels.append(down(levels[-1]))
+        found = [self.bottom(levels.pop())]
+        for upsample, block in self.up:
+            found.append(block(upsample(found[-1]) + levels.pop()))
+        return found
+
+    @torch.no_grad()
+    def segment(self, images: Tensor) -> Tensor:
+        """Class ids int64 (B, H, W) of images (B, 3, H, W) in [-1, 1]; never 255."""
+        return self(images.to(next(self.parameters()).device)).argmax(1)

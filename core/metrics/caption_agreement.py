@@ -1,0 +1,123 @@
+"""Whether a drawn landscape shows what its caption names, judged by a trained classifier.
+
+Captions of `scenes` name an hour, a weather, what can be seen, how many, where and in which colour.
+``named_attributes`` says which of these the caption of an item names; a classifier trained on drawn
+scenes (`python train/judge.py attributes`) looks for them in a picture generated from that caption:
+
+    judge = load_judge("runs/scenes-attributes", AttributeClassifier)      # core.judges.judge
+    scenes = Scenes(split="test", length=5000)
+    named = [named_attributes(scenes, i) for i in indices]    # {"hour": "dusk", "red house": "yes"}
+    figures = caption_agreement(judge, images, named)         # images (B, 3, H, W) in [-1, 1]
+    figures["recognised"], figures["all_recognised"], figures["questions"]["hour"]
+
+The classifier errs too: its own share on the true pictures of held-out captions, in its bundle's
+metrics.json under ``named``, is the most that can be expected, and pictures shuffled against their
+captions (``caption_agreement`` with another picture's ``named``) give the least.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..judges.attributes import UNKNOWN, AttributeClassifier
+
+if TYPE_CHECKING:
+    from ..data.scenes import Scenes
+
+
+class AnswerAgreement:
+    """Right answers by question, gathered batch by batch."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        self._asked = torch.zeros(len(self.names), dtype=torch.int64)
+        self._right = torch.zeros(len(self.names), dtype=torch.int64)
+        self._pictures = self._whole = 0
+
+    def update(self, given: Tensor, wanted: Tensor) -> None:
+        """Adds answers ``given`` and ``wanted``, int64 (B, Q); -1 in wanted: not asked.
+
+        Raises ValueError if the shapes differ.
+        """
+        if given.shape != wanted.shape or given.shape[-1] != len(self.names):
+            raise ValueError(
+                f"answers must be (B, {len(self.names)}), got {tuple(given.shape)} and "
+                f"{tuple(wanted.shape)}"
+            )
+        given, wanted = given.cpu(), wanted.cpu()
+        asked = wanted != UNKNOWN
+        right = asked & (given == wanted)
+        self._asked += asked.sum(0)
+        self._right += right.sum(0)
+        asking = asked.any(1)
+        self._pictures += int(asking.sum())
+        self._whole += int(((right == asked).all(1) & asking).sum())
+
+    def figures(self) -> dict[str, Any]:
+        """``recognised`` (share of right answers over all that were asked), ``all_recognised``
+        (share of pictures with every answer right), ``asked``, ``pictures``, and ``questions``:
+        for each one asked, its share of right answers and how often it was asked.
+
+        Raises ValueError if nothing was asked.
+        """
+        asked = int(self._asked.sum())
+        if not asked:
+            raise ValueError("no question was asked of any picture")
+        return {
+            "recognised": int(self._right.sum()) / asked,
+            "all_recognised": self._whole / self._pictures,
+            "asked": asked,
+            "pictures": self._pictures,
+            "questions": {
+                name: {"recognised": int(right) / int(times), "asked": int(times)}
+                for name, right, times in zip(self.names, self._right, self._asked, strict=True)
+                if times
+            },
+        }
+
+
+def named_attributes(scenes: Scenes, index: int) -> dict[str, str]:
+    """What the caption of scene ``index`` names: question -> answer, as words.
+
+    For example ``{"hour": "dusk", "how many: house": "2", "red house": "yes"}``; the questions are
+    those of `core.data.scenes.QUESTIONS`.
+    """
+    from ..data.scenes import QUESTIONS, named_in
+
+    named = named_in(scenes.attributes(index))
+    return {question: QUESTIONS[question][answer] for question, answer in named.items()}
+
+
+def caption_agreement(
+    classifier: AttributeClassifier,
+    images: Tensor,
+    named: Sequence[Mapping[str, str]],
+    batch: int = 64,
+) -> dict[str, Any]:
+    """The share of named attributes that ``classifier`` recognises in the pictures.
+
+    images: (B, 3, H, W) in [-1, 1], square. named: of each picture, as ``named_attributes`` gives
+    it. Returns the figures of ``AnswerAgreement``. Raises ValueError for as many ``named`` as there
+    are not images, and for a question or an answer that the classifier does not know.
+    """
+    if len(images) != len(named):
+        raise ValueError(f"{len(named)} captions do not go with {len(images)} images")
+    gathered = AnswerAgreement(classifier.names)
+    possible = dict(classifier.config.questions)
+    for start in range(0, len(images), batch):
+        wanted = [
+            classifier.encode({q: _index(possible, q, a) for q, a in attributes.items()})
+            for attributes in named[start : start + batch]
+        ]
+        gathered.update(classifier.answer(images[start : start + batch]), torch.stack(wanted))
+    return gathered.figures()
+
+
+def _index(possible: Mapping[str, tuple[str, ...]], question: str, answer: str) -> int:
+    if answer not in possible.get(question, ()):
+        raise ValueError(f"this classifier knows no answer {answer!r} to {question!r}")
+    return possible[question].index(answer)

@@ -1,0 +1,98 @@
+"""How close several versions of the same pictures come to them: one table of figures.
+
+A tokenizer's reconstructions and a codec's files are versions; all are measured by the same code on
+the same originals, whose features are computed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from statistics import fmean
+
+import torch
+from torch import Tensor
+
+from .frechet import FrechetStatistics, layer_distance
+from .psnr_ssim import psnr, ssim
+
+
+class Quality:
+    """Mean PSNR, SSIM and feature distances of versions of pictures, gathered batch by batch.
+
+    ``features`` maps images to a list of maps (B, C, H, W), the deepest last, whose means over
+    positions are what the Fréchet distance is taken on; None: only PSNR and SSIM are measured.
+    ``name`` begins the keys of the figures on them. ``pairs``: further distances of two batches of
+    images, (B,), by key. ``sets``: further features of images, (B, D), by the key of the Fréchet
+    distance between the sets.
+    """
+
+    def __init__(
+        self,
+        features: Callable[[Tensor], list[Tensor]] | None = None,
+        name: str = "feature",
+        *,
+        pairs: Mapping[str, Callable[[Tensor, Tensor], Tensor]] | None = None,
+        sets: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
+    ) -> None:
+        self._features = features
+        self._name = name
+        self._pairs = dict(pairs or {})
+        self._sets = dict(sets or {})
+        self._values: dict[str, dict[str, list[float]]] = {}
+        self._originals: dict[str, FrechetStatistics] = {}
+        self._versions: dict[str, dict[str, FrechetStatistics]] = {}
+
+    @torch.no_grad()
+    def update(self, originals: Tensor, versions: Mapping[str, Tensor]) -> None:
+        """Adds ``originals`` (B, 3, H, W) in [-1, 1] and versions of that shape by name."""
+        layers = self._features(originals) if self._features is not None else []
+        if layers:
+            _add(self._originals, f"{self._name}_fd", _pooled(layers))
+        for key, features in self._sets.items():
+            _add(self._originals, key, features(originals))
+        for version, images in versions.items():
+            values = self._values.setdefault(version, {})
+            statistics = self._versions.setdefault(version, {})
+            values.setdefault("psnr", []).extend(psnr(originals, images).tolist())
+            values.setdefault("ssim", []).extend(ssim(originals, images).tolist())
+            if self._features is not None:
+                seen = self._features(images)
+                apart = layer_distance(layers, seen).tolist()
+                values.setdefault(f"{self._name}_distance", []).extend(apart)
+                _add(statistics, f"{self._name}_fd", _pooled(seen))
+            for key, distance in self._pairs.items():
+                values.setdefault(key, []).extend(distance(originals, images).tolist())
+            for key, features in self._sets.items():
+                _add(statistics, key, features(images))
+
+    def figures(self, version: str) -> dict[str, float]:
+        """``psnr`` (dB), ``ssim``, with features ``NAME_distance`` and ``NAME_fd``, and the
+        further ones under their keys.
+
+        Means over pictures, but for Fréchet distances, which are between the two sets and so
+        need two pictures or more (left out below that). Raises KeyError for a version never given.
+        """
+        means = {figure: fmean(values) for figure, values in self._values[version].items()}
+        for key, originals in self._originals.items():
+            if originals.count > 1:
+                means[key] = originals.distance(self._versions[version][key])
+        return means
+
+
+def as_shown(images: Tensor) -> Tensor:
+    """Images (B, 3, H, W) as a screen shows them: clamped to [-1, 1] and rounded to 8 bits.
+
+    Codecs return such pictures, so that is what a decoder's output is compared as.
+    """
+    images = images.detach().float().nan_to_num(nan=-1.0).clamp(-1.0, 1.0)
+    return images.add(1.0).mul(127.5).round().div(127.5).sub(1.0)
+
+
+def _pooled(layers: list[Tensor]) -> Tensor:
+    return layers[-1].float().mean(dim=(2, 3))
+
+
+def _add(statistics: dict[str, FrechetStatistics], key: str, x: Tensor) -> None:
+    if key not in statistics:
+        statistics[key] = FrechetStatistics(x.shape[1])
+    statistics[key].update(x)

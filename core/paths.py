@@ -1,0 +1,21 @@
+"""Folders that the project reads and writes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+IN_TREE = _PACKAGE.name == "core" and (_PACKAGE.parent / "pyproject.toml").is_file()
+"""Whether the library runs from the project's source tree (an editable installation does)."""
+
+ROOT = _PACKAGE.parent if IN_TREE else Path.cwd()
+"""The folder of ``checkpoints/`` and ``runs/``: the source tree, or, where the library was
+installed, the folder in which the process was started."""
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be computed or fetched again: ``$REGVQ_CACHE``, by default
+    ``~/.cache/regvq-studio``. It may not exist yet."""
+    return Path(os.environ.get("REGVQ_CACHE") or Path.home() / ".cache" / "regvq-studio")

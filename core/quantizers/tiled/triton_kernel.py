@@ -1,0 +1,72 @@
+"""``best_code`` as one Triton kernel: scores stay in registers, only the running best is kept.
+
+Each program takes some rows and walks over all codes; a tile of scores is made by full float32
+products (no TF32, which flips near ties) and forgotten once its maximum is known. So the only
+memory it takes is the ids, and codes are read from the GPU's cache.
+
+The plain path in ``lookup.py`` is its reference: tests hold the kernel against it through Triton's
+interpreter. Its speed has not been measured, no GPU was at hand, and its block sizes are untuned.
+``python benchmarks/lookup.py --device cuda --tasks lookup`` measures both paths on one.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+BLOCK_ROWS, BLOCK_CODES, MOST_DIMS = 64, 128, 64
+
+
+@triton.jit
+def _best_code(
+    rows, weight, bias, ids, count, size, dim,
+    BLOCK_ROWS: tl.constexpr, BLOCK_CODES: tl.constexpr, BLOCK_DIMS: tl.constexpr,
+):  # fmt: skip
+    row = (tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)).to(tl.int64)
+    best = tl.full((BLOCK_ROWS,), float("-inf"), tl.float32)
+    winner = tl.zeros((BLOCK_ROWS,), tl.int64)
+    for first in range(0, size, BLOCK_CODES):
+        code = (first + tl.arange(0, BLOCK_CODES)).to(tl.int64)
+        scores = tl.zeros((BLOCK_ROWS, BLOCK_CODES), tl.float32)
+        for start in range(0, dim, BLOCK_DIMS):
+            axis = start + tl.arange(0, BLOCK_DIMS)
+            z = tl.load(
+                rows + row[:, None] * dim + axis[None, :],
+                mask=(row[:, None] < count) & (axis[None, :] < dim),
+                other=0.0,
+            )
+            w = tl.load(
+                weight + code[None, :] * dim + axis[:, None],
+                mask=(code[None, :] < size) & (axis[:, None] < dim),
+                other=0.0,
+            )
+            scores = tl.dot(z, w, scores, input_precision="ieee")
+        # Codes beyond the last one lose against every other.
+        scores += tl.load(bias + code, mask=code < size, other=float("-inf"))[None, :]
+        top, place = tl.max(scores, axis=1, return_indices=True, return_indices_tie_break_left=True)
+        better = top > best  # strictly: of equals the first stays
+        winner = tl.where(better, first + place, winner)
+        best = tl.where(better, top, best)
+    tl.store(ids + row, winner, mask=row < count)
+
+
+def triton_best_code(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """argmax over k of ``rows @ weight[k] + bias[k]``, the lowest k of equals; int64 (N,).
+
+    ``rows`` float32 (N, D), ``weight`` float32 (K, D) and ``bias`` float32 (K,) on one GPU (or,
+    under TRITON_INTERPRET=1, on the CPU).
+    """
+    rows, weight, bias = rows.contiguous(), weight.contiguous(), bias.contiguous()
+    count, dim = rows.shape
+    ids = torch.empty(count, dtype=torch.int64, device=rows.device)
+    block_dims = min(MOST_DIMS, max(16, triton.next_power_of_2(dim)))
+    grid = (triton.cdiv(count, BLOCK_ROWS),)
+    if count:
+        with torch.cuda.device_of(rows):
+            _best_code[grid](
+                rows, weight, bias, ids, count, len(weight), dim,
+                BLOCK_ROWS=BLOCK_ROWS, BLOCK_CODES=BLOCK_CODES, BLOCK_DIMS=block_dims,
+            )  # fmt: skip
+    return ids

@@ -1,0 +1,208 @@
+"""The tab Codebook, its handlers called directly, against a computation of our own."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import gradio as gr
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.services import checkpoints, code_stats
+from app.shell import pictures
+from app.tabs import codebook
+from core.analysis.codes import paint_codes
+from core.analysis.real_patches import unpack_patches
+from core.images import open_picture, to_tensor
+from core.tokenizer import Tokenizer
+
+NAME = "tiny-regvq"
+DEAD = (3, 17, 59)
+
+
+def ids_of(tokenizer: Tokenizer, path: Path) -> np.ndarray:
+    return tokenizer.encode(to_tensor(open_picture(path))[None])[0].numpy()
+
+
+def test_usage_of_the_bundles_own_count() -> None:
+    heat, figures = codebook.codebook_usage(NAME)
+    counts = checkpoints.bundle(NAME).atlas["counts"]
+    share = counts[counts > 0] / counts.sum()
+    assert (figures["used"], figures["total"], figures["dead"]) == (57, 60, 3)
+    assert figures["utilization"] == pytest.approx(57 / 60)
+    assert figures["perplexity"] == pytest.approx(math.exp(-(share * np.log(share)).sum()))
+    assert figures["tokens"] == counts.sum()
+    assert figures["counts"] == counts.tolist()
+    assert figures["source"] == "a test's pictures"
+    assert Image.open(heat).size[0] == Image.open(heat).size[1]
+
+
+def test_usage_counted_in_a_picture(photograph: Path, tokenizer: Tokenizer) -> None:
+    _, figures = codebook.codebook_usage(NAME, "picture", str(photograph))
+    ids = ids_of(tokenizer, photograph)
+    assert figures["counts"] == np.bincount(ids.ravel(), minlength=60).tolist()
+    assert figures["tokens"] == ids.size and figures["source"] == "this picture"
+
+
+def test_usage_counted_in_scenes(tokenizer: Tokenizer) -> None:
+    _, figures = codebook.codebook_usage(NAME, "scenes")
+    expected = np.zeros(60, np.int64)
+    for image in code_stats.scenes():
+        expected += np.bincount(tokenizer.encode(image[None]).numpy().ravel(), minlength=60)
+    assert figures["counts"] == expected.tolist()
+    assert figures["source"] == "3 drawn scenes at 64 × 64"
+
+
+def test_a_bundle_without_statistics_gets_them_from_scenes() -> None:
+    _, figures = codebook.codebook_usage("tiny-vq")
+    assert figures["tokens"] == 3 * 8 * 8
+    assert figures["source"] == "3 drawn scenes at 64 × 64"
+
+
+@pytest.mark.parametrize("source", ["training", "", None, "/etc/passwd", 3])
+def test_an_unknown_source_is_refused(source: object) -> None:
+    with pytest.raises(gr.Error, match="source must be one of"):
+        codebook.codebook_usage(NAME, source)
+
+
+def test_the_heat_picture_is_brighter_for_more_and_crosses_out_the_dead() -> None:
+    counts = np.array([0, 1, 10, 100, 1000, 10000, 100, 0, 5])
+    cell = 20
+    grid = np.asarray(pictures.heat_picture(counts, cell)).astype(float) @ [0.2126, 0.7152, 0.0722]
+    tiles = grid.reshape(3, cell, 3, cell).swapaxes(1, 2).reshape(9, cell, cell)
+    middle = tiles[:, 2, 9]  # beside the diagonals
+    alive = np.argsort(counts[[1, 8, 2, 3, 4, 5]])
+    assert list(middle[[1, 8, 2, 3, 4, 5]][alive]) == sorted(middle[[1, 8, 2, 3, 4, 5]])
+    assert middle[1] > 1.5 * middle[0]  # one use is clear of none
+    for dead in (0, 7):
+        assert tiles[dead, 4, 4] > 3 * tiles[dead, 4, 9]  # a stroke, not only a colour
+    assert np.ptp(tiles[3][: cell - 1, : cell - 1]) == 0
+
+
+def test_a_large_codebook_has_a_heat_picture_of_bounded_size() -> None:
+    assert max(pictures.heat_picture(np.ones(65_536, np.int64)).size) <= 1024
+
+
+def test_the_page_gets_what_it_draws(photograph: Path) -> None:
+    chart, strip = codebook.show_usage(NAME, "Checkpoint's own", str(photograph))
+    known = checkpoints.bundle(NAME).atlas
+    counts = np.frombuffer(base64.b64decode(chart["counts"]), "<f8")
+    assert counts.tolist() == known["counts"].tolist()
+    alike = np.frombuffer(base64.b64decode(chart["alike"]), "<u4")
+    assert sorted(alike) == list(range(60))
+    assert all(alike[known["grid"][code]] == code for code in range(60))
+    colours = np.frombuffer(base64.b64decode(chart["colours"]), "u1").reshape(60, 3)
+    np.testing.assert_array_equal(colours, known["mean_color"])
+    sheet = np.asarray(Image.open(chart["sprite"]["path"]))
+    assert sheet.shape == (64, 64, 3)
+    np.testing.assert_array_equal(sheet[8:16, 16:24], known["paints"][10])  # row 1, column 2 of 8
+    assert "95.0" in strip and "counted on a test&#x27;s pictures" in strip
+
+
+def test_detail_of_a_code(photograph: Path, tokenizer: Tokenizer) -> None:
+    ids = ids_of(tokenizer, photograph)
+    code = int(np.bincount(ids.ravel()).argmax())
+    swatch, where, nearest, figures, _ = codebook.code_detail(NAME, code, str(photograph))
+    counts = checkpoints.bundle(NAME).atlas["counts"]
+    assert figures["uses"] == counts[code]
+    assert figures["share"] == pytest.approx(counts[code] / counts.sum())
+    assert figures["rank"] == 1 + sum(count > counts[code] for count in counts)
+    assert figures["occurrences"] == (ids == code).sum() > 0
+    # What it paints: the tokenizer's own, magnified without smoothing.
+    painted = paint_codes(tokenizer, [code])[0]
+    np.testing.assert_array_equal(np.asarray(Image.open(swatch))[::16, ::16], painted)
+    # Its neighbours, by brute force.
+    codes = tokenizer.quantizer.codebook().numpy().astype(np.float64)
+    apart = np.linalg.norm(codes - codes[code], axis=1)
+    expected = [found for found in apart.argsort() if found != code][:8]
+    assert figures["nearest"] == expected
+    assert figures["distances"] == pytest.approx(apart[expected], rel=1e-4)
+    assert [caption.split(",")[0] for _, caption in nearest] == [f"code {n}" for n in expected]
+    # Where it occurs: untouched there, dark elsewhere.
+    shown = np.asarray(Image.open(where)).astype(float)
+    original = np.asarray(open_picture(photograph)).astype(float)
+    lit = (ids == code).repeat(8, 0).repeat(8, 1)[:75, :101]
+    np.testing.assert_array_equal(shown[lit], original[lit])
+    rim = (shown == (255, 196, 92)).all(-1)
+    dark = ~lit & ~rim
+    assert shown[dark].mean() < 0.5 * original[dark].mean()
+
+
+def test_detail_of_a_dead_code() -> None:
+    figures = codebook.code_detail(NAME, DEAD[0])[3]
+    assert (figures["uses"], figures["share"], figures["rank"]) == (0, 0.0, 58)
+
+
+@pytest.mark.parametrize("code", [-1, 60, 10**9, 1.5, math.nan, math.inf, None, "seven", [1]])
+def test_a_code_that_is_not_there_is_refused(code: object) -> None:
+    with pytest.raises(gr.Error, match="from 0 to 59") as refusal:
+        codebook.code_detail(NAME, code)
+    assert refusal.value.message.startswith("The code must be a")
+
+
+def test_the_card_of_a_clicked_code(photograph: Path, tokenizer: Tokenizer) -> None:
+    click = SimpleNamespace(index=5)
+    code, card = codebook.show_picked(NAME, str(photograph), "This picture", click)
+    assert code == card["code"] == 5
+    ids = ids_of(tokenizer, photograph)
+    assert card["uses"] == card["occurrences"] == (ids == 5).sum()  # counted in this picture
+    data = base64.b64decode(card["swatch"].split(",", 1)[1])
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(io.BytesIO(data))), paint_codes(tokenizer, [5])[0]
+    )
+    assert len(card["near"]) == len(card["nearest"]) == 8
+    for index in (None, 60, "x"):
+        with pytest.raises(gr.Error, match="code must be"):
+            codebook.show_picked(NAME, None, "This picture", SimpleNamespace(index=index))
+
+
+def test_the_picked_code_is_kept_and_the_first_is_the_pictures_own(
+    photograph: Path, tokenizer: Tokenizer
+) -> None:
+    source = "Checkpoint's own"
+    most = int(np.bincount(ids_of(tokenizer, photograph).ravel()).argmax())
+    assert codebook.show_again(NAME, None, str(photograph), source)[0] == most
+    assert codebook.show_again(NAME, 41, str(photograph), source)[0] == 41
+    # It may be beyond the end of another checkpoint's codebook.
+    assert codebook.show_again(NAME, 4000, str(photograph), source)[0] == most
+
+
+def test_real_patches_of_a_code_are_those_of_its_bundle() -> None:
+    tiles, starts = unpack_patches(checkpoints.bundle(NAME).atlas)
+    having = np.diff(starts)
+    code = int(having.argmax())
+    *_, figures, real = codebook.code_detail(NAME, code)
+    assert figures["real_patches"] == len(real) == having[code] > 1
+    shown = [np.asarray(Image.open(file[0] if isinstance(file, tuple) else file)) for file in real]
+    side = tiles.shape[1]
+    for picture, tile in zip(shown, tiles[starts[code] : starts[code + 1]], strict=True):
+        step = picture.shape[0] // side
+        np.testing.assert_array_equal(picture[::step, ::step], tile)
+    card = codebook.card_of(NAME, code, None, "bundle")
+    assert card["real"]["source"] == "noise of a test" and card["real"]["cells"] == 3
+    assert len(card["real"]["patches"]) == having[code]
+    # A code that occurs in none of the pictures has none, and says in how many it was looked for.
+    missing = int((having == 0).argmax())
+    assert having[missing] == 0
+    card = codebook.card_of(NAME, missing, None, "bundle")
+    assert card["real"]["patches"] == [] and card["real"]["pictures"] == 4
+
+
+def test_a_bundle_without_patches_shows_none() -> None:
+    *_, figures, real = codebook.code_detail("tiny-vq", 5)
+    assert figures["real_patches"] is None and real == []
+    assert codebook.card_of("tiny-vq", 5, None, "bundle")["real"] is None
+
+
+def test_patches_that_cannot_be_read_are_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = {**checkpoints.bundle(NAME).atlas, "patches": np.arange(50, dtype=np.uint8)}
+    which = checkpoints.model(NAME)
+    monkeypatch.setitem(which.bundle.__dict__, "atlas", broken)
+    code_stats.patches.cache_clear()
+    assert codebook.card_of(NAME, 5, None, "bundle")["real"] is None
+    code_stats.patches.cache_clear()

@@ -1,0 +1,104 @@
+"""Code maps, and on which classes codes stand."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from core.analysis import embedding
+from core.analysis.counts import count_classes
+from core.data import Sample
+from core.networks.autoencoder import NetworkConfig
+from core.quantizers import VQConfig
+from core.tokenizer import Tokenizer, TokenizerConfig
+
+
+@pytest.fixture(scope="module")
+def clusters() -> np.ndarray:
+    """Three far clusters of thirty codes in eight dimensions."""
+    rng = np.random.default_rng(0)
+    centres = np.repeat(10 * np.eye(3, 8), 30, axis=0)
+    return (centres + rng.normal(size=(90, 8))).astype(np.float32)
+
+
+def test_pca_in_three_dimensions(clusters: np.ndarray) -> None:
+    found = embedding.pca_map(clusters, 3)
+    centred = clusters.astype(np.float64) - clusters.mean(axis=0, dtype=np.float64)
+    _, _, axes = np.linalg.svd(centred, full_matrices=False)
+    expected = centred @ axes[:3].T
+    np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=1e-3)
+    np.testing.assert_array_equal(found[:, :2], embedding.pca_map(torch.from_numpy(clusters)))
+    assert embedding.pca_map(clusters[:, :2], 3)[:, 2].tolist() == [0] * 90
+
+
+def test_neighbours_are_exact_and_begin_with_the_code_itself(clusters: np.ndarray) -> None:
+    codes = np.concatenate([clusters, clusters[:1]])  # a twin
+    told: list[float] = []
+    ids, apart = embedding.neighbour_lists(codes, 6, told.append, rows=40)
+    assert ids[:, 0].tolist() == list(range(91)) and not apart[:, 0].any()
+    assert ids[0, 1] == 90 and ids[90, 1] == 0
+    wide = np.linalg.norm(codes[:, None].astype(float) - codes[None], axis=2)
+    np.testing.assert_allclose(apart, np.sort(wide, axis=1)[:, :6], atol=2e-2)
+    assert told == [pytest.approx(40 / 91), pytest.approx(80 / 91), 1.0]
+    with pytest.raises(ValueError, match="1 to 91 neighbours"):
+        embedding.neighbour_lists(codes, 92)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_umap_keeps_clusters_apart_and_repeats_itself(clusters: np.ndarray, axes: int) -> None:
+    told: list[tuple[float, str]] = []
+    found = embedding.umap_map(
+        clusters, axes, 10, epochs=60, progress=lambda *news: told.append(news)
+    )
+    assert found.shape == (90, axes) and found.dtype == np.float32 and np.isfinite(found).all()
+    parts = found.reshape(3, 30, axes)
+    within = max(np.linalg.norm(part - part.mean(0), axis=1).mean() for part in parts)
+    apart = min(np.linalg.norm(a.mean(0) - b.mean(0)) for a, b in itertools.combinations(parts, 2))
+    assert apart > 2 * within
+    np.testing.assert_array_equal(found, embedding.umap_map(clusters, axes, 10, epochs=60))
+    shares = [share for share, _ in told]
+    assert shares == sorted(shares) and shares[0] == 0 and shares[-1] == 1
+    assert any(0.3 < share < 1 for share in shares)  # of the rounds of the layout
+
+
+def test_umap_of_odd_codebooks() -> None:
+    twins = np.zeros((20, 4), np.float32)  # a codebook that has collapsed
+    assert np.isfinite(embedding.umap_map(twins, 2, epochs=5)).all()
+    line = np.arange(12, dtype=np.float32)[:, None]
+    assert np.isfinite(embedding.umap_map(line, 3, neighbours=50, epochs=5)).all()
+    with pytest.raises(ValueError, match="8 codes or more"):
+        embedding.umap_map(twins[:7])
+    with pytest.raises(ValueError, match="2 neighbours"):
+        embedding.umap_map(twins, 2, 1)
+
+
+def test_umap_is_not_imported_before_it_is_used() -> None:
+    code = "import sys, core.analysis.embedding; print({'umap', 'numba'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_classes_are_counted_pixel_by_pixel() -> None:
+    network = NetworkConfig(widths=(8, 8), encoder_blocks=1, decoder_blocks=1, latent_dim=4)
+    tokenizer = Tokenizer(TokenizerConfig(network, VQConfig(size=9))).eval()
+    samples = [
+        Sample(torch.rand(3, 10, 13) * 2 - 1, segmentation=torch.randint(0, 4, (10, 13)))
+        for _ in range(3)
+    ]
+    samples[0].segmentation[0, :5] = 255
+    done: list[int] = []
+    counts = count_classes(tokenizer, [*samples, Sample(samples[0].image)], 4, done.append)
+    expected = np.zeros((9, 4), np.int64)
+    for sample in samples:
+        ids = tokenizer.encode(sample.image[None])[0]
+        for row, column in itertools.product(range(10), range(13)):
+            kind = int(sample.segmentation[row, column])
+            if kind < 4:
+                expected[ids[row // 4, column // 4], kind] += 1
+    np.testing.assert_array_equal(counts, expected)
+    assert counts.sum() == 3 * 130 - 5 and done == [1, 2, 3, 4]

@@ -1,0 +1,109 @@
+"""Model cards and published figures: written from the bundle's JSON, never by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from core.bundles.bundle import find_bundle, load_tokenizer, save_bundle
+from core.cards.tokenizer import model_card
+from tests.core.bundles.test_checkpoints import make
+from train.export.figures import publish_figures
+
+RECIPE = {
+    "name": "photos-regvq",
+    "steps": 10,
+    "batch": 4,
+    "seed": 0,
+    "data": {"name": "folder", "size": 64, "last_size": 128, "last_share": 0.2},
+    "features": "SqueezeNet 1.1 (weights file x.npz)",
+    "loss": {"l1": 1.0},
+}
+REPORT = {
+    "data": {"name": "folder", "split": "test"},
+    "images": 7,
+    "tokens": 70,
+    "codebook_size": 16,
+    "codes_used": 9,
+    "utilization": 9 / 16,
+    "perplexity": 7.25,
+    "bytes": 123.0,
+    "psnr": 21.5,
+    "ssim": 0.5,
+    "squeezenet_distance": 0.625,
+    "features": "SqueezeNet 1.1 (weights file x.npz)",
+    "codecs": {
+        "jpeg": {
+            "bytes": 150.0,
+            "within_budget": 0.5,
+            "psnr": 20.0,
+            "ssim": 0.4,
+            "squeezenet_distance": 1.0,
+        }
+    },
+}
+
+
+def test_published_figures_reach_metrics_card_and_atlas(tmp_path):
+    tokenizer = make()
+    save_bundle(tmp_path / "b", tokenizer=tokenizer, metrics={"step": 10}, recipe=RECIPE)
+    counts = np.arange(16)
+    note = {"data": "Seven photographs.", "terms": "Research only.", "pictures": "bridges"}
+    publish_figures(find_bundle(tmp_path / "b"), tokenizer, REPORT, counts, note)
+    bundle = find_bundle(tmp_path / "b")
+    assert bundle.metrics["psnr"] == 21.5
+    assert bundle.metrics["step"] == 10
+    assert np.array_equal(bundle.atlas["counts"], counts)
+    assert str(bundle.atlas["source"]) == "7 bridges"
+    for words in (
+        "| PSNR, mean over pictures | 21.50 dB |",
+        "| Codebook utilization | 56.2% |",
+        "On 7 bridges",
+        "Seven photographs.",
+        "Research only.",
+        "| jpeg | 150 | 50% | 20.00 dB | 0.4000 | 1.0000 |",
+        "9 of 16 codes used",
+        "python train/run.py photos-regvq --data.root DIR --steps 10",
+        "10 of 10 steps of 4 crops of 64 pixels (of 128 pixels in the last 20%, as many fewer)",
+        "neither LPIPS nor FID",
+    ):
+        assert words in bundle.card
+    image = torch.rand(1, 3, 8, 8) * 2 - 1
+    assert torch.equal(load_tokenizer(bundle).encode(image), tokenizer.encode(image))
+
+
+def test_publishing_again_keeps_what_is_not_said_anew(tmp_path):
+    tokenizer = make()
+    save_bundle(tmp_path / "b", tokenizer=tokenizer, recipe=RECIPE)
+    note = {"data": "Seven photographs.", "terms": None, "pictures": "bridges"}
+    for said in (note, {"data": None, "terms": None, "pictures": None}):
+        publish_figures(find_bundle(tmp_path / "b"), tokenizer, REPORT, np.arange(16), said)
+    bundle = find_bundle(tmp_path / "b")
+    assert "Seven photographs." in bundle.card
+    assert "On 7 bridges" in bundle.card
+
+
+def test_rfid_and_lpips_stand_on_the_card_with_what_they_are_computed_on(tmp_path):
+    report = {
+        **REPORT,
+        "rfid": 12.5,
+        "lpips_vgg": 0.25,
+        "data": {"name": "imagenet", "split": "val", "square": 256},
+        "features_of": {"rfid": "Inception", "lpips_vgg": "VGG-16"},
+        "protocol": {"rfid": "on Inception; 7 pictures", "lpips_vgg": "on VGG-16; mean"},
+    }
+    card = model_card("x", make().config, RECIPE, report)
+    for words in (
+        "| rFID | 12.5000 |",
+        "| LPIPS (VGG-16) | 0.2500 |",
+        "- `rfid`: on Inception; 7 pictures.",
+        "- `lpips_vgg`: on VGG-16; mean.",
+        "centre squares of 256 pixels, argmax codes",
+    ):
+        assert words in card
+
+
+def test_a_card_without_figures_says_so():
+    card = model_card("x", make().config, RECIPE, {})
+    assert "Not evaluated yet" in card
+    assert card.startswith("---\nlicense: other\n")

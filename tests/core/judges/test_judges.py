@@ -1,0 +1,70 @@
+"""Bundles of judges: written and read again, and refused where they do not fit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.bundles.bundle import CheckpointError, list_bundles, load_tokenizer
+from core.judges.attributes import AttributeClassifier, AttributesConfig
+from core.judges.judge import load_judge, save_judge
+from core.judges.segmenter import Segmenter, SegmenterConfig
+
+
+def segmenter() -> Segmenter:
+    torch.manual_seed(0)
+    return Segmenter(SegmenterConfig(("sky", "sea"), size=32, widths=(8, 16)))
+
+
+def attributes() -> AttributeClassifier:
+    torch.manual_seed(0)
+    questions = (("hour", ("dawn", "noon", "dusk")), ("sea", ("no", "yes")))
+    return AttributeClassifier(AttributesConfig(questions, ("sky", "sea"), 32, (8, 8, 8), hidden=8))
+
+
+@pytest.mark.parametrize("make", [segmenter, attributes])
+def test_a_judge_comes_back_as_it_was(tmp_path: Path, make) -> None:
+    judge = make().eval()
+    bundle = save_judge(
+        tmp_path / "judge", judge, data={"name": "scenes"}, metrics={"mean_iou": 0.5}, card="# j\n"
+    )
+    assert [found.config["kind"] for found in list_bundles(tmp_path)] == ["judge"]
+    assert bundle.metrics == {"mean_iou": 0.5} and bundle.card == "# j\n"
+    back = load_judge(tmp_path / "judge", type(judge))
+    assert back.config == judge.config and not back.training
+    assert not any(weight.requires_grad for weight in back.parameters())
+    images = torch.rand(2, 3, 32, 32) * 2 - 1
+    assert torch.allclose(back(images), judge(images), atol=3e-2)
+    save_judge(tmp_path / "judge", judge, data={}, metrics={}, card="# again\n")
+    assert (tmp_path / "judge" / "README.md").read_text() == "# again\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["judge"]
+
+
+def test_what_is_no_such_judge_is_refused_by_name(tmp_path: Path) -> None:
+    folder = tmp_path / "judge"
+    save_judge(folder, segmenter(), data={}, metrics={}, card="")
+    with pytest.raises(CheckpointError, match=r"'segmenter'.*'attributes'.*judge.py attributes"):
+        load_judge(folder, AttributeClassifier)
+    with pytest.raises(CheckpointError, match="not a tokenizer"):
+        load_tokenizer(folder)
+    with pytest.raises(CheckpointError, match="does not exist"):
+        load_judge(tmp_path / "gone", Segmenter)
+    config = json.loads((folder / "config.json").read_text())
+    for change, said in (
+        ({"kind": "tokenizer"}, "'tokenizer', not a judge"),
+        ({"judge": {**config["judge"], "depth": 3}}, "does not describe a judge"),
+        ({"judge": {**config["judge"], "widths": [8, 24]}}, "does not fit"),
+    ):
+        (folder / "config.json").write_text(json.dumps(config | change))
+        with pytest.raises(CheckpointError, match=said):
+            load_judge(folder, Segmenter)
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "model.safetensors").write_bytes(b"\0" * 64)
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load_judge(folder, Segmenter)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="is missing"):
+        load_judge(folder, Segmenter)

@@ -1,0 +1,133 @@
+"""CLIP score and R-precision of a tiny random open_clip model, computed again in NumPy."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from torch import Tensor, nn
+
+from core.images import to_pictures
+from core.metrics.clip import Clip, clip_score, load_clip, r_precision
+from core.networks.pretrained import FeatureError
+
+CAPTIONS = ["a house", "a red house", "the sea at dusk", "snow", "two trees", "a lake in fog"]
+
+
+@pytest.fixture(scope="module")
+def clip() -> Clip:
+    torch.manual_seed(0)
+    model = open_clip.CLIP(
+        16,
+        {"image_size": 32, "patch_size": 8, "layers": 1, "width": 32, "head_width": 16},
+        {"width": 32, "heads": 2, "layers": 1},
+    )
+    with torch.no_grad():
+        for weight in model.parameters():  # its init is so small that all embeddings are alike
+            if weight.ndim > 1:
+                weight.normal_(0, 0.3)
+    preprocess = open_clip.image_transform(32, is_train=False)
+    return Clip(model, preprocess, open_clip.get_tokenizer("ViT-B-32"), "tiny")
+
+
+@pytest.fixture(scope="module")
+def images() -> Tensor:
+    return torch.rand(6, 3, 40, 56, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+@torch.no_grad()
+def cosines(clip: Clip, images: Tensor, captions: list[str]) -> np.ndarray:
+    """One picture and one caption at a time, float64 from the model's own output on."""
+    tokens = clip.tokenize(captions)
+    text = [clip.model.encode_text(row[None])[0].double().numpy() for row in tokens]
+    shown = []
+    for picture in to_pictures(images):
+        shown.append(clip.model.encode_image(clip.preprocess(picture)[None])[0].double().numpy())
+    return np.array([[a @ b / math.sqrt((a @ a) * (b @ b)) for b in text] for a in shown])
+
+
+def test_clip_score_is_its_definition(clip: Clip, images: Tensor) -> None:
+    alike = np.diag(cosines(clip, images, CAPTIONS))
+    assert (alike < 0).any() and (alike > 0).any()  # both sides of the clamp are met
+    expected = np.mean([100 * max(value, 0) for value in alike])
+    assert clip_score(clip, images, CAPTIONS) == pytest.approx(expected, rel=1e-4)
+
+
+def test_r_precision_among_all_is_the_share_of_rows_whose_own_is_largest(
+    clip: Clip, images: Tensor
+) -> None:
+    alike = cosines(clip, images, CAPTIONS)
+    order = alike.argmax(1)
+    captions = [CAPTIONS[order[row]] if row < 4 else CAPTIONS[order[row] - 1] for row in range(6)]
+    captions += [text for text in CAPTIONS if text not in captions]
+    more = torch.cat([images, images])[: len(captions)]
+    alike = cosines(clip, more, captions)
+    expected = np.mean([
+        all(alike[row, row] > alike[row, other] or captions[other] == captions[row]
+            for other in range(len(captions)))
+        for row in range(len(captions))
+    ])  # fmt: skip
+    assert 0 < expected < 1
+    assert r_precision(clip, more, captions, among=6) == pytest.approx(expected)
+
+
+class Known(Clip):
+    """Embeds pictures and captions to given places, so that ranks are known."""
+
+    def __init__(self, pictures: Tensor, captions: dict[str, Tensor]) -> None:
+        super().__init__(nn.Linear(1, 1), lambda x: x, lambda x: x, "known")
+        self._pictures, self._captions = pictures, captions
+
+    def of_images(self, images: Tensor, batch: int = 32) -> Tensor:
+        return self._pictures
+
+    def of_captions(self, captions: list[str], batch: int = 128) -> Tensor:
+        return torch.stack([self._captions[text] for text in captions])
+
+
+def test_mismatched_captions_are_drawn_by_the_seed_and_never_the_own() -> None:
+    # Every picture is most like its own caption but for one other, which few draws contain.
+    texts = [f"caption {i:03d}" for i in range(300)]
+    angles = torch.linspace(0, 3, 300)
+    places = torch.stack([angles.cos(), angles.sin()], dim=1)
+    captions = dict(zip(texts, places, strict=True))
+    images = torch.zeros(300, 3, 1, 1)
+    assert r_precision(Known(places, captions), images, texts) == 1
+    shifted = torch.stack([(angles + 0.006).cos(), (angles + 0.006).sin()], dim=1)
+    shares = [r_precision(Known(shifted, captions), images, texts, seed=s) for s in (0, 0, 1)]
+    assert shares[0] == shares[1] != shares[2]
+    # The one that is nearer is among 99 of 299 others in a third of the draws.
+    assert shares[0] == pytest.approx(1 - 99 / 299, abs=0.1)
+    tied = dict.fromkeys(texts, places[0])
+    assert r_precision(Known(places, tied), images, texts) == 0
+
+
+def test_what_cannot_be_ranked_is_refused(clip: Clip, images: Tensor) -> None:
+    with pytest.raises(ValueError, match="as many captions as images"):
+        clip_score(clip, images, CAPTIONS[:5])
+    with pytest.raises(ValueError, match="100 captions needs as many different ones"):
+        r_precision(clip, images, CAPTIONS)
+    with pytest.raises(ValueError, match="got 1"):
+        r_precision(clip, images, ["the same"] * 6, among=2)
+
+
+def test_weights_that_cannot_be_had_are_named_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offline(*arguments: object, **settings: object) -> None:
+        raise RuntimeError("Failed to download weights")
+
+    with pytest.raises(FeatureError, match="no model 'ViT-Z'"):
+        load_clip("ViT-Z")
+    with pytest.raises(FeatureError, match="neither a file nor weights that open_clip has"):
+        load_clip("ViT-B-32", tmp_path / "gone.safetensors")
+    monkeypatch.setattr(open_clip, "create_model_and_transforms", offline)
+    with pytest.raises(FeatureError, match=r"laion2b_s34b_b79k of ViT-B-32 \(laion/.*pass their"):
+        load_clip()
+    (tmp_path / "text.pt").write_text("no weights")
+    with pytest.raises(FeatureError, match="does not hold ViT-B-32's weights"):
+        load_clip("ViT-B-32", tmp_path / "text.pt")

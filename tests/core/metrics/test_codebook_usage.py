@@ -1,0 +1,40 @@
+"""Codebook usage against hand counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from core.metrics.codebook_usage import CodebookUsage, usage_of
+
+
+def test_hand_counted_usage() -> None:
+    usage = usage_of(np.array([2, 0, 1, 1, 0]))
+    # entropy of (1/2, 1/4, 1/4) = 1.5 ln 2
+    assert usage == CodebookUsage(
+        used=3, total=5, utilization=0.6, perplexity=pytest.approx(2**1.5), dead=2, tokens=4
+    )
+
+
+def test_equal_use_has_perplexity_k_and_one_code_has_1() -> None:
+    assert usage_of(torch.full((64,), 7)).perplexity == pytest.approx(64)
+    assert usage_of(torch.tensor([0, 9, 0])).perplexity == pytest.approx(1)
+
+
+def test_nothing_counted_uses_nothing() -> None:
+    usage = usage_of(np.zeros(8, dtype=np.int64))
+    assert (usage.used, usage.dead, usage.tokens) == (0, 8, 0)
+    assert (usage.utilization, usage.perplexity) == (0.0, 0.0)
+
+
+def test_many_tokens_do_not_overflow() -> None:
+    usage = usage_of(torch.tensor([2**30, 2**30, 2**30, 2**30], dtype=torch.int32))
+    assert usage.tokens == 2**32
+    assert usage.perplexity == pytest.approx(4)
+
+
+@pytest.mark.parametrize("counts", [np.array([[1, 2]]), np.array([]), np.array([1, -1])])
+def test_what_are_no_counts_is_refused(counts: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="counts must"):
+        usage_of(counts)

@@ -1,0 +1,183 @@
+"""Judging what a prior draws: perfect pictures, wrong ones, and what is beside them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor
+
+from core.conditions import Condition, SemanticConfig, TextConfig
+from core.data import DataError, Sample
+from core.judges.attributes import AttributeClassifier, AttributesConfig
+from core.judges.segmenter import Segmenter, SegmenterConfig
+from core.metrics.frechet import FrechetStatistics
+from core.metrics.generation import Judges, Shown, judge_prior
+
+SIZE = 8
+
+
+class Copies:
+    """A tokenizer without loss: a token is a pixel, red from -1 to 1 in three levels."""
+
+    device = torch.device("cpu")
+
+    def encode(self, images: Tensor) -> Tensor:
+        return (images[:, 0] + 1).round().long()
+
+    def decode(self, ids: Tensor) -> Tensor:
+        return (ids[:, None] - 1.0).expand(-1, 3, -1, -1).clone()
+
+
+class Drawer:
+    """A prior that draws the map it is told, or its opposite; it notes what it was asked."""
+
+    layout = None
+
+    def __init__(self, opposite: bool = False, conditions: tuple = ()) -> None:
+        self.config = SimpleNamespace(conditions=conditions)
+        self.opposite, self.asked = opposite, []
+
+    def generate(self, condition: Condition, n: int, *, generator, **how) -> Tensor:
+        self.asked.append((condition, n, how))
+        return 2 - condition.segmentation if self.opposite else condition.segmentation
+
+    def loss(self, ids: Tensor, condition: Condition, generator: object) -> dict[str, Tensor]:
+        return {"nll": torch.zeros(()), "bits": ids.float().mean()}
+
+
+class Reads(Segmenter):
+    """The class of a pixel is its token."""
+
+    def segment(self, images: Tensor) -> Tensor:
+        return (images[:, 0] + 1).round().long()
+
+
+class Sees(AttributeClassifier):
+    """Dusk where the first pixel is dark."""
+
+    def answer(self, images: Tensor) -> Tensor:
+        return (images[:, 0, 0, 0] < 0).long()[:, None]
+
+
+def judges() -> Judges:
+    return Judges(
+        Reads(SegmenterConfig(("sea", "land", "sky"), size=SIZE, widths=(8, 8))),
+        Sees(AttributesConfig((("hour", ("noon", "dusk")),), ("sky",), 32, (8, 8, 8), hidden=8)),
+        lambda images: images[:, 0, :2, :2].flatten(1),
+        "four pixels",
+    )
+
+
+def scenes(count: int = 6) -> list[Shown]:
+    maps = torch.randint(0, 3, (count, SIZE, SIZE), generator=torch.Generator().manual_seed(0))
+    return [
+        Shown(
+            Sample(Copies().decode(ids[None])[0], "a sea", segmentation=ids),
+            {"hour": int(ids[0, 0] == 0)},
+        )
+        for ids in maps
+    ]
+
+
+BOTH = (TextConfig(), SemanticConfig(classes=3))
+
+
+def test_perfect_pictures_are_as_good_as_real_ones() -> None:
+    prior = Drawer(conditions=BOTH)
+    told = scenes()
+    figures = judge_prior(
+        prior, Copies(), told, judges(), sampling={"guidance": 2.0}, seed=3, batch=4
+    )
+    same = {"drawn": 1.0, "real": 1.0, "reconstructed": 1.0}
+    assert figures["mean_iou"] == figures["pixel_accuracy"] == same
+    by_chance = figures["named_right"].pop("real of other captions")
+    assert figures["named_right"] == same
+    first = torch.stack([shown.sample.segmentation[0, 0] for shown in told])
+    dusk = (first == 0).long()
+    others = torch.cat([dusk[:4].roll(1), dusk[4:].roll(1)])  # within each batch
+    assert by_chance == pytest.approx(float((dusk == others).float().mean()))
+    assert figures["frechet_distance"] == pytest.approx({"drawn": 0, "reconstructed": 0}, abs=1e-6)
+    assert figures["features"] == "four pixels"
+    assert figures["pictures"] == 6 and figures["named_asked"] == 6
+    assert figures["sampling"] == {"guidance": 2.0} and figures["seed"] == 3
+    tokens = torch.stack([shown.sample.segmentation for shown in told])
+    assert figures["bits_per_token"] == pytest.approx(float(tokens.float().mean()))
+    assert figures["seconds_per_picture"] > 0
+    assert [n for _, n, _ in prior.asked] == [4, 2]
+    assert all(how == {"guidance": 2.0} for _, _, how in prior.asked)
+    assert prior.asked[1][0].texts == ("a sea", "a sea")
+
+
+def test_wrong_pictures_are_counted_as_wrong() -> None:
+    told = scenes()
+    figures = judge_prior(
+        Drawer(opposite=True, conditions=BOTH), Copies(), told, judges(), sampling={}, batch=6
+    )
+    ids = torch.stack([shown.sample.segmentation for shown in told])
+    same = float((2 - ids == ids).float().mean())
+    assert figures["pixel_accuracy"]["drawn"] == pytest.approx(same)
+    first = ids[:, 0, 0]
+    right = ((2 - first == 0) == (first == 0)).float().mean()
+    assert figures["named_right"]["drawn"] == pytest.approx(float(right))
+    assert figures["named_right"]["real"] == figures["mean_iou"]["real"] == 1
+    sets = []
+    for tokens in (ids, 2 - ids):
+        sets.append(FrechetStatistics(4))
+        sets[-1].update((tokens[:, :2, :2] - 1.0).flatten(1))
+    expected = sets[0].distance(sets[1])
+    # shown in 8 bits, zero is not quite zero
+    assert figures["frechet_distance"]["drawn"] == pytest.approx(expected, rel=1e-3)
+    assert expected > 0.01 and figures["frechet_distance"]["reconstructed"] < 1e-6
+
+
+def test_judges_are_asked_only_about_what_the_prior_was_told() -> None:
+    figures = judge_prior(
+        Drawer(conditions=(SemanticConfig(classes=3),)), Copies(), scenes(), judges(), sampling={}
+    )
+    assert "named_right" not in figures and figures["mean_iou"]["drawn"] == 1
+    nobody = judge_prior(Drawer(conditions=BOTH), Copies(), scenes(), Judges(), sampling={})
+    assert set(nobody) == {
+        "pictures", "sampling", "seed", "seconds_per_picture", "bits_per_token",
+    }  # fmt: skip
+
+
+class Planner(Drawer):
+    """A prior that draws a map of its own, all zeros, where it is told none."""
+
+    layout = "there is one"
+
+    def generate(self, condition: Condition, n: int, **how) -> Tensor:
+        assert condition.segmentation is None
+        return torch.zeros(n, SIZE, SIZE, dtype=torch.int64)
+
+    def loss(self, ids: Tensor, condition: Condition, generator: object) -> dict[str, Tensor]:
+        if condition.segmentation is None:
+            return {"bits": torch.tensor(2.0)}
+        assert torch.equal(condition.segmentation, ids) and len(condition.texts) == len(ids)
+        return {"bits": ids.float().mean(), "layout_bits": torch.tensor(0.5)}
+
+
+def test_bits_of_a_prior_that_draws_maps_hold_those_of_the_maps() -> None:
+    told = scenes()
+    figures = judge_prior(
+        Planner(conditions=BOTH), Copies(), told, judges(), sampling={}, told=BOTH[:1]
+    )
+    tokens = torch.stack([shown.sample.segmentation for shown in told]).float()
+    assert figures["bits_with_map"] == pytest.approx(float(tokens.mean()) + 0.5)
+    assert "bits_per_token" not in figures
+    bare = [shown._replace(sample=replace(shown.sample, segmentation=None)) for shown in told]
+    figures = judge_prior(
+        Planner(conditions=BOTH), Copies(), bare, Judges(), sampling={}, told=BOTH[:1]
+    )
+    assert figures["bits_per_token"] == 2 and "bits_with_map" not in figures
+
+
+def test_nothing_to_judge_by_is_refused() -> None:
+    with pytest.raises(DataError, match="no picture"):
+        judge_prior(Drawer(), Copies(), [], judges(), sampling={})
+    bare = [Shown(Sample(torch.zeros(3, SIZE, SIZE)))]
+    with pytest.raises(DataError, match="no captions"):
+        judge_prior(Drawer(conditions=BOTH), Copies(), bare, judges(), sampling={})

@@ -1,0 +1,157 @@
+"""FID's Inception features and LPIPS on random weights, against their definitions."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+import torchmetrics.functional.image.lpips as heads
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchvision.models import alexnet, squeezenet1_1
+
+from core.metrics import inception as inception_module
+from core.metrics import lpips as lpips_module
+from core.metrics.frechet import FrechetStatistics
+from core.metrics.inception import load_inception
+from core.metrics.lpips import load_lpips
+from core.networks.pretrained import FeatureError
+from tests.helpers import pretrained_weights
+
+
+@pytest.fixture(scope="module")
+def inception_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("weights") / "random.pth"
+
+
+@pytest.fixture(scope="module")
+def random_inception(inception_file: Path) -> pretrained_weights.RandomInception:
+    return pretrained_weights.inception(inception_file)
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.rand(2, 3, 40, 48, generator=torch.Generator().manual_seed(2)) * 2 - 1
+
+
+def test_inception_features_are_torch_fidelitys_own(
+    random_inception: pretrained_weights.RandomInception,
+    inception_file: Path,
+    images: Tensor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inception = load_inception(inception_file)
+    features = inception(images)
+    assert features.shape == (2, 2048) and features.dtype == torch.float32
+    pixels = ((images + 1) * 127.5).round().byte()
+    (expected,) = random_inception(pixels)  # with its resize, which torchmetrics' default is not
+    assert torch.allclose(features, expected, rtol=1e-4, atol=1e-6)
+    assert features.std() > 0
+    # Random weights give no FID, and do not claim to.
+    assert inception.key == "inception_fd" and "random.pth, not the published" in inception.label
+    digest = hashlib.sha256(inception_file.read_bytes()).hexdigest()
+    monkeypatch.setattr(inception_module, "_PREFIX", digest[:8])
+    assert load_inception(inception_file).key == "fid"
+
+
+class Pixels(nn.Module):
+    """Twelve features of a picture, for torchmetrics and for us."""
+
+    num_features = 12
+
+    def forward(self, images: Tensor) -> Tensor:
+        grid = nn.functional.adaptive_avg_pool2d(images.double() / 255, (2, 2))
+        return grid.flatten(1)
+
+
+def test_frechet_distance_is_torchmetrics_on_the_same_features() -> None:
+    draw = torch.Generator().manual_seed(0)
+    real = torch.randint(0, 256, (70, 3, 8, 8), generator=draw, dtype=torch.uint8)
+    fake = torch.randint(30, 200, (50, 3, 8, 8), generator=draw, dtype=torch.uint8)
+    theirs = FrechetInceptionDistance(feature=Pixels(), input_img_size=(3, 8, 8)).set_dtype(
+        torch.float64
+    )
+    ours = FrechetStatistics(12), FrechetStatistics(12)
+    for images, statistics, is_real in ((real, ours[0], True), (fake, ours[1], False)):
+        for part in images.split(16):
+            theirs.update(part, real=is_real)
+            statistics.update(Pixels()(part))
+    assert ours[0].distance(ours[1]) == pytest.approx(float(theirs.compute()), rel=1e-6)
+
+
+def backbone(net: str) -> nn.Module:
+    torch.manual_seed(3)
+    return {"alex": alexnet, "squeeze": squeezenet1_1}[net](weights=None).features
+
+
+@pytest.mark.parametrize(("net", "taps"), [("alex", (1, 4, 7, 9, 11)),
+                                           ("squeeze", (1, 4, 7, 9, 10, 11, 12))])  # fmt: skip
+def test_lpips_is_its_definition(
+    net: str, taps: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers = backbone(net)
+    weights = tmp_path / "random.safetensors"
+    save_file({f"features.{key}": value for key, value in layers.state_dict().items()}, weights)
+    lpips = load_lpips(net, weights)
+    a, b = torch.rand(2, 2, 3, 64, 80, generator=torch.Generator().manual_seed(4)) * 2 - 1
+    file = Path(heads.__file__).parent / "lpips_models" / f"{net}.pth"
+    fitted = torch.load(file, map_location="cpu")
+    mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)  # ImageNet's, on [0, 1]
+    deviation = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    expected = np.zeros(2)
+    x, y = (((image + 1) / 2 - mean) / deviation for image in (a, b))
+    with torch.no_grad():
+        for index, layer in enumerate(layers):
+            x, y = layer(x), layer(y)
+            if index in taps:
+                weight = fitted[f"lin{taps.index(index)}.model.1.weight"].double()
+                u, v = (z.double() / z.double().norm(dim=1, keepdim=True) for z in (x, y))
+                expected += (weight * (u - v).square()).sum(1).mean((1, 2)).numpy()
+    assert lpips(a, b).tolist() == pytest.approx(expected.tolist(), rel=2e-3)
+    assert lpips(a, a).tolist() == [0, 0]
+    assert lpips(a[:, :, :20, :20], b[:, :, :20, :20]).shape == (2,)  # below what the net can see
+    assert lpips.key == f"{net}_weighted_distance" and "not torchvision's" in lpips.label
+    monkeypatch.setattr(lpips_module, "verified", lambda file, prefix: True)
+    assert load_lpips(net, weights).key == f"lpips_{net}"
+    with pytest.raises(ValueError, match="one shape"):
+        lpips(a, b[:1])
+
+
+def test_weights_that_are_not_there_are_named_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offline(*arguments: object, **settings: object) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    for load, name, flag in (
+        (load_inception, "weights-inception-2015-12-05-6726825d.pth", "--fid-weights FILE"),
+        (lambda: load_lpips("vgg"), "vgg16-397923af.pth", "--lpips-weights FILE"),
+    ):
+        with pytest.raises(FeatureError) as mistake:
+            load()
+        said = str(mistake.value)
+        assert name in said and str(tmp_path / "checkpoints") in said and flag in said
+        assert "no network" in said and "http" not in said
+    with pytest.raises(FeatureError, match="'resnet'"):
+        load_lpips("resnet")
+
+
+@pytest.mark.parametrize("load", [load_inception, lambda file: load_lpips("alex", file)])
+def test_a_file_of_something_else_is_refused_by_name(load, tmp_path: Path) -> None:
+    other, text, pickled = (tmp_path / name for name in ("other.pth", "text.pth", "pickled.pth"))
+    torch.save({"features.0.weight": torch.zeros(2)}, other)
+    text.write_text("no weights at all")
+    torch.save(nn.Linear(1, 1), pickled)
+    for file, said in (
+        (other, "does not hold"), (text, "cannot be read"), (pickled, "cannot be read"),
+        (tmp_path / "gone.pth", "does not exist"),
+    ):  # fmt: skip
+        with pytest.raises(FeatureError, match=f"{file.name}.*{said}"):
+            load(file)

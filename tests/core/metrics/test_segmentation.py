@@ -1,0 +1,105 @@
+"""Layout agreement against counts by hand and by scikit-learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import confusion_matrix, jaccard_score
+from torch import Tensor
+
+from core.judges.segmenter import Segmenter, SegmenterConfig
+from core.metrics.segmentation import LayoutAgreement, agreement, at_size
+
+
+class Painted(Segmenter):
+    """Reads a class off a picture's redness: -1 is class 0, 0 class 1, 1 class 2."""
+
+    def segment(self, images: Tensor) -> Tensor:
+        return (images[:, 0] + 1).round().long()
+
+
+def painted(size: int = 8) -> Painted:
+    return Painted(SegmenterConfig(("sky", "sea", "land"), size=size, widths=(8, 8)))
+
+
+def test_hand_counted_agreement() -> None:
+    gathered = LayoutAgreement(("a", "b", "c", "d"))
+    truth = torch.tensor([[[0, 0, 1], [1, 1, 255]]])
+    guess = torch.tensor([[[0, 1, 1], [1, 2, 3]]])
+    gathered.update(guess, truth)
+    figures = gathered.figures()
+    assert figures["pixels"] == 5
+    assert figures["pixel_accuracy"] == pytest.approx(3 / 5)
+    # a: 1 of 2; b: 2 of 4 (one of three is lost to c, one of a's taken); c and d occur nowhere
+    assert figures["iou"] == {"a": pytest.approx(1 / 2), "b": pytest.approx(2 / 4),
+                              "c": None, "d": None}  # fmt: skip
+    assert figures["mean_iou"] == pytest.approx(0.5)
+    assert figures["classes_counted"] == 2
+
+
+def test_gathered_in_parts_it_is_scikit_learns() -> None:
+    rng = np.random.default_rng(0)
+    truth, guess = rng.integers(0, 5, (2, 6, 7, 9))
+    guess = np.where(rng.random(guess.shape) < 0.6, truth, guess)
+    gathered = LayoutAgreement("abcde")
+    for part in np.array_split(np.arange(6), 3):
+        gathered.update(torch.from_numpy(guess[part]), torch.from_numpy(truth[part]))
+    assert np.array_equal(
+        gathered.confusion.numpy(), confusion_matrix(truth.ravel(), guess.ravel())
+    )
+    figures = gathered.figures()
+    expected = jaccard_score(truth.ravel(), guess.ravel(), average=None)
+    assert list(figures["iou"].values()) == pytest.approx(expected.tolist())
+    assert figures["mean_iou"] == pytest.approx(expected.mean())
+    assert figures["pixel_accuracy"] == pytest.approx((truth == guess).mean())
+
+
+def test_what_are_no_maps_is_refused() -> None:
+    gathered = LayoutAgreement("ab")
+    with pytest.raises(ValueError, match="one shape"):
+        gathered.update(torch.zeros(1, 2, 2).long(), torch.zeros(1, 2, 3).long())
+    with pytest.raises(ValueError, match="true map holds ids outside 0"):
+        gathered.update(torch.zeros(1, 1, 1).long(), torch.full((1, 1, 1), 2))
+    with pytest.raises(ValueError, match="predicted map"):
+        gathered.update(torch.full((1, 1, 1), 255), torch.zeros(1, 1, 1).long())
+    with pytest.raises(ValueError, match="no labelled pixel"):
+        gathered.figures()
+
+
+def test_pictures_are_read_at_the_segmenters_size_and_compared_on_the_maps_grid() -> None:
+    ids = torch.tensor([[0, 2], [1, 2]]).repeat_interleave(4, 0).repeat_interleave(4, 1)
+    images = (ids - 1.0).expand(2, 3, 8, 8)
+    finer = ids.repeat_interleave(3, 0).repeat_interleave(3, 1)
+    for maps in (ids, ids[::4, ::4], ids[::2, ::2], finer):
+        figures = agreement(painted(), images, maps.expand(2, *maps.shape), batch=1)
+        assert figures["mean_iou"] == 1 and figures["pixels"] == 2 * min(64, maps.numel())
+    large = images.repeat_interleave(4, 2).repeat_interleave(4, 3)
+    assert at_size(large, 8).shape == (2, 3, 8, 8)
+    assert agreement(painted(), large, ids.expand(2, 8, 8))["pixel_accuracy"] > 0.9
+    wrong = agreement(painted(), images, ids.flip(0).expand(2, 8, 8))
+    assert wrong["pixel_accuracy"] == 0.5
+
+
+def test_a_token_grid_is_compared_with_the_most_frequent_class_of_its_cells() -> None:
+    ids = torch.ones(8, 8).long()
+    ids[0, :4] = 0  # 4 of the 16 pixels of one cell
+    figures = agreement(painted(), (ids - 1.0).expand(1, 3, 8, 8), torch.ones(1, 2, 2).long())
+    assert figures["pixel_accuracy"] == 1 and figures["pixels"] == 4
+
+
+def test_maps_of_other_proportions_are_refused() -> None:
+    images = torch.zeros(1, 3, 8, 8)
+    with pytest.raises(ValueError, match="proportions"):
+        agreement(painted(), images, torch.zeros(1, 8, 16).long())
+    with pytest.raises(ValueError, match="as many maps"):
+        agreement(painted(), images, torch.zeros(2, 8, 8).long())
+
+
+def test_the_segmenter_takes_any_size_and_is_convolutional() -> None:
+    torch.manual_seed(0)
+    segmenter = Segmenter(SegmenterConfig(tuple("abcde"), size=16, widths=(8, 16))).eval()
+    assert segmenter(torch.zeros(2, 3, 19, 30)).shape == (2, 5, 19, 30)
+    assert segmenter.segment(torch.randn(1, 3, 16, 16)).dtype == torch.int64
+    with pytest.raises(ValueError, match="classes"):
+        SegmenterConfig(())

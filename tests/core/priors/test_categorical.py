@@ -1,0 +1,118 @@
+"""Drawing codes: the distribution is the one asked for."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from core.priors.categorical import draw, guide, kept, pick
+
+
+def frequencies(logits: torch.Tensor, count: int, **how) -> torch.Tensor:
+    """Shares of the codes among ``count`` draws from logits (K,)."""
+    rows = logits.expand(count, -1)
+    drawn = draw(rows, torch.Generator().manual_seed(0), **how)
+    return torch.bincount(drawn, minlength=len(logits)).double() / count
+
+
+def expected(logits: torch.Tensor, temperature=1.0, top_k=0, top_p=1.0) -> torch.Tensor:
+    """The same by definition, in float64."""
+    p = (logits.double() / temperature).softmax(0)
+    order = p.argsort(descending=True)
+    if top_k:
+        p[order[top_k:]] = 0
+        p /= p.sum()
+    before = p[order].cumsum(0) - p[order]
+    p[order[before >= top_p]] = 0
+    return p / p.sum()
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"temperature": 0.5}, {"top_k": 5}, {"top_p": 0.7}, {"top_k": 9, "top_p": 0.8}],
+)
+@pytest.mark.parametrize("size", [12, 3000])  # 3000 codes go in two levels
+def test_draws_follow_the_distribution(size, how):
+    torch.manual_seed(3)
+    logits = torch.full((size,), -30.0)
+    logits[torch.randperm(size)[:12]] = 2 * torch.randn(12)
+    p = expected(logits, **how)
+    found = frequencies(logits, 20_000, **how)
+    assert bool((found[p < 1e-9] == 0).all())
+    error = (found - p).abs() / (p * (1 - p) / 20_000).sqrt().clamp(min=1e-4)
+    assert float(error.max()) < 4.5
+
+
+@pytest.mark.parametrize("size", [50, 1024, 1025, 5000])
+def test_pick_finds_where_the_sum_passes(size):
+    weights = torch.rand(64, size) * (torch.rand(64, size) < 0.3)
+    weights[:, -1] = 0
+    at = torch.rand(64)
+    at[:3] = torch.tensor([0.0, 1 - 2**-24, 0.5])
+    index = pick(weights, at)
+    assert bool((weights.gather(1, index[:, None]) > 0).all())
+    sums = torch.cat([torch.zeros(64, 1), weights.cumsum(1)], 1).double()
+    share = sums / sums[:, -1:]
+    assert bool((share.gather(1, index[:, None])[:, 0] <= at + 1e-5).all())
+    assert bool((share.gather(1, index[:, None] + 1)[:, 0] >= at - 1e-5).all())
+
+
+@pytest.mark.parametrize("scale", [0.01, 8.0])  # nearly even: the head is not enough; peaked: it is
+def test_nucleus_of_many_codes_equals_that_by_sorting(scale):
+    logits = torch.randn(3, 4096) * scale
+    weights, codes = kept(logits, top_p=0.86)
+    found = torch.zeros(3, 4096, dtype=torch.float64).scatter_(1, codes, weights.double())
+    found /= found.sum(1, keepdim=True)
+    for row in range(3):
+        want = expected(logits[row], top_p=0.86)
+        assert int((found[row] > 0).sum()) == pytest.approx(int((want > 0).sum()), abs=2)
+        torch.testing.assert_close(found[row], want, atol=2e-5, rtol=1e-3)
+
+
+def test_the_most_likely_stays():
+    logits = torch.randn(7, 30)
+    for how in ({"temperature": 0.0}, {"top_k": 1}, {"top_p": 1e-9}):
+        assert torch.equal(draw(logits, **how), logits.argmax(1))
+
+
+def test_same_seed_same_draw_however_many_at_once(monkeypatch):
+    logits = torch.randn(40, 100)
+    first = draw(logits, torch.Generator().manual_seed(5))
+    monkeypatch.setattr("core.priors.categorical._TILE", 700)
+    assert torch.equal(draw(logits, torch.Generator().manual_seed(5)), first)
+    assert not torch.equal(draw(logits, torch.Generator().manual_seed(6)), first)
+
+
+def test_a_generator_a_row_gives_each_row_its_own_numbers():
+    logits = torch.randn(3, 6, 40)
+    both = draw(logits, [torch.Generator().manual_seed(seed) for seed in (1, 2, 1)])
+    for row, seed in enumerate((1, 2, 1)):
+        alone = draw(logits[row : row + 1], torch.Generator().manual_seed(seed))
+        assert torch.equal(both[row : row + 1], alone)
+    at = torch.rand(3, 6)
+    assert torch.equal(draw(logits, at=at)[2], draw(logits[2], at=at[2]))
+
+
+def test_guidance_goes_from_null_through_the_condition():
+    logits = torch.randn(6, 4, 5)
+    conditional, null = logits.chunk(2)
+    assert torch.equal(guide(logits, 1.0), conditional)
+    assert torch.equal(guide(logits, 0.0), null)
+    torch.testing.assert_close(guide(logits, 3.0), null + 3 * (conditional - null))
+
+
+def test_only_what_is_wanted_is_drawn():
+    logits, wanted = torch.randn(4, 5, 30) - 5, torch.rand(4, 5) < 0.5
+    logits[..., 0] = -40
+    whole = draw(logits, torch.Generator().manual_seed(2))
+    some = draw(logits, torch.Generator().manual_seed(2), wanted=wanted)
+    assert torch.equal(some, whole.masked_fill(~wanted, 0))
+    assert bool((whole > 0).all())
+
+
+@pytest.mark.parametrize("codes", [6, 3000])
+@pytest.mark.parametrize("temperature", [0.0, 1e-46, 1e-12, 1e-5])
+def test_the_coldest_draws_are_the_most_likely(codes, temperature):
+    logits = torch.randn(40, codes, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(draw(logits, temperature=temperature), logits.argmax(1))
+    assert torch.equal(draw(logits, temperature=temperature, top_p=0.5), logits.argmax(1))

@@ -1,0 +1,156 @@
+"""Priors that draw a semantic map before the picture's tokens."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from core.conditions import Condition, LabelConfig, SemanticConfig
+from core.priors import (
+    AutoregressiveConfig,
+    DiffusionConfig,
+    LayoutConfig,
+    MaskedConfig,
+    TokenPrior,
+)
+from core.priors.categorical import seeded as each_seeded
+
+CLASSES = 3
+TINY = LayoutConfig(width=32, layers=1, heads=2)
+SMALL = {
+    "codebook_size": 6, "grid": (4, 4), "width": 32, "layers": 1, "heads": 2, "layout": TINY,
+    "conditions": (SemanticConfig(classes=CLASSES, width=8), LabelConfig(classes=2)),
+}  # fmt: skip
+KINDS = {
+    "autoregressive": AutoregressiveConfig(**SMALL),
+    "diffusion": DiffusionConfig(**SMALL, timesteps=9),
+    "masked": MaskedConfig(**SMALL),
+}
+FIRST = Condition(labels=torch.tensor([0]))
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(params=KINDS)
+def prior(request) -> TokenPrior:
+    torch.manual_seed(0)
+    built = KINDS[request.param].build().eval()
+    with torch.no_grad():
+        for parameter in built.parameters():
+            parameter.normal_(std=0.3)
+    return built
+
+
+def test_the_map_grows_first_and_the_picture_is_told_of_it(prior, monkeypatch):
+    heard = []
+    sample = type(prior)._sample
+    monkeypatch.setattr(
+        type(prior), "_sample",
+        lambda self, told, choices: heard.append(told) or sample(self, told, choices),
+    )  # fmt: skip
+    steps = list(prior.sample(FIRST, 3, generator=seeded()))
+    assert [step.done for step in steps] == list(range(1, steps[0].total + 1))
+    maps, rest = steps[:4], steps[4:]  # a row of cells each
+    assert all(int(step.ids.max()) == -1 for step in maps)
+    left = [int((step.layout == -1).sum()) for step in maps]
+    assert left == [36, 24, 12, 0]
+    final = maps[-1].layout
+    assert set(final.unique().tolist()) <= {*range(CLASSES), 255}
+    assert all(torch.equal(step.layout, final) for step in rest)
+    assert int(rest[-1].ids.min()) >= 0
+    # The map's own draw hears the label alone, the picture's hears both.
+    told = heard[-1]
+    assert torch.equal(told.segmentation, final) and told.labels.tolist() == [0, 0, 0]
+
+
+def test_a_picture_is_what_its_map_would_have_given(prior):
+    noise = seeded(3)
+    choices = {"guidance": 2.0, "top_p": 0.9}
+    whole = list(prior.sample(FIRST, 1, generator=seeded(3), **choices))[-1]
+    for _ in prior.layout.prior.sample(FIRST, 1, generator=noise, **choices):
+        pass
+    told = replace(FIRST, segmentation=whole.layout)
+    assert torch.equal(prior.generate(told, 1, generator=noise, **choices), whole.ids)
+
+
+def test_each_picture_and_its_map_have_their_own_seed(prior):
+    batch = list(prior.sample(FIRST, 3, generator=each_seeded(7, 3)))[-1]
+    alone = list(prior.sample(FIRST, 1, generator=each_seeded(8, 1)))[-1]
+    assert torch.equal(alone.layout[0], batch.layout[1])
+    assert torch.equal(alone.ids[0], batch.ids[1])
+
+
+def test_a_map_that_is_given_or_a_picture_that_is_known_needs_none(prior):
+    plan = torch.zeros(1, 4, 4, dtype=torch.int64)
+    known = torch.full((4, 4), -1)
+    known[0] = 2
+    for told, how in ((Condition(segmentation=plan), {}), (FIRST, {"known": known})):
+        steps = list(prior.sample(told, 1, generator=seeded(), **how))
+        assert all(step.layout is None for step in steps)
+        plain = replace(prior.config, layout=None).build().eval()
+        plain.load_state_dict(prior.state_dict(), strict=False)
+        assert torch.equal(steps[-1].ids, plain.generate(told, 1, generator=seeded(), **how))
+
+
+def test_told_nothing_at_all_it_draws_a_map_of_its_own(prior):
+    last = list(prior.sample(n=2, generator=seeded()))[-1]
+    assert last.layout.shape == last.ids.shape == (2, 4, 4)
+    bigger = list(prior.sample(n=1, generator=seeded(), grid=(2, 6)))[-1]
+    assert bigger.layout.shape == bigger.ids.shape == (1, 2, 6)
+
+
+def test_the_loss_of_maps_is_that_of_their_cells(prior):
+    ids = torch.randint(6, (2, 4, 4), generator=seeded())
+    pixels = torch.full((2, 8, 8), 255)
+    pixels[0, :, :4], pixels[1, 4:, 1::2] = 1, 2  # the second: ties within cells, the lower wins
+    pixels[1, 4:, ::2] = 0
+    cells = torch.full((2, 4, 4), CLASSES)
+    cells[0, :, :2], cells[1, 2:] = 1, 0
+    labels = torch.tensor([0, 1])
+    noise = seeded(1)
+    found = prior.loss(ids, Condition(segmentation=pixels, labels=labels), noise)
+    again = seeded(1)
+    prior._loss(ids, Condition(segmentation=pixels, labels=labels), again)
+    wanted = prior.layout.prior.loss(cells, Condition(labels=labels), again)
+    torch.testing.assert_close(found["layout"], wanted["nll"])
+    torch.testing.assert_close(found["layout_bits"], wanted["bits"])
+    assert not any("layout" in name for name in prior.loss(ids, Condition(labels=labels)))
+
+
+def test_maps_are_learnt_with_the_pictures():
+    torch.manual_seed(0)
+    config = DiffusionConfig(**SMALL | {"drop": 0.0}, timesteps=20)
+    prior = config.build()
+    optimizer = torch.optim.AdamW(prior.parameters(), lr=5e-3)
+    maps = torch.zeros(2, 4, 4, dtype=torch.int64)
+    maps[0, :, 2:], maps[1, :2] = 1, 2
+    ids, labels = maps + 3, torch.tensor([0, 1])
+    told = Condition(segmentation=maps, labels=labels).repeat(4)
+    noise = seeded()
+    for _ in range(400):
+        losses = prior.loss(ids.repeat(4, 1, 1), told, noise)
+        optimizer.zero_grad()
+        sum(loss for name, loss in losses.items() if not name.endswith("bits")).backward()
+        optimizer.step()
+    last = list(prior.eval().sample(Condition(labels=labels).repeat(4), 8, generator=seeded()))[-1]
+    for drawn, wanted in ((last.layout, maps), (last.ids, ids)):
+        assert float((drawn == wanted.repeat(4, 1, 1)).float().mean()) > 0.95
+
+
+def test_what_makes_no_sense_is_refused():
+    conditions = (LabelConfig(classes=2),)
+    with pytest.raises(ValueError, match="the prior has none"):
+        DiffusionConfig(layout=TINY, conditions=conditions)
+    with pytest.raises(ValueError, match=r"semantic\.shares false"):
+        MaskedConfig(layout=TINY, conditions=(SemanticConfig(classes=3, shares=True),))
+
+
+def test_the_most_likely_alone_is_drawn_of_maps_too(prior):
+    first, second = (
+        list(prior.sample(FIRST, 2, generator=seeded(seed), top_k=1)) for seed in (0, 1)
+    )
+    assert torch.equal(first[-1].layout, second[-1].layout)

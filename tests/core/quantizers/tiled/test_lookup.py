@@ -1,0 +1,122 @@
+"""Streaming soft statistics against the dense formulas under autograd, in float64."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from core.quantizers.gumbel import uniform_divergence
+from core.quantizers.tiled import lookup, soft
+
+COUNT, SIZE, DIM = 100, 23, 5
+
+
+@pytest.fixture(autouse=True)
+def small_tiles(monkeypatch):
+    monkeypatch.setattr(lookup, "SOFT_TILE", 32 * SIZE)  # four tiles, the last one short
+    tiles = lookup.row_tiles(COUNT, SIZE)
+    assert [tile.stop - tile.start for tile in tiles] == [32, 32, 32, 4]
+
+
+def problem() -> list[torch.Tensor]:
+    draw = torch.Generator().manual_seed(0)
+    shapes = (COUNT, DIM), (SIZE, DIM), (SIZE,)
+    return [
+        torch.randn(shape, dtype=torch.float64, generator=draw).requires_grad_() for shape in shapes
+    ]
+
+
+def agree(lean, dense) -> None:
+    """Values, and gradients for random directions."""
+    for mine, theirs in zip(lean, dense, strict=True):
+        torch.testing.assert_close(mine.detach(), theirs.detach(), rtol=1e-12, atol=1e-12)
+    gradients_agree(lean, dense)
+
+
+def gradients_agree(lean, dense) -> None:
+    inputs = agree.inputs
+    draw = torch.Generator().manual_seed(1)
+    towards = [torch.randn(x.shape, dtype=torch.float64, generator=draw) for x in dense]
+    mine, theirs = (
+        torch.autograd.grad(
+            sum((x * t).sum() for x, t in zip(outputs, towards, strict=True)), inputs
+        )
+        for outputs in (lean, dense)
+    )
+    for a, b in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_log_sum_exp_and_mean_assignment():
+    agree.inputs = rows, weight, bias = problem()
+    logits = rows @ weight.T + bias
+    agree(
+        [soft.log_sum_exp(rows, weight, bias), soft.mean_assignment(rows, weight, bias)],
+        [logits.logsumexp(1), logits.softmax(1).mean(0)],
+    )
+
+
+def test_entropies_and_mean_assignment():
+    agree.inputs = rows, weight, bias = problem()
+    p = (rows @ weight.T + bias).softmax(1)
+    agree(soft.soft_statistics(rows, weight, bias), [-(p * p.log()).sum(1), p.mean(0)])
+
+
+def test_divergence_from_uniform():
+    agree.inputs = rows, weight, bias = problem()
+    p = (rows @ weight.T + bias).softmax(1)
+    dense = (p * (SIZE * p).log()).sum(1).mean()
+    agree([uniform_divergence(rows, weight, bias)], [dense])
+
+
+@pytest.mark.parametrize("seed", [None, 5])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_straight_through_has_the_soft_gradient_and_no_value(seed, grouped):
+    agree.inputs = rows, weight, bias = problem()
+    codes = torch.randn(SIZE, 3, dtype=torch.float64)
+    groups = torch.arange(COUNT) // 25 if grouped else None
+    count = 4 if grouped else 1
+    lean = soft.soft_through(
+        rows, weight, bias, codes, temperature=0.6, seed=seed, groups=groups, group_count=count
+    )
+    assert not lean[0].any()
+    assert not lean[1].any()
+    logits = rows @ weight.T + bias
+    if seed is not None:
+        empty = logits.detach()
+        tiles = lookup.row_tiles(COUNT, SIZE)
+        noise = [lookup.tile_noise(empty[tile], seed, tile.start) for tile in tiles]
+        drawn = lookup.draw_codes(rows, weight, bias, seed)
+        logits = logits + torch.cat(noise)
+        assert torch.equal(drawn, logits.argmax(1))
+    p = (logits / 0.6).softmax(1)
+    gradients_agree(lean, [p @ codes, p.view(count, -1, SIZE).sum(1)])
+
+
+def test_a_gradient_that_nobody_asks_for_is_not_computed():
+    rows, weight, bias = problem()
+    through, total = soft.soft_through(rows.detach(), weight, bias, weight)
+    through.sum().backward(retain_graph=True)
+    assert rows.grad is None
+    assert weight.grad is not None
+    assert total.requires_grad
+
+
+def test_draws_follow_the_softmax():
+    rows = torch.zeros(60_000, 1)
+    bias = torch.tensor([0.5, -1.0, 2.0])
+    ids = lookup.draw_codes(rows, torch.zeros(3, 1), bias, seed=3)
+    share = torch.bincount(ids, minlength=3) / len(ids)
+    torch.testing.assert_close(share, bias.softmax(0), atol=0.01, rtol=0)
+
+
+def test_extreme_logits_stay_finite():
+    rows, weight, bias = (x.detach().float() * 1e4 for x in problem())
+    rows.requires_grad_()
+    each, mean = soft.soft_statistics(rows, weight, bias)
+    value = soft.log_sum_exp(rows, weight, bias)
+    assert math.isfinite(float(mean.sum().detach()))
+    (each.sum() + mean.square().sum() + value.mean()).backward()
+    assert torch.isfinite(rows.grad).all()

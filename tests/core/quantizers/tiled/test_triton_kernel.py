@@ -1,0 +1,91 @@
+"""The Triton kernel against the plain path, run by Triton's interpreter: no GPU is needed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+import torch
+
+from core.paths import ROOT
+from core.quantizers.tiled import lookup
+
+SAME = """
+import torch
+from core.quantizers import triton_lookup
+from core.quantizers.tiled.lookup import plain_best_code
+
+kernel = triton_lookup.triton_best_code
+draw = torch.Generator().manual_seed(0)
+# ragged in every axis, dimensions below, between and above the blocks, one row, one code
+for count, size, dim in ((1, 1, 1), (70, 300, 7), (65, 129, 33), (3, 200, 130), (64, 128, 16)):
+    rows, weight = (torch.randn(n, dim, generator=draw) for n in (count, size))
+    bias = torch.randn(size, generator=draw)
+    ids = kernel(rows, weight, bias)
+    assert ids.dtype == torch.int64
+    assert torch.equal(ids, plain_best_code(rows, weight, bias)), (count, size, dim)
+# rows and codes that are no contiguous memory
+rows, weight = (torch.randn(9, n, generator=draw).t() for n in (20, 150))
+assert torch.equal(
+    kernel(rows, weight, torch.zeros(150)), plain_best_code(rows, weight, torch.zeros(150))
+)
+# of equals the lowest: within a block of codes, across blocks, and all of them
+twins = torch.randn(140, 5, generator=draw).repeat(2, 1)
+assert torch.equal(kernel(twins[:140], twins, -0.5 * twins.square().sum(1)), torch.arange(140))
+assert not kernel(torch.randn(7, 3, generator=draw), torch.ones(300, 3), torch.zeros(300)).any()
+assert len(kernel(torch.empty(0, 4), torch.ones(3, 4), torch.zeros(3))) == 0
+print("same")
+"""
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="torch comes without Triton here")
+def test_the_kernel_finds_the_plain_paths_codes():
+    done = subprocess.run(
+        [sys.executable, "-c", SAME],
+        cwd=ROOT, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True,
+        timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "same\n"
+
+
+def test_triton_is_not_loaded_for_a_search_on_the_cpu():
+    code = (
+        "import sys, torch; from core.quantizers.tiled.lookup import nearest_code;"
+        "nearest_code(torch.ones(2, 3), torch.ones(4, 3));"
+        "print('core.quantizers.tiled.triton_kernel' in sys.modules, 'triton' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.stdout == "False False\n", done.stderr
+
+
+def test_on_a_gpu_the_kernel_is_chosen_where_triton_is_there(monkeypatch):
+    class OnGPU:
+        is_cuda, dtype = True, torch.float32
+
+    lookup._kernel.cache_clear()
+    monkeypatch.setattr(lookup, "plain_best_code", lambda *given: "plain")
+    monkeypatch.setattr(lookup, "find_spec", lambda name: None)
+    assert lookup.best_code(OnGPU(), None, None) == "plain"
+    monkeypatch.setattr(lookup, "_kernel", lambda: lambda *given: "kernel")
+    assert lookup.best_code(OnGPU(), None, None) == "kernel"
+    OnGPU.dtype = torch.float64
+    assert lookup.best_code(OnGPU(), None, None) == "plain"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_kernel_on_a_gpu():
+    rows, codes = torch.randn(5000, 33, device="cuda"), torch.randn(70_000, 33, device="cuda")
+    bias = -0.5 * codes.square().sum(1)
+    ids = lookup.best_code(rows, codes, bias)
+    with torch.no_grad():
+        plain = lookup.plain_best_code(rows, codes, bias)
+    scores = rows.double() @ codes.double().t() + bias.double()
+    chosen, best = scores.gather(1, ids[:, None]), scores.max(1, keepdim=True).values
+    assert (best - chosen <= 1e-5 * (1 + best.abs())).all()
+    assert (ids == plain).float().mean() > 0.999

@@ -1,0 +1,149 @@
+"""Two processes on halves of a batch compute what one computes on the whole."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from core.distributed import gather_rows, mean_over_processes
+from core.quantizers import (
+    FSQConfig,
+    GumbelConfig,
+    IBQConfig,
+    LFQConfig,
+    NSVQConfig,
+    RegVQConfig,
+    SimVQConfig,
+    UsageWindow,
+    VQConfig,
+)
+
+REGVQ = RegVQConfig(size=24, mask_ratio=0.0, prior_weight=1.0)
+VQ_EMA = VQConfig(size=24, codebook="ema", restart_below=0.6, decay=0.5)
+STARTS = {start: VQConfig(size=24, start=start) for start in ("data", "kmeans")}
+NSVQ = NSVQConfig(size=24, epoch=2, replacement_warmup=0)
+# Everything that a step computes, of every quantizer. Without noise: draws are a process's own.
+EVERY = {
+    "vq": VQConfig(size=24),
+    "vq_cosine": VQConfig(size=24, distance="cosine", codebook="ema"),
+    "regvq": REGVQ,
+    "regvq_image": RegVQConfig(size=24, mask_ratio=0.0, prior_weight=1.0, prior_scope="image"),
+    "regvq_head": RegVQConfig(size=24, mask_ratio=0.0, prior_weight=1.0, posterior="head"),
+    "gumbel": GumbelConfig(size=24, mask_ratio=0.0, kl_weight=0.3),
+    "simvq": SimVQConfig(size=24),
+    "nsvq": NSVQ,
+    "fsq": FSQConfig(levels=(4, 3, 2)),
+    "lfq": LFQConfig(size=16, temperature=0.5),
+    "ibq": IBQConfig(size=24, temperature=0.5),
+}
+
+
+def latents() -> torch.Tensor:
+    return torch.randn(4, 5, 3, 3, generator=torch.Generator().manual_seed(0))
+
+
+def built(config):
+    torch.manual_seed(1)
+    return config.build(5)
+
+
+def results(z: torch.Tensor, world: int) -> dict[str, torch.Tensor]:
+    """Everything that is pooled, computed on this process's part of the batch."""
+    out: dict[str, torch.Tensor] = {}
+    regvq = built(REGVQ)
+    leaf = z.clone().requires_grad_()
+    loss = regvq(leaf).losses["prior"]
+    loss.backward()
+    out |= {"prior": loss.detach(), "prior_gradient": _mean(regvq.codes.grad, world)}
+    vq = built(VQ_EMA)
+    replaced = []
+    for _ in range(3):
+        ids = vq(z).ids
+        replaced += [] if (codes := vq.update(z, ids)) is None else codes.tolist()
+    out |= {name: value.clone() for name, value in vq.state_dict().items()}
+    out["replaced"] = torch.tensor(replaced)
+    for start, config in STARTS.items():
+        begun = built(config)
+        begun(z)
+        out[start] = begun.codes.detach()
+    for name, config in EVERY.items():
+        out |= {f"{name}/{key}": value for key, value in step(built(config), z, world).items()}
+    nsvq = built(NSVQ)
+    moved = None
+    for _ in range(2):
+        moved = nsvq.update(z, nsvq(z).ids)
+    out |= {"nsvq": nsvq.codes.detach(), "nsvq_replaced": moved}
+    window = UsageWindow(24)
+    window.add(ids)
+    out["usage"] = window.counts()
+    x = z.mean((1, 2, 3)).mean()
+    out["mean"] = mean_over_processes(x)
+    return out
+
+
+def step(quantizer, z: torch.Tensor, world: int) -> dict[str, torch.Tensor]:
+    """Ids, codes, losses and gradients of a training step, as all processes together have them."""
+    leaf = z.clone().requires_grad_()
+    seen = quantizer(leaf)
+    (seen.z.square().mean() + sum(seen.losses.values())).backward()
+    found = {"ids": gather_rows(seen.ids.flatten(1)), "z": gather_rows(seen.z.flatten(1))}
+    # Each loss is a mean over its process's positions; the gradient on a latent is so much larger.
+    found["latents"] = gather_rows(leaf.grad.flatten(1)) / world
+    found |= {f"loss_{key}": _mean(loss.detach(), world) for key, loss in seen.losses.items()}
+    for key, parameter in quantizer.named_parameters():
+        if parameter.grad is not None:
+            found[key] = _mean(parameter.grad, world)
+    return found
+
+
+def _mean(grad: torch.Tensor, world: int) -> torch.Tensor:
+    """What DistributedDataParallel makes of parameter gradients."""
+    grad = grad.clone()
+    if world > 1:
+        dist.all_reduce(grad)
+        grad /= world
+    return grad
+
+
+def process(rank: int, world: int, port: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    dist.init_process_group("gloo", rank=rank, world_size=world)
+    share = latents().chunk(world)[rank]
+    torch.save(results(share, world), Path(folder) / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def pooled(tmp_path_factory) -> list[dict[str, torch.Tensor]]:
+    folder = tmp_path_factory.mktemp("processes")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mp.spawn(process, args=(2, port, str(folder)), nprocs=2)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+def test_two_processes_equal_one_on_the_joined_batch(pooled):
+    alone = results(latents(), 1)
+    assert len(alone["replaced"])  # the case covers a restart
+    assert len(alone["nsvq_replaced"])
+    for name in EVERY:
+        assert {f"{name}/ids", f"{name}/latents"} <= alone.keys()
+        assert name == "fsq" or any(key.startswith(f"{name}/loss_") for key in alone)
+    learned = ("vq/codes", "nsvq/codes", "regvq/codes", "regvq_head/head.bias", "ibq/codes")
+    learned += ("lfq/to_bits.weight", "simvq/projection.weight", "gumbel/head.weight")
+    assert set(learned) <= alone.keys()
+    for rank in range(2):
+        assert pooled[rank].keys() == alone.keys()
+        for name, value in alone.items():
+            torch.testing.assert_close(
+                pooled[rank][name], value, rtol=1e-5, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}"
+            )
+    assert int(alone["usage"].sum()) == 4 * 9

@@ -1,0 +1,173 @@
+"""Recipes at the papers' scale: their sizes as published, and a step of each on a tiny data set."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+
+import core.networks.features as features
+import train.loop.tokenizer
+from core.bundles.bundle import find_bundle
+from core.networks.discriminator import Discriminator
+from core.networks.features import Features, load_features
+from core.quantizers import GumbelConfig, NSVQConfig, RegVQConfig, SimVQConfig, VQConfig
+from core.tokenizer import Tokenizer
+from tests.helpers import published_layouts as made
+from train.loop.tokenizer import Trainer
+from train.recipes.papers import PAPERS
+from train.recipes.tokenizers import config_of
+
+NAMES = [recipe.__name__.replace("_", "-") for recipe in PAPERS]
+QUANTIZERS = {
+    "regvq": RegVQConfig, "vq": VQConfig, "gumbel": GumbelConfig, "simvq": SimVQConfig,
+    "nsvq": NSVQConfig,
+}  # fmt: skip
+CODES = {"65k": 65_536, "16k": 16_384}
+
+
+def convolutions(widths: tuple[int, ...], blocks: int, latent: int, attention: bool) -> int:
+    """Weights and biases of an encoder or a decoder, counted by hand."""
+    total = 3 * widths[0] * 9 + latent * widths[-1]  # to pixels, to the latent
+    total += 9 * sum(a * b for a, b in pairwise(widths))
+    total += sum(blocks * 2 * 9 * w * w for w in widths)
+    return total + (4 * widths[-1] ** 2 if attention else 0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sizes_are_the_papers(name: str) -> None:
+    config = config_of(name)
+    data, quantizer, *rest = name.split("-")
+    pixels = 128 if data == "imagenet128" else 256
+    step = 8 if data == "imagenet128" else 16
+    assert config.data.name == ("imagenet" if data.startswith("imagenet") else data)
+    assert config.data.size == pixels and config.features.name == "vgg19"
+    assert type(config.tokenizer.quantizer) is QUANTIZERS[quantizer]
+    with torch.device("meta"):
+        tokenizer = Tokenizer(config.tokenizer)
+        judge = Discriminator(config.discriminator)
+    assert tokenizer.downsampling == step
+    assert (pixels // step) ** 2 == 256  # tokens a picture, in all three papers
+    assert tokenizer.codebook_size == (CODES[rest[0]] if rest else 1024)
+    network = config.tokenizer.network
+    of_vqgan = not rest or (quantizer == "vq" and data == "imagenet256")
+    assert network.latent_dim == (256 if of_vqgan else 128)
+    for part, blocks in ((tokenizer.encoder, 2), (tokenizer.decoder, 3 if of_vqgan else 2)):
+        count = sum(p.numel() for p in part.parameters() if p.ndim > 1)
+        want = convolutions(network.widths, blocks, network.latent_dim, of_vqgan)
+        # The decoder comes from the latent by 3x3.
+        want += 8 * network.latent_dim * network.widths[-1] * (part is tokenizer.decoder)
+        assert count == want
+    # PatchGAN of 64 channels and 3 halvings: 64, 128, 256, 512, 1.
+    kernels = 16 * (3 * 64 + 64 * 128 + 128 * 256 + 256 * 512 + 512)
+    assert sum(p.numel() for p in judge.parameters() if p.ndim > 1) == kernels
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_docstrings_say_figure_source_and_what_is_inferred(name: str) -> None:
+    words = next(r for r in PAPERS if r.__name__ == name.replace("-", "_")).__doc__ or ""
+    assert "arXiv" in words or "taming-transformers" in words
+    assert "nferred" in words
+    assert "rFID" in words
+
+
+def test_epochs() -> None:
+    simvq, nsvq = config_of("imagenet128-simvq-65k"), config_of("imagenet128-nsvq-65k")
+    assert simvq.steps == 250_250 and simvq.batch * 4 * 250_250 / 50 == pytest.approx(
+        1_281_167, rel=1e-3
+    )
+    assert nsvq.steps == 700_700 == 70 * nsvq.stages.epoch
+    assert nsvq.batch * 4 * nsvq.stages.epoch == pytest.approx(1_281_167, rel=1e-3)
+    assert nsvq.tokenizer.quantizer == NSVQConfig(
+        size=65_536, alpha=0.1, tau=0.35, beta=0.25, epoch=nsvq.stages.epoch,
+        replacement_warmup=5, replacement_noise=0.001,
+    )  # fmt: skip
+    for run in (simvq, nsvq):
+        assert run.optimizer.lr == 1e-4 and run.optimizer.schedule == "constant"
+    vqgan = config_of("imagenet256-vq")
+    assert vqgan.loss.discriminator_start * vqgan.steps == pytest.approx(250_001)
+    assert vqgan.optimizer.lr == pytest.approx(8 * 12 * 4.5e-6)
+
+
+@pytest.mark.parametrize("data", ["ade20k", "celebamask", "cub", "coco"])
+def test_regvq_has_the_papers_regularizers(data: str) -> None:
+    config = config_of(f"{data}-regvq")
+    assert config.tokenizer.quantizer.posterior == "head"
+    assert config.tokenizer.quantizer.mask_ratio == 0.4
+    assert config.loss.contrastive == "pcl" and config.loss.perceptual > 0
+
+
+@pytest.mark.parametrize(("one", "other"), [("ade20k-vq", "ade20k-gumbel"),
+                                            ("ade20k-vq", "ade20k-regvq"),
+                                            ("celebamask-vq", "celebamask-regvq"),
+                                            ("cub-gumbel", "cub-regvq")])  # fmt: skip
+def test_baselines_differ_in_the_quantizer_and_its_losses_alone(one: str, other: str) -> None:
+    base, run = config_of(one), config_of(other)
+    assert base.tokenizer.network == run.tokenizer.network
+    for part in ("data", "optimizer", "steps", "batch", "discriminator", "features", "stages"):
+        assert getattr(base, part) == getattr(run, part)
+    assert replace(run.loss, contrastive="none") == base.loss
+
+
+@pytest.fixture(scope="module")
+def vgg() -> Features:
+    """VGG-19 with random weights, which nothing here needs to be good."""
+    from torchvision.models import vgg19
+
+    with torch.device("meta"):
+        shapes = {name: x.shape for name, x in vgg19().features.state_dict().items()}
+    torch.manual_seed(0)
+    state = {
+        name: torch.randn(shape) * (2 / shape[1:].numel()) ** 0.5 if len(shape) > 1
+        else torch.zeros(shape)
+        for name, shape in shapes.items()
+    }  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(features, "_torchvision_weights", lambda name: state)
+        return load_features("vgg19")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_step_on_the_published_layout(
+    name: str, tmp_path: Path, vgg: Features, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recipe as it is, but for the sizes: every loss, the discriminator's too, is computed."""
+    monkeypatch.setattr(train.loop.tokenizer, "load_features", lambda name, weights: vgg)
+    config = config_of(name)
+    network = replace(
+        config.tokenizer.network,
+        widths=(8,) * len(config.tokenizer.network.widths), encoder_blocks=1, decoder_blocks=1,
+        latent_dim=8,
+    )  # fmt: skip
+    quantizer = replace(config.tokenizer.quantizer, size=64)
+    root = made.LAYOUTS[config.data.name](tmp_path / "data")
+    for file in root.glob("CelebA-HQ-img/*.jpg"):  # a run judges itself on whole pictures
+        made.save(file, made.picture(0, (64, 64)))
+    config = replace(
+        config,
+        tokenizer=replace(config.tokenizer, network=network, quantizer=quantizer),
+        data=replace(config.data, root=root, size=32, workers=0),
+        loss=replace(config.loss, discriminator_start=0.0, listen_after=0.0, ramp=0.0),
+        discriminator=replace(config.discriminator, width=8, layers=2),
+        batch=2, steps=1, precision="fp32",
+    )  # fmt: skip
+    trainer = Trainer(config, tmp_path / "run")
+    before = {name: p.detach().clone() for name, p in trainer.tokenizer.named_parameters()}
+    trainer.train()
+    moved = {
+        name.partition(".")[0]
+        for name, p in trainer.tokenizer.named_parameters() if not torch.equal(p, before[name])
+    }  # fmt: skip
+    assert moved == {"encoder", "quantizer", "decoder"}
+    (line,) = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
+    losses = json.loads(line)
+    wanted = {"l1", "perceptual", "adversarial", "discriminator"}
+    wanted |= {"contrastive"} if name.endswith("regvq") else set()
+    assert wanted <= set(losses)
+    assert all(losses[term] == losses[term] for term in wanted)  # none is NaN
+    bundle = find_bundle(tmp_path / "run")
+    assert bundle.config["recipe"]["name"] == name and bundle.metrics["step"] == 1

@@ -1,0 +1,121 @@
+"""The downstream test: the same prior on the tokens of different tokenizers of the study.
+
+For each run the training photographs are encoded as random crops, the same for all; an
+unconditional autoregressive prior learns them; and what it generates is set against random crops
+of the held-out photographs, as is what the tokenizer makes of those crops themselves.
+
+``OUT/NAME/downstream.json``: ``generation_fd`` (generated pictures to held-out crops),
+``reconstruction_fd`` (the same crops, encoded and decoded, to themselves), ``bits_per_token`` (on
+held-out centre squares; codebooks differ in how much a token says, so it is no ranking),
+``features`` and ``settings`` (what compared runs must share).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from regvq.batching import in_batches
+from regvq.bundles.bundle import (
+    CheckpointError,
+    find_bundle,
+    load_prior,
+    load_tokenizer,
+    write_json,
+)
+from regvq.data import open_dataset
+from regvq.generation import paint
+from regvq.metrics.comparison import as_shown
+from regvq.metrics.frechet import FrechetStatistics
+from regvq.networks.features import load_features
+from regvq.priors import AutoregressiveConfig
+
+from ..config.prior import PriorRunConfig
+from ..config.tokenizer import AdamWConfig, PicturesConfig
+from ..encode import DataFlags, EncodeFlags, encode
+from ..loop.prior import PriorTrainer
+from .runs import DownstreamConfig, Run, Study
+
+DIM = 512  # SqueezeNet's last layer, pooled
+TOGETHER = 50  # pictures that are drawn, decoded and judged at once
+
+
+def downstream(
+    run: Run, study: Study, config: DownstreamConfig, out: Path
+) -> dict[str, Any] | None:
+    """Train a prior on the tokens of a finished run and judge what it generates; writes and returns
+    ``out/NAME/downstream.json`` (None: it was stopped, and goes on when called again). Raises
+    CheckpointError if the run has no bundle."""
+    folder = out / run.name
+    if not (folder / "result.json").exists() or not (folder / "bundle").is_dir():
+        raise CheckpointError(
+            f"{folder} holds no finished tokenizer of the study; make it with study.py run "
+            f"--only {run.name} first."
+        )
+    pictures = run.config(study).data
+    bundle = find_bundle(folder)
+    tokens = folder / "tokens"
+    encode(
+        EncodeFlags(
+            checkpoint=bundle.path,
+            data=DataFlags(
+                "folder", study.root, size=study.size, crop=pictures.crop, seed=run.seed
+            ),
+            out=tokens,
+            augmentations=config.augmentations,
+        )
+    )
+    trained = PriorTrainer(
+        PriorRunConfig(
+            recipe=f"study-{run.name}-ar",
+            prior=AutoregressiveConfig(
+                width=config.width, layers=config.layers, heads=config.heads, dropout=0.1
+            ),
+            tokenizer=bundle.path,
+            embeddings="random",  # the papers' start: it owes nothing to a codebook's geometry
+            tokens=tokens,
+            data=PicturesConfig("folder", study.root, study.size, pictures.crop, workers=0),
+            optimizer=AdamWConfig(lr=2e-3, weight_decay=0.05, ema=0.99),
+            steps=config.steps,
+            batch=config.batch,
+            seed=run.seed,
+            save_every=config.steps,
+        ),
+        folder / "prior",
+    ).train()
+    prior_bundle = find_bundle(trained)
+    if prior_bundle.metrics["step"] < config.steps:
+        return None
+    prior, tokenizer = load_prior(prior_bundle, "cpu"), load_tokenizer(bundle, "cpu")
+    features = load_features("squeezenet", study.weights)
+    held_out = open_dataset(
+        "folder", study.root, size=study.size, seed=run.seed, split="test", crop=pictures.crop
+    )
+    crops = (held_out.draw(k).image for k in range(config.pictures))
+    real, rebuilt, drawn = (FrechetStatistics(DIM) for _ in range(3))
+    with torch.inference_mode():
+        for images in in_batches(crops, TOGETHER):
+            real.update(features.pooled(images))
+            rebuilt.update(features.pooled(as_shown(tokenizer.decode(tokenizer.encode(images)))))
+        for ids in _generated(prior, config.pictures, run.seed):
+            drawn.update(features.pooled(as_shown(paint(tokenizer, ids))))
+    result = {
+        "generation_fd": drawn.distance(real),
+        "reconstruction_fd": rebuilt.distance(real),
+        "bits_per_token": prior_bundle.metrics["bits_per_token"],
+        "features": features.label,
+        "settings": asdict(config) | {"size": study.size, "crop": list(pictures.crop)},
+    }
+    write_json(folder / "downstream.json", result)
+    return result
+
+
+def _generated(prior: Any, count: int, seed: int) -> Iterator[Tensor]:
+    noise = torch.Generator().manual_seed(seed)
+    for begin in range(0, count, TOGETHER):
+        yield prior.generate(None, min(TOGETHER, count - begin), generator=noise)

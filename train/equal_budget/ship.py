@@ -1,0 +1,65 @@
+"""Tokenizers of the study as bundles with figures, atlas and card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regvq.analysis.atlas import build_atlas
+from regvq.bundles.bundle import CheckpointError, find_bundle, load_tokenizer, save_bundle
+from regvq.cards.tokenizer import model_card
+
+from .results import read_result
+from .runs import all_runs
+
+
+def ship(
+    names: Iterable[str], out: Path, to: Path, data: str, terms: str, pictures: str
+) -> list[Path]:
+    """Write the runs ``names`` of ``out`` to ``to``/study-NAME and return the folders.
+
+    ``data``, ``terms`` and ``pictures`` are said on the cards. Raises CheckpointError for a run
+    that is not finished, is unknown, or holds another project's quantizer.
+    """
+    written = []
+    for name in names:
+        folder, run = out / name, all_runs().get(name)
+        if run is None:
+            raise CheckpointError(f"{name} is no run of the study; study.py run --list names them.")
+        if run.kind == "outside":
+            raise CheckpointError(f"{name} is another project's quantizer, which is not shipped.")
+        result = read_result(folder / "result.json")
+        bundle = find_bundle(folder)
+        tokenizer = load_tokenizer(bundle)
+        recipe: dict[str, Any] = dict(bundle.config["recipe"])
+        recipe |= {key: said for key, said in (("data_note", data), ("terms_note", terms)) if said}
+        recipe["codes_rate"] = run.codes_rate
+        recipe["command"] = (
+            "python train/study.py run --study.root DIR "
+            f"--study.steps {recipe['steps'] // run.longer} --only {name}"
+        )
+        metrics = {
+            "step": recipe["steps"],
+            "data": {"name": "folder", "held_out": True, "described": pictures},
+            **result["figures"],
+        }
+        path = to / f"study-{name}"
+        save_bundle(
+            path,
+            tokenizer=tokenizer,
+            card=model_card(path.name, tokenizer.config, recipe, metrics),
+            metrics=metrics,
+            atlas=build_atlas(
+                tokenizer,
+                source=f"{result['figures']['images']} {pictures}",
+                counts=np.load(folder / "counts.npy"),
+            ),
+            recipe=recipe,
+        )
+        size = sum(file.stat().st_size for file in path.iterdir()) / 1e6
+        print(f"{path}: {size:.1f} MB")
+        written.append(path)
+    return written

@@ -1,0 +1,82 @@
+"""How the codes of a run drift while it learns: a compact history, written at every save.
+
+It lies in the run's folder as ``history.npz`` and goes into the bundle's atlas, where the explorer
+draws it. Nothing of the training reads it, so a run is the same, bit for bit, with and without.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from regvq.bundles.storage import read_arrays
+
+MOST = 40
+"""Saves that are kept; beyond that, every second one is merged into the next."""
+CELLS = 1 << 19
+"""Saves times codes that are kept: a large codebook has fewer saves."""
+FEWEST = 4
+
+
+def remember(
+    file: Path, step: int, codebook: np.ndarray, counts: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Add a save to the history in ``file`` and return it as an atlas holds it.
+
+    codebook: (K, D), counts: (K,) uses on the held-out pictures of that save. Saves at ``step`` or
+    later that the file holds are of a run that was gone back on; they are forgotten.
+
+    Returns ``history_steps`` int64 (S,), ``history_counts`` uint32 (S, K), and ``history_moved``
+    float16 (S, K): the way of each code since the save before (from save to save in straight lines;
+    0 where that one is not known), in units of the codes' root mean square length now.
+    """
+    codebook = np.asarray(codebook, np.float32)
+    steps, uses, moved, last = _read(file, codebook.shape)
+    kept = int(np.searchsorted(steps, step))
+    if kept < len(steps):
+        last = None  # the codes of the save before are not known any more
+    steps, uses, moved = steps[:kept], uses[:kept], moved[:kept]
+    way = np.zeros(len(codebook), np.float32)
+    if kept and last is not None:
+        length = max(float(np.sqrt(np.square(codebook).sum(1).mean())), 1e-12)
+        way = np.sqrt(np.square(codebook - last).sum(1)) / length
+    steps = np.append(steps, np.int64(step))
+    uses = np.concatenate([uses, np.asarray(counts).astype(np.uint32)[None]])
+    moved = np.concatenate([moved, way[None]])
+    while len(steps) > max(FEWEST, min(MOST, CELLS // len(codebook))):
+        steps, uses, moved = _thinned(steps, uses, moved)
+    history = {"history_steps": steps, "history_counts": uses, "history_moved": moved}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_name("history.new.npz")
+    np.savez_compressed(beside, **history, codebook=codebook)
+    os.replace(beside, file)
+    return {**history, "history_moved": moved.clip(0, 6e4).astype(np.float16)}
+
+
+def _read(file: Path, shape: tuple[int, int]) -> tuple[np.ndarray, ...]:
+    """Steps, counts, ways and the last codebook of a file; a history of none if it does not fit."""
+    empty = (np.empty(0, np.int64), np.empty((0, shape[0]), np.uint32),
+             np.empty((0, shape[0]), np.float32), None)  # fmt: skip
+    try:
+        found: Mapping[str, np.ndarray] = read_arrays(file)
+        names = ("history_steps", "history_counts", "history_moved", "codebook")
+        steps, uses, moved, last = (found[name] for name in names)
+    except (OSError, ValueError, KeyError):
+        return empty
+    fits = last.shape == shape and uses.shape == moved.shape == (len(steps), shape[0])
+    return (steps, uses, moved, last) if fits else empty
+
+
+def _thinned(
+    steps: np.ndarray, uses: np.ndarray, moved: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Every second save, the first and the last among them; ways add up over what is left out."""
+    kept = np.arange(len(steps))[(len(steps) - 1) % 2 :: 2]
+    if kept[0] != 0:
+        kept = np.concatenate([[0], kept])
+    ways = np.stack([moved[0], *(moved[a + 1 : b + 1].sum(0) for a, b in itertools.pairwise(kept))])
+    return steps[kept], uses[kept], ways

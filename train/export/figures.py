@@ -1,0 +1,79 @@
+"""Figures into a bundle: its metrics.json, its card and its atlas, from one evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from regvq.analysis.atlas import build_atlas, extend_atlas, lasting
+from regvq.bundles.bundle import Bundle, save_bundle, write_json
+from regvq.cards.tokenizer import model_card
+from regvq.tokenizer import Tokenizer
+
+
+def publish_figures(
+    bundle: Bundle,
+    tokenizer: Tokenizer,
+    report: Mapping[str, Any],
+    counts: np.ndarray,
+    note: Mapping[str, str | None],
+) -> Bundle:
+    """Write the bundle again, with the figures of ``report`` and the code ``counts`` (K,).
+
+    ``note``: what its maker says of the training ``data``, the ``terms`` of use and the
+    ``pictures`` evaluated on; what is None stays as the bundle has it. The card is written from
+    these, never by hand.
+    """
+    recipe = dict(bundle.config.get("recipe", {}))
+    for key in ("data", "terms"):
+        if note.get(key):
+            recipe[f"{key}_note"] = note[key]
+    metrics = {"step": bundle.metrics.get("step"), **report}
+    data = dict(metrics.get("data", {}))
+    data["described"] = note.get("pictures") or bundle.metrics.get("data", {}).get("described")
+    metrics["data"] = {key: value for key, value in data.items() if value is not None}
+    if "patches" in bundle.metrics:
+        metrics["patches"] = bundle.metrics["patches"]
+    source = f"{report['images']} {data['described'] or 'pictures of ' + str(data.get('name'))}"
+    # The weights are as they were: so are the maps and patches that the atlas has of them.
+    return save_bundle(
+        bundle.path,
+        tokenizer=tokenizer,
+        card=model_card(recipe.get("name", bundle.name), tokenizer.config, recipe, metrics),
+        metrics=metrics,
+        atlas=lasting(bundle.atlas) | build_atlas(tokenizer, source=source, counts=counts),
+        recipe=recipe,
+    )
+
+
+def publish_patches(
+    bundle: Bundle, tokenizer: Tokenizer, found: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
+    """Put real patches (``core.analysis.real_patches.gather_patches``) into a bundle.
+
+    Their source is named in its metrics and its card; its weights are not touched.
+
+    Returns what the metrics say: ``source``, ``pictures``, ``codes``, ``patches`` and ``bytes``.
+    Raises ValueError for a bundle without an atlas.
+    """
+    told = describe_patches(found)
+    extend_atlas(bundle, found)
+    metrics = {**bundle.metrics, "patches": told}
+    recipe = bundle.config.get("recipe", {})
+    write_json(bundle.path / "metrics.json", metrics)
+    card = model_card(recipe.get("name", bundle.name), tokenizer.config, recipe, metrics)
+    (bundle.path / "README.md").write_text(card, encoding="utf-8")
+    return told
+
+
+def describe_patches(found: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """What a bundle's metrics and card say of its patches."""
+    return {
+        "source": str(found["patches_source"]),
+        "pictures": int(found["patches_pictures"]),
+        "codes": int((found["patches_of"] > 0).sum()),
+        "patches": int(found["patches_of"].sum()),
+        "bytes": int(found["patches"].size),
+    }

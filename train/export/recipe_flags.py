@@ -1,0 +1,42 @@
+"""The flags of a run that differ from its recipe, for the card: with them it can be made again."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from ..config.tokenizer import CommonConfig
+
+# What is named elsewhere on the card, changes nothing of the result, or is its maker's affair.
+_LEFT_OUT = (
+    "recipe", "steps", "out", "log_every", "save_every", "stop_after", "precision", "init",
+    "tokens", "tokenizer", "data.root", "data.workers", "features.weights", "prior.codebook_size",
+    "prior.grid",
+)  # fmt: skip
+
+
+def flags_beyond(config: CommonConfig, recipe: CommonConfig) -> str:
+    """The flags that make ``recipe`` into ``config``, as on a command line; no paths."""
+    return " ".join(
+        f"--{name.replace('_', '-')} {_shown(value)}"
+        for name, value in _differing(config, recipe, "")
+    )
+
+
+def _differing(config: Any, recipe: Any, prefix: str) -> list[tuple[str, Any]]:
+    found = []
+    for setting in fields(config):
+        name = prefix + setting.name
+        value, usual = getattr(config, setting.name), getattr(recipe, setting.name, None)
+        if value == usual or (name in _LEFT_OUT and not is_dataclass(value)):
+            continue
+        if is_dataclass(value) and type(value) is type(usual):
+            found += _differing(value, usual, f"{name}.")
+        elif not is_dataclass(value) and not isinstance(value, Path):
+            found.append((name, value))
+    return found
+
+
+def _shown(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,143 @@
+"""Batches of training draws: numbered, so that a run can go on exactly where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from regvq.data import DataError, Dataset, Sample
+
+if TYPE_CHECKING:
+    from regvq.data.token_shards import TokenShards
+
+
+def images_of(samples: list[Sample]) -> Tensor:
+    """The pictures of samples, (B, 3, S, S)."""
+    return torch.stack([sample.image for sample in samples])
+
+
+class Batches:
+    """Batches from step ``first`` on, without end: (B, 3, S, S), or what ``gather`` makes of the
+    samples (in the worker, so that only its result is sent).
+
+    Batch ``step`` of process ``rank`` holds draws ``(step * processes + rank) * size`` and on,
+    which are a function of the data set's seed alone: neither the number of workers nor an
+    interruption changes them. ``broken`` gathers the files that the data set's copies in the
+    workers skipped.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        size: int,
+        first: int,
+        rank: int,
+        processes: int,
+        workers: int,
+        gather: Callable[[list[Sample]], Any] = images_of,
+    ) -> None:
+        self.broken: dict[Path, str] = {}
+        # Without workers the data set has noted its files itself.
+        self._dataset = dataset if workers and hasattr(dataset, "note_broken") else None
+        self._loader = DataLoader(
+            _Numbered(dataset),
+            batch_sampler=_Steps(size, first, rank, processes),
+            num_workers=workers,
+            collate_fn=partial(_collate, gather),
+            pin_memory=torch.cuda.is_available(),
+            multiprocessing_context="fork" if workers else None,
+            persistent_workers=workers > 0,
+            worker_init_fn=one_thread,
+        )
+
+    def _note(self, path: Path, sentence: str) -> None:
+        """Workers judge the share of broken files each on its own findings; here they add up."""
+        self.broken[path] = sentence
+        if self._dataset is not None:
+            self._dataset.note_broken(path, sentence)
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch, broken, mistake in self._loader:
+            for path, sentence in broken.items():
+                self._note(path, sentence)
+            if mistake is not None:
+                raise DataError(mistake)
+            yield batch
+
+
+def numbers_of(step: int, size: int, rank: int, processes: int) -> range:
+    """The numbers of the draws in a process's batch of ``size``."""
+    start = (step * processes + rank) * size
+    return range(start, start + size)
+
+
+def check_enough(dataset: Dataset | TokenShards, size: int, processes: int) -> None:
+    """Raise DataError if a data set cannot fill one step of `processes` times `size` draws.
+
+    Draws go through the data set again and again, so a step may hold the end of one round and the
+    beginning of the next; but one that holds a picture twice in any case is a batch in name only.
+    """
+    count, needed = len(dataset), size * processes
+    if count >= needed:
+        return
+    place = getattr(dataset, "root", None) or f"the data set {dataset.name!r}"
+    place = getattr(dataset, "place", place)
+    fewer = f", or choose --batch {count // processes}" if count >= processes else ""
+    raise DataError(
+        f"{place} holds {count} picture{'s' if count > 1 else ''}, fewer than the {needed} of one "
+        f"step; give more pictures{fewer}."
+    )
+
+
+def one_thread(worker: int) -> None:
+    """Workers are the parallelism: with BLAS threads of their own they would only fight for cores
+    (two workers drew scenes at a third of the speed of one)."""
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1)
+
+
+class _Steps:
+    def __init__(self, size: int, first: int, rank: int, processes: int) -> None:
+        self.size, self.first, self.rank, self.processes = size, first, rank, processes
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in count(self.first):
+            yield list(numbers_of(step, self.size, self.rank, self.processes))
+
+
+class _Numbered:
+    """Draws by number, with the files that turned out broken, which only the worker has seen."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self.known = 0
+
+    def __getitem__(self, k: int) -> tuple[Sample | None, dict[Path, str], str | None]:
+        try:
+            sample, mistake = self.dataset.draw(k), None
+        except DataError as error:  # sent as a sentence: DataLoader would wrap it in a traceback
+            sample, mistake = None, str(error)
+        broken = getattr(self.dataset, "broken", {})
+        fresh = dict(list(broken.items())[self.known :])
+        self.known = len(broken)
+        return sample, fresh, mistake
+
+
+def _collate(
+    gather: Callable[[list[Sample]], Any],
+    draws: list[tuple[Sample | None, dict[Path, str], str | None]],
+) -> tuple[Any, dict[Path, str], str | None]:
+    broken: dict[Path, str] = {}
+    for _, fresh, mistake in draws:
+        broken.update(fresh)
+        if mistake is not None:
+            return None, broken, mistake
+    return gather([sample for sample, _, _ in draws]), broken, None

@@ -1,0 +1,114 @@
+"""The loss on pictures and its gradient, each network walked through backwards once.
+
+VQ-GAN's adaptive weight compares two gradients on the decoder's last weight. The usual code finds
+them by two extra backward passes through the perceptual network and the discriminator. Here the
+gradient of each loss is taken once, on the reconstruction; the last weight's two gradients follow
+from one convolution each, and the weighted sum is sent on through the tokenizer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from regvq.losses.adversarial import adaptive_weight, discriminator_loss, generator_loss
+from regvq.losses.contrastive import contrastive_loss, on_token_grid, probabilistic_contrastive_loss
+from regvq.metrics.frechet import layer_distance
+from regvq.networks.discriminator import Discriminator
+from regvq.networks.features import Features
+from regvq.quantizers import Quantized
+
+from ..config.tokenizer import LossConfig
+
+
+@dataclass(frozen=True)
+class PictureGradient:
+    """The gradient of all picture losses on the reconstruction, and each loss for the log."""
+
+    gradient: Tensor
+    losses: dict[str, Tensor]
+
+
+class Objective:
+    """Pixel, perceptual, contrastive and adversarial loss of a reconstruction."""
+
+    def __init__(self, config: LossConfig, features: Features | None) -> None:
+        self.config, self.features = config, features
+
+    def __call__(
+        self,
+        images: Tensor,
+        painted: Tensor,
+        quantized: Quantized,
+        last_weight: Tensor,
+        discriminator: Discriminator | None = None,
+        volume: float = 0.0,
+    ) -> PictureGradient:
+        """Losses and gradient for ``painted`` (B, 3, H, W), the reconstruction of ``images``.
+
+        ``volume`` in [0, 1] is how far the adversarial weight has risen. The graph from
+        ``last_weight`` to ``painted`` must still be there.
+        """
+        leaf = painted.detach().float().requires_grad_()
+        losses = self._picture_losses(images, leaf, quantized)
+        (gradient,) = torch.autograd.grad(sum(losses.values()), leaf)
+        if discriminator is not None and volume > 0:
+            adversarial = generator_loss(discriminator(leaf).float())
+            (towards,) = torch.autograd.grad(adversarial, leaf)
+            weight = torch.ones((), device=leaf.device)
+            if self.config.adaptive:
+                weight = adaptive_weight(
+                    *(
+                        torch.autograd.grad(painted, last_weight, g.to(painted), retain_graph=True)[
+                            0
+                        ]
+                        for g in (gradient, towards)
+                    )
+                )
+            weight = weight * (self.config.adversarial * volume)
+            gradient = gradient + weight * towards
+            losses["adversarial"] = adversarial
+            losses["adversarial_weight"] = weight
+        return PictureGradient(gradient, {name: x.detach() for name, x in losses.items()})
+
+    def _picture_losses(
+        self, images: Tensor, painted: Tensor, quantized: Quantized
+    ) -> dict[str, Tensor]:
+        config, difference = self.config, painted - images
+        losses = {}
+        if config.l1:
+            losses["l1"] = config.l1 * difference.abs().mean()
+        if config.l2:
+            losses["l2"] = config.l2 * difference.square().mean()
+        if self.features is None:
+            return losses
+        with torch.no_grad():
+            real = self.features(images)
+        fake = self.features(painted)
+        if config.perceptual:
+            losses["perceptual"] = config.perceptual * layer_distance(real, fake).mean()
+        if config.contrastive != "none":
+            losses["contrastive"] = config.contrastive_weight * self._contrast(
+                real, fake, quantized
+            )
+        return losses
+
+    def _contrast(self, real: list[Tensor], fake: list[Tensor], quantized: Quantized) -> Tensor:
+        height, width = quantized.ids.shape[1:]
+        pairs = list(
+            zip(on_token_grid(real, height, width), on_token_grid(fake, height, width), strict=True)
+        )
+        if self.config.contrastive == "cl" or quantized.perturbation is None:
+            terms = [contrastive_loss(y, z) for y, z in pairs]
+        else:
+            perturbation, mask = quantized.perturbation.flatten(1), quantized.mask.flatten(1)
+            terms = [probabilistic_contrastive_loss(y, z, perturbation, mask) for y, z in pairs]
+        return torch.stack(terms).mean()
+
+
+def learn_to_judge(discriminator: Discriminator, images: Tensor, painted: Tensor) -> Tensor:
+    """The discriminator's loss on real and reconstructed images (B, 3, H, W); a scalar."""
+    real, fake = discriminator(torch.cat([images, painted.detach()])).float().chunk(2)
+    return discriminator_loss(real, fake)

@@ -1,0 +1,234 @@
+"""Training a prior on a tokenizer's tokens: its steps, its batches and what is logged of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, replace
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from regvq.bundles.bundle import CheckpointError, find_bundle, load_tokenizer
+from regvq.conditions import SemanticConfig, TextConfig
+from regvq.data import DataError, open_dataset
+from regvq.data.token_shards import TokenBatch, TokenShards
+from regvq.generation import condition_of
+from regvq.priors import LatentConfig
+
+from ..cli.errors import UsageError
+from ..config.prior import PriorRunConfig
+from ..export.prior import export_prior, sample_sheet
+from .base import Run, adamw, averaged, set_rate
+from .draws import Batches, check_enough
+from .state import has_state
+from .token_batches import EncodedBatches, ShardBatches, held_out_batches, pictures_of
+from .warm_start import prior_from
+
+HELD_OUT = 256  # pictures of the validation loss
+READ = 10_000  # captions from which a vocabulary is learnt
+
+
+class PriorTrainer(Run):
+    """A prior's run."""
+
+    config: PriorRunConfig
+
+    def __init__(self, config: PriorRunConfig, out: Path) -> None:
+        super().__init__(config, out)
+        self.tokenizer_bundle = find_bundle(config.tokenizer)
+        self.tokenizer = load_tokenizer(self.tokenizer_bundle, str(self.device))
+        self.continuous = isinstance(config.prior, LatentConfig)
+        if self.continuous and config.tokens is not None:
+            raise DataError(
+                f"{config.tokens} holds token ids, and a latent prior learns continuous latents: "
+                "leave out --tokens, so that pictures are encoded as they are drawn."
+            )
+        self.held_out = self._open("test")
+        self.shards: TokenShards | None = None
+        if config.tokens is not None:
+            self.shards = TokenShards(config.tokens, self.tokenizer, config.seed)
+        else:
+            self.data = self._open("train")
+        tokens = self.shards if self.shards is not None else self.data
+        check_enough(tokens, config.batch, self.accelerator.num_processes)
+        self._check_classes()
+
+        torch.manual_seed(config.seed)
+        shape = self._shape()
+        try:
+            self.prior = replace(config.prior, **shape).build()
+            self.prior.check_how(**asdict(config.sampling))  # not only when it has learnt
+        except ValueError as error:
+            raise UsageError(f"{config.recipe}: {error}") from None
+        self.prior.learn_vocabulary(self._captions())
+        self.begun_on: str | None = None  # the other tokenizer that the first weights were for
+        if config.init is not None:
+            self.begun_on = self._begin(config.init)
+        elif config.embeddings == "codes" and not self.continuous:
+            self.prior.network.begin_with(self.tokenizer.quantizer.codebook())
+        if config.train_only != "all":
+            tokens = config.train_only == "tokens"
+            stays = self.prior.layout if tokens else self.prior.network
+            stays.requires_grad_(False)
+            self.prior.learns = config.train_only
+        self.prior.to(self.device)
+        self.averaged = averaged(self.prior, config.optimizer.ema)
+        self.optimizer = adamw(self.prior, config.optimizer)
+        self.parts |= {
+            "prior": self.prior,
+            "averaged": self.averaged,
+            "optimizer": self.optimizer,
+        }
+        self.parallel = self.accelerator.prepare(self.prior)
+
+    def _begin(self, source: Path) -> str | None:
+        """The weights of ``source``, unless the run goes on; the tokenizer that they were for."""
+        if not has_state(self.state_folder):
+            return prior_from(self.prior, source, self.tokenizer_bundle)
+        try:  # the source may be gone by now
+            return find_bundle(self.out).config["recipe"]["init_tokenizer"]
+        except (CheckpointError, KeyError, TypeError):
+            return None
+
+    def _open(self, split: str) -> object:
+        data = self.config.data
+        return open_dataset(
+            data.name,
+            data.root,
+            size=data.size,
+            seed=self.config.seed,
+            split=split,
+            crop=data.crop,
+        )
+
+    def _shape(self) -> dict[str, object]:
+        """The settings of the prior that follow from its tokens."""
+        f, side = self.tokenizer.downsampling, self.config.data.size
+        if side % f:
+            raise DataError(
+                f"data.size must be a multiple of {f}, the downsampling of {self.config.tokenizer},"
+                f" got {side}."
+            )
+        grid = (side // f, side // f)
+        if self.shards is not None and self.shards.grid != grid:
+            height, width = self.shards.grid
+            raise DataError(
+                f"{self.shards.root} holds {height}x{width} tokens a picture, and pictures of "
+                f"{side} pixels have {grid[0]}x{grid[1]}: set data.size to {height * f}."
+            )
+        if self.continuous:
+            return {"grid": grid, "latent_dim": self.tokenizer.config.network.latent_dim}
+        return {"grid": grid, "codebook_size": self.tokenizer.codebook_size}
+
+    def _check_classes(self) -> None:
+        known = len(getattr(self.held_out, "classes", ()))
+        for config in self.config.prior.conditions:
+            if isinstance(config, SemanticConfig) and config.classes < known:
+                raise DataError(
+                    f"the maps of {self.config.data.name} have {known} classes, and the prior is "
+                    f"told {config.classes}: choose a recipe whose semantic condition has {known}."
+                )
+
+    def _captions(self) -> Iterable[str]:
+        """Training captions, for the vocabulary."""
+        if not any(isinstance(config, TextConfig) for config in self.config.prior.conditions):
+            return ()
+        rows: Iterable[int] = range(min(READ, self._length))
+        if self.shards is not None:
+            return (text for row in rows for text in self.shards[row].captions)
+        return (self.data.draw(row).caption for row in rows)
+
+    @property
+    def _length(self) -> int:
+        return len(self.shards if self.shards is not None else self.data)
+
+    def _stream(self, step: int, last: int) -> Iterator[TokenBatch]:
+        config, process = self.config, self.accelerator.process_index
+        place = config.batch, step, process, self.accelerator.num_processes
+        if self.shards is not None:
+            return islice(ShardBatches(self.shards, *place), last - step)
+        batches = Batches(self.data, *place, config.data.workers, pictures_of)
+        return self._taken(EncodedBatches(batches, self.tokenizer, self.continuous), last - step)
+
+    def step(self, batch: TokenBatch, step: int) -> dict[str, Tensor]:
+        """One optimizer step on a batch; returns the loss terms, detached."""
+        settings = self.config.optimizer
+        set_rate(self.optimizer, settings.lr * self._share(step, settings))
+        self.prior.train()
+        with self._autocast():
+            losses = self.parallel(*self._given(batch), self._noise(step))
+        total = sum(loss for name, loss in losses.items() if not name.endswith("bits"))
+        self.optimizer.zero_grad(set_to_none=True)
+        self.accelerator.backward(total)
+        losses = {name: loss.detach() for name, loss in losses.items()}
+        losses["gradient_norm"] = torch.nn.utils.clip_grad_norm_(
+            self.prior.parameters(), settings.clip
+        ).detach()
+        self._check(losses, step)
+        self.optimizer.step()
+        self.averaged.update_parameters(self.prior)
+        return losses
+
+    def _given(self, batch: TokenBatch) -> tuple[Tensor, object]:
+        condition = condition_of(
+            self.config.prior.conditions, batch.captions, batch.segmentation, batch.labels
+        )
+        ids = batch.ids.to(self.device, non_blocking=True)
+        return ids, None if condition is None else condition.to(self.device)
+
+    def _figures(self, losses: Mapping[str, Tensor]) -> tuple[dict[str, float], dict[str, str]]:
+        figures = {name: float(x) for name, x in losses.items()}
+        shown = (name for name in ("bits", "layout_bits") if name in figures)
+        return figures, {name: f"{figures[name]:.3f}" for name in shown}
+
+    @cached_property
+    def held_out_tokens(self) -> list[TokenBatch]:
+        """The held-out pictures of the validation loss, encoded."""
+        return held_out_batches(
+            self.held_out, self.tokenizer, self.config.data.size, HELD_OUT, self.continuous
+        )
+
+    @torch.no_grad()
+    def validate(self) -> tuple[str, float]:
+        """Of the averaged weights on held-out pictures, always with the same noise: the bits a
+        token, or, of a prior that has none, its loss."""
+        prior = self.averaged.module.eval()
+        noise = torch.Generator(self.device).manual_seed(self.config.seed)
+        total = seen = 0.0
+        with self._autocast():
+            for batch in self.held_out_tokens:
+                losses = prior.loss(*self._given(batch), noise)
+                name = "bits" if "bits" in losses else next(iter(losses))
+                total += float(losses[name]) * len(batch)
+                seen += len(batch)
+        return name, total / seen
+
+    def _export(self, bundle: Path, step: int, final: bool) -> None:
+        name, loss = self.validate()
+        self._write({f"held_out_{name}": loss}, step)
+        sample_sheet(
+            self.averaged.module,
+            self.tokenizer,
+            self.held_out_tokens[0],
+            self.config,
+            self.out / "samples" / f"{step:07d}.png",
+        )
+        export_prior(
+            bundle,
+            prior=self.averaged.module,
+            tokenizer=self.tokenizer,
+            tokenizer_bundle=self.tokenizer_bundle,
+            config=self.config,
+            data=self.held_out,
+            shards=self.shards,
+            begun_on=self.begun_on,
+            metrics={
+                "step": step,
+                "bits_per_token" if name == "bits" else name: loss,
+                "held_out": sum(map(len, self.held_out_tokens)),
+            },
+            broken=len(self.broken),
+        )

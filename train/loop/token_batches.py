@@ -1,0 +1,107 @@
+"""Batches for training priors: read from token shards, or encoded as the pictures are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from regvq.data import DataError, Dataset, Sample
+from regvq.data.token_shards import TokenBatch, TokenShards
+from regvq.data.views import centre
+from regvq.generation import captions_of, maps_of
+from regvq.images import PictureError
+from regvq.tokenizer import Tokenizer
+
+from ..cli.common import spread_over
+from .draws import Batches, numbers_of
+
+AT_ONCE = 64  # pictures that are encoded together
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Pictures (B, 3, S, S) with what is known about them; maps (B, S, S) in pixels."""
+
+    images: Tensor
+    captions: tuple[str, ...] | None
+    segmentation: Tensor | None
+    labels: Tensor
+
+
+def pictures_of(samples: list[Sample]) -> Pictures:
+    """Samples of one size as a batch."""
+    return Pictures(
+        torch.stack([sample.image for sample in samples]),
+        captions_of(samples),
+        maps_of(samples),
+        torch.tensor([sample.label for sample in samples]),
+    )
+
+
+class ShardBatches:
+    """The batches of a process from step ``first`` on, read from token shards, without end."""
+
+    def __init__(
+        self, shards: TokenShards, size: int, first: int, rank: int, processes: int
+    ) -> None:
+        self.shards, self.size, self.first = shards, size, first
+        self.rank, self.processes = rank, processes
+        self.broken: dict[Path, str] = {}
+
+    def __iter__(self) -> Iterator[TokenBatch]:
+        for step in count(self.first):
+            yield self.shards.draws(numbers_of(step, self.size, self.rank, self.processes))
+
+
+class EncodedBatches:
+    """``Batches`` of pictures, encoded as they come: to ids, or to latents where a prior is
+    continuous."""
+
+    def __init__(self, batches: Batches, tokenizer: Tokenizer, latents: bool) -> None:
+        self.batches, self.tokenizer, self.latents = batches, tokenizer, latents
+        self.broken = batches.broken
+
+    def __iter__(self) -> Iterator[TokenBatch]:
+        for pictures in self.batches:
+            yield encode(self.tokenizer, pictures, self.latents)
+
+
+def encode(tokenizer: Tokenizer, pictures: Pictures, latents: bool) -> TokenBatch:
+    """Pictures as ids (B, h, w), or as latents (B, D, h, w); their maps stay in pixels."""
+    read = tokenizer.latents if latents else tokenizer.encode
+    return TokenBatch(
+        read(pictures.images), pictures.captions, pictures.segmentation, pictures.labels
+    )
+
+
+def held_out_batches(
+    data: Dataset, tokenizer: Tokenizer, size: int, count: int, latents: bool
+) -> list[TokenBatch]:
+    """Centre squares of ``count`` pictures, spread over the data set, encoded; a broken one is
+    left out. Raises DataError if none is left."""
+    samples = []
+    for index in spread_over(len(data), count):
+        try:
+            samples.append(centre(data[index], size))
+        except PictureError:
+            continue
+    if not samples:
+        raise DataError("none of the held-out pictures can be read; give a data set that has some.")
+    groups = [samples[start : start + AT_ONCE] for start in range(0, len(samples), AT_ONCE)]
+    return [encode(tokenizer, pictures_of(group), latents) for group in groups]
+
+
+def first_of(batch: TokenBatch, count: int) -> TokenBatch:
+    """The first ``count`` rows of a batch."""
+    return replace(
+        batch,
+        ids=batch.ids[:count],
+        captions=None if batch.captions is None else batch.captions[:count],
+        segmentation=None if batch.segmentation is None else batch.segmentation[:count],
+        labels=batch.labels[:count],
+    )
