@@ -37,7 +37,7 @@ def measure(name: str, threads: int) -> dict[str, Any]:
 
     from app.services import priors, semantic_maps
     from app.tabs import generate_handlers
-    from core.bundles.bundle import load_prior  # noqa: F401 - the app has it by the first picture
+    from core.checkpoints import load_prior  # noqa: F401 - the app has it by the first picture
     from core.conditions import import_open_clip
 
     import_open_clip()  # as the app does when the tab is opened

@@ -158,7 +158,7 @@ def without_cache(prior, tokens: int):
     """Ids (ROWS, tokens) by computing the whole beginning anew for each token."""
     import torch
 
-    from core.priors.categorical import draw, uniform
+    from core.priors.categorical import sample_categorical, uniform
 
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -167,7 +167,7 @@ def without_cache(prior, tokens: int):
         at = uniform((ROWS, tokens), generator, prior.device)
         for cell in range(tokens):
             logits = prior.network(ids, context, last=True)[:, 0]
-            ids = torch.cat([ids, draw(logits, at=at[:, cell])[:, None]], 1)
+            ids = torch.cat([ids, sample_categorical(logits, at=at[:, cell])[:, None]], 1)
     return ids[:, 1:]
 
 
@@ -203,10 +203,10 @@ def diffusion(flags: argparse.Namespace) -> list[dict]:
     """Milliseconds of a step back at 256 tokens, and whether it draws what diffusers' draws."""
     import torch
 
-    from core.priors.mask_and_replace import Process
+    from core.priors.mask_and_replace import MaskAndReplace
 
     codes, device = flags.diffusion_codes, torch.device(flags.device)
-    process = Process(codes, 100, (0.99999, 0.000009), (0.000009, 0.99999))
+    process = MaskAndReplace(codes, 100, (0.99999, 0.000009), (0.000009, 0.99999))
     torch.manual_seed(0)
     logits = 3 * torch.randn(ROWS, 256, codes, device=device)
     masked = torch.full((ROWS, 256), codes, device=device)

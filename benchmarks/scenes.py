@@ -42,8 +42,8 @@ def main() -> None:
     import torch
     from threadpoolctl import threadpool_limits
 
-    from core.data import DataError
     from core.data.scenes import Scenes
+    from core.errors import DataError
 
     torch.set_num_threads(1)
     threadpool_limits(1)  # the rate of one core; the loader's workers do the same

@@ -9,11 +9,9 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageCms
 
+from .errors import PictureError
+
 _MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV")
-
-
-class PictureError(ValueError):
-    """A picture that cannot be used: one sentence with its name, what is wrong and the remedy."""
 
 
 def as_rgb(picture: Image.Image, name: str) -> Image.Image:

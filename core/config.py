@@ -1,90 +1,58 @@
-"""What a bundle's config.json says of its model: configs as JSON and back."""
+"""Frozen config dataclasses as JSON objects and back."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from .priors import PriorConfig
-    from .tokenizer import TokenizerConfig
+from typing import Any, get_args, get_type_hints
 
 
-class CheckpointError(ValueError):
-    """A bundle is missing, broken or does not fit; one sentence with the file and the remedy."""
+def to_dict(config: Any, kinds: Mapping[str, type] | None = None) -> dict[str, Any]:
+    """Return a config's settings, nested configs as dictionaries.
+
+    With ``kinds``, a registry of config classes by name, the name comes first, as "name". Settings
+    that hold a path are left out: the path belongs to the machine on which it was set, and what the
+    file held is in the weights.
+    """
+    settings = {key: value for key, value in asdict(config).items() if not isinstance(value, Path)}
+    if kinds is None:
+        return settings
+    return {"name": next(name for name, kind in kinds.items() if type(config) is kind), **settings}
 
 
-def describe_tokenizer(config: TokenizerConfig) -> dict[str, Any]:
-    """A tokenizer's config as JSON: nested dictionaries, the quantizer tagged with its name."""
-    from .quantizers import QUANTIZERS
+def from_dict(described: Any, kind: type | Mapping[str, type], **given: Any) -> Any:
+    """Return the config that ``to_dict`` described; JSON's lists become tuples.
 
-    name = next(key for key, kind in QUANTIZERS.items() if isinstance(config.quantizer, kind))
-    settings = asdict(config.quantizer)
-    # A file that training began from is its maker's affair; what it held is in the weights.
-    settings = {key: value for key, value in settings.items() if not isinstance(value, Path)}
-    return {"network": asdict(config.network), "quantizer": {"name": name, **settings}}
-
-
-def tokenizer_config(described: Any, file: Path | str = "config.json") -> TokenizerConfig:
-    """The inverse of ``describe_tokenizer``. Raises ``CheckpointError`` naming ``file``."""
-    from .networks.autoencoder import NetworkConfig
-    from .quantizers import QUANTIZERS
-    from .tokenizer import TokenizerConfig
-
-    try:
-        network = dict(described["network"])
-        network["widths"] = tuple(network["widths"])
-        quantizer = dict(described["quantizer"])
-        kind = QUANTIZERS[quantizer.pop("name")]
-        unknown = set(quantizer) - {f.name for f in fields(kind)}
-        if unknown:
-            raise ValueError(f"unknown quantizer setting {', '.join(sorted(unknown))}")
-        return TokenizerConfig(NetworkConfig(**network), kind(**quantizer))
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{file} does not describe a tokenizer: {error}.") from None
-
-
-def describe_prior(config: PriorConfig) -> dict[str, Any]:
-    """A prior's config as JSON: its settings, tagged with its name, and so each condition."""
-    from .conditions import CONDITIONS
-    from .priors import PRIORS
-
-    settings = asdict(config)
-    settings["conditions"] = [
-        {"name": _name_of(condition, CONDITIONS), **asdict(condition)}
-        for condition in config.conditions
-    ]
-    return {"name": _name_of(config, PRIORS), **settings}
-
-
-def prior_config(described: Any, file: Path | str = "config.json") -> PriorConfig:
-    """The inverse of ``describe_prior``. Raises ``CheckpointError`` naming ``file``."""
-    from .conditions import CONDITIONS
-    from .priors import PRIORS, LayoutConfig
-
-    try:
-        settings = dict(described)
-        settings["conditions"] = tuple(_named(each, CONDITIONS) for each in settings["conditions"])
-        if settings.get("layout") is not None:
-            settings["layout"] = LayoutConfig(**settings["layout"])
-        return _named(settings, PRIORS)
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{file} does not describe a prior: {error}.") from None
-
-
-def _name_of(config: Any, registry: Mapping[str, type]) -> str:
-    return next(name for name, kind in registry.items() if type(config) is kind)
-
-
-def _named(described: Mapping[str, Any], registry: Mapping[str, type]) -> Any:
-    """The config of a registry's class that ``describe_…`` wrote; JSON's lists become tuples."""
+    ``kind`` is the config's class, or a registry from which the entry "name" chooses; ``given`` are
+    settings that are configs already. Raises KeyError, TypeError or ValueError for what is not the
+    description of such a config.
+    """
     settings = dict(described)
-    kind = registry[settings.pop("name")]
+    if isinstance(kind, Mapping):
+        kind = kind[settings.pop("name")]
     if unknown := set(settings) - {field.name for field in fields(kind)}:
         raise ValueError(f"unknown setting {', '.join(sorted(unknown))}")
-    return kind(**{key: _tuples(value) for key, value in settings.items()})
+    hints = get_type_hints(kind)
+    for key, value in settings.items():
+        nested = next((each for each in get_args(hints[key]) if is_dataclass(each)), None)
+        if isinstance(value, Mapping) and nested is not None:
+            settings[key] = from_dict(value, nested)
+        else:
+            settings[key] = _tuples(value)
+    return kind(**settings, **given)
+
+
+def chosen_settings(config: Any) -> dict[str, Any]:
+    """Return the settings that differ from their defaults, without those that hold a path."""
+    settings = {
+        field.name: (getattr(config, field.name), field.default) for field in fields(config)
+    }
+    return {
+        name: value
+        for name, (value, default) in settings.items()
+        if value != default and not isinstance(value, Path)
+    }
 
 
 def _tuples(value: Any) -> Any:

@@ -17,12 +17,12 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from .color import PictureError, as_rgb, to_bytes
+from .color import as_rgb, to_bytes
+from .errors import PictureError
 
 __all__ = [
     "MAX_PIXELS",
     "SUFFIXES",
-    "PictureError",
     "list_pictures",
     "open_picture",
     "shrink",

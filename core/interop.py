@@ -14,7 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .bundles.bundle import Bundle, CheckpointError, load_tokenizer
+from .bundles.bundle import Bundle
+from .checkpoints import load_tokenizer
+from .errors import CheckpointError
 from .tokenizer import Tokenizer
 
 if TYPE_CHECKING:

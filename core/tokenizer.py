@@ -7,15 +7,24 @@ images = tokenizer.decode(ids)      # (B, 3, h*f, w*f) in [-1, 1]
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .bundles.bundle import FORMAT, Bundle, bundle_of_kind
+from .bundles.storage import load_weights, state_for_disk, write_folder
+from .config import chosen_settings, from_dict, to_dict
+from .errors import CheckpointError
 from .networks.autoencoder import Decoder, Encoder, NetworkConfig
-from .quantizers import Quantized, Quantizer, QuantizerConfig, RegVQConfig
+from .quantizers import QUANTIZERS, Quantized, Quantizer, QuantizerConfig, RegVQConfig
 from .quantizers.base import to_rows
 
 
@@ -25,6 +34,19 @@ class TokenizerConfig:
 
     network: NetworkConfig = field(default_factory=NetworkConfig)
     quantizer: QuantizerConfig = field(default_factory=RegVQConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the config as JSON: nested dictionaries, the quantizer tagged with its name."""
+        return {"network": to_dict(self.network), "quantizer": to_dict(self.quantizer, QUANTIZERS)}
+
+    @classmethod
+    def from_dict(cls, described: Any, file: Path | str = "config.json") -> TokenizerConfig:
+        """Return the config that ``to_dict`` described. Raises CheckpointError naming ``file``."""
+        try:
+            network = from_dict(described["network"], NetworkConfig)
+            return cls(network, from_dict(described["quantizer"], QUANTIZERS))
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{file} does not describe a tokenizer: {error}.") from None
 
 
 class Tokenizer(nn.Module):
@@ -44,14 +66,59 @@ class Tokenizer(nn.Module):
         self.decoder = Decoder(config.network)
 
     @classmethod
-    def from_pretrained(cls, path: str | Path, device: str = "cpu") -> Tokenizer:
-        """The tokenizer of a checkpoint bundle or a run folder, in eval mode.
+    def from_pretrained(cls, source: str | Path | Bundle, device: str = "cpu") -> Tokenizer:
+        """Load the tokenizer of a bundle or run folder: float32, in eval mode, without gradients.
 
-        Raises ``core.bundles.bundle.CheckpointError`` if there is none or it does not fit.
+        Raises CheckpointError for a folder without a tokenizer, of another format, or with weights
+        that do not fit.
         """
-        from .bundles.bundle import load_tokenizer
+        bundle = bundle_of_kind(source, "tokenizer")
+        described = bundle.config.get("tokenizer")
+        tokenizer = cls(TokenizerConfig.from_dict(described, bundle.path / "config.json"))
+        return load_weights(tokenizer, bundle.path / "model.safetensors").to(device)
 
-        return load_tokenizer(path, device)
+    def save_pretrained(
+        self,
+        path: str | Path,
+        *,
+        card: str = "",
+        metrics: Mapping[str, Any] | None = None,
+        atlas: Mapping[str, np.ndarray] | None = None,
+        recipe: Mapping[str, Any] | None = None,
+        half: bool = True,
+    ) -> Bundle:
+        """Write the tokenizer's bundle to ``path``, replacing one that is there.
+
+        ``half`` stores floating-point weights in float16, except the quantizer's: rounding codes
+        assigns positions to other codes, rounding convolutions costs nothing measurable.
+        """
+        config = {
+            "format": FORMAT,
+            "kind": "tokenizer",
+            "tokenizer": self.config.to_dict(),
+            "recipe": dict(recipe or {}),
+        }
+        state = state_for_disk(self, half, keep="quantizer.")
+        write_folder(Path(path), config, state, card, metrics, atlas)
+        return Bundle(Path(path).name, Path(path))
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of architecture and weights, which tells a tokenizer from all others.
+
+        Settings at their defaults are left out, so that a setting that a later version adds does
+        not change the fingerprint of every existing tokenizer.
+        """
+        network, quantizer = self.config.network, self.config.quantizer
+        kind = type(quantizer).__name__
+        described = [kind, chosen_settings(network), chosen_settings(quantizer)]
+        digest = hashlib.sha256()
+        digest.update(json.dumps(described, sort_keys=True).encode())
+        for name, tensor in sorted(self.state_dict().items()):
+            array = tensor.detach().cpu().contiguous()
+            digest.update(f"{name} {array.dtype} {tuple(array.shape)}".encode())
+            digest.update(array.numpy().tobytes())
+        return f"sha256:{digest.hexdigest()}"
 
     @property
     def downsampling(self) -> int:
@@ -96,10 +163,13 @@ class Tokenizer(nn.Module):
 
     @torch.no_grad()
     def decode(self, ids: Tensor) -> Tensor:
-        """Images float32 (B, 3, h*f, w*f) in [-1, 1] of token ids (B, h, w).
+        """Return images float32 (B, 3, h*f, w*f) in [-1, 1] of token ids int64 (B, h, w).
 
+        Latents float (B, D, h, w), as a latent prior draws them, are replaced by their codes first.
         Raises ValueError for an id outside [0, K) or a wrong number of axes.
         """
+        if ids.is_floating_point():
+            ids = self.quantizer.assign(ids)
         if ids.ndim != 3:
             raise ValueError(f"token ids must be (B, h, w), got {tuple(ids.shape)}")
         if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < self.codebook_size:

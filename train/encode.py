@@ -73,9 +73,9 @@ def encode(flags: EncodeFlags) -> dict[str, Any]:
     """Runs the encoding and returns the finished header."""
     from tqdm import tqdm
 
-    from regvq.bundles.bundle import find_bundle, load_tokenizer
+    from regvq.bundles.bundle import find_bundle
+    from regvq.checkpoints import load_tokenizer
     from regvq.data import open_dataset
-    from regvq.data.token_shards import fingerprint
 
     _check(flags)
     device = pick_device(flags.device)
@@ -94,7 +94,7 @@ def encode(flags: EncodeFlags) -> dict[str, Any]:
         split=flags.data.split,
         crop=flags.data.crop,
     )
-    header = _begin(flags, data, tokenizer, bundle.name, fingerprint(tokenizer), device)
+    header = _begin(flags, data, tokenizer, bundle.name, tokenizer.fingerprint, device)
     with tqdm(total=header["views"], unit="picture", desc="encoding") as bar:
         for shard in range(-(-header["views"] // flags.shard)):
             first = shard * flags.shard
@@ -183,9 +183,8 @@ class _Views:
         return self.last - self.first
 
     def __getitem__(self, index: int) -> Sample | str | Exception:
-        from regvq.data import DataError
-        from regvq.data.views import centre
-        from regvq.images import PictureError
+        from regvq.data import center
+        from regvq.errors import DataError, PictureError
 
         if index >= len(self):
             raise IndexError(index)
@@ -193,7 +192,7 @@ class _Views:
         try:
             if self.augmentations:
                 return self.data.draw(row)
-            return centre(self.data[self.chosen[row]], self.size)
+            return center(self.data[self.chosen[row]], self.size)
         except PictureError as error:
             return str(error)
         except DataError as error:  # raised outside: DataLoader would wrap it in a traceback
@@ -266,8 +265,7 @@ def _map(sample: Sample, tokenizer: Tokenizer) -> Any:
     """The sample's map on the token grid, uint8 (h, w); all unlabelled where it has none."""
     import torch
 
-    from regvq.data.segmentation import UNLABELLED
-    from regvq.data.views import on_grid
+    from regvq.data.segmentation import UNLABELLED, on_grid
 
     segmentation = sample.segmentation
     if segmentation is None:
@@ -285,7 +283,7 @@ def _replace(file: Path, data: bytes) -> None:
 
 
 def _write_header(out: Path, header: dict[str, Any]) -> None:
-    from regvq.bundles.bundle import write_json
+    from regvq.bundles.storage import write_json
     from regvq.data.token_shards import HEADER
 
     write_json(out / HEADER, header)
@@ -309,8 +307,7 @@ def main() -> None:
         program="python train/encode.py",
         description="Encode a data set into token shards, for training priors.",
     )
-    from regvq.bundles.bundle import CheckpointError
-    from regvq.data import DataError
+    from regvq.errors import CheckpointError, DataError
 
     with one_line_errors(UsageError, CheckpointError, DataError):
         header = encode(flags)

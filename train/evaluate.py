@@ -214,13 +214,13 @@ def readable(
     data: Dataset, chosen: list[int], skipped: list[str], square: int | None
 ) -> Iterator[Tensor]:
     """The chosen pictures; one that cannot be read is noted in ``skipped`` and left out."""
-    from regvq.data.views import centre
-    from regvq.images import PictureError
+    from regvq.data import center
+    from regvq.errors import PictureError
 
     for index in chosen:
         try:
             sample = data[index]
-            yield (sample if square is None else centre(sample, square)).image
+            yield (sample if square is None else center(sample, square)).image
         except PictureError as error:
             skipped.append(str(error))
 
@@ -249,10 +249,8 @@ def main() -> None:
         description="Evaluate a tokenizer (reconstruction, codebook usage, codecs at equal bytes) "
         "or a prior (what it draws when told what held-out pictures show).",
     )
-    from regvq.bundles.bundle import CheckpointError, write_json
-    from regvq.data import DataError
-    from regvq.images import PictureError
-    from regvq.networks.features import FeatureError
+    from regvq.bundles.storage import write_json
+    from regvq.errors import CheckpointError, DataError, FeatureError, PictureError
 
     with one_line_errors(UsageError, CheckpointError, DataError, PictureError, FeatureError):
         report = evaluate(flags)

@@ -63,8 +63,7 @@ def main(arguments: list[str] | None = None) -> Path:
     """The command: trains, measures and writes the bundle; returns its folder."""
     import tyro
 
-    from regvq.bundles.bundle import CheckpointError
-    from regvq.data import DataError
+    from regvq.errors import CheckpointError, DataError
 
     commands = tyro.extras.subcommand_type_from_defaults(
         {
@@ -90,11 +89,9 @@ def _segmenter(run: SegmenterRun) -> Path:
     import torch
     import torch.nn.functional as F
 
-    from regvq.data import DataError, open_dataset
+    from regvq.data import center, open_dataset
     from regvq.data.segmentation import UNLABELLED
-    from regvq.data.views import centre
-    from regvq.images import PictureError
-    from regvq.judges.judge import save_judge
+    from regvq.errors import DataError, PictureError
     from regvq.judges.segmenter import Segmenter, SegmenterConfig
     from regvq.metrics.segmentation import LayoutAgreement
 
@@ -132,7 +129,7 @@ def _segmenter(run: SegmenterRun) -> Path:
     gathered, judged = LayoutAgreement(judge.config.classes), 0
     for index in _bar(spread_over(len(test), run.judged), "judging the judge"):
         try:
-            sample = centre(test[index], run.size)
+            sample = center(test[index], run.size)
         except PictureError as error:
             print(f"skipped: {error}")
             continue
@@ -154,8 +151,8 @@ def _segmenter(run: SegmenterRun) -> Path:
         judged,
     )  # fmt: skip
     print(f"pixel accuracy {figures['pixel_accuracy']:.4f}, mean IoU {figures['mean_iou']:.4f}")
-    save_judge(
-        run.out, judge, data=data, metrics=figures, card=card, recipe=recipe_of(run, "segmenter")
+    judge.save_pretrained(
+        run.out, data=data, metrics=figures, card=card, recipe=recipe_of(run, "segmenter")
     )
     return run.out
 
@@ -166,8 +163,8 @@ def _attributes(run: AttributesRun) -> Path:
 
     from regvq.bundles.bundle import find_bundle
     from regvq.data.scenes import CLASSES, QUESTIONS, Scenes, answers, named_in
+    from regvq.judges import load_judge
     from regvq.judges.attributes import AttributeClassifier, AttributesConfig
-    from regvq.judges.judge import load_judge, save_judge
     from regvq.judges.segmenter import Segmenter
     from regvq.metrics.caption_agreement import AnswerAgreement
 
@@ -233,8 +230,8 @@ def _attributes(run: AttributesRun) -> Path:
     )  # fmt: skip
     for key, what in (("named", "what captions name"), ("every", "all that has an answer")):
         print(f"{what}: {figures[key]['recognised']:.4f} right")
-    save_judge(
-        run.out, judge, data=data, metrics=figures, card=card, recipe=recipe_of(run, "attributes")
+    judge.save_pretrained(
+        run.out, data=data, metrics=figures, card=card, recipe=recipe_of(run, "attributes")
     )
     return run.out
 

@@ -45,7 +45,8 @@ def put_patches(flags: PatchFlags) -> dict[str, Any]:
     from tqdm import tqdm
 
     from regvq.analysis.real_patches import gather_patches
-    from regvq.bundles.bundle import find_bundle, load_tokenizer
+    from regvq.bundles.bundle import find_bundle
+    from regvq.checkpoints import load_tokenizer
     from regvq.data import open_dataset
 
     from .export.figures import publish_patches
@@ -80,8 +81,7 @@ def put_patches(flags: PatchFlags) -> dict[str, Any]:
 def main() -> None:
     """The command."""
     flags = parse_flags(PatchFlags, program="python train/patches.py", description=__doc__)
-    from regvq.bundles.bundle import CheckpointError
-    from regvq.data import DataError
+    from regvq.errors import CheckpointError, DataError
 
     with one_line_errors(UsageError, CheckpointError, DataError, ValueError):
         told = put_patches(flags)

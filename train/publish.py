@@ -19,8 +19,9 @@ if not __package__:  # run as a file: python train/publish.py
 
     __package__ = _bootstrap.PACKAGE
 
-from regvq.bundles.bundle import CHECKPOINTS, Bundle, CheckpointError, find_bundle, list_bundles
+from regvq.bundles.bundle import CHECKPOINTS, Bundle, find_bundle, list_bundles
 from regvq.bundles.sources import Source, fetch
+from regvq.errors import CheckpointError
 
 from .cli.errors import UsageError, one_line_errors, parse_flags
 from .hub.bundle import check_bundle, check_named, check_tokenizer, stage_bundle, tokenizer_of

@@ -16,7 +16,7 @@ if not __package__:  # run as a file: python train/run.py
 
     __package__ = _bootstrap.PACKAGE
 
-from regvq.data import DataError
+from regvq.errors import DataError
 from regvq.paths import ROOT
 
 from .cli.data import name_for_pictures
@@ -31,7 +31,7 @@ _FREE = ("steps", "out", "log_every", "save_every", "stop_after", "precision", "
 
 def main(arguments: list[str] | None = None) -> Path:
     """Parse the command line, train, and return the bundle's folder."""
-    from regvq.bundles.bundle import CheckpointError
+    from regvq.errors import CheckpointError
 
     with one_line_errors(ValueError):  # every setting that makes no sense is a ValueError
         config = _parse(arguments)
@@ -72,7 +72,7 @@ def _parse(arguments: list[str] | None) -> CommonConfig:
 
 
 def _train(config: CommonConfig, out: Path) -> Path:
-    from regvq.networks.features import FeatureError
+    from regvq.errors import FeatureError
 
     from .config.prior import PriorRunConfig
     from .loop.base import NotFinite
@@ -92,7 +92,8 @@ def _train(config: CommonConfig, out: Path) -> Path:
 
 def _remember(config: CommonConfig, out: Path) -> None:
     """Write the run's settings to ``run.json``; refuse a folder that holds another run."""
-    from regvq.bundles.bundle import CheckpointError, write_json
+    from regvq.bundles.storage import write_json
+    from regvq.errors import CheckpointError
 
     described = json.loads(json.dumps(asdict(config), default=_written))
     for name in _FREE:

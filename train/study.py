@@ -184,7 +184,7 @@ def _execute(one: Run, flags: RunFlags) -> None:
 
 def _result(one: Run, flags: RunFlags) -> dict[str, Any] | None:
     """The finished result of a run; UsageError if it is of another study."""
-    from regvq.bundles.bundle import CheckpointError
+    from regvq.errors import CheckpointError
 
     from .equal_budget.execute import described
 
@@ -285,9 +285,7 @@ def main(arguments: list[str] | None = None) -> None:
             program="python train/study.py",
             description=__doc__,
         )
-    from regvq.bundles.bundle import CheckpointError
-    from regvq.data import DataError
-    from regvq.networks.features import FeatureError
+    from regvq.errors import CheckpointError, DataError, FeatureError
 
     from .loop.base import NotFinite
 

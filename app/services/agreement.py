@@ -45,7 +45,8 @@ def agreement(
 
 def segmenter(classes: tuple[str, ...]) -> tuple[str, Any, dict[str, Any]] | None:
     """The name, network and own figures of a segmenter of these classes, if one is there."""
-    from regvq.bundles.bundle import CheckpointError, list_bundles
+    from regvq.bundles.bundle import list_bundles
+    from regvq.errors import CheckpointError
 
     for bundle in list_bundles():
         try:
@@ -62,7 +63,7 @@ def segmenter(classes: tuple[str, ...]) -> tuple[str, Any, dict[str, Any]] | Non
 
 @lru_cache(maxsize=2)
 def _segmenter(path: Path, written: int) -> Any:
-    from regvq.judges.judge import load_judge
+    from regvq.judges import load_judge
     from regvq.judges.segmenter import Segmenter
 
     return load_judge(path, Segmenter)

@@ -52,7 +52,8 @@ def one_at_a_time(function: Callable[P, T]) -> Callable[P, T]:
 def names() -> list[str]:
     """The tokenizers that can be chosen: those of folders, of the Hub (``user/name``), of runs;
     ``WELCOME`` first, then Reg-VQ: it is what the project is about."""
-    from regvq.bundles.bundle import CheckpointError, list_bundles
+    from regvq.bundles.bundle import list_bundles
+    from regvq.errors import CheckpointError
 
     found = []
     for bundle in list_bundles():
@@ -106,7 +107,7 @@ def _open(name: str, written: int, path: Path) -> Model:
 
 @lru_cache(maxsize=6)  # as many as are compared at once
 def _tokenizer(model: Model, where: str) -> Tokenizer:
-    from regvq.bundles.bundle import load_tokenizer
+    from regvq.checkpoints import load_tokenizer
 
     return load_tokenizer(model.bundle, where)
 

@@ -188,12 +188,11 @@ def finished(order: Order, step: Step, seconds: float) -> Drawn:
 
 def painted(painter: Painter, ids: Tensor) -> list[Image.Image]:
     """Pictures of token ids (n, h, w), or of latents (n, D, h, w)."""
-    from regvq.generation import paint
     from regvq.images import to_pictures
 
     with LOCK:
         tokenizer = painter.model.tokenizer
-        return to_pictures(paint(tokenizer, ids.to(tokenizer.device)).cpu())
+        return to_pictures(tokenizer.decode(ids.to(tokenizer.device)).cpu())
 
 
 def _codes(painter: Painter, latents: Tensor) -> np.ndarray:

@@ -103,21 +103,22 @@ def _open(name: str, written: int, path: Path) -> Painter:
 
 @lru_cache(maxsize=3)
 def _prior(painter: Painter, where: str) -> Prior:
-    from regvq.bundles.bundle import load_prior
+    from regvq.checkpoints import load_prior
 
     return load_prior(painter.bundle, where)
 
 
 @lru_cache(maxsize=16)
 def _config(painter: Painter) -> PriorConfig:
-    from regvq.config import prior_config
+    from regvq.priors import prior_config
 
     return prior_config(painter.bundle.config.get("prior"), painter.bundle.path / "config.json")
 
 
 @lru_cache(maxsize=16)
 def _model(painter: Painter) -> Model:
-    from regvq.bundles.bundle import CheckpointError, prior_tokenizer
+    from regvq.checkpoints import prior_tokenizer
+    from regvq.errors import CheckpointError
 
     found = prior_tokenizer(painter.bundle)
     model = checkpoints.open_bundle(found)
@@ -132,7 +133,8 @@ def _model(painter: Painter) -> Model:
 
 def painters() -> list[Painter]:
     """All priors that can be read, shipped ones first."""
-    from regvq.bundles.bundle import CheckpointError, list_bundles
+    from regvq.bundles.bundle import list_bundles
+    from regvq.errors import CheckpointError
 
     found = []
     for bundle in list_bundles(kind="prior"):

@@ -95,7 +95,7 @@ def _rewrite(which: Model, picture: Picture) -> Rewritten:
 
 def described(which: Model) -> dict[str, Any]:
     """What a bundle says of itself: its quantizer, and how much of its codebook its tests used."""
-    from regvq.bundles.bundle import CheckpointError
+    from regvq.errors import CheckpointError
 
     try:
         metrics, config = which.bundle.metrics, which.bundle.config
@@ -173,7 +173,7 @@ def show(image: Any, checkpoints: Any) -> Iterator[dict[str, Any]]:
     What is known already is there at once: the tab opened again, or one checkpoint more, never
     goes back to empty frames.
     """
-    from regvq.images import PictureError
+    from regvq.errors import PictureError
 
     if not image:
         yield {"empty": "No picture yet. Upload one, paste one, or choose an example."}

@@ -57,7 +57,7 @@ def prepared(
 ) -> tuple:
     """Another prior: its settings, its examples, and what is painted on. Of a run that is taken up
     ``again`` the settings are that run's, and what it was painted on stays."""
-    from regvq.bundles.bundle import CheckpointError
+    from regvq.errors import CheckpointError
 
     kind = WAYS.get(way, "text")
     skip = gr.skip()
@@ -212,8 +212,7 @@ def show(
     way: Any, prior: Any, prompt: Any, plan: Any, hole: Any, source: Any, runs: Any, *how: Any
 ) -> Iterator[tuple]:
     """A run for the page: the growing pictures, then the finished ones with their figures."""
-    from regvq.bundles.bundle import CheckpointError
-    from regvq.images import PictureError
+    from regvq.errors import CheckpointError, PictureError
 
     number = next(_run)
     try:

@@ -50,7 +50,7 @@ def _answer(how: str, number: Any, key: int | None, *inputs: Any) -> tuple[int |
     """What the page is to draw, and the lab it belongs to. ``how``: ``tick`` goes on with a lab,
     ``look`` leaves it as it is, ``again`` begins anew, and so do all if it is made otherwise.
     ``number``, the page's own of its request, goes back with the answer."""
-    from regvq.images import PictureError
+    from regvq.errors import PictureError
 
     try:
         made = made_of(*inputs[:-WEIGHTS])

@@ -104,7 +104,7 @@ def show(
     image: Any, checkpoint: Any, ratio: Any, temperature: Any, seed: Any, here: Any = TAB
 ) -> tuple:
     """For the page: what the stage draws, the panel of figures, the curves as far as known."""
-    from regvq.images import PictureError
+    from regvq.errors import PictureError
 
     if here != TAB:  # opening the tab will ask again
         return gr.skip(), gr.skip(), gr.skip()

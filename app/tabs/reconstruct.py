@@ -59,7 +59,7 @@ def show(
 ) -> Iterator[tuple]:
     """The same for the page, what the stage draws and the panel of figures: first the picture that
     one waits for, then all."""
-    from regvq.images import PictureError
+    from regvq.errors import PictureError
 
     if here != TAB:  # opening the tab will ask again
         yield gr.skip(), gr.skip()

@@ -39,8 +39,7 @@ def in_a_sentence(handler: Callable[P, T]) -> Callable[P, T]:
 
 @contextmanager
 def _spoken() -> Iterator[None]:
-    from regvq.bundles.bundle import CheckpointError
-    from regvq.images import PictureError
+    from regvq.errors import CheckpointError, PictureError
 
     try:
         yield

@@ -79,7 +79,8 @@ def add_umap(path: str | Path) -> None:
     Raises CheckpointError for a bundle that cannot be read, and ValueError for one with too few
     codes or without an atlas.
     """
-    from ..bundles.bundle import find_bundle, load_tokenizer
+    from ..bundles.bundle import find_bundle
+    from ..checkpoints import load_tokenizer
     from .embedding import umap_map
 
     bundle = find_bundle(path)

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..batching import in_batches
 
 if TYPE_CHECKING:
-    from ..data import Sample
+    from ..data.sample import Sample
     from ..tokenizer import Tokenizer
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from ..images import to_pixels, to_tensor
 from ..metrics.psnr_ssim import psnr
 from ..quantizers.base import Quantizer, to_rows
-from ..quantizers.regvq import stochastic_mask
+from ..quantizers.ops import stochastic_mask
 from ..quantizers.tiled.lookup import row_tiles
 
 if TYPE_CHECKING:

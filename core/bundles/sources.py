@@ -15,7 +15,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..config import CheckpointError
+from ..errors import CheckpointError
 
 log = logging.getLogger("regvq.sources")
 

@@ -14,7 +14,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from ..config import CheckpointError
+from ..errors import CheckpointError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -22,19 +22,25 @@ if TYPE_CHECKING:
 Module = TypeVar("Module", bound="nn.Module")
 
 
-def stored(module: nn.Module, half: bool, spared: str | None = None) -> dict[str, Tensor]:
-    """A module's weights as they are stored; names that begin with ``spared`` keep their type."""
+def state_for_disk(module: nn.Module, half: bool, keep: str | None = None) -> dict[str, Tensor]:
+    """Return a module's weights on the CPU, contiguous, and in float16 if ``half``.
+
+    Names that start with ``keep`` keep their type.
+    """
     state = {}
     for name, tensor in module.state_dict().items():
         shrink = half and tensor.is_floating_point()
-        shrink = shrink and not (spared is not None and name.startswith(spared))
+        shrink = shrink and not (keep is not None and name.startswith(keep))
         tensor = tensor.detach().cpu()
         state[name] = (tensor.half() if shrink else tensor).contiguous()
     return state
 
 
-def filled(module: Module, file: Path) -> Module:
-    """The module with the weights of a file, frozen, in eval mode."""
+def load_weights(module: Module, file: Path) -> Module:
+    """Load a safetensors file into a module and return it in eval mode, without gradients.
+
+    Raises CheckpointError if the file is missing, broken, or does not fit.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

@@ -33,7 +33,7 @@ def prior_card(
 
     ``tokenizer``: the name of the tokenizer whose tokens it draws.
     """
-    from ..bundles.bundle import describe_prior
+    from ..priors import describe_prior
 
     described = describe_prior(config)
     about, licence, terms = licence_of(recipe)
@@ -67,14 +67,13 @@ def prior_card(
         f"- **Licence and terms:** {terms}",
         "",
         "```python",
-        "from core.bundles.bundle import load_prior, load_tokenizer, prior_tokenizer",
-        "from core.conditions import Condition",
-        "from core.generation import paint",
+        "from regvq.checkpoints import load_prior, load_tokenizer, prior_tokenizer",
+        "from regvq.conditions import Condition",
         "",
         f'prior = load_prior("checkpoints/{name}")',
         f'tokenizer = load_tokenizer(prior_tokenizer("checkpoints/{name}"))',
         f"ids = prior.generate({_example(described, recipe)})",
-        "images = paint(tokenizer, ids)  # (4, 3, H, W) in [-1, 1]",
+        "images = tokenizer.decode(ids)  # (4, 3, H, W) in [-1, 1]",
         "```",
         "",
         *_figures(metrics),

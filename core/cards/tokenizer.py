@@ -56,9 +56,8 @@ def model_card(
     command: str | None = None,
 ) -> str:
     """The card of a tokenizer bundle, Markdown with Hugging Face front matter."""
-    from ..bundles.bundle import describe_tokenizer
 
-    described = describe_tokenizer(config)
+    described = config.to_dict()
     quantizer, network = described["quantizer"], described["network"]
     data = recipe.get("data", {})
     about, licence, terms = licence_of(recipe)
@@ -91,7 +90,7 @@ def model_card(
         *_patches(metrics),
         "",
         "```python",
-        "from core import Tokenizer",
+        "from regvq import Tokenizer",
         "",
         f'tokenizer = Tokenizer.from_pretrained("checkpoints/{name}")',
         "ids = tokenizer.encode(images)    # (B, 3, H, W) in [-1, 1] -> int64 (B, h, w)",

@@ -253,7 +253,7 @@ def _run(tower: nn.Module, ids: Tensor) -> tuple[Tensor, Tensor]:
 def _pretrained_tower(name: str) -> nn.Module:
     import open_clip
 
-    from ..bundles.bundle import CheckpointError
+    from ..errors import CheckpointError
 
     model_name, _, tag = name.partition("/")
     try:

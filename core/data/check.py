@@ -16,9 +16,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ..images import PictureError, shrink, to_pictures
-from . import NAMES, SPLITS, DataError, Dataset, Sample, open_dataset
+from ..errors import DataError, PictureError
+from ..images import shrink, to_pictures
 from .picture_dataset import Items
+from .registry import NAMES, open_dataset
+from .sample import SPLITS, Dataset, Sample
 from .segmentation import UNLABELLED, paint_map
 
 _SHOWN = 5

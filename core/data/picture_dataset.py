@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..images import PictureError, open_picture, shrink, to_tensor
-from . import DataError, Sample
+from ..errors import DataError, PictureError
+from ..images import open_picture, shrink, to_tensor
+from .sample import Sample
 from .segmentation import as_classes, open_map
 
 MAX_BROKEN = 0.01

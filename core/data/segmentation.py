@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
-from ..images import MAX_PIXELS, PictureError
+from ..errors import PictureError
+from ..images import MAX_PIXELS
 
 UNLABELLED = 255
 _ONE_CHANNEL = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
@@ -72,6 +75,21 @@ def plain_lookup(classes: int, first: int = 0, unlabelled: int = UNLABELLED) -> 
     lookup[unlabelled] = UNLABELLED
     lookup[first : first + classes] = np.arange(classes)
     return lookup
+
+
+def on_grid(segmentation: Tensor, step: int) -> Tensor:
+    """Class ids int64 (H, W), 0..255 -> (H/step, W/step): the most frequent of each square.
+
+    Of equally frequent ones the lowest is taken. H and W must be multiples of `step`.
+    """
+    height, width = (side // step for side in segmentation.shape)
+    cells = segmentation.view(height, step, width, step).permute(0, 2, 1, 3)
+    cells = cells.reshape(height * width, step * step)
+    offset = torch.arange(height * width)[:, None] * 256
+    counts = torch.bincount((cells + offset).flatten(), minlength=height * width * 256)
+    # argmax names no order among equals, so counts are made distinct.
+    ranked = counts.view(-1, 256) * 256 + torch.arange(255, -1, -1)
+    return ranked.argmax(1).view(height, width)
 
 
 def spread_palette(classes: int) -> np.ndarray:

@@ -13,21 +13,17 @@ a header of their own:
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from . import DataError
-
-if TYPE_CHECKING:
-    from ..tokenizer import Tokenizer
+from ..errors import DataError
 
 FORMAT = 1
 HEADER = "header.json"
@@ -64,33 +60,6 @@ class TokenBatch:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-
-def fingerprint(tokenizer: Tokenizer) -> str:
-    """What tells a tokenizer from all others: SHA-256 of its architecture and weights.
-
-    Settings that stand at their defaults are left out, so that a setting that a later version adds
-    does not make another tokenizer of every one that is there.
-    """
-    network, quantizer = tokenizer.config.network, tokenizer.config.quantizer
-    described = [type(quantizer).__name__, _chosen(network), _chosen(quantizer)]
-    digest = hashlib.sha256()
-    digest.update(json.dumps(described, sort_keys=True).encode())
-    for name, tensor in sorted(tokenizer.state_dict().items()):
-        array = tensor.detach().cpu().contiguous()
-        digest.update(f"{name} {array.dtype} {tuple(array.shape)}".encode())
-        digest.update(array.numpy().tobytes())
-    return f"sha256:{digest.hexdigest()}"
-
-
-def _chosen(config: Any) -> dict[str, Any]:
-    """The settings of a dataclass that differ from its defaults; files are its maker's affair."""
-    settings = {f.name: (getattr(config, f.name), f.default) for f in fields(config)}
-    return {
-        name: value
-        for name, (value, default) in settings.items()
-        if value != default and not isinstance(value, Path)
-    }
 
 
 def token_dtype(codebook_size: int) -> str:
@@ -156,7 +125,7 @@ class TokenShards:
 
     Args:
         root: a folder that train/encode.py wrote.
-        tokenizer: whose ids these must be; None takes those of any.
+        fingerprint: of the tokenizer whose ids these must be; None accepts any tokenizer's.
         seed: seed of the draws.
 
     Raises:
@@ -166,7 +135,7 @@ class TokenShards:
 
     name = "tokens"
 
-    def __init__(self, root: str | Path, tokenizer: Tokenizer | None = None, seed: int = 0) -> None:
+    def __init__(self, root: str | Path, fingerprint: str | None = None, seed: int = 0) -> None:
         self.root = Path(root)
         self.seed = seed
         self.header = read_header(self.root)
@@ -176,8 +145,8 @@ class TokenShards:
                 f"{self.root} holds {done:,} of {whole:,} pictures: encoding was interrupted; "
                 "run train/encode.py again with the same flags to finish it."
             )
-        if tokenizer is not None:
-            self.require(tokenizer)
+        if fingerprint is not None:
+            self.require(fingerprint)
         check_files(self.root, self.header)
         self.classes = tuple(self.header["data"]["classes"])
         self.codebook_size = int(self.header["tokenizer"]["codebook_size"])
@@ -201,9 +170,9 @@ class TokenShards:
         self._lines: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._order: tuple[int, np.ndarray] | None = None
 
-    def require(self, tokenizer: Tokenizer) -> None:
-        """Raises DataError if another tokenizer made the ids."""
-        mine, theirs = self.header["tokenizer"]["fingerprint"], fingerprint(tokenizer)
+    def require(self, fingerprint: str) -> None:
+        """Raise DataError unless the tokenizer of that fingerprint made the ids."""
+        mine, theirs = self.header["tokenizer"]["fingerprint"], fingerprint
         if mine != theirs:
             raise DataError(
                 f"{self.root} was encoded by another tokenizer ({self.header['tokenizer']['name']},"

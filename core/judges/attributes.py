@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .base import Judge
 from .segmenter import Segmenter, SegmenterConfig
 
 UNKNOWN = -1
@@ -46,7 +47,7 @@ class AttributesConfig:
         return SegmenterConfig(self.classes, self.size, self.widths)
 
 
-class AttributeClassifier(nn.Module):
+class AttributeClassifier(Judge):
     """Images (B, 3, S, S) in [-1, 1], S = ``config.size``, to the logits of every answer (B, A).
 
     A segmenter reads the picture first, and in training it learns that too: answers alone teach
@@ -54,6 +55,9 @@ class AttributeClassifier(nn.Module):
     mean colour, place, spread and features; then learned spots, whose sums count and whose maxima
     find what is small; then means and maxima of the coarse maps, for hour, weather and season.
     """
+
+    kind = "attributes"
+    config_class = AttributesConfig
 
     def __init__(self, config: AttributesConfig) -> None:
         super().__init__()

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..networks.autoencoder import ResidualBlock, Upsample
+from .base import Judge
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,11 @@ class SegmenterConfig:
         return self.stem * 2 ** (len(self.widths) - 1)
 
 
-class Segmenter(nn.Module):
+class Segmenter(Judge):
     """Images (B, 3, H, W) in [-1, 1] to class logits (B, C, H, W), any H and W."""
+
+    kind = "segmenter"
+    config_class = SegmenterConfig
 
     def __init__(self, config: SegmenterConfig) -> None:
         super().__init__()

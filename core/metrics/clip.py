@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..errors import FeatureError
 from ..images import to_pictures
-from ..networks.pretrained import FeatureError
 
 if TYPE_CHECKING:
     from PIL import Image

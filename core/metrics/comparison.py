@@ -12,7 +12,8 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
-from .frechet import FrechetStatistics, layer_distance
+from ..losses.perceptual import layer_distance
+from .frechet import FrechetStatistics
 from .psnr_ssim import psnr, ssim
 
 

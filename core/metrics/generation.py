@@ -17,8 +17,10 @@ import torch
 from torch import Tensor
 
 from ..conditions import Condition, ConditionConfig, SemanticConfig, TextConfig
-from ..data import DataError, Sample
-from ..generation import captions_of, condition_of, maps_of, paint
+from ..conditions.from_samples import captions_of, condition_of, maps_of
+from ..data.sample import Sample
+from ..errors import DataError
+from ..priors import PlannedPrior
 from ..tokenizer import Tokenizer
 from .caption_agreement import AnswerAgreement
 from .comparison import as_shown
@@ -28,7 +30,7 @@ from .segmentation import LayoutAgreement, agreement_of
 if TYPE_CHECKING:
     from ..judges.attributes import AttributeClassifier
     from ..judges.segmenter import Segmenter
-    from ..priors import Prior, TokenPrior
+    from ..priors import Prior
 
 DRAWN, REAL, RECONSTRUCTED = "drawn", "real", "reconstructed"
 SHUFFLED = "real of other captions"
@@ -92,7 +94,7 @@ def judge_prior(
         condition = None if condition is None else condition.to(tokenizer.device)
         begun = time.perf_counter()
         drawn = prior.generate(condition, len(group), generator=noise, **sampling)
-        painted = paint(tokenizer, drawn)
+        painted = tokenizer.decode(drawn)
         if images.is_cuda:
             torch.cuda.synchronize()
         seconds += time.perf_counter() - begun
@@ -116,7 +118,7 @@ def judge_prior(
 
 
 def _bits(
-    prior: TokenPrior,
+    prior: Prior,
     ids: Tensor,
     condition: Condition | None,
     maps: Tensor | None,
@@ -125,7 +127,7 @@ def _bits(
     """Bits a token. Of a prior that draws the map itself, those of the picture's true map are among
     them: together they bound the tokens' own from above."""
     told = condition is not None and condition.segmentation is not None
-    if prior.layout is None or told or maps is None:
+    if not isinstance(prior, PlannedPrior) or told or maps is None:
         return "bits_per_token", float(prior.loss(ids, condition, noise)["bits"])
     condition = replace(condition or Condition(), segmentation=maps.to(ids.device))
     losses = prior.loss(ids, condition, noise)

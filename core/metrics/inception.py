@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..networks.pretrained import FeatureError, find_weights, read_weights, verified
+from ..errors import FeatureError
+from ..networks.pretrained import find_weights, read_weights, verified
 
 if TYPE_CHECKING:
     from torch import nn

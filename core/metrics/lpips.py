@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..networks.pretrained import FeatureError, find_weights, read_weights, verified
+from ..errors import FeatureError
+from ..networks.pretrained import find_weights, read_weights, verified
 
 if TYPE_CHECKING:
     from torch import nn

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..batching import in_batches
-from ..data import DataError
+from ..errors import DataError
 from ..images import to_pictures, to_tensor
 from .codebook_usage import usage_of
 from .codecs import available_codecs, smallest, token_bytes, within

@@ -19,8 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..data.segmentation import UNLABELLED
-from ..data.views import on_grid
+from ..data.segmentation import UNLABELLED, on_grid
 from ..judges.segmenter import Segmenter
 
 

@@ -13,14 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .incremental import Decoder
+from .incremental import IncrementalDecoder
 from .transformer import Cache, Transformer
 
 _WARM = 3  # steps before a capture, in which libraries take the memory that they want
 
 
-class StaticDecoder(Decoder):
-    """A ``Decoder`` all of whose steps are alike; its position is ``position``, int64 (1,)."""
+class GraphDecoder(IncrementalDecoder):
+    """An ``IncrementalDecoder`` all of whose steps are alike.
+
+    Its position is ``position``, int64 (1,)."""
 
     def __init__(
         self, transformer: Transformer, cache: Cache, table: Tensor, rows: int, **told: object
@@ -33,7 +35,7 @@ class StaticDecoder(Decoder):
 
     @torch.inference_mode()
     def __call__(self, x: Tensor) -> Tensor:
-        """As ``Decoder``; ``cache.begin`` is left as it is."""
+        """As ``IncrementalDecoder``; ``cache.begin`` is left as it is."""
         seen = (self.places <= self.position)[None, None, None]
 
         def attend(turned: Tensor, store: Tensor) -> Tensor:
@@ -47,7 +49,7 @@ class StaticDecoder(Decoder):
         return x
 
 
-def replayed(
+def capture_graph(
     step: Callable[[Tensor], Tensor], example: Tensor, position: Tensor
 ) -> Callable[[Tensor], Tensor]:
     """``step``, a function of a tensor like ``example`` that moves ``position`` on, as a CUDA graph

@@ -14,9 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .pretrained import FeatureError, read_weights
-
-__all__ = ["FeatureError", "FeatureName", "Features", "load_features"]
+from ..errors import FeatureError
+from .pretrained import read_weights
 
 FeatureName = Literal["squeezenet", "vgg19", "none"]
 

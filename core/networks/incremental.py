@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .packed_linear import Product, product
+from .packed_linear import Product, packed_linear
 from .transformer import Cache, Memory, Modulation, Transformer
 
 
@@ -41,7 +41,7 @@ class _Layer:
     memory_out: Product | None = None
 
 
-class Decoder:
+class IncrementalDecoder:
     """A transformer in eval mode, what it is told, and the cache that it goes on filling.
 
     Args:
@@ -74,7 +74,7 @@ class Decoder:
             layer = _Layer(
                 cache.stores[number],
                 *(
-                    product(matrix.weight, rows)
+                    packed_linear(matrix.weight, rows)
                     for matrix in (block.qkv, block.out, block.gate_up, block.down)
                 ),
                 block.norm1.weight.float() * self.root,
@@ -90,8 +90,8 @@ class Decoder:
             if memory is not None:
                 layer.memory = memory[number]
                 layer.memory_gain = block.memory_norm.weight.float() * self.root
-                layer.memory_q = product(block.memory_q.weight, rows)
-                layer.memory_out = product(block.memory_out.weight, rows)
+                layer.memory_q = packed_linear(block.memory_q.weight, rows)
+                layer.memory_out = packed_linear(block.memory_out.weight, rows)
             self.layers.append(layer)
 
     @torch.inference_mode()

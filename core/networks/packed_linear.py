@@ -18,7 +18,7 @@ _LARGE = 2**18  # entries below which a call's own time counts for more than the
 Product = Callable[[Tensor], Tensor]
 
 
-def product(weight: Tensor, rows: int, bias: Tensor | None = None) -> Product:
+def packed_linear(weight: Tensor, rows: int, bias: Tensor | None = None) -> Product:
     """A function from h (rows, C) to h @ weight.T + bias (rows, E), for a weight (E, C).
 
     The weight must stay what it is for as long as the function is used. Which of the ways is

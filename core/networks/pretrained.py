@@ -9,9 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-
-class FeatureError(ValueError):
-    """Pretrained weights cannot be had; one sentence with what to do."""
+from ..errors import FeatureError
 
 
 def find_weights(what: str, name: str, url: str, weights: str | Path | None, flag: str) -> Path:

@@ -169,12 +169,12 @@ class Block(nn.Module):
                 x, gate, self._drop(self._attend(torch.addcmul(shift, h, scale), table, cached))
             )
         if memory is not None:
-            x = x + self._drop(self._recall(self.memory_norm(x), memory, memory_mask))
+            x = x + self._drop(self._cross_attend(self.memory_norm(x), memory, memory_mask))
         h = self.norm2(x)
         if modulation is None:
-            return x + self._drop(self._feed(h))
+            return x + self._drop(self._mlp(h))
         shift, scale, gate = modulation[3:]
-        return torch.addcmul(x, gate, self._drop(self._feed(torch.addcmul(shift, h, scale))))
+        return torch.addcmul(x, gate, self._drop(self._mlp(torch.addcmul(shift, h, scale))))
 
     def _attend(
         self, h: Tensor, table: Tensor, cached: tuple[Tensor, Tensor, int] | None
@@ -193,7 +193,7 @@ class Block(nn.Module):
         mixed = attention(q, k, v, causal=self.causal and count > 1)
         return self.out(mixed.transpose(1, 2).reshape(rows, count, width))
 
-    def _recall(
+    def _cross_attend(
         self, h: Tensor, memory: tuple[Tensor, Tensor], memory_mask: Tensor | None
     ) -> Tensor:
         rows, count, width = h.shape
@@ -202,7 +202,7 @@ class Block(nn.Module):
         mixed = attention(q, k, v, mask=memory_mask)
         return self.memory_out(mixed.transpose(1, 2).reshape(rows, count, width))
 
-    def _feed(self, h: Tensor) -> Tensor:
+    def _mlp(self, h: Tensor) -> Tensor:
         gate, up = self.gate_up(h).chunk(2, -1)
         return self.down(F.silu(gate) * up)
 
@@ -223,7 +223,7 @@ class Transformer(nn.Module):
             nn.init.zeros_(self.modulator.weight)  # every block begins as its skip
             nn.init.zeros_(self.modulator.bias)
 
-    def remember(self, tokens: Tensor) -> Memory:
+    def project_memory(self, tokens: Tensor) -> Memory:
         """What the layers' cross-attention needs of memory tokens (B, L, C): computed once."""
         rows, count, _ = tokens.shape
         memory = []
@@ -254,7 +254,7 @@ class Transformer(nn.Module):
     ) -> Tensor:
         """Features (B, N, C) of ``x`` (B, N, C) at the positions of the ``rotary`` table (2, N, D).
 
-        ``modulation`` and ``memory`` are what ``modulate`` and ``remember`` return;
+        ``modulation`` and ``memory`` are what ``modulate`` and ``project_memory`` return;
         ``memory_mask``: bool (B, L), true = attend. With a ``cache``, x are the positions from
         ``cache.begin`` on: all that come before are attended to as they were. More than one at a
         time is for the beginning only.

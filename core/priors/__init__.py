@@ -1,25 +1,33 @@
-"""Priors: which token ids occur together, under conditions; and drawing such ids.
+"""Priors: distributions of token ids, or of latents, under conditions."""
 
-prior = AutoregressiveConfig(codebook_size=1024, conditions=(LabelConfig(classes=8),)).build()
-for step in prior.sample(Condition(labels=torch.tensor([3])), n=4, guidance=2.0):
-    ...                                     # step.ids grows from -1 to ids (4, h, w)
-"""
+from functools import partial
 
 from .autoregressive import AutoregressiveConfig, AutoregressivePrior
-from .base import Prior, Step, TokenPrior, TokenPriorConfig
+from .base import (
+    PRIORS,
+    Prior,
+    PriorConfig,
+    PriorKind,
+    SamplingOptions,
+    Step,
+    build_prior,
+    describe_prior,
+    kind_of,
+    prior_config,
+)
 from .diffusion import DiffusionConfig, DiffusionPrior
 from .latent import LatentConfig, LatentPrior
 from .masked import MaskedConfig, MaskedPrior
-from .planned import LayoutConfig
+from .planned import LayoutPrior, PlannedPrior, build_token_prior
+from .token_prior import LayoutConfig, TokenPrior, TokenPriorConfig
 
-PriorConfig = AutoregressiveConfig | DiffusionConfig | MaskedConfig | LatentConfig
-
-# The names that config.json uses. A name, once shipped, stays.
-PRIORS: dict[str, type[PriorConfig]] = {
-    "autoregressive": AutoregressiveConfig,
-    "diffusion": DiffusionConfig,
-    "masked": MaskedConfig,
-    "latent": LatentConfig,
+PRIORS |= {
+    "autoregressive": PriorKind(
+        AutoregressiveConfig, partial(build_token_prior, AutoregressivePrior)
+    ),
+    "diffusion": PriorKind(DiffusionConfig, partial(build_token_prior, DiffusionPrior)),
+    "masked": PriorKind(MaskedConfig, partial(build_token_prior, MaskedPrior)),
+    "latent": PriorKind(LatentConfig, LatentPrior),
 }
 
 __all__ = [
@@ -31,11 +39,19 @@ __all__ = [
     "LatentConfig",
     "LatentPrior",
     "LayoutConfig",
+    "LayoutPrior",
     "MaskedConfig",
     "MaskedPrior",
+    "PlannedPrior",
     "Prior",
     "PriorConfig",
+    "PriorKind",
+    "SamplingOptions",
     "Step",
     "TokenPrior",
     "TokenPriorConfig",
+    "build_prior",
+    "describe_prior",
+    "kind_of",
+    "prior_config",
 ]

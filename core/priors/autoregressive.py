@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..conditions import Condition
-from .base import Choices, Step, TokenPrior, TokenPriorConfig
-from .categorical import draw, guide, uniform
+from .base import SamplingOptions, Step
+from .categorical import classifier_free_guidance, sample_categorical, uniform
+from .network import TokenNetwork
+from .token_prior import TokenPrior, TokenPriorConfig
 
 
 @dataclass(frozen=True)
@@ -21,19 +23,15 @@ class AutoregressiveConfig(TokenPriorConfig):
 
     @property
     def default_steps(self) -> int:
-        """Steps that sampling takes if it is not told: one a token, which is no choice."""
+        """The number of sampling steps: one per token, which is no choice."""
         return self.grid[0] * self.grid[1]
-
-    def build(self) -> AutoregressivePrior:
-        """The prior, untrained."""
-        return AutoregressivePrior(self)
 
 
 class AutoregressivePrior(TokenPrior):
     """p(ids) = product over cells of p(id | ids of the cells before it).
 
     The network's position i is given the token of cell i - 1 (a token of its own at the start),
-    with the place and the condition of cell i, which it is to foretell.
+    with the place and the condition of cell i, which it is to predict.
     """
 
     def __init__(self, config: AutoregressiveConfig) -> None:
@@ -62,49 +60,64 @@ class AutoregressivePrior(TokenPrior):
     def _step_limit(self, grid: tuple[int, int]) -> int:
         return grid[0] * grid[1]
 
-    def _checked(self, n, generator, guidance, temperature, top_k, top_p, steps, known, grid):
-        choices = super()._checked(
-            n, generator, guidance, temperature, top_k, top_p, None, known, grid
-        )
-        tokens = choices.grid[0] * choices.grid[1]
-        if steps not in (None, tokens):
+    def _resolved(self, options: SamplingOptions) -> SamplingOptions:
+        resolved = super()._resolved(replace(options, steps=None))
+        assert resolved.grid is not None
+        tokens = resolved.grid[0] * resolved.grid[1]
+        if options.steps not in (None, tokens):
             raise ValueError(
-                f"an autoregressive prior takes a step a token, here {tokens}: leave steps out "
-                f"or give that number, got {steps}"
+                f"an autoregressive prior takes a step per token, here {tokens}: leave steps out "
+                f"or give that number, got {options.steps}"
             )
-        return choices
+        return replace(resolved, steps=tokens)
 
-    @torch.no_grad()
-    def _sample(self, condition: Condition | None, choices: Choices) -> Iterator[Step]:
-        rows, (height, width) = choices.n, choices.grid
-        guided = choices.guided and condition is not None
-        context = self.network.context(condition, rows, grid=choices.grid, guided=guided)
-        total = height * width
-        copies = 2 if guided else 1
-        ids = torch.full((rows, total), -1, device=self.device)
-        if choices.known is not None:
-            ids = choices.known.reshape(rows, total).clone()
-        given = (ids >= 0).all(0).tolist()
-        forced = (ids >= 0) if choices.known is not None else None
-        # What is known from the start is read at once, then a token at a time.
-        begin = given.index(False) if False in given else total
-        step = self.network.decoder(context, copies * rows, total)
-        # A number for each cell, known or not: what one picture knows is no affair of another's.
-        at = uniform((rows, total), choices.generator, self.device)
-        before = F.pad(ids[:, :begin], (1, 0), value=self.codebook_size)
-        for cell in range(begin, total):
-            logits = step(before.repeat(copies, 1))
-            if not given[cell]:
-                if guided:
-                    logits = guide(logits, choices.scale(cell / max(1, total - 1)))
-                drawn = draw(
-                    logits, temperature=choices.temperature, top_k=choices.top_k,
-                    top_p=choices.top_p, at=at[:, cell],
-                )  # fmt: skip
-                if forced is not None:
-                    drawn = torch.where(forced[:, cell], ids[:, cell], drawn)
-                ids[:, cell] = drawn
-            before = ids[:, cell : cell + 1]
-            yield Step(ids.view(rows, height, width).clone(), cell + 1, total)
-        if begin == total:
-            yield Step(ids.view(rows, height, width), total, total)
+    def _sample(self, condition: Condition | None, options: SamplingOptions) -> Iterator[Step]:
+        return sample_autoregressive(self.network, condition, options)
+
+
+@torch.no_grad()
+def sample_autoregressive(
+    network: TokenNetwork, condition: Condition | None, options: SamplingOptions
+) -> Iterator[Step]:
+    """Draw ids token by token in raster order from a causal network; yield a step per token.
+
+    ``options`` are resolved (``Prior.sample``). Ids that are known at the beginning of all pictures
+    are read in one pass.
+    """
+    assert options.grid is not None
+    rows, (height, width) = options.n, options.grid
+    device = network.head.weight.device
+    guided = options.guided and condition is not None
+    context = network.context(condition, rows, grid=options.grid, guided=guided)
+    total = height * width
+    copies = 2 if guided else 1
+    ids = torch.full((rows, total), -1, device=device)
+    if options.known is not None:
+        ids = options.known.reshape(rows, total).clone()
+    given = (ids >= 0).all(0).tolist()
+    forced = (ids >= 0) if options.known is not None else None
+    begin = given.index(False) if False in given else total
+    step = network.decoder(context, copies * rows, total)
+    # One random number per cell, known or not: a picture does not depend on what others know.
+    at = uniform((rows, total), options.generator, device)
+    before = F.pad(ids[:, :begin], (1, 0), value=network.codes)
+    for cell in range(begin, total):
+        logits = step(before.repeat(copies, 1))
+        if not given[cell]:
+            if guided:
+                scale = options.guidance_at(cell / max(1, total - 1))
+                logits = classifier_free_guidance(logits, scale)
+            drawn = sample_categorical(
+                logits,
+                temperature=options.temperature,
+                top_k=options.top_k,
+                top_p=options.top_p,
+                at=at[:, cell],
+            )
+            if forced is not None:
+                drawn = torch.where(forced[:, cell], ids[:, cell], drawn)
+            ids[:, cell] = drawn
+        before = ids[:, cell : cell + 1]
+        yield Step(ids.view(rows, height, width).clone(), cell + 1, total)
+    if begin == total:
+        yield Step(ids.view(rows, height, width), total, total)

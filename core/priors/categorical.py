@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-Noise = torch.Generator | Sequence[torch.Generator] | None
+Generators = torch.Generator | Sequence[torch.Generator] | None
 """Where random numbers come from: one generator for all pictures, or one for each of them, so that
 a picture does not depend on those it is drawn with; None is torch's own."""
 SEEDS = 2**31
@@ -34,20 +34,23 @@ def seeded(seed: int, n: int) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(each) for each in seeds(seed, n)]
 
 
-def uniform(shape: tuple[int, ...], generator: Noise, device: torch.device) -> Tensor:
+def uniform(shape: tuple[int, ...], generator: Generators, device: torch.device) -> Tensor:
     """Numbers from [0, 1), float32, on ``device``, drawn where the generator lives: a generator of
     the CPU gives the same numbers whatever the device. Of several generators, each draws one row.
     """
     return _drawn(torch.rand, shape, generator, device)
 
 
-def normal(shape: tuple[int, ...], generator: Noise, device: torch.device) -> Tensor:
+def normal(shape: tuple[int, ...], generator: Generators, device: torch.device) -> Tensor:
     """Numbers from the standard normal distribution, as ``uniform``."""
     return _drawn(torch.randn, shape, generator, device)
 
 
 def _drawn(
-    source: Callable[..., Tensor], shape: tuple[int, ...], generator: Noise, device: torch.device
+    source: Callable[..., Tensor],
+    shape: tuple[int, ...],
+    generator: Generators,
+    device: torch.device,
 ) -> Tensor:
     if generator is None:
         return source(shape, device=device)
@@ -57,7 +60,7 @@ def _drawn(
     return torch.stack(rows).to(device)
 
 
-def pick(weights: Tensor, at: Tensor) -> Tensor:
+def inverse_cdf(weights: Tensor, at: Tensor) -> Tensor:
     """The index int64 (R,) at which the cumulated ``weights`` (R, K) pass the share ``at`` (R,).
 
     Weights are float32, 0 or more, and need not add up to 1; ``at`` is in [0, 1). An index of
@@ -90,7 +93,7 @@ def _below(x: Tensor) -> Tensor:
     return torch.nextafter(x, torch.zeros((), dtype=x.dtype, device=x.device))
 
 
-def kept(
+def truncate(
     logits: Tensor, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
 ) -> tuple[Tensor, Tensor | None]:
     """What can be drawn: weights float32 (R, k), not normalized, and their codes int64 (R, k).
@@ -133,9 +136,9 @@ def _nucleus(weights: Tensor, total: Tensor, top_p: float) -> Tensor:
     return weights.masked_fill(beyond, 0)
 
 
-def draw(
+def sample_categorical(
     logits: Tensor,
-    generator: Noise = None,
+    generator: Generators = None,
     *,
     temperature: float = 1.0,
     top_k: int = 0,
@@ -143,12 +146,12 @@ def draw(
     wanted: Tensor | None = None,
     at: Tensor | None = None,
 ) -> Tensor:
-    """Codes int64 (...) drawn from softmax(``logits`` / temperature), logits (..., K).
+    """Draw codes int64 (...) from softmax(``logits`` / temperature), logits (..., K).
 
-    Temperature 0 takes the most likely, and so does one too small to divide by. See ``kept`` for
-    ``top_k`` (0 = all) and ``top_p``. Where ``wanted``, bool (...), is false, nothing is drawn and
-    the code is 0. ``at``: ``uniform`` numbers (...) that were drawn before, in place of the
-    generator.
+    Temperature 0, or one too small to divide by, takes the most likely code. ``top_k`` (0 = all)
+    and ``top_p`` truncate the distribution (``truncate``). Where ``wanted``, bool (...), is false,
+    nothing is drawn and the code is 0. ``at`` are ``uniform`` numbers (...) that were drawn before,
+    in place of the generator.
     """
     *shape, size = logits.shape
     flat = logits.reshape(-1, size)
@@ -163,13 +166,13 @@ def draw(
         if temperature < _COLD or top_k == 1:
             found[part] = some.argmax(1)
             continue
-        weights, codes = kept(some, temperature, top_k, top_p)
-        index = pick(weights, at[part])
+        weights, codes = truncate(some, temperature, top_k, top_p)
+        index = inverse_cdf(weights, at[part])
         found[part] = index if codes is None else codes.gather(1, index[:, None])[:, 0]
     return found.view(shape)
 
 
-def guide(logits: Tensor, scale: float | Tensor) -> Tensor:
+def classifier_free_guidance(logits: Tensor, scale: float | Tensor) -> Tensor:
     """Classifier-free guidance (arXiv 2207.12598, 2210.06767 for codes): logits (2n, ...), the
     second half without condition, to (n, ...): null + scale (conditional - null)."""
     conditional, null = logits.float().chunk(2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from ..conditions import Condition
-from .base import Choices, Step, TokenPrior, TokenPriorConfig, check_patch
-from .categorical import guide, uniform
-from .mask_and_replace import Process
+from .base import SamplingOptions, Step
+from .categorical import classifier_free_guidance, uniform
+from .mask_and_replace import MaskAndReplace
 from .network import Context
+from .token_prior import TokenPrior, TokenPriorConfig, check_patch
 
 _SEEN_OFTEN = 10  # VQ-Diffusion's: timesteps are weighed once each was seen more often than this
 
@@ -59,12 +60,8 @@ class DiffusionConfig(TokenPriorConfig):
 
     @property
     def default_steps(self) -> int:
-        """Steps that sampling takes if it is not told: all."""
+        """The default number of sampling steps: all T."""
         return self.timesteps
-
-    def build(self) -> DiffusionPrior:
-        """The prior, untrained."""
-        return DiffusionPrior(self)
 
 
 class DiffusionPrior(TokenPrior):
@@ -72,7 +69,9 @@ class DiffusionPrior(TokenPrior):
 
     def __init__(self, config: DiffusionConfig) -> None:
         super().__init__(config, config.network(causal=False, timed=True, patch=config.patch))
-        self.process = Process(config.codebook_size, config.timesteps, config.alpha, config.gamma)
+        self.process = MaskAndReplace(
+            config.codebook_size, config.timesteps, config.alpha, config.gamma
+        )
         # Mean squared loss and number of draws of each timestep, for the importance sampling.
         self.register_buffer("squares", torch.zeros(config.timesteps))
         self.register_buffer("draws", torch.zeros(config.timesteps, dtype=torch.int64))
@@ -151,26 +150,56 @@ class DiffusionPrior(TokenPrior):
         return self.config.timesteps
 
     @torch.no_grad()
-    def _sample(self, condition: Condition | None, choices: Choices) -> Iterator[Step]:
-        rows, (height, width) = choices.n, choices.grid
-        guided = choices.guided and condition is not None
-        copies = 2 if guided else 1
-        context = self.network.context(condition, rows, grid=choices.grid, guided=guided)
-        last, steps = self.config.timesteps, choices.steps
-        times = [round(last * (1 - step / steps)) for step in range(steps + 1)]
-        now = self.process.noise((rows, height * width), choices.generator, self.device)
-        known = None if choices.known is None else choices.known.reshape(rows, -1)
-        for step, (end, begin) in enumerate(pairwise(times), 1):
-            if known is not None:
-                now = torch.where(known >= 0, known, now)
-            time = torch.full((copies * rows,), end, device=self.device)
-            logits = self._logits(now.repeat(copies, 1), context, time)
-            if guided:
-                logits = guide(logits, choices.scale((step - 1) / max(1, steps - 1)))
-            now = self.process.step_back(
-                logits, now, begin, end, choices.generator, temperature=choices.temperature,
-                top_k=choices.top_k, top_p=choices.top_p,
-            )  # fmt: skip
-            shown = now if known is None else torch.where(known >= 0, known, now)
-            shown = shown.masked_fill(shown == self.codebook_size, -1)
-            yield Step(shown.view(rows, height, width), step, steps)
+    def _sample(self, condition: Condition | None, options: SamplingOptions) -> Iterator[Step]:
+        guided = options.guided and condition is not None
+        context = self.network.context(condition, options.n, grid=options.grid, guided=guided)
+
+        def predict(now: Tensor, time: Tensor) -> Tensor:
+            return self._logits(now, context, time)
+
+        yield from sample_diffusion(predict, self.process, options, self.device, guided=guided)
+
+
+@torch.no_grad()
+def sample_diffusion(
+    predict: Callable[[Tensor, Tensor], Tensor],
+    process: MaskAndReplace,
+    options: SamplingOptions,
+    device: torch.device,
+    *,
+    guided: bool,
+) -> Iterator[Step]:
+    """Go back from noise to ids through evenly spaced times of a mask-and-replace process.
+
+    ``predict`` maps ids int64 (B, N) at times int64 (B,) to logits (B, N, K) of the clean ids;
+    where the sampling is ``guided``, B is 2 n and the second half is without condition. ``options``
+    are resolved (``Prior.sample``); ids are on ``device``.
+    """
+    assert options.grid is not None and options.steps is not None
+    rows, (height, width) = options.n, options.grid
+    copies = 2 if guided else 1
+    last, steps = process.timesteps, options.steps
+    times = [round(last * (1 - step / steps)) for step in range(steps + 1)]
+    now = process.noise((rows, height * width), options.generator, device)
+    known = None if options.known is None else options.known.reshape(rows, -1)
+    for step, (end, begin) in enumerate(pairwise(times), 1):
+        if known is not None:
+            now = torch.where(known >= 0, known, now)
+        time = torch.full((copies * rows,), end, device=device)
+        logits = predict(now.repeat(copies, 1), time)
+        if guided:
+            scale = options.guidance_at((step - 1) / max(1, steps - 1))
+            logits = classifier_free_guidance(logits, scale)
+        now = process.step_back(
+            logits,
+            now,
+            begin,
+            end,
+            options.generator,
+            temperature=options.temperature,
+            top_k=options.top_k,
+            top_p=options.top_p,
+        )
+        shown = now if known is None else torch.where(known >= 0, known, now)
+        shown = shown.masked_fill(shown == process.codes, -1)
+        yield Step(shown.view(rows, height, width), step, steps)

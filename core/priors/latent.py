@@ -8,18 +8,18 @@ most numbers of steps diffusers' scheduler goes to other times than those that i
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from itertools import pairwise
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..conditions import Condition, ConditionConfig, Conditioner
-from .base import Choices, Prior, Step, check_grid
+from .base import Prior, SamplingOptions, Step, build_prior, check_grid
 from .categorical import normal, uniform
 
 
@@ -86,12 +86,12 @@ class LatentConfig:
 
     @property
     def default_steps(self) -> int:
-        """Steps that sampling takes if it is not told: those of NSVQ's downstream test."""
+        """The default number of sampling steps: that of NSVQ's downstream test."""
         return 50
 
-    def build(self) -> LatentPrior:
-        """The prior, untrained."""
-        return LatentPrior(self)
+    def build(self) -> Prior:
+        """Build the prior, untrained."""
+        return build_prior(self)
 
 
 class LatentPrior(Prior):
@@ -198,44 +198,78 @@ class LatentPrior(Prior):
         self._check_sides(grid)
         return self.config.timesteps
 
-    def _begin(self, condition: Condition | None, choices: Choices) -> Iterator[Step]:
+    def sample(
+        self, condition: Condition | None = None, n: int = 1, **options: Any
+    ) -> Iterator[Step]:
+        """As ``Prior.sample``; the ids of its steps are latents float32 (n, D, h, w)."""
         if not bool(self.std):
             raise ValueError("this latent prior was not trained: it has not measured its latents")
-        return super()._begin(condition, choices)
+        return super().sample(condition, n, **options)
 
     @torch.no_grad()
-    def _sample(self, condition: Condition | None, choices: Choices) -> Iterator[Step]:
-        # Codes have a temperature, top-k and top-p; of these a latent has only the first: the size
-        # of the noise that it begins with.
-        rows, grid = choices.n, choices.grid
-        guided = choices.guided and condition is not None
-        vector, cells = self._told(condition, rows, grid, guided=guided)
+    def _sample(self, condition: Condition | None, options: SamplingOptions) -> Iterator[Step]:
+        guided = options.guided and condition is not None
+        vector, cells = self._told(condition, options.n, options.grid, guided=guided)
         dtype = next(self.unet.parameters()).dtype
-        shape = (rows, self.config.latent_dim, *grid)
-        x = normal(shape, choices.generator, self.device) * math.sqrt(choices.temperature)
-        last, total = self.config.timesteps, choices.steps
-        # Evenly down from the last time, whose latents are noise; before the first there is none.
-        times = [last * (total - step) // total - 1 for step in range(total + 1)]
-        for step, (now, then) in enumerate(itertools.pairwise(times), 1):
-            given = (x.repeat(2, 1, 1, 1) if guided else x).to(dtype)
-            time = torch.full((len(given),), now, device=self.device)
-            found = self._network(given, time, vector, cells).float()
-            if guided:
-                conditional, null = found.chunk(2)
-                found = torch.lerp(null, conditional, choices.scale((step - 1) / max(1, total - 1)))
-            clean, noise = self._parted(found, x, now)
-            left = self._left(then)
-            x = math.sqrt(left) * clean + math.sqrt(1 - left) * noise  # DDIM, Eq. 12 with no noise
-            latents = clean * self.std.float() + self.mean.float()[:, None, None]
-            yield Step(latents, step, total)
 
-    def _left(self, time: int) -> float:
-        """Share of a clean latent's energy that is left at a time; -1 is before the first."""
-        return float(self.scheduler.alphas_cumprod[time]) if time >= 0 else 1.0
+        def predict(x: Tensor, time: Tensor) -> Tensor:
+            return self._network(x.to(dtype), time, vector, cells).float()
 
-    def _parted(self, found: Tensor, x: Tensor, time: int) -> tuple[Tensor, Tensor]:
-        """The clean latents and the noise of which ``x`` consists, as the network has them."""
-        signal, size = math.sqrt(self._left(time)), math.sqrt(1 - self._left(time))
-        if self.config.prediction == "v_prediction":
-            return signal * x - size * found, signal * found + size * x
-        return (x - size * found) / signal, found
+        shape = (options.n, self.config.latent_dim, *options.grid)
+        start = normal(shape, options.generator, self.device)
+        steps = sample_ddim(
+            predict,
+            start,
+            options,
+            self.scheduler.alphas_cumprod,
+            guided=guided,
+            velocity=self.config.prediction == "v_prediction",
+        )
+        for step in steps:
+            latents = step.ids * self.std.float() + self.mean.float()[:, None, None]
+            yield step._replace(ids=latents)
+
+
+@torch.no_grad()
+def sample_ddim(
+    predict: Callable[[Tensor, Tensor], Tensor],
+    start: Tensor,
+    options: SamplingOptions,
+    signal: Tensor,
+    *,
+    guided: bool,
+    velocity: bool,
+) -> Iterator[Step]:
+    """Go back from noise to clean latents by DDIM (arXiv 2010.02502, Eq. 12, without new noise).
+
+    Each step holds the clean latents as the network predicts them. Of the options for codes, a
+    latent prior uses the temperature alone: it scales the variance of the noise at the start.
+
+    Args:
+        predict: from latents (B, D, h, w) at times int64 (B,) to the noise, or the velocity (arXiv
+            2202.00512); where the sampling is ``guided``, B is 2 n and the second half is without
+            condition.
+        start: noise (n, D, h, w) of the standard normal distribution.
+        signal: share (T,) of a clean latent's energy that is left at each time.
+    """
+    assert options.steps is not None
+    x = start * math.sqrt(options.temperature)
+    last, total = len(signal), options.steps
+    # Evenly down from the last time, whose latents are noise, to -1, where all energy is signal.
+    times = [last * (total - step) // total - 1 for step in range(total + 1)]
+    for step, (now, then) in enumerate(pairwise(times), 1):
+        given = x.repeat(2, 1, 1, 1) if guided else x
+        found = predict(given, torch.full((len(given),), now, device=x.device))
+        if guided:
+            scale = options.guidance_at((step - 1) / max(1, total - 1))
+            conditional, null = found.chunk(2)
+            found = torch.lerp(null, conditional, scale)
+        energy = float(signal[now])
+        a, b = math.sqrt(energy), math.sqrt(1 - energy)
+        if velocity:
+            clean, noise = a * x - b * found, a * found + b * x
+        else:
+            clean, noise = (x - b * found) / a, found
+        left = float(signal[then]) if then >= 0 else 1.0
+        x = math.sqrt(left) * clean + math.sqrt(1 - left) * noise
+        yield Step(clean, step, total)

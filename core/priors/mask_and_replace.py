@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .categorical import Noise, draw, uniform
+from .categorical import Generators, sample_categorical, uniform
 
 
 class Rates(NamedTuple):
@@ -25,7 +25,7 @@ class Rates(NamedTuple):
     gamma: Tensor
 
 
-class Process:
+class MaskAndReplace:
     """The transitions between any two times, computed in float64.
 
     Args:
@@ -73,7 +73,7 @@ class Process:
         replaced = torch.where(at < 1 - rates.alpha, code, clean)
         return replaced.masked_fill(at < rates.gamma, self.codes)
 
-    def noise(self, shape: tuple[int, int], generator: Noise, device: torch.device) -> Tensor:
+    def noise(self, shape: tuple[int, int], generator: Generators, device: torch.device) -> Tensor:
         """x_T int64 (rows, N): masked but for the share that the process replaces by any code."""
         at = uniform(shape, generator, device)
         code = (uniform(shape, generator, device) * self.codes).long().clamp(max=self.codes - 1)
@@ -85,7 +85,7 @@ class Process:
         now: Tensor,
         begin: int,
         end: int,
-        generator: Noise = None,
+        generator: Generators = None,
         *,
         temperature: float = 1.0,
         top_k: int = 0,
@@ -111,7 +111,7 @@ class Process:
         still = start[2] / whole[2] if whole[2] else 0.0
         reveal = still + step[2] * start[0] / whole[2] if whole[2] else 1.0
         wanted = ~masked | ((at >= still) & (at < reveal))
-        clean = draw(
+        clean = sample_categorical(
             logits, generator, temperature=temperature, top_k=top_k, top_p=top_p, wanted=wanted
         )
         of_mask = torch.where(at < reveal, clean, code).masked_fill(at < still, self.codes)

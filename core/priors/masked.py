@@ -11,8 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..conditions import Condition
-from .base import Choices, Step, TokenPrior, TokenPriorConfig, check_patch
-from .categorical import draw, guide, uniform
+from .base import SamplingOptions, Step
+from .categorical import classifier_free_guidance, sample_categorical, uniform
+from .network import TokenNetwork
+from .token_prior import TokenPrior, TokenPriorConfig, check_patch
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,8 @@ class MaskedConfig(TokenPriorConfig):
 
     @property
     def default_steps(self) -> int:
-        """Steps that sampling takes if it is not told (MaskGIT takes 8 to 12)."""
+        """The default number of sampling steps (MaskGIT takes 8 to 12)."""
         return 12
-
-    def build(self) -> MaskedPrior:
-        """The prior, untrained."""
-        return MaskedPrior(self)
 
 
 class MaskedPrior(TokenPrior):
@@ -85,42 +83,61 @@ class MaskedPrior(TokenPrior):
     def _step_limit(self, grid: tuple[int, int]) -> int:
         return grid[0] * grid[1]
 
-    @torch.no_grad()
-    def _sample(self, condition: Condition | None, choices: Choices) -> Iterator[Step]:
-        rows, (height, width) = choices.n, choices.grid
-        guided = choices.guided and condition is not None
-        copies = 2 if guided else 1
-        context = self.network.context(condition, rows, grid=choices.grid, guided=guided)
-        unknown = self.codebook_size
-        ids = torch.full((rows, height * width), unknown, device=self.device)
-        if choices.known is not None:
-            known = choices.known.reshape(rows, -1)
-            ids = torch.where(known >= 0, known, unknown)
-        at_first = (ids == unknown).sum(1)
-        # A picture with less to be drawn than there are steps is done sooner.
-        each = at_first.clamp(1, choices.steps).double()
-        steps = int(each.max())
-        for step in range(1, steps + 1):
-            masked = ids == unknown
-            logits = self.network(ids.repeat(copies, 1), context)
-            if guided:
-                scale = choices.scale(((step - 1) / (each - 1).clamp(min=1)).clamp(max=1))
-                logits = guide(logits, scale.float()[:, None, None])
-            logits = logits.float()
-            drawn = draw(
-                logits, choices.generator, temperature=choices.temperature,
-                top_k=choices.top_k, top_p=choices.top_p, wanted=masked,
-            )  # fmt: skip
-            sure = logits.gather(2, drawn[..., None])[..., 0] - logits.logsumexp(2)
-            noise = uniform(tuple(sure.shape), choices.generator, sure.device)
-            noise = -torch.log(-torch.log(noise.clamp(1e-20, 1 - 2**-24)))
-            progress = (step / each).clamp(max=1)
-            sure = sure + self.config.choice_temperature * (1 - progress[:, None]) * noise
-            # How many are still masked after this step: a cosine, but a token less each time.
-            left = (at_first * torch.cos(progress * math.pi / 2)).floor().long()
-            left = torch.minimum(left, masked.sum(1) - 1).clamp(min=0)
-            left = left.masked_fill(step >= each, 0)
-            rank = sure.masked_fill(~masked, math.inf).argsort(1).argsort(1)
-            ids = torch.where(masked & (rank >= left[:, None]), drawn, ids)
-            shown = ids.masked_fill(ids == unknown, -1)
-            yield Step(shown.view(rows, height, width), step, steps)
+    def _sample(self, condition: Condition | None, options: SamplingOptions) -> Iterator[Step]:
+        return sample_masked(self.network, condition, options, self.config.choice_temperature)
+
+
+@torch.no_grad()
+def sample_masked(
+    network: TokenNetwork,
+    condition: Condition | None,
+    options: SamplingOptions,
+    choice_temperature: float,
+) -> Iterator[Step]:
+    """Draw all masked ids at every step and keep the surest (MaskGIT, arXiv 2202.04200).
+
+    The number of ids that stay masked falls by a cosine. ``choice_temperature`` scales the Gumbel
+    noise on the confidence, and falls linearly to 0. ``options`` are resolved (``Prior.sample``).
+    """
+    assert options.grid is not None and options.steps is not None
+    rows, (height, width) = options.n, options.grid
+    guided = options.guided and condition is not None
+    copies = 2 if guided else 1
+    context = network.context(condition, rows, grid=options.grid, guided=guided)
+    unknown = network.codes
+    ids = torch.full((rows, height * width), unknown, device=network.head.weight.device)
+    if options.known is not None:
+        known = options.known.reshape(rows, -1)
+        ids = torch.where(known >= 0, known, unknown)
+    at_first = (ids == unknown).sum(1)
+    # A picture with fewer ids to draw than there are steps is finished sooner.
+    each = at_first.clamp(1, options.steps).double()
+    steps = int(each.max())
+    for step in range(1, steps + 1):
+        masked = ids == unknown
+        logits = network(ids.repeat(copies, 1), context)
+        if guided:
+            scale = options.guidance_at(((step - 1) / (each - 1).clamp(min=1)).clamp(max=1))
+            logits = classifier_free_guidance(logits, scale.float()[:, None, None])
+        logits = logits.float()
+        drawn = sample_categorical(
+            logits,
+            options.generator,
+            temperature=options.temperature,
+            top_k=options.top_k,
+            top_p=options.top_p,
+            wanted=masked,
+        )
+        sure = logits.gather(2, drawn[..., None])[..., 0] - logits.logsumexp(2)
+        noise = uniform(tuple(sure.shape), options.generator, sure.device)
+        noise = -torch.log(-torch.log(noise.clamp(1e-20, 1 - 2**-24)))
+        progress = (step / each).clamp(max=1)
+        sure = sure + choice_temperature * (1 - progress[:, None]) * noise
+        # The number still masked after this step: a cosine, but at least one fewer each time.
+        left = (at_first * torch.cos(progress * math.pi / 2)).floor().long()
+        left = torch.minimum(left, masked.sum(1) - 1).clamp(min=0)
+        left = left.masked_fill(step >= each, 0)
+        rank = sure.masked_fill(~masked, math.inf).argsort(1).argsort(1)
+        ids = torch.where(masked & (rank >= left[:, None]), drawn, ids)
+        shown = ids.masked_fill(ids == unknown, -1)
+        yield Step(shown.view(rows, height, width), step, steps)

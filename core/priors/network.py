@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..conditions import Condition, Conditioner, Encoded
-from ..networks.cuda_graph import StaticDecoder, replayed
-from ..networks.incremental import Decoder
-from ..networks.packed_linear import product
+from ..networks.cuda_graph import GraphDecoder, capture_graph
+from ..networks.incremental import IncrementalDecoder
+from ..networks.packed_linear import packed_linear
 from ..networks.patchify import Patches
 from ..networks.transformer import (
     Cache,
@@ -30,16 +30,16 @@ _WAVES = 4  # of a side's places: half a period, a whole one, ...
 
 @dataclass
 class Context:
-    """What the network is told, in the form in which its layers use it: computed once a picture.
+    """The conditions and positions in the form in which the layers use them, computed once.
 
-    ``ground`` (B or 1, h*w, C) is added to the cells' tokens: where they are and what they are to
-    become. ``grid``: their rows and columns. ``table``: the rotary positions. ``vector`` (B, C),
-    ``memory`` and ``mask``: the conditions that are not bound to a cell.
+    ``cell_embedding`` (B or 1, h*w, C) is added to the embedded tokens: the position of each cell
+    and its condition. ``grid``: rows and columns of cells. ``rotary``: the table of rotary
+    positions. ``vector`` (B, C), ``memory`` and ``mask``: the conditions that belong to no cell.
     """
 
-    ground: Tensor
+    cell_embedding: Tensor
     grid: tuple[int, int]
-    table: Tensor
+    rotary: Tensor
     vector: Tensor | None = None
     memory: Memory | None = None
     mask: Tensor | None = None
@@ -90,12 +90,12 @@ class TokenNetwork(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     @torch.no_grad()
-    def begin_with(self, codes: Tensor, generator: torch.Generator | None = None) -> None:
+    def init_from_codebook(self, codes: Tensor, generator: torch.Generator | None = None) -> None:
         """Before training: let what is near in the codebook, ``codes`` (K, D), be near here.
 
         Embeddings and output weights become random projections of the codes: what one token
         teaches holds for its like from the first step on. Ours; no paper has it. Places begin as
-        by ``begin_places``.
+        by ``init_positions``.
         """
         codes = codes.float() - codes.float().mean(0)
         codes = codes / codes.std(unbiased=False).clamp(min=1e-12)
@@ -103,10 +103,10 @@ class TokenNetwork(nn.Module):
         for weight, scale in ((self.embed.weight[: self.codes], 0.1), (self.head.weight, 0.05)):
             projection = torch.randn(codes.shape[1], width, generator=generator) * spread * scale
             weight.copy_(codes.cpu() @ projection)
-        self.begin_places(generator)
+        self.init_positions(generator)
 
     @torch.no_grad()
-    def begin_places(self, generator: torch.Generator | None = None) -> None:
+    def init_positions(self, generator: torch.Generator | None = None) -> None:
         """Before training: let rows and columns begin as smooth waves over the whole grid, in
         random directions, so that near ones are alike and left is told from right.
 
@@ -151,7 +151,7 @@ class TokenNetwork(nn.Module):
             grid,
             rotary(positions, config.width // config.heads, ground),
             encoded.vector,
-            None if encoded.tokens is None else self.transformer.remember(encoded.tokens),
+            None if encoded.tokens is None else self.transformer.project_memory(encoded.tokens),
             encoded.mask,
         )
         if not self.timed and encoded.vector is not None:
@@ -174,7 +174,7 @@ class TokenNetwork(nn.Module):
         last position's logits.
         """
         count = ids.shape[1]
-        cells = self.embed(ids) + context.ground[:, :count]
+        cells = self.embed(ids) + context.cell_embedding[:, :count]
         modulation = context.modulation
         if self.timed:
             vector = self.time(time_features(time, 256).to(cells.dtype))
@@ -186,7 +186,7 @@ class TokenNetwork(nn.Module):
         if patches is not None:
             x, cells = patches.gather(cells, context.grid)
         x = self.transformer(
-            x, context.table[:, :count], modulation=modulation, memory=context.memory,
+            x, context.rotary[:, :count], modulation=modulation, memory=context.memory,
             memory_mask=context.mask, cache=cache,
         )  # fmt: skip
         if patches is not None:
@@ -224,23 +224,23 @@ class TokenNetwork(nn.Module):
         self, context: Context, rows: int, cache: Cache, static: bool
     ) -> Callable[[Tensor], Tensor]:
         """The steps after the first: from the next ids int64 (rows,) to logits (rows, K)."""
-        decoder = (StaticDecoder if static else Decoder)(
-            self.transformer, cache, context.table, rows, modulation=context.modulation,
+        decoder = (GraphDecoder if static else IncrementalDecoder)(
+            self.transformer, cache, context.rotary, rows, modulation=context.modulation,
             memory=context.memory, memory_mask=context.mask,
         )  # fmt: skip
-        head = product(self.head.weight, rows, self.head.bias)
+        head = packed_linear(self.head.weight, rows, self.head.bias)
 
         def dynamic(ids: Tensor) -> Tensor:
-            return head(decoder(self.embed(ids) + context.ground[:, cache.begin]))
+            return head(decoder(self.embed(ids) + context.cell_embedding[:, cache.begin]))
 
         def fixed(ids: Tensor) -> Tensor:
-            ground = context.ground.index_select(1, decoder.position)[:, 0]
+            ground = context.cell_embedding.index_select(1, decoder.position)[:, 0]
             return head(decoder(self.embed(ids) + ground))
 
         if not static:
             return dynamic
-        return replayed(fixed, torch.zeros(rows, dtype=torch.int64, device=self.head.weight.device),
-                        decoder.position)  # fmt: skip
+        example = torch.zeros(rows, dtype=torch.int64, device=self.head.weight.device)
+        return capture_graph(fixed, example, decoder.position)
 
 
 def _stretched(table: Tensor, length: int) -> Tensor:

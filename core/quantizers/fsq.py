@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
-from .vq import negative_distances
+from .ops import negative_distances
 
 
 @dataclass(frozen=True)

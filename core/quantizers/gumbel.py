@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
-from .regvq import check_ratio, stochastic_mask
+from .ops import check_ratio, stochastic_mask
 from .tiled.lookup import best_code, draw_codes, draw_seed, logits_of
 from .tiled.soft import soft_statistics, soft_through
 

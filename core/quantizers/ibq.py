@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..distributed import mean_over_processes
 from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
-from .lfq import entropy
+from .ops import entropy
 from .tiled.lookup import best_code
 from .tiled.soft import soft_statistics, soft_through
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..distributed import mean_over_processes
 from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
+from .ops import entropy
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,3 @@ def combinations(logits: Tensor) -> Tensor:
         bit = bit.unsqueeze(1)
         p = torch.cat([p * (-bit).sigmoid(), p * bit.sigmoid()], dim=1)
     return p
-
-
-def entropy(p: Tensor, eps: float = 1e-8) -> Tensor:
-    """-sum p log(p + eps) of a distribution (K,), in nats; ``eps`` bounds the slope at 0."""
-    return -(p * (p + eps).log()).sum()

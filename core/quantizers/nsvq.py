@@ -16,9 +16,8 @@ from torch import Tensor, nn
 
 from ..distributed import sum_over_processes
 from .base import Quantized, Quantizer, no_autocast, to_rows
-from .regvq import check_ratio, stochastic_mask
+from .ops import check_ratio, negative_distances, stochastic_mask
 from .tiled.lookup import draw_codes, draw_seed, nearest_code, row_tiles
-from .vq import negative_distances
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ contrastive losses that go with it (Eq. 2, 3) compare pictures and stand in
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from ..distributed import mean_over_processes
 from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
 from .code_prior import gaussian_prior, read_histogram
+from .ops import check_ratio, stochastic_mask
 from .tiled.lookup import best_code, draw_codes, draw_seed, logits_of, nearest_code
 from .tiled.soft import soft_through
 
@@ -84,30 +84,6 @@ class RegVQConfig:
     def build(self, dim: int) -> RegularizedVectorQuantizer:
         """The quantizer for codes of length ``dim``."""
         return RegularizedVectorQuantizer(self, dim)
-
-
-def check_ratio(ratio: float) -> None:
-    """Raises ValueError unless ``quantizer.mask_ratio`` is in [0, 1]."""
-    if not 0 <= ratio <= 1:
-        raise ValueError(f"quantizer.mask_ratio must be in [0, 1], got {ratio}")
-
-
-def stochastic_mask(
-    batch: int,
-    positions: int,
-    ratio: float,
-    generator: torch.Generator | None,
-    device: torch.device,
-) -> Tensor:
-    """Bool (batch, positions), true where the code is to be drawn; the same number in every
-    picture.
-
-    ``floor(positions * (1 - ratio))`` positions stay deterministic (section 3.3; that the count is
-    exact per picture is inferred).
-    """
-    kept = math.floor(positions * (1 - ratio) + 1e-9)
-    order = torch.rand(batch, positions, generator=generator, device=device).argsort(dim=1)
-    return order >= kept
 
 
 def prior_divergence(use: Tensor, prior: Tensor | None = None, eps: float = 1e-8) -> Tensor:

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
+from .ops import negative_distances, rotated
 from .tiled.lookup import nearest_code
-from .vq import negative_distances, rotated
 
 
 @dataclass(frozen=True)

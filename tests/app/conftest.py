@@ -13,7 +13,6 @@ from PIL import Image
 from core.analysis.atlas import build_atlas
 from core.analysis.real_patches import gather_patches
 from core.bundles import bundle
-from core.bundles.bundle import save_bundle
 from core.networks.autoencoder import NetworkConfig
 from core.quantizers import RegVQConfig, VQConfig
 from core.tokenizer import Tokenizer, TokenizerConfig
@@ -49,8 +48,8 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pictures = torch.rand(4, 3, 40, 48, generator=torch.Generator().manual_seed(3)) * 2 - 1
     atlas |= gather_patches(tokenizer, pictures, source="noise of a test")
     card = "---\nlicense: apache-2.0\n---\n# Tiny\n\nA card for the tests."
-    save_bundle(root / "tiny-regvq", tokenizer=tokenizer, card=card, atlas=atlas)
-    save_bundle(root / "tiny-vq", tokenizer=tiny(VQConfig(size=SIZE), seed=1))
+    tokenizer.save_pretrained(root / "tiny-regvq", card=card, atlas=atlas)
+    tiny(VQConfig(size=SIZE), seed=1).save_pretrained(root / "tiny-vq")
     return root
 
 

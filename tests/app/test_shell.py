@@ -14,12 +14,11 @@ import pytest
 
 from app import shell
 from app.services import checkpoints
-from app.shell import theme
 from app.tabs import about
+from app.ui import theme
 from app.ui.errors import in_a_sentence
 from app.ui.figures import reconstruction_figures, size, usage_figures
 from app.ui.pictures import PictureInput
-from core.bundles.bundle import save_bundle
 from core.paths import ROOT
 from core.quantizers import RegVQConfig
 from tests.app.conftest import SIZE, tiny
@@ -116,13 +115,13 @@ def test_the_checkpoint_for_any_photograph_comes_first(
 ) -> None:
     tokenizer = tiny(RegVQConfig(size=SIZE), seed=2)
     for name in ("a-vq", "birds-regvq", checkpoints.WELCOME, "zoo-regvq"):
-        save_bundle(tmp_path / name, tokenizer=tokenizer)
+        tokenizer.save_pretrained(tmp_path / name)
     monkeypatch.setenv("REGVQ_CHECKPOINTS", str(tmp_path))
     assert checkpoints.names() == [checkpoints.WELCOME, "birds-regvq", "zoo-regvq", "a-vq"]
 
 
 def test_a_broken_bundle_is_not_offered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    save_bundle(tmp_path / "good", tokenizer=tiny(RegVQConfig(size=SIZE), seed=2))
+    tiny(RegVQConfig(size=SIZE), seed=2).save_pretrained(tmp_path / "good")
     for name, text in {"broken": "{", "other": '{"kind": "prior"}', "empty": ""}.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(text)
@@ -135,7 +134,7 @@ def test_a_bundle_without_weights_is_refused_in_a_sentence(
 ) -> None:
     from app.tabs.reconstruct import reconstruct
 
-    save_bundle(tmp_path / "half", tokenizer=tiny(RegVQConfig(size=SIZE), seed=2))
+    tiny(RegVQConfig(size=SIZE), seed=2).save_pretrained(tmp_path / "half")
     (tmp_path / "half" / "model.safetensors").unlink()
     monkeypatch.setenv("REGVQ_CHECKPOINTS", str(tmp_path))
     with pytest.raises(gr.Error, match="is missing; the bundle is incomplete"):
@@ -147,14 +146,14 @@ def test_a_run_that_goes_on_training_is_loaded_anew(
 ) -> None:
     monkeypatch.setenv("REGVQ_CHECKPOINTS", str(tmp_path))
     first, second = (tiny(RegVQConfig(size=SIZE), seed=seed) for seed in (3, 4))
-    save_bundle(tmp_path / "run", tokenizer=first)
+    first.save_pretrained(tmp_path / "run")
     before = checkpoints.model("run")
     assert (
         checkpoints.model("run") == before
         and checkpoints.model("run").tokenizer is before.tokenizer
     )
     time.sleep(0.02)  # the clock of the file system has to move on
-    save_bundle(tmp_path / "run", tokenizer=second)
+    second.save_pretrained(tmp_path / "run")
     after = checkpoints.model("run")
     assert after != before
     np.testing.assert_array_equal(after.tokenizer.quantizer.codebook(), second.quantizer.codebook())

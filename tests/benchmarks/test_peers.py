@@ -165,9 +165,9 @@ def test_the_first_picture_of_a_prior(sampling, monkeypatch, tmp_path):
 
 def test_a_step_of_diffusion_is_drawn_like_diffusers(sampling):
     scheduling = pytest.importorskip("diffusers.schedulers.scheduling_vq_diffusion")
-    from core.priors.mask_and_replace import Process
+    from core.priors.mask_and_replace import MaskAndReplace
 
-    process = Process(50, 100, (0.99999, 0.000009), (0.000009, 0.99999))
+    process = MaskAndReplace(50, 100, (0.99999, 0.000009), (0.000009, 0.99999))
     scheduler = scheduling.VQDiffusionScheduler(num_vec_classes=51)
     said = sampling.same_distribution(process, scheduler, 2 * torch.randn(50))
     assert float(said.split("p = ")[1].rstrip(")")) > 0.001

@@ -13,15 +13,8 @@ import pytest
 import torch
 from PIL import EpsImagePlugin, Image, ImageFile
 
-from core.images import (
-    PictureError,
-    list_pictures,
-    open_picture,
-    shrink,
-    to_pictures,
-    to_pixels,
-    to_tensor,
-)
+from core.errors import PictureError
+from core.images import list_pictures, open_picture, shrink, to_pictures, to_pixels, to_tensor
 from tests.helpers.odd_pictures import (
     BLUE,
     CORNERS,

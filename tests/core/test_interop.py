@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.bundles.bundle import Bundle, CheckpointError
+from core.bundles.bundle import Bundle
+from core.errors import CheckpointError
 from core.interop import export_vqmodel, import_vqmodel, open_tokenizer
 from core.networks.autoencoder import NetworkConfig
 from core.paths import ROOT

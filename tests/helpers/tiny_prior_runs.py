@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from core.bundles.bundle import save_bundle
 from core.conditions import SemanticConfig, TextConfig
 from core.networks.autoencoder import NetworkConfig
 from core.priors import AutoregressiveConfig, DiffusionConfig, LatentConfig, MaskedConfig
@@ -39,7 +38,7 @@ def tiny_tokenizer(seed: int = 0) -> Tokenizer:
 
 def tokenizer_bundle(folder: Path, seed: int = 0) -> Path:
     """Its bundle."""
-    return save_bundle(folder, tokenizer=tiny_tokenizer(seed)).path
+    return tiny_tokenizer(seed).save_pretrained(folder).path
 
 
 def scene_shards(folder: Path, tokenizer: Path, pictures: int = 24) -> Path:

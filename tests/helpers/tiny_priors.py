@@ -7,12 +7,11 @@ from pathlib import Path
 
 import torch
 
-from core.bundles.bundle import load_tokenizer, save_bundle, save_prior
+from core.checkpoints import load_tokenizer
 from core.conditions import SemanticConfig, TextConfig
 from core.data.datasets.facades import CLASSES as PARTS
 from core.data.datasets.facades import Facades
 from core.data.scenes import CLASSES, PALETTE
-from core.data.token_shards import fingerprint
 from core.priors import (
     AutoregressiveConfig,
     DiffusionConfig,
@@ -59,14 +58,14 @@ KNOWN = ("a lake below mountains at sunset", "a house among trees", "the moon ab
 
 def tiny_tokenizer(folder: Path) -> Path:
     """A tokenizer's bundle, for tests that have none yet."""
-    return save_bundle(folder, tokenizer=tiny(RegVQConfig(size=SIZE), seed=0)).path
+    return tiny(RegVQConfig(size=SIZE), seed=0).save_pretrained(folder).path
 
 
 def prior_bundles(root: Path, tokenizer: Path, names: tuple[str, ...] = ("words",)) -> Path:
     """``root`` with a copy of the bundle ``tokenizer`` and the priors ``names`` of CONFIGS."""
     home = root / tokenizer.name
     shutil.copytree(tokenizer, home)  # root is made, too
-    mark = fingerprint(load_tokenizer(home))
+    mark = load_tokenizer(home).fingerprint
     data = {"name": "scenes", "classes": list(CLASSES), "palette": PALETTE.tolist()}
     for name in names:
         with torch.random.fork_rng():
@@ -77,9 +76,8 @@ def prior_bundles(root: Path, tokenizer: Path, names: tuple[str, ...] = ("words"
             if name == "latents":
                 prior.measure(torch.randn(4, NETWORK.latent_dim, *GRID))
         prior.learn_vocabulary(BIRDS if name.startswith("birds") else KNOWN)
-        save_prior(
+        prior.save_pretrained(
             root / name,
-            prior=prior,
             tokenizer={"name": tokenizer.name, "fingerprint": mark},
             data=DATA.get(name, data),
             sampling={"guidance": 2.0, "temperature": 0.9},

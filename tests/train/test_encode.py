@@ -13,10 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
-from core.bundles.bundle import load_tokenizer, save_bundle
-from core.data import DataError, Sample, open_dataset
-from core.data.token_shards import TokenShards, fingerprint, token_dtype
-from core.data.views import centre, on_grid
+from core.checkpoints import load_tokenizer
+from core.data import Sample, center, open_dataset
+from core.data.segmentation import on_grid
+from core.data.token_shards import TokenShards, token_dtype
+from core.errors import DataError
 from core.networks.autoencoder import NetworkConfig
 from core.quantizers import VQConfig
 from core.tokenizer import Tokenizer, TokenizerConfig
@@ -30,7 +31,7 @@ def bundle(folder: Path, seed: int = 0) -> Path:
     torch.manual_seed(seed)
     network = NetworkConfig(widths=(8, 8), encoder_blocks=1, decoder_blocks=1, latent_dim=4)
     tokenizer = Tokenizer(TokenizerConfig(network, VQConfig(size=24, start="uniform"))).eval()
-    return save_bundle(folder, tokenizer=tokenizer).path
+    return tokenizer.save_pretrained(folder).path
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def test_centre_squares(encode: Encoder, checkpoint: Path, data_root: Path, tmp_
     code, said = encode(tmp_path / "out")
     assert code == 0, said
     tokenizer = load_tokenizer(checkpoint)
-    shards = TokenShards(tmp_path / "out", tokenizer)
+    shards = TokenShards(tmp_path / "out", tokenizer.fingerprint)
     data = open_dataset("shards", data_root)
     assert len(shards) == len(data) == 10 and shards.grid == (4, 4)
     assert [int(n) for n in shards.header["rows"]] == [4, 4, 2]
@@ -196,9 +197,9 @@ def test_broken_pictures_are_left_out(encode: Encoder, tmp_path: Path) -> None:
 def test_another_tokenizer_is_refused(encode: Encoder, checkpoint: Path, tmp_path: Path) -> None:
     encode(tmp_path / "out")
     other = load_tokenizer(bundle(tmp_path / "other", seed=1))
-    assert fingerprint(other) != fingerprint(load_tokenizer(checkpoint))
+    assert other.fingerprint != load_tokenizer(checkpoint).fingerprint
     with pytest.raises(DataError, match=r"encoded by another tokenizer \(tiny, sha256") as caught:
-        TokenShards(tmp_path / "out", other)
+        TokenShards(tmp_path / "out", other.fingerprint)
     assert "\n" not in str(caught.value)
 
 
@@ -249,7 +250,7 @@ def test_centre() -> None:
     image[0, :, 10:30] = 1  # the middle square is red
     ids = torch.zeros(20, 40, dtype=torch.int64)
     ids[:, 10:30] = 7
-    view = centre(Sample(image, "a", ids, 3, ("a", "b")), 10)
+    view = center(Sample(image, "a", ids, 3, ("a", "b")), 10)
     assert view.image.shape == (3, 10, 10) and (view.image[0] > 0.99).all()
     assert (view.segmentation == 7).all() and view.segmentation.shape == (10, 10)
     assert (view.caption, view.label, view.captions) == ("a", 3, ("a", "b"))

@@ -16,7 +16,6 @@ from PIL import Image
 from safetensors.torch import save_file
 from skimage.metrics import structural_similarity
 
-from core.bundles.bundle import save_bundle
 from core.networks.autoencoder import NetworkConfig
 from core.networks.features import load_features
 from core.paths import ROOT
@@ -32,7 +31,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     network = NetworkConfig(widths=(8, 8), encoder_blocks=1, decoder_blocks=1, latent_dim=4)
     tokenizer = Tokenizer(TokenizerConfig(network, VQConfig(size=24))).eval()
-    return save_bundle(tmp_path_factory.mktemp("bundles") / "tiny", tokenizer=tokenizer).path
+    return tokenizer.save_pretrained(tmp_path_factory.mktemp("bundles") / "tiny").path
 
 
 @pytest.fixture(scope="module")

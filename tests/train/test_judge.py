@@ -9,11 +9,10 @@ import pytest
 import torch
 
 from core.bundles.bundle import find_bundle
-from core.data import open_dataset
+from core.data import center, open_dataset
 from core.data.scenes import CLASSES
-from core.data.views import centre
+from core.judges import load_judge
 from core.judges.attributes import AttributeClassifier
-from core.judges.judge import load_judge, save_judge
 from core.judges.segmenter import Segmenter, SegmenterConfig
 from core.metrics.segmentation import agreement
 from tests.helpers import published_layouts
@@ -33,7 +32,7 @@ def test_a_segmenter_learns_scenes_and_states_its_own_score(tmp_path: Path) -> N
     assert bundle.metrics["pictures"] == 12
     # The score is that of what was saved, on held-out pictures.
     test = open_dataset("scenes", split="test", size=32)
-    items = [centre(test[index * len(test) // 12], 32) for index in range(12)]
+    items = [center(test[index * len(test) // 12], 32) for index in range(12)]
     again = agreement(
         load_judge(out, Segmenter),
         torch.stack([item.image for item in items]),
@@ -71,7 +70,7 @@ def test_an_attribute_classifier_begins_with_a_trained_judge(
 ) -> None:
     torch.manual_seed(3)
     segmenter = Segmenter(SegmenterConfig(CLASSES, 32))
-    save_judge(tmp_path / "reader", segmenter, data={}, metrics={}, card="")
+    segmenter.save_pretrained(tmp_path / "reader", data={}, metrics={}, card="")
     settings = ["--size", "32", "--pool", "8", "--steps", "1", "--lr", "1e-9", *FEW]
     out = main(
         ["attributes", "--out", str(tmp_path / "judge"), "--begin", str(tmp_path / "reader"),

@@ -12,7 +12,7 @@ import pytest
 
 from core.analysis.atlas import build_atlas
 from core.analysis.real_patches import unpack_patches
-from core.bundles.bundle import find_bundle, save_bundle
+from core.bundles.bundle import find_bundle
 from core.networks.autoencoder import NetworkConfig
 from core.paths import ROOT
 from core.quantizers import VQConfig
@@ -28,7 +28,7 @@ def bundle(tmp_path: Path) -> Path:
     atlas = build_atlas(tokenizer, source="a test", counts=np.arange(24))
     atlas["umap2"] = np.ones((24, 2), np.float32)
     recipe = {"steps": 1, "data": {"name": "scenes"}}
-    save_bundle(tmp_path / "small", tokenizer=tokenizer, atlas=atlas, recipe=recipe)
+    tokenizer.save_pretrained(tmp_path / "small", atlas=atlas, recipe=recipe)
     return tmp_path / "small"
 
 
@@ -96,7 +96,7 @@ def test_a_bundle_without_an_atlas_is_told_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     network = NetworkConfig(widths=(8, 8), encoder_blocks=1, decoder_blocks=1, latent_dim=4)
-    save_bundle(tmp_path / "bare", tokenizer=Tokenizer(TokenizerConfig(network, VQConfig(size=8))))
+    Tokenizer(TokenizerConfig(network, VQConfig(size=8))).save_pretrained(tmp_path / "bare")
     assert run(
         monkeypatch, "patches.py", "--checkpoint", tmp_path / "bare", "--data.name", "scenes",
         "--data.size", 32, "--limit", 1, "--device", "cpu",

@@ -11,14 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from core.bundles.bundle import (
-    CheckpointError,
-    find_bundle,
-    fingerprint_of,
-    save_bundle,
-    save_prior,
-)
-from core.judges.judge import save_judge
+from core.bundles.bundle import find_bundle
+from core.checkpoints import fingerprint_of
+from core.errors import CheckpointError
 from core.judges.segmenter import Segmenter, SegmenterConfig
 from tests.helpers.hub_server import Hub, ask_only, hub
 from tests.helpers.tiny_prior_runs import tiny_tokenizer
@@ -37,25 +32,20 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("bundles")
     figures = {"psnr": 20.0}
     for seed, name in enumerate(("tokenizer", "other")):
-        save_bundle(
-            root / name,
-            tokenizer=tiny_tokenizer(seed),
-            card=CARD,
-            metrics=figures,
-            recipe={"data": {"name": "imagenet"}},
+        tiny_tokenizer(seed).save_pretrained(
+            root / name, card=CARD, metrics=figures, recipe={"data": {"name": "imagenet"}}
         )
     config = AutoregressiveConfig(codebook_size=24, grid=(4, 4), width=16, layers=1, heads=2)
     mark = fingerprint_of(find_bundle(root / "tokenizer"))
-    save_prior(
+    config.build().save_pretrained(
         root / "prior",
-        prior=config.build(),
         tokenizer={"name": "tokenizer", "fingerprint": mark},
         data={"name": "scenes"},
         card=CARD,
         metrics=figures,
     )
     judge = Segmenter(SegmenterConfig(("sky", "sea"), size=32, widths=(8, 16)))
-    save_judge(root / "judge", judge, data={"name": "scenes"}, metrics=figures, card=CARD)
+    judge.save_pretrained(root / "judge", data={"name": "scenes"}, metrics=figures, card=CARD)
     return root
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.bundles.bundle import find_bundle, list_bundles, load_tokenizer
+from core.bundles.bundle import find_bundle, list_bundles
+from core.checkpoints import load_tokenizer
 from core.paths import ROOT
 from tests.helpers import published_layouts as made
 from tests.helpers.odd_pictures import write_all

@@ -6,7 +6,6 @@ import importlib
 import json
 import os
 import shutil
-import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -15,8 +14,10 @@ import pytest
 import torch
 from PIL import Image
 
-from core.bundles.bundle import CheckpointError, find_bundle, load_tokenizer
+from core.bundles.bundle import find_bundle
+from core.checkpoints import load_tokenizer
 from core.data import open_dataset
+from core.errors import CheckpointError
 from core.quantizers import NSVQConfig, RegVQConfig
 from tests.core.networks.test_networks import keras_like
 from train.equal_budget.charts import Column, Panel, dots, lines
@@ -27,7 +28,6 @@ from train.equal_budget.results import gather
 from train.equal_budget.runs import CODES, LARGE, Study, all_runs, budget, chosen, sweeps
 
 study = importlib.import_module("train.study")
-sys.path.pop()
 
 STUDY = Study(Path("photos"))
 MADE = ("vqgan", "regvq", "nsvq", "outside-simvq")

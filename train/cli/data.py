@@ -10,7 +10,7 @@ def name_for_pictures(name: str, root: Path | None) -> str:
 
     That is ``name``, or "folder", which is then said, where ``root`` is a plain folder of pictures.
     """
-    from regvq.data.plain import fitting_name
+    from regvq.data import fitting_name
 
     fitting = fitting_name(name, root)
     if fitting != name:

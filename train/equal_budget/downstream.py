@@ -21,15 +21,11 @@ import torch
 from torch import Tensor
 
 from regvq.batching import in_batches
-from regvq.bundles.bundle import (
-    CheckpointError,
-    find_bundle,
-    load_prior,
-    load_tokenizer,
-    write_json,
-)
+from regvq.bundles.bundle import find_bundle
+from regvq.bundles.storage import write_json
+from regvq.checkpoints import load_prior, load_tokenizer
 from regvq.data import open_dataset
-from regvq.generation import paint
+from regvq.errors import CheckpointError
 from regvq.metrics.comparison import as_shown
 from regvq.metrics.frechet import FrechetStatistics
 from regvq.networks.features import load_features
@@ -103,7 +99,7 @@ def downstream(
             real.update(features.pooled(images))
             rebuilt.update(features.pooled(as_shown(tokenizer.decode(tokenizer.encode(images)))))
         for ids in _generated(prior, config.pictures, run.seed):
-            drawn.update(features.pooled(as_shown(paint(tokenizer, ids))))
+            drawn.update(features.pooled(as_shown(tokenizer.decode(ids))))
     result = {
         "generation_fd": drawn.distance(real),
         "reconstruction_fd": rebuilt.distance(real),

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from regvq.bundles.bundle import save_bundle, write_json
+from regvq.bundles.storage import write_json
 from regvq.data import open_dataset
 from regvq.metrics.codebook_usage import usage_of
 from regvq.metrics.reconstruction import evaluate_tokenizer
@@ -106,7 +106,7 @@ def execute(run: Run, study: Study, out: Path) -> dict[str, Any] | None:
     np.save(folder / "counts.npy", counts.numpy())
     if run.kind != "outside":
         recipe = describe(config, trainer.features, len(trainer.broken))
-        save_bundle(folder / "bundle", tokenizer=tokenizer, recipe=recipe)
+        tokenizer.save_pretrained(folder / "bundle", recipe=recipe)
     write_json(folder / "result.json", result)  # last: a run that has it is finished
     return result
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from regvq.quantizers.base import Quantized, Quantizer, no_autocast, to_grid, to_rows
+from regvq.quantizers.ops import negative_distances
 from regvq.quantizers.tiled.lookup import nearest_code
-from regvq.quantizers.vq import negative_distances
 
 
 @dataclass(frozen=True)

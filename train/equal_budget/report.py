@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from regvq.bundles.bundle import write_json
+from regvq.bundles.storage import write_json
 
 from .charts import Column, Panel, dots, lines
 from .claims import SEEDS, claims

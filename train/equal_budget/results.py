@@ -37,7 +37,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from regvq.bundles.bundle import CheckpointError
+from regvq.errors import CheckpointError
 
 from .runs import FASTER, GROUPS, LONGER, all_runs, sweeps
 

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from regvq.analysis.atlas import build_atlas
-from regvq.bundles.bundle import CheckpointError, find_bundle, load_tokenizer, save_bundle
+from regvq.bundles.bundle import find_bundle
 from regvq.cards.tokenizer import model_card
+from regvq.checkpoints import load_tokenizer
+from regvq.errors import CheckpointError
 
 from .results import read_result
 from .runs import all_runs
@@ -47,9 +49,8 @@ def ship(
             **result["figures"],
         }
         path = to / f"study-{name}"
-        save_bundle(
+        tokenizer.save_pretrained(
             path,
-            tokenizer=tokenizer,
             card=model_card(path.name, tokenizer.config, recipe, metrics),
             metrics=metrics,
             atlas=build_atlas(

@@ -64,7 +64,7 @@ def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str,
     """Draws, judges and returns the report; with ``--publish`` the bundle gets it too."""
     from tqdm import tqdm
 
-    from regvq.bundles.bundle import load_prior, load_tokenizer
+    from regvq.checkpoints import load_prior, load_tokenizer
     from regvq.conditions import name_of
     from regvq.data import open_dataset
     from regvq.metrics.generation import judge_prior
@@ -141,7 +141,9 @@ def _told(
 
 
 def _tokenizer_of(bundle: Bundle, given: Path | None) -> Bundle:
-    from regvq.bundles.bundle import CheckpointError, find_bundle, fingerprint_of, prior_tokenizer
+    from regvq.bundles.bundle import find_bundle
+    from regvq.checkpoints import fingerprint_of, prior_tokenizer
+    from regvq.errors import CheckpointError
 
     if given is None:
         return prior_tokenizer(bundle)
@@ -156,11 +158,12 @@ def _tokenizer_of(bundle: Bundle, given: Path | None) -> Bundle:
 
 def _judges(flags: EvaluateFlags, device: str) -> Judges:
     """The judges there are; of those that there are not, it is said how to get them."""
+    from regvq.errors import FeatureError
+    from regvq.judges import load_judge
     from regvq.judges.attributes import AttributeClassifier
-    from regvq.judges.judge import load_judge
     from regvq.judges.segmenter import Segmenter
     from regvq.metrics.generation import Judges
-    from regvq.networks.features import FeatureError, load_features
+    from regvq.networks.features import load_features
 
     segmenter = flags.prior.segmenter or _find_judge("segmenter", flags.data.name)
     reader = load_judge(segmenter, Segmenter, device) if segmenter is not None else None
@@ -207,9 +210,9 @@ def _held_out(
     data: Dataset, chosen: list[int], size: int, skipped: list[str], answers: bool
 ) -> Iterator[Shown]:
     """The chosen pictures, their centre squares; one that cannot be read is noted."""
+    from regvq.data import center
     from regvq.data.scenes import Scenes, named_in
-    from regvq.data.views import centre
-    from regvq.images import PictureError
+    from regvq.errors import PictureError
     from regvq.metrics.generation import Shown
 
     for index in chosen:
@@ -218,7 +221,7 @@ def _held_out(
                 sample, attributes = data.item_and_attributes(index)
                 yield Shown(sample, named_in(attributes))
             else:
-                yield Shown(centre(data[index], size))
+                yield Shown(center(data[index], size))
         except PictureError as error:
             skipped.append(str(error))
 
@@ -227,7 +230,6 @@ def _publish(
     bundle: Bundle, prior: Any, report: Mapping[str, Any], note: Mapping[str, str | None]
 ) -> None:
     """Write the bundle again with the figures of ``report``, and the card that they make."""
-    from regvq.bundles.bundle import save_prior
     from regvq.cards.prior import prior_card
 
     config = bundle.config
@@ -238,9 +240,8 @@ def _publish(
     recipe["sampling"] = dict(report["sampling"])
     metrics = {key: bundle.metrics.get(key) for key in ("step", "held_out")} | dict(report)
     name = recipe.get("name", bundle.name)
-    save_prior(
+    prior.save_pretrained(
         bundle.path,
-        prior=prior,
         tokenizer=config["tokenizer"],
         data=config.get("data"),
         sampling=report["sampling"],

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from regvq.analysis.atlas import build_atlas, extend_atlas, lasting
-from regvq.bundles.bundle import Bundle, save_bundle, write_json
+from regvq.bundles.bundle import Bundle
+from regvq.bundles.storage import write_json
 from regvq.cards.tokenizer import model_card
 from regvq.tokenizer import Tokenizer
 
@@ -38,9 +39,8 @@ def publish_figures(
         metrics["patches"] = bundle.metrics["patches"]
     source = f"{report['images']} {data['described'] or 'pictures of ' + str(data.get('name'))}"
     # The weights are as they were: so are the maps and patches that the atlas has of them.
-    return save_bundle(
+    return tokenizer.save_pretrained(
         bundle.path,
-        tokenizer=tokenizer,
         card=model_card(recipe.get("name", bundle.name), tokenizer.config, recipe, metrics),
         metrics=metrics,
         atlas=lasting(bundle.atlas) | build_atlas(tokenizer, source=source, counts=counts),

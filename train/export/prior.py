@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from regvq.bundles.bundle import Bundle, save_prior
+from regvq.bundles.bundle import Bundle
 from regvq.cards.prior import prior_card
+from regvq.conditions.from_samples import condition_of
 from regvq.data import Dataset
-from regvq.data.token_shards import TokenBatch, TokenShards, fingerprint
-from regvq.generation import condition_of, paint
+from regvq.data.token_shards import TokenBatch, TokenShards
 from regvq.images import to_pictures
 from regvq.priors import LatentConfig, Prior
 from regvq.tokenizer import Tokenizer
@@ -38,7 +38,7 @@ def sample_sheet(
     )
     noise = torch.Generator(tokenizer.device).manual_seed(config.seed)
     drawn = prior.generate(condition, len(batch), generator=noise, **asdict(config.sampling))
-    rows = [paint(tokenizer, batch.ids), paint(tokenizer, drawn)]
+    rows = [tokenizer.decode(batch.ids), tokenizer.decode(drawn)]
     sheet = torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
     file.parent.mkdir(parents=True, exist_ok=True)
     to_pictures(sheet[None])[0].save(file)
@@ -61,10 +61,9 @@ def export_prior(
     the weights of ``init`` were for."""
     about = describe(config, shards, broken) | {"init_tokenizer": begun_on}
     name = called(tokenizer_bundle.path)
-    save_prior(
+    prior.save_pretrained(
         path,
-        prior=prior,
-        tokenizer={"name": name, "fingerprint": fingerprint(tokenizer)},
+        tokenizer={"name": name, "fingerprint": tokenizer.fingerprint},
         data=shown_data(config.data.name, data),
         sampling=asdict(config.sampling),
         card=prior_card(config.recipe, prior.config, name, about, metrics),

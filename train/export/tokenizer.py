@@ -13,10 +13,10 @@ from torch import Tensor
 
 from regvq.analysis.atlas import build_atlas
 from regvq.analysis.real_patches import gather_patches
-from regvq.bundles.bundle import save_bundle
 from regvq.cards.tokenizer import model_card
-from regvq.data import DataError, Dataset, has_held_out
-from regvq.images import PictureError, shrink, to_pictures, to_tensor
+from regvq.data import Dataset, has_held_out
+from regvq.errors import DataError, PictureError
+from regvq.images import shrink, to_pictures, to_tensor
 from regvq.metrics.reconstruction import evaluate_tokenizer
 from regvq.networks.features import Features
 from regvq.tokenizer import Tokenizer
@@ -92,9 +92,8 @@ def export_bundle(
         found = gather_patches(tokenizer, spread(pictures, PATCHED), source=words)
         atlas |= found
         metrics["patches"] = describe_patches(found)
-    save_bundle(
+    tokenizer.save_pretrained(
         path,
-        tokenizer=tokenizer,
         card=model_card(config.recipe, tokenizer.config, about, metrics),
         metrics=metrics,
         atlas=atlas,

@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from regvq.bundles.bundle import Bundle, CheckpointError, fingerprint_of, load_prior, load_tokenizer
+from regvq.bundles.bundle import Bundle
 from regvq.cards.tokenizer import licence_of
+from regvq.checkpoints import fingerprint_of, load_prior, load_tokenizer
+from regvq.errors import CheckpointError
 
 from ..cli.errors import UsageError
 
@@ -58,8 +60,8 @@ def _load(bundle: Bundle) -> None:
     elif bundle.kind == "prior":
         load_prior(bundle)
     else:
+        from regvq.judges import load_judge
         from regvq.judges.attributes import AttributeClassifier
-        from regvq.judges.judge import load_judge
         from regvq.judges.segmenter import Segmenter
 
         kinds = {"segmenter": Segmenter, "attributes": AttributeClassifier}

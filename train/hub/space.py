@@ -6,7 +6,9 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from regvq.bundles.bundle import Bundle, CheckpointError, fingerprint_of
+from regvq.bundles.bundle import Bundle
+from regvq.checkpoints import fingerprint_of
+from regvq.errors import CheckpointError
 from regvq.paths import ROOT
 
 from .bundle import FURTHER, NEEDED, tokenizer_of

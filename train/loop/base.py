@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
-from regvq.bundles.bundle import CheckpointError
+from regvq.errors import CheckpointError
 from regvq.malloc import keep_freed_memory
 
 from ..config.tokenizer import AdamWConfig, CommonConfig

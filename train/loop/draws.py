@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from regvq.data import DataError, Dataset, Sample
+from regvq.data import Dataset, Sample
+from regvq.errors import DataError
 
 if TYPE_CHECKING:
     from regvq.data.token_shards import TokenShards

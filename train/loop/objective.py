@@ -15,7 +15,7 @@ from torch import Tensor
 
 from regvq.losses.adversarial import adaptive_weight, discriminator_loss, generator_loss
 from regvq.losses.contrastive import contrastive_loss, on_token_grid, probabilistic_contrastive_loss
-from regvq.metrics.frechet import layer_distance
+from regvq.losses.perceptual import layer_distance
 from regvq.networks.discriminator import Discriminator
 from regvq.networks.features import Features
 from regvq.quantizers import Quantized

@@ -11,11 +11,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from regvq.bundles.bundle import CheckpointError, find_bundle, load_tokenizer
+from regvq.bundles.bundle import find_bundle
+from regvq.checkpoints import load_tokenizer
 from regvq.conditions import SemanticConfig, TextConfig
-from regvq.data import DataError, open_dataset
+from regvq.conditions.from_samples import condition_of
+from regvq.data import open_dataset
 from regvq.data.token_shards import TokenBatch, TokenShards
-from regvq.generation import condition_of
+from regvq.errors import CheckpointError, DataError
 from regvq.priors import LatentConfig
 
 from ..cli.errors import UsageError
@@ -49,7 +51,7 @@ class PriorTrainer(Run):
         self.held_out = self._open("test")
         self.shards: TokenShards | None = None
         if config.tokens is not None:
-            self.shards = TokenShards(config.tokens, self.tokenizer, config.seed)
+            self.shards = TokenShards(config.tokens, self.tokenizer.fingerprint, config.seed)
         else:
             self.data = self._open("train")
         tokens = self.shards if self.shards is not None else self.data
@@ -60,7 +62,7 @@ class PriorTrainer(Run):
         shape = self._shape()
         try:
             self.prior = replace(config.prior, **shape).build()
-            self.prior.check_how(**asdict(config.sampling))  # not only when it has learnt
+            self.prior.validate_sampling(**asdict(config.sampling))  # before it is trained
         except ValueError as error:
             raise UsageError(f"{config.recipe}: {error}") from None
         self.prior.learn_vocabulary(self._captions())
@@ -68,12 +70,11 @@ class PriorTrainer(Run):
         if config.init is not None:
             self.begun_on = self._begin(config.init)
         elif config.embeddings == "codes" and not self.continuous:
-            self.prior.network.begin_with(self.tokenizer.quantizer.codebook())
+            self.prior.network.init_from_codebook(self.tokenizer.quantizer.codebook())
         if config.train_only != "all":
-            tokens = config.train_only == "tokens"
-            stays = self.prior.layout if tokens else self.prior.network
-            stays.requires_grad_(False)
-            self.prior.learns = config.train_only
+            frozen = self.prior.layout if config.train_only == "tokens" else self.prior.network
+            frozen.requires_grad_(False)
+            self.prior.trained_part = config.train_only
         self.prior.to(self.device)
         self.averaged = averaged(self.prior, config.optimizer.ema)
         self.optimizer = adamw(self.prior, config.optimizer)

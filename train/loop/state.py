@@ -17,7 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from regvq.bundles.bundle import CheckpointError, replace_folder
+from regvq.bundles.storage import replace_folder
+from regvq.errors import CheckpointError
 
 Part = nn.Module | torch.optim.Optimizer
 

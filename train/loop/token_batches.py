@@ -10,11 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from regvq.data import DataError, Dataset, Sample
+from regvq.conditions.from_samples import captions_of, maps_of
+from regvq.data import Dataset, Sample, center
 from regvq.data.token_shards import TokenBatch, TokenShards
-from regvq.data.views import centre
-from regvq.generation import captions_of, maps_of
-from regvq.images import PictureError
+from regvq.errors import DataError, PictureError
 from regvq.tokenizer import Tokenizer
 
 from ..cli.common import spread_over
@@ -87,7 +86,7 @@ def held_out_batches(
     samples = []
     for index in spread_over(len(data), count):
         try:
-            samples.append(centre(data[index], size))
+            samples.append(center(data[index], size))
         except PictureError:
             continue
     if not samples:

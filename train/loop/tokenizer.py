@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from regvq.data import Dataset, open_dataset
+from regvq.errors import FeatureError
 from regvq.losses.adversarial import ramp
 from regvq.metrics.codebook_usage import usage_of
 from regvq.networks.discriminator import Discriminator
-from regvq.networks.features import FeatureError, Features, load_features
+from regvq.networks.features import Features, load_features
 from regvq.quantizers import UsageWindow
 from regvq.tokenizer import Tokenizer
 

@@ -13,18 +13,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from regvq.bundles.bundle import (
-    Bundle,
-    CheckpointError,
-    find_bundle,
-    fingerprint_of,
-    load_prior,
-    load_tokenizer,
-)
+from regvq.bundles.bundle import Bundle, find_bundle
+from regvq.checkpoints import fingerprint_of, load_prior, load_tokenizer
+from regvq.errors import CheckpointError
 from regvq.paths import ROOT
-from regvq.priors import PRIORS, LatentPrior, Prior
-from regvq.priors.base import TokenPrior
+from regvq.priors import LatentPrior, PlannedPrior, Prior, TokenPrior, kind_of
 from regvq.tokenizer import Tokenizer
+
+DISCRETE = (TokenPrior, PlannedPrior)
 
 
 def start_from(tokenizer: Tokenizer, source: Path) -> None:
@@ -60,16 +56,13 @@ def prior_from(prior: Prior, source: Path, tokenizer: Bundle) -> str | None:
     """
     bundle = _found(source)
     loaded = load_prior(bundle)
-    mine, theirs = (
-        next(name for name, kind in PRIORS.items() if kind is type(each.config))
-        for each in (prior, loaded)
-    )
+    mine, theirs = kind_of(prior.config), kind_of(loaded.config)
     have = loaded.state_dict()
     remedy = "sizes, conditions, grid and number of codes must be those of its config.json"
     if mine == theirs and not _told_more(prior, loaded):
         _check_shapes(bundle, have, prior.state_dict(), remedy)
         prior.load_state_dict(have)
-    elif isinstance(prior, TokenPrior) and isinstance(loaded, TokenPrior):
+    elif isinstance(prior, DISCRETE) and isinstance(loaded, DISCRETE):
         _borrow(prior, loaded, bundle)
     else:
         raise CheckpointError(
@@ -87,14 +80,16 @@ def prior_from(prior: Prior, source: Path, tokenizer: Bundle) -> str | None:
 
 def _told_more(prior: Prior, loaded: Prior) -> bool:
     """Whether a prior is told what the one it is to begin with is not, or draws a map first."""
-    if not isinstance(prior, TokenPrior):
+    if not isinstance(prior, DISCRETE):
         return False
-    planned = prior.layout is not None and loaded.layout is None
+    planned = isinstance(prior, PlannedPrior) and not isinstance(loaded, PlannedPrior)
     return planned or set(prior.conditioner.kinds) > set(loaded.conditioner.kinds)
 
 
 @torch.no_grad()
-def _borrow(prior: TokenPrior, loaded: TokenPrior, bundle: Bundle) -> None:
+def _borrow(
+    prior: TokenPrior | PlannedPrior, loaded: TokenPrior | PlannedPrior, bundle: Bundle
+) -> None:
     """Take over what a prior of another kind knows of tokens and of how they stand together: its
     embeddings, as many layers as both have, its output weights, and each condition of its that is
     told this one, too; and how it draws a map, if both do.

@@ -92,7 +92,7 @@ def tiny_contestants(size: int = 64) -> dict[str, QuantizerConfig]:
 
 def scenes(train: int = 96, test: int = 32) -> SmallPictures:
     """Landscapes of the project's own data set, some to learn from and others to be judged on."""
-    from ...data import open_dataset
+    from ...data.registry import open_dataset
 
     def drawn(split: str, count: int) -> Tensor:
         # Drawn at twice the size and averaged: at 32 pixels the painter's thin strokes are coarse.

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ...images import PictureError, list_pictures
-from .. import DataError
+from ...errors import DataError, PictureError
+from ...images import list_pictures
 from ..picture_dataset import About, Entry, Items
 from .folder import split_folder
 from .published_layout import MAX_MISSING, existing_root, first_existing, read_lines, those_there

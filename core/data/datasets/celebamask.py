@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ...images import PictureError, open_picture
-from .. import DataError
+from ...errors import DataError, PictureError
+from ...images import open_picture
 from ..picture_dataset import About, Entry, Items
 from ..segmentation import open_map
 from .published_layout import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .. import DataError
+from ...errors import DataError
 from ..picture_dataset import About, Entry, Items
 from ..segmentation import plain_lookup, spread_palette
 from .published_layout import (

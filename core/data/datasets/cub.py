@@ -7,8 +7,8 @@ from typing import Any
 
 from PIL import Image
 
+from ...errors import DataError
 from ...images import open_picture
-from .. import DataError
 from ..picture_dataset import About, Entry, Items
 from .published_layout import (
     existing_root,

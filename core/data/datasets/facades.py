@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ...images import PictureError, open_picture
+from ...errors import PictureError
+from ...images import open_picture
 from ..picture_dataset import About, Entry, Items
 from ..segmentation import plain_lookup
 from .published_layout import existing_root, not_laid_out, of_split, pictures_in, those_there

@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from .. import DataError
+from ...errors import DataError
 from ..picture_dataset import About, Entry, Items
 from .published_layout import (
     existing_root,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...images import PictureError, list_pictures
-from .. import DataError
+from ...errors import DataError, PictureError
+from ...images import list_pictures
 from ..picture_dataset import About, Entry, Items
 
 _SPLIT_FOLDERS = {

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...errors import DataError
 from ...images import SUFFIXES
-from .. import DataError
 from ..picture_dataset import Entry
 
 MAX_MISSING = 0.01

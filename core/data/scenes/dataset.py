@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import SPLITS, DataError
+from ...errors import DataError
 from ..picture_dataset import About
+from ..sample import SPLITS
 from .captions import caption_of
 from .classes import CLASSES, PALETTE
 from .composition import compose
@@ -16,7 +17,7 @@ from .facts import REFERENCE_SIZE, Facts, attributes_of, facts_of
 from .plan import LANDS
 
 if TYPE_CHECKING:
-    from .. import Sample
+    from ..sample import Sample
     from .drawing.canvas import Canvas
     from .plan import Plan
 
@@ -140,7 +141,7 @@ def _sample(plan: Plan, canvas: Canvas, segmentation: np.ndarray, caption: str) 
     """The sample; the canvas's colours become the image in place."""
     import torch
 
-    from .. import Sample
+    from ..sample import Sample
 
     image = canvas.image
     image *= 2

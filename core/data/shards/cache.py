@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from .. import DataError
+from ...errors import DataError
 from .remote import Facts, download, shown
 from .tar import Index, Member
 

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ...images import SUFFIXES, PictureError, open_picture
-from .. import DataError
+from ...errors import DataError, PictureError
+from ...images import SUFFIXES, open_picture
 from ..picture_dataset import About, Entry, Items
 from ..segmentation import open_map, plain_lookup
 from .files import LAYOUT, StreamedShard, index_all, shards_of

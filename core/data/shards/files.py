@@ -13,8 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ...images import PictureError
-from .. import DataError
+from ...errors import DataError, PictureError
 from .cache import copy_of, keep_index, kept_index
 from .remote import PartsFile, facts_of, read_part, shown, url_of
 from .tar import COMPRESSED, Index, Member, expand_braces, members_of

@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from .. import DataError
+from ...errors import DataError
 
 if TYPE_CHECKING:
     import httpx

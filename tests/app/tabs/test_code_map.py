@@ -18,7 +18,7 @@ from core.analysis.atlas import add_umap
 from core.analysis.embedding import pca_map
 from core.analysis.real_patches import unpack_patches
 from core.analysis.rendering import number_colours
-from core.bundles.bundle import find_bundle, save_bundle
+from core.bundles.bundle import find_bundle
 from core.data import open_dataset
 from core.quantizers import VQConfig
 from core.tokenizer import Tokenizer
@@ -205,7 +205,7 @@ def test_too_few_codes_for_a_umap_are_refused(
     from tests.app.conftest import NETWORK
 
     few = Tokenizer(TokenizerConfig(NETWORK, VQConfig(size=5))).eval()
-    save_bundle(tmp_path / "few", tokenizer=few)
+    few.save_pretrained(tmp_path / "few")
     monkeypatch.setenv("REGVQ_CHECKPOINTS", str(tmp_path))
     with pytest.raises(gr.Error, match="needs 8 codes or more; this codebook has 5"):
         code_map.code_map("few")

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from app.services import checkpoints, code_stats
-from app.shell import pictures
 from app.tabs import codebook
+from app.ui import pictures
 from core.analysis.codes import paint_codes
 from core.analysis.real_patches import unpack_patches
 from core.images import open_picture, to_tensor

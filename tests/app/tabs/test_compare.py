@@ -16,7 +16,7 @@ from PIL import Image
 
 from app.services import checkpoints
 from app.tabs import compare, compare_study
-from core.bundles.bundle import load_tokenizer
+from core.checkpoints import load_tokenizer
 from core.images import open_picture, to_pixels, to_tensor
 from tests.app.test_api import client, pixels  # noqa: F401  the fixture
 

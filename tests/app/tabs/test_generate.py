@@ -19,7 +19,7 @@ from app import shell
 from app.services import generation, priors, sampling, semantic_maps
 from app.tabs import generate_handlers
 from app.ui.errors import Refused
-from core.bundles.bundle import load_prior, load_tokenizer
+from core.checkpoints import load_prior, load_tokenizer
 from core.conditions import Condition
 from core.data.scenes import CLASSES, PALETTE
 from core.images import open_picture, to_pixels, to_tensor

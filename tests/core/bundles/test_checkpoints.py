@@ -10,15 +10,10 @@ import pytest
 import torch
 
 from core import Tokenizer, TokenizerConfig
-from core.bundles.bundle import (
-    Bundle,
-    CheckpointError,
-    find_bundle,
-    list_bundles,
-    load_tokenizer,
-    save_bundle,
-    write_json,
-)
+from core.bundles.bundle import Bundle, find_bundle, list_bundles
+from core.bundles.storage import write_json
+from core.checkpoints import load_tokenizer
+from core.errors import CheckpointError
 from core.networks.autoencoder import NetworkConfig
 from core.quantizers import RegVQConfig, VQConfig
 
@@ -38,7 +33,7 @@ def make(quantizer=QUANTIZERS[0]) -> Tokenizer:
 @pytest.mark.parametrize("quantizer", QUANTIZERS)
 def test_round_trip(tmp_path, quantizer):
     tokenizer = make(quantizer)
-    save_bundle(tmp_path / "b", tokenizer=tokenizer, half=False)
+    tokenizer.save_pretrained(tmp_path / "b", half=False)
     loaded = Tokenizer.from_pretrained(tmp_path / "b")
     assert loaded.config == tokenizer.config
     assert not loaded.training
@@ -50,7 +45,7 @@ def test_round_trip(tmp_path, quantizer):
 
 def test_half_precision_spares_the_codebook(tmp_path):
     tokenizer = make()
-    save_bundle(tmp_path / "b", tokenizer=tokenizer)
+    tokenizer.save_pretrained(tmp_path / "b")
     loaded = load_tokenizer(tmp_path / "b")
     assert torch.equal(loaded.quantizer.codes, tokenizer.quantizer.codes)
     weight = tokenizer.decoder.last_weight
@@ -61,13 +56,8 @@ def test_half_precision_spares_the_codebook(tmp_path):
 
 def test_parts_of_a_bundle(tmp_path):
     atlas = {"counts": np.arange(16), "source": np.array("sixteen pictures")}
-    saved = save_bundle(
-        tmp_path / "b",
-        tokenizer=make(),
-        card="# A card",
-        metrics={"psnr": 20.5},
-        atlas=atlas,
-        recipe={"name": "x"},
+    saved = make().save_pretrained(
+        tmp_path / "b", card="# A card", metrics={"psnr": 20.5}, atlas=atlas, recipe={"name": "x"}
     )
     bundle = find_bundle(tmp_path / "b")
     assert bundle == saved
@@ -86,24 +76,24 @@ def test_parts_of_a_bundle(tmp_path):
 
 
 def test_saving_again_replaces_the_whole_bundle(tmp_path):
-    save_bundle(tmp_path / "b", tokenizer=make(), atlas={"counts": np.arange(16)})
-    save_bundle(tmp_path / "b", tokenizer=make(VQConfig(size=9)))
+    make().save_pretrained(tmp_path / "b", atlas={"counts": np.arange(16)})
+    make(VQConfig(size=9)).save_pretrained(tmp_path / "b")
     assert load_tokenizer(tmp_path / "b").codebook_size == 9
     assert find_bundle(tmp_path / "b").atlas == {}
     assert [folder.name for folder in tmp_path.iterdir()] == ["b"]
 
 
 def test_a_failed_save_leaves_the_old_bundle(tmp_path):
-    save_bundle(tmp_path / "b", tokenizer=make(), card="old")
+    make().save_pretrained(tmp_path / "b", card="old")
     with pytest.raises(TypeError):
-        save_bundle(tmp_path / "b", tokenizer=make(), card="new", metrics={"psnr": object()})
+        make().save_pretrained(tmp_path / "b", card="new", metrics={"psnr": object()})
     assert find_bundle(tmp_path / "b").card == "old"
     assert load_tokenizer(tmp_path / "b").codebook_size == 16
 
 
 def test_list_and_run_folders(tmp_path):
     for name in ("b", "a", "run/bundle"):
-        save_bundle(tmp_path / name, tokenizer=make())
+        make().save_pretrained(tmp_path / name)
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("x")
     found = list_bundles(tmp_path)
@@ -113,7 +103,7 @@ def test_list_and_run_folders(tmp_path):
 
 
 def test_owner_folder_is_listed(tmp_path, monkeypatch):
-    save_bundle(tmp_path / "mine", tokenizer=make())
+    make().save_pretrained(tmp_path / "mine")
     monkeypatch.setenv("REGVQ_CHECKPOINTS", str(tmp_path))
     assert "mine" in [bundle.name for bundle in list_bundles()]
 
@@ -143,7 +133,7 @@ def edit(folder, **changes) -> None:
     ],
 )
 def test_a_config_that_does_not_fit(tmp_path, changes, words):
-    save_bundle(tmp_path / "b", tokenizer=make())
+    make().save_pretrained(tmp_path / "b")
     edit(tmp_path / "b", **changes)
     with pytest.raises(CheckpointError, match=words) as caught:
         load_tokenizer(tmp_path / "b")
@@ -157,7 +147,7 @@ def test_missing_and_broken_files(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(CheckpointError, match="no checkpoint"):
         load_tokenizer(tmp_path / "empty")
-    folder = save_bundle(tmp_path / "b", tokenizer=make(), atlas={"a": np.arange(3)}).path
+    folder = make().save_pretrained(tmp_path / "b", atlas={"a": np.arange(3)}).path
     weights = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(weights[:1000])
     with pytest.raises(CheckpointError, match="fetch it again"):
@@ -178,7 +168,7 @@ def test_missing_and_broken_files(tmp_path):
 
 
 def test_an_atlas_is_never_unpickled(tmp_path):
-    folder = save_bundle(tmp_path / "b", tokenizer=make()).path
+    folder = make().save_pretrained(tmp_path / "b").path
     np.savez(folder / "atlas.npz", counts=np.array([{"a": 1}], dtype=object))
     with pytest.raises(CheckpointError):
         _ = find_bundle(folder).atlas

@@ -13,16 +13,9 @@ import pytest
 from core import Tokenizer, TokenizerConfig
 from core.bundles import bundle as checkpoints
 from core.bundles import sources
-from core.bundles.bundle import (
-    find_bundle,
-    fingerprint_of,
-    list_bundles,
-    load_tokenizer,
-    prior_tokenizer,
-    save_bundle,
-    save_prior,
-)
+from core.bundles.bundle import find_bundle, list_bundles
 from core.bundles.sources import fetch_all, pending, problems
+from core.checkpoints import fingerprint_of, load_tokenizer, prior_tokenizer
 from core.networks.autoencoder import NetworkConfig
 from core.quantizers import VQConfig
 from tests.helpers.hub_server import Hub, ask_only, hub
@@ -36,7 +29,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("bundles")
     for name in ("first", "second"):
         tokenizer = Tokenizer(TokenizerConfig(SMALL, VQConfig(size=16))).eval()
-        save_bundle(root / name, tokenizer=tokenizer, card="# A card\n", metrics={"psnr": 1.0})
+        tokenizer.save_pretrained(root / name, card="# A card\n", metrics={"psnr": 1.0})
     return root
 
 
@@ -130,7 +123,7 @@ def test_a_prior_finds_its_tokenizer_in_another_repository(
     config = AutoregressiveConfig(codebook_size=16, grid=(2, 2), width=16, layers=1, heads=2)
     mark = fingerprint_of(find_bundle(made / "first"))
     wanted = {"name": "first", "fingerprint": mark}
-    save_prior(tmp_path / "prior", prior=config.build(), tokenizer=wanted)
+    config.build().save_pretrained(tmp_path / "prior", tokenizer=wanted)
     online.repositories |= {"user/prior": tmp_path / "prior", "user/tok": made / "first"}
     name(monkeypatch, "user/prior", "user/tok")
     fetch_all()

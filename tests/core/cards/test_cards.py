@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from core.bundles.bundle import find_bundle, load_tokenizer, save_bundle
+from core.bundles.bundle import find_bundle
 from core.cards.tokenizer import model_card
+from core.checkpoints import load_tokenizer
 from tests.core.bundles.test_checkpoints import make
 from train.export.figures import publish_figures
 
@@ -46,7 +47,7 @@ REPORT = {
 
 def test_published_figures_reach_metrics_card_and_atlas(tmp_path):
     tokenizer = make()
-    save_bundle(tmp_path / "b", tokenizer=tokenizer, metrics={"step": 10}, recipe=RECIPE)
+    tokenizer.save_pretrained(tmp_path / "b", metrics={"step": 10}, recipe=RECIPE)
     counts = np.arange(16)
     note = {"data": "Seven photographs.", "terms": "Research only.", "pictures": "bridges"}
     publish_figures(find_bundle(tmp_path / "b"), tokenizer, REPORT, counts, note)
@@ -74,7 +75,7 @@ def test_published_figures_reach_metrics_card_and_atlas(tmp_path):
 
 def test_publishing_again_keeps_what_is_not_said_anew(tmp_path):
     tokenizer = make()
-    save_bundle(tmp_path / "b", tokenizer=tokenizer, recipe=RECIPE)
+    tokenizer.save_pretrained(tmp_path / "b", recipe=RECIPE)
     note = {"data": "Seven photographs.", "terms": None, "pictures": "bridges"}
     for said in (note, {"data": None, "terms": None, "pictures": None}):
         publish_figures(find_bundle(tmp_path / "b"), tokenizer, REPORT, np.arange(16), said)

@@ -8,10 +8,10 @@ import sys
 import pytest
 import torch
 
-from core.bundles.bundle import CheckpointError
 from core.conditions import Condition, Conditioner, LabelConfig, SemanticConfig, TextConfig
 from core.conditions.semantic import composition, majority
-from core.data.views import on_grid
+from core.data.segmentation import on_grid
+from core.errors import CheckpointError
 
 TEXT = TextConfig(width=16, layers=1, heads=2, context=8, vocabulary=6)
 CAPTIONS = ["a red house by a lake", "a red tree", "two birds and a tree"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.data.plain import fitting_name
+from core.data import fitting_name
 from tests.helpers import published_layouts as made
 
 

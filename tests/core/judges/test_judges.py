@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.bundles.bundle import CheckpointError, list_bundles, load_tokenizer
+from core.bundles.bundle import list_bundles
+from core.checkpoints import load_tokenizer
+from core.errors import CheckpointError
+from core.judges import load_judge
 from core.judges.attributes import AttributeClassifier, AttributesConfig
-from core.judges.judge import load_judge, save_judge
 from core.judges.segmenter import Segmenter, SegmenterConfig
 
 
@@ -28,8 +30,8 @@ def attributes() -> AttributeClassifier:
 @pytest.mark.parametrize("make", [segmenter, attributes])
 def test_a_judge_comes_back_as_it_was(tmp_path: Path, make) -> None:
     judge = make().eval()
-    bundle = save_judge(
-        tmp_path / "judge", judge, data={"name": "scenes"}, metrics={"mean_iou": 0.5}, card="# j\n"
+    bundle = judge.save_pretrained(
+        tmp_path / "judge", data={"name": "scenes"}, metrics={"mean_iou": 0.5}, card="# j\n"
     )
     assert [found.config["kind"] for found in list_bundles(tmp_path)] == ["judge"]
     assert bundle.metrics == {"mean_iou": 0.5} and bundle.card == "# j\n"
@@ -38,14 +40,14 @@ def test_a_judge_comes_back_as_it_was(tmp_path: Path, make) -> None:
     assert not any(weight.requires_grad for weight in back.parameters())
     images = torch.rand(2, 3, 32, 32) * 2 - 1
     assert torch.allclose(back(images), judge(images), atol=3e-2)
-    save_judge(tmp_path / "judge", judge, data={}, metrics={}, card="# again\n")
+    judge.save_pretrained(tmp_path / "judge", data={}, metrics={}, card="# again\n")
     assert (tmp_path / "judge" / "README.md").read_text() == "# again\n"
     assert [path.name for path in tmp_path.iterdir()] == ["judge"]
 
 
 def test_what_is_no_such_judge_is_refused_by_name(tmp_path: Path) -> None:
     folder = tmp_path / "judge"
-    save_judge(folder, segmenter(), data={}, metrics={}, card="")
+    segmenter().save_pretrained(folder, data={}, metrics={}, card="")
     with pytest.raises(CheckpointError, match=r"'segmenter'.*'attributes'.*judge.py attributes"):
         load_judge(folder, AttributeClassifier)
     with pytest.raises(CheckpointError, match="not a tokenizer"):

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from core.errors import FeatureError
 from core.images import to_pictures
 from core.metrics.clip import Clip, clip_score, load_clip, r_precision
-from core.networks.pretrained import FeatureError
 
 CAPTIONS = ["a house", "a red house", "the sea at dusk", "snow", "two trees", "a lake in fog"]
 

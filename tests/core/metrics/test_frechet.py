@@ -8,7 +8,8 @@ import torch
 from scipy.linalg import sqrtm
 from torch import Tensor
 
-from core.metrics.frechet import FrechetStatistics, feature_distance, layer_distance
+from core.losses.perceptual import feature_distance, layer_distance
+from core.metrics.frechet import FrechetStatistics
 
 
 def two_layers(images: Tensor) -> list[Tensor]:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from core.conditions import Condition, SemanticConfig, TextConfig
-from core.data import DataError, Sample
+from core.data import Sample
+from core.errors import DataError
 from core.judges.attributes import AttributeClassifier, AttributesConfig
 from core.judges.segmenter import Segmenter, SegmenterConfig
 from core.metrics.frechet import FrechetStatistics

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchvision.models import alexnet, squeezenet1_1
 
+from core.errors import FeatureError
 from core.metrics import inception as inception_module
 from core.metrics import lpips as lpips_module
 from core.metrics.frechet import FrechetStatistics
 from core.metrics.inception import load_inception
 from core.metrics.lpips import load_lpips
-from core.networks.pretrained import FeatureError
 from tests.helpers import pretrained_weights
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from core.batching import in_batches
-from core.data import DataError
+from core.errors import DataError
 from core.images import to_pixels
 from core.metrics.comparison import Quality, as_shown
 from core.metrics.reconstruction import evaluate_tokenizer

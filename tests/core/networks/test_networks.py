@@ -9,8 +9,9 @@ from safetensors.torch import save_file
 from torchvision.models import squeezenet1_1
 
 from core import Tokenizer, TokenizerConfig
+from core.errors import FeatureError
 from core.networks.autoencoder import Decoder, Encoder, NetworkConfig
-from core.networks.features import FeatureError, load_features
+from core.networks.features import load_features
 from core.quantizers import RegVQConfig, VQConfig
 
 SMALL = NetworkConfig(widths=(8, 16), encoder_blocks=1, decoder_blocks=1, latent_dim=4)

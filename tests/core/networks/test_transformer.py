@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from core.networks.incremental import Decoder, _attend
-from core.networks.packed_linear import product
+from core.networks.incremental import IncrementalDecoder, _attend
+from core.networks.packed_linear import packed_linear
 from core.networks.transformer import Cache, Transformer, TransformerConfig, rotary, rotate
 
 GRID = (3, 4)
@@ -34,7 +34,7 @@ def test_cached_equals_whole(told, size, monkeypatch):
     if told:
         given = {
             "modulation": network.modulate(torch.randn(2, 32)),
-            "memory": network.remember(torch.randn(2, 5, 32)),
+            "memory": network.project_memory(torch.randn(2, 5, 32)),
             "memory_mask": torch.tensor([[True] * 3 + [False] * 2, [True] * 5]),
         }
     table = table_of(x)
@@ -43,7 +43,7 @@ def test_cached_equals_whole(told, size, monkeypatch):
     first = network(x[:, :5], table[:, :5], cache=cache, **given)
     torch.testing.assert_close(first, whole[:, :5], atol=1e-5, rtol=1e-5)
     cache.begin = 5
-    decoder = Decoder(network, cache, table, 2, **given)
+    decoder = IncrementalDecoder(network, cache, table, 2, **given)
     for at in range(5, 12):
         found = decoder(x[:, at])
         torch.testing.assert_close(found, whole[:, at], atol=1e-5, rtol=1e-5)
@@ -61,7 +61,7 @@ def test_in_half_precision_the_cache_changes_little(monkeypatch):
     cache = Cache(half.config, 4, 12, y)
     first = half(y[:, :1], table[:, :1], cache=cache)
     cache.begin = 1
-    decoder = Decoder(half, cache, table, 4)
+    decoder = IncrementalDecoder(half, cache, table, 4)
     found = torch.cat([first] + [decoder(y[:, at])[:, None] for at in range(1, 12)], 1)
     off = (found.float() - exact).abs().mean()
     assert 0 < off < 1.5 * (whole.float() - exact).abs().mean()  # rounding, no more of it
@@ -90,7 +90,7 @@ def test_a_packed_matrix_is_the_matrix(dtype, rows, shape):
     bias, h = (torch.randn(*size, dtype=torch.float64) for size in (shape[:1], (rows, shape[1])))
     close = {"atol": 1e-5, "rtol": 1e-5} if dtype == torch.float32 else {"atol": 0.1, "rtol": 0.02}
     for b in (None, bias):
-        multiply = product(weight.to(dtype), rows, None if b is None else b.to(dtype))
+        multiply = packed_linear(weight.to(dtype), rows, None if b is None else b.to(dtype))
         found = multiply(h.to(dtype))
         expected = h @ weight.T + (0 if b is None else b)
         assert found.dtype == dtype and found.is_contiguous()
@@ -147,7 +147,7 @@ def test_memory_is_attended_to_where_its_mask_says():
     mask = torch.tensor([[True] * 3 + [False] * 2, [True] * 5])
 
     def run(tokens):
-        return network(x, table_of(x), memory=network.remember(tokens), memory_mask=mask)
+        return network(x, table_of(x), memory=network.project_memory(tokens), memory_mask=mask)
 
     out = run(tokens)
     tokens[:, 4] += 1
@@ -155,7 +155,7 @@ def test_memory_is_attended_to_where_its_mask_says():
     assert change[0] == 0
     assert change[1] > 1e-4
     short = network(
-        x[:1], table_of(x), memory=network.remember(tokens[:1, :3]), memory_mask=mask[:1, :3]
+        x[:1], table_of(x), memory=network.project_memory(tokens[:1, :3]), memory_mask=mask[:1, :3]
     )
     torch.testing.assert_close(short, out[:1], atol=1e-5, rtol=1e-5)
 

@@ -10,19 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.bundles.bundle import (
-    CheckpointError,
-    find_bundle,
-    fingerprint_of,
-    list_bundles,
-    load_prior,
-    load_tokenizer,
-    prior_tokenizer,
-    save_bundle,
-    save_prior,
-)
+from core.bundles.bundle import find_bundle, list_bundles
+from core.checkpoints import fingerprint_of, load_prior, load_tokenizer, prior_tokenizer
 from core.conditions import Condition, LabelConfig, SemanticConfig
-from core.data.token_shards import fingerprint
+from core.errors import CheckpointError
 from core.networks.autoencoder import NetworkConfig
 from core.priors import (
     AutoregressiveConfig,
@@ -62,8 +53,8 @@ def prior_of(config=CONFIGS[2]):
 
 
 def save(folder: Path, config=CONFIGS[2], mark: str = "sha256:0", name: str = "tokens", **more):
-    return save_prior(
-        folder, prior=prior_of(config), tokenizer={"name": name, "fingerprint": mark}, **more
+    return prior_of(config).save_pretrained(
+        folder, tokenizer={"name": name, "fingerprint": mark}, **more
     )
 
 
@@ -116,7 +107,7 @@ def test_weights_are_stored_once_and_in_half(tmp_path):
 
 def test_kinds_are_told_apart(tmp_path):
     save(tmp_path / "p")
-    save_bundle(tmp_path / "t", tokenizer=tokenizer())
+    tokenizer().save_pretrained(tmp_path / "t")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "config.json").write_text("[1")
     names = {
@@ -131,10 +122,10 @@ def test_kinds_are_told_apart(tmp_path):
 
 
 def test_the_tokenizer_is_found_by_its_fingerprint(tmp_path):
-    save_bundle(tmp_path / "one", tokenizer=tokenizer(0))
-    right = save_bundle(tmp_path / "two", tokenizer=tokenizer(1))
+    tokenizer(0).save_pretrained(tmp_path / "one")
+    right = tokenizer(1).save_pretrained(tmp_path / "two")
     mark = fingerprint_of(right)
-    assert mark == fingerprint(load_tokenizer(right))
+    assert mark == load_tokenizer(right).fingerprint
     assert mark != fingerprint_of(find_bundle(tmp_path / "one"))
     # beside it whatever its name is, in a run folder, and below the given roots
     save(tmp_path / "p", mark=mark, name="renamed")
@@ -146,8 +137,8 @@ def test_the_tokenizer_is_found_by_its_fingerprint(tmp_path):
 
 
 def test_a_tokenizer_that_does_not_fit_is_named(tmp_path):
-    save_bundle(tmp_path / "tokens", tokenizer=tokenizer(0))
-    mark = fingerprint_of(save_bundle(tmp_path / "gone", tokenizer=tokenizer(1)))
+    tokenizer(0).save_pretrained(tmp_path / "tokens")
+    mark = fingerprint_of(tokenizer(1).save_pretrained(tmp_path / "gone"))
     shutil.rmtree(tmp_path / "gone")
     save(tmp_path / "p", mark=mark, name="tokens")
     with pytest.raises(CheckpointError, match=r"another tokenizer than .*tokens: the") as caught:
@@ -163,8 +154,8 @@ def test_a_setting_at_its_default_makes_no_other_tokenizer():
     one = tokenizer()
     other = tokenizer()
     other.config = replace(one.config, quantizer=replace(one.config.quantizer, decay=0.5))
-    assert fingerprint(one) == fingerprint(tokenizer())
-    assert fingerprint(one) != fingerprint(other)
+    assert one.fingerprint == tokenizer().fingerprint
+    assert one.fingerprint != other.fingerprint
 
 
 @pytest.mark.parametrize(

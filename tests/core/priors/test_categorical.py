@@ -5,13 +5,18 @@ from __future__ import annotations
 import pytest
 import torch
 
-from core.priors.categorical import draw, guide, kept, pick
+from core.priors.categorical import (
+    classifier_free_guidance,
+    inverse_cdf,
+    sample_categorical,
+    truncate,
+)
 
 
 def frequencies(logits: torch.Tensor, count: int, **how) -> torch.Tensor:
     """Shares of the codes among ``count`` draws from logits (K,)."""
     rows = logits.expand(count, -1)
-    drawn = draw(rows, torch.Generator().manual_seed(0), **how)
+    drawn = sample_categorical(rows, torch.Generator().manual_seed(0), **how)
     return torch.bincount(drawn, minlength=len(logits)).double() / count
 
 
@@ -49,7 +54,7 @@ def test_pick_finds_where_the_sum_passes(size):
     weights[:, -1] = 0
     at = torch.rand(64)
     at[:3] = torch.tensor([0.0, 1 - 2**-24, 0.5])
-    index = pick(weights, at)
+    index = inverse_cdf(weights, at)
     assert bool((weights.gather(1, index[:, None]) > 0).all())
     sums = torch.cat([torch.zeros(64, 1), weights.cumsum(1)], 1).double()
     share = sums / sums[:, -1:]
@@ -60,7 +65,7 @@ def test_pick_finds_where_the_sum_passes(size):
 @pytest.mark.parametrize("scale", [0.01, 8.0])  # nearly even: the head is not enough; peaked: it is
 def test_nucleus_of_many_codes_equals_that_by_sorting(scale):
     logits = torch.randn(3, 4096) * scale
-    weights, codes = kept(logits, top_p=0.86)
+    weights, codes = truncate(logits, top_p=0.86)
     found = torch.zeros(3, 4096, dtype=torch.float64).scatter_(1, codes, weights.double())
     found /= found.sum(1, keepdim=True)
     for row in range(3):
@@ -72,40 +77,44 @@ def test_nucleus_of_many_codes_equals_that_by_sorting(scale):
 def test_the_most_likely_stays():
     logits = torch.randn(7, 30)
     for how in ({"temperature": 0.0}, {"top_k": 1}, {"top_p": 1e-9}):
-        assert torch.equal(draw(logits, **how), logits.argmax(1))
+        assert torch.equal(sample_categorical(logits, **how), logits.argmax(1))
 
 
 def test_same_seed_same_draw_however_many_at_once(monkeypatch):
     logits = torch.randn(40, 100)
-    first = draw(logits, torch.Generator().manual_seed(5))
+    first = sample_categorical(logits, torch.Generator().manual_seed(5))
     monkeypatch.setattr("core.priors.categorical._TILE", 700)
-    assert torch.equal(draw(logits, torch.Generator().manual_seed(5)), first)
-    assert not torch.equal(draw(logits, torch.Generator().manual_seed(6)), first)
+    assert torch.equal(sample_categorical(logits, torch.Generator().manual_seed(5)), first)
+    assert not torch.equal(sample_categorical(logits, torch.Generator().manual_seed(6)), first)
 
 
 def test_a_generator_a_row_gives_each_row_its_own_numbers():
     logits = torch.randn(3, 6, 40)
-    both = draw(logits, [torch.Generator().manual_seed(seed) for seed in (1, 2, 1)])
+    both = sample_categorical(logits, [torch.Generator().manual_seed(seed) for seed in (1, 2, 1)])
     for row, seed in enumerate((1, 2, 1)):
-        alone = draw(logits[row : row + 1], torch.Generator().manual_seed(seed))
+        alone = sample_categorical(logits[row : row + 1], torch.Generator().manual_seed(seed))
         assert torch.equal(both[row : row + 1], alone)
     at = torch.rand(3, 6)
-    assert torch.equal(draw(logits, at=at)[2], draw(logits[2], at=at[2]))
+    assert torch.equal(
+        sample_categorical(logits, at=at)[2], sample_categorical(logits[2], at=at[2])
+    )
 
 
 def test_guidance_goes_from_null_through_the_condition():
     logits = torch.randn(6, 4, 5)
     conditional, null = logits.chunk(2)
-    assert torch.equal(guide(logits, 1.0), conditional)
-    assert torch.equal(guide(logits, 0.0), null)
-    torch.testing.assert_close(guide(logits, 3.0), null + 3 * (conditional - null))
+    assert torch.equal(classifier_free_guidance(logits, 1.0), conditional)
+    assert torch.equal(classifier_free_guidance(logits, 0.0), null)
+    torch.testing.assert_close(
+        classifier_free_guidance(logits, 3.0), null + 3 * (conditional - null)
+    )
 
 
 def test_only_what_is_wanted_is_drawn():
     logits, wanted = torch.randn(4, 5, 30) - 5, torch.rand(4, 5) < 0.5
     logits[..., 0] = -40
-    whole = draw(logits, torch.Generator().manual_seed(2))
-    some = draw(logits, torch.Generator().manual_seed(2), wanted=wanted)
+    whole = sample_categorical(logits, torch.Generator().manual_seed(2))
+    some = sample_categorical(logits, torch.Generator().manual_seed(2), wanted=wanted)
     assert torch.equal(some, whole.masked_fill(~wanted, 0))
     assert bool((whole > 0).all())
 
@@ -114,5 +123,7 @@ def test_only_what_is_wanted_is_drawn():
 @pytest.mark.parametrize("temperature", [0.0, 1e-46, 1e-12, 1e-5])
 def test_the_coldest_draws_are_the_most_likely(codes, temperature):
     logits = torch.randn(40, codes, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(draw(logits, temperature=temperature), logits.argmax(1))
-    assert torch.equal(draw(logits, temperature=temperature, top_p=0.5), logits.argmax(1))
+    assert torch.equal(sample_categorical(logits, temperature=temperature), logits.argmax(1))
+    assert torch.equal(
+        sample_categorical(logits, temperature=temperature, top_p=0.5), logits.argmax(1)
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from core.priors.mask_and_replace import Process
+from core.priors.mask_and_replace import MaskAndReplace
 
 SCHEDULES = {
     "released": ((0.99999, 0.000009), (0.000009, 0.99999)),
@@ -14,11 +14,11 @@ SCHEDULES = {
 
 
 @pytest.fixture(params=SCHEDULES)
-def process(request) -> Process:
-    return Process(5, 20, *SCHEDULES[request.param])
+def process(request) -> MaskAndReplace:
+    return MaskAndReplace(5, 20, *SCHEDULES[request.param])
 
 
-def matrix(process: Process, begin: int, end: int) -> torch.Tensor:
+def matrix(process: MaskAndReplace, begin: int, end: int) -> torch.Tensor:
     """Q[i, j] = q(x_end = j | x_begin = i), float64 (K + 1, K + 1), step by step multiplied."""
     size = process.codes
     total = torch.eye(size + 1, dtype=torch.float64)
@@ -33,7 +33,7 @@ def matrix(process: Process, begin: int, end: int) -> torch.Tensor:
     return total
 
 
-def dense_posterior(process: Process, begin: int, end: int) -> torch.Tensor:
+def dense_posterior(process: MaskAndReplace, begin: int, end: int) -> torch.Tensor:
     """q(x_begin = k | x_end = j, x_0 = i), float64 (i: K, j: K + 1, k: K + 1)."""
     first, step = matrix(process, 0, begin), matrix(process, begin, end)
     joint = first[:-1, None, :] * step.T[None]
@@ -59,10 +59,10 @@ def test_corruption_follows_the_rates(process):
 
 
 def test_noise_is_the_end_of_the_process():
-    process = Process(4, 20, *SCHEDULES["replacing"])
+    process = MaskAndReplace(4, 20, *SCHEDULES["replacing"])
     share = torch.bincount(process.noise((1, 20_000), None, torch.device("cpu"))[0]) / 20_000
     torch.testing.assert_close(share, torch.tensor([0.075] * 4 + [0.7]), atol=0.015, rtol=0)
-    released = Process(4, 20, *SCHEDULES["released"])
+    released = MaskAndReplace(4, 20, *SCHEDULES["released"])
     assert bool((released.noise((4, 25), None, torch.device("cpu")) == 4).all())
 
 
@@ -121,7 +121,7 @@ def test_steps_back_follow_the_dense_posterior(process, begin, end):
 def test_posterior_is_that_of_diffusers():
     scheduling = pytest.importorskip("diffusers.schedulers.scheduling_vq_diffusion")
     scheduler = scheduling.VQDiffusionScheduler(num_vec_classes=6, num_train_timesteps=100)
-    process = Process(5, 100, *SCHEDULES["released"])
+    process = MaskAndReplace(5, 100, *SCHEDULES["released"])
     log_p = (2 * torch.randn(1, 5, 6)).log_softmax(1)
     now = torch.arange(6)[None]
     for time in (2, 30, 77, 100):  # theirs count from 0
@@ -148,7 +148,7 @@ def test_known_divergence_of_the_noise(process):
 )
 def test_schedules_that_cannot_be(alpha, gamma):
     with pytest.raises(ValueError, match="alpha"):
-        Process(5, 10, alpha, gamma)
+        MaskAndReplace(5, 10, alpha, gamma)
 
 
 def _times(begin: int, end: int) -> tuple[torch.Tensor, torch.Tensor]:

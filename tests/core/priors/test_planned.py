@@ -13,7 +13,7 @@ from core.priors import (
     DiffusionConfig,
     LayoutConfig,
     MaskedConfig,
-    TokenPrior,
+    PlannedPrior,
 )
 from core.priors.categorical import seeded as each_seeded
 
@@ -36,7 +36,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 @pytest.fixture(params=KINDS)
-def prior(request) -> TokenPrior:
+def prior(request) -> PlannedPrior:
     torch.manual_seed(0)
     built = KINDS[request.param].build().eval()
     with torch.no_grad():
@@ -47,9 +47,9 @@ def prior(request) -> TokenPrior:
 
 def test_the_map_grows_first_and_the_picture_is_told_of_it(prior, monkeypatch):
     heard = []
-    sample = type(prior)._sample
+    sample = type(prior.tokens)._sample
     monkeypatch.setattr(
-        type(prior), "_sample",
+        type(prior.tokens), "_sample",
         lambda self, told, choices: heard.append(told) or sample(self, told, choices),
     )  # fmt: skip
     steps = list(prior.sample(FIRST, 3, generator=seeded()))
@@ -114,7 +114,7 @@ def test_the_loss_of_maps_is_that_of_their_cells(prior):
     noise = seeded(1)
     found = prior.loss(ids, Condition(segmentation=pixels, labels=labels), noise)
     again = seeded(1)
-    prior._loss(ids, Condition(segmentation=pixels, labels=labels), again)
+    prior.tokens._loss(ids, Condition(segmentation=pixels, labels=labels), again)
     wanted = prior.layout.prior.loss(cells, Condition(labels=labels), again)
     torch.testing.assert_close(found["layout"], wanted["nll"])
     torch.testing.assert_close(found["layout_bits"], wanted["bits"])

@@ -19,7 +19,7 @@ from core.priors import (
     MaskedConfig,
     Prior,
 )
-from core.priors.categorical import SEEDS, guide, seeds
+from core.priors.categorical import SEEDS, classifier_free_guidance, seeds
 from core.priors.categorical import seeded as each_seeded
 
 SMALL = {"codebook_size": 6, "grid": (3, 4), "width": 32, "layers": 2, "heads": 2}
@@ -189,7 +189,7 @@ def test_codes_that_are_alike_begin_alike():
     codes = torch.randn(network.codes, 6)
     codes[3] = codes[2] + 0.01
     unknown = network.embed.weight[-1].clone()
-    network.begin_with(codes, seeded())
+    network.init_from_codebook(codes, seeded())
     for weight in (network.embed.weight[: network.codes], network.head.weight):
         apart = torch.cdist(weight, weight) / torch.cdist(weight, weight).mean()
         assert apart[2, 3] < 0.05 < apart[2, 4]
@@ -216,10 +216,10 @@ def test_a_pair_of_guidances_goes_from_the_first_step_to_the_last(kind, monkeypa
 
     def noted(logits, scale):
         scales.append(float(torch.as_tensor(scale).flatten()[0]))
-        return guide(logits, scale)
+        return classifier_free_guidance(logits, scale)
 
     for module in ("autoregressive", "diffusion", "masked"):
-        monkeypatch.setattr(f"core.priors.{module}.guide", noted)
+        monkeypatch.setattr(f"core.priors.{module}.classifier_free_guidance", noted)
     prior = built(kind, BOTH)
     prior.generate(told(1), 1, guidance=(1.0, 3.0), generator=seeded())
     steps = len(scales)

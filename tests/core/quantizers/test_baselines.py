@@ -13,8 +13,8 @@ from core.quantizers import FSQConfig, GumbelConfig, IBQConfig, LFQConfig, NSVQC
 from core.quantizers.base import to_grid, to_rows
 from core.quantizers.lfq import combinations
 from core.quantizers.nsvq import non_stationary_loss
+from core.quantizers.ops import rotated
 from core.quantizers.tiled import lookup
-from core.quantizers.vq import rotated
 
 
 def make(config, dim: int = 6):

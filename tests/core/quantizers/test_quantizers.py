@@ -9,7 +9,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.bundles.bundle import describe_tokenizer, tokenizer_config
 from core.quantizers import (
     QUANTIZERS,
     FSQConfig,
@@ -136,9 +135,9 @@ def test_the_encoder_gets_a_gradient_from_every_quantizer(quantizer):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_bundle_describes_its_quantizer(name):
     config = TokenizerConfig(quantizer=CONFIGS[name])
-    described = json.loads(json.dumps(describe_tokenizer(config)))
+    described = json.loads(json.dumps(config.to_dict()))
     assert described["quantizer"]["size"] == CONFIGS[name].build(8).size
-    assert tokenizer_config(described) == config
+    assert TokenizerConfig.from_dict(described) == config
 
 
 @pytest.mark.parametrize("tile", [1, 2**20])

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from core.quantizers import RegVQConfig
 from core.quantizers.base import to_rows
 from core.quantizers.code_prior import gaussian_prior, read_histogram
-from core.quantizers.regvq import prior_divergence, stochastic_mask
+from core.quantizers.ops import stochastic_mask
+from core.quantizers.regvq import prior_divergence
 from core.quantizers.tiled.lookup import draw_seed, gumbel_noise, row_tiles, tile_noise
 
 

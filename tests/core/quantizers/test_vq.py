@@ -7,7 +7,7 @@ import torch
 
 from core.quantizers import VQConfig
 from core.quantizers.base import to_rows
-from core.quantizers.vq import kmeans, rotated
+from core.quantizers.ops import kmeans, rotated
 
 
 def make(config: VQConfig | None = None, dim: int = 6, spread: float = 1.0, seed: int = 0):

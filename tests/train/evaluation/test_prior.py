@@ -12,7 +12,6 @@ import pytest
 from core.bundles.bundle import find_bundle
 from core.data.scenes import CLASSES, QUESTIONS
 from core.judges.attributes import AttributeClassifier, AttributesConfig
-from core.judges.judge import save_judge
 from core.judges.segmenter import Segmenter, SegmenterConfig
 from tests.helpers.tiny_prior_runs import SIZE, scene_shards, tokenizer_bundle
 from train.evaluate import main as evaluate
@@ -34,10 +33,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
              "--prior.heads", "2", "--steps", "2", "--batch", "2", "--out", str(root / "painter")]
         )  # fmt: skip
     segmenter = Segmenter(SegmenterConfig(tuple(CLASSES), size=16, widths=(8, 8)))
-    save_judge(root / "segmenter", segmenter, data={"name": "scenes"}, metrics={}, card="")
+    segmenter.save_pretrained(root / "segmenter", data={"name": "scenes"}, metrics={}, card="")
     config = AttributesConfig(tuple(QUESTIONS.items()), tuple(CLASSES), 16, (8, 8, 8), hidden=8)
     judge = AttributeClassifier(config)
-    save_judge(root / "attributes", judge, data={"name": "scenes"}, metrics={}, card="")
+    judge.save_pretrained(root / "attributes", data={"name": "scenes"}, metrics={}, card="")
     return root
 
 

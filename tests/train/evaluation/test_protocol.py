@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from core.bundles.bundle import find_bundle, save_bundle
+from core.bundles.bundle import find_bundle
 from core.data.scenes import Scenes
 from core.metrics.comparison import as_shown
 from core.metrics.lpips import load_lpips
@@ -44,7 +44,7 @@ def waves(tokenizer: Tokenizer) -> Tokenizer:
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = NetworkConfig(widths=(8, 8), encoder_blocks=1, decoder_blocks=1, latent_dim=4)
     tokenizer = waves(Tokenizer(TokenizerConfig(network, VQConfig(size=24))))
-    return save_bundle(tmp_path_factory.mktemp("bundles") / "waves", tokenizer=tokenizer).path
+    return tokenizer.save_pretrained(tmp_path_factory.mktemp("bundles") / "waves").path
 
 
 def test_the_expected_value_of_one_small_evaluation(
@@ -184,7 +184,7 @@ def test_an_exact_copy_is_published_with_its_card(
     state["decoder.to_pixels.weight"].zero_()
     state["decoder.to_pixels.bias"].fill_(1 / 255)  # 128 of 255
     tokenizer.load_state_dict(state)
-    bundle = save_bundle(tmp_path / "grey", tokenizer=tokenizer, recipe={"steps": 1})
+    bundle = tokenizer.save_pretrained(tmp_path / "grey", recipe={"steps": 1})
     folder, out = tmp_path / "photos", tmp_path / "report.json"
     folder.mkdir()
     for index in range(2):

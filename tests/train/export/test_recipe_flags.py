@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from train.recipes.priors import prior_config_of
 from train.recipes.tokenizers import config_of
 
 _parse = importlib.import_module("train.run")._parse
-sys.path.pop()
 
 
 @pytest.mark.parametrize(

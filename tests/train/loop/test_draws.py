@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from core.data import DataError, open_dataset
+from core.data import open_dataset
 from core.data.scenes import Scenes
+from core.errors import DataError
 from tests.helpers import published_layouts as made
 from train.loop.draws import check_enough
 

@@ -11,10 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from core.bundles.bundle import CheckpointError, find_bundle, load_prior, prior_tokenizer
+from core.bundles.bundle import find_bundle
+from core.checkpoints import load_prior, prior_tokenizer
 from core.conditions import SemanticConfig
-from core.data import DataError
 from core.data.token_shards import TokenShards
+from core.errors import CheckpointError, DataError
 from tests.helpers.tiny_prior_runs import PRIORS, prior_run, scene_shards, tokenizer_bundle
 from train.cli.errors import UsageError
 from train.config.prior import SamplingConfig

@@ -15,20 +15,16 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from core.bundles.bundle import CheckpointError, find_bundle, load_tokenizer
-from core.data import DataError, Sample
+from core.bundles.bundle import find_bundle
+from core.checkpoints import load_tokenizer
+from core.data import Sample
+from core.errors import CheckpointError, DataError
 from core.networks.autoencoder import NetworkConfig
 from core.networks.discriminator import DiscriminatorConfig
 from core.quantizers import GumbelConfig, RegVQConfig, VQConfig
 from core.tokenizer import TokenizerConfig
 from tests.core.networks.test_networks import keras_like
-from train.config.tokenizer import (
-    DataConfig,
-    FeatureConfig,
-    LossConfig,
-    OptimizerConfig,
-    RunConfig,
-)
+from train.config.tokenizer import DataConfig, FeatureConfig, LossConfig, OptimizerConfig, RunConfig
 from train.export.tokenizer import _centre, spread
 from train.loop.base import NotFinite, learning_rate
 from train.loop.draws import Batches

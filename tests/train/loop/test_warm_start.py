@@ -10,7 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from core.bundles.bundle import CheckpointError, find_bundle, load_tokenizer, save_bundle
+from core.bundles.bundle import find_bundle
+from core.checkpoints import load_tokenizer
+from core.errors import CheckpointError
 from core.networks.autoencoder import NetworkConfig
 from core.paths import ROOT
 from core.quantizers import IBQConfig, NSVQConfig, RegVQConfig, SimVQConfig, VQConfig
@@ -26,7 +28,7 @@ __all__ = ["pictures"]  # the fixture
 
 def bundle_of(folder: Path, quantizer=REGVQ, network=NETWORK) -> Path:
     torch.manual_seed(7)
-    save_bundle(folder, tokenizer=Tokenizer(TokenizerConfig(network, quantizer)))
+    Tokenizer(TokenizerConfig(network, quantizer)).save_pretrained(folder)
     return folder
 
 

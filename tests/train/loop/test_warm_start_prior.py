@@ -9,13 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.bundles.bundle import (
-    CheckpointError,
-    find_bundle,
-    load_prior,
-    load_tokenizer,
-    prior_tokenizer,
-)
+from core.bundles.bundle import find_bundle
+from core.checkpoints import load_prior, load_tokenizer, prior_tokenizer
+from core.errors import CheckpointError
 from core.priors import LayoutConfig
 from tests.helpers.tiny_prior_runs import PRIORS, SEMANTIC, TEXT, prior_run, tokenizer_bundle
 from train.loop.prior import PriorTrainer
@@ -176,14 +172,14 @@ def test_tokens_begin_as_alike_as_their_codes(tmp_path, old, kind):
 
 def test_places_begin_as_alike_as_they_are_near():
     network = replace(PRIORS["autoregressive"], width=128, grid=(12, 16)).build().network
-    network.begin_places(torch.Generator().manual_seed(0))
+    network.init_positions(torch.Generator().manual_seed(0))
     for places in (network.row, network.column):
         apart = torch.cdist(places, places).detach()
         at = torch.arange(len(places))
         far = (at[:, None] - at).abs()
         assert float(torch.corrcoef(torch.stack([apart.flatten(), far.flatten()]))[0, 1]) > 0.9
         assert 0.03 < float(places.detach().std()) < 0.08
-    replace(PRIORS["autoregressive"], grid=(1, 1)).build().network.begin_places()  # no waves fit
+    replace(PRIORS["autoregressive"], grid=(1, 1)).build().network.init_positions()  # no waves fit
 
 
 def test_another_tokenizers_latents_are_measured_anew(tmp_path, old, new):

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from core.bundles.bundle import find_bundle, load_prior
+from core.bundles.bundle import find_bundle
+from core.checkpoints import load_prior
 from core.conditions import SemanticConfig, TextConfig
 from core.data import open_dataset
 from core.priors import AutoregressiveConfig, DiffusionConfig, LatentConfig

@@ -11,9 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from core.data import DataError, Sample, open_dataset, picture_dataset
+from core.data import Sample, open_dataset, picture_dataset
 from core.data.datasets.folder import PictureFolder, split_folder
-from core.images import PictureError, open_picture, to_pixels, to_tensor
+from core.errors import DataError, PictureError
+from core.images import open_picture, to_pixels, to_tensor
 from tests.helpers.odd_pictures import write_all
 
 pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # Pillow's, and right

@@ -12,11 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-from core.data import NAMES, DataError, Sample, has_held_out, open_dataset
+from core.data import Sample
 from core.data.datasets.cub import CUB
 from core.data.picture_dataset import Entry, Items
-from core.data.published import PUBLISHED
-from core.images import PictureError, to_pixels, to_tensor
+from core.data.registry import NAMES, PUBLISHED, has_held_out, open_dataset
+from core.errors import DataError, PictureError
+from core.images import to_pixels, to_tensor
 from tests.helpers import published_layouts as made
 
 MAPPED = ("shards", "ade20k", "celebamask", "coco", "camvid", "facades")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.data import DataError, Sample, open_dataset
+from core.data import Sample, open_dataset
 from core.data.scenes import (
     CLASS_INDEX,
     CLASSES,
@@ -27,6 +27,7 @@ from core.data.scenes import (
     Scenes,
 )
 from core.data.scenes.composition import compose
+from core.errors import DataError
 from core.paths import ROOT
 
 COUNT = 220

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.data import DataError, has_held_out, open_dataset
+from core.data import has_held_out, open_dataset
 from core.data.shards.dataset import TarShards
 from core.data.shards.files import _headers
 from core.data.shards.tar import expand_braces
+from core.errors import DataError
 from tests.core.data.datasets.test_published import refusal, shows
 from tests.helpers import published_layouts as made
 

@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from core.data import DataError, has_held_out, open_dataset
+from core.data import has_held_out, open_dataset
 from core.data.check import main
 from core.data.shards import remote
 from core.data.shards.cache import cache_folder
 from core.data.shards.files import _remote_headers
 from core.data.shards.remote import facts_of, url_of
+from core.errors import DataError
 from tests.core.data.datasets.test_published import refusal
 from tests.helpers import published_layouts as made
 from tests.helpers.web_server import Server, serve

@@ -1,4 +1,4 @@
-"""From a prior's draws to pictures, and from data to what a prior is told."""
+"""The condition of a prior from what a data set knows about its pictures."""
 
 from __future__ import annotations
 
@@ -7,17 +7,13 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from .conditions import Condition, ConditionConfig, LabelConfig, SemanticConfig, TextConfig
-from .data import DataError, Sample
-from .tokenizer import Tokenizer
-
-
-def paint(tokenizer: Tokenizer, drawn: Tensor) -> Tensor:
-    """Images (B, 3, H, W) in [-1, 1] of what a prior drew: ids int64 (B, h, w), or latents
-    (B, D, h, w), which are decoded from their codes as the tokenizer's own are."""
-    if drawn.is_floating_point():
-        drawn = tokenizer.quantizer.assign(drawn)
-    return tokenizer.decode(drawn)
+from ..data.sample import Sample
+from ..errors import DataError
+from .condition import Condition
+from .conditioner import ConditionConfig
+from .label import LabelConfig
+from .semantic import SemanticConfig
+from .text import TextConfig
 
 
 def condition_of(

@@ -1,0 +1,120 @@
+"""The data sets by name, and the choice between a published layout and a plain folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..errors import DataError
+from ..images import SUFFIXES
+from .datasets.ade20k import ADE20K
+from .datasets.camvid import CamVid
+from .datasets.captioned_folder import CaptionedFolder, captions_held_out
+from .datasets.celebamask import CelebAMaskHQ
+from .datasets.coco import COCO
+from .datasets.cub import CUB
+from .datasets.facades import Facades
+from .datasets.flickr8k import Flickr8k
+from .datasets.folder import PictureFolder, split_folder
+from .datasets.imagenet import ImageNet
+from .picture_dataset import Items
+from .sample import SPLITS, Dataset
+from .scenes import Scenes
+from .shards import TarShards
+from .shards.files import shards_of
+
+PUBLISHED: dict[str, type[Items]] = {
+    kind.name: kind
+    for kind in (
+        *(CaptionedFolder, TarShards, ImageNet, ADE20K, CelebAMaskHQ, CUB, COCO, CamVid, Facades),
+        Flickr8k,
+    )
+}
+"""The data sets that are read from files in a layout of their own, by name."""
+NAMES = ("scenes", "folder", *PUBLISHED)
+"""The names that ``open_dataset`` knows."""
+
+
+def open_dataset(
+    name: str,
+    root: str | Path | None = None,
+    *,
+    size: int = 64,
+    seed: int = 0,
+    split: str = "train",
+    crop: tuple[float, float] = (0.0, 1.0),
+) -> Dataset:
+    """Open a data set by its name.
+
+    Args:
+        name: one of NAMES: "scenes" (drawn by the code, no files), "folder" (any folder of
+            pictures), or one in the layout in which its authors publish it.
+        root: the folder, where the data set is read from files; of "shards" also a pattern or
+            an http(s) address.
+        size: side in pixels of the square images that `draw` yields.
+        seed: seed of the draws.
+        split: "train", "val" or "test"; a plain folder without such subfolders has one split.
+        crop: smallest and largest side of a training crop, as fractions of a file's short side.
+
+    Raises:
+        DataError: unknown name or split, missing or unusable root.
+    """
+    if name not in NAMES:
+        raise DataError(f"unknown data set {name!r}; the data sets are: {', '.join(NAMES)}.")
+    if split not in SPLITS:
+        raise DataError(f"unknown split {split!r}; the splits are: {', '.join(SPLITS)}.")
+    if size < 1:
+        raise DataError(f"size must be at least 1 pixel, got {size}.")
+    if seed < 0:
+        raise DataError(f"seed must be 0 or more, got {seed}.")
+    if name == "scenes":
+        return _open_scenes(root, size, seed, split)
+    if name == "folder":
+        return _open_folder(root, size, seed, split, crop)
+    return PUBLISHED[name](root, split, size=size, seed=seed, crop_scale=crop)
+
+
+def has_held_out(name: str, root: str | Path | None) -> bool:
+    """Whether the split "test" of a data set holds other pictures than "train"."""
+    if name == "folder":
+        return split_folder(root, "test") != split_folder(root, "train")
+    if name == "captions":
+        return captions_held_out(Path(root))
+    if name == "shards":
+        return shards_of(root, "test") != shards_of(root, "train")
+    return True
+
+
+def _open_scenes(root: str | Path | None, size: int, seed: int, split: str) -> Dataset:
+    if root is not None:
+        raise DataError(f"the data set 'scenes' is drawn, not read: leave out the root {root}.")
+    return Scenes(size=size, seed=seed, length=50_000 if split == "train" else 5_000, split=split)
+
+
+def _open_folder(
+    root: str | Path | None, size: int, seed: int, split: str, crop: tuple[float, float]
+) -> Dataset:
+    if root is None:
+        raise DataError("the data set 'folder' needs a root: give a folder of pictures.")
+    return PictureFolder(split_folder(root, split), size=size, seed=seed, crop_scale=crop)
+
+
+def fitting_name(name: str, root: str | Path | None) -> str:
+    """Under which name to open `root` where only pictures are needed: `name`, or "folder".
+
+    "folder" if the root holds pictures and not the least trace (`Items.markers`) of the layout in
+    which the data set `name` is published. One trace is enough for `name`: what was extracted in
+    part is to be refused, and not to be taken for something else.
+    """
+    if root is None or name not in PUBLISHED or not os.path.isdir(root):
+        return name
+    for marker in PUBLISHED[name].markers:
+        if next(Path(root).glob(marker), None) is not None:
+            return name
+    return "folder" if _holds_pictures(Path(root)) else name
+
+
+def _holds_pictures(root: Path) -> bool:
+    return any(
+        Path(file).suffix.lower() in SUFFIXES for _, _, files in os.walk(root) for file in files
+    )

@@ -1,0 +1,76 @@
+"""The contract of judges: networks that the project trains to measure generated pictures.
+
+A judge is measured before it measures: its bundle's ``metrics.json`` holds its own score on
+held-out pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from torch import nn
+
+from ..bundles.bundle import FORMAT, Bundle, find_bundle
+from ..bundles.storage import load_weights, state_for_disk, write_folder
+from ..config import from_dict, to_dict
+from ..errors import CheckpointError
+
+Self = TypeVar("Self", bound="Judge")
+
+
+class Judge(nn.Module):
+    """A network saved as a bundle of kind "judge", as `python train/judge.py KIND` writes it."""
+
+    kind: ClassVar[str]
+    """The name in config.json and on the command line. A name, once shipped, stays."""
+    config_class: ClassVar[type]
+    config: Any
+
+    @classmethod
+    def from_pretrained(cls: type[Self], source: str | Path | Bundle, device: str = "cpu") -> Self:
+        """Load the judge of a bundle: float32, in eval mode, without gradients.
+
+        Raises CheckpointError for a folder without a judge, a judge of another kind, or weights
+        that do not fit.
+        """
+        bundle = source if isinstance(source, Bundle) else find_bundle(source)
+        file = bundle.path / "config.json"
+        described = bundle.config.get("judge")
+        remedy = f"train one with python train/judge.py {cls.kind}."
+        if bundle.kind != "judge" or not isinstance(described, dict):
+            raise CheckpointError(f"{file} describes a {bundle.kind!r}, not a judge; {remedy}")
+        name, found = described.get("name"), bundle.config.get("format")
+        if name != cls.kind or found != FORMAT:
+            raise CheckpointError(
+                f"{file} describes a judge {name!r} of format {found}, where {cls.kind!r} of "
+                f"format {FORMAT} is needed; {remedy}"
+            )
+        try:
+            judge = cls(from_dict(described, {cls.kind: cls.config_class}))
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(f"{file} does not describe a judge: {error}.") from None
+        judge = load_weights(judge, bundle.path / "model.safetensors").to(device)
+        return judge.to(memory_format=torch.channels_last)
+
+    def save_pretrained(
+        self,
+        path: str | Path,
+        *,
+        data: Mapping[str, Any],
+        metrics: Mapping[str, Any],
+        card: str,
+        recipe: Mapping[str, Any] | None = None,
+    ) -> Bundle:
+        """Write the judge's bundle to ``path``, replacing one that is there; weights in float16."""
+        config = {
+            "format": FORMAT,
+            "kind": "judge",
+            "judge": to_dict(self.config, {self.kind: self.config_class}),
+            "data": dict(data),
+            "recipe": dict(recipe or {}),
+        }
+        write_folder(Path(path), config, state_for_disk(self, half=True), card, metrics)
+        return Bundle(Path(path).name, Path(path))

@@ -1,0 +1,156 @@
+"""The base of the discrete priors: a transformer over token ids."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..conditions import Condition, ConditionConfig, Conditioner, SemanticConfig
+from .base import Prior, SamplingOptions, build_prior, check_grid
+from .network import TokenNetwork
+
+
+@dataclass(frozen=True)
+class LayoutConfig:
+    """Size of the prior that draws a semantic map first (``core.priors.planned``): an
+    autoregressive prior over the classes of the map's cells. The sizes are our choice."""
+
+    width: int = 96
+    layers: int = 3
+    heads: int = 4
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class TokenPriorConfig:
+    """The settings that the discrete priors share. The sizes are our choice."""
+
+    codebook_size: int = 1024
+    """K, the number of codes of the tokenizer whose ids are modeled."""
+    grid: tuple[int, int] = (16, 16)
+    """Rows and columns of tokens of the training pictures."""
+    width: int = 256
+    """C, a multiple of four times the heads."""
+    layers: int = 6
+    heads: int = 4
+    dropout: float = 0.0
+    conditions: tuple[ConditionConfig, ...] = ()
+    """The conditions of the prior, each kind at most once."""
+    drop: float = 0.1
+    """Share of the training pictures that lose their conditions, which guidance needs."""
+    layout: LayoutConfig | None = None
+    """If given, a prior that gets no semantic map draws one first and is conditioned on it."""
+
+    def __post_init__(self) -> None:
+        if self.codebook_size < 1:
+            raise ValueError(f"codebook_size must be at least 1, got {self.codebook_size}")
+        check_grid(self.grid)
+        if self.layout is not None:
+            _check_layout(self.conditions)
+
+    def build(self) -> Prior:
+        """Build the prior, untrained."""
+        return build_prior(self)
+
+    def network(self, *, causal: bool, timed: bool, patch: int = 1) -> TokenNetwork:
+        """Build the transformer of these sizes, untrained, with its conditioner."""
+        return TokenNetwork(
+            codes=self.codebook_size,
+            grid=self.grid,
+            conditioner=Conditioner(self.conditions, self.width, self.grid, self.drop),
+            width=self.width,
+            layers=self.layers,
+            heads=self.heads,
+            dropout=self.dropout,
+            causal=causal,
+            timed=timed,
+            patch=patch,
+        )
+
+
+def _check_layout(conditions: Sequence[ConditionConfig]) -> None:
+    """Raise ValueError unless a prior with these conditions can use a map that is drawn first."""
+    semantic = [each for each in conditions if isinstance(each, SemanticConfig)]
+    if not semantic:
+        raise ValueError("a layout is drawn for a semantic condition, and the prior has none")
+    if semantic[0].shares:
+        raise ValueError("a layout has one class per cell; set semantic.shares false")
+
+
+class TokenPrior(Prior):
+    """A prior over token ids."""
+
+    config: TokenPriorConfig
+    network: TokenNetwork
+
+    def __init__(self, config: TokenPriorConfig, network: TokenNetwork) -> None:
+        super().__init__()
+        self.config, self.network = config, network
+
+    @property
+    def conditioner(self) -> Conditioner:
+        """The network's conditions."""
+        return self.network.conditioner  # held there alone: a state holds each weight once
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        return tuple(self.config.grid)
+
+    @property
+    def codebook_size(self) -> int:
+        """K, the number of codes."""
+        return self.config.codebook_size
+
+    def loss(
+        self,
+        ids: Tensor,
+        condition: Condition | None = None,
+        generator: torch.Generator | None = None,
+    ) -> dict[str, Tensor]:
+        return self._loss(self.checked_ids(ids, condition), condition, generator)
+
+    @abstractmethod
+    def _loss(
+        self, ids: Tensor, condition: Condition | None, generator: torch.Generator | None
+    ) -> dict[str, Tensor]:
+        """Return ``loss`` for arguments that were checked."""
+
+    def checked_ids(self, ids: Tensor, condition: Condition | None) -> Tensor:
+        """Return training ids (B, h, w). Raises ValueError if they are not this prior's."""
+        if ids.ndim != 3 or ids.is_floating_point():
+            raise ValueError(f"token ids must be integers (B, h, w), got {tuple(ids.shape)}")
+        low, high = (int(bound) for bound in ids.aminmax())
+        if low < 0 or high >= self.codebook_size:
+            raise ValueError(
+                f"token ids must be from 0 to {self.codebook_size - 1}, got {low} to {high}: "
+                "they are another tokenizer's"
+            )
+        self.conditioner.check(condition, len(ids), surplus=True)
+        return ids
+
+    def _with_known(self, options: SamplingOptions, known: Tensor) -> SamplingOptions:
+        shape, n, grid = tuple(known.shape), options.n, options.grid
+        fits = len(shape) == 2 or (len(shape) == 3 and shape[0] == n)
+        if not fits or known.is_floating_point():
+            raise ValueError(f"known must be integers (h, w) or ({n}, h, w), got {shape}")
+        if grid is not None and tuple(grid) != shape[-2:]:
+            raise ValueError(f"known is of {shape[-2]} x {shape[-1]} tokens, grid asks for {grid}")
+        check_grid(shape[-2:])
+        low, high = (int(bound) for bound in known.aminmax())
+        if low < -1 or high >= self.codebook_size:
+            raise ValueError(
+                f"known ids must be from 0 to {self.codebook_size - 1}, or -1 where they are to "
+                f"be drawn, got {low} to {high}"
+            )
+        known = known.to(self.device).expand(n, *shape[-2:])
+        return replace(options, known=known, grid=shape[-2:])
+
+
+def check_patch(patch: int) -> None:
+    """Raise ValueError unless ``patch`` is a side that squares of tokens can have."""
+    if not isinstance(patch, int) or isinstance(patch, bool) or not 1 <= patch <= 8:
+        raise ValueError(f"patch must be a whole number from 1 to 8, got {patch}")
