@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .bundles.bundle import Bundle
-from .checkpoints import load_tokenizer
 from .errors import CheckpointError
 from .tokenizer import Tokenizer
 
@@ -155,4 +154,4 @@ def open_tokenizer(bundle: Bundle, device: str = "cpu") -> Tokenizer | PeerToken
     """
     if bundle.config.get("_class_name") == PEER:
         return import_vqmodel(bundle.path, device)
-    return load_tokenizer(bundle, device)
+    return Tokenizer.from_pretrained(bundle, device)
