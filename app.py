@@ -17,8 +17,8 @@ if __name__ == "__main__":
         help=f"port (default: ${port}, else the first free one from 7860)",
     )
     arguments = parser.parse_args()
-    from .app.access import SettingError
-    from .app.shell import launch  # after the flags, so that --help answers at once
+    from app.access import SettingError
+    from app.shell import launch  # after the flags, so that --help answers at once
 
     try:
         launch(arguments.host, arguments.port)

@@ -20,7 +20,6 @@ from ..conditions import Condition, ConditionConfig, SemanticConfig, TextConfig
 from ..conditions.from_samples import captions_of, condition_of, maps_of
 from ..data.sample import Sample
 from ..errors import DataError
-from ..priors import PlannedPrior
 from ..tokenizer import Tokenizer
 from .caption_agreement import AnswerAgreement
 from .comparison import as_shown
@@ -127,7 +126,7 @@ def _bits(
     """Bits a token. Of a prior that draws the map itself, those of the picture's true map are among
     them: together they bound the tokens' own from above."""
     told = condition is not None and condition.segmentation is not None
-    if not isinstance(prior, PlannedPrior) or told or maps is None:
+    if not prior.draws_layout or told or maps is None:
         return "bits_per_token", float(prior.loss(ids, condition, noise)["bits"])
     condition = replace(condition or Condition(), segmentation=maps.to(ids.device))
     losses = prior.loss(ids, condition, noise)

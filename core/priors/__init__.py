@@ -21,6 +21,9 @@ from .masked import MaskedConfig, MaskedPrior
 from .planned import LayoutPrior, PlannedPrior, build_token_prior
 from .token_prior import LayoutConfig, TokenPrior, TokenPriorConfig
 
+AnyPriorConfig = AutoregressiveConfig | DiffusionConfig | MaskedConfig | LatentConfig
+"""The configs of all kinds: what a run can be configured with."""
+
 PRIORS |= {
     "autoregressive": PriorKind(
         AutoregressiveConfig, partial(build_token_prior, AutoregressivePrior)
@@ -32,6 +35,7 @@ PRIORS |= {
 
 __all__ = [
     "PRIORS",
+    "AnyPriorConfig",
     "AutoregressiveConfig",
     "AutoregressivePrior",
     "DiffusionConfig",

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -112,6 +112,8 @@ class Prior(nn.Module, ABC):
 
     conditioner: Conditioner
     config: PriorConfig
+    draws_layout: ClassVar[bool] = False
+    """Whether ``sample`` draws a semantic map first where it is given none."""
 
     @classmethod
     def from_pretrained(cls, source: str | Path | Bundle, device: str = "cpu") -> Prior:

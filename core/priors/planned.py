@@ -102,6 +102,7 @@ class PlannedPrior(Prior):
     """
 
     config: TokenPriorConfig
+    draws_layout = True
     trained_part: Literal["all", "layout", "tokens"] = "all"
     """The part whose loss ``loss`` returns in training."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from regvq.priors import DiffusionConfig, PriorConfig
+from regvq.priors import AnyPriorConfig, DiffusionConfig
 
 from .tokenizer import AdamWConfig, CommonConfig, PicturesConfig
 
@@ -31,7 +31,7 @@ class SamplingConfig:
 class PriorRunConfig(CommonConfig):
     """A prior's run: everything that its result depends on, and how it reports."""
 
-    prior: PriorConfig = field(default_factory=DiffusionConfig)
+    prior: AnyPriorConfig = field(default_factory=DiffusionConfig)
     """The model. Its codebook_size and grid follow from the tokens that it is trained on."""
     tokenizer: Path = Path("checkpoints/scenes-regvq")
     """The tokenizer's bundle or run folder."""

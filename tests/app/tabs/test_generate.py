@@ -181,7 +181,7 @@ def test_bad_requests_get_a_sentence_and_the_app_goes_on(
         (text, (PROMPT, "words", 1, 0, *sampling, 1_000_000), "number of steps must be"),
         (text, (PROMPT, "words", 1, 0, *sampling, 21), "Steps must be .* from 1 to 20, got 21"),
         (painted, (good, "words"), "not told by maps"),
-        (painted, (good, "planned", 1, 0, *sampling, 3), "a step a token"),
+        (painted, (good, "planned", 1, 0, *sampling, 3), "a step per token"),
         (painted, (None, "planned"), "no map yet"),
         (painted, (pink, "planned"), "#ff0080, which stands for nothing"),
         (painted, (photo, "planned"), "which stands for nothing"),

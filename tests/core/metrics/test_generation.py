@@ -35,7 +35,7 @@ class Copies:
 class Drawer:
     """A prior that draws the map it is told, or its opposite; it notes what it was asked."""
 
-    layout = None
+    draws_layout = False
 
     def __init__(self, opposite: bool = False, conditions: tuple = ()) -> None:
         self.config = SimpleNamespace(conditions=conditions)
@@ -148,7 +148,7 @@ def test_judges_are_asked_only_about_what_the_prior_was_told() -> None:
 class Planner(Drawer):
     """A prior that draws a map of its own, all zeros, where it is told none."""
 
-    layout = "there is one"
+    draws_layout = True
 
     def generate(self, condition: Condition, n: int, **how) -> Tensor:
         assert condition.segmentation is None

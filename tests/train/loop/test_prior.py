@@ -176,7 +176,7 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path, tokenizer, shards):
     [
         ("diffusion", {"sampling": SamplingConfig(steps=99)}, "steps must be .* from 1 to 8"),
         ("latent", {"sampling": SamplingConfig(temperature=float("nan"))}, "temperature"),
-        ("autoregressive", {"sampling": SamplingConfig(steps=3)}, "a step a token"),
+        ("autoregressive", {"sampling": SamplingConfig(steps=3)}, "a step per token"),
         ("masked", {"prior": replace(PRIORS["masked"], width=15)}, "test: .*width"),
     ],
 )

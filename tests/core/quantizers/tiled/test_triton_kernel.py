@@ -15,10 +15,10 @@ from core.quantizers.tiled import lookup
 
 SAME = """
 import torch
-from core.quantizers import triton_lookup
+from core.quantizers.tiled import triton_kernel
 from core.quantizers.tiled.lookup import plain_best_code
 
-kernel = triton_lookup.triton_best_code
+kernel = triton_kernel.triton_best_code
 draw = torch.Generator().manual_seed(0)
 # ragged in every axis, dimensions below, between and above the blocks, one row, one code
 for count, size, dim in ((1, 1, 1), (70, 300, 7), (65, 129, 33), (3, 200, 130), (64, 128, 16)):
@@ -32,8 +32,10 @@ rows, weight = (torch.randn(9, n, generator=draw).t() for n in (20, 150))
 assert torch.equal(
     kernel(rows, weight, torch.zeros(150)), plain_best_code(rows, weight, torch.zeros(150))
 )
-# of equals the lowest: within a block of codes, across blocks, and all of them
-twins = torch.randn(140, 5, generator=draw).repeat(2, 1)
+# of equals the lowest: within a block of codes, across blocks, and all of them; whole numbers, whose
+# sums are exact in whatever order the interpreter's BLAS adds them
+whole = torch.cartesian_prod(*[torch.arange(-2.0, 2.0)] * 4)
+twins = whole[torch.randperm(256, generator=draw)[:140]].repeat(2, 1)
 assert torch.equal(kernel(twins[:140], twins, -0.5 * twins.square().sum(1)), torch.arange(140))
 assert not kernel(torch.randn(7, 3, generator=draw), torch.ones(300, 3), torch.zeros(300)).any()
 assert len(kernel(torch.empty(0, 4), torch.ones(3, 4), torch.zeros(3))) == 0
