@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PEER = "VQModel"
 
 
-class PeerTokenizer(nn.Module):
+class DiffusersTokenizer(nn.Module):
     """A diffusers `VQModel` that is used as a Tokenizer: images in [-1, 1] to ids and back.
 
     Ids are those of the model's own quantizer, pictures those of its own decoder. Sides that f
@@ -90,7 +90,7 @@ class PeerTokenizer(nn.Module):
         return self.decode(self.encode(images))[..., :height, :width]
 
 
-def import_vqmodel(folder: str | Path, device: str = "cpu") -> PeerTokenizer:
+def import_vqmodel(folder: str | Path, device: str = "cpu") -> DiffusersTokenizer:
     """The `VQModel` in a folder (`config.json` and safetensors weights; never a pickle).
 
     Raises CheckpointError: diffusers is not installed, there are no such weights, or they do not
@@ -127,10 +127,10 @@ def import_vqmodel(folder: str | Path, device: str = "cpu") -> PeerTokenizer:
     if said["missing_keys"]:  # diffusers would go on with random ones
         names = ", ".join(sorted(said["missing_keys"])[:3])
         raise CheckpointError(f"{weights} lacks weights of its config.json ({names}); fetch both.")
-    return PeerTokenizer(model.float()).to(device)
+    return DiffusersTokenizer(model.float()).to(device)
 
 
-def export_vqmodel(tokenizer: PeerTokenizer | Tokenizer, folder: str | Path) -> None:
+def export_vqmodel(tokenizer: DiffusersTokenizer | Tokenizer, folder: str | Path) -> None:
     """Write a tokenizer as a folder that `VQModel.from_pretrained` reads.
 
     Only one that came from there can go back. Our own network has no counterpart in `VQModel`
@@ -139,7 +139,7 @@ def export_vqmodel(tokenizer: PeerTokenizer | Tokenizer, folder: str | Path) -> 
 
     Raises CheckpointError for a Tokenizer of ours.
     """
-    if not isinstance(tokenizer, PeerTokenizer):
+    if not isinstance(tokenizer, DiffusersTokenizer):
         raise CheckpointError(
             f"this tokenizer's network has no counterpart in diffusers' {PEER}, so it cannot be "
             "written as one; use its bundle (core.Tokenizer.from_pretrained)."
@@ -147,7 +147,7 @@ def export_vqmodel(tokenizer: PeerTokenizer | Tokenizer, folder: str | Path) -> 
     tokenizer.model.save_pretrained(str(folder), safe_serialization=True)
 
 
-def open_tokenizer(bundle: Bundle, device: str = "cpu") -> Tokenizer | PeerTokenizer:
+def open_tokenizer(bundle: Bundle, device: str = "cpu") -> Tokenizer | DiffusersTokenizer:
     """The tokenizer of a bundle of ours or of a folder with a `VQModel` of diffusers.
 
     Raises CheckpointError for a folder with neither, or with weights that do not fit.

@@ -113,8 +113,8 @@ def evaluate(flags: EvaluateFlags) -> dict[str, Any]:
 
     from regvq.bundles.bundle import find_bundle
     from regvq.data import open_dataset
-    from regvq.data.shards.remote import shown
-    from regvq.interop import PeerTokenizer, open_tokenizer
+    from regvq.data.shards.remote import redact_query
+    from regvq.interop import DiffusersTokenizer, open_tokenizer
     from regvq.metrics.inception import load_inception
     from regvq.metrics.lpips import load_lpips
     from regvq.metrics.reconstruction import evaluate_tokenizer
@@ -128,7 +128,7 @@ def evaluate(flags: EvaluateFlags) -> dict[str, Any]:
     name = name_for_pictures(flags.data.name, flags.data.root)
     flags = replace(flags, data=replace(flags.data, name=name))
     tokenizer = open_tokenizer(bundle, device)
-    if flags.publish and isinstance(tokenizer, PeerTokenizer):
+    if flags.publish and isinstance(tokenizer, DiffusersTokenizer):
         raise UsageError("--publish writes into bundles of this project, not into a peer's model")
     drawn = {} if flags.data.size is None else {"size": flags.data.size}
     data = open_dataset(flags.data.name, flags.data.root, split=flags.data.split, **drawn)
@@ -160,7 +160,7 @@ def evaluate(flags: EvaluateFlags) -> dict[str, Any]:
         print(f"skipped: {sentence}")
     # Only the folder's name: a report is published, and the path is this machine's affair (as is
     # the query of an address, which may be a key).
-    root = shown(flags.data.root.resolve().name) if flags.data.root is not None else None
+    root = redact_query(flags.data.root.resolve().name) if flags.data.root is not None else None
     where = {"name": flags.data.name, "root": root, "split": flags.data.split}
     for key in ("size", "square"):
         if (side := getattr(flags.data, key)) is not None:

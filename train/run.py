@@ -119,10 +119,10 @@ def _remember(config: CommonConfig, out: Path) -> None:
 
 def _written(path: Path) -> str:
     """A path as ``run.json`` has it: absolute; an address without its query, which may be a key."""
-    from regvq.data.shards.remote import shown, url_of
+    from regvq.data.shards.remote import redact_query, url_of
 
     url = url_of(path)
-    return shown(url) if url is not None else str(path.resolve())
+    return redact_query(url) if url is not None else str(path.resolve())
 
 
 def _differences(a: Any, b: Any, name: str = "") -> set[str]:

@@ -17,12 +17,12 @@ from .reconstruction import MAX_SEED
 
 if TYPE_CHECKING:
     from regvq.analysis.lab.pictures import SmallPictures
-    from regvq.analysis.lab.training import LiveRun
+    from regvq.analysis.lab.training import InteractiveRun
 
 NAMES = (
     "VQ", "EMA", "Gumbel", "Reg-VQ", "Reg-VQ without prior", "Reg-VQ without mask", "SimVQ", "NSVQ",
 )  # fmt: skip
-"""Those of ``core.analysis.lab.training.contestants``, which would import torch."""
+"""Those of ``core.analysis.lab.training.default_quantizers``, which would import torch."""
 WATCH = {
     "VQ": "Only codes that are chosen move: the rest never catch up with the encoder.",
     "EMA": "Chosen codes follow their latents at once; one that is not chosen still stays behind.",
@@ -72,7 +72,7 @@ class Weights:
     alpha: float
 
     def of(self, name: str) -> dict[str, float]:
-        """The settings that the quantizer ``name`` has, for ``LiveRun.change``."""
+        """The settings that the quantizer ``name`` has, for ``InteractiveRun.change``."""
         own = {"rate": self.rate}
         if name.startswith("Reg-VQ"):
             own["prior_weight"] = 0.0 if name.endswith("prior") else self.prior
@@ -123,21 +123,22 @@ class Lab:
     """One visitor's runs, side by side."""
 
     def __init__(self, made: Made, weights: Weights, pictures: SmallPictures | None = None) -> None:
-        from regvq.analysis.lab.pictures import TinyConfig, TinyRun, sheet_of, tiny_contestants
-        from regvq.analysis.lab.points import LabConfig, Run, contestants
+        from regvq.analysis.lab.pictures import TinyConfig, TinyRun, sheet_of, tiny_quantizers
+        from regvq.analysis.lab.points import LabConfig, Run
+        from regvq.analysis.lab.training import default_quantizers
 
         self.made, self.weights = made, weights
         self.steps = STEPS[made.kind]
         self.original: str | None = None
         self.apart = False  # whether the watched pictures are several
-        self.runs: dict[str, LiveRun] = {}
+        self.runs: dict[str, InteractiveRun] = {}
         if pictures is None:
-            known = contestants(made.size)
+            known = default_quantizers(made.size)
             for name in made.names:
                 config = LabConfig(known[name], data=made.data, seed=made.seed)
                 self.runs[name] = Run(config)
         else:
-            known = tiny_contestants(made.size)
+            known = tiny_quantizers(made.size)
             for name in made.names:
                 self.runs[name] = TinyRun(TinyConfig(known[name], seed=made.seed), pictures)
             self.original = packed(sheet_of(pictures.watched), "u1")

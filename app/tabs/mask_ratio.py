@@ -39,7 +39,7 @@ SHOWN = (0.0, 0.25, 0.5, 0.75, 1.0)
 def _posterior(checkpoint: Any) -> Model:
     """The checkpoint, if its quantizer has a distribution to draw from. Raises Refused."""
     which = checkpoints.model(checkpoint)
-    if not which.tokenizer.quantizer.draws:
+    if not which.tokenizer.quantizer.is_stochastic:
         raise Refused(no_posterior(which))
     return which
 
@@ -109,7 +109,7 @@ def show(
     if here != TAB:  # opening the tab will ask again
         return gr.skip(), gr.skip(), gr.skip()
     which = checkpoints.model(checkpoint)
-    if not which.tokenizer.quantizer.draws:
+    if not which.tokenizer.quantizer.is_stochastic:
         refusal = {"sentence": no_posterior(which), "offer": _drawing()}
         return refusal, "", {}
     try:

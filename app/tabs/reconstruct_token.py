@@ -95,7 +95,7 @@ def token_card(asked: Wanted, edits: Edits, row: int, column: int) -> dict[str, 
     codes = best.indices.tolist()
     painted = with_codes(tokenizer, ids, row, column, [*codes, code])
     field, part = receptive_field(tokenizer, to_tensor(picture.image), row, column)
-    draws = tokenizer.quantizer.draws
+    draws = tokenizer.quantizer.is_stochastic
     apart = (tokenizer.quantizer.codebook()[codes] - latent).square().sum(1).sqrt().tolist()
     return {
         "row": row,

@@ -103,7 +103,7 @@ def extend_atlas(bundle: Bundle, found: Mapping[str, np.ndarray]) -> None:
     os.replace(beside, file)
 
 
-def lasting(atlas: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def recount_invariant(atlas: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return the arrays of an atlas that stay true when the codes are counted on other pictures.
 
     They are the embeddings, the real patches and the drift of the codes during training."""

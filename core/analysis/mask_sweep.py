@@ -77,9 +77,9 @@ def draw_tokens(
     ``temperature`` 1 is the distribution that training draws from; towards 0 only the best code is
     left, and 0 is that limit. Equal seeds draw alike. The positions x codes matrix is never whole.
     Raises ValueError for a negative temperature, more than one picture, or a quantizer that has no
-    token distribution to draw from (``Quantizer.draws``).
+    token distribution to draw from (``Quantizer.is_stochastic``).
     """
-    if not quantizer.draws:
+    if not quantizer.is_stochastic:
         raise ValueError(f"{type(quantizer).__name__} has no token distribution to draw from")
     if not temperature >= 0:
         raise ValueError(f"temperature must be 0 or more, got {temperature}")

@@ -40,7 +40,7 @@ class Source:
         return Path(self.text).expanduser() if self.repository is None else None
 
     @property
-    def shown(self) -> str:
+    def display_name(self) -> str:
         """What a visitor is told it is called: a folder's place is its owner's affair."""
         return self.text if self.repository else Path(self.text).name or self.text
 
@@ -151,8 +151,8 @@ def problems() -> list[str]:
             said.append(known)
         elif source.folder is not None and not source.folder.is_dir():
             said.append(
-                f"{VARIABLE} names {source.shown}, which is neither a folder here nor the name of "
-                "a repository (user/name)."
+                f"{VARIABLE} names {source.display_name}, which is neither a folder here nor the "
+                "name of a repository (user/name)."
             )
         elif isinstance(known, Path) and not _holds_bundles(known):
             said.append(f"{source.text} was fetched, but holds no checkpoint (config.json).")

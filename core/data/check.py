@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..errors import DataError, PictureError
 from ..images import shrink, to_pictures
-from .picture_dataset import Items
+from .picture_dataset import PictureDataset
 from .registry import NAMES, open_dataset
 from .sample import SPLITS, Dataset, Sample
 from .segmentation import UNLABELLED, paint_map
@@ -64,7 +64,7 @@ def check_split(data: Dataset, limit: int | None = None) -> Findings:
             found.pixels += np.bincount(sample.segmentation.flatten().numpy(), minlength=256)
         if index in shown:
             found.tiles.append(_tile(sample, getattr(data, "palette", None)))
-    if isinstance(data, Items):
+    if isinstance(data, PictureDataset):
         try:
             found.notes += data.notes()
         except DataError as error:
@@ -85,7 +85,7 @@ def _samples(
 ) -> Iterator[tuple[int, Sample]]:
     for index in chosen:
         try:
-            if isinstance(data, Items):
+            if isinstance(data, PictureDataset):
                 data.broken.clear()  # a check lists all that is broken; training stops at 1 %
             yield index, data[index]
         except PictureError as error:

@@ -30,7 +30,7 @@ _SIDED = re.compile(r"\b(left|right)(most|ward|wards|hand)?\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class About:
+class DatasetInfo:
     """What a data set is, where it is to be had, and under which terms."""
 
     what: str
@@ -48,7 +48,7 @@ class Entry:
     label: int = -1
 
 
-class Items:
+class PictureDataset:
     """Pictures, each with its map, captions and label where there are any.
 
     `draw(k)` crops, resizes and flips: the crop's side (root of its area) is drawn
@@ -79,7 +79,7 @@ class Items:
     """
 
     name: str = "items"
-    about: ClassVar[About]
+    about: ClassVar[DatasetInfo]
     classes: tuple[str, ...] = ()
     """Names of the classes of the semantic maps."""
     palette: np.ndarray | None = None

@@ -17,13 +17,13 @@ from .datasets.facades import Facades
 from .datasets.flickr8k import Flickr8k
 from .datasets.folder import PictureFolder, split_folder
 from .datasets.imagenet import ImageNet
-from .picture_dataset import Items
+from .picture_dataset import PictureDataset
 from .sample import SPLITS, Dataset
 from .scenes import Scenes
 from .shards import TarShards
 from .shards.files import shards_of
 
-PUBLISHED: dict[str, type[Items]] = {
+PUBLISHED: dict[str, type[PictureDataset]] = {
     kind.name: kind
     for kind in (
         *(CaptionedFolder, TarShards, ImageNet, ADE20K, CelebAMaskHQ, CUB, COCO, CamVid, Facades),
@@ -102,9 +102,9 @@ def _open_folder(
 def fitting_name(name: str, root: str | Path | None) -> str:
     """Under which name to open `root` where only pictures are needed: `name`, or "folder".
 
-    "folder" if the root holds pictures and not the least trace (`Items.markers`) of the layout in
-    which the data set `name` is published. One trace is enough for `name`: what was extracted in
-    part is to be refused, and not to be taken for something else.
+    "folder" if the root holds pictures and no trace (``PictureDataset.markers``) of the layout in
+    which the data set ``name`` is published. One trace is enough for ``name``: an archive that was
+    extracted in part is to be refused, not taken for something else.
     """
     if root is None or name not in PUBLISHED or not os.path.isdir(root):
         return name

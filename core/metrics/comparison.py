@@ -17,7 +17,7 @@ from .frechet import FrechetStatistics
 from .psnr_ssim import psnr, ssim
 
 
-class Quality:
+class ReconstructionMetrics:
     """Mean PSNR, SSIM and feature distances of versions of pictures, gathered batch by batch.
 
     ``features`` maps images to a list of maps (B, C, H, W), the deepest last, whose means over

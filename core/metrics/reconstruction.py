@@ -18,7 +18,7 @@ from ..errors import DataError
 from ..images import to_pictures, to_tensor
 from .codebook_usage import usage_of
 from .codecs import available_codecs, smallest, token_bytes, within
-from .comparison import Quality, as_shown
+from .comparison import ReconstructionMetrics, as_shown
 
 if TYPE_CHECKING:
     from ..networks.features import Features
@@ -66,11 +66,11 @@ def evaluate_tokenizer(
     size, f = tokenizer.codebook_size, tokenizer.downsampling
     pairs = {lpips.key: lpips} if lpips is not None else {}
     sets = {rfid_key(inception): inception} if inception is not None else {}
-    quality = Quality(
+    quality = ReconstructionMetrics(
         features, features.name if features is not None else "feature", pairs=pairs, sets=sets
     )
     counts = torch.zeros(size, dtype=torch.int64)
-    ledger = _Ledger()
+    ledger = _CodecRuns()
     images_done = pixels = bytes_spent = 0
     for images in in_batches(pictures, batch):
         images = images.to(device)
@@ -123,7 +123,7 @@ def rfid_key(inception: Inception) -> str:
     return "r" + inception.key if inception.published else inception.key
 
 
-class _Ledger:
+class _CodecRuns:
     """Codes pictures with every codec there is and keeps account of the bytes."""
 
     def __init__(self) -> None:

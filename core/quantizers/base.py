@@ -32,7 +32,7 @@ class Quantizer(nn.Module, ABC):
     ``embed(assign(z))`` is exactly what ``forward`` hands to the decoder in eval mode.
     """
 
-    draws: ClassVar[bool] = False
+    is_stochastic: ClassVar[bool] = False
     """Whether it has a token distribution that ``forward`` draws from, and so a mask ratio. The
     others' ``log_posterior`` is only a way to look at the runners-up."""
 
@@ -55,7 +55,7 @@ class Quantizer(nn.Module, ABC):
         """Ids int64 (N,) of float32 latents (N, D); argmax, no noise."""
 
     @abstractmethod
-    def scores(self, rows: Tensor) -> Tensor:
+    def logits(self, rows: Tensor) -> Tensor:
         """Logits float32 (N, K) of the token distribution; ``assign_rows`` is their argmax."""
 
     @abstractmethod
@@ -84,7 +84,7 @@ class Quantizer(nn.Module, ABC):
     def log_posterior(self, rows: Tensor) -> Tensor:
         """log p(code | latent), float32 (N, K), of latents (N, D)."""
         with no_autocast(rows):
-            return self.scores(rows.float()).log_softmax(-1)
+            return self.logits(rows.float()).log_softmax(-1)
 
     def schedule(self, progress: float) -> None:
         """Before a training step: set what changes over a run, a function of ``progress`` in

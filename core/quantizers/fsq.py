@@ -75,7 +75,7 @@ class FiniteScalarQuantizer(Quantizer):
         digits = self.bound(rows).round().long() + self.levels // 2
         return (digits * self.place).sum(1)
 
-    def scores(self, rows: Tensor) -> Tensor:
+    def logits(self, rows: Tensor) -> Tensor:
         """Negative squared distances to the grid before it is projected up."""
         return negative_distances(self.bound(rows), self.grid().float())
 

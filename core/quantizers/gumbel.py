@@ -62,7 +62,7 @@ def uniform_divergence(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 class GumbelQuantizer(Quantizer):
     """A head of logits, straight-through Gumbel-softmax in training, argmax in eval."""
 
-    draws = True
+    is_stochastic = True
 
     def __init__(self, config: GumbelConfig, dim: int) -> None:
         super().__init__(config.size, dim)
@@ -82,7 +82,7 @@ class GumbelQuantizer(Quantizer):
     def assign_rows(self, rows: Tensor) -> Tensor:
         return best_code(rows, *self._affine())
 
-    def scores(self, rows: Tensor) -> Tensor:
+    def logits(self, rows: Tensor) -> Tensor:
         return logits_of(rows, *self._affine())
 
     def _affine(self) -> tuple[Tensor, Tensor]:

@@ -58,7 +58,7 @@ class IndexBackpropagationQuantizer(Quantizer):
         codes = self.codebook()
         return best_code(rows, codes, codes.new_zeros(self.size))
 
-    def scores(self, rows: Tensor) -> Tensor:
+    def logits(self, rows: Tensor) -> Tensor:
         return rows @ self.codebook().t()
 
     def forward(

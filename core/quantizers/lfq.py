@@ -71,7 +71,7 @@ class LookupFreeQuantizer(Quantizer):
     def _ids(self, numbers: Tensor) -> Tensor:
         return ((numbers > 0) * self.place).sum(1)
 
-    def scores(self, rows: Tensor) -> Tensor:
+    def logits(self, rows: Tensor) -> Tensor:
         """2 z.c / T, the logits of the entropy term."""
         return 2 / self.config.temperature * self.numbers(rows) @ self.signs().t()
 

@@ -107,7 +107,7 @@ def non_stationary_loss(codes: Tensor, rows: Tensor, ids: Tensor, tau: float) ->
 class NonStationaryVectorQuantizer(Quantizer):
     """Nearest code, straight-through gradient, VQ-VAE's losses, the dense loss and replacement."""
 
-    draws = True
+    is_stochastic = True
 
     def __init__(self, config: NSVQConfig, dim: int) -> None:
         super().__init__(config.size, dim)
@@ -124,7 +124,7 @@ class NonStationaryVectorQuantizer(Quantizer):
     def assign_rows(self, rows: Tensor) -> Tensor:
         return nearest_code(rows, self.codebook())
 
-    def scores(self, rows: Tensor) -> Tensor:
+    def logits(self, rows: Tensor) -> Tensor:
         """Negative squared distances over tau: the logits of the loss's weights."""
         return negative_distances(rows, self.codebook()) / self.config.tau
 

@@ -101,7 +101,7 @@ def prior_divergence(use: Tensor, prior: Tensor | None = None, eps: float = 1e-8
 class RegularizedVectorQuantizer(Quantizer):
     """Token distribution, stochastic mask, straight-through codes and the prior regularization."""
 
-    draws = True
+    is_stochastic = True
 
     def __init__(self, config: RegVQConfig, dim: int) -> None:
         super().__init__(config.size, dim)
@@ -128,7 +128,7 @@ class RegularizedVectorQuantizer(Quantizer):
             return best_code(rows, *self._affine())
         return nearest_code(rows, self.codebook())
 
-    def scores(self, rows: Tensor) -> Tensor:
+    def logits(self, rows: Tensor) -> Tensor:
         return logits_of(rows, *self._affine())
 
     def _affine(self) -> tuple[Tensor, Tensor]:

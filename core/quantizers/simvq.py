@@ -59,7 +59,7 @@ class SimVectorQuantizer(Quantizer):
     def assign_rows(self, rows: Tensor) -> Tensor:
         return nearest_code(rows, self.codebook())
 
-    def scores(self, rows: Tensor) -> Tensor:
+    def logits(self, rows: Tensor) -> Tensor:
         """Negative squared distances; SimVQ has no posterior of its own."""
         return negative_distances(rows, self.codebook())
 

@@ -99,7 +99,7 @@ class VectorQuantizer(Quantizer):
     def assign_rows(self, rows: Tensor) -> Tensor:
         return nearest_code(self._scaled(rows), self.codebook())
 
-    def scores(self, rows: Tensor) -> Tensor:
+    def logits(self, rows: Tensor) -> Tensor:
         """Negative squared distances. VQ has no posterior; their softmax is only a way to look at
         the runners-up."""
         return negative_distances(self._scaled(rows), self.codebook())

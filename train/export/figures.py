@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from regvq.analysis.atlas import build_atlas, extend_atlas, lasting
+from regvq.analysis.atlas import build_atlas, extend_atlas, recount_invariant
 from regvq.bundles.bundle import Bundle
 from regvq.bundles.storage import write_json
 from regvq.cards.tokenizer import model_card
@@ -43,7 +43,8 @@ def publish_figures(
         bundle.path,
         card=model_card(recipe.get("name", bundle.name), tokenizer.config, recipe, metrics),
         metrics=metrics,
-        atlas=lasting(bundle.atlas) | build_atlas(tokenizer, source=source, counts=counts),
+        atlas=recount_invariant(bundle.atlas)
+        | build_atlas(tokenizer, source=source, counts=counts),
         recipe=recipe,
     )
 

@@ -22,7 +22,7 @@ from ...networks.autoencoder import Decoder, Encoder, NetworkConfig
 from ...quantizers import Quantized, QuantizerConfig
 from ...tokenizer import Tokenizer, TokenizerConfig
 from ..codes import paint_codes
-from .training import LiveRun, begin_alike, built, contestants
+from .training import InteractiveRun, begin_alike, built, default_quantizers
 
 SIDE = 32
 """Side of a small picture, in pixels."""
@@ -82,9 +82,9 @@ class TinyFrame(NamedTuple):
     """dB, the mean over the test pictures."""
 
 
-def tiny_contestants(size: int = 64) -> dict[str, QuantizerConfig]:
-    """The quantizers of ``live.contestants`` with what depends on a code's length."""
-    known = contestants(size)
+def tiny_quantizers(size: int = 64) -> dict[str, QuantizerConfig]:
+    """The quantizers of ``live.default_quantizers`` with what depends on a code's length."""
+    known = default_quantizers(size)
     # Eight components where the plane has two.
     known["NSVQ"] = replace(known["NSVQ"], tau=0.2)
     return known
@@ -121,7 +121,7 @@ def sheet_of(pictures: Tensor) -> np.ndarray:
     return _side_by_side(to_pixels(pictures.clamp(-1, 1)))
 
 
-class TinyRun(LiveRun):
+class TinyRun(InteractiveRun):
     """A tiny tokenizer in training."""
 
     config: TinyConfig

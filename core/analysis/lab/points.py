@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from ...metrics.codebook_usage import usage_of
 from ...quantizers import Quantized, QuantizerConfig
-from .training import LiveRun, built, contestants
+from .training import InteractiveRun, built
 
-__all__ = ["DATA", "Frame", "LabConfig", "Run", "contestants"]
+__all__ = ["DATA", "Frame", "LabConfig", "Run"]
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ DATA: dict[str, Callable[[int, torch.Generator], Tensor]] = {
 }
 
 
-class Run(LiveRun):
+class Run(InteractiveRun):
     """A run on points of a plane. Codes begin where their quantizer by itself puts them: in a plane
     a gradient codebook collapses because it begins as a small heap."""
 

@@ -31,7 +31,7 @@ from ...quantizers import (
 T = TypeVar("T")
 
 
-def contestants(size: int = 64) -> dict[str, QuantizerConfig]:
+def default_quantizers(size: int = 64) -> dict[str, QuantizerConfig]:
     """The quantizers that the lab sets side by side, by what they are called there."""
     return {
         "VQ": VQConfig(size=size),
@@ -46,7 +46,7 @@ def contestants(size: int = 64) -> dict[str, QuantizerConfig]:
     }
 
 
-class LiveRun(ABC):
+class InteractiveRun(ABC):
     """A run that can be watched, paused, and changed while it goes on.
 
     ``config`` is a frozen dataclass with the fields ``quantizer``, ``rate`` and ``seed``.

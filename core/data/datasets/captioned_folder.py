@@ -8,16 +8,22 @@ from typing import Any
 
 from ...errors import DataError, PictureError
 from ...images import list_pictures
-from ..picture_dataset import About, Entry, Items
+from ..picture_dataset import DatasetInfo, Entry, PictureDataset
 from .folder import split_folder
-from .published_layout import MAX_MISSING, existing_root, first_existing, read_lines, those_there
+from .published_layout import (
+    MAX_MISSING,
+    existing_entries,
+    existing_root,
+    first_existing,
+    read_lines,
+)
 
 _LAYOUT = "captions.jsonl, or one .txt beside each picture"
 _LISTS = ("captions.jsonl", "metadata.jsonl")
 _FILE, _TEXT = ("file", "file_name", "image"), ("captions", "caption", "text")
 
 
-class CaptionedFolder(Items):
+class CaptionedFolder(PictureDataset):
     """Pictures with captions in one of two forms.
 
     - `captions.jsonl` (or `metadata.jsonl`) in the root, one JSON object a line: "file" (a path
@@ -32,7 +38,7 @@ class CaptionedFolder(Items):
     """
 
     name = "captions"
-    about = About(
+    about = DatasetInfo(
         what="any folder of pictures with captions.jsonl, or with a .txt beside each picture",
         where="yours",
         terms="those of the pictures and captions in it",
@@ -52,7 +58,7 @@ class CaptionedFolder(Items):
                 for number, line in lines
                 if parts is None or line.get("split") in parts
             ]
-            entries, missing = those_there(entries, root, listed.name, self.name)
+            entries, missing = existing_entries(entries, root, listed.name, self.name)
         super().__init__(root, entries, missing=missing, **options)
 
 
@@ -126,7 +132,7 @@ def _beside(folder: Path, root: Path) -> tuple[list[Entry], list[str]]:
     if not files:
         raise DataError(f"{folder} holds no pictures; give a folder with {_LAYOUT}.")
     # The text stands in the place of the map only to be looked for.
-    found, missing = those_there(
+    found, missing = existing_entries(
         (Entry(path, path.with_suffix(".txt")) for path in files), root, "the folder", "captions"
     )
     entries = []

@@ -10,17 +10,17 @@ from PIL import Image
 
 from ...errors import DataError, PictureError
 from ...images import open_picture
-from ..picture_dataset import About, Entry, Items
+from ..picture_dataset import DatasetInfo, Entry, PictureDataset
 from ..segmentation import open_map
 from .published_layout import (
+    existing_entries,
     existing_root,
     first_existing,
+    layout_error,
     names_in,
-    needed,
-    not_laid_out,
     pictures_in,
     read_table,
-    those_there,
+    require,
     whole_number,
 )
 
@@ -41,7 +41,7 @@ _COLOURS = {
 CLASSES = tuple(_COLOURS)
 
 
-class CelebAMaskHQ(Items):
+class CelebAMaskHQ(PictureDataset):
     """Parts `CelebAMask-HQ-mask-anno/{0..14}/NNNNN_PART.png` laid over each other in order.
 
     A later part covers an earlier one (skin, nose, eye_g, ..., cloth), as its authors combine
@@ -56,7 +56,7 @@ class CelebAMaskHQ(Items):
     """
 
     name = "celebamask"
-    about = About(
+    about = DatasetInfo(
         what="CelebAMask-HQ (Lee et al. 2020): portraits with maps of 19 classes",
         where="https://github.com/switchablenorms/CelebAMask-HQ",
         terms="non-commercial research and education",
@@ -74,14 +74,14 @@ class CelebAMaskHQ(Items):
         base = root if (root / "CelebA-HQ-img").is_dir() else root / "CelebAMask-HQ"
         pictures, masks = base / "CelebA-HQ-img", base / "CelebAMask-HQ-mask-anno"
         if not (pictures.is_dir() and masks.is_dir()):
-            raise not_laid_out(root, self.name, _LAYOUT)
+            raise layout_error(root, self.name, _LAYOUT)
         split_of = _splits(base)
         numbered = [
             (int(path.stem), path) for path in pictures_in(pictures) if path.stem.isdecimal()
         ]
         chosen = [(n, path) for n, path in sorted(numbered) if split_of.get(n) == split]
         self._parts = _parts(masks)
-        entries, missing = those_there(
+        entries, missing = existing_entries(
             (
                 # The skin stands for all parts: every portrait has some of that.
                 Entry(path, masks / str(n // _FACES_A_FOLDER) / f"{n:05d}_skin.png")
@@ -131,7 +131,7 @@ def _parts(masks: Path) -> dict[int, list[int]]:
 
 
 def _splits(base: Path) -> dict[int, str]:
-    file = needed(base / _MAPPING, "it is in the archive of CelebAMask-HQ and tells the splits")
+    file = require(base / _MAPPING, "it is in the archive of CelebAMask-HQ and tells the splits")
     rows = [row for row in read_table(file, 3) if row[0].isdecimal()]
     if not rows:
         raise DataError(f"{file} holds no lines 'idx orig_idx orig_file'; extract it again.")

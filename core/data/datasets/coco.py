@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import DataError
-from ..picture_dataset import About, Entry, Items
+from ..picture_dataset import DatasetInfo, Entry, PictureDataset
 from ..segmentation import plain_lookup, spread_palette
 from .published_layout import (
+    existing_entries,
     existing_root,
     first_existing,
-    needed,
-    not_laid_out,
+    layout_error,
     read_json,
-    those_there,
+    require,
 )
 
 _LAYOUT = "train2017/, val2017/ and annotations/captions_{train,val}2017.json"
@@ -41,7 +41,7 @@ waterdrops;window-blind;window-other;wood""".replace("\n", "").split(";")
 (92..182)."""
 
 
-class COCO(Items):
+class COCO(PictureDataset):
     """`{train,val}2017/*.jpg` (or `images/{train,val}2017`), captions, and maps where they are.
 
     Maps are COCO-Stuff's `stuffthingmaps/{train,val}2017/*.png`, whose values 0..181 are the
@@ -53,7 +53,7 @@ class COCO(Items):
     """
 
     name = "coco"
-    about = About(
+    about = DatasetInfo(
         what="MS-COCO 2017 (Lin et al. 2014) with captions and COCO-Stuff maps (Caesar et al. "
         "2018): 182 classes of things and stuff",
         where="https://cocodataset.org/#download; stuffthingmaps_trainval2017.zip: "
@@ -78,8 +78,8 @@ class COCO(Items):
         part = "train2017" if split == "train" else "val2017"
         pictures = first_existing(root / part, root / "images" / part)
         if pictures is None:
-            raise not_laid_out(root, self.name, f"{part}/, of {_LAYOUT}")
-        file = needed(
+            raise layout_error(root, self.name, f"{part}/, of {_LAYOUT}")
+        file = require(
             root / "annotations" / f"captions_{part}.json",
             "extract annotations_trainval2017.zip in the root, or use the data set 'folder' for "
             "pictures alone",
@@ -87,7 +87,7 @@ class COCO(Items):
         listed = _pictures_and_captions(file)
         maps = root / "stuffthingmaps" / part
         with_maps = maps.is_dir()
-        entries, missing = those_there(
+        entries, missing = existing_entries(
             (
                 Entry(pictures / name, maps / f"{Path(name).stem}.png" if with_maps else None, said)
                 for name, said in listed

@@ -9,15 +9,15 @@ from PIL import Image
 
 from ...errors import DataError
 from ...images import open_picture
-from ..picture_dataset import About, Entry, Items
+from ..picture_dataset import DatasetInfo, Entry, PictureDataset
 from .published_layout import (
+    existing_entries,
     existing_root,
     first_existing,
-    needed,
-    not_laid_out,
+    layout_error,
     read_lines,
     read_table,
-    those_there,
+    require,
     whole_number,
 )
 
@@ -25,7 +25,7 @@ _LAYOUT = "images.txt, image_class_labels.txt, train_test_split.txt and images/"
 _AGAIN = "extract CUB_200_2011.tgz again"
 
 
-class CUB(Items):
+class CUB(PictureDataset):
     """Caltech-UCSD Birds 200 (2011), official split; "val" is the official test set too.
 
     Captions are those of Reed et al. 2016, ten a picture, `text_c10/CLASS/PICTURE.txt` in the
@@ -40,7 +40,7 @@ class CUB(Items):
     """
 
     name = "cub"
-    about = About(
+    about = DatasetInfo(
         what="CUB-200-2011 (Wah et al. 2011): birds of 200 species, with Reed et al.'s captions",
         where="https://www.vision.caltech.edu/datasets/cub_200_2011; captions: "
         "https://github.com/reedscot/cvpr2016",
@@ -64,7 +64,7 @@ class CUB(Items):
         root = existing_root(root, self.name, _LAYOUT)
         base = first_existing(root / "images.txt", root / "CUB_200_2011" / "images.txt")
         if base is None:
-            raise not_laid_out(root, self.name, _LAYOUT)
+            raise layout_error(root, self.name, _LAYOUT)
         self._base = base = base.parent
         file_of = dict(read_table(base / "images.txt", 2))
         label_of = _numbers(base / "image_class_labels.txt")
@@ -85,7 +85,7 @@ class CUB(Items):
             )
         self._number = {base / "images" / name: number for number, name in file_of.items()}
         texts = _text_folder(root, base)
-        entries, missing = those_there(
+        entries, missing = existing_entries(
             (
                 Entry(base / "images" / name, label=label_of[number] - 1)
                 for number, name in file_of.items()
@@ -119,7 +119,7 @@ class CUB(Items):
         Reads `attributes/image_attribute_labels.txt`, 3.6 million lines; DataError without it.
         """
         names = self._attribute_names()
-        file = needed(self._base / "attributes" / "image_attribute_labels.txt", _AGAIN)
+        file = require(self._base / "attributes" / "image_attribute_labels.txt", _AGAIN)
         present: dict[str, list[str]] = {}
         for number, line in enumerate(read_lines(file), start=1):
             fields = line.split()  # some lines have more than the five fields

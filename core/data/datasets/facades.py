@@ -10,9 +10,9 @@ from PIL import Image
 
 from ...errors import PictureError
 from ...images import open_picture
-from ..picture_dataset import About, Entry, Items
+from ..picture_dataset import DatasetInfo, Entry, PictureDataset
 from ..segmentation import plain_lookup
-from .published_layout import existing_root, not_laid_out, of_split, pictures_in, those_there
+from .published_layout import existing_entries, existing_root, layout_error, of_split, pictures_in
 
 _LAYOUT = (
     "base/ (and extended/) of *.jpg with *.png, or {train,val,test}/*.jpg of photograph and map "
@@ -36,7 +36,7 @@ _PIX2PIX = np.array(
 )  # fmt: skip
 
 
-class Facades(Items):
+class Facades(PictureDataset):
     """Three layouts, told apart by what is there.
 
     - CMP's own, `base/cmp_b0001.{jpg,png}` and `extended/`: maps hold 1..12, 0 is unlabelled. No
@@ -51,7 +51,7 @@ class Facades(Items):
     """
 
     name = "facades"
-    about = About(
+    about = DatasetInfo(
         what="CMP Facade Database (Tylecek and Sara 2013): rectified facades, 12 classes",
         where="https://cmp.felk.cvut.cz/~tylecr1/facade; side by side: pix2pix's facades.tar.gz",
         terms="not stated by its authors; take it as for research",
@@ -85,7 +85,7 @@ class Facades(Items):
             else:
                 self._side_by_side = True
                 entries = [Entry(path) for path in pictures_in(folder)]
-        entries, missing = those_there(entries, root, source, self.name)
+        entries, missing = existing_entries(entries, root, source, self.name)
         if parts:
             entries = of_split(entries, split, root)
         super().__init__(root, entries, missing=missing, **options)
@@ -113,7 +113,7 @@ def _split_folder(root: Path, split: str) -> Path:
     names = {"train": ("train",), "val": ("val", "test"), "test": ("test", "val")}[split]
     folder = next((root / name for name in names if (root / name).is_dir()), None)
     if folder is None:
-        raise not_laid_out(root, "facades", _LAYOUT)
+        raise layout_error(root, "facades", _LAYOUT)
     return folder
 
 

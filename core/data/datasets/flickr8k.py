@@ -7,21 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import DataError
-from ..picture_dataset import About, Entry, Items
+from ..picture_dataset import DatasetInfo, Entry, PictureDataset
 from .published_layout import (
+    existing_entries,
     existing_root,
     first_existing,
-    not_laid_out,
+    layout_error,
     of_split,
     read_lines,
-    those_there,
 )
 
 _LAYOUT = "Images/ and captions.txt, or Flicker8k_Dataset/ and Flickr8k.token.txt"
 _LISTS = {"train": "train", "val": "dev", "test": "test"}
 
 
-class Flickr8k(Items):
+class Flickr8k(PictureDataset):
     """Two layouts: `Images/` with `captions.txt` (lines "image,caption"), and the original one.
 
     The original one is `Flicker8k_Dataset/` with `Flickr8k.token.txt` (lines "name.jpg#0",
@@ -33,7 +33,7 @@ class Flickr8k(Items):
     """
 
     name = "flickr8k"
-    about = About(
+    about = DatasetInfo(
         what="Flickr8k (Hodosh et al. 2013): 8,091 photographs, five captions each",
         where="https://www.kaggle.com/datasets/adityajn105/flickr8k, or the authors by form",
         terms="non-commercial research and education; photographs belong to their owners",
@@ -51,9 +51,9 @@ class Flickr8k(Items):
             *(place / name for place in places for name in ("captions.txt", "Flickr8k.token.txt"))
         )
         if pictures is None or listed is None:
-            raise not_laid_out(root, self.name, _LAYOUT)
+            raise layout_error(root, self.name, _LAYOUT)
         table = _comma_separated(listed) if listed.name == "captions.txt" else _tokens(listed)
-        entries, missing = those_there(
+        entries, missing = existing_entries(
             (Entry(pictures / name, captions=tuple(said)) for name, said in sorted(table.items())),
             root, listed.name, self.name,
         )  # fmt: skip

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ...errors import DataError, PictureError
 from ...images import list_pictures
-from ..picture_dataset import About, Entry, Items
+from ..picture_dataset import DatasetInfo, Entry, PictureDataset
 
 _SPLIT_FOLDERS = {
     "train": ("train", "training"),
@@ -15,14 +15,14 @@ _SPLIT_FOLDERS = {
 }
 
 
-class PictureFolder(Items):
+class PictureFolder(PictureDataset):
     """All pictures under a folder, whatever its layout; no captions, maps or labels.
 
-    Crops, cache and what becomes of broken files: see `Items`.
+    Crops, cache and what becomes of broken files: see `PictureDataset`.
 
     Args:
         root: the folder; subfolders are searched too.
-        size, seed, crop_scale, flip, cache_mb: as of `Items`.
+        size, seed, crop_scale, flip, cache_mb: as of `PictureDataset`.
 
     Raises:
         DataError: root is missing, not a folder, or without pictures; a parameter is out of range;
@@ -30,7 +30,7 @@ class PictureFolder(Items):
     """
 
     name = "folder"
-    about = About(
+    about = DatasetInfo(
         what="any folder of pictures, searched with its subfolders",
         where="yours",
         terms="those of the pictures in it",

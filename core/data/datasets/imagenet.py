@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import DataError
-from ..picture_dataset import About, Entry, Items
+from ..picture_dataset import DatasetInfo, Entry, PictureDataset
 from .published_layout import (
     MAX_MISSING,
     existing_root,
     first_existing,
+    layout_error,
     names_in,
-    not_laid_out,
     pictures_in,
     read_lines,
     whole_number,
@@ -27,7 +27,7 @@ _TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 _SOLUTION = "LOC_val_solution.csv"
 
 
-class ImageNet(Items):
+class ImageNet(PictureDataset):
     """ILSVRC 2012 classification; label = position of the class's WordNet id among all, sorted.
 
     Layouts: `train/nXXXXXXXX/*.JPEG`, and `val/` either sorted into the same folders or flat, as
@@ -40,7 +40,7 @@ class ImageNet(Items):
     """
 
     name = "imagenet"
-    about = About(
+    about = DatasetInfo(
         what="ImageNet-1k (ILSVRC 2012; Russakovsky et al. 2015): photographs of 1,000 classes",
         where="https://image-net.org/download.php, after registering",
         terms="non-commercial research and education; photographs belong to their owners",
@@ -63,12 +63,12 @@ class ImageNet(Items):
         index = {wnid: i for i, wnid in enumerate(self.wnids)}
         folder = base / ("train" if split == "train" else "val")
         if not folder.is_dir():
-            raise not_laid_out(root, self.name, f"{folder.name}/ of the split {split!r}")
+            raise layout_error(root, self.name, f"{folder.name}/ of the split {split!r}")
         classes = _classes_in(folder)
         if classes:
             entries, missing = _by_class(folder, classes, index, whole=split == "train")
         elif split == "train":
-            raise not_laid_out(root, self.name, _LAYOUT)
+            raise layout_error(root, self.name, _LAYOUT)
         else:
             entries, missing = _flat(root, folder, index)
         if not entries:
@@ -81,7 +81,7 @@ def _base(root: Path) -> Path:
     for base in (root, root / "ILSVRC" / "Data" / "CLS-LOC", root / "Data" / "CLS-LOC"):
         if (base / "train").is_dir() or (base / "val").is_dir():
             return base
-    raise not_laid_out(root, "imagenet", _LAYOUT)
+    raise layout_error(root, "imagenet", _LAYOUT)
 
 
 def _wnids(root: Path, base: Path) -> tuple[list[str], dict[str, str]]:

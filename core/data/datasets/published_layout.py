@@ -33,7 +33,7 @@ def first_existing(*paths: Path) -> Path | None:
     return next((path for path in paths if path.exists()), None)
 
 
-def not_laid_out(root: Path, data_set: str, layout: str) -> DataError:
+def layout_error(root: Path, data_set: str, layout: str) -> DataError:
     """The error for a root that holds something else."""
     return DataError(
         f"{root} is not laid out as {data_set!r}: it should hold {layout}; give that folder, "
@@ -41,7 +41,7 @@ def not_laid_out(root: Path, data_set: str, layout: str) -> DataError:
     )
 
 
-def needed(path: Path, remedy: str) -> Path:
+def require(path: Path, remedy: str) -> Path:
     """`path` itself. Raises DataError with the remedy if it does not exist."""
     if not path.exists():
         raise DataError(f"{path} is missing; {remedy}.")
@@ -117,7 +117,7 @@ def pictures_in(folder: Path) -> list[Path]:
     ]
 
 
-def those_there(
+def existing_entries(
     entries: Iterable[Entry], root: Path, source: str, data_set: str
 ) -> tuple[list[Entry], list[str]]:
     """The entries whose files exist, and the names of the files that do not.
@@ -152,7 +152,7 @@ def those_there(
     return kept, missing
 
 
-def carved(name: str) -> str:
+def hash_split(name: str) -> str:
     """The split of a picture where none is published: a tenth "test", a tenth "val", by its name.
 
     A function of the name alone, so a picture stays in its split when others come and go.
@@ -161,8 +161,8 @@ def carved(name: str) -> str:
 
 
 def of_split(entries: Sequence[Entry], split: str, root: Path) -> list[Entry]:
-    """The entries that `carved` puts into a split. Raises DataError if there are none."""
-    found = [entry for entry in entries if carved(entry.path.stem) == split]
+    """The entries that `hash_split` puts into a split. Raises DataError if there are none."""
+    found = [entry for entry in entries if hash_split(entry.path.stem) == split]
     if not found:
         raise DataError(
             f"none of the {len(entries)} pictures in {root} falls into the split {split!r} "

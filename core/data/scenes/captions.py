@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from .facts import Facts, Seen
-from .plan import Chance
+from .plan import Random
 
 _NUMBERS = {2: "two", 3: "three", 4: "four"}
 _HOURS = {
@@ -32,7 +32,7 @@ AT_NIGHT = {
 class Caption:
     """A sentence being written: hands out phrases and notes which classes they name."""
 
-    def __init__(self, facts: Facts, chance: Chance) -> None:
+    def __init__(self, facts: Facts, chance: Random) -> None:
         self.facts, self.chance = facts, chance
         self.named: dict[str, int] = {}
 
@@ -313,5 +313,5 @@ class Caption:
 
 def caption_of(facts: Facts, seeds: tuple[int, ...]) -> tuple[str, dict[str, int]]:
     """A caption, and the classes it names (count 0 where it gives none)."""
-    writer = Caption(facts, Chance((*seeds, 1)))
+    writer = Caption(facts, Random((*seeds, 1)))
     return writer.write(), writer.named

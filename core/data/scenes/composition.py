@@ -7,21 +7,21 @@ from .plan import (
     LANDS,
     PHASES,
     WALLS,
-    Chance,
     Cumulus,
     Disc,
     Hill,
     Plan,
+    Random,
     Range,
     Thing,
-    pick_air,
+    pick_conditions,
 )
 
 
 def compose(seeds: tuple[int, ...]) -> Plan:
     """The plan of the scene with these seeds; the same seeds give the same plan everywhere."""
-    chance = Chance(seeds)
-    hour, weather, season = pick_air(chance)
+    chance = Random(seeds)
+    hour, weather, season = pick_conditions(chance)
     land = chance.pick(LANDS, (0.26, 0.22, 0.20, 0.16, 0.16))
     mood = (chance.whole(0, 2), chance.between(0, 0.8), chance.between(-0.05, 0.05))
     horizon = {
@@ -57,7 +57,7 @@ def compose(seeds: tuple[int, ...]) -> Plan:
 
 
 def _lights(
-    chance: Chance, hour: str, weather: str, horizon: float
+    chance: Random, hour: str, weather: str, horizon: float
 ) -> tuple[Disc | None, Disc | None, float]:
     x = chance.between(0.12, 0.88)
     radius = chance.between(0.034, 0.05)
@@ -76,7 +76,7 @@ def _lights(
     return None, None, -1.0 if chance.happens(0.5) else 1.0
 
 
-def _clouds(chance: Chance, weather: str, horizon: float) -> tuple[float, tuple[Cumulus, ...]]:
+def _clouds(chance: Random, weather: str, horizon: float) -> tuple[float, tuple[Cumulus, ...]]:
     veil = {
         "clear": chance.between(0.0, 0.35) if chance.happens(0.5) else 0.0,
         "cloudy": chance.between(0.25, 0.6),
@@ -103,7 +103,7 @@ def _clouds(chance: Chance, weather: str, horizon: float) -> tuple[float, tuple[
     return veil, tuple(clouds)
 
 
-def _ranges(chance: Chance, land: str, season: str, horizon: float) -> tuple[Range, ...]:
+def _ranges(chance: Random, land: str, season: str, horizon: float) -> tuple[Range, ...]:
     likely = {"lake": 0.88, "coast": 0.3, "valley": 0.75, "woods": 0.6, "village": 0.65}[land]
     if not chance.happens(likely):
         return ()
@@ -132,7 +132,7 @@ def _ranges(chance: Chance, land: str, season: str, horizon: float) -> tuple[Ran
 
 
 def _hills(
-    chance: Chance, low: int, high: int, top: float, bottom: float, wooded: float
+    chance: Random, low: int, high: int, top: float, bottom: float, wooded: float
 ) -> tuple[Hill, ...]:
     count = chance.whole(low, high)
     hills = []
@@ -152,7 +152,7 @@ def _hills(
     return tuple(hills)
 
 
-def _ground(chance: Chance, land: str, season: str, horizon: float) -> dict[str, object]:
+def _ground(chance: Random, land: str, season: str, horizon: float) -> dict[str, object]:
     parts: dict[str, object] = {}
     if land == "lake":
         far = horizon + chance.between(0.01, 0.03)
@@ -188,7 +188,7 @@ def land_line(plan: Plan) -> float:
 class _Layout:
     """Keeps things that stand on the ground from covering one another."""
 
-    def __init__(self, chance: Chance, plan: Plan) -> None:
+    def __init__(self, chance: Random, plan: Plan) -> None:
         self.chance, self.plan = chance, plan
         self.taken: list[tuple[float, float]] = []
 
@@ -231,7 +231,7 @@ def path_centre(path: tuple[float, float, float], t: float) -> float:
     return far + (front - far) * t + bend * 4 * t * (1 - t) * (0.5 - t) * 2
 
 
-def _things(chance: Chance, plan: Plan) -> tuple[Thing, ...]:
+def _things(chance: Random, plan: Plan) -> tuple[Thing, ...]:
     layout = _Layout(chance, plan)
     things: list[Thing] = []
     scale = 1.0 if plan.water else 1.1
@@ -293,7 +293,7 @@ def _things(chance: Chance, plan: Plan) -> tuple[Thing, ...]:
     return tuple(things)
 
 
-def _boats(chance: Chance, plan: Plan) -> list[Thing]:
+def _boats(chance: Random, plan: Plan) -> list[Thing]:
     boats: list[Thing] = []
     nearest = min(plan.near_shore)
     for _ in range(chance.whole(1, 3)):
@@ -308,7 +308,7 @@ def _boats(chance: Chance, plan: Plan) -> list[Thing]:
     return sorted(boats, key=lambda thing: thing.y)
 
 
-def _birds(chance: Chance, plan: Plan) -> list[Thing]:
+def _birds(chance: Random, plan: Plan) -> list[Thing]:
     x, y = chance.between(0.12, 0.6), chance.between(0.12, 0.24)
     span = chance.between(0.05, 0.13)
     step = span * chance.between(1.15, 1.5)

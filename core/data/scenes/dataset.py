@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...errors import DataError
-from ..picture_dataset import About
+from ..picture_dataset import DatasetInfo
 from ..sample import SPLITS
 from .captions import caption_of
 from .classes import CLASSES, PALETTE
@@ -39,7 +39,7 @@ class Scenes:
     """
 
     name = "scenes"
-    about = About(
+    about = DatasetInfo(
         what="landscapes that the code draws, with captions and maps of 24 classes",
         where="here: nothing is downloaded",
         terms="Apache-2.0, as the code",

@@ -107,7 +107,7 @@ class Plan:
     things: tuple[Thing, ...] = field(default=())
 
 
-class Chance:
+class Random:
     """A random generator that hands out Python numbers, so float32 pictures stay float32."""
 
     def __init__(self, seeds: tuple[int, ...]) -> None:
@@ -148,7 +148,7 @@ class Chance:
         return options[-1]
 
 
-def pick_air(chance: Chance) -> tuple[str, str, str]:
+def pick_conditions(chance: Random) -> tuple[str, str, str]:
     """Hour, weather and season that go together."""
     hour = chance.pick(HOURS, (0.24, 0.32, 0.25, 0.19))
     season = chance.pick(SEASONS)

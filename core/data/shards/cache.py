@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import DataError
-from .remote import Facts, download, shown
+from .remote import Facts, download, redact_query
 from .tar import Index, Member
 
 _DEFAULT_GB = 20.0
@@ -78,7 +78,8 @@ def _fetch(url: str, facts: Facts, file: Path) -> None:
     limit = _limit_bytes()
     if (facts.size or 0) > limit:
         raise DataError(
-            f"{shown(url)} has {facts.size / 1e9:.3g} GB and copies may take {limit / 1e9:.3g} GB; "
+            f"{redact_query(url)} has {facts.size / 1e9:.3g} GB and copies may take "
+            f"{limit / 1e9:.3g} GB; "
             "set REGVQ_CACHE_GB to more."
         )
     _make_room(file.parent, limit - (facts.size or 0))
@@ -129,5 +130,5 @@ def _index_file(url: str, facts: Facts) -> Path:
 
 
 def _key(url: str, facts: Facts) -> str:
-    text = f"{shown(url)} {facts.size} {facts.mark}"
+    text = f"{redact_query(url)} {facts.size} {facts.mark}"
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -20,7 +20,7 @@ from PIL import Image
 
 from ...errors import DataError, PictureError
 from ...images import SUFFIXES, open_picture
-from ..picture_dataset import About, Entry, Items
+from ..picture_dataset import DatasetInfo, Entry, PictureDataset
 from ..segmentation import open_map, plain_lookup
 from .files import LAYOUT, StreamedShard, index_all, shards_of
 from .remote import url_of
@@ -32,7 +32,7 @@ _MAX_CLASSES = 255
 _TEXTS_KEPT, _TEXT_BYTES = 65_536, 8192
 
 
-class TarShards(Items):
+class TarShards(PictureDataset):
     """Items in uncompressed tar files, on a disk or on a web server.
 
     The root is a folder of `*.tar`, one tar file or its http(s) address, or a pattern with braces
@@ -53,7 +53,7 @@ class TarShards(Items):
     """
 
     name = "shards"
-    about = About(
+    about = DatasetInfo(
         what="tar shards as webdataset writes them: pictures, captions, labels, maps",
         where="yours, or made from any data set with tar --sort=name",
         terms="those of the pictures in them",
@@ -151,7 +151,7 @@ class TarShards(Items):
     def _streamed(self, shard: StreamedShard, index: int) -> dict[str, bytes]:
         """All that is read of an item, in one request; short texts of many items are remembered.
 
-        (Decoded pictures are, too: see `Items`. Captions and labels are asked for at each draw.)
+        Captions and labels are read at each draw (decoded pictures too: ``PictureDataset``).
         """
         members = self._members[index]
         wanted = {suffix: members[suffix] for suffix in _TEXT_SUFFIXES if suffix in members}

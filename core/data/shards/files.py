@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from ...errors import DataError, PictureError
 from .cache import copy_of, keep_index, kept_index
-from .remote import PartsFile, facts_of, read_part, shown, url_of
+from .remote import PartsFile, facts_of, read_part, redact_query, url_of
 from .tar import COMPRESSED, Index, Member, expand_braces, members_of
 
 LAYOUT = (
@@ -69,12 +69,12 @@ class StreamedShard:
     @property
     def path(self) -> Path:
         """The address as a path: to show, and to tell files apart; no file."""
-        return Path(shown(self.url))
+        return Path(redact_query(self.url))
 
     @property
     def name(self) -> str:
         """What sentences call it."""
-        return shown(self.url)
+        return redact_query(self.url)
 
     def members(self) -> Index:
         """Its items; the headers are read once, for later runs too. Raises DataError."""
@@ -153,7 +153,8 @@ def _named(pattern: str) -> list[Shard]:
     if url is not None:
         if not urlsplit(url).path.endswith((".tar", *COMPRESSED)):
             raise DataError(
-                f"{shown(url)} names no tar: a web server does not list its files, so name the "
+                f"{redact_query(url)} names no tar: a web server does not list its files, so "
+                "name the "
                 "shards as 'https://HOST/train-{000..146}.tar'."
             )
         return [StreamedShard(each) for each in expand_braces(url)]
@@ -207,7 +208,7 @@ def _remote_headers(url: str, size: int | None, mark: str) -> Index:
     if index is None:
         if facts.parts and size:
             stream = io.BufferedReader(PartsFile(url, size), _AHEAD)
-            index = members_of(stream, size, shown(url))
+            index = members_of(stream, size, redact_query(url))
         else:
             index = _index_of_copy(url)
         keep_index(url, facts, index)
@@ -219,6 +220,6 @@ def _index_of_copy(url: str) -> Index:
         copy = copy_of(url, facts_of(url))
         try:
             with copy.open("rb") as stream:
-                return members_of(stream, os.fstat(stream.fileno()).st_size, shown(url))
+                return members_of(stream, os.fstat(stream.fileno()).st_size, redact_query(url))
         except FileNotFoundError:
             continue  # removed to make room for another

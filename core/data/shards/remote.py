@@ -46,7 +46,7 @@ def url_of(text: object) -> str | None:
     return f"{scheme.lower()}://{rest}"
 
 
-def shown(url: str) -> str:
+def redact_query(url: str) -> str:
     """The address without its query."""
     return url.partition("?")[0]
 
@@ -124,7 +124,8 @@ def download(url: str, file: Path) -> None:
         _trying(url, ask)
     except OSError as error:
         raise DataError(
-            f"{shown(url)} cannot be copied to {file.parent} ({error.strerror}); make room there, "
+            f"{redact_query(url)} cannot be copied to {file.parent} ({error.strerror}); make "
+            "room there, "
             "or name another folder with REGVQ_CACHE."
         ) from error
 
@@ -175,9 +176,10 @@ def _trying(url: str, action: Callable[[], T]) -> T:
         except (httpx.InvalidURL, ValueError) as error:
             if isinstance(error, DataError):
                 raise
-            raise DataError(f"{shown(url)} is no address ({error}); correct it.") from None
+            raise DataError(f"{redact_query(url)} is no address ({error}); correct it.") from None
     raise DataError(
-        f"{shown(url)} could not be read in {ATTEMPTS} attempts ({reason.rstrip('.')}); check "
+        f"{redact_query(url)} could not be read in {ATTEMPTS} attempts "
+        f"({reason.rstrip('.')}); check "
         "address and network, then start again: a run goes on where it was."
     )
 
@@ -185,14 +187,17 @@ def _trying(url: str, action: Callable[[], T]) -> T:
 def _refused(url: str, code: int) -> DataError:
     if code in (404, 410):
         return DataError(
-            f"{shown(url)} does not exist (HTTP status {code}); check the address and the numbers "
+            f"{redact_query(url)} does not exist (HTTP status {code}); check the address and "
+            "the numbers "
             "in its braces."
         )
-    return DataError(f"{shown(url)} is refused (HTTP status {code}); check that you may read it.")
+    return DataError(
+        f"{redact_query(url)} is refused (HTTP status {code}); check that you may read it."
+    )
 
 
 def _changed(url: str) -> DataError:
-    return DataError(f"{shown(url)} changed while it was in use; start again.")
+    return DataError(f"{redact_query(url)} changed while it was in use; start again.")
 
 
 def _total(headers: httpx.Headers) -> int | None:

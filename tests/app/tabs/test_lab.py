@@ -16,7 +16,8 @@ from PIL import Image
 from app.services import lab_sessions
 from app.tabs import lab
 from core.analysis.lab import pictures
-from core.analysis.lab.points import DATA, contestants
+from core.analysis.lab.points import DATA
+from core.analysis.lab.training import default_quantizers
 
 DEFAULTS: dict[str, Any] = {
     "kind": "points", "points": "moons", "source": "scenes", "image": None, "size": 16,
@@ -49,7 +50,7 @@ def unpacked(text: str, kind: str) -> np.ndarray:
 
 
 def test_what_the_tab_offers_is_what_the_lab_knows() -> None:
-    assert tuple(contestants()) == tuple(pictures.tiny_contestants()) == lab_sessions.NAMES
+    assert tuple(default_quantizers()) == tuple(pictures.tiny_quantizers()) == lab_sessions.NAMES
     assert tuple(DATA) == lab_sessions.POINTS and set(lab_sessions.WATCH) == set(lab_sessions.NAMES)
     assert set(lab.FIRST) <= set(lab_sessions.NAMES) and len(lab.FIRST) <= lab_sessions.MOST
 

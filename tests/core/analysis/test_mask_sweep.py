@@ -81,7 +81,11 @@ def test_seeds_and_temperature_zero(tokenizer: Tokenizer) -> None:
 def test_what_cannot_be_drawn_is_refused(tokenizer: Tokenizer) -> None:
     latents = torch.randn(1, 4, 2, 2)
     plain = VQConfig(size=5).build(4)
-    assert not plain.draws and tokenizer.quantizer.draws and GumbelConfig(size=5).build(4).draws
+    assert (
+        not plain.is_stochastic
+        and tokenizer.quantizer.is_stochastic
+        and GumbelConfig(size=5).build(4).is_stochastic
+    )
     with pytest.raises(ValueError, match="no token distribution"):
         draw_tokens(plain, latents)
     with pytest.raises(ValueError, match="temperature"):
@@ -100,7 +104,7 @@ def test_the_quantizers_that_draw_are_those_that_return_a_mask() -> None:
         quantizer = kind().build(10).eval()
         with torch.no_grad():
             found = quantizer(torch.randn(1, 10, 2, 3), mask_ratio=0.5)
-        assert quantizer.draws == (found.mask is not None), kind
+        assert quantizer.is_stochastic == (found.mask is not None), kind
 
 
 def test_masks_are_the_quantizers_own_and_nested(tokenizer: Tokenizer, image: Tensor) -> None:

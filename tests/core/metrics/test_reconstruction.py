@@ -16,7 +16,7 @@ from torch import Tensor
 from core.batching import in_batches
 from core.errors import DataError
 from core.images import to_pixels
-from core.metrics.comparison import Quality, as_shown
+from core.metrics.comparison import ReconstructionMetrics, as_shown
 from core.metrics.reconstruction import evaluate_tokenizer
 from core.networks.autoencoder import NetworkConfig
 from core.quantizers import VQConfig
@@ -160,7 +160,7 @@ def test_as_shown_is_what_a_file_would_hold() -> None:
 
 
 def test_quality_without_features_measures_pictures_only(pictures: list[Tensor]) -> None:
-    quality = Quality()
+    quality = ReconstructionMetrics()
     quality.update(pictures[0][None], {"worse": -pictures[0][None]})
     assert set(quality.figures("worse")) == {"psnr", "ssim"}
     with pytest.raises(KeyError):

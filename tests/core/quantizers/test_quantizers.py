@@ -78,7 +78,7 @@ def test_in_training_the_decoder_gets_the_code_itself(quantizer):
 
 def test_scores_agree_with_assign(quantizer):
     z = torch.randn(2, 8, 4, 4)
-    scores = quantizer.scores(to_rows(z))
+    scores = quantizer.logits(to_rows(z))
     assert torch.equal(scores.argmax(1), quantizer.assign(z).flatten())
     total = quantizer.log_posterior(to_rows(z)).exp().sum(1)
     torch.testing.assert_close(total, torch.ones_like(total))

@@ -16,7 +16,7 @@ from core.analysis.lab.pictures import (
     patches,
     scenes,
     sheet_of,
-    tiny_contestants,
+    tiny_quantizers,
 )
 from core.quantizers import RegVQConfig, VQConfig
 
@@ -27,13 +27,13 @@ def drawn() -> SmallPictures:
 
 
 def trained(name: str, pictures: SmallPictures, steps: int, size: int = 48) -> TinyRun:
-    run = TinyRun(TinyConfig(tiny_contestants(size)[name], batch=8), pictures)
+    run = TinyRun(TinyConfig(tiny_quantizers(size)[name], batch=8), pictures)
     for _ in range(steps):
         run.train()
     return run
 
 
-@pytest.mark.parametrize("name", list(tiny_contestants()))
+@pytest.mark.parametrize("name", list(tiny_quantizers()))
 def test_every_contestant_learns_to_paint(name: str, drawn: SmallPictures) -> None:
     run = trained(name, drawn, 0, size=16)
     start = run.look()
@@ -62,7 +62,7 @@ def test_plain_vq_collapses_where_regvq_does_not(drawn: SmallPictures) -> None:
 
 
 def test_runs_side_by_side_differ_in_nothing_but_the_quantizer(drawn: SmallPictures) -> None:
-    runs = [trained(name, drawn, 0) for name in tiny_contestants()]
+    runs = [trained(name, drawn, 0) for name in tiny_quantizers()]
     for run in runs[1:]:
         for part in ("encoder", "decoder"):
             ours = getattr(run.tokenizer, part).state_dict()

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from core.analysis.lab.points import DATA, LabConfig, Run, contestants
+from core.analysis.lab.points import DATA, LabConfig, Run
+from core.analysis.lab.training import default_quantizers
 from core.quantizers import NSVQConfig, RegVQConfig, VQConfig
 
 
-@pytest.mark.parametrize("name", list(contestants()))
+@pytest.mark.parametrize("name", list(default_quantizers()))
 def test_every_contestant_learns(name: str) -> None:
-    run = Run(LabConfig(contestants(24)[name], batch=128), watched=200)
+    run = Run(LabConfig(default_quantizers(24)[name], batch=128), watched=200)
     frames = list(run.frames(90, every=45))
     assert [frame.step for frame in frames] == [0, 45, 90]
     assert frames[-1].loss < 0.75 * frames[0].loss
@@ -29,14 +30,14 @@ def test_every_contestant_learns(name: str) -> None:
 
 def test_plain_vq_collapses_where_the_rules_against_it_do_not() -> None:
     def used(name: str) -> float:
-        return Run(LabConfig(contestants(48)[name], batch=128)).advance(100).used
+        return Run(LabConfig(default_quantizers(48)[name], batch=128)).advance(100).used
 
     assert used("VQ") < 0.35
     assert used("Reg-VQ") > 0.5 and used("SimVQ") > 0.45
 
 
 def test_runs_side_by_side_begin_alike_and_see_the_same() -> None:
-    one, other = (Run(LabConfig(contestants(16)[name])) for name in ("VQ", "Reg-VQ"))
+    one, other = (Run(LabConfig(default_quantizers(16)[name])) for name in ("VQ", "Reg-VQ"))
     for part in ("encoder", "decoder"):
         pairs = zip(getattr(one, part).parameters(), getattr(other, part).parameters(), strict=True)
         assert all(torch.equal(*pair) for pair in pairs), part

@@ -14,7 +14,7 @@ from PIL import Image
 
 from core.data import Sample
 from core.data.datasets.cub import CUB
-from core.data.picture_dataset import Entry, Items
+from core.data.picture_dataset import Entry, PictureDataset
 from core.data.registry import NAMES, PUBLISHED, has_held_out, open_dataset
 from core.errors import DataError, PictureError
 from core.images import to_pixels, to_tensor
@@ -133,7 +133,7 @@ class TestTogether:
         made.save(tmp_path / "a.png", made.picture(0, (32, 32)))
         flipped = 0
         for said in (made.CAPTIONS, made.CAPTIONS[:1]):
-            data = Items(
+            data = PictureDataset(
                 tmp_path, [Entry(tmp_path / "a.png", captions=said)], size=32, crop_scale=(1.0, 1.0)
             )
             drawn = [data.draw(k) for k in range(80)]
@@ -146,7 +146,7 @@ class TestTogether:
         assert flipped > 20
 
 
-class Classes(Items):
+class Classes(PictureDataset):
     classes = tuple(map(str, range(64)))
 
 

@@ -32,8 +32,8 @@ rows, weight = (torch.randn(9, n, generator=draw).t() for n in (20, 150))
 assert torch.equal(
     kernel(rows, weight, torch.zeros(150)), plain_best_code(rows, weight, torch.zeros(150))
 )
-# of equals the lowest: within a block of codes, across blocks, and all of them; whole numbers, whose
-# sums are exact in whatever order the interpreter's BLAS adds them
+# of equals the lowest: within a block of codes, across blocks, and all of them; whole numbers,
+# whose sums are exact in whatever order the interpreter's BLAS adds them
 whole = torch.cartesian_prod(*[torch.arange(-2.0, 2.0)] * 4)
 twins = whole[torch.randperm(256, generator=draw)[:140]].repeat(2, 1)
 assert torch.equal(kernel(twins[:140], twins, -0.5 * twins.square().sum(1)), torch.arange(140))
