@@ -1,8 +1,7 @@
-"""Recipes: each a function that returns the whole config of a run, named DATA-QUANTIZER."""
+"""Recipes of tokenizers for your own photographs, sized for a laptop's CPU."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,9 +19,8 @@ from regvq.quantizers import (
 )
 from regvq.tokenizer import TokenizerConfig
 
+from ..config.stages import StagesConfig
 from ..config.tokenizer import DataConfig, FeatureConfig, LossConfig, OptimizerConfig, RunConfig
-from ..loop.stages import StagesConfig
-from .papers import PAPERS
 
 VQGAN_LOSS = LossConfig(l2=1.0, perceptual=0.5, adversarial=0.25)
 
@@ -31,8 +29,8 @@ def photos_regvq() -> RunConfig:
     """Reg-VQ on your photographs: 1,024 codes, one per 8x8 pixels; trains on a laptop's CPU.
 
     Prior and stochastic-mask regularization (40 %), probabilistic contrastive loss, perceptual and
-    adversarial loss. Made for crops of 64 pixels; the network is fully convolutional, so the result
-    takes pictures of any size. Needs --data.root, a folder of pictures.
+    adversarial loss. Trains on crops of 64 pixels; the network is fully convolutional, so the
+    tokenizer takes pictures of any size. Needs --data.root, a folder of pictures.
     """
     return _photos(
         RegVQConfig(), LossConfig(l2=1.0, perceptual=0.5, contrastive="pcl", adversarial=0.25)
@@ -40,14 +38,14 @@ def photos_regvq() -> RunConfig:
 
 
 def photos_regvq_decoder() -> RunConfig:
-    """The decoder of photos-regvq trained on for realism, with encoder and codes frozen.
+    """The decoder of photos-regvq, trained further for realism, with encoder and codes frozen.
 
     Reg-VQ's authors name it as a limitation that encoder and decoder share one objective (appendix
-    C) and propose to split it. Here pictures keep the tokens of --init (photos-regvq as shipped),
-    and the decoder alone follows a heavier perceptual loss and VQ-GAN's adversarial weight of 0.8
-    from the first step on. Tokens are still drawn at 40 % of the positions, as a prior will hand
-    over imperfect ones. Weights, rate and length are inferred. Needs --data.root, a folder of
-    pictures.
+    C) and propose to split it. In this recipe pictures keep the tokens of --init (photos-regvq as
+    shipped), and only the decoder is trained, with a larger perceptual weight and VQ-GAN's
+    adversarial weight of 0.8 from the first step on. Codes are still drawn at 40 % of the
+    positions, because a prior's tokens are imperfect, too. Weights, rate and length are inferred.
+    Needs --data.root, a folder of pictures.
     """
     loss = LossConfig(
         contrastive="pcl", adversarial=0.8, discriminator_start=0.0, listen_after=0.1, ramp=0.2
@@ -62,11 +60,12 @@ def photos_regvq_decoder() -> RunConfig:
 
 
 def birds_facades_regvq() -> RunConfig:
-    """photos-regvq, trained on with pictures of birds and of house fronts, 128 pixels a side.
+    """photos-regvq, trained further on pictures of birds and of facades, 128 pixels a side.
 
     The tokenizer of birds-text-diffusion and facades-semantic-ar. Crops show the pictures at about
-    their own size; the rate is a third of the usual one: codes and network are to keep what they
-    know. Length, rate and crops are ours. Needs --data.root, a folder with pictures of both.
+    their original scale. The learning rate is a third of that of photos-regvq, so that codes and
+    network keep what they have learned. Length, rate and crops are our choice. Needs --data.root, a
+    folder with pictures of both.
     """
     run = photos_regvq()
     return replace(
@@ -82,19 +81,21 @@ def photos_vq() -> RunConfig:
     """VQ-GAN's quantizer on your photographs, with the network and budget of photos-regvq.
 
     Nearest code, codebook and commitment loss, no regularizer and no restart of dead codes: the
-    baseline of the Reg-VQ paper. Codes begin on latents of the first batch: from VQ-GAN's uniform
-    start this small network falls to a dozen codes at once. Ours too are the squared error beside
-    L1 and the smaller perceptual and adversarial weights, as in photos-regvq; ade20k-vq has
-    VQ-GAN's own throughout. Needs --data.root, a folder of pictures.
+    baseline of the Reg-VQ paper. Codes are initialized to latents of the first batch, because from
+    VQ-GAN's uniform initialization this small network collapses to a dozen codes at once. Our
+    choice, as in photos-regvq, are also the squared error beside L1 and the smaller perceptual and
+    adversarial weights; ade20k-vq has VQ-GAN's own settings throughout. Needs --data.root, a folder
+    of pictures.
     """
     return _photos(VQConfig(start="data"), VQGAN_LOSS)
 
 
 def photos_vqvae() -> RunConfig:
-    """VQ-VAE on your photographs (arXiv 1711.00937): squared error alone, gradient codebook.
+    """VQ-VAE on your photographs (arXiv 1711.00937): squared error only, gradient codebook.
 
-    No perceptual and no adversarial loss, so no pretrained features are needed. Codes begin as in
-    photos-vq, whose network and budget it shares. Needs --data.root, a folder of pictures.
+    No perceptual and no adversarial loss, so no pretrained features are needed. Codes are
+    initialized as in photos-vq; network and budget are the same, too. Needs --data.root, a folder
+    of pictures.
     """
     loss = LossConfig(l1=0.0, l2=1.0, perceptual=0.0)
     return replace(_photos(VQConfig(start="data"), loss), features=FeatureConfig(name="none"))
@@ -111,11 +112,11 @@ def photos_simvq() -> RunConfig:
 def photos_nsvq() -> RunConfig:
     """NSVQ (arXiv 2606.11363) on your photographs, with the losses and budget of photos-vq.
 
-    Dense non-stationary loss, codebook replacement, and three stages: the run counts as 70 epochs,
-    as many as the paper trains; the encoder is frozen by the paper's rule between the middle of
-    the run and epoch 50, where the paper's own run did it (the bounds are ours: in a run as short
-    as this one the commitment loss is lowest at the very beginning). Needs --data.root, a folder
-    of pictures.
+    Dense non-stationary loss, codebook replacement, and three stages. The run counts as 70 epochs,
+    the paper's number. The encoder is frozen by the paper's rule between the middle of the run and
+    epoch 50, at which the paper's own run froze it (the bounds are our choice: in a run as short as
+    this one the commitment loss is lowest at the very beginning). Needs --data.root, a folder of
+    pictures.
     """
     run = _photos(NSVQConfig(), VQGAN_LOSS)
     epoch = run.steps // 70
@@ -127,23 +128,23 @@ def photos_nsvq() -> RunConfig:
 
 
 def photos_regvq_fast() -> RunConfig:
-    """photos-regvq with codes that learn ten times as fast as the network.
+    """photos-regvq with a learning rate ten times as large for the codes as for the network.
 
-    No paper has this. In the study (RESULTS.md: 400 steps, photographs not trained on) it takes
-    Reg-VQ from 75.7 to 94.6 % of 1,024 codes used, from 20.32 to 20.66 dB and from a SqueezeNet-FD
-    of 2,750 to 2,543: in a short run codes cannot keep up with the latents at the network's rate.
-    Needs --data.root, a folder of pictures.
+    No paper has this. In the study (RESULTS.md: 400 steps, photographs not trained on) it raises
+    Reg-VQ from 75.7 to 94.6 % of 1,024 codes used and from 20.32 to 20.66 dB, and lowers its
+    SqueezeNet-FD from 2,750 to 2,543: in a short run codes cannot follow the latents at the
+    network's rate. Needs --data.root, a folder of pictures.
     """
     return replace(photos_regvq(), codes_rate=10.0)
 
 
 def photos_nsvq_fast() -> RunConfig:
-    """photos-nsvq with codes that learn ten times as fast as the network.
+    """photos-nsvq with a learning rate ten times as large for the codes as for the network.
 
-    No paper has this. In the study (as for photos-regvq-fast) it takes NSVQ from 22.9 to 89.8 % of
-    1,024 codes used, from 20.20 to 21.18 dB and from a SqueezeNet-FD of 2,795 to 2,518: once the
-    encoder is frozen, codes that had not caught up die one after the other. Needs --data.root, a
-    folder of pictures.
+    No paper has this. In the study (as for photos-regvq-fast) it raises NSVQ from 22.9 to 89.8 % of
+    1,024 codes used and from 20.20 to 21.18 dB, and lowers its SqueezeNet-FD from 2,795 to 2,518:
+    after the encoder is frozen, codes that are still far from the latents die one after the other.
+    Needs --data.root, a folder of pictures.
     """
     return replace(photos_nsvq(), codes_rate=10.0)
 
@@ -151,9 +152,9 @@ def photos_nsvq_fast() -> RunConfig:
 def photos_gumbel() -> RunConfig:
     """Gumbel-VQ on your photographs, with the losses and budget of photos-vq.
 
-    Codes are drawn in training at a temperature that falls from 0.9 along a cosine, with KL towards
-    uniform at each position, as taming-transformers' f8 model; argmax at evaluation. Needs
-    --data.root, a folder of pictures.
+    In training, codes are drawn at a temperature that falls from 0.9 along a cosine, with KL
+    towards uniform at each position, as in taming-transformers' f8 model; evaluation takes the
+    argmax. Needs --data.root, a folder of pictures.
     """
     return _photos(GumbelConfig(), VQGAN_LOSS)
 
@@ -161,25 +162,10 @@ def photos_gumbel() -> RunConfig:
 def photos_fsq() -> RunConfig:
     """FSQ (arXiv 2309.15505) on your photographs, with the losses and budget of photos-vq.
 
-    Levels 8 5 5 5, which make 1,000 codes; nothing about them is learned. Needs --data.root, a
+    Levels 8 5 5 5, which make 1,000 codes; no part of the codebook is learned. Needs --data.root, a
     folder of pictures.
     """
     return _photos(FSQConfig(), VQGAN_LOSS)
-
-
-def scenes_regvq() -> RunConfig:
-    """Reg-VQ on drawn landscapes: needs no files at all, and no pretrained features.
-
-    One code per 4x4 pixels: at 8x8 houses, boats and birds, which captions name, are lost. The
-    bundle that ships was trained on from here with a perceptual loss, as its card says, which needs
-    the weights of the features.
-    """
-    return _scenes(RegVQConfig())
-
-
-def scenes_vq() -> RunConfig:
-    """VQ-VAE's quantizer on drawn landscapes: needs no files at all, and no pretrained features."""
-    return _scenes(VQConfig())
 
 
 def photos_lfq() -> RunConfig:
@@ -207,42 +193,3 @@ def _photos(quantizer: QuantizerConfig, loss: LossConfig) -> RunConfig:
         loss=loss,
         steps=5000,
     )
-
-
-def _scenes(quantizer: QuantizerConfig) -> RunConfig:
-    run = _photos(quantizer, LossConfig(l2=1.0, perceptual=0.0))
-    return replace(
-        run,
-        tokenizer=TokenizerConfig(NetworkConfig(widths=(64, 128)), quantizer),
-        data=DataConfig(),
-        features=FeatureConfig(name="none"),
-        steps=1800,
-    )
-
-
-RECIPES: dict[str, Callable[[], RunConfig]] = {
-    recipe.__name__.replace("_", "-"): recipe
-    for recipe in (
-        photos_regvq,
-        photos_regvq_decoder,
-        birds_facades_regvq,
-        photos_regvq_fast,
-        photos_nsvq_fast,
-        photos_vq,
-        photos_vqvae,
-        photos_simvq,
-        photos_nsvq,
-        photos_gumbel,
-        photos_fsq,
-        photos_lfq,
-        photos_ibq,
-        scenes_regvq,
-        scenes_vq,
-        *PAPERS,
-    )
-}
-
-
-def config_of(name: str) -> RunConfig:
-    """The config of the recipe called ``name``, which it bears."""
-    return replace(RECIPES[name](), recipe=name)
