@@ -46,7 +46,7 @@ def _table(group: Group, size: int, suffix: str, seed: int = 0) -> dict[str, Stu
         run(
             "vqgan", "VQ-GAN", VQConfig(size=size, start="data"), "codes initialized to latents"
         ),
-        run("vqgan-uniform", "VQ-GAN, uniform start", VQConfig(size=size), "as VQ-GAN's code"),
+        run("vqgan-uniform", "VQ-GAN, uniform start", VQConfig(size=size), "as in VQ-GAN's code"),
         run("gumbel", "Gumbel-VQ", GumbelConfig(size=size)),
         run(
             "regvq", "Reg-VQ (prior, mask, PCL)", RegVQConfig(size=size), "posterior by distance",
@@ -59,7 +59,7 @@ def _table(group: Group, size: int, suffix: str, seed: int = 0) -> dict[str, Stu
         run(
             "regvq-plain", "Reg-VQ: no regularizer",
             RegVQConfig(size=size, mask_ratio=0.0, prior_weight=0.0),
-            "soft straight-through codes alone",
+            "soft straight-through codes only",
         ),
         run("regvq-prior", "Reg-VQ: prior only", RegVQConfig(size=size, mask_ratio=0.0)),
         run("regvq-mask", "Reg-VQ: prior, mask", RegVQConfig(size=size)),
@@ -69,7 +69,7 @@ def _table(group: Group, size: int, suffix: str, seed: int = 0) -> dict[str, Stu
         run("simvq", "SimVQ", SimVQConfig(size=size)),
         run(
             "simvq-rotation", "SimVQ + rotation trick",
-            SimVQConfig(size=size, estimator="rotation"), "as vector-quantize-pytorch has it",
+            SimVQConfig(size=size, estimator="rotation"), "as in vector-quantize-pytorch",
             kind="combination",
         ),
         run("nsvq", "NSVQ", NSVQConfig(size=size), "three stages", staged=True),
