@@ -1,25 +1,44 @@
-# make app    set up and open the explorer        make test    set up and run every test
+# make app    set up and open the explorer        make test    set up and run every check
 PYTHON ?= python3
 BIN := .venv/bin
+CHECKS := $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/basedpyright
 
-.PHONY: help app test lint clean
+.PHONY: help app test test-fast lint format docs wheel clean
 help:
-	@echo "make app    set up and open the explorer (ARGS='--port 7860')"
-	@echo "make test   set up, lint and run every test, the browser's too (ARGS='-k images')"
-	@echo "make clean  remove the environment that make set up"
+	@echo "make app        set up and open the explorer (ARGS='--port 7860')"
+	@echo "make test       set up, lint, type-check and run every test, the browser's too (ARGS='-k images')"
+	@echo "make test-fast  the same without the browser and the slowest tests, for work in between"
+	@echo "make lint       ruff and the type checker alone"
+	@echo "make format     let ruff sort imports and format"
+	@echo "make docs       build the documentation into site/"
+	@echo "make wheel      build the package into dist/"
+	@echo "make clean      remove the environment and what was built"
 
 app:
 	@$(PYTHON) .ci/environment.py requirements.txt
 	@$(BIN)/python app.py $(ARGS)
 
-test:
-	@$(PYTHON) .ci/environment.py requirements-dev.txt
-	@$(BIN)/ruff check .
+test: lint
 	@REGVQ_CHROMIUM="$$(.ci/chromium)" $(BIN)/python -m pytest $(ARGS)
+
+test-fast: lint
+	@$(BIN)/python -m pytest -m "not browser and not slow" $(ARGS)
 
 lint:
 	@$(PYTHON) .ci/environment.py requirements-dev.txt
-	@$(BIN)/ruff check .
+	@$(CHECKS)
+
+format:
+	@$(PYTHON) .ci/environment.py requirements-dev.txt
+	@$(BIN)/ruff check --fix --select I . && $(BIN)/ruff format .
+
+docs:
+	@$(PYTHON) .ci/environment.py requirements-dev.txt
+	@$(BIN)/mkdocs build --strict
+
+wheel:
+	@$(PYTHON) .ci/environment.py requirements-dev.txt
+	@$(BIN)/pip wheel . --no-deps --quiet --wheel-dir dist && rm -rf build regvq_studio.egg-info
 
 clean:
-	rm -rf .venv
+	rm -rf .venv build dist site

@@ -1,8 +1,10 @@
-"""Makes the virtual environment ``.venv`` and installs a requirements file into it.
+"""Create the virtual environment ``.venv`` and install a requirements file and the project into it.
 
 ``python3 .ci/environment.py requirements.txt``. Does nothing if that was done before with the same
 files. Works on a fresh Debian or Ubuntu without root: where the package python3-venv is missing,
-the environment is made without pip, and pip is taken from the system's pip or Debian's wheel.
+the environment is created without pip, and pip is taken from the system's pip or Debian's wheel.
+The project itself is installed in editable mode, so that scripts outside its folder, such as those
+in ``examples/``, can ``import regvq``.
 """
 
 from __future__ import annotations
@@ -32,16 +34,17 @@ def main() -> int:
     if not _has_pip():
         _make()
     print(f"Installing {requirements.name} (several minutes the first time) ...", flush=True)
-    done = subprocess.run(
-        [PYTHON, "-m", "pip", "install", "--quiet", "--upgrade", "-r", requirements], check=False
-    )
-    if done.returncode == 0:
-        stamp.write_text(wanted)
-    return done.returncode
+    install = [PYTHON, "-m", "pip", "install", "--quiet"]
+    for what in (["--upgrade", "-r", requirements], ["--no-deps", "--editable", ROOT]):
+        done = subprocess.run([*install, *what], check=False)
+        if done.returncode != 0:
+            return done.returncode
+    stamp.write_text(wanted)
+    return 0
 
 
 def _fingerprint(requirements: Path) -> str:
-    text = requirements.read_text() + sys.version
+    text = requirements.read_text() + (ROOT / "pyproject.toml").read_text() + sys.version
     for line in requirements.read_text().splitlines():
         if line.startswith("-r "):
             text += (ROOT / line[3:].strip()).read_text()

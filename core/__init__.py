@@ -17,7 +17,7 @@ if __name__ == "core":
 if TYPE_CHECKING:
     from .tokenizer import Tokenizer, TokenizerConfig
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Tokenizer", "TokenizerConfig", "__version__"]
 
 
