@@ -1,4 +1,4 @@
-"""The colours of a picture: any PIL mode, bit depth, transparency and profile to 8-bit sRGB."""
+"""The colors of a picture: any PIL mode, bit depth, transparency and profile to 8-bit sRGB."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK"
 def as_rgb(picture: Image.Image, name: str) -> Image.Image:
     """A loaded picture of any mode -> a new one of mode "RGB".
 
-    Transparency is laid over white; 16-bit and float greys are scaled, not clipped; an embedded
-    colour profile is applied. `name` is what the message of a PictureError calls the picture.
+    Transparency is laid over white; 16-bit and float grays are scaled, not clipped; an embedded
+    color profile is applied. `name` is what the message of a PictureError calls the picture.
     """
     if picture.mode == "F" or picture.mode.startswith("I"):
-        return _deep_grey(picture, name).convert("RGB")
+        return _deep_gray(picture, name).convert("RGB")
     if picture.mode not in _MODES:
         raise PictureError(f"{name} has the colour mode {picture.mode}; save it as RGB.")
     profile = picture.info.get("icc_profile")
     if picture.mode.lower().endswith("a") or "transparency" in picture.info:
-        # From premultiplied grey there is no direct way.
+        # From premultiplied gray there is no direct way.
         rgba = (picture.convert("LA") if picture.mode == "La" else picture).convert("RGBA")
         white = Image.new("RGB", rgba.size, "white")
         white.paste(_to_srgb(rgba.convert("RGB"), profile), mask=rgba.getchannel("A"))
@@ -34,8 +34,8 @@ def as_rgb(picture: Image.Image, name: str) -> Image.Image:
     return _to_srgb(picture if picture.mode == "CMYK" else picture.convert("RGB"), profile)
 
 
-def _deep_grey(picture: Image.Image, name: str) -> Image.Image:
-    """Grey of 16 or 32 bits or float -> mode "L"; Pillow's own convert would clip at 255."""
+def _deep_gray(picture: Image.Image, name: str) -> Image.Image:
+    """Gray of 16 or 32 bits or float -> mode "L"; Pillow's own convert would clip at 255."""
     values = np.asarray(picture)
     low, high = float(values.min()), float(values.max())
     tags = getattr(picture, "tag_v2", {})  # of a TIFF
@@ -52,12 +52,12 @@ def _deep_grey(picture: Image.Image, name: str) -> Image.Image:
         raise PictureError(
             f"{name} holds {values_are} grey levels; save it with 8 or 16 bits a channel."
         )
-    grey = to_bytes(values, top)
+    gray = to_bytes(values, top)
     if tags.get(262) == 0 and picture.mode.startswith("I;16"):  # 262: zero is white
-        grey = 255 - grey  # Pillow inverts 8 bits, but not 16
-    if isinstance(picture.info.get("transparency"), int):  # PNG: one grey level is see-through
-        grey = np.where(values == picture.info["transparency"], np.uint8(255), grey)
-    return Image.fromarray(grey)
+        gray = 255 - gray  # Pillow inverts 8 bits, but not 16
+    if isinstance(picture.info.get("transparency"), int):  # PNG: one gray level is see-through
+        gray = np.where(values == picture.info["transparency"], np.uint8(255), gray)
+    return Image.fromarray(gray)
 
 
 def to_bytes(values: np.ndarray, top: float) -> np.ndarray:
@@ -74,7 +74,7 @@ def _to_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
             if "sRGB" not in ImageCms.getProfileDescription(source):
                 return ImageCms.profileToProfile(picture, source, _srgb(), outputMode="RGB")
         except (ImageCms.PyCMSError, ImportError, OSError, ValueError, TypeError):
-            pass  # a profile for another colour space, or garbage: the plain numbers are right
+            pass  # a profile for another color space, or garbage: the plain numbers are right
     return picture.convert("RGB")
 
 

@@ -81,7 +81,7 @@ def open_picture(
     Returns:
         A loaded picture of mode "RGB": turned as its EXIF orientation says, transparency laid
         over white, the first frame of an animation, 16 bits scaled to 8, converted to sRGB from
-        an embedded colour profile where there is one that works.
+        an embedded color profile where there is one that works.
 
     Raises:
         PictureError: missing, broken, truncated, empty, too large, or not a picture.

@@ -1,4 +1,4 @@
-"""Orders and grids of codes in which neighbours look alike.
+"""Orders and grids of codes in which neighbors look alike.
 
 Both are our own constructions, deterministic, without a K x K matrix, and quick up to 65,536 codes.
 """
@@ -16,13 +16,13 @@ _ROUNDS_PER_RADIUS = 32
 def paint_features(paints: np.ndarray, axes: int = 12) -> np.ndarray:
     """What codes look like, in numbers: float32 (K, F), F <= ``axes``; paints uint8 (K, f, f, 3).
 
-    The main axes of their pixels: mostly colour, then edges and texture.
+    The main axes of their pixels: mostly color, then edges and texture.
     """
     return main_axes(paints.reshape(len(paints), -1).astype(np.float32) / 255, axes)
 
 
 def order_by_likeness(features: np.ndarray) -> np.ndarray:
-    """The codes in a row, int64 (K,) code ids, such that neighbours have alike features (K, F).
+    """The codes in a row, int64 (K,) code ids, such that neighbors have alike features (K, F).
 
     Halved along the main axis again and again, each half turned so that it begins where the one
     before ended; the last few by going to the nearest one left.
@@ -105,7 +105,7 @@ def _near_pairs(count: int, columns: int, side: int, rng: np.random.Generator) -
 def _surroundings(placed: np.ndarray, rows: int, columns: int, radius: int) -> np.ndarray:
     """Mean features (K, F) over the square of ``radius`` cells around each cell.
 
-    The cell's own code counts too: without it, neighbours that change at once chase each other.
+    The cell's own code counts too: without it, neighbors that change at once chase each other.
     """
     count, width = placed.shape
     field = np.zeros((rows * columns, width + 1), dtype=np.float64)

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from .arrangement import grid_layout, order_by_likeness, paint_features
-from .codes import all_neighbours, code_map_pca, paint_codes
+from .codes import all_neighbors, code_map_pca, paint_codes
 from .counts import count_codes
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ def build_atlas(
 
     Returns: ``counts`` int64 (K,); ``source``, a string; ``paints`` uint8 (K, f, f, 3), what each
     code paints; ``mean_color`` uint8 (K, 3) of the paints; ``pca`` float32 (K, 2), the codebook on
-    its main axes; ``order_similarity`` int64 (K,), code ids in a row with alike neighbours;
+    its main axes; ``order_similarity`` int64 (K,), code ids in a row with alike neighbors;
     ``grid`` int64 (K,), each code's cell in a grid of ``grid_columns`` columns with alike
-    neighbours (row by row, cells 0 to K - 1); ``neighbours`` int64 (K, 8 or fewer), nearest first.
+    neighbors (row by row, cells 0 to K - 1); ``neighbours`` int64 (K, 8 or fewer), nearest first.
     Raises ValueError if neither or both of pictures and counts are given, or counts do not fit.
     """
     if (pictures is None) == (counts is None):
@@ -63,7 +63,7 @@ def build_atlas(
         "order_similarity": order_by_likeness(features),
         "grid": grid_layout(features, columns),
         "grid_columns": np.array(columns, dtype=np.int64),
-        "neighbours": all_neighbours(codebook),
+        "neighbours": all_neighbors(codebook),
     }
 
 

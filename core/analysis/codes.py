@@ -21,7 +21,7 @@ def paint_codes(
     side: int = 5,
     batch: int = 64,
 ) -> np.ndarray:
-    """What each code paints, uint8 (n, f, f, 3): the centre cell of a field of that code alone.
+    """What each code paints, uint8 (n, f, f, 3): the center cell of a field of that code alone.
 
     A decoder sees more than one token, so there is no picture of a code by itself; a field of
     ``side`` x ``side`` (odd) equal tokens shows what it stands for among its like.
@@ -56,28 +56,28 @@ def nearest_codes(
     if not 0 <= code < len(codebook):
         raise ValueError(f"codes are 0 to {len(codebook) - 1}, got {code}")
     apart = np.square(codebook - codebook[code]).sum(axis=1)
-    apart[code] = np.inf  # a twin at distance 0 is a neighbour, the code itself is not
+    apart[code] = np.inf  # a twin at distance 0 is a neighbor, the code itself is not
     ids = np.argsort(apart, kind="stable")[: min(n, len(codebook) - 1)]
     return ids.astype(np.int64), np.sqrt(apart[ids]).astype(np.float32)
 
 
-def all_neighbours(codebook: Tensor | np.ndarray, n: int = 8, rows: int = 1024) -> np.ndarray:
+def all_neighbors(codebook: Tensor | np.ndarray, n: int = 8, rows: int = 1024) -> np.ndarray:
     """``nearest_codes`` of every code: ids int64 (K, min(n, K - 1)), ``rows`` codes at a time."""
     codes = torch.from_numpy(as_array(codebook))
     n = min(n, len(codes) - 1)
     norms = codes.square().sum(dim=1)
-    neighbours = np.empty((len(codes), n), dtype=np.int64)
+    neighbors = np.empty((len(codes), n), dtype=np.int64)
     for start in range(0, len(codes), rows):
         some = codes[start : start + rows]
         # |a|^2 is the same along a row and so changes no order.
         apart = torch.addmm(norms, some, codes.T, alpha=-2)
         apart[torch.arange(len(some)), torch.arange(start, start + len(some))] = torch.inf
-        neighbours[start : start + len(some)] = apart.topk(n, largest=False).indices.numpy()
-    return neighbours
+        neighbors[start : start + len(some)] = apart.topk(n, largest=False).indices.numpy()
+    return neighbors
 
 
 def code_map_pca(codebook: Tensor | np.ndarray) -> np.ndarray:
-    """The codebook (K, D) on its two main axes, float32 (K, 2), centred; deterministic signs."""
+    """The codebook (K, D) on its two main axes, float32 (K, 2), centerd; deterministic signs."""
     scores = main_axes(as_array(codebook), 2)
     return np.pad(scores, ((0, 0), (0, 2 - scores.shape[1])))  # D = 1 has but one axis
 
@@ -88,11 +88,11 @@ def main_axes(rows: np.ndarray, n: int) -> np.ndarray:
     The sign of an axis is free: here its largest entry is positive, so that a map does not flip
     from one machine to another.
     """
-    centred = rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64)
-    _, vectors = np.linalg.eigh(centred.T @ centred)
+    centerd = rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64)
+    _, vectors = np.linalg.eigh(centerd.T @ centerd)
     vectors = vectors[:, ::-1][:, :n]
     peaks = vectors[np.abs(vectors).argmax(axis=0), np.arange(vectors.shape[1])]
-    return (centred @ (vectors * np.where(peaks < 0, -1.0, 1.0))).astype(np.float32)
+    return (centerd @ (vectors * np.where(peaks < 0, -1.0, 1.0))).astype(np.float32)
 
 
 def where_code(ids: Tensor | np.ndarray, code: int) -> np.ndarray:

@@ -47,7 +47,7 @@ def count_classes(
 ) -> np.ndarray:
     """On what each code stands: pixels of each class under its tokens, int64 (K, ``classes``).
 
-    samples: pictures with their segmentation; unlabelled pixels (255), and samples without a
+    samples: pictures with their segmentation; unlabeled pixels (255), and samples without a
     segmentation, count for nothing.
     """
     f, size = tokenizer.downsampling, tokenizer.codebook_size

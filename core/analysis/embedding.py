@@ -1,7 +1,7 @@
 """Maps of a codebook: every code a point, codes that are alike near one another.
 
 PCA is at once and keeps distances as far as a plane can; UMAP (McInnes et al., arXiv 1802.03426)
-keeps neighbourhoods instead and takes seconds to minutes. ``umap`` is imported when it is used.
+keeps neighborhoods instead and takes seconds to minutes. ``umap`` is imported when it is used.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ FEWEST = 8
 
 
 def pca_map(codebook: Tensor | np.ndarray, axes: int = 2) -> np.ndarray:
-    """The codebook (K, D) on its first main axes, float32 (K, ``axes``), centred, signs fixed."""
+    """The codebook (K, D) on its first main axes, float32 (K, ``axes``), centerd, signs fixed."""
     scores = main_axes(as_array(codebook), axes)
     return np.pad(scores, ((0, 0), (0, axes - scores.shape[1])))  # D may be smaller
 
 
-def neighbour_lists(
+def neighbor_lists(
     codebook: Tensor | np.ndarray,
     n: int,
     progress: Callable[[float], None] | None = None,
@@ -63,29 +63,29 @@ def neighbour_lists(
 def umap_map(
     codebook: Tensor | np.ndarray,
     axes: int = 2,
-    neighbours: int = 15,
+    neighbors: int = 15,
     *,
     epochs: int | None = None,
     spread: float = 1.0,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """The codebook (K, D) as UMAP lays it out, float32 (K, ``axes``), centred.
+    """The codebook (K, D) as UMAP lays it out, float32 (K, ``axes``), centerd.
 
-    It starts from the main axes, so that a map keeps its orientation, and its neighbours are exact.
-    neighbours: how many of them each code holds on to; few show detail, many the whole.
+    It starts from the main axes, so that a map keeps its orientation, and its neighbors are exact.
+    neighbors: how many of them each code holds on to; few show detail, many the whole.
     epochs: rounds of the layout; by default 200, and 100 above 16,384 codes (our choice).
-    Raises ValueError for fewer than FEWEST codes, or fewer neighbours than 2.
+    Raises ValueError for fewer than FEWEST codes, or fewer neighbors than 2.
     """
     codes = as_array(codebook)
     if len(codes) < FEWEST:
         raise ValueError(f"a UMAP needs {FEWEST} codes or more, this codebook has {len(codes)}")
-    if neighbours < 2:
-        raise ValueError(f"a UMAP needs 2 neighbours or more, got {neighbours}")
+    if neighbors < 2:
+        raise ValueError(f"a UMAP needs 2 neighbours or more, got {neighbors}")
     tell = progress or (lambda share, words: None)
-    neighbours = min(neighbours, len(codes) - 1)
+    neighbors = min(neighbors, len(codes) - 1)
     tell(0.0, "Finding each code's neighbours")
-    known = neighbour_lists(codes, neighbours, lambda done: tell(0.2 * done, "Finding neighbours"))
+    known = neighbor_lists(codes, neighbors, lambda done: tell(0.2 * done, "Finding neighbours"))
     tell(0.2, "Loading UMAP, which compiles itself the first time")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of one thread, and of a search index that is not needed
@@ -95,7 +95,7 @@ def umap_map(
         watch = _Watch(lambda done: tell(0.3 + 0.7 * done / rounds, "Laying out the map"))
         layout = UMAP(
             n_components=axes,
-            n_neighbors=neighbours,
+            n_neighbors=neighbors,
             n_epochs=rounds,
             spread=spread,
             min_dist=0.15 * spread,

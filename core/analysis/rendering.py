@@ -8,23 +8,23 @@ from functools import lru_cache
 import numpy as np
 from torch import Tensor
 
-# Dark to light with rising luminance, so that the order survives in grey; from our own anchors.
+# Dark to light with rising luminance, so that the order survives in gray; from our own anchors.
 _RAMP = np.array(
     [(8, 8, 24), (66, 20, 104), (158, 38, 104), (226, 84, 60), (250, 166, 46), (255, 246, 196)],
     dtype=np.float64,
 )
 
 
-def token_picture(ids: Tensor | np.ndarray, colours: int | np.ndarray) -> np.ndarray:
+def token_picture(ids: Tensor | np.ndarray, colors: int | np.ndarray) -> np.ndarray:
     """A token grid ``ids`` (h, w) as a picture.
 
-    colours: uint8 (K, 3), a colour per code (its mean colour, say): uint8 (h, w, 3); or
+    colors: uint8 (K, 3), a color per code (its mean color, say): uint8 (h, w, 3); or
     uint8 (K, f, f, 3), a tile per code (what it paints): uint8 (h * f, w * f, 3), a mosaic;
-    or the codebook's size K: codes get colours by their number, far apart for near numbers.
-    Raises ValueError if an id has no colour.
+    or the codebook's size K: codes get colors by their number, far apart for near numbers.
+    Raises ValueError if an id has no color.
     """
     grid = np.asarray(ids.cpu() if isinstance(ids, Tensor) else ids)
-    table = number_colours(colours) if isinstance(colours, int) else np.asarray(colours)
+    table = number_colors(colors) if isinstance(colors, int) else np.asarray(colors)
     if grid.ndim != 2 or ((grid < 0) | (grid >= len(table))).any():
         raise ValueError(
             f"ids must be a grid (h, w) of codes 0 to {len(table) - 1}, got {grid.shape}"
@@ -37,14 +37,14 @@ def token_picture(ids: Tensor | np.ndarray, colours: int | np.ndarray) -> np.nda
 
 
 @lru_cache(maxsize=8)
-def number_colours(size: int) -> np.ndarray:
-    """A fixed colour per code number, uint8 (``size``, 3): neighbours in number differ in hue."""
+def number_colors(size: int) -> np.ndarray:
+    """A fixed color per code number, uint8 (``size``, 3): neighbors in number differ in hue."""
     # Multiples of 1/p and 1/p², p³ = p + 1, modulo 1 fill a square evenly (Roberts' R2 sequence).
     p = 1.32471795724474602596
-    colours = [
+    colors = [
         colorsys.hls_to_rgb(i / p % 1, 0.36 + 0.36 * (i / p**2 % 1), 0.72) for i in range(size)
     ]
-    table = np.rint(np.array(colours).reshape(-1, 3) * 255).astype(np.uint8)
+    table = np.rint(np.array(colors).reshape(-1, 3) * 255).astype(np.uint8)
     table.setflags(write=False)  # it is shared by all callers
     return table
 
@@ -63,8 +63,8 @@ def error_map(a: Tensor, b: Tensor) -> np.ndarray:
     return (apart.mean(dim=0) / 2).cpu().numpy()
 
 
-def colour_error(error: np.ndarray, top: float = 0.25) -> np.ndarray:
-    """An error map float (H, W) in colour, uint8 (H, W, 3): dark = none, light = ``top`` and above.
+def color_error(error: np.ndarray, top: float = 0.25) -> np.ndarray:
+    """An error map float (H, W) in color, uint8 (H, W, 3): dark = none, light = ``top`` and above.
 
     Raises ValueError if ``top`` is not positive.
     """
@@ -72,7 +72,7 @@ def colour_error(error: np.ndarray, top: float = 0.25) -> np.ndarray:
 
 
 def ramp(values: np.ndarray) -> np.ndarray:
-    """Values (…) in [0, 1] (others are clamped) as colours uint8 (…, 3), dark to light."""
+    """Values (…) in [0, 1] (others are clamped) as colors uint8 (…, 3), dark to light."""
     place = np.clip(values, 0, 1) * (len(_RAMP) - 1)
     low = np.minimum(place.astype(np.int64), len(_RAMP) - 2)
     share = (place - low)[..., None]

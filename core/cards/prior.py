@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from .tokenizer import licence_of
+from .tokenizer import license_of
 
 if TYPE_CHECKING:
     from ..priors import PriorConfig
@@ -36,7 +36,7 @@ def prior_card(
     from ..priors import describe_prior
 
     described = describe_prior(config)
-    about, licence, terms = licence_of(recipe)
+    about, license_name, terms = license_of(recipe)
     told = [_TOLD[each["name"]] for each in described["conditions"]]
     grid = "x".join(str(side) for side in config.grid)
     sizes = [f"{key} {described[key]}" for key in _SIZES if key in described]
@@ -44,7 +44,7 @@ def prior_card(
         sizes.append(f"{described['patch']}x{described['patch']} tokens share a position")
     lines = [
         "---",
-        f"license: {licence}",
+        f"license: {license_name}",
         "library_name: regvq-studio",
         "tags: [image-generation, vector-quantization, token-prior]",
         "---",

@@ -60,11 +60,11 @@ def model_card(
     described = config.to_dict()
     quantizer, network = described["quantizer"], described["network"]
     data = recipe.get("data", {})
-    about, licence, terms = licence_of(recipe)
+    about, license_name, terms = license_of(recipe)
     shape = f"{network['latent_dim']}-dimensional codes, one per {config.network.downsampling}"
     lines = [
         "---",
-        f"license: {licence}",
+        f"license: {license_name}",
         "library_name: regvq-studio",
         "tags: [vector-quantization, image-tokenizer, codebook]",
         "---",
@@ -102,11 +102,11 @@ def model_card(
     return "\n".join(lines) + "\n"
 
 
-def licence_of(recipe: Mapping[str, Any]) -> tuple[str, str, str]:
-    """What is said of a recipe's data, the licence's name, and its terms."""
-    about, licence, terms = _DATA.get(recipe.get("data", {}).get("name"), _DATA["folder"])
+def license_of(recipe: Mapping[str, Any]) -> tuple[str, str, str]:
+    """What is said of a recipe's data, the license's name, and its terms."""
+    about, license_name, terms = _DATA.get(recipe.get("data", {}).get("name"), _DATA["folder"])
     # What a maker says (--note.data of train/evaluate.py) goes before what is assumed.
-    return recipe.get("data_note", about), licence, recipe.get("terms_note", terms)
+    return recipe.get("data_note", about), license_name, recipe.get("terms_note", terms)
 
 
 def _patches(metrics: Mapping[str, Any]) -> list[str]:

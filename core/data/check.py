@@ -21,7 +21,7 @@ from ..images import shrink, to_pictures
 from .picture_dataset import PictureDataset
 from .registry import NAMES, open_dataset
 from .sample import SPLITS, Dataset, Sample
-from .segmentation import UNLABELLED, paint_map
+from .segmentation import UNLABELED, paint_map
 
 _SHOWN = 5
 _TILE, _TEXT, _COLUMNS, _TILES = 128, 14, 4, 24
@@ -36,7 +36,7 @@ class Findings:
     captions: int = 0
     without_caption: int = 0
     maps: int = 0
-    labelled: int = 0
+    labeled: int = 0
     label_values: set[int] = field(default_factory=set)
     pixels: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
     problems: list[str] = field(default_factory=list)
@@ -57,7 +57,7 @@ def check_split(data: Dataset, limit: int | None = None) -> Findings:
         captions = sample.captions or ((sample.caption,) if sample.caption else ())
         found.captions += len(captions)
         found.without_caption += not any(caption.strip() for caption in captions)
-        found.labelled += sample.label >= 0
+        found.labeled += sample.label >= 0
         found.label_values.add(sample.label)
         if sample.segmentation is not None:
             found.maps += 1
@@ -101,19 +101,19 @@ def report(data: Dataset, split: str, found: Findings) -> list[str]:
     lines = [f"{split}: {found.items:,} items{whole}, {found.read:,} read"]
     if found.captions:
         lines.append(f"  captions: {found.captions:,}, {found.captions / found.read:.1f} an item")
-    if found.labelled:
+    if found.labeled:
         values = [value for value in found.label_values if value >= 0]
-        lines.append(f"  labels: {found.labelled:,} items of {len(values):,} classes")
+        lines.append(f"  labels: {found.labeled:,} items of {len(values):,} classes")
     if found.maps:
         share = found.pixels / found.pixels.sum()
         names = getattr(data, "classes", ())
-        order = [int(c) for c in np.argsort(-share, kind="stable") if share[c] and c != UNLABELLED]
+        order = [int(c) for c in np.argsort(-share, kind="stable") if share[c] and c != UNLABELED]
         most = ", ".join(
             f"{names[c] if c < len(names) else c} {share[c]:.1%}" for c in order[:_SHOWN]
         )
         lines.append(
             f"  maps: {found.maps:,}, {len(order)} of {len(names) or 255} classes occur, "
-            f"{share[UNLABELLED]:.1%} unlabelled; most: {most}"
+            f"{share[UNLABELED]:.1%} unlabelled; most: {most}"
         )
     lines += [f"  {note}" for note in found.notes]
     lines += [f"  ! {problem}" for problem in found.problems[:20]]
@@ -141,7 +141,7 @@ def _tile(sample: Sample, palette: np.ndarray | None) -> Image.Image:
         if palette is None:
             from .segmentation import spread_palette
 
-            palette = spread_palette(UNLABELLED)
+            palette = spread_palette(UNLABELED)
         pictures.append(Image.fromarray(paint_map(ids_HW, palette)))
     for place, picture in enumerate(pictures):
         small = (

@@ -83,11 +83,11 @@ class PictureDataset:
     classes: tuple[str, ...] = ()
     """Names of the classes of the semantic maps."""
     palette: np.ndarray | None = None
-    """uint8 (C, 3): the colour by which each class is painted."""
+    """uint8 (C, 3): the color by which each class is painted."""
     labels: tuple[str, ...] = ()
     """Names of the labels."""
     lookup: np.ndarray | None = None
-    """int16 (256,): class of each value in a map's file, 255 unlabelled, -1 not allowed."""
+    """int16 (256,): class of each value in a map's file, 255 unlabeled, -1 not allowed."""
     mirrored: tuple[tuple[int, int], ...] = ()
     """Pairs of classes that change places in a mirrored picture."""
     markers: ClassVar[tuple[str, ...]] = ()

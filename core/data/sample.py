@@ -21,7 +21,7 @@ class Sample:
 
     image: float32 (3, H, W) in [-1, 1].
     caption: a sentence, or "".
-    segmentation: int64 (H, W) class ids, 255 = unlabelled; or None.
+    segmentation: int64 (H, W) class ids, 255 = unlabeled; or None.
     label: class id, or -1.
     captions: all that hold for this picture; `caption` is one of them.
     """

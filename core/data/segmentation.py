@@ -1,4 +1,4 @@
-"""Semantic maps: reading class ids from files without changing one, and colours to paint them."""
+"""Semantic maps: reading class ids from files without changing one, and colors to paint them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from torch import Tensor
 from ..errors import PictureError
 from ..images import MAX_PIXELS
 
-UNLABELLED = 255
+UNLABELED = 255
 _ONE_CHANNEL = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 
 
 def open_map(source: str | Path | BinaryIO, *, name: str) -> np.ndarray:
     """The values that a one-channel file (PNG, mostly) holds, as uint8 (H, W).
 
-    A paletted file yields its indices, not its colours. Raises PictureError, which names the
+    A paletted file yields its indices, not its colors. Raises PictureError, which names the
     file: missing, broken, too large, of several channels, or with values above 255.
     """
     try:
@@ -50,10 +50,10 @@ def open_map(source: str | Path | BinaryIO, *, name: str) -> np.ndarray:
 def as_classes(
     values_HW: np.ndarray, classes: int, lookup: np.ndarray | None, name: str
 ) -> np.ndarray:
-    """Values of a map's file -> class ids uint8 (H, W), 255 = unlabelled.
+    """Values of a map's file -> class ids uint8 (H, W), 255 = unlabeled.
 
     `lookup` int16 (256,) says the class of each value, -1 where it is not allowed; without one a
-    value is its class, and 255 is unlabelled. Raises PictureError for a value not allowed.
+    value is its class, and 255 is unlabeled. Raises PictureError for a value not allowed.
     """
     if lookup is None:
         lookup = plain_lookup(classes)
@@ -69,10 +69,10 @@ def as_classes(
     return ids_HW.astype(np.uint8)
 
 
-def plain_lookup(classes: int, first: int = 0, unlabelled: int = UNLABELLED) -> np.ndarray:
-    """int16 (256,): values `first`, `first` + 1, ... are classes 0, 1, ...; `unlabelled` is 255."""
+def plain_lookup(classes: int, first: int = 0, unlabeled: int = UNLABELED) -> np.ndarray:
+    """int16 (256,): values `first`, `first` + 1, ... are classes 0, 1, ...; `unlabeled` is 255."""
     lookup = np.full(256, -1, np.int16)
-    lookup[unlabelled] = UNLABELLED
+    lookup[unlabeled] = UNLABELED
     lookup[first : first + classes] = np.arange(classes)
     return lookup
 
@@ -93,10 +93,10 @@ def on_grid(segmentation: Tensor, step: int) -> Tensor:
 
 
 def spread_palette(classes: int) -> np.ndarray:
-    """uint8 (C, 3): a colour for each class, far apart and always the same.
+    """uint8 (C, 3): a color for each class, far apart and always the same.
 
     The bits of the class number go, three at a time, to the highest free bits of red, green and
-    blue: the colour map of PASCAL VOC (Everingham et al. 2010). For up to 256 classes.
+    blue: the color map of PASCAL VOC (Everingham et al. 2010). For up to 256 classes.
     """
     ids = np.arange(classes)
     palette = np.zeros((classes, 3), np.uint8)
@@ -108,7 +108,7 @@ def spread_palette(classes: int) -> np.ndarray:
 
 
 def paint_map(ids_HW: np.ndarray, palette: np.ndarray) -> np.ndarray:
-    """Class ids (H, W) -> uint8 (H, W, 3); unlabelled pixels are black."""
+    """Class ids (H, W) -> uint8 (H, W, 3); unlabeled pixels are black."""
     table = np.zeros((256, 3), np.uint8)
     table[: len(palette)] = palette
     return table[ids_HW]

@@ -5,7 +5,7 @@ a header of their own:
 
 - `tokens-NNNNN.bin`: uint16 (rows, h, w), or uint32 where the codebook has over 65,536 codes;
 - `labels-NNNNN.bin`: int32 (rows,), -1 = none;
-- `segmentation-NNNNN.bin`: uint8 (rows, h, w), 255 = unlabelled, where the data set has maps;
+- `segmentation-NNNNN.bin`: uint8 (rows, h, w), 255 = unlabeled, where the data set has maps;
 - `captions-NNNNN.jsonl`: a JSON list of sentences a row, where it has captions.
 
 `header.json` names the tokenizer by its fingerprint: ids mean nothing to another one.
@@ -34,7 +34,7 @@ class Tokens:
     """One encoded picture.
 
     ids: int64 (h, w). caption: one of captions, or "". segmentation: int64 (h, w), 255 =
-    unlabelled, or None. label: class id, or -1.
+    unlabeled, or None. label: class id, or -1.
     """
 
     ids: Tensor
@@ -49,7 +49,7 @@ class TokenBatch:
     """Several encoded pictures.
 
     ids: int64 (B, h, w). captions: one a picture, or None where the data has none. segmentation:
-    int64 (B, h, w), or in pixels (B, H, W), 255 = unlabelled, or None. labels: int64 (B,), -1 =
+    int64 (B, h, w), or in pixels (B, H, W), 255 = unlabeled, or None. labels: int64 (B,), -1 =
     none.
     """
 

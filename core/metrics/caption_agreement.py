@@ -1,6 +1,6 @@
 """Whether a drawn landscape shows what its caption names, judged by a trained classifier.
 
-Captions of `scenes` name an hour, a weather, what can be seen, how many, where and in which colour.
+Captions of `scenes` name an hour, a weather, what can be seen, how many, where and in which color.
 ``named_attributes`` says which of these the caption of an item names; a classifier trained on drawn
 scenes (`python train/judge.py attributes`) looks for them in a picture generated from that caption:
 

@@ -19,14 +19,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..data.segmentation import UNLABELLED, on_grid
+from ..data.segmentation import UNLABELED, on_grid
 from ..judges.segmenter import Segmenter
 
 
 class LayoutAgreement:
     """A confusion matrix, gathered batch by batch: int64 (C, C), rows true, columns predicted.
 
-    ``names``: the C class names. Pixels that the true map leaves unlabelled (255) do not count.
+    ``names``: the C class names. Pixels that the true map leaves unlabeled (255) do not count.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -44,7 +44,7 @@ class LayoutAgreement:
                 f"{tuple(maps.shape)}"
             )
         many = len(self.names)
-        known = maps != UNLABELLED
+        known = maps != UNLABELED
         truth, guess = maps[known].long().cpu(), predicted[known.to(predicted.device)].long().cpu()
         for ids, what in ((truth, "true"), (guess, "predicted")):
             if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < many:
@@ -58,7 +58,7 @@ class LayoutAgreement:
         The IoU of a class: pixels that are it in both maps over those that are it in either. The
         mean is over the classes that occur in the true maps; one that is only predicted counts
         against those whose pixels it takes. Classes that do not occur have IoU None.
-        Raises ValueError if no labelled pixel was given.
+        Raises ValueError if no labeled pixel was given.
         """
         total = int(self.confusion.sum())
         if not total:
@@ -86,7 +86,7 @@ def agreement(
     """The figures of ``LayoutAgreement`` between pictures, as ``segmenter`` reads them, and maps.
 
     images: (B, 3, H, W) in [-1, 1]; brought to the segmenter's size (short side) first. maps:
-    int64 (B, h, w), 255 = unlabelled, of the pictures' proportions: one in more pixels than that is
+    int64 (B, h, w), 255 = unlabeled, of the pictures' proportions: one in more pixels than that is
     reduced to it (nearest), one in fewer, such as a token grid, is compared with the most frequent
     class read in each of its cells. Raises ValueError for maps of other proportions.
     """

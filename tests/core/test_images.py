@@ -18,8 +18,8 @@ from core.images import list_pictures, open_picture, shrink, to_pictures, to_pix
 from tests.helpers.odd_pictures import (
     BLUE,
     CORNERS,
+    GRAY,
     GREEN,
-    GREY,
     ODD_PICTURES,
     RED,
     SCENE,
@@ -170,7 +170,7 @@ class TestSources:
         rgb = Image.fromarray(SCENE)
         source = rgb.convert("RGBA").convert(mode) if mode == "RGBa" else rgb.convert(mode)
         for got, want in zip(
-            colors_at_corners(open_picture(source)), (RED, GREEN, BLUE, GREY), strict=True
+            colors_at_corners(open_picture(source)), (RED, GREEN, BLUE, GRAY), strict=True
         ):
             assert np.allclose(got, want, atol=4)
 

@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image, ImageCms, features
 
 Color = tuple[int, int, int]
-RED, GREEN, BLUE, GREY = (220, 40, 30), (40, 200, 60), (30, 50, 210), (128, 128, 128)
+RED, GREEN, BLUE, GRAY = (220, 40, 30), (40, 200, 60), (30, 50, 210), (128, 128, 128)
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 SIZE = (48, 32)  # width, height
 CORNERS = ((8, 6), (40, 6), (8, 26), (40, 26))  # x, y: well inside each quarter
@@ -82,16 +82,16 @@ def quarters(*colors: Color | Sequence[int]) -> np.ndarray:
     return array
 
 
-SCENE = quarters(RED, GREEN, BLUE, GREY)
-GREYS = quarters((20,), (90,), (160,), (240,))[:, :, 0]
+SCENE = quarters(RED, GREEN, BLUE, GRAY)
+GRAYS = quarters((20,), (90,), (160,), (240,))[:, :, 0]
 
 
 def _corners(*colors: Color) -> tuple[tuple[tuple[int, int], Color], ...]:
     return tuple(zip(CORNERS, colors, strict=True))
 
 
-SCENE_COLORS = _corners(RED, GREEN, BLUE, GREY)
-GREY_COLORS = _corners(*((level,) * 3 for level in (20, 90, 160, 240)))
+SCENE_COLORS = _corners(RED, GREEN, BLUE, GRAY)
+GRAY_COLORS = _corners(*((level,) * 3 for level in (20, 90, 160, 240)))
 
 
 # -- writers ---------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ def _png16(array: np.ndarray, kind: int, *chunks: bytes) -> bytes:
 
 
 def _tiff(width: int, height: int, bits: int, data: bytes, photometric: int = 1) -> bytes:
-    """An uncompressed little-endian grey TIFF by hand (TIFF 6.0, section 4)."""
+    """An uncompressed little-endian gray TIFF by hand (TIFF 6.0, section 4)."""
     tags = ((256, width), (257, height), (258, bits), (259, 1), (262, photometric))
     tags += ((273, 8 + 2 + 9 * 12 + 4), (277, 1), (278, height), (279, len(data)))
     directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
@@ -201,8 +201,8 @@ def _animation() -> dict[str, Any]:
 
 _HALF_RED = tuple(round(255 - 128 / 255 * (255 - level)) for level in RED)
 _ALPHA = quarters((*RED, 0), (*GREEN, 255), (*BLUE, 255), (*RED, 128))
-_GREY_ALPHA = quarters((20, 0), (90, 255), (160, 255), (0, 128))
-_GREY16 = GREYS.astype(np.uint16) * 257
+_GRAY_ALPHA = quarters((20, 0), (90, 255), (160, 255), (0, 128))
+_GRAY16 = GRAYS.astype(np.uint16) * 257
 _SCENE16 = SCENE.astype(np.uint16) * 257
 _ALPHA_COLORS = _corners(WHITE, GREEN, BLUE, _HALF_RED)
 _NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
@@ -239,7 +239,7 @@ _READS = [
     OddPicture("alpha.tif", _save(_ALPHA, "TIFF"), SIZE, _ALPHA_COLORS, tolerance=1),
     OddPicture(
         "grey-alpha.png",
-        _save(Image.fromarray(_GREY_ALPHA, "LA"), "PNG"),
+        _save(Image.fromarray(_GRAY_ALPHA, "LA"), "PNG"),
         SIZE,
         _corners(WHITE, (90,) * 3, (160,) * 3, (127,) * 3),
         tolerance=1,
@@ -248,14 +248,14 @@ _READS = [
         "color-key.png",
         _save(SCENE, "PNG", transparency=RED),
         SIZE,
-        _corners(WHITE, GREEN, BLUE, GREY),
+        _corners(WHITE, GREEN, BLUE, GRAY),
     ),
     OddPicture("palette.png", _save(_paletted(), "PNG"), SIZE, SCENE_COLORS, tolerance=4),
     OddPicture(
         "palette-one-transparent.png",
         _save(_one_see_through(), "PNG"),
         SIZE,
-        _corners(WHITE, GREEN, BLUE, GREY),
+        _corners(WHITE, GREEN, BLUE, GRAY),
         tolerance=4,
     ),
     OddPicture(
@@ -269,7 +269,7 @@ _READS = [
         "palette-transparent.gif",
         _save(_one_see_through(), "GIF"),
         SIZE,
-        _corners(WHITE, GREEN, BLUE, GREY),
+        _corners(WHITE, GREEN, BLUE, GRAY),
         tolerance=4,
     ),
     OddPicture(
@@ -286,46 +286,46 @@ _READS = [
         SCENE_COLORS,
         tolerance=2,
     ),
-    OddPicture("16-bit-grey.png", _bytes(_png16(_GREY16, 0)), SIZE, GREY_COLORS),
+    OddPicture("16-bit-grey.png", _bytes(_png16(_GRAY16, 0)), SIZE, GRAY_COLORS),
     OddPicture(
         "16-bit-grey-key.png",
-        _bytes(_png16(_GREY16, 0, _chunk(b"tRNS", struct.pack(">H", 20 * 257)))),
+        _bytes(_png16(_GRAY16, 0, _chunk(b"tRNS", struct.pack(">H", 20 * 257)))),
         SIZE,
-        (*_corners(WHITE, *(c for _, c in GREY_COLORS[1:])),),
+        (*_corners(WHITE, *(c for _, c in GRAY_COLORS[1:])),),
     ),
     OddPicture("16-bit-color.png", _bytes(_png16(_SCENE16, 2)), SIZE, SCENE_COLORS, tolerance=1),
-    OddPicture("16-bit-little.tif", _save(Image.fromarray(_GREY16), "TIFF"), SIZE, GREY_COLORS),
+    OddPicture("16-bit-little.tif", _save(Image.fromarray(_GRAY16), "TIFF"), SIZE, GRAY_COLORS),
     OddPicture(
         "16-bit-big.tif",
-        _save(Image.frombytes("I;16B", SIZE, _GREY16.astype(">u2").tobytes()), "TIFF"),
+        _save(Image.frombytes("I;16B", SIZE, _GRAY16.astype(">u2").tobytes()), "TIFF"),
         SIZE,
-        GREY_COLORS,
+        GRAY_COLORS,
     ),
     OddPicture(
         "16-bit-white-is-zero.tif",
-        _bytes(_tiff(*SIZE, 16, (65535 - _GREY16).astype("<u2").tobytes(), photometric=0)),
+        _bytes(_tiff(*SIZE, 16, (65535 - _GRAY16).astype("<u2").tobytes(), photometric=0)),
         SIZE,
-        GREY_COLORS,
+        GRAY_COLORS,
     ),
     OddPicture(
-        "12-bit.tif", _bytes(_tiff(*SIZE, 12, _twelve_bits(GREYS))), SIZE, GREY_COLORS, tolerance=1
+        "12-bit.tif", _bytes(_tiff(*SIZE, 12, _twelve_bits(GRAYS))), SIZE, GRAY_COLORS, tolerance=1
     ),
     OddPicture(
         "16-bit.pgm",
-        _bytes(b"P5 48 32 65535\n" + _GREY16.astype(">u2").tobytes()),
+        _bytes(b"P5 48 32 65535\n" + _GRAY16.astype(">u2").tobytes()),
         SIZE,
-        GREY_COLORS,
+        GRAY_COLORS,
     ),
-    OddPicture("32-bit.tif", _save(_GREY16.astype(np.int32), "TIFF"), SIZE, GREY_COLORS),
-    OddPicture("float-0-to-1.tif", _save(np.float32(GREYS / 255), "TIFF"), SIZE, GREY_COLORS),
-    OddPicture("float-0-to-255.tif", _save(np.float32(GREYS), "TIFF"), SIZE, GREY_COLORS),
+    OddPicture("32-bit.tif", _save(_GRAY16.astype(np.int32), "TIFF"), SIZE, GRAY_COLORS),
+    OddPicture("float-0-to-1.tif", _save(np.float32(GRAYS / 255), "TIFF"), SIZE, GRAY_COLORS),
+    OddPicture("float-0-to-255.tif", _save(np.float32(GRAYS), "TIFF"), SIZE, GRAY_COLORS),
     OddPicture(
         "one-bit.png",
-        _save(Image.fromarray(GREYS > 100), "PNG"),
+        _save(Image.fromarray(GRAYS > 100), "PNG"),
         SIZE,
         _corners(BLACK, BLACK, WHITE, WHITE),
     ),
-    OddPicture("grey.jpg", _save(GREYS, "JPEG", quality=95), SIZE, GREY_COLORS, tolerance=3),
+    OddPicture("grey.jpg", _save(GRAYS, "JPEG", quality=95), SIZE, GRAY_COLORS, tolerance=3),
     OddPicture(
         "animated.gif", _save(SCENE, "GIF", **_animation()), SIZE, SCENE_COLORS, tolerance=4
     ),
@@ -341,14 +341,14 @@ _READS = [
         "profile-swaps-red-and-blue.png",
         _save(SCENE, "PNG", icc_profile=_swapped_profile()),
         SIZE,
-        _corners(RED[::-1], GREEN[::-1], BLUE[::-1], GREY),
+        _corners(RED[::-1], GREEN[::-1], BLUE[::-1], GRAY),
         tolerance=2,
     ),
     OddPicture(
         "profile-of-another-space.jpg",
-        _save(GREYS, "JPEG", quality=95, icc_profile=_swapped_profile()),
+        _save(GRAYS, "JPEG", quality=95, icc_profile=_swapped_profile()),
         SIZE,
-        GREY_COLORS,
+        GRAY_COLORS,
         tolerance=3,
     ),
     OddPicture(
@@ -441,12 +441,12 @@ _REFUSED = [
     ),
     OddPicture(
         "measurements.tif",
-        _save(np.float32(GREYS) * 1e6 - 5, "TIFF"),
+        _save(np.float32(GRAYS) * 1e6 - 5, "TIFF"),
         words=("no grey levels", "8 or 16 bits"),
     ),
     OddPicture(
         "32-bit-negative.tif",
-        _save(_GREY16.astype(np.int32) - 9000, "TIFF"),
+        _save(_GRAY16.astype(np.int32) - 9000, "TIFF"),
         words=("no grey levels",),
     ),
     OddPicture("lab.tif", _save(Image.new("LAB", SIZE), "TIFF"), words=("LAB", "RGB")),

@@ -1,7 +1,7 @@
 """Tiny data sets in the layouts in which the real ones are published, made on the spot.
 
 Every builder writes `train` and `val` (or `test`) items into a folder and returns that folder.
-Pictures are smooth, and each shows its own colours, so that a mix-up of files shows.
+Pictures are smooth, and each shows its own colors, so that a mix-up of files shows.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CAPTIONS = ("a red thing on the left", "a thing", "one more thing")
 
 
 def picture(seed: int, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Image.Image:
-    """A picture whose mean colour is known by `seed`."""
+    """A picture whose mean color is known by `seed`."""
     rows, columns = np.mgrid[: size[1], : size[0]]
     base = np.random.default_rng(seed).uniform(60, 190, 3)
     ramp = 40 * columns / size[0] - 20 * rows / size[1]
@@ -97,8 +97,8 @@ def celebamask(root: Path) -> Path:
         ):
             mask = np.zeros((512, 512), np.uint8)
             mask[box[0] : box[1], box[2] : box[3]] = 255
-            coloured = np.repeat(mask[..., None], 3, axis=2)
-            save(masks / f"{number:05d}_{part}.png", coloured if part == "hair" else mask)
+            colored = np.repeat(mask[..., None], 3, axis=2)
+            save(masks / f"{number:05d}_{part}.png", colored if part == "hair" else mask)
     write(root / "CelebA-HQ-to-CelebA-mapping.txt", *rows)
     return root
 

@@ -81,16 +81,16 @@ def clusters(count: int, draw: torch.Generator) -> Tensor:
     """Eight clusters on a circle, some of them rare, (count, 2)."""
     weights = torch.tensor([8.0, 1, 4, 1, 8, 2, 4, 1])
     at = torch.multinomial(weights, count, replacement=True, generator=draw) * torch.pi / 4
-    centres = torch.stack([at.cos(), at.sin()], 1)
-    return centres + 0.1 * torch.randn(count, 2, generator=draw)
+    centers = torch.stack([at.cos(), at.sin()], 1)
+    return centers + 0.1 * torch.randn(count, 2, generator=draw)
 
 
 def spiral(count: int, draw: torch.Generator) -> Tensor:
     """One arm, denser at its middle, (count, 2)."""
     along = torch.rand(count, generator=draw)
     angle = 1.5 + 8 * along
-    centres = (along * 1.3)[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
-    return centres + 0.05 * torch.randn(count, 2, generator=draw)
+    centers = (along * 1.3)[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
+    return centers + 0.05 * torch.randn(count, 2, generator=draw)
 
 
 DATA: dict[str, Callable[[int, torch.Generator], Tensor]] = {

@@ -31,14 +31,14 @@ _FACES_A_FOLDER = 2000
 _MAP_SIDE = 512
 _LAST = {"train": 162_770, "val": 182_637, "test": 202_599}  # CelebA's partition by file number
 
-_COLOURS = {
+_COLORS = {
     "background": (0, 0, 0), "skin": (204, 0, 0), "nose": (76, 153, 0), "eye_g": (204, 204, 0),
     "l_eye": (51, 51, 255), "r_eye": (204, 0, 204), "l_brow": (0, 255, 255),
     "r_brow": (255, 204, 204), "l_ear": (102, 51, 0), "r_ear": (255, 0, 0), "mouth": (102, 204, 0),
     "u_lip": (255, 255, 0), "l_lip": (0, 0, 153), "hair": (0, 0, 204), "hat": (255, 51, 153),
     "ear_r": (0, 204, 204), "neck_l": (0, 51, 0), "neck": (255, 153, 51), "cloth": (0, 204, 0),
 }  # fmt: skip
-CLASSES = tuple(_COLOURS)
+CLASSES = tuple(_COLORS)
 
 
 class CelebAMaskHQ(PictureDataset):
@@ -63,7 +63,7 @@ class CelebAMaskHQ(PictureDataset):
     )
     markers = ("CelebA-HQ*", "CelebAMask-HQ*")
     classes = CLASSES
-    palette = np.array(list(_COLOURS.values()), np.uint8)
+    palette = np.array(list(_COLORS.values()), np.uint8)
     mirrored = tuple(
         (CLASSES.index(f"l_{part}"), CLASSES.index(f"r_{part}")) for part in ("eye", "brow", "ear")
     )
@@ -105,8 +105,8 @@ class CelebAMaskHQ(PictureDataset):
 def _mask(file: Path, name: str) -> np.ndarray:
     try:
         with Image.open(file) as picture:
-            coloured = picture.mode in ("RGB", "RGBA")  # some of the parts are stored so
-            values = np.asarray(picture.convert("L")) if coloured else None
+            colored = picture.mode in ("RGB", "RGBA")  # some of the parts are stored so
+            values = np.asarray(picture.convert("L")) if colored else None
     except Exception as error:  # decoders raise almost anything on broken data
         raise PictureError(f"{name} is missing or broken; extract it again.") from error
     values = open_map(file, name=name) if values is None else values

@@ -45,7 +45,7 @@ class COCO(PictureDataset):
     """`{train,val}2017/*.jpg` (or `images/{train,val}2017`), captions, and maps where they are.
 
     Maps are COCO-Stuff's `stuffthingmaps/{train,val}2017/*.png`, whose values 0..181 are the
-    categories 1..182, and 255 is unlabelled; without that folder there are none. The split "test"
+    categories 1..182, and 255 is unlabeled; without that folder there are none. The split "test"
     is val2017 too: captions of the test pictures are not published. The palette is ours.
 
     Raises DataError: a root laid out otherwise, a caption file that is missing or broken, or more
@@ -69,7 +69,7 @@ class COCO(PictureDataset):
         "stuffthingmaps*",
     )
     classes = CLASSES
-    palette = spread_palette(len(CLASSES) + 1)[1:]  # black is for unlabelled pixels
+    palette = spread_palette(len(CLASSES) + 1)[1:]  # black is for unlabeled pixels
     lookup = plain_lookup(len(CLASSES))
     counts = {"train": 118_287, "val": 5_000, "test": 5_000}  # noqa: RUF012
 

@@ -19,14 +19,14 @@ _LAYOUT = (
     "side by side, or {train,val}/{images,labels}/"
 )
 
-# The published maps are painted in the colour map jet of twelve levels.
-_COLOURS = {
+# The published maps are painted in the color map jet of twelve levels.
+_COLORS = {
     "background": (0, 0, 170), "facade": (0, 0, 255), "window": (0, 85, 255), "door": (0, 170, 255),
     "cornice": (0, 255, 255), "sill": (85, 255, 170), "balcony": (170, 255, 85),
     "blind": (255, 255, 0), "deco": (255, 170, 0), "molding": (255, 85, 0), "pillar": (255, 0, 0),
     "shop": (170, 0, 0),
 }  # fmt: skip
-CLASSES = tuple(_COLOURS)
+CLASSES = tuple(_COLORS)
 
 # The pictures of pix2pix are painted in slightly others, here as measured on its JPEGs.
 _PIX2PIX = np.array(
@@ -39,10 +39,10 @@ _PIX2PIX = np.array(
 class Facades(PictureDataset):
     """Three layouts, told apart by what is there.
 
-    - CMP's own, `base/cmp_b0001.{jpg,png}` and `extended/`: maps hold 1..12, 0 is unlabelled. No
+    - CMP's own, `base/cmp_b0001.{jpg,png}` and `extended/`: maps hold 1..12, 0 is unlabeled. No
       split is published: a tenth by file name is "val", another "test".
     - pix2pix's, `{train,val,test}/1.jpg`: photograph left, painted map right. The painting is
-      JPEG, so the class of a pixel is that of the nearest colour, and borders are noisy.
+      JPEG, so the class of a pixel is that of the nearest color, and borders are noisy.
     - `{train,val}/{images,labels}`, maps of 0..11.
 
     In the latter two "val" and "test" stand in for each other where only one is there.
@@ -58,7 +58,7 @@ class Facades(PictureDataset):
     )
     markers = ("base", "extended", "train", "val", "test", "cmp_b*")
     classes = CLASSES
-    palette = np.array(list(_COLOURS.values()), np.uint8)
+    palette = np.array(list(_COLORS.values()), np.uint8)
 
     def __init__(self, root: str | Path | None, split: str = "train", **options: Any) -> None:
         root = existing_root(root, self.name, _LAYOUT)
@@ -66,7 +66,7 @@ class Facades(PictureDataset):
         entries: list[Entry] = []
         parts = [root / part for part in ("base", "extended") if (root / part).is_dir()]
         if parts:
-            self.lookup = plain_lookup(len(CLASSES), first=1, unlabelled=0)
+            self.lookup = plain_lookup(len(CLASSES), first=1, unlabeled=0)
             source = " and ".join(f"{part.name}/*.jpg" for part in parts)
             entries = [
                 Entry(path, path.with_suffix(".png"))
@@ -106,7 +106,7 @@ class Facades(PictureDataset):
                 "beside its map; give the pictures of pix2pix's facades as they are."
             )
         painted = np.asarray(both.crop((half, 0, 2 * half, both.height)))
-        return both.crop((0, 0, half, both.height)), _nearest_colour(painted)
+        return both.crop((0, 0, half, both.height)), _nearest_color(painted)
 
 
 def _split_folder(root: Path, split: str) -> Path:
@@ -117,8 +117,8 @@ def _split_folder(root: Path, split: str) -> Path:
     return folder
 
 
-def _nearest_colour(painted_HW3: np.ndarray) -> np.ndarray:
-    colours, place = np.unique(painted_HW3.reshape(-1, 3), axis=0, return_inverse=True)
-    apart = ((colours[:, None].astype(np.int32) - _PIX2PIX[None]) ** 2).sum(-1)
+def _nearest_color(painted_HW3: np.ndarray) -> np.ndarray:
+    colors, place = np.unique(painted_HW3.reshape(-1, 3), axis=0, return_inverse=True)
+    apart = ((colors[:, None].astype(np.int32) - _PIX2PIX[None]) ** 2).sum(-1)
     nearest = apart.argmin(1).astype(np.uint8)
     return nearest[place.reshape(-1)].reshape(painted_HW3.shape[:2])

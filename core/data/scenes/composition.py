@@ -206,7 +206,7 @@ class _Layout:
         if path is None:
             return -9.0
         t = (y - self.plan.horizon) / (1 - self.plan.horizon)
-        return path_centre(path, t)
+        return path_center(path, t)
 
     def place(
         self, half: float, near: tuple[float, float], grassy: bool, tries: int = 14
@@ -225,7 +225,7 @@ class _Layout:
         return None
 
 
-def path_centre(path: tuple[float, float, float], t: float) -> float:
+def path_center(path: tuple[float, float, float], t: float) -> float:
     """The x of a path at t = 0 (horizon) .. 1 (lower edge of the picture)."""
     front, far, bend = path
     return far + (front - far) * t + bend * 4 * t * (1 - t) * (0.5 - t) * 2
@@ -241,7 +241,7 @@ def _things(chance: Random, plan: Plan) -> tuple[Thing, ...]:
         height: float,
         wide: float,
         near: tuple[float, float],
-        colour: str,
+        color: str,
         grows: bool = True,
     ) -> None:
         spot = layout.place(height * wide, near, kind != "rock")
@@ -250,7 +250,7 @@ def _things(chance: Random, plan: Plan) -> tuple[Thing, ...]:
         x, y = spot
         if grows:
             height = height * (0.55 + 0.9 * max(0.0, (y - plan.horizon) / (1 - plan.horizon)))
-        things.append(Thing(kind, x, y, height, colour, chance.key(), chance.between(-1, 1)))
+        things.append(Thing(kind, x, y, height, color, chance.key(), chance.between(-1, 1)))
 
     houses = {
         "lake": (0.45, 2),
@@ -271,13 +271,13 @@ def _things(chance: Random, plan: Plan) -> tuple[Thing, ...]:
         if which == "conifer":
             add("conifer", chance.between(0.22, 0.42) * scale, 0.20, (0.0, 0.85), "green")
         else:
-            colour = {
+            color = {
                 "spring": chance.pick(("pink", "green", "green")),
                 "summer": "green",
                 "autumn": chance.pick(("orange", "red", "golden")),
                 "winter": "bare",
             }[plan.season]
-            add("tree", chance.between(0.20, 0.34) * scale, 0.34, (0.0, 0.7), colour)
+            add("tree", chance.between(0.20, 0.34) * scale, 0.34, (0.0, 0.7), color)
     if chance.happens(0.6 if plan.land in ("coast", "lake") else 0.2):
         for _ in range(chance.whole(1, 4)):
             add("rock", chance.between(0.05, 0.10), 0.8, (0.1, 0.95), "grey")

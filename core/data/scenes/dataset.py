@@ -29,7 +29,7 @@ class Scenes:
     """Landscapes drawn by code, deterministic in (seed, split, index) and the same at any size.
 
     An item is a `Sample`: image float32 (3, size, size) in [-1, 1]; caption; segmentation int64
-    (size, size), the class in CLASSES that covers most of each pixel (no pixel is unlabelled);
+    (size, size), the class in CLASSES that covers most of each pixel (no pixel is unlabeled);
     label, the kind of landscape, an index into LANDS. Nothing is stored or downloaded; items are
     drawn when asked for, safely from several threads or processes. The splits draw from separate
     seed sequences. Caption and attributes of an item do not depend on `size`.
@@ -103,10 +103,10 @@ class Scenes:
         """What scene `index` shows, as plain values, for judging a caption or a picture exactly.
 
         `land`, `hour`, `weather`, `season`; `stars` (bool); `moon` (its phase or None); `flowers`
-        (their colour or None); `areas` (class -> share of the picture as drawn at 64 px, where
+        (their color or None); `areas` (class -> share of the picture as drawn at 64 px, where
         it can be seen: from MIN_AREA and MIN_CONTRAST up); `counts` (house, conifer, tree, rock,
         boat, bird -> how many single ones show); `things` (each
-        one's kind, colour, side and area); `caption`, and `named` (the classes the caption names
+        one's kind, color, side and area); `caption`, and `named` (the classes the caption names
         -> their number, 0 where they are not counted).
         """
         index = self._index(index)
@@ -138,7 +138,7 @@ class Scenes:
 
 
 def _sample(plan: Plan, canvas: Canvas, segmentation: np.ndarray, caption: str) -> Sample:
-    """The sample; the canvas's colours become the image in place."""
+    """The sample; the canvas's colors become the image in place."""
     import torch
 
     from ..sample import Sample

@@ -27,17 +27,17 @@ COUNTED: tuple[str, ...] = ("house", "conifer", "tree", "rock", "boat", "bird")
 
 @dataclass(frozen=True)
 class Seen:
-    """One visible thing: its class and colour, its share of the picture, its visible centre."""
+    """One visible thing: its class and color, its share of the picture, its visible center."""
 
     kind: str
-    colour: str
+    color: str
     area: float
     x: float
     y: float
 
     @property
     def side(self) -> str:
-        """Which third of the picture it is in: left, centre or right."""
+        """Which third of the picture it is in: left, center or right."""
         return side_of(self.x)
 
 
@@ -47,7 +47,7 @@ class Facts:
 
     plan: Plan
     areas: dict[str, float]  # class -> share of the picture, where it is visible
-    centres: dict[str, tuple[float, float]]  # class -> mean x and y of its pixels
+    centers: dict[str, tuple[float, float]]  # class -> mean x and y of its pixels
     seen: tuple[Seen, ...]
 
     def shows(self, name: str, at_least: float = MIN_AREA) -> bool:
@@ -60,7 +60,7 @@ class Facts:
 
 
 def side_of(x: float) -> str:
-    """left, centre or right."""
+    """left, center or right."""
     return "left" if x < 0.38 else "right" if x > 0.62 else "centre"
 
 
@@ -70,7 +70,7 @@ def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _contrasts(image: np.ndarray, numbers: np.ndarray, many: int) -> np.ndarray:
-    """The mean change of colour across the outline of each numbered region, (many,) in [0, 1].
+    """The mean change of color across the outline of each numbered region, (many,) in [0, 1].
 
     image (3, h, w), numbers (h, w): pixels two apart are compared, over the antialiased edge.
     """
@@ -99,12 +99,12 @@ def facts_of(plan: Plan, canvas: Canvas, segmentation: np.ndarray | None = None)
     x = np.bincount(labels, cols, minlength=len(CLASSES))
     y = np.bincount(labels, rows, minlength=len(CLASSES))
     contrast = _contrasts(canvas.image, labels.reshape(size, size), len(CLASSES))
-    areas, centres = {}, {}
+    areas, centers = {}, {}
     for index, name in enumerate(CLASSES):
         clear = contrast[index] >= MIN_CONTRAST or counts[index] == total
         if counts[index] >= MIN_AREA * total and clear:
             areas[name] = float(counts[index] / total)
-            centres[name] = (
+            centers[name] = (
                 float((x[index] / counts[index] + 0.5) / size),
                 float((y[index] / counts[index] + 0.5) / size),
             )
@@ -116,7 +116,7 @@ def facts_of(plan: Plan, canvas: Canvas, segmentation: np.ndarray | None = None)
     seen = tuple(
         Seen(
             thing.kind,
-            thing.colour,
+            thing.color,
             float(counts[k] / total),
             float((x[k] / counts[k] + 0.5) / size),
             float((y[k] / counts[k] + 0.5) / size),
@@ -124,7 +124,7 @@ def facts_of(plan: Plan, canvas: Canvas, segmentation: np.ndarray | None = None)
         for k, thing in enumerate(plan.things, start=1)
         if counts[k] >= MIN_AREA * total and contrast[k] >= MIN_CONTRAST
     )
-    return Facts(plan, areas, centres, seen)
+    return Facts(plan, areas, centers, seen)
 
 
 def attributes_of(facts: Facts, caption: str, named: dict[str, int]) -> dict[str, object]:
@@ -141,7 +141,7 @@ def attributes_of(facts: Facts, caption: str, named: dict[str, int]) -> dict[str
         "areas": dict(facts.areas),
         "counts": {kind: len(facts.of(kind)) for kind in COUNTED if facts.of(kind)},
         "things": [
-            {"kind": thing.kind, "colour": thing.colour, "side": thing.side, "area": thing.area}
+            {"kind": thing.kind, "colour": thing.color, "side": thing.side, "area": thing.area}
             for thing in facts.seen
         ],
         "named": dict(named),

@@ -32,7 +32,7 @@ class Disc:
 
 @dataclass(frozen=True)
 class Cumulus:
-    """A heaped cloud: centre of its flat base, width, height."""
+    """A heaped cloud: center of its flat base, width, height."""
 
     x: float
     y: float
@@ -73,7 +73,7 @@ class Thing:
     x: float
     y: float
     height: float
-    colour: str
+    color: str
     key: int
     lean: float = 0.0
 
@@ -94,7 +94,7 @@ class Plan:
     moon: Disc | None = None
     stars: bool = False
     aurora: bool = False
-    rainbow: tuple[float, float, float] | None = None  # centre x, y, radius
+    rainbow: tuple[float, float, float] | None = None  # center x, y, radius
     veil: float = 0.0  # share of the sky under thin layered cloud
     cumulus: tuple[Cumulus, ...] = ()
     ranges: tuple[Range, ...] = ()

@@ -37,9 +37,9 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_SEEN, NO_YES),
     **{f"how many: {kind}": numbers for kind, numbers in _COUNTS.items()},
     **{f"{kind} {side}": NO_YES for kind in _PLACED for side in SIDES},
-    **{f"{colour} house": NO_YES for colour in WALLS},
-    **{f"{colour} tree": NO_YES for colour in _TREES},
-    **{f"{colour} flowers": NO_YES for colour in _FLOWERS},
+    **{f"{color} house": NO_YES for color in WALLS},
+    **{f"{color} tree": NO_YES for color in _TREES},
+    **{f"{color} flowers": NO_YES for color in _FLOWERS},
     **{f"{phase} moon": NO_YES for phase in PHASES},
 }
 """Question -> its possible answers. A class's name asks whether it can be seen; `house left`,
@@ -77,15 +77,15 @@ def answers(attributes: Mapping[str, Any], segmentation: np.ndarray) -> dict[str
     if "how many: tree" in known:
         known["bare tree"] = int("bare" in crowns)
         known["autumn tree"] = int(bool(crowns & set(_AUTUMN)))
-    # Dusk, night and fog tint what they light: then no caption names these colours either.
+    # Dusk, night and fog tint what they light: then no caption names these colors either.
     if attributes["hour"] in ("dawn", "noon") and attributes["weather"] != "fog":
         if "how many: house" in known:
-            known |= {f"{colour} house": int(colour in walls) for colour in WALLS}
+            known |= {f"{color} house": int(color in walls) for color in WALLS}
         if "how many: tree" in known:
-            known |= {f"{colour} tree": int(colour in crowns) for colour in _LEAVES}
+            known |= {f"{color} tree": int(color in crowns) for color in _LEAVES}
         if "flowers" in known:
             bloom = attributes["flowers"]
-            known |= {f"{colour} flowers": int(bloom == colour) for colour in _FLOWERS}
+            known |= {f"{color} flowers": int(bloom == color) for color in _FLOWERS}
     if "moon" in known:
         known |= {f"{phase} moon": int(attributes["moon"] == phase) for phase in PHASES}
     return known
@@ -95,7 +95,7 @@ def named_in(attributes: Mapping[str, Any]) -> dict[str, int]:
     """The questions that a scene's caption answers, with its answers, as `answers` gives them.
 
     ``attributes``: of `Scenes.attributes`. Classes and numbers are those that the caption's writer
-    noted (``named``); hour, weather, season, colours, sides and phases are read from its words.
+    noted (``named``); hour, weather, season, colors, sides and phases are read from its words.
     """
     caption: str = attributes["caption"]
     named = {name: 1 for name in attributes["named"] if name in QUESTIONS}
@@ -103,7 +103,7 @@ def named_in(attributes: Mapping[str, Any]) -> dict[str, int]:
     if weather is not None:
         named["weather"] = WEATHERS.index(weather)
     if weather != "cloudy":
-        named.pop("cloud", None)  # a grey sky is a weather; whether a cloud stands out is open
+        named.pop("cloud", None)  # a gray sky is a weather; whether a cloud stands out is open
     for kind, count in attributes["named"].items():
         if count and kind in _COUNTS:
             named[f"how many: {kind}"] = min(count, len(_COUNTS[kind]) - 1)

@@ -42,7 +42,7 @@ class TarShards(PictureDataset):
 
     Of an item: a picture (by suffix); captions from `.txt` (one a line) or from `.json`
     ("captions", "caption" or "text"); a label from `.cls` or the JSON's "label"; a map of class
-    ids, 255 unlabelled, from `.seg.png`.
+    ids, 255 unlabeled, from `.seg.png`.
 
     An epoch's order shuffles the shards and the items within each: a permutation as everywhere,
     but without jumps between shards. It needs the number of items of each, so remote shards are

@@ -10,7 +10,7 @@ import torch
 
 from core.analysis.arrangement import grid_layout, order_by_likeness, paint_features
 from core.analysis.atlas import build_atlas, grid_columns
-from core.analysis.codes import all_neighbours, code_map_pca, paint_codes
+from core.analysis.codes import all_neighbors, code_map_pca, paint_codes
 from core.networks.autoencoder import NetworkConfig
 from core.quantizers import VQConfig
 from core.tokenizer import Tokenizer, TokenizerConfig
@@ -35,7 +35,7 @@ def test_orders_and_grids_hold_every_code_once(count: int) -> None:
         assert sorted(grid_layout(features, columns).tolist()) == list(range(count))
 
 
-def test_neighbours_in_the_order_are_alike() -> None:
+def test_neighbors_in_the_order_are_alike() -> None:
     features = looks(512)
     order = order_by_likeness(features)
     shuffled = np.random.default_rng(0).permutation(512)
@@ -50,7 +50,7 @@ def test_a_line_of_codes_is_put_back_in_line() -> None:
 
 
 @pytest.mark.parametrize("count, columns", [(512, 32), (500, 23)])
-def test_neighbours_in_the_grid_are_alike_along_rows_and_columns(count: int, columns: int) -> None:
+def test_neighbors_in_the_grid_are_alike_along_rows_and_columns(count: int, columns: int) -> None:
     features = looks(count)
     code_at = np.argsort(grid_layout(features, columns))
     shuffled = np.random.default_rng(0).permutation(count)
@@ -59,7 +59,7 @@ def test_neighbours_in_the_grid_are_alike_along_rows_and_columns(count: int, col
     assert mean_step(features, code_at, stride=columns) < 0.42 * chance
 
 
-def test_a_plane_of_codes_keeps_its_neighbours() -> None:
+def test_a_plane_of_codes_keeps_its_neighbors() -> None:
     rows, columns = np.divmod(np.random.default_rng(0).permutation(256), 16)
     plane = np.stack([3.0 * rows, columns], axis=1)
     code_at = np.argsort(grid_layout(plane, 16))
@@ -86,12 +86,12 @@ def test_a_grid_without_columns_is_refused() -> None:
         grid_layout(looks(4), 0)
 
 
-def test_paint_features_keep_the_distances_between_flat_colours() -> None:
-    colours = np.random.default_rng(0).integers(0, 256, (30, 3), dtype=np.uint8)
-    paints = np.broadcast_to(colours[:, None, None], (30, 4, 4, 3))
+def test_paint_features_keep_the_distances_between_flat_colors() -> None:
+    colors = np.random.default_rng(0).integers(0, 256, (30, 3), dtype=np.uint8)
+    paints = np.broadcast_to(colors[:, None, None], (30, 4, 4, 3))
     features = paint_features(np.ascontiguousarray(paints))
     apart = np.linalg.norm(features[:, None] - features[None], axis=-1)
-    flat = colours.astype(float) / 255
+    flat = colors.astype(float) / 255
     expected = 4 * np.linalg.norm(flat[:, None] - flat[None], axis=-1)  # 16 pixels: factor 4
     np.testing.assert_allclose(apart, expected, atol=1e-4)
 
@@ -120,7 +120,7 @@ def test_the_atlas_holds_what_the_parts_compute(tokenizer: Tokenizer, tmp_path: 
     assert np.abs(atlas["mean_color"] - exact).max() <= 0.5
     codebook = tokenizer.quantizer.codebook()
     np.testing.assert_array_equal(atlas["pca"], code_map_pca(codebook))
-    np.testing.assert_array_equal(atlas["neighbours"], all_neighbours(codebook))
+    np.testing.assert_array_equal(atlas["neighbours"], all_neighbors(codebook))
     assert sorted(atlas["order_similarity"].tolist()) == list(range(30))
     assert int(atlas["grid_columns"]) == grid_columns(30) == 6
     assert sorted(atlas["grid"].tolist()) == list(range(30))

@@ -22,31 +22,31 @@ from core.tokenizer import Tokenizer, TokenizerConfig
 def clusters() -> np.ndarray:
     """Three far clusters of thirty codes in eight dimensions."""
     rng = np.random.default_rng(0)
-    centres = np.repeat(10 * np.eye(3, 8), 30, axis=0)
-    return (centres + rng.normal(size=(90, 8))).astype(np.float32)
+    centers = np.repeat(10 * np.eye(3, 8), 30, axis=0)
+    return (centers + rng.normal(size=(90, 8))).astype(np.float32)
 
 
 def test_pca_in_three_dimensions(clusters: np.ndarray) -> None:
     found = embedding.pca_map(clusters, 3)
-    centred = clusters.astype(np.float64) - clusters.mean(axis=0, dtype=np.float64)
-    _, _, axes = np.linalg.svd(centred, full_matrices=False)
-    expected = centred @ axes[:3].T
+    centerd = clusters.astype(np.float64) - clusters.mean(axis=0, dtype=np.float64)
+    _, _, axes = np.linalg.svd(centerd, full_matrices=False)
+    expected = centerd @ axes[:3].T
     np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=1e-3)
     np.testing.assert_array_equal(found[:, :2], embedding.pca_map(torch.from_numpy(clusters)))
     assert embedding.pca_map(clusters[:, :2], 3)[:, 2].tolist() == [0] * 90
 
 
-def test_neighbours_are_exact_and_begin_with_the_code_itself(clusters: np.ndarray) -> None:
+def test_neighbors_are_exact_and_begin_with_the_code_itself(clusters: np.ndarray) -> None:
     codes = np.concatenate([clusters, clusters[:1]])  # a twin
     told: list[float] = []
-    ids, apart = embedding.neighbour_lists(codes, 6, told.append, rows=40)
+    ids, apart = embedding.neighbor_lists(codes, 6, told.append, rows=40)
     assert ids[:, 0].tolist() == list(range(91)) and not apart[:, 0].any()
     assert ids[0, 1] == 90 and ids[90, 1] == 0
     wide = np.linalg.norm(codes[:, None].astype(float) - codes[None], axis=2)
     np.testing.assert_allclose(apart, np.sort(wide, axis=1)[:, :6], atol=2e-2)
     assert told == [pytest.approx(40 / 91), pytest.approx(80 / 91), 1.0]
     with pytest.raises(ValueError, match="1 to 91 neighbours"):
-        embedding.neighbour_lists(codes, 92)
+        embedding.neighbor_lists(codes, 92)
 
 
 @pytest.mark.parametrize("axes", [2, 3])
@@ -70,7 +70,7 @@ def test_umap_of_odd_codebooks() -> None:
     twins = np.zeros((20, 4), np.float32)  # a codebook that has collapsed
     assert np.isfinite(embedding.umap_map(twins, 2, epochs=5)).all()
     line = np.arange(12, dtype=np.float32)[:, None]
-    assert np.isfinite(embedding.umap_map(line, 3, neighbours=50, epochs=5)).all()
+    assert np.isfinite(embedding.umap_map(line, 3, neighbors=50, epochs=5)).all()
     with pytest.raises(ValueError, match="8 codes or more"):
         embedding.umap_map(twins[:7])
     with pytest.raises(ValueError, match="2 neighbours"):

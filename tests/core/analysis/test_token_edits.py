@@ -52,7 +52,7 @@ def test_the_receptive_field_is_where_the_latent_changes(tokenizer: Tokenizer) -
     field, part = receptive_field(tokenizer, image, 4, 6, reach=3)
     assert field.shape == (28, 28) == (part[0].stop - part[0].start, part[1].stop - part[1].start)
     assert field.sum() == pytest.approx(1, abs=1e-4) and (field >= 0).all()
-    # Its centre of mass lies in the token's own cell, which is the middle of the window.
+    # Its center of mass lies in the token's own cell, which is the middle of the window.
     rows, columns = np.mgrid[:28, :28]
     assert 12 <= (field * rows).sum() <= 16 and 12 <= (field * columns).sum() <= 16
     # Where the gradient is large, a change of the picture changes the latent more.

@@ -28,15 +28,15 @@ def test_a_whole_data_set(name: str, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert code == 0 and "!" not in out, out
     assert "terms: " in out and "train: " in out
     with Image.open(sheet) as picture:
-        colours = picture.convert("RGB").getcolors(1 << 20)
-    assert picture.width > 250 and len(colours) > 50
+        colors = picture.convert("RGB").getcolors(1 << 20)
+    assert picture.width > 250 and len(colors) > 50
 
 
 def test_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = check(capsys, "ade20k", "--root", made.ade20k(tmp_path), "--split", "train")
     assert code == 0
     assert "train: 4 items (20,210 are published), 4 read" in out
-    # One map is half wall, half flag; three are half unlabelled, half flag.
+    # One map is half wall, half flag; three are half unlabeled, half flag.
     assert "maps: 4, 2 of 150 classes occur, 37.5% unlabelled; most: flag 50.0%, wall 12.5%" in out
     code, out, _ = check(capsys, "coco", "--root", made.coco(tmp_path / "c"), "--split", "val")
     assert "captions: 4, 2.0 an item" in out

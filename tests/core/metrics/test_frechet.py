@@ -106,7 +106,7 @@ def test_frechet_distance_is_scipys(dim: int) -> None:
 
 
 def test_frechet_distance_with_fewer_samples_than_dimensions() -> None:
-    # With C1 = X'X and C2 = Y'Y (X, Y centred, scaled), tr (C1 C2)^(1/2) is the sum of the
+    # With C1 = X'X and C2 = Y'Y (X, Y centerd, scaled), tr (C1 C2)^(1/2) is the sum of the
     # singular values of X Y': exact although both covariances are singular.
     a, b = sets(5, 7, 30)
     x, y = ((rows - rows.mean(axis=0)) / np.sqrt(len(rows) - 1) for rows in (a, b))

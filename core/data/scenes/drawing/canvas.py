@@ -1,4 +1,4 @@
-"""The sheet that a scene is painted on: colour, and which class covers how much of each pixel."""
+"""The sheet that a scene is painted on: color, and which class covers how much of each pixel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..classes import CLASS_INDEX, CLASSES
 
 
 class Box(NamedTuple):
-    """A rectangle of pixels, as slices, with the coordinates of its pixel centres."""
+    """A rectangle of pixels, as slices, with the coordinates of its pixel centers."""
 
     rows: slice
     cols: slice
@@ -20,10 +20,10 @@ class Box(NamedTuple):
 
 
 @lru_cache(maxsize=16)
-def _centres(size: int) -> np.ndarray:
-    centres = ((np.arange(size) + 0.5) / size).astype(np.float32)
-    centres.setflags(write=False)
-    return centres
+def _centers(size: int) -> np.ndarray:
+    centers = ((np.arange(size) + 0.5) / size).astype(np.float32)
+    centers.setflags(write=False)
+    return centers
 
 
 def clip(value: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -72,33 +72,33 @@ class Canvas:
         top, bottom = max(0, int(y0 * size) - 1), min(size, int(y1 * size) + 2)
         if left >= right or top >= bottom or x1 <= 0 or y1 <= 0:
             return None
-        centres = _centres(size)
+        centers = _centers(size)
         return Box(
             slice(top, bottom),
             slice(left, right),
-            centres[top:bottom, None],
-            centres[None, left:right],
+            centers[top:bottom, None],
+            centers[None, left:right],
         )
 
     def paint(
         self,
         box: Box,
         alpha: np.ndarray,
-        colour: np.ndarray,
+        color: np.ndarray,
         label: str | None = None,
         *,
         cover: np.ndarray | None = None,
         owner: int = -1,
     ) -> None:
-        """Blend `colour` ((3,) or (3, h, w)) over the box by `alpha` (h, w) in [0, 1].
+        """Blend `color` ((3,) or (3, h, w)) over the box by `alpha` (h, w) in [0, 1].
 
         With a `label`, the class gets `cover` (default: alpha) of each pixel; without one (haze,
         rain, shadows) the map stays. `owner` numbers the thing, to tell later what is visible.
         """
         region = self.image[:, box.rows, box.cols]
-        if colour.ndim == 1:
-            colour = colour.astype(np.float32)[:, None, None]
-        region += alpha * (colour - region)
+        if color.ndim == 1:
+            color = color.astype(np.float32)[:, None, None]
+        region += alpha * (color - region)
         if label is None:
             return
         if cover is None:

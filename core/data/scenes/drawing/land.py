@@ -44,21 +44,21 @@ def paint_range(canvas: Canvas, plan: Plan, light: Light, hills: Range) -> None:
     green = _meadow(plan) * 0.62
     low = smoothstep(0.45, 1.05, (box.y - top) / (hills.foot - top) + 0.10 * rough) * 0.75
     albedo = albedo + low * (green[:, None, None] - albedo)
-    colour = light.shade(albedo, lit)
+    color = light.shade(albedo, lit)
     snow_cover = None
     if hills.snowline:
         height = (hills.snowline - box.y) * 9 + 0.30 * crag + 0.22 * rough + 0.25 * facing
         snow_cover = smoothstep(-0.12, 0.22, height)
         white = light.shade(rgb(0.93, 0.96, 1.0), clip(0.15 + 0.95 * lit, 0, 1.1))
-        colour = colour + snow_cover * (white - colour)
+        color = color + snow_cover * (white - color)
     mist = smoothstep(0.35, 1.0, (box.y - top) / (hills.foot - top))[None]
-    colour = light.fade(colour, hills.distance)
+    color = light.fade(color, hills.distance)
     veil = np.float32(0.55 * min(1.0, light.density)) * mist
-    colour = colour + veil * (light.haze[:, None, None] - colour)
-    canvas.paint(box, cover, colour, "mountain")
+    color = color + veil * (light.haze[:, None, None] - color)
+    canvas.paint(box, cover, color, "mountain")
     if snow_cover is not None:
-        # the colour is there already: this moves the snow's share of the map
-        canvas.paint(box, cover * snow_cover, colour, "snowcap")
+        # the color is there already: this moves the snow's share of the map
+        canvas.paint(box, cover * snow_cover, color, "snowcap")
 
 
 def _meadow(plan: Plan) -> np.ndarray:
@@ -70,7 +70,7 @@ def _meadow(plan: Plan) -> np.ndarray:
     }[plan.season]
 
 
-meadow_colour = _meadow
+meadow_color = _meadow
 
 
 def skyline(canvas: Canvas, hill: Hill) -> np.ndarray:
@@ -103,10 +103,10 @@ def paint_hill(canvas: Canvas, plan: Plan, light: Light, hill: Hill, floor: floa
         other = rgb(0.62, 0.60, 0.28) if plan.season != "autumn" else rgb(0.62, 0.40, 0.18)
         amount = 0.45 * smoothstep(0.35, 0.75, patches)
         albedo = albedo + amount * (other[:, None, None] - albedo)
-    colour = light.fade(light.shade(albedo, lit), hill.distance)
+    color = light.fade(light.shade(albedo, lit), hill.distance)
     mist = np.float32(0.40 * min(1.0, light.density)) * smoothstep(0.0, 0.13, below)
-    colour = colour + mist * (light.haze[:, None, None] - colour)
-    canvas.paint(box, cover, colour, "snow" if winter else "hill")
+    color = color + mist * (light.haze[:, None, None] - color)
+    canvas.paint(box, cover, color, "snow" if winter else "hill")
     if hill.wooded:
         _wood(canvas, plan, light, hill, edge)
 
@@ -119,8 +119,8 @@ def _wood(canvas: Canvas, plan: Plan, light: Light, hill: Hill, edge: np.ndarray
     for rank in range(3):
         count = int(46 + 40 * (1 - near))
         rng = noise.table()[(hill.key + rank * 17) % 500, : 4 * count].reshape(4, count)
-        centre = ((np.arange(count) + 0.5 + 0.30 * rng[0]) / count).astype(np.float32)
-        at = clip((centre * size).astype(np.int64), 0, size - 1)
+        center = ((np.arange(count) + 0.5 + 0.30 * rng[0]) / count).astype(np.float32)
+        at = clip((center * size).astype(np.int64), 0, size - 1)
         gap = noise.line(size, 3, hill.key + 5, octaves=3)[at]
         grown = smoothstep(-1.0, -0.2, gap)
         height = tall * (0.75 + 0.22 * rng[1]) * grown * (1 - 0.12 * rank)
@@ -129,7 +129,7 @@ def _wood(canvas: Canvas, plan: Plan, light: Light, hill: Hill, edge: np.ndarray
         box = canvas.box(y0=float((foot - height).min()), y1=float(edge.max()) + 1.4 * tall)
         if box is None:
             continue
-        u = (box.x - centre[:, None]) / wide[:, None]  # (trees, w)
+        u = (box.x - center[:, None]) / wide[:, None]  # (trees, w)
         rise = 1 - np.abs(u)
         tip = foot[:, None] - height[:, None] * (rise * (0.8 + 0.2 * rise))
         tip[(rise < 0) | (grown < 0.3)[:, None]] = 9.0
@@ -144,18 +144,18 @@ def _wood(canvas: Canvas, plan: Plan, light: Light, hill: Hill, edge: np.ndarray
         cover = canvas.edge(inside)
         depth = (box.y - top) * (1 / tall)
         lit = clip(0.42 + 0.28 * lean * np.sign(plan.side) + 0.12 * shag - 0.22 * depth, 0, 1)
-        albedo = _wood_colour(plan, tone)
-        colour = light.fade(light.shade(albedo, lit), hill.distance * 0.92)
+        albedo = _wood_color(plan, tone)
+        color = light.fade(light.shade(albedo, lit), hill.distance * 0.92)
         if plan.season == "winter":
             frost = smoothstep(0.30, 0.0, depth + 0.2 * shag) * 0.65
             white = light.fade(light.shade(rgb(0.92, 0.95, 1.0), lit + 0.2), hill.distance)
-            colour = colour + frost * (white - colour)
+            color = color + frost * (white - color)
         mist = np.float32(0.35 * min(1.0, light.density)) * clip(depth, 0, 1.2)
-        colour = colour + mist * (light.haze[:, None, None] - colour)
-        canvas.paint(box, cover, colour, "forest")
+        color = color + mist * (light.haze[:, None, None] - color)
+        canvas.paint(box, cover, color, "forest")
 
 
-def _wood_colour(plan: Plan, tone: np.ndarray) -> np.ndarray:
+def _wood_color(plan: Plan, tone: np.ndarray) -> np.ndarray:
     """(3, 1, w) albedo of far trees, a little different from tree to tree."""
     dark, fresh = rgb(0.13, 0.26, 0.18), rgb(0.22, 0.38, 0.18)
     if plan.season == "autumn":

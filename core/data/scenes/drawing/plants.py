@@ -7,7 +7,7 @@ import numpy as np
 from ..plan import Plan, Thing
 from . import noise
 from .canvas import Canvas, clip, smoothstep
-from .land import meadow_colour
+from .land import meadow_color
 from .light import Light, rgb
 from .shapes import balls, lambert
 
@@ -50,8 +50,8 @@ def tuft(
     tips = y + 0.15 * tall - tall * t * (0.25 + 0.45 * spikes)
     up = (y - box.y) / tall
     cover = clip((box.y - tips) * (0.5 * canvas.size) + 0.5, 0, 1) * smoothstep(-0.5, 0.0, up)
-    colour = light.shade(meadow_colour(plan) * rgb(0.80, 0.90, 0.64), clip(0.3 + up, 0, 1))
-    canvas.paint(box, cover * np.minimum(1, 3 * t), colour, "grass")
+    color = light.shade(meadow_color(plan) * rgb(0.80, 0.90, 0.64), clip(0.3 + up, 0, 1))
+    canvas.paint(box, cover * np.minimum(1, 3 * t), color, "grass")
 
 
 def _distance(plan: Plan, thing: Thing) -> float:
@@ -96,12 +96,12 @@ def paint_conifer(canvas: Canvas, plan: Plan, light: Light, tree: Thing, owner: 
     deep, fresh = rgb(0.05, 0.17, 0.13), rgb(0.22, 0.44, 0.22)
     amount = clip(0.15 + 0.60 * step + 0.20 * needles + 0.12 * boughs, 0, 1)
     albedo = deep[:, None, None] + amount * (fresh - deep)[:, None, None]
-    colour = light.shade(albedo, lit)
+    color = light.shade(albedo, lit)
     if plan.season == "winter":
         snow = smoothstep(0.45, 0.80, step + 0.26 * boughs + 0.12 * needles - 0.12 * grown)
         white = light.shade(rgb(0.92, 0.95, 1.0), clip(lit + 0.15, 0, 1))
-        colour = colour + 0.92 * snow * (white - colour)
-    canvas.paint(box, cover, light.fade(colour, far), "conifer", owner=owner)
+        color = color + 0.92 * snow * (white - color)
+    canvas.paint(box, cover, light.fade(color, far), "conifer", owner=owner)
 
 
 def paint_tree(canvas: Canvas, plan: Plan, light: Light, tree: Thing, owner: int) -> None:
@@ -112,7 +112,7 @@ def paint_tree(canvas: Canvas, plan: Plan, light: Light, tree: Thing, owner: int
     box = canvas.box(tree.x - half * 1.25, tree.x + half * 1.25, tree.y - tall * 1.04, tree.y)
     if box is None:
         return
-    bare = tree.colour == "bare"
+    bare = tree.color == "bare"
     far = _distance(plan, tree)
     _boughs(canvas, plan, light, tree, owner, far, bare)
     if bare:
@@ -121,27 +121,27 @@ def paint_tree(canvas: Canvas, plan: Plan, light: Light, tree: Thing, owner: int
     rng = noise.table()[tree.key % 500, : 3 * 17].reshape(3, 17)
     angle = np.arange(17) * 2.39996 + rng[0] * 0.3  # a sunflower's spiral spreads them evenly
     ring = np.sqrt((np.arange(17) + 0.4) / 17)
-    centre_x = tree.x + half * 0.66 * ring * np.cos(angle) + 0.04 * half * rng[1]
-    centre_y = tree.y - tall * 0.64 + tall * 0.235 * ring * np.sin(angle)
+    center_x = tree.x + half * 0.66 * ring * np.cos(angle) + 0.04 * half * rng[1]
+    center_y = tree.y - tall * 0.64 + tall * 0.235 * ring * np.sin(angle)
     radius = half * (0.40 - 0.10 * ring + 0.035 * rng[2])
-    order = np.argsort(centre_y)[::-1]
-    centre_x, centre_y, radius = (
-        value[order].astype(np.float32) for value in (centre_x, centre_y, radius)
+    order = np.argsort(center_y)[::-1]
+    center_x, center_y, radius = (
+        value[order].astype(np.float32) for value in (center_x, center_y, radius)
     )
     leaf = noise.field(
         size, 74, 74, tree.key + 3, octaves=3, gain=0.8, rows=box.rows, cols=box.cols
     )
     clump = noise.field(size, 28, 28, tree.key + 4, octaves=3, rows=box.rows, cols=box.cols)
-    inside, nx, ny = balls(box, centre_x, centre_y, radius, 0.30 * leaf + 0.18 * clump)
+    inside, nx, ny = balls(box, center_x, center_y, radius, 0.30 * leaf + 0.18 * clump)
     cover = canvas.edge(inside, 1.4)
     high = plan.hour == "noon"
     lit = lambert(nx + 0.28 * leaf, ny + 0.20 * clump, 0.9 * plan.side, -0.9 if high else -0.45)
     whole = (tree.y - tall * 0.36 - box.y) / (tall * 0.66)  # crown's foot 0, its top 1
     tone = clip(0.62 * lit + 0.40 * whole + 0.12 * leaf - 0.05, 0, 1)
-    deep, fresh = _LEAVES[tree.colour]
+    deep, fresh = _LEAVES[tree.color]
     albedo = deep[:, None, None] + tone * (fresh - deep)[:, None, None]
-    colour = light.shade(albedo, clip(0.10 + 0.85 * lit + 0.10 * leaf, 0, 1.1))
-    canvas.paint(box, cover, light.fade(colour, far), "tree", owner=owner)
+    color = light.shade(albedo, clip(0.10 + 0.85 * lit + 0.10 * leaf, 0, 1.1))
+    canvas.paint(box, cover, light.fade(color, far), "tree", owner=owner)
 
 
 def _boughs(

@@ -9,8 +9,8 @@ from .canvas import Box, clip
 
 def balls(
     box: Box,
-    centre_x: np.ndarray,
-    centre_y: np.ndarray,
+    center_x: np.ndarray,
+    center_y: np.ndarray,
     radius: np.ndarray,
     wobble: np.ndarray | None = None,
     melt: float = 0.10,
@@ -21,8 +21,8 @@ def balls(
     normal, which melts from ball to ball over `melt` of a radius so that no crease shows.
     `wobble` (h, w), a share of the radius, roughens the outline.
     """
-    dx = (box.x[None] - centre_x[:, None, None]) / radius[:, None, None]
-    dy = (box.y[None] - centre_y[:, None, None]) / radius[:, None, None]
+    dx = (box.x[None] - center_x[:, None, None]) / radius[:, None, None]
+    dy = (box.y[None] - center_y[:, None, None]) / radius[:, None, None]
     hump = 1 - dx * dx - dy * dy
     if wobble is not None:
         hump += wobble

@@ -39,18 +39,18 @@ def paint_water(canvas: Canvas, plan: Plan, light: Light) -> None:
     share = clip((0.20 if calm else 0.36) + 0.34 * near + 0.06 * swell, 0, 0.85)
     if plan.hour == "night":
         share = share * 0.7
-    colour = mirrored + share * (deep - mirrored)
+    color = mirrored + share * (deep - mirrored)
     crest = smoothstep(0.35, 1.6, wave + 0.5 * swell) * (0.22 if sea else 0.14)
-    colour = colour + crest * (light.horizon[:, None, None] - colour)
+    color = color + crest * (light.horizon[:, None, None] - color)
     trough = smoothstep(0.3, 1.7, -wave - 0.3 * swell) * (0.20 if sea else 0.12)
-    colour = colour * (1 - trough)
+    color = color * (1 - trough)
     haze = np.float32(0.42 * min(1.3, light.density)) * np.exp(-away * 26)
-    colour = colour + haze * (light.haze[:, None, None] - colour)
+    color = color + haze * (light.haze[:, None, None] - color)
     glitter = _glitter(plan, box.x, away, wave, swell)
     if glitter is not None:
         sparkle = np.minimum(1, light.glow * 1.12 + 0.08)[:, None, None]
-        colour = colour + glitter * (sparkle - colour)
-    canvas.paint(box, canvas.edge(box.y - far), colour, plan.water)
+        color = color + glitter * (sparkle - color)
+    canvas.paint(box, canvas.edge(box.y - far), color, plan.water)
     if sea:
         _surf(canvas, plan, light, shore)
 

@@ -75,14 +75,14 @@ def _snowfall(canvas: Canvas, plan: Plan, light: Light) -> None:
 
 
 def finish(canvas: Canvas, plan: Plan) -> None:
-    """A gentle grade: deeper shadows, richer colour, a painter's tooth, darker corners."""
+    """A gentle grade: deeper shadows, richer color, a painter's tooth, darker corners."""
     image = canvas.image
     np.clip(image, 0, 1, out=image)
-    grey = image.mean(axis=0, keepdims=True)
+    gray = image.mean(axis=0, keepdims=True)
     rich = {"fog": 1.04, "rain": 1.02, "overcast": 1.05, "snowfall": 1.04}.get(plan.weather, 1.14)
-    image -= grey
+    image -= gray
     image *= np.float32(rich)
-    image += grey
+    image += gray
     np.clip(image, 0, 1, out=image)
     amount = np.float32(0.14)  # an S curve
     image += amount * (image * image * (3 - 2 * image) - image)

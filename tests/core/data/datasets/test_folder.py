@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # Pillow's,
 
 
 def write_plain(root: Path, count: int, size: tuple[int, int] = (20, 16)) -> None:
-    """Pictures of one grey each: the file is known from any crop of it."""
+    """Pictures of one gray each: the file is known from any crop of it."""
     root.mkdir(exist_ok=True)
     for index in range(count):
         Image.new("RGB", size, (index,) * 3).save(root / f"{index:03d}.png")
@@ -130,7 +130,7 @@ class TestDraw:
         board = (np.indices((256, 256)).sum(0) % 2 * 255).astype(np.uint8)
         Image.fromarray(board).save(tmp_path / "board.png")
         image = PictureFolder(tmp_path, size=32, crop_scale=(1.0, 1.0)).draw(0).image
-        assert image[:, 4:-4, 4:-4].abs().max() < 0.08  # grey, where picking would give +-1
+        assert image[:, 4:-4, 4:-4].abs().max() < 0.08  # gray, where picking would give +-1
 
     @pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (63, 65), (64, 64), (30, 200)])
     def test_small_and_thin_pictures_are_filled(self, tmp_path: Path, size: tuple[int, int]):

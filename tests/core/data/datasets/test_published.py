@@ -88,7 +88,7 @@ class TestTogether:
     """Picture and map are cropped, resized and mirrored as one."""
 
     def test_the_map_follows_the_picture(self, tmp_path: Path) -> None:
-        """Colours tell the place, ids the field of a grid: every draw must agree with itself."""
+        """Colors tell the place, ids the field of a grid: every draw must agree with itself."""
         rows, columns = np.mgrid[:256, :256].astype(np.uint8)
         made.save(tmp_path / "picture.png", np.stack([columns, rows, 0 * rows], axis=2))
         made.save(tmp_path / "map.png", columns // 32 + rows // 32 * 8)
@@ -265,7 +265,7 @@ class TestADE20K:
         shutil.rmtree(base / "training")
         assert "annotations" in refusal("ade20k", tmp_path)
 
-    def test_a_colour_picture_is_no_map(self, tmp_path: Path) -> None:
+    def test_a_color_picture_is_no_map(self, tmp_path: Path) -> None:
         made.ade20k(tmp_path)
         base = tmp_path / "ADEChallengeData2016" / "annotations" / "training"
         made.save(base / "ADE_train_00000003.png", made.picture(0))
@@ -332,7 +332,7 @@ class TestCUB:
         made.cub(tmp_path)
         data = open_dataset("cub", tmp_path)
         assert data.box(0) == (20, 10, 20, 10)
-        # Centre (30, 15), side 1.5 * 20: columns 15..45, rows 0..30 of 60x40.
+        # Center (30, 15), side 1.5 * 20: columns 15..45, rows 0..30 of 60x40.
         whole = CUB(tmp_path, boxed=False)
         assert torch.equal(data[0].image, whole[0].image[:, 0:30, 15:45])
         assert whole[0].image.shape == (3, 40, 60) and shows(whole[2], 3)
@@ -527,8 +527,8 @@ class TestFacades:
         sample = open_dataset("facades", tmp_path, split="val")[0]
         assert shows(sample, 7)
         assert (sample.segmentation.numpy() == ids).mean() > 0.85  # JPEG bleeds at borders
-        centres = sample.segmentation.numpy()[8::16, 6::12]
-        assert (centres == np.arange(12).reshape(3, 4)).all()
+        centers = sample.segmentation.numpy()[8::16, 6::12]
+        assert (centers == np.arange(12).reshape(3, 4)).all()
         made.save(tmp_path / "train" / "1.jpg", made.picture(0))
         assert "24x18 pixels" in refusal("facades", tmp_path)
 

@@ -69,9 +69,9 @@ def test_classes_and_numbers_are_those_that_the_writer_noted() -> None:
         "hour": "noon", "house": "yes", "bird": "yes", "lake": "yes",
         "how many: house": "5 or more", "how many: bird": "2 or more",
     }  # fmt: skip
-    grey = named_in(facts(named=noted, weather="overcast", caption="under an overcast sky"))
+    gray = named_in(facts(named=noted, weather="overcast", caption="under an overcast sky"))
     cloudy = named_in(facts(named=noted, weather="cloudy", caption="under a cloudy sky"))
-    assert "cloud" not in grey and cloudy["cloud"] == 1
+    assert "cloud" not in gray and cloudy["cloud"] == 1
 
 
 def test_what_is_there_and_cannot_be_seen_has_no_answer() -> None:
@@ -86,7 +86,7 @@ def test_what_is_there_and_cannot_be_seen_has_no_answer() -> None:
     assert not {question for question in left_out if "house" not in question}
 
 
-def test_colours_are_asked_where_the_light_leaves_them() -> None:
+def test_colors_are_asked_where_the_light_leaves_them() -> None:
     house = {"kind": "house", "colour": "red", "side": "left", "area": 0.02}
     shown = {"areas": {"house": 0.02}, "counts": {"house": 1}, "things": [house]}
     ground = np.full((64, 64), CLASS_INDEX["grass"])

@@ -66,7 +66,7 @@ def test_a_sample_is_what_the_contract_says(drawn):
         assert sample.image.std() > 0.05
 
 
-def test_palette_has_one_clearly_different_colour_for_each_class():
+def test_palette_has_one_clearly_different_color_for_each_class():
     assert len(CLASSES) >= 14 and len(set(CLASSES)) == len(CLASSES)
     assert PALETTE.shape == (len(CLASSES), 3) and PALETTE.dtype == np.uint8
     assert [CLASSES[CLASS_INDEX[name]] for name in CLASSES] == list(CLASSES)
@@ -219,18 +219,18 @@ GLUE = re.compile(r"[, ]|and|behind|with|in front of|beside|next to|near|by")
 
 
 def promised(caption: str) -> tuple[dict[str, int], list[tuple[str, str, str]]]:
-    """Classes a caption promises -> their number (0: some), and (kind, colour, side) of each."""
+    """Classes a caption promises -> their number (0: some), and (kind, color, side) of each."""
     classes: dict[str, int] = {}
     single: list[tuple[str, str, str]] = []
     left = caption
     for pattern, names in PROMISES[:2]:  # before the trees and the snow of "THINGS"
         left, hits = re.subn(rf"\b(?:{pattern})\b", "", left)
         classes.update(dict.fromkeys(names, 0) if hits else {})
-    for number, colour, noun, side in THINGS.findall(left):
+    for number, color, noun, side in THINGS.findall(left):
         singular = noun[:-1] if noun.endswith("s") else noun
         kind = KINDS.get(singular, singular)
         classes[kind] = classes.get(kind, 0) + NUMBERS[number]
-        single.append((kind, colour.strip(), side.strip()))
+        single.append((kind, color.strip(), side.strip()))
     left = THINGS.sub("", left)
     for pattern, names in PROMISES[2:]:
         left, hits = re.subn(rf"\b(?:{pattern})\b", "", left)
@@ -289,12 +289,12 @@ def test_a_named_side_is_where_the_thing_is(drawn):
     assert checked > 15
 
 
-def test_a_named_house_colour_is_the_colour_of_its_walls(drawn):
+def test_a_named_house_color_is_the_color_of_its_walls(drawn):
     checked = 0
     for sample, facts in drawn:
         _, single = promised(sample.caption)
-        colours = [colour for kind, colour, _ in single if kind == "house" and colour]
-        if not colours or facts["counts"]["house"] != 1:
+        colors = [color for kind, color, _ in single if kind == "house" and color]
+        if not colors or facts["counts"]["house"] != 1:
             continue
         walls = sample.segmentation == CLASS_INDEX["house"]
         red, green, blue = ((sample.image[:, walls].median(1).values + 1) / 2).tolist()
@@ -304,7 +304,7 @@ def test_a_named_house_colour_is_the_colour_of_its_walls(drawn):
             "yellow": green > 1.15 * blue and red > 1.3 * blue and green > 0.6 * red,
             "white": min(red, green, blue) > 0.62 * max(red, green, blue),
             "brown": red > green > blue * 0.95 and red < 0.75,
-        }[colours[0]]
+        }[colors[0]]
         assert true, (sample.caption, red, green, blue)
         checked += 1
     assert checked > 15
