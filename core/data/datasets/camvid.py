@@ -26,9 +26,9 @@ class CamVid(PictureDataset):
     """Street scenes of Cambridge; SegNet's maps hold the classes 0..10, and 11 is unlabeled.
 
     Two layouts: SegNet's (`train/` beside `trainannot/`, ...), and `train/images` beside
-    `train/labels`. "val" and "test" stand in for each other where only one is there.
+    `train/labels`. If only one of "val" and "test" exists, it serves as both.
 
-    Raises DataError: a root laid out otherwise, or more than 1 % of the pictures without a map.
+    Raises DataError if the root has another layout, or if over 1 % of the pictures have no map.
     """
 
     name = "camvid"
