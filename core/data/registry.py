@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from ..errors import DataError
 from ..images import SUFFIXES
@@ -73,8 +74,8 @@ def open_dataset(
     if name == "folder":
         return _open_folder(root, size, seed, split, crop)
     # Each of these classes takes a split where PictureDataset itself takes the entries.
-    opened: Callable[..., Dataset] = PUBLISHED[name]
-    return opened(root, split, size=size, seed=seed, crop_scale=crop)
+    open_published = cast(Callable[..., Dataset], PUBLISHED[name])
+    return open_published(root, split, size=size, seed=seed, crop_scale=crop)
 
 
 def has_held_out(name: str, root: str | Path | None) -> bool:

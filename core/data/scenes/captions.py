@@ -1,4 +1,4 @@
-"""Sentences about a scene, in varied words, that name only what its facts hold."""
+"""Sentences about a scene, in varied words, that name only what its facts confirm."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ AT_NIGHT = {
 
 
 class Caption:
-    """A sentence being written: hands out phrases and notes which classes they name."""
+    """A sentence being written; it picks phrases and notes the classes that they name."""
 
     def __init__(self, facts: Facts, chance: Random) -> None:
         self.facts, self.chance = facts, chance
         self.named: dict[str, int] = {}
 
     def write(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         say = self.chance.pick
         when, weather = self._when(), self._weather()
         scene, front, above = self._scene(), self._front(), self._above()
@@ -68,7 +68,7 @@ class Caption:
         return f"{when} in {season}" if season and " in " not in f" {when} " else when
 
     def _season(self) -> str:
-        """The season, where the picture shows it and chance wants it told."""
+        """Return the season if the picture shows it and chance decides to name it, otherwise ""."""
         facts, season = self.facts, self.facts.plan.season
         colors = {thing.color for thing in facts.of("tree")}
         visible = {
@@ -101,7 +101,7 @@ class Caption:
         return self.chance.pick(WEATHER_PHRASES[plan.weather])
 
     def _mountains(self) -> str:
-        """The mountains' phrase, or nothing where none shows."""
+        """Return the phrase for the mountains, or "" if none are visible."""
         facts, say = self.facts, self.chance.pick
         rock, white = facts.areas.get("mountain", 0.0), facts.areas.get("snowcap", 0.0)
         if rock + white < 0.008:
@@ -171,7 +171,7 @@ class Caption:
         return say(("a green meadow", "a meadow", "a grassy field"))
 
     def _group(self, things: list[Seen], one: str, many: str, color: str = "") -> str:
-        """'a red house on the left', 'two conifers', 'several trees'."""
+        """Return a phrase such as 'a red house on the left', 'two conifers', 'several trees'."""
         count = len(things)
         tint = f"{color} " if color else ""
         if count == 1:
@@ -203,7 +203,7 @@ class Caption:
         return self._group(houses, "house", "houses")
 
     def _true_colors(self) -> bool:
-        """Whether the light leaves paint its own color: not at dusk, at night or in fog."""
+        """Return True if the light leaves colors unchanged: not at dusk, at night or in fog."""
         plan = self.facts.plan
         return plan.hour in ("dawn", "noon") and plan.weather != "fog"
 
@@ -269,7 +269,7 @@ class Caption:
         return f"{', '.join(parts[:-1])} and {parts[-1]}"
 
     def _neighbors(self) -> bool:
-        """Whether every house has a tree close by."""
+        """Return True if every house has a tree close by."""
         trees = self.facts.of("conifer") + self.facts.of("tree")
         return all(
             any(abs(house.x - tree.x) < 0.3 for tree in trees) for house in self.facts.of("house")
@@ -312,6 +312,6 @@ class Caption:
 
 
 def caption_of(facts: Facts, seeds: tuple[int, ...]) -> tuple[str, dict[str, int]]:
-    """A caption, and the classes it names (count 0 where it gives none)."""
+    """Return a caption, and the classes it names with their number (0 if it gives none)."""
     writer = Caption(facts, Random((*seeds, 1)))
     return writer.write(), writer.named

@@ -1,4 +1,4 @@
-"""The classes of a drawn scene, and the color by which each is painted on a semantic map."""
+"""The classes of a drawn scene, and the color of each class on a semantic map."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clouds: thin layers of noise, and heaped cumulus lit from the sun's side."""
+"""Clouds: thin layers of noise, and cumulus clouds lit from the sun's side."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .shapes import balls, lambert
 
 
 def paint_clouds(canvas: Canvas, plan: Plan, light: Light) -> None:
-    """The veil, then the cumulus from the far ones to the near ones."""
+    """Paint the thin layers, then the cumulus clouds from far to near."""
     if plan.veil > 0:
         _veil(canvas, plan, light)
     for cloud in plan.cumulus:

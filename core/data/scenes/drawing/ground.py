@@ -21,7 +21,7 @@ _PETALS = {
 
 
 def shore_line(canvas: Canvas, plan: Plan) -> np.ndarray:
-    """The y at which the ground in front begins, at each pixel column, (1, size)."""
+    """Return the y at which the ground in front begins, for each pixel column, (1, size)."""
     size = canvas.size
     x = (np.arange(size, dtype=np.float32) + 0.5) / size
     swell = noise.line(size, 2.6, plan.key + 41, octaves=5, gain=0.42)
@@ -32,12 +32,12 @@ def shore_line(canvas: Canvas, plan: Plan) -> np.ndarray:
 
 
 def _depth(plan: Plan, y: np.ndarray) -> np.ndarray:
-    """Distance of each row on the ground plane; 1 at the picture's lower edge."""
+    """Return the distance of each row on the ground plane; 1 at the picture's lower edge."""
     return (1.06 - plan.horizon) / np.maximum(y - plan.horizon + 0.06, 0.02)
 
 
 def paint_ground(canvas: Canvas, plan: Plan, light: Light) -> None:
-    """All of the ground in front, back to front: sand, then grass or snow, path, flowers."""
+    """Paint all of the ground in front, back to front: sand, then grass or snow, path, flowers."""
     edge = shore_line(canvas, plan)
     if plan.land == "coast":
         _sand(canvas, plan, light, edge)
@@ -114,7 +114,7 @@ def _meadow(canvas: Canvas, plan: Plan, light: Light, edge: np.ndarray) -> None:
 
 
 def _blades(canvas: Canvas, plan: Plan, light: Light, edge: np.ndarray) -> None:
-    """Rows of grass blades, longer and darker at the root towards the viewer."""
+    """Paint rows of grass blades, longer and darker at the root toward the viewer."""
     size = canvas.size
     base = meadow_color(plan)
     top = float(edge.min())
@@ -129,7 +129,7 @@ def _blades(canvas: Canvas, plan: Plan, light: Light, edge: np.ndarray) -> None:
         clump = 0.62 + 0.42 * noise.line(size, 7, key + 9, octaves=3, gain=0.6)
         sway = 0.022 * noise.line(size, 3, key + 3, octaves=3)
         root = y + sway
-        grows = smoothstep(0.005, 0.03, root - edge[0])  # not on the sand before the meadow
+        grows = smoothstep(0.005, 0.03, root - edge[0])  # no blades on the sand
         height = tall * grows * clip(spikes, 0, 1.2) * clip(clump, 0, 1.5)
         box = canvas.box(y0=float((root - height).min()), y1=float(root.max()) + 0.6 * tall)
         if box is None:
@@ -137,7 +137,7 @@ def _blades(canvas: Canvas, plan: Plan, light: Light, edge: np.ndarray) -> None:
         up = (root[None, :] - box.y) / tall  # 0 at the root, 1 at a tall tip
         inside = box.y - (root - height)[None, :]
         cover = clip(inside * size * 0.5 + 0.5, 0, 1) * grows
-        sink = smoothstep(-0.6, 0.12, up)  # the roots melt into the meadow
+        sink = smoothstep(-0.6, 0.12, up)  # the roots blend into the meadow
         tone = clip(0.26 + 0.80 * up, 0.1, 1.15)
         tint = base * rgb(0.86, 0.94, 0.66) * (0.98 + 0.08 * float(np.sin(plan.key + row)))
         color = light.shade(tint, clip(tone, 0, 1.1))
@@ -172,7 +172,7 @@ def _path(canvas: Canvas, plan: Plan, light: Light, edge: np.ndarray) -> None:
 
 
 def _flowers(canvas: Canvas, plan: Plan, light: Light, edge: np.ndarray) -> None:
-    """Drifts of flowers: soft dots, larger towards the viewer, on a jittered ground grid."""
+    """Paint drifts of flowers: soft dots, larger toward the viewer, on a jittered ground grid."""
     top = float(edge.max()) + 0.02
     if top > 0.94:
         return
@@ -212,7 +212,7 @@ def _dots(
     y: np.ndarray,
     r: np.ndarray,
 ) -> None:
-    """Splat each flower over the few pixels about it, nearest flower first where they meet."""
+    """Splat each flower over the few pixels around it; the nearest flower covers the others."""
     size = canvas.size
     reach = int(np.ceil(float(r.max()) * size + 1))
     steps = np.arange(-reach, reach + 1)

@@ -11,7 +11,7 @@ from .light import Light, rgb
 
 
 def paint_range(canvas: Canvas, plan: Plan, light: Light, hills: Range) -> None:
-    """A range of peaks: each a cone with a zigzag ridge, one face lit, snow above its line."""
+    """Paint a range of peaks: cones with zigzag ridges, one face lit, snow above the snow line."""
     peaks = np.array(hills.peaks, np.float32)
     top = float(peaks[:, 1].min()) - 0.07
     box = canvas.box(y0=top, y1=hills.foot)
@@ -32,7 +32,7 @@ def paint_range(canvas: Canvas, plan: Plan, light: Light, hills: Range) -> None:
     drop = np.take_along_axis(drop, which, 0)[0]
     inside = inside + 0.011 * crag + 0.006 * rough
     cover = canvas.edge(inside, 1.25)
-    # which way the rock faces: away from the ridge, broken by the crags
+    # the direction that the rock faces: away from the ridge, disturbed by the crags
     tilt = steepness(crag, 1) * (size / 26)
     facing = np.tanh(across * (90 / (1 + 20 * np.abs(across)))) * 0.75 + clip(tilt, -1.2, 1.2)
     from_side = np.sign(plan.side) if abs(plan.side) > 0.15 else 1.0
@@ -41,7 +41,7 @@ def paint_range(canvas: Canvas, plan: Plan, light: Light, hills: Range) -> None:
     tint = clip(0.5 + 0.35 * rough, 0, 1)
     albedo = stone[:, None, None] * (0.82 + 0.34 * tint)
     # grass and scrub climb the lower slopes
-    green = _meadow(plan) * 0.62
+    green = meadow_color(plan) * 0.62
     low = smoothstep(0.45, 1.05, (box.y - top) / (hills.foot - top) + 0.10 * rough) * 0.75
     albedo = albedo + low * (green[:, None, None] - albedo)
     color = light.shade(albedo, lit)
@@ -57,11 +57,12 @@ def paint_range(canvas: Canvas, plan: Plan, light: Light, hills: Range) -> None:
     color = color + veil * (light.haze[:, None, None] - color)
     canvas.paint(box, cover, color, "mountain")
     if snow_cover is not None:
-        # the color is there already: this moves the snow's share of the map
+        # the color is already painted: this only gives the snow its share of the map
         canvas.paint(box, cover * snow_cover, color, "snowcap")
 
 
-def _meadow(plan: Plan) -> np.ndarray:
+def meadow_color(plan: Plan) -> np.ndarray:
+    """Return the color of grass or snow-covered grass in the plan's season, (3,) float32."""
     return {
         "spring": rgb(0.46, 0.68, 0.26),
         "summer": rgb(0.40, 0.60, 0.22),
@@ -70,18 +71,15 @@ def _meadow(plan: Plan) -> np.ndarray:
     }[plan.season]
 
 
-meadow_color = _meadow
-
-
 def skyline(canvas: Canvas, hill: Hill) -> np.ndarray:
-    """The y of a hill's edge at each pixel column, (1, size)."""
+    """Return the y of a hill's edge for each pixel column, (1, size)."""
     x = (np.arange(canvas.size, dtype=np.float32) + 0.5) / canvas.size
     swell = noise.line(canvas.size, hill.waves, hill.key, octaves=4, gain=0.38)
     return (hill.y + hill.relief * swell + hill.tilt * (x - 0.5))[None, :]
 
 
 def paint_hill(canvas: Canvas, plan: Plan, light: Light, hill: Hill, floor: float) -> None:
-    """A rolling layer down to `floor`: slopes lit by their bearing, mist at its foot."""
+    """Paint a rolling layer down to `floor`: slopes lit by their direction, mist at its foot."""
     edge = skyline(canvas, hill)
     size = canvas.size
     box = canvas.box(y0=float(edge.min()), y1=floor)
@@ -92,11 +90,11 @@ def paint_hill(canvas: Canvas, plan: Plan, light: Light, hill: Hill, floor: floa
     rough = noise.field(size, 9, 16, hill.key + 1, octaves=5, gain=0.6, rows=box.rows)
     bearing = steepness(edge, 1) * size
     slope = clip(bearing * (2.2 * plan.side), -0.4, 0.4)
-    # the light rakes over the crest and falls off down the slope
+    # the light is brightest at the crest and decreases down the slope
     crest = np.exp(-below * 22)
     lit = clip(0.42 + slope * (0.4 + 0.6 * crest) + 0.30 * crest + 0.10 * rough, 0.05, 1.1)
     winter = plan.season == "winter"
-    base = _meadow(plan) * (0.92 if winter else 0.86)
+    base = meadow_color(plan) * (0.92 if winter else 0.86)
     albedo = base[:, None, None] * (1 + (0.03 if winter else 0.13) * rough)
     if not winter:
         patches = noise.field(size, 3.5, 16, hill.key + 2, octaves=3, rows=box.rows)
@@ -112,7 +110,7 @@ def paint_hill(canvas: Canvas, plan: Plan, light: Light, hill: Hill, floor: floa
 
 
 def _wood(canvas: Canvas, plan: Plan, light: Light, hill: Hill, edge: np.ndarray) -> None:
-    """Two ranks of trees along a hill's edge, each tree a spike or a dome with a lit side."""
+    """Paint ranks of trees along a hill's edge, each tree a spike or a dome with a lit side."""
     near = 1 - hill.distance
     tall = 0.024 + 0.048 * near
     size = canvas.size
@@ -156,7 +154,7 @@ def _wood(canvas: Canvas, plan: Plan, light: Light, hill: Hill, edge: np.ndarray
 
 
 def _wood_color(plan: Plan, tone: np.ndarray) -> np.ndarray:
-    """(3, 1, w) albedo of far trees, a little different from tree to tree."""
+    """Return the (3, 1, w) albedo of far trees, slightly different for each tree."""
     dark, fresh = rgb(0.13, 0.26, 0.18), rgb(0.22, 0.38, 0.18)
     if plan.season == "autumn":
         fresh = rgb(0.62, 0.34, 0.10)
@@ -169,7 +167,7 @@ def _wood_color(plan: Plan, tone: np.ndarray) -> np.ndarray:
 def haze_band(
     canvas: Canvas, light: Light, y: float, thickness: float, strength: float, key: int
 ) -> None:
-    """A bank of mist lying along y."""
+    """Paint a bank of mist along y."""
     box = canvas.box(y0=y - 3 * thickness, y1=y + 3 * thickness)
     if box is None:
         return

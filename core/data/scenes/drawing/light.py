@@ -1,4 +1,4 @@
-"""How an hour and a weather light a scene: the sky's colors, the sun's, the shade's, the haze."""
+"""The light of an hour and a weather: colors of the sky, the sun, the shade and the haze."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ Color = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Light:
-    """Colors are sRGB-like in [0, 1]; `sun` and `ambient` multiply a surface's own color."""
+    """The light of a scene; colors are sRGB-like in [0, 1].
+
+    `sun` and `ambient` multiply a surface's own color.
+    """
 
     zenith: np.ndarray
     middle: np.ndarray
@@ -24,14 +27,14 @@ class Light:
     sun: np.ndarray
     ambient: np.ndarray
     haze: np.ndarray
-    density: float  # how much haze lies between here and the horizon, 0 .. 1
+    density: float  # amount of haze between the viewer and the horizon, 0 .. 1
     sunny: float  # the sun's share of all light, 0 .. 1
-    side: float  # where the light comes from: -1 left .. 1 right
+    side: float  # direction of the light: -1 left .. 1 right
     cloud_lit: np.ndarray
     cloud_shade: np.ndarray
 
     def shade(self, albedo: np.ndarray, lit: np.ndarray | float) -> np.ndarray:
-        """A surface's color where the sun reaches it by `lit` (h, w); gives (3, h, w)."""
+        """Return (3, h, w), the color of a surface that the sun reaches by `lit` (h, w)."""
         lit = np.asarray(lit, np.float32)
         if albedo.ndim == 1:
             shape = (3,) + (1,) * lit.ndim
@@ -41,22 +44,25 @@ class Light:
         return albedo * (self.ambient.reshape(shape) + self.sun.reshape(shape) * lit)
 
     def flat(self, albedo: np.ndarray, lit: float = 0.5) -> np.ndarray:
-        """One lit color, (3,)."""
+        """Return the color of an evenly lit surface, (3,)."""
         return albedo * (self.ambient + self.sun * np.float32(lit))
 
     def fade(self, color: np.ndarray, distance: float) -> np.ndarray:
-        """Air between: the color (3, ...) seen through `distance` 0 .. 1 of the way to the sky."""
+        """Return a color (3, ...) seen through `distance` 0 ..
+
+        1 of the air between here and the sky.
+        """
         amount = np.float32(min(0.97, distance * self.density))
         haze = self.haze.reshape((3,) + (1,) * (color.ndim - 1))
         return color + amount * (haze - color)
 
 
 def rgb(*values: float) -> np.ndarray:
-    """A color, (3,) float32."""
+    """Return a color, (3,) float32."""
     return np.array(values, np.float32)
 
 
-# zenith, middle, horizon, glow, sun, ambient; drawn for this project, several moods an hour.
+# zenith, middle, horizon, glow, sun, ambient; chosen for this project, several moods per hour.
 _MOODS: dict[str, tuple[tuple[Color, ...], ...]] = {
     "dawn": (
         (
@@ -178,7 +184,7 @@ _FOG: dict[str, Color] = {
     "night": (0.27, 0.34, 0.48),
 }
 
-# how far the sky turns gray, how dark it gets, haze density
+# grayness of the sky, brightness, haze density
 _WEATHER: dict[str, tuple[float, float, float]] = {
     "clear": (0.0, 1.0, 0.62),
     "cloudy": (0.10, 1.0, 0.66),
@@ -194,7 +200,7 @@ def _mix(a: np.ndarray, b: np.ndarray, amount: float) -> np.ndarray:
 
 
 def light_of(hour: str, weather: str, mood: tuple[int, float, float], side: float) -> Light:
-    """The light of an hour and a weather; `mood` is (variant, blend with the next, warmth)."""
+    """Return the light of an hour and a weather; `mood`: variant, blend with the next, warmth."""
     variants = _MOODS[hour]
     first = np.array(variants[mood[0] % len(variants)], np.float32)
     second = np.array(variants[(mood[0] + 1) % len(variants)], np.float32)
@@ -211,7 +217,7 @@ def light_of(hour: str, weather: str, mood: tuple[int, float, float], side: floa
     even = sun.mean() * 0.45 + ambient.mean()
     ambient = _mix(ambient, (ambient / ambient.mean() * 0.4 + 0.6) * even, gray_by) * light
     sun = sun * (1 - np.float32(0.85) * overcast) * light
-    if hour == "night":  # no moon to see by: let the eye get used to the dark
+    if hour == "night":  # no moon under clouds: brighten, as for an eye adapted to the dark
         ambient = ambient * np.float32(1 + 0.5 * gray_by)
     haze = _mix(horizon, middle, 0.25)
     if weather == "fog":

@@ -11,7 +11,7 @@ from .light import Light, rgb
 
 
 def paint_sky(canvas: Canvas, plan: Plan, light: Light) -> None:
-    """Everything above that is not a cloud, over the whole sheet (land is painted over it)."""
+    """Paint the sky without its clouds, over the whole canvas (land is painted over it)."""
     box = canvas.box(y1=plan.horizon + 0.12)
     assert box is not None
     t = box.y[:, 0] / plan.horizon
@@ -97,7 +97,7 @@ def _stars(canvas: Canvas, plan: Plan) -> None:
     draws = noise.table()
     start = plan.key % 200
     for row, count, sigma, peak in ((start, 34, 0.0030, 0.95), (start + 1, 260, 0.0012, 0.8)):
-        # a normal deviate folded into [0, 1) is close to uniform
+        # a scaled normal deviate modulo 1 is close to uniform
         x = (draws[row, :count] * 7.31) % 1.0
         y = (draws[row + 3, :count] * 7.31) % 1.0 * (plan.horizon + 0.02)
         gain = (np.abs(draws[row + 5, :count]) * 0.45 + 0.15) * peak
@@ -141,7 +141,7 @@ def _aurora(canvas: Canvas, plan: Plan) -> None:
 
 
 def paint_rainbow(canvas: Canvas, plan: Plan) -> None:
-    """The bow, over the clouds: translucent, but its band is labeled as one class."""
+    """Paint the rainbow over the clouds: translucent, but its band is labeled as one class."""
     if plan.rainbow is None:
         return
     x, y, radius = plan.rainbow

@@ -1,4 +1,4 @@
-"""What people and chance put into a landscape: houses, boats, rocks, birds."""
+"""Single things in a landscape: houses, boats, rocks, birds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ROOFS = (rgb(0.52, 0.24, 0.17), rgb(0.30, 0.31, 0.36), rgb(0.38, 0.26, 0.20))
 
 
 def _quad(canvas: Canvas, box: Box, corners: tuple[tuple[float, float], ...]) -> np.ndarray:
-    """Coverage (h, w) of a convex polygon whose corners run clockwise on the screen."""
+    """Return the coverage (h, w) of a convex polygon whose corners run clockwise on the screen."""
     inside = np.full((1, 1), 9.0, np.float32)
     for (ax, ay), (bx, by) in zip(corners, corners[1:] + corners[:1], strict=True):
         dx, dy = bx - ax, by - ay
@@ -38,11 +38,11 @@ def _quad(canvas: Canvas, box: Box, corners: tuple[tuple[float, float], ...]) ->
 
 
 def paint_house(canvas: Canvas, plan: Plan, light: Light, house: Thing, owner: int) -> None:
-    """A house seen a little from the side: gable and long wall, roof, windows, door, chimney."""
+    """Paint a house seen a little from the side: gable, long wall, roof, windows, door, chimney."""
     tall, y = house.height, house.y
     flip = 1.0 if house.lean > 0 else -1.0
     gable, long, wall = 0.40 * tall, 0.74 * tall, 0.52 * tall
-    lift = 0.035 * tall  # the far end of the long wall stands a little higher: perspective
+    lift = 0.035 * tall  # perspective: the far end of the long wall is a little higher
     x0 = house.x - flip * (gable + long) / 2
     x1, x2 = x0 + flip * gable, x0 + flip * (gable + long)
     shadow(canvas, plan, light, house.x, y, (gable + long) * 0.62, 0.6)
@@ -59,7 +59,7 @@ def paint_house(canvas: Canvas, plan: Plan, light: Light, house: Thing, owner: i
     planks = noise.field(canvas.size, 9, 120, house.key, octaves=2, rows=box.rows, cols=box.cols)
     grain = noise.field(canvas.size, 60, 60, house.key + 1, octaves=2, rows=box.rows, cols=box.cols)
     albedo = _WALLS[house.color][:, None, None] * (1 + 0.05 * planks + 0.035 * grain)
-    faces_light = flip * plan.side < 0  # the gable looks to the outside of the house
+    faces_light = flip * plan.side < 0  # the gable is on the outer side of the house
     bright, dim = (0.95, 0.34) if faces_light else (0.40, 0.80)
     far = max(0.0, 0.36 * (1.0 - (y - plan.horizon) / (1 - plan.horizon)))
     foot = 0.78 + 0.22 * clip((y - box.y) / wall, 0, 1)
@@ -132,14 +132,14 @@ def _openings(
             return
         across = canvas.edge(spot.x - left) + canvas.edge(right - spot.x) - 1
         down = canvas.edge(spot.y - top) + canvas.edge(bottom - spot.y) - 1
-        canvas.paint(spot, across * down, color)  # the wall's class is there already
+        canvas.paint(spot, across * down, color)  # without a label: it belongs to the wall
 
     def window(cx: float, cy: float, wide: float, high: float) -> None:
         w, h, trim = flip * wide, high, 0.016 * tall
         panel(cx - w - flip * trim, cx + w + flip * trim, cy - h - trim, cy + h + trim, frame_color)
         panel(cx - w, cx + w, cy - h, cy + h, pane)
         if 0.012 * tall * canvas.size < 0.2:
-            return  # the glazing bar would not show
+            return  # the glazing bar would not be visible
         panel(cx - flip * 0.006 * tall, cx + flip * 0.006 * tall, cy - h, cy + h, frame_color)
 
     middle = (x0 + x1) / 2
@@ -183,7 +183,7 @@ def _smoke(
 
 
 def paint_boat(canvas: Canvas, plan: Plan, light: Light, boat: Thing, owner: int) -> None:
-    """A small sailing boat with its broken reflection."""
+    """Paint a small sailing boat with its broken reflection."""
     tall, x, y = boat.height, boat.x, boat.y
     flip = 1.0 if boat.lean > 0 else -1.0
     half, deep = 0.36 * tall, 0.13 * tall
@@ -193,7 +193,7 @@ def paint_boat(canvas: Canvas, plan: Plan, light: Light, boat: Thing, owner: int
         return
     hull = light.fade(light.flat(_HULLS[boat.color], 0.6), far)
     sail = light.fade(light.flat(rgb(0.97, 0.95, 0.90), 0.75), far)
-    # reflection first: no label, it belongs to the water
+    # the reflection first, without a label: it belongs to the water
     under = (box.y - y - 0.6 * deep) / (0.55 * tall)
     shake = noise.field(canvas.size, 14, 90, boat.key, octaves=2, rows=box.rows, cols=box.cols)
     body = np.abs(box.x - x + 0.03 * tall * shake) / half
@@ -240,7 +240,7 @@ def paint_boat(canvas: Canvas, plan: Plan, light: Light, boat: Thing, owner: int
 
 
 def paint_rock(canvas: Canvas, plan: Plan, light: Light, rock: Thing, owner: int) -> None:
-    """A boulder: a few flattened balls with crags, snow on top in winter."""
+    """Paint a boulder: a few flattened balls with crags, with snow on top in winter."""
     r = rock.height
     shadow(canvas, plan, light, rock.x, rock.y, r * 1.1, 0.6)
     box = canvas.box(rock.x - 1.1 * r, rock.x + 1.1 * r, rock.y - r, rock.y + 0.12 * r)
@@ -263,7 +263,7 @@ def paint_rock(canvas: Canvas, plan: Plan, light: Light, rock: Thing, owner: int
     )
     inside, nx, ny = balls(box, center_x, center_y, radius, 0.16 * crag, 0.03)
     inside = np.minimum(inside, rock.y + 0.05 * r * crag - box.y)
-    # facets: normals in steps look hewn rather than soft
+    # facets: quantized normals look like hewn stone
     nx, ny = np.round(nx * 2.2 + 0.4 * crag) / 2.2, np.round(ny * 2.2 + 0.3 * crag) / 2.2
     lit = lambert(clip(nx, -0.95, 0.95), clip(ny, -0.95, 0.95), plan.side, -0.6)
     stone = rgb(0.50, 0.48, 0.46)
@@ -276,7 +276,7 @@ def paint_rock(canvas: Canvas, plan: Plan, light: Light, rock: Thing, owner: int
 
 
 def paint_bird(canvas: Canvas, plan: Plan, light: Light, bird: Thing, owner: int) -> None:
-    """A gliding bird: two curved wings."""
+    """Paint a gliding bird: two curved wings."""
     half = bird.height / 2
     box = canvas.box(bird.x - half, bird.x + half, bird.y - half, bird.y + half)
     if box is None:

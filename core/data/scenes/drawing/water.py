@@ -12,7 +12,7 @@ from .light import Light, rgb
 
 
 def paint_water(canvas: Canvas, plan: Plan, light: Light) -> None:
-    """The water from its far shore down (the near ground is painted over it)."""
+    """Paint the water from its far shore down (the near ground is painted over it)."""
     far = plan.far_shore
     shore = shore_line(canvas, plan)
     box = canvas.box(y0=far, y1=min(1.0, float(shore.max()) + 0.03))
@@ -56,11 +56,11 @@ def paint_water(canvas: Canvas, plan: Plan, light: Light) -> None:
 
 
 def _mirror(canvas: Canvas, far: float, y: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """What stands above the far shore, upside down and shaken by the waves: (3, h, w)."""
+    """Return (3, h, w): the scene above the far shore, upside down and distorted by the waves."""
     size = canvas.size
     source = (2 * far - y - shift) * size - 0.5
     source = clip(source, 0, far * size - 0.5)
-    # the sheet above the shore runs out where the water reaches far down: fold it back
+    # rows beyond the top edge of the canvas are clamped to it
     low = np.floor(source).astype(np.int32)
     part = (source - low).astype(np.float32)
     cols = np.arange(size)[None, :]
@@ -89,7 +89,7 @@ def _glitter(
 
 
 def _surf(canvas: Canvas, plan: Plan, light: Light, shore: np.ndarray) -> None:
-    """Foam: a lace along the sand and two breaking lines behind it."""
+    """Paint foam: a line along the sand and two breaking lines behind it."""
     size = canvas.size
     foam = light.flat(rgb(0.96, 0.98, 1.0), 0.85)
     lace = noise.field(size, 44, 60, plan.key + 111, octaves=3, gain=0.7)

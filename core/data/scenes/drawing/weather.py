@@ -1,4 +1,4 @@
-"""What is in the air in front of everything: mist, rain, falling snow; and the finish."""
+"""Weather in front of everything: mist, rain, falling snow; and the final color grading."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .light import Light, rgb
 
 
 def paint_weather(canvas: Canvas, plan: Plan, light: Light) -> None:
-    """Fog banks, streaks or flakes over the finished scene. The map stays as it is."""
+    """Paint fog banks, rain streaks or snowflakes over the finished scene; the map is unchanged."""
     if plan.weather == "fog":
         _fog(canvas, plan, light)
     elif plan.weather == "rain":
@@ -75,7 +75,7 @@ def _snowfall(canvas: Canvas, plan: Plan, light: Light) -> None:
 
 
 def finish(canvas: Canvas, plan: Plan) -> None:
-    """A gentle grade: deeper shadows, richer color, a painter's tooth, darker corners."""
+    """Grade the colors: deeper shadows, richer colors, a canvas texture, darker corners."""
     image = canvas.image
     np.clip(image, 0, 1, out=image)
     gray = image.mean(axis=0, keepdims=True)
