@@ -71,7 +71,7 @@ def reconstruction(
     """The picture through tokens and back, and how much of it survived."""
     from regvq.analysis.rendering import color_error, error_map
     from regvq.images import open_picture, to_tensor
-    from regvq.metrics.codecs import smallest, token_bytes, within
+    from regvq.metrics.image_codecs import smallest, token_bytes, within
     from regvq.metrics.psnr_ssim import psnr, ssim
 
     tokenizer = which.tokenizer

@@ -67,7 +67,7 @@ def rewritten(which: Model, picture: Picture) -> Rewritten:
 def _rewrite(which: Model, picture: Picture) -> Rewritten:
     from regvq.analysis.rendering import color_error, error_map
     from regvq.images import to_tensor
-    from regvq.metrics.codecs import token_bytes
+    from regvq.metrics.image_codecs import token_bytes
     from regvq.metrics.psnr_ssim import psnr, ssim
 
     tokenizer = which.tokenizer

@@ -77,7 +77,7 @@ def all_neighbors(codebook: Tensor | np.ndarray, n: int = 8, rows: int = 1024) -
 
 
 def code_map_pca(codebook: Tensor | np.ndarray) -> np.ndarray:
-    """The codebook (K, D) on its two main axes, float32 (K, 2), centerd; deterministic signs."""
+    """The codebook (K, D) on its two main axes, float32 (K, 2), centered; deterministic signs."""
     scores = main_axes(as_array(codebook), 2)
     return np.pad(scores, ((0, 0), (0, 2 - scores.shape[1])))  # D = 1 has but one axis
 
@@ -88,11 +88,11 @@ def main_axes(rows: np.ndarray, n: int) -> np.ndarray:
     The sign of an axis is free: here its largest entry is positive, so that a map does not flip
     from one machine to another.
     """
-    centerd = rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64)
-    _, vectors = np.linalg.eigh(centerd.T @ centerd)
+    centered = rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64)
+    _, vectors = np.linalg.eigh(centered.T @ centered)
     vectors = vectors[:, ::-1][:, :n]
     peaks = vectors[np.abs(vectors).argmax(axis=0), np.arange(vectors.shape[1])]
-    return (centerd @ (vectors * np.where(peaks < 0, -1.0, 1.0))).astype(np.float32)
+    return (centered @ (vectors * np.where(peaks < 0, -1.0, 1.0))).astype(np.float32)
 
 
 def where_code(ids: Tensor | np.ndarray, code: int) -> np.ndarray:

@@ -25,7 +25,7 @@ FEWEST = 8
 
 
 def pca_map(codebook: Tensor | np.ndarray, axes: int = 2) -> np.ndarray:
-    """The codebook (K, D) on its first main axes, float32 (K, ``axes``), centerd, signs fixed."""
+    """The codebook (K, D) on its first main axes, float32 (K, ``axes``), centered, signs fixed."""
     scores = main_axes(as_array(codebook), axes)
     return np.pad(scores, ((0, 0), (0, axes - scores.shape[1])))  # D may be smaller
 
@@ -70,7 +70,7 @@ def umap_map(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """The codebook (K, D) as UMAP lays it out, float32 (K, ``axes``), centerd.
+    """The codebook (K, D) as UMAP lays it out, float32 (K, ``axes``), centered.
 
     It starts from the main axes, so that a map keeps its orientation, and its neighbors are exact.
     neighbors: how many of them each code holds on to; few show detail, many the whole.

@@ -1,10 +1,10 @@
-"""Odd and broken pictures, each with what becomes of it: read right, or refused with words.
+"""Odd and broken pictures, each with its expected outcome: read correctly, or refused.
 
     for path, odd in write_all(folder):
-        odd.check(open_picture(path))       # where odd.outcome == "reads"
+        odd.check(open_picture(path))       # if odd.outcome == "reads"
 
-The readable ones show `SCENE` (four plain quarters, so that every turn and every mix-up of
-channels shows) unless their entry says otherwise.
+The readable ones show `SCENE` (four plain quarters, so that every rotation and every exchange of
+channels is visible) unless their entry has other colors.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ CORNERS = ((8, 6), (40, 6), (8, 26), (40, 26))  # x, y: well inside each quarter
 
 @dataclass(frozen=True)
 class OddPicture:
-    """One file. `size` is (width, height) as read, None where the file is refused."""
+    """One file. `size` is (width, height) as read, None if the file is refused."""
 
     name: str
     write: Callable[[Path], object]
     size: tuple[int, int] | None = None
     colors: tuple[tuple[tuple[int, int], Color], ...] = ()  # ((x, y), RGB), ...
     tolerance: int = 0
-    words: tuple[str, ...] = ()  # parts of the refusal's message
+    words: tuple[str, ...] = ()  # parts of the error message
 
     @property
     def outcome(self) -> str:
         return "refused" if self.size is None else "reads"
 
     def check(self, picture: Image.Image) -> None:
-        """Assert that a readable one was read right."""
+        """Assert that a readable picture was read correctly."""
         assert picture.mode == "RGB", (self.name, picture.mode)
         assert picture.size == self.size, (self.name, picture.size)
         for place, color in self.colors:
@@ -52,7 +52,7 @@ class OddPicture:
             assert off <= self.tolerance, (self.name, place, got, color)
 
     def check_message(self, message: str) -> None:
-        """Assert that a refused one was refused in one sentence that names it and why."""
+        """Assert that the refusal is one sentence with the file's name, the error and a remedy."""
         assert self.name in message, message
         assert message.endswith(".") and "\n" not in message and "; " in message, message
         for word in self.words:
@@ -68,11 +68,11 @@ def write_all(folder: Path, outcome: str | None = None) -> list[tuple[Path, OddP
     return [(folder / odd.name, odd) for odd in chosen]
 
 
-# -- what they show --------------------------------------------------------------------------------
+# -- contents --------------------------------------------------------------------------------------
 
 
 def quarters(*colors: Color | Sequence[int]) -> np.ndarray:
-    """uint8 (H, W, C): upper left, upper right, lower left, lower right."""
+    """Return uint8 (H, W, C): upper left, upper right, lower left, lower right."""
     width, height = SIZE
     array = np.empty((height, width, len(colors[0])), np.uint8)
     halves = (slice(0, height // 2), slice(height // 2, None))
@@ -156,7 +156,7 @@ def _twelve_bits(array: np.ndarray) -> bytes:
 
 
 def _turned(orientation: int) -> np.ndarray:
-    """SCENE as a camera stores it (Exif 2.3: which side of the scene row 0 and column 0 are)."""
+    """Return SCENE as a camera stores it (Exif 2.3 names the sides of row 0 and column 0)."""
     turned = SCENE.swapaxes(0, 1) if orientation >= 5 else SCENE
     from_end = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 6: (-1, 1), 7: (-1, -1), 8: (1, -1)}
     rows, columns = from_end.get(orientation, (1, 1))
@@ -166,13 +166,13 @@ def _turned(orientation: int) -> np.ndarray:
 def _exif(orientation: int) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    return exif.tobytes()  # as bytes: Pillow's AVIF writer takes the orientation out of an object
+    return exif.tobytes()  # as bytes: Pillow's AVIF writer removes the orientation from an object
 
 
 def _swapped_profile() -> bytes:
-    """A valid RGB profile in which red and blue are exchanged: whoever applies it exchanges them.
+    """Return a valid RGB profile that exchanges red and blue.
 
-    Made from Pillow's sRGB profile by exchanging the two tags' names and its description.
+    It is Pillow's sRGB profile with the names of the two tags exchanged and another description.
     """
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     profile = profile.replace(b"rXYZ", b"....").replace(b"bXYZ", b"rXYZ").replace(b"....", b"bXYZ")
@@ -185,8 +185,8 @@ def _paletted(**options: Any) -> Image.Image:
     return picture
 
 
-def _one_see_through() -> Image.Image:
-    """Paletted; the entry of the upper left quarter is transparent."""
+def _one_transparent() -> Image.Image:
+    """Return a paletted picture whose upper left quarter is transparent."""
     picture = _paletted()
     picture.info["transparency"] = picture.getpixel(CORNERS[0])
     return picture
@@ -238,7 +238,7 @@ _READS = [
     OddPicture("alpha.png", _save(_ALPHA, "PNG"), SIZE, _ALPHA_COLORS, tolerance=1),
     OddPicture("alpha.tif", _save(_ALPHA, "TIFF"), SIZE, _ALPHA_COLORS, tolerance=1),
     OddPicture(
-        "grey-alpha.png",
+        "gray-alpha.png",
         _save(Image.fromarray(_GRAY_ALPHA, "LA"), "PNG"),
         SIZE,
         _corners(WHITE, (90,) * 3, (160,) * 3, (127,) * 3),
@@ -253,7 +253,7 @@ _READS = [
     OddPicture("palette.png", _save(_paletted(), "PNG"), SIZE, SCENE_COLORS, tolerance=4),
     OddPicture(
         "palette-one-transparent.png",
-        _save(_one_see_through(), "PNG"),
+        _save(_one_transparent(), "PNG"),
         SIZE,
         _corners(WHITE, GREEN, BLUE, GRAY),
         tolerance=4,
@@ -267,7 +267,7 @@ _READS = [
     ),
     OddPicture(
         "palette-transparent.gif",
-        _save(_one_see_through(), "GIF"),
+        _save(_one_transparent(), "GIF"),
         SIZE,
         _corners(WHITE, GREEN, BLUE, GRAY),
         tolerance=4,
@@ -286,9 +286,9 @@ _READS = [
         SCENE_COLORS,
         tolerance=2,
     ),
-    OddPicture("16-bit-grey.png", _bytes(_png16(_GRAY16, 0)), SIZE, GRAY_COLORS),
+    OddPicture("16-bit-gray.png", _bytes(_png16(_GRAY16, 0)), SIZE, GRAY_COLORS),
     OddPicture(
-        "16-bit-grey-key.png",
+        "16-bit-gray-key.png",
         _bytes(_png16(_GRAY16, 0, _chunk(b"tRNS", struct.pack(">H", 20 * 257)))),
         SIZE,
         (*_corners(WHITE, *(c for _, c in GRAY_COLORS[1:])),),
@@ -325,7 +325,7 @@ _READS = [
         SIZE,
         _corners(BLACK, BLACK, WHITE, WHITE),
     ),
-    OddPicture("grey.jpg", _save(GRAYS, "JPEG", quality=95), SIZE, GRAY_COLORS, tolerance=3),
+    OddPicture("gray.jpg", _save(GRAYS, "JPEG", quality=95), SIZE, GRAY_COLORS, tolerance=3),
     OddPicture(
         "animated.gif", _save(SCENE, "GIF", **_animation()), SIZE, SCENE_COLORS, tolerance=4
     ),
@@ -442,12 +442,12 @@ _REFUSED = [
     OddPicture(
         "measurements.tif",
         _save(np.float32(GRAYS) * 1e6 - 5, "TIFF"),
-        words=("no grey levels", "8 or 16 bits"),
+        words=("which are not gray levels", "8 or 16 bits per channel"),
     ),
     OddPicture(
         "32-bit-negative.tif",
         _save(_GRAY16.astype(np.int32) - 9000, "TIFF"),
-        words=("no grey levels",),
+        words=("not gray levels",),
     ),
     OddPicture("lab.tif", _save(Image.new("LAB", SIZE), "TIFF"), words=("LAB", "RGB")),
     OddPicture("folder.jpg", lambda path: path.mkdir(), words=("folder",)),

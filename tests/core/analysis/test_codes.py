@@ -100,10 +100,10 @@ def test_code_map_shows_the_directions_of_largest_spread() -> None:
     codebook = plane @ directions.T + rng.normal(size=(200, 8)) * 0.01 + 4
     scores = codes.code_map_pca(codebook)
     assert scores.shape == (200, 2) and scores.dtype == np.float32
-    centerd = plane - plane.mean(axis=0)
-    _, _, axes = np.linalg.svd(centerd, full_matrices=False)
+    centered = plane - plane.mean(axis=0)
+    _, _, axes = np.linalg.svd(centered, full_matrices=False)
     for axis in range(2):  # up to the sign
-        likeness = np.corrcoef(scores[:, axis], centerd @ axes[axis])[0, 1]
+        likeness = np.corrcoef(scores[:, axis], centered @ axes[axis])[0, 1]
         assert abs(likeness) > 0.999
     np.testing.assert_allclose(scores.mean(axis=0), 0, atol=1e-4)
     np.testing.assert_array_equal(scores, codes.code_map_pca(torch.from_numpy(codebook)))

@@ -28,9 +28,9 @@ def clusters() -> np.ndarray:
 
 def test_pca_in_three_dimensions(clusters: np.ndarray) -> None:
     found = embedding.pca_map(clusters, 3)
-    centerd = clusters.astype(np.float64) - clusters.mean(axis=0, dtype=np.float64)
-    _, _, axes = np.linalg.svd(centerd, full_matrices=False)
-    expected = centerd @ axes[:3].T
+    centered = clusters.astype(np.float64) - clusters.mean(axis=0, dtype=np.float64)
+    _, _, axes = np.linalg.svd(centered, full_matrices=False)
+    expected = centered @ axes[:3].T
     np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=1e-3)
     np.testing.assert_array_equal(found[:, :2], embedding.pca_map(torch.from_numpy(clusters)))
     assert embedding.pca_map(clusters[:, :2], 3)[:, 2].tolist() == [0] * 90
