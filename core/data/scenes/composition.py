@@ -186,10 +186,6 @@ def _ground(chance: Random, land: str, season: str, horizon: float) -> dict[str,
     return parts
 
 
-def land_line(plan: Plan) -> float:
-    """Return the y above which nothing stands on the ground in front."""
-    return max(plan.near_shore) if plan.water else plan.horizon + 0.09
-
 
 class _Layout:
     """The free spots on the ground: things placed there do not cover one another."""

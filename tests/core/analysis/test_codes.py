@@ -1,4 +1,4 @@
-"""What codes paint, where they occur, what is near them; token grids and errors as pictures."""
+"""Codes: their paints, places and neighbors; token grids and errors as pictures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.analysis import codes
+from core.analysis import codes, embedding
 from core.analysis.counts import count_codes
 from core.analysis.rendering import color_error, error_map, number_colors, ramp, token_picture
 from core.images import to_pixels
@@ -49,7 +49,7 @@ def test_count_codes_counts_every_token_once(tokenizer: Tokenizer) -> None:
 # -- codes -----------------------------------------------------------------------------------------
 
 
-def test_paint_codes_is_the_center_of_a_field_of_one_code(tokenizer: Tokenizer) -> None:
+def test_paint_codes_returns_the_center_of_a_field_of_one_code(tokenizer: Tokenizer) -> None:
     paints = codes.paint_codes(tokenizer, batch=7)
     assert paints.shape == (23, 4, 4, 3) and paints.dtype == np.uint8
     for code in (0, 22):
@@ -85,12 +85,12 @@ def test_nearest_codes_of_a_small_codebook_are_all_others(codebook: np.ndarray) 
 
 
 def test_all_neighbors_are_each_codes_nearest(codebook: np.ndarray) -> None:
-    neighbors = codes.all_neighbors(codebook, n=5, rows=16)
+    neighbors = embedding.all_neighbors(codebook, n=5, rows=16)
     assert neighbors.shape == (50, 5) and neighbors.dtype == np.int64
     for code in range(50):
         expected, _ = codes.nearest_codes(codebook, code, n=5)
         assert neighbors[code].tolist() == expected.tolist()
-    assert codes.all_neighbors(codebook[:3]).shape == (3, 2)
+    assert embedding.all_neighbors(codebook[:3]).shape == (3, 2)
 
 
 def test_code_map_shows_the_directions_of_largest_spread() -> None:
@@ -98,19 +98,19 @@ def test_code_map_shows_the_directions_of_largest_spread() -> None:
     plane = rng.normal(size=(200, 2)) * [5, 2]
     directions = np.linalg.qr(rng.normal(size=(8, 2)))[0]
     codebook = plane @ directions.T + rng.normal(size=(200, 8)) * 0.01 + 4
-    scores = codes.code_map_pca(codebook)
+    scores = embedding.pca_map(codebook)
     assert scores.shape == (200, 2) and scores.dtype == np.float32
     centered = plane - plane.mean(axis=0)
     _, _, axes = np.linalg.svd(centered, full_matrices=False)
     for axis in range(2):  # up to the sign
-        likeness = np.corrcoef(scores[:, axis], centered @ axes[axis])[0, 1]
-        assert abs(likeness) > 0.999
+        correlation = np.corrcoef(scores[:, axis], centered @ axes[axis])[0, 1]
+        assert abs(correlation) > 0.999
     np.testing.assert_allclose(scores.mean(axis=0), 0, atol=1e-4)
-    np.testing.assert_array_equal(scores, codes.code_map_pca(torch.from_numpy(codebook)))
+    np.testing.assert_array_equal(scores, embedding.pca_map(torch.from_numpy(codebook)))
 
 
 def test_code_map_of_one_dimensional_codes_lies_on_a_line() -> None:
-    scores = codes.code_map_pca(np.array([[1.0], [3.0], [8.0]]))
+    scores = embedding.pca_map(np.array([[1.0], [3.0], [8.0]]))
     np.testing.assert_allclose(scores, [[-3, 0], [-1, 0], [4, 0]], atol=1e-6)
 
 
@@ -190,9 +190,9 @@ def test_error_map_is_the_mean_absolute_difference() -> None:
         error_map(a, torch.zeros(3, 2, 3))
 
 
-def test_colors_of_errors_rise_in_luminance_and_stop_at_the_top() -> None:
+def test_colors_of_errors_increase_in_luminance_up_to_the_top() -> None:
     luminance = ramp(np.linspace(0, 1, 256)).astype(float) @ [0.2126, 0.7152, 0.0722]
-    assert (np.diff(luminance) > -0.6).all()  # a hair for rounding to 8 bits
+    assert (np.diff(luminance) > -0.6).all()  # a tolerance for rounding to 8 bits
     assert luminance[0] < 20 and luminance[-1] > 230
     shown = color_error(np.array([[0.0, 0.1, 0.25, 0.9]]), top=0.25)
     assert shown.shape == (1, 4, 3) and shown.dtype == np.uint8

@@ -1,4 +1,4 @@
-"""Real patches of codes: chosen evenly, cut where the code stands, packed small."""
+"""Real patches of codes: chosen evenly, cut at the code's places, kept small."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIDE = 8
 
 
 class Grays:
-    """A stand-in for a tokenizer: the code of a cell is its mean gray, in steps of 8."""
+    """A tokenizer without weights: the code of a cell is its mean gray, in steps of 8."""
 
     downsampling, codebook_size, device = SIDE, 32, torch.device("cpu")
 
@@ -23,12 +23,12 @@ class Grays:
 
 
 def plaid(codes: np.ndarray) -> torch.Tensor:
-    """A picture of flat cells of these codes (h, w)."""
+    """Return a picture of flat cells of these codes (h, w)."""
     gray = (codes * 8 + 4).astype(np.uint8).repeat(SIDE, 0).repeat(SIDE, 1)
     return to_tensor(np.repeat(gray[..., None], 3, axis=2))
 
 
-def test_every_patch_is_cut_where_its_code_stands() -> None:
+def test_every_patch_is_cut_at_a_place_of_its_code() -> None:
     drawn = np.random.default_rng(0)
     grids = [drawn.integers(0, 30, (5, 6)) for _ in range(4)]
     found = gather_patches(Grays(), map(plaid, grids), source="plaids", per_code=3)
@@ -46,7 +46,7 @@ def test_every_patch_is_cut_where_its_code_stands() -> None:
 def test_different_pictures_come_first_and_the_choice_is_even() -> None:
     one = np.zeros((4, 4), int)
     marks = [plaid(np.where(np.arange(16).reshape(4, 4) % 4 == 0, 10, k)) for k in (20, 22, 24)]
-    # Code 10 stands four times in each of three pictures: three patches are of three pictures.
+    # Code 10 occurs four times in each of three pictures: its patches are from all three.
     found = gather_patches(Grays(), marks, source="", per_code=3)
     tiles, starts = unpack_patches(found)
     around = sorted(int(tile[10:14, 22].mean() // 8) for tile in tiles[starts[10] : starts[11]])
@@ -79,7 +79,7 @@ def test_the_budget_is_kept(budget: int) -> None:
     assert len(tiles) == starts[-1] > 0
 
 
-def test_large_cells_are_made_smaller_and_bad_input_is_refused() -> None:
+def test_large_cells_are_reduced_and_invalid_input_is_refused() -> None:
     class Coarse(Grays):
         downsampling = 16
 
@@ -88,7 +88,7 @@ def test_large_cells_are_made_smaller_and_bad_input_is_refused() -> None:
 
     found = gather_patches(Coarse(), [plaid(np.full((4, 4), 7))], source="")
     assert int(found["patches_side"]) == 32
-    with pytest.raises(ValueError, match="none"):
+    with pytest.raises(ValueError, match="at least one picture, and there is none"):
         gather_patches(Grays(), [], source="")
     with pytest.raises(ValueError, match="1 patch or more"):
         gather_patches(Grays(), [], source="", per_code=0)

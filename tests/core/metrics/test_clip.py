@@ -27,9 +27,7 @@ def clip() -> Clip:
         {"width": 32, "heads": 2, "layers": 1},
     )
     with torch.no_grad():
-        for (
-            weight
-        ) in model.parameters():  # with its small initial weights all embeddings would be alike
+        for weight in model.parameters():  # small initial weights make all embeddings similar
             if weight.ndim > 1:
                 weight.normal_(0, 0.3)
     preprocess = open_clip.image_transform(32, is_train=False)
