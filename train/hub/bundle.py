@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from regvq.bundles.bundle import Bundle
-from regvq.cards.tokenizer import license_of
+from regvq.cards.common import license_of
 from regvq.checkpoints import fingerprint_of, load_prior, load_tokenizer
 from regvq.errors import CheckpointError
 

@@ -186,7 +186,6 @@ def _ground(chance: Random, land: str, season: str, horizon: float) -> dict[str,
     return parts
 
 
-
 class _Layout:
     """The free spots on the ground: things placed there do not cover one another."""
 
