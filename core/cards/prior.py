@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..priors import PriorConfig, describe_prior
 from .common import license_of, render, settings, table
-
-if TYPE_CHECKING:
-    from ..priors import PriorConfig
 
 TAGS = ("image-generation", "vector-quantization", "token-prior")
 
@@ -46,8 +44,6 @@ def prior_card(
 
     ``tokenizer``: the name of the tokenizer whose tokens it draws.
     """
-    from ..priors import describe_prior
-
     described, data = describe_prior(config), license_of(recipe)
     names = [each["name"] for each in described["conditions"]]
     planned, views, steps = described.get("layout"), recipe.get("tokens"), recipe.get("steps")
@@ -115,27 +111,31 @@ def _example(name: str, described: Mapping[str, Any], recipe: Mapping[str, Any])
     drawn = recipe.get("data", {}).get("name") == "scenes"
     rows, columns = described["grid"]
     inputs = {
-        "text": f'texts = ("{"a lake below mountains" if drawn else "a description"}",)',
+        "text": f'texts=("{"a lake below mountains" if drawn else "a description"}",)',
+        "semantic": "segmentation=segmentation",
+        "label": "labels=labels",
+    }
+    made = {
         "semantic": f"segmentation = torch.zeros(1, {rows}, {columns}, dtype=torch.int64)"
         "  # a class per token",
         "label": "labels = torch.zeros(1, dtype=torch.int64)  # a class",
     }
+    names = [each["name"] for each in described["conditions"]]
     if described.get("layout"):
-        del inputs["semantic"]  # it draws the map itself
-    chosen = [inputs[each["name"]] for each in described["conditions"] if each["name"] in inputs]
-    given = ", ".join(f"{part}={part}" for part in (line.split()[0] for line in chosen))
+        names.remove("semantic")  # it draws the map itself
+    setup = [made[each] for each in names if each in made]
     sampling = recipe.get("sampling", {}).items()
     how = [f"{key}={value}" for key, value in sampling if value != _DEFAULTS.get(key)]
-    arguments = [*([f"Condition({given})"] if given else []), "n=4", *how]
     return [
-        *(["import torch", ""] if "torch" in "".join(chosen) else []),
+        *(["import torch", ""] if setup else []),
         "from regvq.checkpoints import load_prior, load_tokenizer, prior_tokenizer",
-        *(["from regvq.conditions import Condition"] if given else []),
+        *(["from regvq.conditions import Condition"] if names else []),
         "",
         f'prior = load_prior("checkpoints/{name}")',
         f'tokenizer = load_tokenizer(prior_tokenizer("checkpoints/{name}"))',
-        *chosen,
-        f"ids = prior.generate({', '.join(arguments)})",
+        *setup,
+        *([f"condition = Condition({', '.join(inputs[each] for each in names)})"] * bool(names)),
+        f"ids = prior.generate({', '.join(['condition'] * bool(names) + ['n=4', *how])})",
         "images = tokenizer.decode(ids)  # (4, 3, H, W) in [-1, 1]",
     ]
 

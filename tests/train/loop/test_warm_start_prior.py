@@ -116,7 +116,8 @@ def test_a_prior_that_is_told_more_takes_what_there_is(tmp_path, old):
     assert "the prior `source`; only the part that draws maps was trained\n" in found.card
     assert "- **Two-stage:** without a given map it first draws one" in found.card
     assert "pictures conditioned on a text, with or without a semantic map, as" in found.card
-    assert 'Condition(texts=("a lake below mountains",)), n=4' in found.card
+    assert 'condition = Condition(texts=("a lake below mountains",))\n' in found.card
+    assert "ids = prior.generate(condition, n=4" in found.card
     logged = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     assert any("layout_bits" in line for line in logged)
     assert not any("variational" in line for line in logged)
@@ -131,7 +132,7 @@ def test_a_prior_that_is_told_more_takes_what_there_is(tmp_path, old):
     after = trainer.prior.state_dict()
     moved = {name for name in begun if not torch.equal(begun[name], after[name])}
     assert moved and not any(name.startswith("layout.") for name in moved)
-    assert "only what draws tokens was trained" in find_bundle(tmp_path / "rest").card
+    assert "only the part that draws tokens was trained" in find_bundle(tmp_path / "rest").card
 
 
 def test_only_a_prior_that_draws_maps_can_train_a_part(old):
