@@ -62,7 +62,7 @@ def nearest_codes(
 
 
 def main_axes(rows: np.ndarray, n: int) -> np.ndarray:
-    """Rows (N, F) projected on their first ``n`` principal axes, float32 (N, min(n, F)).
+    """Project rows (N, F) on their first ``n`` principal axes, float32 (N, min(n, F)).
 
     The sign of an axis is free: here its largest entry is positive, so that a map does not flip
     from one machine to another.

@@ -62,9 +62,9 @@ def open_dataset(
         DataError: unknown name or split, missing or unusable root.
     """
     if name not in NAMES:
-        raise DataError(f"unknown data set {name!r}; the data sets are: {', '.join(NAMES)}.")
+        raise DataError(f"unknown data set {name!r}; available: {', '.join(NAMES)}.")
     if split not in SPLITS:
-        raise DataError(f"unknown split {split!r}; the splits are: {', '.join(SPLITS)}.")
+        raise DataError(f"unknown split {split!r}; available: {', '.join(SPLITS)}.")
     if size < 1:
         raise DataError(f"size must be at least 1 pixel, got {size}.")
     if seed < 0:

@@ -28,7 +28,7 @@ from tests.helpers.odd_pictures import (
     OddPicture,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # Pillow's, and right
+pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # a correct warning of Pillow
 
 READS = [odd for odd in ODD_PICTURES if odd.outcome == "reads"]
 REFUSED = [odd for odd in ODD_PICTURES if odd.outcome == "refused"]

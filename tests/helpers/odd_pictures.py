@@ -119,7 +119,7 @@ def _cut(data: bytes, share: float = 0.5) -> Callable[[Path], object]:
 
 
 def _png(width: int, height: int, bits: int, kind: int, rows: bytes, *chunks: bytes) -> bytes:
-    """A PNG by hand (PNG specification, section 11): kinds and depths that Pillow cannot write."""
+    """Write a PNG (PNG specification, section 11) of kinds and depths that Pillow cannot write."""
     header = struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)
     data = b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + b"".join(chunks)
     return data + _chunk(b"IDAT", zlib.compress(rows)) + _chunk(b"IEND", b"")
@@ -136,7 +136,7 @@ def _png16(array: np.ndarray, kind: int, *chunks: bytes) -> bytes:
 
 
 def _tiff(width: int, height: int, bits: int, data: bytes, photometric: int = 1) -> bytes:
-    """An uncompressed little-endian gray TIFF by hand (TIFF 6.0, section 4)."""
+    """Write an uncompressed little-endian gray TIFF (TIFF 6.0, section 4)."""
     tags = ((256, width), (257, height), (258, bits), (259, 1), (262, photometric))
     tags += ((273, 8 + 2 + 9 * 12 + 4), (277, 1), (278, height), (279, len(data)))
     directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
@@ -144,7 +144,7 @@ def _tiff(width: int, height: int, bits: int, data: bytes, photometric: int = 1)
 
 
 def _gif(width: int, height: int) -> bytes:
-    """A GIF by hand: a screen of any size with one frame of 1x1 pixel."""
+    """Write a GIF with a screen of any size and one frame of 1x1 pixel."""
     screen = b"GIF89a" + struct.pack("<HHBBB", width, height, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
     return screen + b"," + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x4c\x01\x00;"
 

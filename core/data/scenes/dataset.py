@@ -63,7 +63,7 @@ class Scenes:
                 f"the number of scenes must be a whole number from 1 up, got {length!r}."
             )
         if split not in SPLITS:
-            raise DataError(f"unknown split {split!r}; the splits are: {', '.join(SPLITS)}.")
+            raise DataError(f"unknown split {split!r}; available: {', '.join(SPLITS)}.")
         self.size, self.seed, self.length, self.split = int(size), int(seed), int(length), split
 
     def __len__(self) -> int:

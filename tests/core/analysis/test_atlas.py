@@ -65,7 +65,7 @@ def test_a_plane_of_codes_keeps_its_neighbors() -> None:
     plane = np.stack([3.0 * rows, columns], axis=1)
     code_at = np.argsort(grid_layout(plane, 16))
     placed = plane[code_at].reshape(16, 16, 2)
-    # The plane fits the grid: a step need cost no more than 1 along a row and 3 along a column.
+    # The plane fits the grid: the best mean steps are 1 along a row and 3 along a column.
     assert np.linalg.norm(np.diff(placed, axis=1), axis=-1).mean() < 1.3
     assert np.linalg.norm(np.diff(placed, axis=0), axis=-1).mean() < 3.3
 

@@ -17,7 +17,7 @@ from core.errors import DataError, PictureError
 from core.images import open_picture, to_pixels, to_tensor
 from tests.helpers.odd_pictures import write_all
 
-pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # Pillow's, and right
+pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # a correct warning of Pillow
 
 
 def write_plain(root: Path, count: int, size: tuple[int, int] = (20, 16)) -> None:

@@ -201,7 +201,7 @@ class TestImageNet:
         shutil.rmtree(whole)
         assert f"beginning with train/{made.WNIDS[0]}" in refusal("imagenet", tmp_path)
         shutil.rmtree(tmp_path / "val" / made.WNIDS[0])
-        assert len(open_dataset("imagenet", tmp_path)) == 4  # a data set of two classes, then
+        assert len(open_dataset("imagenet", tmp_path)) == 4  # then it is a data set of two classes
         made.write(tmp_path / "LOC_synset_mapping.txt", *(f"{wnid} name" for wnid in made.WNIDS))
         assert f"beginning with train/{made.WNIDS[0]}" in refusal("imagenet", tmp_path)
         made.write(tmp_path / "LOC_synset_mapping.txt", f"{made.WNIDS[0]} name")
