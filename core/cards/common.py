@@ -19,10 +19,12 @@ TEMPLATE = """\
 {% for label, fact in facts.items() if fact is not none -%}
 - **{{ label }}:** {{ fact }}
 {% endfor %}
+{% if example -%}
 ```python
 {{ example }}
 ```
 
+{% endif -%}
 ## Figures
 
 {{ figures }}
@@ -74,8 +76,8 @@ def render(
 ) -> str:
     """Return a card: Markdown with front matter. Facts that are None are left out.
 
-    ``example``: lines of Python. ``figures``: lines of Markdown. ``license`` and ``task`` (the
-    pipeline tag): identifiers of the Hugging Face Hub.
+    ``example``: lines of Python, or none. ``figures``: lines of Markdown. ``license`` and ``task``
+    (the pipeline tag): identifiers of the Hugging Face Hub.
     """
     data = ModelCardData(
         library_name="regvq-studio",

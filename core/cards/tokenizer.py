@@ -47,13 +47,15 @@ def model_card(
     described = config.to_dict()
     quantizer, network = described["quantizer"], described["network"]
     side, data = config.network.downsampling, license_of(recipe)
+    kind = quantizer["name"]
+    unknown = f"`{kind}`, registered by its maker (not part of this project)"
     summary = (
         f"An image tokenizer of RegVQ Studio: {quantizer['size']:,} codes of "
         f"{network['latent_dim']} dimensions, one code per {side}x{side} pixels, for pictures of "
         "any size."
     )
     facts = {
-        "Quantizer": f"{_QUANTIZERS[quantizer['name']]}; {_all_settings(quantizer)}",
+        "Quantizer": f"{_QUANTIZERS.get(kind, unknown)}; {_all_settings(quantizer)}",
         "Network": f"widths {list(network['widths'])}, {network['encoder_blocks']} encoder and "
         f"{network['decoder_blocks']} decoder blocks per level, stem {network['stem']}, "
         f"attention {'on' if network['attention'] else 'off'}",
