@@ -130,7 +130,7 @@ def test_a_registered_data_set_is_opened_by_its_name() -> None:
         register_dataset("own", lambda root, split, **how: [])
     with pytest.raises(ExtensionError, match="needs a name and a function"):
         register_dataset("other", "not a function")
-    with pytest.raises(DataError, match=r"unknown data set 'other'; the data sets are: .*, own\."):
+    with pytest.raises(DataError, match=r"unknown data set 'other'; available: .*, own\."):
         open_dataset("other")
 
 

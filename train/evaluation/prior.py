@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from regvq.bundles.bundle import Bundle
     from regvq.conditions import ConditionConfig
     from regvq.data import Dataset
-    from regvq.metrics.generation import Judges, Shown
+    from regvq.metrics.generation import HeldOut, Judges
 
 PICTURES = 500  # drawn if there is no --limit
 
@@ -67,7 +67,7 @@ def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str,
                 _held_out(data, chosen, size, skipped, judges.classifier is not None),
                 judges,
                 sampling=sampling,
-                told=conditions,
+                conditions=conditions,
                 seed=asked.seed,
                 batch=asked.batch,
                 progress=lambda done: bar.update(done - bar.n),
@@ -185,20 +185,20 @@ def _find_judge(kind: str, data: str) -> Bundle | None:
 
 def _held_out(
     data: Dataset, chosen: list[int], size: int, skipped: list[str], answers: bool
-) -> Iterator[Shown]:
+) -> Iterator[HeldOut]:
     """Yield the center squares of the chosen pictures; note those that cannot be read."""
     from regvq.data import center
     from regvq.data.scenes import Scenes, named_in
     from regvq.errors import PictureError
-    from regvq.metrics.generation import Shown
+    from regvq.metrics.generation import HeldOut
 
     for index in chosen:
         try:
             if answers and isinstance(data, Scenes):
                 sample, attributes = data.item_and_attributes(index)
-                yield Shown(sample, named_in(attributes))
+                yield HeldOut(sample, named_in(attributes))
             else:
-                yield Shown(center(data[index], size))
+                yield HeldOut(center(data[index], size))
         except PictureError as error:
             skipped.append(str(error))
 

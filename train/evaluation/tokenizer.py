@@ -54,7 +54,7 @@ def report_tokenizer(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[
 
     chosen = evenly_spaced(len(data), flags.limit)
     skipped: list[str] = []
-    tally = torch.zeros(tokenizer.codebook_size, dtype=torch.int64)
+    code_counts = torch.zeros(tokenizer.codebook_size, dtype=torch.int64)
     with tqdm(total=len(chosen), unit="picture", desc="evaluating") as bar:
         figures = evaluate_tokenizer(
             tokenizer,
@@ -66,7 +66,7 @@ def report_tokenizer(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[
             batch=flags.batch,
             device=device,
             progress=lambda done: bar.update(done - bar.n),
-            tally=tally,
+            code_counts=code_counts,
         )
     for sentence in skipped:
         print(f"skipped: {sentence}")
@@ -87,7 +87,7 @@ def report_tokenizer(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[
     if flags.publish:
         from ..export.figures import publish_figures
 
-        publish_figures(bundle, tokenizer, report, tally.numpy(), asdict(flags.note))
+        publish_figures(bundle, tokenizer, report, code_counts.numpy(), asdict(flags.note))
     return report
 
 
