@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from .bundles.bundle import FORMAT, Bundle, bundle_of_kind
 from .bundles.storage import load_weights, state_for_disk, write_folder
-from .config import chosen_settings, from_dict, to_dict
+from .config import changed_settings, from_dict, to_dict
 from .errors import CheckpointError
 from .networks.autoencoder import Decoder, Encoder, NetworkConfig
 from .quantizers import QUANTIZERS, Quantized, Quantizer, QuantizerConfig, RegVQConfig
@@ -111,7 +111,7 @@ class Tokenizer(nn.Module):
         """
         network, quantizer = self.config.network, self.config.quantizer
         kind = type(quantizer).__name__
-        described = [kind, chosen_settings(network), chosen_settings(quantizer)]
+        described = [kind, changed_settings(network), changed_settings(quantizer)]
         digest = hashlib.sha256()
         digest.update(json.dumps(described, sort_keys=True).encode())
         for name, tensor in sorted(self.state_dict().items()):
