@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..networks.autoencoder import ResidualBlock, Upsample
+from ..networks.autoencoder import ResidualBlock, Upsample, pad_to_multiple
 from .base import Judge
 
 
@@ -84,19 +83,14 @@ class Segmenter(Judge):
         return self.head(self.levels(images)[-1])[..., :height, :width]
 
     def levels(self, images: Tensor) -> list[Tensor]:
-        """What the way up holds at each resolution, coarsest first: maps (B, widths[l], h, w)."""
-        height, width = images.shape[-2:]
-        stride = self.config.stride
-        padding = (0, -width % stride, 0, -height % stride)
-        if any(padding):
-            images = F.pad(images, padding, mode="replicate")
-        levels = [self.stem(images)]
+        """Return the decoder's feature maps (B, widths[l], h, w), coarsest first."""
+        skips = [self.stem(pad_to_multiple(images, self.config.stride))]
         for down in self.down:
-            levels.append(down(levels[-1]))
-        found = [self.bottom(levels.pop())]
+            skips.append(down(skips[-1]))
+        maps = [self.bottom(skips.pop())]
         for upsample, block in self.up:
-            found.append(block(upsample(found[-1]) + levels.pop()))
-        return found
+            maps.append(block(upsample(maps[-1]) + skips.pop()))
+        return maps
 
     @torch.no_grad()
     def segment(self, images: Tensor) -> Tensor:

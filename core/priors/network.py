@@ -184,13 +184,13 @@ class TokenNetwork(nn.Module):
         patches = self.patches
         x = cells
         if patches is not None:
-            x, cells = patches.gather(cells, context.grid)
+            x, cells = patches.merge(cells, context.grid)
         x = self.transformer(
             x, context.rotary[:, :count], modulation=modulation, memory=context.memory,
             memory_mask=context.mask, cache=cache,
         )  # fmt: skip
         if patches is not None:
-            x = patches.scatter(x, cells, context.grid)
+            x = patches.split(x, cells, context.grid)
         return self.head(x[:, -1:] if last else x)
 
     def decoder(
@@ -212,8 +212,8 @@ class TokenNetwork(nn.Module):
             nonlocal further
             if further is None:
                 logits = self(ids, context, cache=cache, last=True)[:, 0]
-                cache.begin = ids.shape[1]
-                if cache.begin < positions:
+                cache.length = ids.shape[1]
+                if cache.length < positions:
                     further = self._further(context, rows, cache, static)
                 return logits
             return further(ids[:, 0])
@@ -231,7 +231,7 @@ class TokenNetwork(nn.Module):
         head = packed_linear(self.head.weight, rows, self.head.bias)
 
         def dynamic(ids: Tensor) -> Tensor:
-            return head(decoder(self.embed(ids) + context.cell_embedding[:, cache.begin]))
+            return head(decoder(self.embed(ids) + context.cell_embedding[:, cache.length]))
 
         def fixed(ids: Tensor) -> Tensor:
             ground = context.cell_embedding.index_select(1, decoder.position)[:, 0]
