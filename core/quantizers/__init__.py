@@ -1,4 +1,4 @@
-"""Quantizers: one idea a file, all with the face of ``base.Quantizer``."""
+"""Quantizers: one idea per file, all with the interface of ``base.Quantizer``."""
 
 from .base import Quantized, Quantizer
 from .fsq import FiniteScalarQuantizer, FSQConfig
@@ -22,7 +22,6 @@ QuantizerConfig = (
     | IBQConfig
 )
 
-# The names that config.json uses. A name, once shipped, stays.
 QUANTIZERS: dict[str, type[QuantizerConfig]] = {
     "vq": VQConfig,
     "regvq": RegVQConfig,
@@ -33,6 +32,7 @@ QUANTIZERS: dict[str, type[QuantizerConfig]] = {
     "lfq": LFQConfig,
     "ibq": IBQConfig,
 }
+"""The config classes by the names in config.json. A name that was published never changes."""
 
 __all__ = [
     "QUANTIZERS",
