@@ -203,7 +203,7 @@ def _attributes(run: AttributesRun) -> Path:
         truth = torch.where(mirrored[:, None], truth[:, other_side], truth)
         there = maps[chosen].long()
         there = torch.where(mirrored[:, None, None], there.flip(2), there)
-        logits, read = judge.look(batch)
+        logits, read = judge.answers_and_map(batch)
         reading = F.cross_entropy(read.float(), there.to(device), weight)
         return judge.loss(logits, truth.to(device)) + READING * reading
 
