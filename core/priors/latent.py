@@ -156,7 +156,7 @@ class LatentPrior(Prior):
             )
         self._check_sides(tuple(latents.shape[2:]))
         rows = len(latents)
-        self.conditioner.check(condition, rows, surplus=True)
+        self.conditioner.check(condition, rows, allow_unused=True)
         if not bool(self.std):
             self.measure(latents)
         clean = (latents.float() - self.mean[:, None, None]) / self.std

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..conditions import Condition, Conditioner, Encoded
+from ..conditions import Condition, Conditioner, EncodedCondition
 from ..networks.cuda_graph import GraphDecoder, capture_graph
 from ..networks.incremental import IncrementalDecoder
 from ..networks.packed_linear import packed_linear
@@ -137,7 +137,7 @@ class TokenNetwork(nn.Module):
         known ones, distances stay what they are.
         """
         grid = grid or self.grid
-        encoded: Encoded = self.conditioner.encode(
+        encoded: EncodedCondition = self.conditioner.encode(
             condition, rows, generator, grid=grid, guided=guided
         )
         ground = _stretched(self.row, grid[0])[:, None] + _stretched(self.column, grid[1])

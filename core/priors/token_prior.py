@@ -129,7 +129,7 @@ class TokenPrior(Prior):
                 f"token ids must be from 0 to {self.codebook_size - 1}, got {low} to {high}: "
                 "they are another tokenizer's"
             )
-        self.conditioner.check(condition, len(ids), surplus=True)
+        self.conditioner.check(condition, len(ids), allow_unused=True)
         return ids
 
     def _with_known(self, options: SamplingOptions, known: Tensor) -> SamplingOptions:
