@@ -160,20 +160,23 @@ class RegularizedVectorQuantizer(Quantizer):
         batch, _, height, width = z.shape
         rows, codes = to_rows(z), self.codebook()
         mask = stochastic_mask(batch, height * width, ratio, generator, z.device).flatten()
-        weight, bias = self._affine()
+        affine = self._affine()
         best, drawn = self.assign_rows(rows), mask.nonzero().flatten()
         seed = draw_seed(generator, rows.device)
-        ids = best.index_copy(0, drawn, draw_codes(rows[drawn], weight, bias, seed))
+        ids = best.index_copy(0, drawn, draw_codes(rows[drawn], *affine, seed))
+        soft = None
+        if self.training:
+            kept = (~mask).nonzero().flatten()
+            soft = self._soft_choice(rows, affine, kept, drawn, seed, batch)
         chosen = F.embedding(ids, codes)
         with torch.no_grad():
             perturbation = (chosen - F.embedding(best, codes)).square().sum(1)
         losses: dict[str, Tensor] = {}
-        if self.training:
-            kept = (~mask).nonzero().flatten()
-            through, soft_use = self._soft_choice(rows, kept, drawn, seed, batch)
+        if soft is not None:
+            through, use = soft
             chosen = chosen + through
             if self.config.prior_weight:
-                losses["prior"] = self.config.prior_weight * self._prior_loss(ids, soft_use, batch)
+                losses["prior"] = self.config.prior_weight * self._prior_loss(ids, use, batch)
             if self.config.posterior == "distance":
                 target = F.embedding(best, codes.detach())
                 losses["commitment"] = self.config.commitment * F.mse_loss(rows, target)
@@ -181,14 +184,20 @@ class RegularizedVectorQuantizer(Quantizer):
         return Quantized(grid, ids.view(shape), losses, mask.view(shape), perturbation.view(shape))
 
     def _soft_choice(
-        self, rows: Tensor, kept: Tensor, drawn: Tensor, seed: int, batch: int
+        self,
+        rows: Tensor,
+        affine: tuple[Tensor, Tensor],
+        kept: Tensor,
+        drawn: Tensor,
+        seed: int,
+        batch: int,
     ) -> tuple[Tensor, Tensor]:
         """Return zeros (N, D) and (G, K) with the gradients of the soft choice of codes and of its
         sum over each of G groups of positions.
 
-        ``kept`` and ``drawn`` are the positions of the deterministic and the stochastic region.
+        ``affine`` is the result of ``_affine``; ``kept`` and ``drawn`` are the positions of the
+        deterministic and the stochastic region.
         """
-        weight, bias = self._affine()
         groups = self._group_count(batch)
         group = torch.arange(groups, device=rows.device).repeat_interleave(len(rows) // groups)
         through, total = torch.zeros_like(rows), rows.new_zeros(groups, self.size)
@@ -199,7 +208,7 @@ class RegularizedVectorQuantizer(Quantizer):
                 continue
             if groups > 1:
                 settings = settings | {"groups": group[some], "group_count": groups}
-            soft, use = straight_through(rows[some], weight, bias, self.codebook(), **settings)
+            soft, use = straight_through(rows[some], *affine, self.codebook(), **settings)
             through, total = through.index_add(0, some, soft), total + use
         return through, total
 
