@@ -71,7 +71,7 @@ def train_attributes(run: AttributesRun) -> Path:
         truth = torch.where(mirrored[:, None], truth[:, mirrored_question], truth)
         classes = maps[chosen].long()
         classes = torch.where(mirrored[:, None, None], classes.flip(2), classes)
-        logits, read = judge.look(batch)
+        logits, read = judge.answers_and_map(batch)
         reading = F.cross_entropy(read.float(), classes.to(device), weight)
         return judge.loss(logits, truth.to(device)) + READING * reading
 
