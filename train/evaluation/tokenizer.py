@@ -35,6 +35,8 @@ def report_tokenizer(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[
     from regvq.metrics.reconstruction import evaluate_tokenizer
     from regvq.networks.features import load_features
 
+    if flags.prior.clip:
+        raise UsageError("--prior.clip is for priors; this checkpoint is a tokenizer")
     name = name_for_pictures(flags.data.name, flags.data.root)
     flags = replace(flags, data=replace(flags.data, name=name))
     tokenizer = open_tokenizer(bundle, device)
