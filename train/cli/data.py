@@ -1,4 +1,4 @@
-"""Data sets of which a command needs the pictures alone."""
+"""Data sets for commands that need only pictures."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 def name_for_pictures(name: str, root: Path | None) -> str:
-    """Return the name under which to open a data set of which only the pictures are needed.
+    """Return the name under which to open a data set if only its pictures are needed.
 
-    It is ``name``, or "folder" if ``root`` is a plain folder of pictures, which is then printed.
+    It is ``name``, or "folder" if ``root`` is a plain folder of pictures; this is then printed.
     """
     from regvq.data import fitting_name
 

@@ -18,8 +18,8 @@ class PicturesConfig:
     root: Path | None = None
     """The data set's folder, in its published layout. In a plain folder, subfolders train/ and val/
     or test/ are used as splits. For shards, also a pattern or an http(s) address, such as
-    'https://HOST/train-{000..146}.tar'. A plain folder of pictures is accepted for every data set
-    of which only the pictures are needed."""
+    'https://HOST/train-{000..146}.tar'. A run that needs only pictures also accepts a plain folder
+    of pictures."""
     size: int = 64
     """Side of the training crops, in pixels."""
     crop: tuple[float, float] = (0.0, 1.0)

@@ -67,8 +67,8 @@ def _claim(name: str, claim: str, paper: str, ours: str, outcomes: list[bool]) -
 
 
 def verdict(outcomes: list[bool]) -> str:
-    """Return "confirmed" if every comparison holds, "not confirmed" if none does, "in part" if some
-    do, and "open" if there is none."""
+    """Return "confirmed" if all comparisons hold, "not confirmed" if none does, "in part" if some
+    do, and "open" without comparisons."""
     if not outcomes:
         return "open"
     if all(outcomes):

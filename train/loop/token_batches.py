@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import count
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -50,7 +49,6 @@ class ShardBatches:
     ) -> None:
         self.shards, self.size, self.first = shards, size, first
         self.rank, self.processes = rank, processes
-        self.broken: dict[Path, str] = {}
 
     def __iter__(self) -> Iterator[TokenBatch]:
         for step in count(self.first):

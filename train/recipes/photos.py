@@ -60,7 +60,7 @@ def photos_regvq_decoder() -> RunConfig:
 
 
 def birds_facades_regvq() -> RunConfig:
-    """photos-regvq, trained further on pictures of birds and of facades, 128 pixels a side.
+    """photos-regvq, trained further on pictures of birds and of facades, 128 pixels per side.
 
     The tokenizer of birds-text-diffusion and facades-semantic-ar. Crops show the pictures at about
     their original scale. The learning rate is a third of that of photos-regvq, so that codes and
