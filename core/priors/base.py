@@ -218,8 +218,7 @@ class Prior(nn.Module, ABC, Generic[Config]):
         """Return the largest number of steps that sampling a grid can take."""
 
     def _resolved(self, options: SamplingOptions) -> ResolvedOptions:
-        """Return options with ``known``, ``grid`` and ``steps`` set. Raises ValueError as
-        ``sample``."""
+        """Return options with ``known``, ``grid`` and ``steps`` set; errors as ``sample``."""
         if options.known is not None:
             options = self._with_known(options, options.known)
         grid = self.grid if options.grid is None else check_grid(options.grid)

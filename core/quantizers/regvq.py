@@ -192,9 +192,9 @@ class RegularizedVectorQuantizer(Quantizer):
         seed: int,
         batch: int,
     ) -> tuple[Tensor, Tensor]:
-        """Return zeros (N, D) and (G, K) with the gradients of the soft choice of codes and of its
-        sum over each of G groups of positions.
+        """Return zeros (N, D) and (G, K) with the gradients of the soft choice of codes.
 
+        The second has those of its sum over each of G groups of positions.
         ``affine`` is the result of ``_affine``; ``kept`` and ``drawn`` are the positions of the
         deterministic and the stochastic region.
         """

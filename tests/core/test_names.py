@@ -19,7 +19,7 @@ ORDERS = (("core", "regvq"), ("regvq", "core"))
 
 
 def run(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Run Python in a process of its own, started in ``folder``."""
+    """Run Python in a new process that starts in ``folder``."""
     settings = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     return subprocess.run(
         [sys.executable, *arguments], cwd=folder, env=settings, capture_output=True, text=True
@@ -27,7 +27,7 @@ def run(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str
 
 
 def printed(script: str, folder: Path = ROOT) -> list[str]:
-    """The lines that a script prints."""
+    """Return the lines that a script prints."""
     done = run("-c", script, folder=folder)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
