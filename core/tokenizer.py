@@ -1,8 +1,10 @@
 """The tokenizer: images to token ids and back.
 
+```python
 tokenizer = Tokenizer.from_pretrained("checkpoints/photos-regvq")
-ids = tokenizer.encode(images)      # (B, 3, H, W) in [-1, 1] -> int64 (B, h, w)
-images = tokenizer.decode(ids)      # (B, 3, h*f, w*f) in [-1, 1]
+ids = tokenizer.encode(images)  # (B, 3, H, W) in [-1, 1] -> int64 (B, h, w)
+images = tokenizer.decode(ids)  # (B, 3, h*f, w*f) in [-1, 1]
+```
 """
 
 from __future__ import annotations

@@ -75,7 +75,9 @@ class RegVQConfig:
             raise ValueError(f"quantizer.prior_spread must be above 0, got {self.prior_spread}")
         if self.prior_file is not None:
             if self.prior != "histogram":
-                raise ValueError("quantizer.prior_file needs quantizer.prior histogram")
+                raise ValueError(
+                    f"quantizer.prior_file needs quantizer.prior 'histogram', got {self.prior!r}"
+                )
             read_histogram(self.prior_file, self.size)  # report a wrong file now
         check_ratio(self.mask_ratio)
         if self.temperature <= 0:
