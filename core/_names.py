@@ -19,7 +19,7 @@ from types import CodeType, ModuleType
 
 
 class _AliasFinder(MetaPathFinder, Loader):
-    """Imports the module ``OWNER.x.y`` as ``ALIAS.x.y``."""
+    """A finder that imports the module ``OWNER.x.y`` as ``ALIAS.x.y``."""
 
     def __init__(self, alias: str, owner: str) -> None:
         self.alias, self.owner = alias, owner

@@ -33,7 +33,7 @@ def build_token_prior(
 
 
 class LayoutPrior(nn.Module):
-    """Draws semantic maps on the token grid: class ids int64 (n, h, w), 255 = unlabeled.
+    """A prior of semantic maps on the token grid: class ids int64 (n, h, w), 255 = unlabeled.
 
     It has the conditions of the token prior's config, except the semantic one.
     """
