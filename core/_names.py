@@ -1,5 +1,4 @@
-"""Two names of one library: ``core``, its folder in the source tree, and ``regvq``, its name when
-it is installed.
+"""Two names of one library: ``core``, its folder in the tree, and ``regvq``, its installed name.
 
 In the source tree, and in an editable installation, both names can be imported. Each module must be
 loaded only once: otherwise there would be two classes ``Tokenizer``, and an instance of one would
@@ -20,7 +19,7 @@ from types import CodeType, ModuleType
 
 
 class _AliasFinder(MetaPathFinder, Loader):
-    """Imports the module ``OWNER.x.y`` as ``ALIAS.x.y``."""
+    """A finder that imports the module ``OWNER.x.y`` as ``ALIAS.x.y``."""
 
     def __init__(self, alias: str, owner: str) -> None:
         self.alias, self.owner = alias, owner

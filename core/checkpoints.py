@@ -1,9 +1,11 @@
 """Listing and loading checkpoints of every kind.
 
+```python
 from regvq.checkpoints import load_prior, load_tokenizer, prior_tokenizer
 
 prior = load_prior("checkpoints/scenes-text-diffusion")
 tokenizer = load_tokenizer(prior_tokenizer("checkpoints/scenes-text-diffusion"))
+```
 """
 
 from __future__ import annotations

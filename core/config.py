@@ -46,8 +46,7 @@ def from_dict(described: Any, kind: type | Mapping[str, type], **given: Any) -> 
 
 
 def entry_of(registry: Mapping[str, Entry], name: str) -> Entry:
-    """Return the entry ``name`` of a registry. Raises ValueError, listing the names, if it has
-    none."""
+    """Return the entry ``name`` of a registry. Raises ValueError that lists the known names."""
     if name not in registry:
         raise ValueError(f"unknown name {name!r}; available: {', '.join(registry)}")
     return registry[name]

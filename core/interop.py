@@ -52,8 +52,10 @@ class DiffusersTokenizer(nn.Module):
 
     @torch.no_grad()
     def latents(self, images: Tensor) -> Tensor:
-        """Return the latents before quantization of images (B, 3, H, W) in [-1, 1], float32
-        (B, D, ceil(H/f), ceil(W/f))."""
+        """Return the latents of images (B, 3, H, W) in [-1, 1] before quantization.
+
+        They are float32 (B, D, ceil(H/f), ceil(W/f)).
+        """
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"images must be (B, 3, H, W), got {tuple(images.shape)}")
         images = pad_to_multiple(images, self.downsampling)
@@ -61,8 +63,7 @@ class DiffusersTokenizer(nn.Module):
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
-        """Return the token ids int64 (B, ceil(H/f), ceil(W/f)) of images (B, 3, H, W) in
-        [-1, 1]."""
+        """Return the token ids int64 (B, ceil(H/f), ceil(W/f)) of images (B, 3, H, W)."""
         z = self.latents(images)
         ids = self.model.quantize(z)[2][2]
         return ids.reshape(z.shape[0], *z.shape[2:]).long()

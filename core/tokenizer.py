@@ -1,8 +1,10 @@
 """The tokenizer: images to token ids and back.
 
+```python
 tokenizer = Tokenizer.from_pretrained("checkpoints/photos-regvq")
-ids = tokenizer.encode(images)      # (B, 3, H, W) in [-1, 1] -> int64 (B, h, w)
-images = tokenizer.decode(ids)      # (B, 3, h*f, w*f) in [-1, 1]
+ids = tokenizer.encode(images)  # (B, 3, H, W) in [-1, 1] -> int64 (B, h, w)
+images = tokenizer.decode(ids)  # (B, 3, h*f, w*f) in [-1, 1]
+```
 """
 
 from __future__ import annotations
@@ -155,16 +157,20 @@ class Tokenizer(nn.Module):
     def forward(
         self, images: Tensor, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor, Quantized]:
-        """Return the reconstruction of images (B, 3, H, W), their latents (B, D, h, w) and the
-        quantizer's output; the training pass."""
+        """Return reconstruction, latents (B, D, h, w) and quantizer output of images (B, 3, H, W).
+
+        This is the training pass; the reconstruction has the shape of the images.
+        """
         latents = self.encoder(images)
         quantized = self.quantizer(latents, generator=generator)
         return self.decoder(quantized.z), latents, quantized
 
     @torch.no_grad()
     def latents(self, images: Tensor) -> Tensor:
-        """Return the latents before quantization of images (B, 3, H, W) in [-1, 1], float32
-        (B, D, ceil(H/f), ceil(W/f))."""
+        """Return the latents of images (B, 3, H, W) in [-1, 1] before quantization.
+
+        They are float32 (B, D, ceil(H/f), ceil(W/f)).
+        """
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"images must be (B, 3, H, W), got {tuple(images.shape)}")
         images = pad_to_multiple(images, self.downsampling)

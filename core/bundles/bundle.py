@@ -75,7 +75,7 @@ class Bundle:
 def find_bundle(path: str | Path) -> Bundle:
     """Return the bundle at ``path``: a bundle folder, or a run folder with one in ``bundle/``.
 
-    Raises CheckpointError if there is none.
+    Raises CheckpointError if ``path`` is neither.
     """
     path = Path(path)
     for folder in (path, path / "bundle"):

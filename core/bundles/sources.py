@@ -42,8 +42,7 @@ class Source:
 
     @property
     def display_name(self) -> str:
-        """The name for visitors of the app: of a folder, only its last part, because the path is
-        private."""
+        """The name for visitors of the app: only the last part of a folder's private path."""
         return self.text if self.repository else Path(self.text).name or self.text
 
 

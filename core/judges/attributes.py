@@ -48,14 +48,13 @@ class AttributesConfig:
 
 
 class AttributeClassifier(Judge):
-    """A network from images (B, 3, S, S) in [-1, 1], S = ``config.size``, to the logits (B, A) of
-    all answers.
+    """A network from images (B, 3, S, S) in [-1, 1] to the logits (B, A) of all answers.
 
-    A segmenter first computes a semantic map. It is trained along with the answers, from which
-    alone the network would learn too slowly where to look. The answers are computed from, for each
-    class, its area, mean color, position, spread and features; from learned spots, whose sums count
-    objects and whose maxima find small ones; and from means and maxima of the coarse maps, for
-    hour, weather and season.
+    S is ``config.size``. A segmenter first computes a semantic map. It is trained along with the
+    answers, from which alone the network would learn too slowly where to look. The answers are
+    computed from, for each class, its area, mean color, position, spread and features; from learned
+    spots, whose sums count objects and whose maxima find small ones; and from means and maxima of
+    the coarse maps, for hour, weather and season.
     """
 
     kind = "attributes"
@@ -131,8 +130,8 @@ class AttributeClassifier(Judge):
         return total / len(logits)
 
     def fitted(self, images: Tensor) -> Tensor:
-        """Return images (B, 3, H, W), resized to the classifier's size (bilinear, antialiased), on
-        its device."""
+        """Return images (B, 3, H, W) on the classifier's device, resized to its size (bilinear,
+        antialiased)."""
         images = images.to(next(self.parameters()).device)
         size = (self.config.size, self.config.size)
         if images.shape[-2:] == size:

@@ -7,8 +7,7 @@ from torch import Tensor
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """Return the discriminator's hinge loss, a scalar, from its logits on real and reconstructed
-    images."""
+    """Return the discriminator's hinge loss, a scalar, from its logits on real and fake images."""
     return 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
 
 

@@ -48,8 +48,10 @@ class NetworkConfig:
 
 
 def pad_to_multiple(images: Tensor, step: int) -> Tensor:
-    """Pad images (B, C, H, W) at the bottom and the right, by repeating the edge, until ``step``
-    divides both sides."""
+    """Pad images (B, C, H, W) at the bottom and the right until ``step`` divides both sides.
+
+    The padding repeats the edge.
+    """
     height, width = images.shape[-2:]
     padding = (0, -width % step, 0, -height % step)
     return F.pad(images, padding, mode="replicate") if any(padding) else images
@@ -96,8 +98,10 @@ class Attention(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Nearest-neighbor upsampling by 2 and a convolution, which unlike a transposed convolution
-    leaves no checkerboard pattern."""
+    """Nearest-neighbor upsampling by 2 and a convolution.
+
+    Unlike a transposed convolution, it leaves no checkerboard pattern.
+    """
 
     def __init__(self, width_in: int, width_out: int) -> None:
         super().__init__()

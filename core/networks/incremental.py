@@ -187,8 +187,10 @@ def _rotations(table: Tensor) -> Tensor:
 
 
 def _attend(q: Tensor, store: Tensor, count: int) -> Tensor:
-    """Return the attention (B, H D) of scaled queries (B, H, D) to the first ``count`` positions of
-    a store of keys and values (2, B, H, N, D)."""
+    """Return the attention (B, H D) of scaled queries (B, H, D) to a store's first positions.
+
+    The store has keys and values (2, B, H, N, D), of which the first ``count`` positions are used.
+    """
     rows, heads, size = q.shape
     if q.device.type != "cpu":
         keys, values = store[:, :, :, :count]

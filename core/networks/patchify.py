@@ -22,8 +22,10 @@ from .rms_norm import RMSNorm
 
 
 class NeighborMixing(nn.Module):
-    """A depthwise-separable 3 x 3 convolution over cells (arXiv 1704.04861) with a skip
-    connection: one filter per channel, then a linear layer over all channels."""
+    """A depthwise-separable 3 x 3 convolution over cells (arXiv 1704.04861) with a skip.
+
+    It has one filter per channel, and then a linear layer over all channels.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -42,8 +44,10 @@ class NeighborMixing(nn.Module):
 
 
 class Patches(nn.Module):
-    """Merges cells into positions and splits positions into cells, for grids of any size: a grid
-    that patches do not divide is padded with empty cells."""
+    """The layers that merge cells into positions and split positions into cells again.
+
+    A grid that patches do not divide is padded with empty cells.
+    """
 
     def __init__(self, side: int, width: int) -> None:
         super().__init__()
@@ -71,8 +75,7 @@ class Patches(nn.Module):
         return self.join(x.transpose(2, 3).flatten(3).flatten(1, 2)), cells
 
     def split(self, x: Tensor, cells: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Return the cells (B, h*w, C) of positions (B, N, C), added to the ``cells`` that
-        ``merge`` returned."""
+        """Return the cells (B, h*w, C) of positions (B, N, C), added to ``merge``'s ``cells``."""
         rows, columns = self.positions(grid)
         side = self.side
         x = self.part(x).unflatten(2, (side, side, -1)).unflatten(1, (rows, columns))

@@ -60,8 +60,10 @@ class TransformerConfig:
 
     @property
     def hidden(self) -> int:
-        """The width inside SwiGLU: 8/3 C, rounded to a multiple of 32, so that its three matrices
-        have as many weights as the usual two of width 4 C."""
+        """The width inside SwiGLU: 8/3 C, rounded to a multiple of 32.
+
+        Its three matrices then have as many weights as the usual two of width 4 C.
+        """
         return max(32, round(self.width * 8 / 3 / 32) * 32)
 
 

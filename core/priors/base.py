@@ -53,6 +53,7 @@ class Prior(nn.Module, ABC, Generic[Config]):
     def from_pretrained(cls, source: str | Path | Bundle, device: str = "cpu") -> Prior[Any]:
         """Load the prior of a bundle or run folder: float32, in eval mode, without gradients.
 
+        Its class is that of the bundle's config, whatever class this method is called on.
         ``core.checkpoints.prior_tokenizer(source)`` is the bundle of its tokenizer. Raises
         CheckpointError for a folder without a prior, of another format, or with weights that do not
         fit.
@@ -218,8 +219,7 @@ class Prior(nn.Module, ABC, Generic[Config]):
         """Return the largest number of steps that sampling a grid can take."""
 
     def _resolved(self, options: SamplingOptions) -> ResolvedOptions:
-        """Return options with ``known``, ``grid`` and ``steps`` set. Raises ValueError as
-        ``sample``."""
+        """Return options with ``known``, ``grid`` and ``steps`` set; errors as ``sample``."""
         if options.known is not None:
             options = self._with_known(options, options.known)
         grid = self.grid if options.grid is None else check_grid(options.grid)

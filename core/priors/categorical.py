@@ -25,7 +25,7 @@ _HEAD = 1024  # codes that top-p sorts first
 
 
 def seeds(seed: int, n: int) -> list[int]:
-    """Return the seeds of n pictures; each seed alone draws the same picture."""
+    """Return the seeds of n pictures, of which each draws the same picture in any batch."""
     return [(seed + i) % SEEDS for i in range(n)]
 
 
@@ -91,8 +91,10 @@ def inverse_cdf(weights: Tensor, at: Tensor) -> Tensor:
 
 
 def _exceed(cumulative: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the index at which a row of sums exceeds the share ``at``, and the remainder of the
-    share beyond the sum before it."""
+    """Return the index at which a row of sums exceeds the share ``at``, and the remainder.
+
+    The remainder is that of the share beyond the sum before the index.
+    """
     total = cumulative[:, -1]
     target = torch.minimum(at * total, _below(total))
     index = torch.searchsorted(cumulative, target[:, None], right=True)

@@ -27,8 +27,10 @@ from .options import ResolvedOptions, Step, check_grid
 
 @dataclass(frozen=True)
 class LatentConfig:
-    """A U-Net and its diffusion; NSVQ's downstream test has width 256, factors (1, 2, 4), 2 blocks
-    and linear betas."""
+    """A U-Net and its diffusion.
+
+    NSVQ's downstream test has width 256, factors (1, 2, 4), 2 blocks and linear betas.
+    """
 
     latent_dim: int = 32
     """D, the channels of the tokenizer's latents."""

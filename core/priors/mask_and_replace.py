@@ -18,12 +18,14 @@ from .categorical import Generators, sample_categorical, uniform
 
 
 class Rates(NamedTuple):
-    """Probabilities of a transition: ``alpha`` to keep the code, ``beta`` for each code, ``gamma``
-    for the mask."""
+    """Probabilities of a transition."""
 
     alpha: Tensor
+    """Of keeping the code."""
     beta: Tensor
+    """Of each code."""
     gamma: Tensor
+    """Of the mask."""
 
 
 class MaskAndReplace:
@@ -59,8 +61,7 @@ class MaskAndReplace:
             )
 
     def rates(self, begin: Tensor, end: Tensor) -> Rates:
-        """Return the rates float64 of the transition from times ``begin`` to ``end``, int64 of one
-        shape."""
+        """Return the rates float64 from times ``begin`` to ``end``, both int64 of one shape."""
         begin, end = begin.cpu(), end.cpu()
         alpha = self.kept[end] / self.kept[begin]
         unmasked = (1 - self.masked[end]) / (1 - self.masked[begin])

@@ -134,8 +134,7 @@ class TokenNetwork(nn.Module):
         grid: tuple[int, int] | None = None,
         guided: bool = False,
     ) -> Context:
-        """Return the context of ``forward`` for ``rows`` pictures; arguments as
-        ``Conditioner.encode``.
+        """Return the context of ``forward`` for ``rows`` pictures; see ``Conditioner.encode``.
 
         On another ``grid`` than the trained one, the embeddings of rows and columns are
         interpolated, while the distances of rotary positions stay the same.
@@ -230,8 +229,7 @@ class TokenNetwork(nn.Module):
         return step
 
     def _step(self, context: Context, rows: int, cache: Cache) -> Callable[[Tensor], Tensor]:
-        """Return the function of the steps after the first, from the next ids int64 (rows,) to
-        logits (rows, K)."""
+        """Return the function from the next ids int64 (rows,) to logits (rows, K)."""
         decoder = IncrementalDecoder(
             self.transformer, cache, context.rotary, rows, **_decoder_conditions(context)
         )

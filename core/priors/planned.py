@@ -33,7 +33,7 @@ def build_token_prior(
 
 
 class LayoutPrior(nn.Module):
-    """Draws semantic maps on the token grid: class ids int64 (n, h, w), 255 = unlabelled.
+    """A prior of semantic maps on the token grid: class ids int64 (n, h, w), 255 = unlabeled.
 
     It has the conditions of the token prior's config, except the semantic one.
     """
@@ -44,7 +44,7 @@ class LayoutPrior(nn.Module):
         self.classes = semantic.classes
         self.prior = AutoregressivePrior(
             AutoregressiveConfig(
-                codebook_size=self.classes + 1,  # the last one: unlabelled
+                codebook_size=self.classes + 1,  # the last one: unlabeled
                 grid=tokens.grid,
                 width=config.width,
                 layers=config.layers,

@@ -18,8 +18,10 @@ from .options import SamplingOptions, check_grid, is_whole
 
 @dataclass(frozen=True)
 class LayoutConfig:
-    """Size of the prior that draws a semantic map first (``core.priors.planned``): an
-    autoregressive prior over the classes of the map's cells. The sizes are our choice."""
+    """Size of the prior that draws a semantic map first (``core.priors.planned``).
+
+    It is an autoregressive prior over the classes of the map's cells. The sizes are our choice.
+    """
 
     width: int = 96
     layers: int = 3

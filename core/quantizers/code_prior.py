@@ -34,8 +34,10 @@ def read_histogram(file: str | Path, size: int) -> Tensor:
     """
     try:
         loaded = np.load(file, allow_pickle=False)
-        counts = np.asarray(loaded if isinstance(loaded, np.ndarray) else loaded["counts"])
-        values = torch.from_numpy(counts.astype(np.float64))
+        if not isinstance(loaded, np.ndarray):
+            with loaded:  # an open .npz file could not be replaced on Windows
+                loaded = loaded["counts"]
+        values = torch.from_numpy(np.asarray(loaded).astype(np.float64))
     except FileNotFoundError:
         raise ValueError(f"quantizer.prior_file {file} does not exist") from None
     except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:

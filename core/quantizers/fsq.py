@@ -19,8 +19,10 @@ from .ops import negative_distances
 
 @dataclass(frozen=True)
 class FSQConfig:
-    """FSQ's grid. The paper's are 8 5 5 5 (1,000 codes), 8 8 8 6 5 (15,360) and 8 8 8 5 5 5
-    (64,000)."""
+    """FSQ's grid.
+
+    The paper's levels are 8 5 5 5 (1,000 codes), 8 8 8 6 5 (15,360) and 8 8 8 5 5 5 (64,000).
+    """
 
     levels: tuple[int, ...] = (8, 5, 5, 5)
     """Number of values L of each number."""

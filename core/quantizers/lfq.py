@@ -1,8 +1,7 @@
-"""LFQ: lookup-free quantization, whose codes are the signs of m numbers (MAGVIT-v2, arXiv
-2310.05737; trained as in Open-MAGVIT2, arXiv 2409.04410).
+"""LFQ: lookup-free quantization, whose codes are the signs of m numbers.
 
-An entropy term makes the choice at each position certain and the use of codes over all positions
-even.
+From MAGVIT-v2 (arXiv 2310.05737), trained as in Open-MAGVIT2 (arXiv 2409.04410). An entropy term
+makes the choice at each position certain and the use of codes over all positions even.
 """
 
 from __future__ import annotations

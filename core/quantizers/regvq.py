@@ -75,7 +75,9 @@ class RegVQConfig:
             raise ValueError(f"quantizer.prior_spread must be above 0, got {self.prior_spread}")
         if self.prior_file is not None:
             if self.prior != "histogram":
-                raise ValueError("quantizer.prior_file needs quantizer.prior histogram")
+                raise ValueError(
+                    f"quantizer.prior_file needs quantizer.prior 'histogram', got {self.prior!r}"
+                )
             read_histogram(self.prior_file, self.size)  # report a wrong file now
         check_ratio(self.mask_ratio)
         if self.temperature <= 0:
@@ -192,9 +194,9 @@ class RegularizedVectorQuantizer(Quantizer):
         seed: int,
         batch: int,
     ) -> tuple[Tensor, Tensor]:
-        """Return zeros (N, D) and (G, K) with the gradients of the soft choice of codes and of its
-        sum over each of G groups of positions.
+        """Return zeros (N, D) and (G, K) with the gradients of the soft choice of codes.
 
+        The second has those of its sum over each of G groups of positions.
         ``affine`` is the result of ``_affine``; ``kept`` and ``drawn`` are the positions of the
         deterministic and the stochastic region.
         """

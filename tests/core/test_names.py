@@ -19,7 +19,7 @@ ORDERS = (("core", "regvq"), ("regvq", "core"))
 
 
 def run(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Run Python in a process of its own, started in ``folder``."""
+    """Run Python in a new process that starts in ``folder``."""
     settings = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     return subprocess.run(
         [sys.executable, *arguments], cwd=folder, env=settings, capture_output=True, text=True
@@ -27,7 +27,7 @@ def run(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str
 
 
 def printed(script: str, folder: Path = ROOT) -> list[str]:
-    """The lines that a script prints."""
+    """Return the lines that a script prints."""
     done = run("-c", script, folder=folder)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
@@ -136,10 +136,14 @@ def test_an_installed_package_has_one_name(tmp_path):
 
 
 def test_a_package_regvq_that_was_imported_first_owns_the_modules(tmp_path):
-    """As in an editable installation: ``regvq`` is a package before ``core`` is imported."""
-    (tmp_path / "regvq").symlink_to(ROOT / "core", target_is_directory=True)
+    """As in an editable installation, whose finder maps ``regvq`` to the folder ``core``."""
     lines = printed(
-        "import sys, regvq\n"
+        "import importlib.util, sys\n"
+        f"folder = {str(ROOT / 'core')!r}\n"
+        "spec = importlib.util.spec_from_file_location(\n"
+        "    'regvq', folder + '/__init__.py', submodule_search_locations=[folder])\n"
+        "regvq = sys.modules['regvq'] = importlib.util.module_from_spec(spec)\n"
+        "spec.loader.exec_module(regvq)\n"
         f"sys.path.append({str(ROOT)!r})\n"
         "import core, core.quantizers.vq\n"
         "print(core is regvq, core.__name__, core.quantizers.vq is regvq.quantizers.vq)\n"

@@ -22,7 +22,7 @@ def features(seed: int = 0, batch: int = 2, positions: int = 6):
 
 
 def equation_2(y, z) -> float:
-    """-(1/L) sum_i log e^{y_i.z_i/t} / (e^{y_i.z_i/t} + sum_{j!=i} e^{y_i.z_j/t})"""
+    """Return -(1/L) sum_i log e^{y_i.z_i/t} / (e^{y_i.z_i/t} + sum_{j!=i} e^{y_i.z_j/t})."""
     length, total = len(y), 0.0
     for i in range(length):
         positive = math.exp(float(y[i] @ z[i]) / TAU)
@@ -32,7 +32,10 @@ def equation_2(y, z) -> float:
 
 
 def equation_3(y, z, w) -> float:
-    """-sum_i log w'_i e^{y_i.z_i/t} / (w'_i e^{y_i.z_i/t} + (1/L) sum_{j!=i} e^{y_i.z_j/t})"""
+    """Return Eq. 3.
+
+    -sum_i log w'_i e^{y_i.z_i/t} / (w'_i e^{y_i.z_i/t} + (1/L) sum_{j!=i} e^{y_i.z_j/t})
+    """
     length, total = len(y), 0.0
     share = w / w.sum()
     for i in range(length):

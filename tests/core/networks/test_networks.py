@@ -103,7 +103,7 @@ def test_wrong_ids_and_shapes_are_named():
 
 
 def keras_like(tmp_path, seed: int = 0):
-    """Random SqueezeNet weights in the two conventions of weight files."""
+    """Write random SqueezeNet weights in the two conventions of weight files."""
     torch.manual_seed(seed)
     state = squeezenet1_1(weights=None).features.state_dict()
     npz, safe = tmp_path / "weights.npz", tmp_path / "weights.safetensors"

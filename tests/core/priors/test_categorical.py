@@ -14,14 +14,14 @@ from core.priors.categorical import (
 
 
 def frequencies(logits: torch.Tensor, count: int, **how) -> torch.Tensor:
-    """Shares of the codes among ``count`` draws from logits (K,)."""
+    """Return the shares of the codes among ``count`` draws from logits (K,)."""
     rows = logits.expand(count, -1)
     drawn = sample_categorical(rows, torch.Generator().manual_seed(0), **how)
     return torch.bincount(drawn, minlength=len(logits)).double() / count
 
 
 def expected(logits: torch.Tensor, temperature=1.0, top_k=0, top_p=1.0) -> torch.Tensor:
-    """The same shares by definition, in float64."""
+    """Return the same shares by definition, in float64."""
     p = (logits.double() / temperature).softmax(0)
     order = p.argsort(descending=True)
     if top_k:

@@ -19,7 +19,7 @@ def process(request) -> MaskAndReplace:
 
 
 def matrix(process: MaskAndReplace, begin: int, end: int) -> torch.Tensor:
-    """Q[i, j] = q(x_end = j | x_begin = i), float64 (K + 1, K + 1), the product of all steps."""
+    """Return Q[i, j] = q(x_end = j | x_begin = i), float64 (K + 1, K + 1), a product of steps."""
     size = process.codes
     total = torch.eye(size + 1, dtype=torch.float64)
     for time in range(begin + 1, end + 1):
@@ -34,7 +34,7 @@ def matrix(process: MaskAndReplace, begin: int, end: int) -> torch.Tensor:
 
 
 def dense_posterior(process: MaskAndReplace, begin: int, end: int) -> torch.Tensor:
-    """q(x_begin = k | x_end = j, x_0 = i), float64 (i: K, j: K + 1, k: K + 1)."""
+    """Return q(x_begin = k | x_end = j, x_0 = i), float64 (i: K, j: K + 1, k: K + 1)."""
     first, step = matrix(process, 0, begin), matrix(process, begin, end)
     joint = first[:-1, None, :] * step.T[None]
     return joint / joint.sum(2, keepdim=True)

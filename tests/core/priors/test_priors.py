@@ -79,7 +79,7 @@ def test_steps_lead_to_a_complete_picture(kind):
 
 
 def same_alone_as_among_others(prior: Prior, **how) -> None:
-    """Picture i of a batch is the one that its seed draws alone; other seeds draw others."""
+    """Check that picture i of a batch is that of its seed alone, and that seeds differ."""
     known, whole = how.pop("known", None), conditions_of(4)
     given = {} if known is None else {"known": known}
     batch = prior.generate(whole, 4, generator=each_seeded(7, 4), **given, **how)
@@ -258,8 +258,11 @@ def test_loss_is_repeatable_and_ignores_unused_conditions(kind):
 
 
 def toy(rows: int, generator: torch.Generator) -> tuple[torch.Tensor, Condition]:
-    """Label 0: all cells have one of the ids 0, 1, 2; label 1: one of 3, 4, 5. Where the map is 2,
-    it is the next id. The entropy is log2(3) / 12 bits per token."""
+    """Draw ids with an entropy of log2(3) / 12 bits per token, and their conditions.
+
+    Label 0: all cells have one of the ids 0, 1, 2; label 1: one of 3, 4, 5. Where the map is 2, it
+    is the next id.
+    """
     labels = torch.randint(2, (rows,), generator=generator)
     base = torch.randint(3, (rows,), generator=generator)
     maps = torch.randint(3, (rows, 3, 4), generator=generator)
@@ -543,8 +546,10 @@ def test_latent_diffusion_with_a_perfect_network(prediction, monkeypatch):
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize("steps", [1, 3, 29, 31, 37, 50])
 def test_latent_diffusion_steps_lead_to_the_next_time(prediction, steps, monkeypatch):
-    """The best network for Gaussian latents is known, and each step multiplies by a number. A
-    network that predicts the true latents would hide the error of an earlier step."""
+    """The best network for Gaussian latents is known, and each step multiplies by a number.
+
+    A network that predicts the true latents would hide the error of an earlier step.
+    """
     prior, size = latent_prior(prediction).eval(), 0.3
     prior.std.fill_(1.0)
     left = torch.cumprod(1 - torch.linspace(2e-3, 0.3, 50, dtype=torch.float64), 0)

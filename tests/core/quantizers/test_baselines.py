@@ -27,7 +27,7 @@ def total_of(out, towards: torch.Tensor) -> torch.Tensor:
 
 
 def same_gradients(quantizer, z, twin, rows) -> None:
-    """Of the encoder's latents and of every parameter, float32 against float64."""
+    """Compare gradients of latents and of every parameter, float32 against float64."""
     torch.testing.assert_close(to_rows(z.grad).double(), rows.grad, rtol=2e-4, atol=2e-6)
     for (name, mine), theirs in zip(quantizer.named_parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(

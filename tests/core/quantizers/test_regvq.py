@@ -68,7 +68,7 @@ def test_prior_has_the_documented_slope_at_unused_codes():
 
 
 def posterior(quantizer, z: torch.Tensor) -> torch.Tensor:
-    """Logits (N, K), float64, from the definition of each posterior."""
+    """Return the logits (N, K), float64, by the definition of each posterior."""
     rows = to_rows(z).double()
     if quantizer.config.posterior == "head":
         return rows @ quantizer.head.weight.double().T + quantizer.head.bias.double()

@@ -29,7 +29,7 @@ def problem() -> list[torch.Tensor]:
 
 
 def agree(lean, dense) -> None:
-    """Values, and gradients for random directions."""
+    """Compare values, and gradients for random directions."""
     for mine, theirs in zip(lean, dense, strict=True):
         torch.testing.assert_close(mine.detach(), theirs.detach(), rtol=1e-12, atol=1e-12)
     gradients_agree(lean, dense)
