@@ -1,4 +1,4 @@
-"""train/patches.py: real patches into a bundle, and what else stays as it was."""
+"""train/patches.py: adds real patches to a bundle and changes nothing else."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def bundle(tmp_path: Path) -> Path:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, command: str, *arguments: object) -> int:
-    """``python train/COMMAND …`` in this process: its exit code."""
+    """Run ``python train/COMMAND …`` in this process and return its exit code."""
     monkeypatch.setattr(sys, "argv", [command, *map(str, arguments)])
     monkeypatch.syspath_prepend(str(TRAIN))
     try:
@@ -43,7 +43,7 @@ def run(monkeypatch: pytest.MonkeyPatch, command: str, *arguments: object) -> in
     return 0
 
 
-def test_patches_are_put_in_and_named_and_nothing_else_changes(
+def test_patches_are_added_and_named_and_nothing_else_changes(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, weights = find_bundle(bundle).atlas, (bundle / "model.safetensors").read_bytes()
@@ -59,7 +59,7 @@ def test_patches_are_put_in_and_named_and_nothing_else_changes(
     told = after.metrics["patches"]
     assert told["patches"] == len(tiles) and told["pictures"] == 5
     assert "5 pictures: scenes drawn by this project" in after.card
-    # Figures that are published later leave them, and the map that took long, where they are.
+    # A later evaluate.py --publish keeps the patches and the UMAP positions.
     report = tmp_path / "report.json"
     assert run(
         monkeypatch, "evaluate.py", *flags, "--limit", 2, "--features.name", "none", "--publish",
@@ -92,7 +92,7 @@ def test_a_mistake_gets_one_line(
     assert code == 2 and said.startswith("error: ") and said.count("\n") == 1 and named in said
 
 
-def test_a_bundle_without_an_atlas_is_told_what_to_do(
+def test_a_bundle_without_an_atlas_is_refused_with_advice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     network = NetworkConfig(widths=(8, 8), encoder_blocks=1, decoder_blocks=1, latent_dim=4)

@@ -1,4 +1,4 @@
-"""``train/run.py`` and ``train/evaluate.py`` on priors, as their user runs them."""
+"""``train/run.py`` and ``train/evaluate.py`` on priors."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def command(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
-    """The command in this process, judges as they are found: its exit code and what it said."""
+    """Run evaluate.py in this process and return its exit code and what it printed."""
     monkeypatch.setenv("REGVQ_CHECKPOINTS", str(folder))
 
     def said(out: Path, *more: object) -> tuple[int, str]:
@@ -74,7 +74,7 @@ def test_the_recipe_leaves_a_prior(folder):
     assert "Not evaluated yet" in bundle.card
 
 
-def test_a_prior_is_drawn_from_judged_and_published(tmp_path, folder, command):
+def test_a_prior_is_sampled_judged_and_published(tmp_path, folder, command):
     out = tmp_path / "report.json"
     code, table = command(out, "--features.name", "none", "--prior.steps", 4, "--publish",
                           "--prior.told", "semantic", "--note.terms", "do as you like")  # fmt: skip
@@ -88,17 +88,17 @@ def test_a_prior_is_drawn_from_judged_and_published(tmp_path, folder, command):
         assert all(0 <= value <= 1 for value in report[key].values())
     assert set(report["frechet_distance"]) == {"drawn", "reconstructed"}
     assert "attribute classifier" in report["features"]
-    assert report["told"] == ["semantic"] and "named_right" not in report  # it was told no text
+    assert report["told"] == ["semantic"] and "named_right" not in report  # the text was withheld
     assert re.search(r"Mean IoU .* \d\.\d{3} \(real \d\.\d{3}, reconstructed \d\.\d{3}\)", table)
     found = find_bundle(folder / "painter")
     assert found.metrics["mean_iou"] == report["mean_iou"] and found.metrics["step"] == 2
     assert f"| {report['mean_iou']['drawn']:.3f} (real" in found.card
     assert "do as you like" in found.card and str(folder) not in found.card
-    assert found.config["sampling"]["steps"] == 4  # what was measured is what it hands on
+    assert found.config["sampling"]["steps"] == 4  # the measured settings become the bundle's
     assert "steps 4" in found.card
 
 
-def test_what_cannot_be_used_is_said_in_a_sentence(tmp_path, folder, command):
+def test_mistakes_get_one_line(tmp_path, folder, command):
     out = tmp_path / "report.json"
     other = tokenizer_bundle(tmp_path / "other", seed=1)
     for more, words in (

@@ -1,4 +1,4 @@
-"""Recipes at the papers' scale: their sizes as published, and a step of each on a tiny data set."""
+"""Recipes at the papers' scale: the published sizes, and one step of each on a tiny data set."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CODES = {"65k": 65_536, "16k": 16_384}
 
 
 def convolutions(widths: tuple[int, ...], blocks: int, latent: int, attention: bool) -> int:
-    """Weights and biases of an encoder or a decoder, counted by hand."""
+    """Count the weights and biases of an encoder or a decoder by formula."""
     total = 3 * widths[0] * 9 + latent * widths[-1]  # to pixels, to the latent
     total += 9 * sum(a * b for a, b in pairwise(widths))
     total += sum(blocks * 2 * 9 * w * w for w in widths)
@@ -43,7 +43,7 @@ def convolutions(widths: tuple[int, ...], blocks: int, latent: int, attention: b
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_sizes_are_the_papers(name: str) -> None:
+def test_sizes_are_those_of_the_papers(name: str) -> None:
     config = config_of(name)
     data, quantizer, *rest = name.split("-")
     pixels = 128 if data == "imagenet128" else 256
@@ -55,7 +55,7 @@ def test_sizes_are_the_papers(name: str) -> None:
         tokenizer = Tokenizer(config.tokenizer)
         judge = Discriminator(config.discriminator)
     assert tokenizer.downsampling == step
-    assert (pixels // step) ** 2 == 256  # tokens a picture, in all three papers
+    assert (pixels // step) ** 2 == 256  # tokens per picture in all three papers
     assert tokenizer.codebook_size == (CODES[rest[0]] if rest else 1024)
     network = config.tokenizer.network
     of_vqgan = not rest or (quantizer == "vq" and data == "imagenet256")
@@ -72,7 +72,7 @@ def test_sizes_are_the_papers(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_docstrings_say_figure_source_and_what_is_inferred(name: str) -> None:
+def test_docstrings_give_figure_source_and_inferred_settings(name: str) -> None:
     words = recipe_of(name).__doc__ or ""
     assert "arXiv" in words or "taming-transformers" in words
     assert "nferred" in words
@@ -109,7 +109,7 @@ def test_regvq_has_the_papers_regularizers(data: str) -> None:
                                             ("ade20k-vq", "ade20k-regvq"),
                                             ("celebamask-vq", "celebamask-regvq"),
                                             ("cub-gumbel", "cub-regvq")])  # fmt: skip
-def test_baselines_differ_in_the_quantizer_and_its_losses_alone(one: str, other: str) -> None:
+def test_baselines_differ_only_in_the_quantizer_and_its_losses(one: str, other: str) -> None:
     base, run = config_of(one), config_of(other)
     assert base.tokenizer.network == run.tokenizer.network
     for part in ("data", "optimizer", "steps", "batch", "discriminator", "features", "stages"):
@@ -119,7 +119,7 @@ def test_baselines_differ_in_the_quantizer_and_its_losses_alone(one: str, other:
 
 @pytest.fixture(scope="module")
 def vgg() -> Features:
-    """VGG-19 with random weights, which nothing here needs to be good."""
+    """VGG-19 with random weights."""
     from torchvision.models import vgg19
 
     with torch.device("meta"):
@@ -139,7 +139,7 @@ def vgg() -> Features:
 def test_one_step_on_the_published_layout(
     name: str, tmp_path: Path, vgg: Features, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The recipe as it is, but for the sizes: every loss, the discriminator's too, is computed."""
+    """One step of the recipe with smaller sizes computes every loss, the discriminator's too."""
     monkeypatch.setattr(train.loop.tokenizer, "load_features", lambda name, weights: vgg)
     config = config_of(name)
     network = replace(
@@ -149,7 +149,7 @@ def test_one_step_on_the_published_layout(
     )  # fmt: skip
     quantizer = replace(config.tokenizer.quantizer, size=64)
     root = made.LAYOUTS[config.data.name](tmp_path / "data")
-    for file in root.glob("CelebA-HQ-img/*.jpg"):  # a run judges itself on whole pictures
+    for file in root.glob("CelebA-HQ-img/*.jpg"):  # a run is evaluated on whole pictures
         made.save(file, made.picture(0, (64, 64)))
     config = replace(
         config,

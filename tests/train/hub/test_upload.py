@@ -1,4 +1,4 @@
-"""Publishing: what is refused, what a dry run says, and what the Hub is really sent."""
+"""Publishing on the Hub: uploads, dry runs and refusals."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CARD = "---\nlibrary_name: regvq-studio\n---\n\n# What it is\n\nA card for the t
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the bundles "tokenizer", "other" (another one), "prior" and "judge"."""
+    """A folder with the bundles "tokenizer", "other" (a second tokenizer), "prior" and "judge"."""
     from core.priors import AutoregressiveConfig
 
     root = tmp_path_factory.mktemp("bundles")
@@ -51,7 +51,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def online(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    """A Hub that is asked instead of the real one, with a token that may write."""
+    """A local server in place of the Hub, with a token that may write."""
     with hub() as state:
         ask_only(monkeypatch, state.address, tmp_path / "home")
         yield state
@@ -78,10 +78,10 @@ def test_a_bundle_is_created_and_committed(online: Hub, made: Path) -> None:
     assert said["library_name"] == "regvq-studio" and "codebook" in said["tags"]
     assert said["datasets"] == ["ILSVRC/imagenet-1k"]
     assert sent["README.md"].endswith(b"# What it is\n\nA card for the tests.\n")
-    assert (made / "tokenizer" / "README.md").read_text() == CARD  # the bundle stays as it was
+    assert (made / "tokenizer" / "README.md").read_text() == CARD  # the bundle is unchanged
 
 
-def test_a_judge_and_its_data_that_have_no_name_in_the_world(online: Hub, made: Path) -> None:
+def test_a_judge_is_published_without_the_name_of_its_data(online: Hub, made: Path) -> None:
     publish(PublishFlags("me/judge", (made / "judge",), dry_run=False))
     said = front_matter(online.committed["models/me/judge/README.md"])
     assert said["license"] == "apache-2.0" and "datasets" not in said
@@ -107,7 +107,7 @@ def test_a_prior_is_published_with_its_tokenizer_or_not_at_all(online: Hub, made
         publish(PublishFlags("me/tiny", (made / "tokenizer",), tokenizer="me/right"))
 
 
-def test_a_dry_run_says_every_file_and_asks_nobody(
+def test_a_dry_run_lists_every_file_and_sends_nothing(
     online: Hub, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept = tmp_path / "kept"
@@ -135,7 +135,7 @@ def test_a_dry_run_says_every_file_and_asks_nobody(
         ("config.json", '{"kind": "poem"}', "describes a 'poem'"),
     ],
 )
-def test_what_is_incomplete_is_not_published(
+def test_incomplete_bundles_are_not_published(
     made: Path, tmp_path: Path, file: str, text: str | None, said: str
 ) -> None:
     broken = shutil.copytree(made / "tokenizer", tmp_path / "broken")
@@ -164,7 +164,9 @@ def test_the_space_is_the_explorer_with_its_checkpoints(online: Hub, made: Path)
             "app/static/studio.css", "core/tokenizer.py",
             "checkpoints/tokenizer/model.safetensors",
             "checkpoints/prior/config.json"} <= sent  # fmt: skip
-    assert "app/gone.py" not in sent and "mine.txt" in sent  # an earlier upload's, and its owner's
+    assert (
+        "app/gone.py" not in sent and "mine.txt" in sent
+    )  # from an earlier upload; added by the owner
     tops = {name.split("/")[0] for name in sent if "/" in name}
     assert tops <= {"app", "core", "docs", "checkpoints"}
     assert not any("__pycache__" in name or name.endswith((".pyc", ".pyi")) for name in sent)
@@ -181,14 +183,14 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     return int(stop.value.code or 0)
 
 
-def test_the_command_says_in_one_line_what_is_wrong(
+def test_mistakes_get_one_line(
     online: Hub,
     made: Path,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with socket.socket() as probe:  # nobody listens there, once it is closed
+    with socket.socket() as probe:  # an address without a server, once closed
         probe.bind(("127.0.0.1", 0))
         nowhere = f"http://127.0.0.1:{probe.getsockname()[1]}"
     push = ("--checkpoint", made / "tokenizer", "--repo", "me/tiny", "--no-dry-run")
@@ -207,7 +209,7 @@ def test_the_command_says_in_one_line_what_is_wrong(
     assert online.committed == {}
 
 
-def test_the_figures_that_are_published_are_those_of_the_bundle(online: Hub, made: Path) -> None:
+def test_published_figures_are_those_of_the_bundle(online: Hub, made: Path) -> None:
     publish(PublishFlags("me/tiny", (made / "tokenizer",), datasets=("a/b",), dry_run=False))
     assert json.loads(online.committed["models/me/tiny/metrics.json"]) == {"psnr": 20.0}
     assert front_matter(online.committed["models/me/tiny/README.md"])["datasets"] == ["a/b"]
