@@ -158,7 +158,7 @@ def test_any_dataclass_can_be_nested(capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit):
         parse("--help")
     said = " ".join(capsys.readouterr().out.split())
-    assert "A number that goes over two lines. (default: 3)" in said
+    assert "A number with a docstring of two lines. (default: 3)" in said
     assert "--missing" not in said and "--recipe" not in said
     with pytest.raises(UsageError, match=r"size must be at least 1, got 0 \(all flags: a command"):
         parse("--inner.size", "0")
