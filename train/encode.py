@@ -265,11 +265,11 @@ def _map(sample: Sample, tokenizer: Tokenizer) -> Any:
     """The sample's map on the token grid, uint8 (h, w); all unlabelled where it has none."""
     import torch
 
-    from regvq.data.segmentation import UNLABELLED, on_grid
+    from regvq.data.segmentation import UNLABELED, on_grid
 
     segmentation = sample.segmentation
     if segmentation is None:
-        segmentation = torch.full(sample.image.shape[1:], UNLABELLED)
+        segmentation = torch.full(sample.image.shape[1:], UNLABELED)
     return on_grid(segmentation, tokenizer.downsampling).numpy()
 
 

@@ -154,7 +154,7 @@ def evaluate(flags: EvaluateFlags) -> dict[str, Any]:
             batch=flags.batch,
             device=device,
             progress=lambda done: bar.update(done - bar.n),
-            tally=tally,
+            code_counts=tally,
         )
     for sentence in skipped:
         print(f"skipped: {sentence}")

@@ -90,7 +90,7 @@ def _segmenter(run: SegmenterRun) -> Path:
     import torch.nn.functional as F
 
     from regvq.data import center, open_dataset
-    from regvq.data.segmentation import UNLABELLED
+    from regvq.data.segmentation import UNLABELED
     from regvq.errors import DataError, PictureError
     from regvq.judges.segmenter import Segmenter, SegmenterConfig
     from regvq.metrics.segmentation import LayoutAgreement
@@ -121,9 +121,9 @@ def _segmenter(run: SegmenterRun) -> Path:
         truth = maps[chosen].long()
         truth = torch.where(mirrored[:, None, None], swapped[truth.flip(2)], truth)
         logits, truth = judge(batch).float(), truth.to(device)
-        total = F.cross_entropy(logits, truth, ignore_index=UNLABELLED, reduction="sum")
+        total = F.cross_entropy(logits, truth, ignore_index=UNLABELED, reduction="sum")
         # Not "mean": it is not a number where nothing of a batch is labelled.
-        return total / (truth != UNLABELLED).sum().clamp_min(1)
+        return total / (truth != UNLABELED).sum().clamp_min(1)
 
     train_judge(judge, run, device, images, loss_of)
     gathered, judged = LayoutAgreement(judge.config.classes), 0

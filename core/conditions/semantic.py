@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-UNLABELLED = 255
+UNLABELED = 255
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class SemanticConfig:
     """Channels inside the encoder."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.classes <= UNLABELLED:
+        if not 1 <= self.classes <= UNLABELED:
             raise ValueError(
-                f"a semantic condition takes 1 to {UNLABELLED} classes, got {self.classes}"
+                f"a semantic condition takes 1 to {UNLABELED} classes, got {self.classes}"
             )
         if self.width < 1:
             raise ValueError(f"a semantic condition's width must be 1 or more, got {self.width}")
@@ -91,11 +91,11 @@ class SemanticEncoder(nn.Module):
         if not segmentation.numel():
             raise ValueError("the semantic map is empty")
         classes = self.config.classes
-        known = (segmentation >= 0) & (segmentation < classes) | (segmentation == UNLABELLED)
+        known = (segmentation >= 0) & (segmentation < classes) | (segmentation == UNLABELED)
         if not bool(known.all()):
             raise ValueError(
                 f"the semantic map holds the class {int(segmentation[~known][0])}; this prior "
-                f"knows 0 to {classes - 1}, and {UNLABELLED} for unlabelled"
+                f"knows 0 to {classes - 1}, and {UNLABELED} for unlabelled"
             )
 
     def forward(

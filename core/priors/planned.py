@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..conditions import Condition, Conditioner, SemanticConfig
-from ..conditions.semantic import UNLABELLED, composition, majority
+from ..conditions.semantic import UNLABELED, composition, majority
 from .autoregressive import AutoregressiveConfig, AutoregressivePrior
 from .base import Prior, SamplingOptions, Step
 from .network import TokenNetwork
@@ -90,7 +90,7 @@ class LayoutPrior(nn.Module):
         for step in steps:
             row, rest = divmod(step.done, columns)
             if not rest:
-                drawn = step.ids.masked_fill(step.ids == self.classes, UNLABELLED)
+                drawn = step.ids.masked_fill(step.ids == self.classes, UNLABELED)
                 yield step._replace(ids=drawn, done=row, total=rows)
 
 

@@ -207,14 +207,14 @@ def test_damaged_shards_are_refused(encode: Encoder, tmp_path: Path) -> None:
     encode(tmp_path / "whole")
     out = tmp_path / "out"
     for name, damage, words in (
-        ("tokens-00001.bin", lambda data: data[:-1], "has 127 bytes of 128"),
-        ("segmentation-00000.bin", lambda data: data + b"x", "has 65 bytes of 64"),
+        ("tokens-00001.bin", lambda data: data[:-1], "has 127 bytes, not 128"),
+        ("segmentation-00000.bin", lambda data: data + b"x", "has 65 bytes, not 64"),
         ("labels-00002.bin", None, "labels-00002.bin is missing"),
         ("captions-00000.jsonl", None, "captions-00000.jsonl is missing"),
-        ("captions-00001.jsonl", lambda data: data[: len(data) // 2], "lines of 4"),
+        ("captions-00001.jsonl", lambda data: data[: len(data) // 2], "lines, not 4"),
         ("tokens-00000.bin", lambda data: b"\xff" * len(data), "holds the id 65535"),
         ("header.json", None, "has no header.json"),
-        ("header.json", lambda data: data[:50], "no header of token shards"),
+        ("header.json", lambda data: data[:50], "not a header of token shards"),
     ):
         shutil.copytree(tmp_path / "whole", out)
         file = out / name

@@ -95,7 +95,7 @@ def execute(run: Run, study: Study, out: Path) -> dict[str, Any] | None:
         spread(trainer.held_out, study.limit),
         features=trainer.features,
         device=tokenizer.device,
-        tally=counts,
+        code_counts=counts,
     )
     result = described(run, study) | {
         "draws": trainer.data.digest(),

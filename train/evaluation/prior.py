@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from regvq.bundles.bundle import Bundle
     from regvq.conditions import ConditionConfig
     from regvq.data import Dataset
-    from regvq.metrics.generation import Judges, Shown
+    from regvq.metrics.generation import HeldOut, Judges
 
     from ..evaluate import EvaluateFlags
 
@@ -91,7 +91,7 @@ def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str,
                 _held_out(data, chosen, size, skipped, judges.classifier is not None),
                 judges,
                 sampling=sampling,
-                told=told,
+                conditions=told,
                 seed=asked.seed,
                 batch=asked.batch,
                 progress=lambda done: bar.update(done - bar.n),
@@ -208,20 +208,20 @@ def _find_judge(kind: str, data: str) -> Bundle | None:
 
 def _held_out(
     data: Dataset, chosen: list[int], size: int, skipped: list[str], answers: bool
-) -> Iterator[Shown]:
+) -> Iterator[HeldOut]:
     """The chosen pictures, their centre squares; one that cannot be read is noted."""
     from regvq.data import center
     from regvq.data.scenes import Scenes, named_in
     from regvq.errors import PictureError
-    from regvq.metrics.generation import Shown
+    from regvq.metrics.generation import HeldOut
 
     for index in chosen:
         try:
             if answers and isinstance(data, Scenes):
                 sample, attributes = data.item_and_attributes(index)
-                yield Shown(sample, named_in(attributes))
+                yield HeldOut(sample, named_in(attributes))
             else:
-                yield Shown(center(data[index], size))
+                yield HeldOut(center(data[index], size))
         except PictureError as error:
             skipped.append(str(error))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from regvq.bundles.bundle import Bundle
-from regvq.cards.tokenizer import licence_of
+from regvq.cards.common import license_of
 from regvq.checkpoints import fingerprint_of, load_prior, load_tokenizer
 from regvq.errors import CheckpointError
 
@@ -126,7 +126,7 @@ def metadata(
     recipe = bundle.config.get("recipe")
     recipe = recipe if isinstance(recipe, Mapping) else {}
     data = _data_name(bundle, recipe)
-    licence = licence_of({**recipe, "data": {"name": data}})[1]
+    licence = license_of({**recipe, "data": {"name": data}})[1]
     said.setdefault("license", licence)
     if said["license"] == "other":  # the Hub wants such a licence to have a name
         said.setdefault("license_name", "see-the-model-card")

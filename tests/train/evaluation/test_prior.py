@@ -64,7 +64,7 @@ def test_the_recipe_leaves_a_prior(folder):
     assert bundle.kind == "prior" and bundle.config["recipe"]["name"] == "scenes-masked"
     assert bundle.config["tokenizer"]["name"] == "scenes-tokens"
     assert "python train/run.py scenes-masked --tokens DIR --steps 2" in bundle.card
-    assert "Pictures not judged yet" in bundle.card
+    assert "Not evaluated yet" in bundle.card
 
 
 def test_a_prior_is_drawn_from_judged_and_published(tmp_path, folder, command):
