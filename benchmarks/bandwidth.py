@@ -1,4 +1,4 @@
-"""How fast a device reads memory, and so how fast a network could draw tokens at best."""
+"""The memory bandwidth of a device, and the bound that it sets on sampling tokens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _BYTES = 2**28  # more than any processor's cache
 
 
 def bandwidth(device: str) -> float:
-    """Bytes a second that a copy reads and writes, the fastest of a few."""
+    """Return the bytes per second that a copy reads and writes, the fastest of a few."""
     import torch
 
     source = torch.ones(_BYTES // 4, device=device)
@@ -17,16 +17,18 @@ def bandwidth(device: str) -> float:
     seconds = []
     for _ in range(5):
         _wait(device)
-        begun = time.perf_counter()
+        started = time.perf_counter()
         target.copy_(source)
         _wait(device)
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.perf_counter() - started)
     return 2 * _BYTES / min(seconds)
 
 
 def floor(model: Any, rows: int, rate: float) -> float:
-    """Tokens a second if a step for ``rows`` pictures took as long as reading every weight once, at
-    ``rate`` bytes a second; embeddings, of which a step reads a row, are left out."""
+    """Return the tokens per second if a step for ``rows`` pictures only read every weight once.
+
+    ``rate``: bytes per second. Embeddings are left out, because a step reads single rows of them.
+    """
     import torch
 
     looked_up = {

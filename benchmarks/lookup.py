@@ -2,9 +2,10 @@
 
 ``python benchmarks/lookup.py`` measures this project's quantizers, vector-quantize-pytorch,
 diffusers' VectorQuantizer and the textbook formulas, each in its own process, and prints Markdown
-tables. A training step is forward, backward and the quantizer's own rules, without the network
-around it and without an optimizer. Projects that are not installed are left out. The textbook's
-matrices need about 12 GB at 65,536 codes and 4,096 latents, and half with --rows 2048.
+tables. A training step consists of forward, backward and the quantizer's own update rules, without
+the network around it and without an optimizer. Projects that are not installed are left out. The
+matrices of the textbook formulas need about 12 GB with 65,536 codes and 4,096 latents, and half of
+that with --rows 2048.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from peers import METHODS, OWN, measure
 
 CASES = ("1024x256", "16384x8", "16384x256", "65536x32")
-# Loaded once, by the server that every measuring process is a fork of.
+# Loaded once, by the server from which every measuring process is forked.
 PEERS = {
     "diffusers": "diffusers.models.autoencoders.vae",
     "vector-quantize-pytorch": "vector_quantize_pytorch",
@@ -32,25 +33,28 @@ PEERS = {
 
 
 def main() -> None:
-    """Measure what the flags ask for and print one table a task and case."""
+    """Run the requested measurements and print one table per task and case."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument(
         "--cases", nargs="+", default=CASES, metavar="KxD",
-        help=f"codes x length of a code (default: {' '.join(CASES)})",
+        help=f"number of codes x length of a code (default: {' '.join(CASES)})",
     )  # fmt: skip
     parser.add_argument("--tasks", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument(
-        "--methods", nargs="+", metavar="WORD", help="only methods whose names hold one of these"
+        "--methods", nargs="+", metavar="WORD", help="only methods whose names contain one of these"
     )
     parser.add_argument(
         "--rows", type=int, default=4096, metavar="N",
-        help="latents at once, a multiple of 256 (default: 4096, 16 pictures of 16x16)",
+        help="latents per call, a multiple of 256 (default: 4096, 16 pictures of 16x16)",
     )  # fmt: skip
     parser.add_argument(
-        "--repeats", type=int, default=3, help="calls after the first; the fastest counts (3)"
+        "--repeats",
+        type=int,
+        default=3,
+        help="calls after the first; the fastest counts (3)",
     )
     parser.add_argument(
-        "--seconds", type=float, default=5, help="no further call after so long (default: 5)"
+        "--seconds", type=float, default=5, help="no further call after this time (default: 5)"
     )
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
@@ -83,7 +87,7 @@ def main() -> None:
                 if name not in asked:
                     continue
                 if name.endswith("plain") and flags.device == "cpu":
-                    continue  # there is no other path on a CPU
+                    continue  # a CPU has only this path
                 job = {
                     "task": task, "method": name, "size": size, "dim": dim, "rows": flags.rows,
                     "repeats": flags.repeats, "seconds": flags.seconds,
@@ -97,9 +101,9 @@ def main() -> None:
     if flags.out is not None:
         machine = _machine(flags)
         if flags.out.suffix == ".md":
-            said = ", ".join(f"{key} {value}" for key, value in machine.items())
+            described = ", ".join(f"{key} {value}" for key, value in machine.items())
             command = " ".join(["python benchmarks/lookup.py", *sys.argv[1:]])
-            text = "\n\n".join([f"`{command}`", f"Measured with {said}.", *tables])
+            text = "\n\n".join([f"`{command}`", f"Measured with {described}.", *tables])
         else:
             text = json.dumps({"machine": machine, "figures": figures}, indent=2)
         flags.out.write_text(text + "\n", encoding="utf-8")
@@ -109,9 +113,9 @@ def _case(text: str, parser: argparse.ArgumentParser) -> tuple[int, int]:
     try:
         size, dim = (int(part) for part in text.split("x"))
     except ValueError:
-        parser.error(f"--cases must be like 1024x256, got {text}")
+        parser.error(f"--cases must have the form 1024x256, got {text}")
     if size < 1 or dim < 1:
-        parser.error(f"--cases must be like 1024x256, got {text}")
+        parser.error(f"--cases must have the form 1024x256, got {text}")
     return size, dim
 
 
@@ -126,14 +130,14 @@ def _machine(flags: argparse.Namespace) -> dict[str, str | int]:
 
 
 def _in_own_process(context: BaseContext, job: dict) -> dict:
-    """Figures of one measurement, or why there are none."""
+    """Return the figures of one measurement, or the reason for a failure as "failed"."""
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=_measure_into, args=(there, job))
     process.start()
     there.close()
     try:
         found = here.recv()
-    except EOFError:  # it ended without a word
+    except EOFError:  # it ended without a result
         process.join()
         found = {"failed": f"ended with exit code {process.exitcode}"}
     process.join()
@@ -158,7 +162,7 @@ def _table(title: str, found: list[dict]) -> str:
 
 
 def _ratios(task: str, found: list[dict]) -> list[str]:
-    """Ours beside the others, in words; nothing if one side was not measured."""
+    """Return sentences that compare ours with the others; none if one side was not measured."""
     by_name = {row["method"]: row for row in found if "failed" not in row}
     if task == "lookup":
         ours, textbook = by_name.get("regvq-studio"), by_name.get("textbook")

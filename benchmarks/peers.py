@@ -1,4 +1,4 @@
-"""What ``lookup.py`` measures: each method as a function that builds it and returns one call."""
+"""The methods of ``lookup.py``: functions that build a method and return one call of it."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ Build = Callable[[Any, int], Call]  # (latents (B, D, 16, 16), K) -> one call
 
 
 def measure(job: dict) -> dict:
-    """Milliseconds of the fastest call, and the first call's extra peak memory in MB.
+    """Return the milliseconds of the fastest call, and the extra peak memory of the first in MB.
 
-    After the first call up to ``repeats`` more follow, none once ``seconds`` have passed.
+    After the first call up to ``repeats`` more follow, but none after ``seconds``.
     """
     import torch
 
     torch.set_num_threads(job["threads"])
     device = torch.device(job["device"])
     build = METHODS[job["task"]][job["method"]]
-    for rows, size in ((256, 64), (job["rows"], job["size"])):  # the small one loads the libraries
+    for rows, size in ((256, 64), (job["rows"], job["size"])):  # the small case loads the libraries
         torch.manual_seed(0)
         z = torch.randn(rows // 256, job["dim"], 16, 16, device=device)
         call = build(z, size)
         if size == 64:
             call()
-    begun = time.perf_counter()
+    started = time.perf_counter()
     extra = _extra_memory(call, device)
-    times = [time.perf_counter() - begun]
+    times = [time.perf_counter() - started]
     while len(times) <= job["repeats"] and sum(times) < job["seconds"]:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         call()
         if device.type == "cuda":
             torch.cuda.synchronize()
-        times.append(time.perf_counter() - begun)
+        times.append(time.perf_counter() - started)
     return {"ms": 1e3 * min(times), "extra_mb": extra / 1e6, "calls": len(times)}
 
 
 def _extra_memory(call: Call, device: Any) -> float:
-    """Bytes by which a call raises the peak of memory over what is in use before it."""
+    """Return the bytes by which a call raises the peak of memory over the use before it."""
     import torch
 
     if device.type == "cuda":
@@ -53,7 +53,7 @@ def _extra_memory(call: Call, device: Any) -> float:
     return extra_peak(call)
 
 
-# --- lookup: ids of the nearest codes ---
+# Lookup: ids of the nearest codes.
 
 
 def _rows(z: Any) -> Any:
@@ -67,7 +67,7 @@ def _codes(z: Any, size: int) -> Any:
 
 
 def lookup_ours(z: Any, size: int) -> Call:
-    """``core.quantizers.tiled.lookup.nearest_code``."""
+    """Build ``core.quantizers.tiled.lookup.nearest_code``."""
     from core.quantizers.tiled.lookup import nearest_code
 
     rows, codes = _rows(z), _codes(z, size)
@@ -75,7 +75,7 @@ def lookup_ours(z: Any, size: int) -> Call:
 
 
 def lookup_plain(z: Any, size: int) -> Call:
-    """The same without the Triton kernel, its reference on a GPU."""
+    """Build the same lookup without the Triton kernel, its reference on a GPU."""
     import torch
 
     from core.quantizers.tiled.lookup import plain_best_code
@@ -90,7 +90,7 @@ def lookup_plain(z: Any, size: int) -> Call:
 
 
 def lookup_textbook(z: Any, size: int) -> Call:
-    """The formula as taming-transformers and its heirs have it."""
+    """Build the formula of taming-transformers and the projects derived from it."""
     import torch
     from textbook import distances
 
@@ -104,7 +104,7 @@ def lookup_textbook(z: Any, size: int) -> Call:
 
 
 def lookup_diffusers(z: Any, size: int) -> Call:
-    """diffusers' VectorQuantizer, forward without gradient."""
+    """Build diffusers' VectorQuantizer, forward without gradient."""
     import torch
     from diffusers.models.autoencoders.vae import VectorQuantizer
 
@@ -118,7 +118,7 @@ def lookup_diffusers(z: Any, size: int) -> Call:
 
 
 def lookup_lucidrains(z: Any, size: int) -> Call:
-    """vector-quantize-pytorch's VectorQuantize in eval mode."""
+    """Build vector-quantize-pytorch's VectorQuantize in eval mode."""
     import torch
     from vector_quantize_pytorch import VectorQuantize
 
@@ -132,11 +132,11 @@ def lookup_lucidrains(z: Any, size: int) -> Call:
     return call
 
 
-# --- training: forward, backward and the quantizer's own rules ---
+# Training: forward, backward and the quantizer's own update rules.
 
 
 def _step(z: Any, module: Any, forward: Callable[[Any], tuple[Any, Any]]) -> Call:
-    """``forward(leaf)`` returns what the decoder gets and the loss; then one backward pass."""
+    """Return a training step; ``forward(leaf)`` returns the decoder's input and the loss."""
     import torch
 
     towards = torch.randn_like(z)
@@ -152,7 +152,7 @@ def _step(z: Any, module: Any, forward: Callable[[Any], tuple[Any, Any]]) -> Cal
 
 
 def train_ours(name: str) -> Build:
-    """This project's quantizer of that name."""
+    """Return the builder of this project's quantizer ``name``."""
 
     def build(z: Any, size: int) -> Call:
         from core.quantizers import QUANTIZERS
@@ -170,7 +170,7 @@ def train_ours(name: str) -> Build:
 
 
 def train_textbook(name: str) -> Build:
-    """The formulas of that quantizer as they are (``textbook.py``)."""
+    """Return the builder of the textbook formulas of the quantizer ``name``."""
 
     def build(z: Any, size: int) -> Call:
         import textbook
@@ -188,7 +188,7 @@ def train_textbook(name: str) -> Build:
 
 
 def train_diffusers(z: Any, size: int) -> Call:
-    """diffusers' VectorQuantizer."""
+    """Build diffusers' VectorQuantizer."""
     from diffusers.models.autoencoders.vae import VectorQuantizer
 
     module = VectorQuantizer(size, z.shape[1], beta=0.25, legacy=False).to(z.device)
@@ -196,7 +196,7 @@ def train_diffusers(z: Any, size: int) -> Call:
 
 
 def train_lucidrains(kind: str) -> Build:
-    """vector-quantize-pytorch's VectorQuantize (moving averages) or SimVQ."""
+    """Return the builder of vector-quantize-pytorch's VectorQuantize or SimVQ."""
 
     def build(z: Any, size: int) -> Call:
         import vector_quantize_pytorch as peer

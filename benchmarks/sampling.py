@@ -1,15 +1,15 @@
 """Time to sample tokens, beside transformers' GPT-2, sampling without a cache, and diffusers.
 
-``python benchmarks/sampling.py`` draws 256 tokens four times over from this project's
-autoregressive prior and from a GPT-2 of the same size through ``generate`` with its cache, at the
-same precision and turn by turn, and once from the prior without its cache; beside the tokens a
-second stands what reading the weights alone would allow. Then it times a step of discrete diffusion
-(without the network) and the same step of diffusers' ``VQDiffusionScheduler``, and checks that both
-draw from the same distribution. It prints a Markdown table. Weights are random: they change nothing
-in the time. Projects that are not installed are left out.
+``python benchmarks/sampling.py`` samples four rows of 256 tokens from this project's autoregressive
+prior and from a GPT-2 of the same size, by ``generate`` with its cache, at the same precision and
+in turns, and once from the prior without its cache. It prints the tokens per second beside the
+bound that reading the weights alone would allow. Then it times a step of discrete diffusion
+(without the network) and the same step of diffusers' ``VQDiffusionScheduler``, and tests that both
+sample from the same distribution. It prints Markdown tables. Weights are random, which does not
+change the time. Projects that are not installed are left out.
 
-``python benchmarks/sampling.py --shipped`` measures what a visitor of the app waits for instead:
-see ``first_picture.py``.
+``python benchmarks/sampling.py --shipped`` measures the waiting time of a visitor of the explorer
+instead: see ``first_picture.py``.
 """
 
 from __future__ import annotations
@@ -29,14 +29,17 @@ ROWS = 4
 
 
 def main() -> None:
-    """Measure what the flags ask for and print the tables."""
+    """Run the requested measurements and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--layers", type=int, default=8, help="layers (default: 8)")
     parser.add_argument("--width", type=int, default=512, help="width (default: 512)")
     parser.add_argument("--side", type=int, default=16, help="tokens along a side (default: 16)")
     parser.add_argument("--codes", type=int, default=1024, help="codes (default: 1,024)")
     parser.add_argument(
-        "--diffusion-codes", type=int, default=16_384, help="codes of the step (default: 16,384)"
+        "--diffusion-codes",
+        type=int,
+        default=16_384,
+        help="codes of the diffusion step (16,384)",
     )
     parser.add_argument(
         "--precisions", nargs="+", default=["float32", "bfloat16"],
@@ -51,7 +54,7 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument(
         "--shipped", action="store_true",
-        help="measure the first picture of each shipped prior instead, as the app draws it",
+        help="measure the first picture of each shipped prior instead, as in the explorer",
     )  # fmt: skip
     flags = parser.parse_args()
     if flags.shipped:
@@ -84,15 +87,15 @@ def main() -> None:
             "device": flags.device,
         }
         if flags.out.suffix == ".md":
-            said = ", ".join(f"{name} {value}" for name, value in machine.items())
-            text = f"{said}\n{table(figures)}\n"
+            described = ", ".join(f"{name} {value}" for name, value in machine.items())
+            text = f"{described}\n{table(figures)}\n"
         else:
             text = json.dumps({"machine": machine, "figures": figures}, indent=2) + "\n"
         flags.out.write_text(text, encoding="utf-8")
 
 
 def autoregressive(flags: argparse.Namespace, dtype) -> list[dict]:
-    """Seconds for ROWS pictures by the prior, by GPT-2, and by the prior without its cache."""
+    """Time ROWS pictures by the prior, by GPT-2, and by the prior without its cache."""
     import torch
     from bandwidth import bandwidth, floor
 
@@ -117,9 +120,9 @@ def autoregressive(flags: argparse.Namespace, dtype) -> list[dict]:
     except ImportError:
         notes["transformers GPT-2"] = "not installed"
     for call in calls.values():
-        call()  # the first one loads what is loaded late
+        call()  # the first call loads modules that are imported late
     seconds = {name: [] for name in calls}
-    for _ in range(flags.repeats):  # turn by turn, so that a busy moment meets all alike
+    for _ in range(flags.repeats):  # in turns, so that other load affects all alike
         for name, call in calls.items():
             seconds[name].append(_seconds(call, flags.device))
     drawn = {}
@@ -130,7 +133,7 @@ def autoregressive(flags: argparse.Namespace, dtype) -> list[dict]:
     seconds["without a cache"] = [_seconds(uncached, flags.device)]
     sizes["without a cache"] = sizes["regvq-studio"]
     same = float((ours().flatten(1) == drawn["ids"]).float().mean())
-    notes["without a cache"] = f"{same:.0%} of the tokens the same as with it"
+    notes["without a cache"] = f"{same:.0%} of the tokens are the same as with the cache"
     best = min(seconds["regvq-studio"])
     rate = bandwidth(flags.device)
     notes["regvq-studio"] = (
@@ -155,7 +158,7 @@ def autoregressive(flags: argparse.Namespace, dtype) -> list[dict]:
 
 
 def without_cache(prior, tokens: int):
-    """Ids (ROWS, tokens) by computing the whole beginning anew for each token."""
+    """Return ids (ROWS, tokens), with all previous tokens computed again for each token."""
     import torch
 
     from core.priors.categorical import sample_categorical, uniform
@@ -172,7 +175,7 @@ def without_cache(prior, tokens: int):
 
 
 def gpt2(flags: argparse.Namespace, dtype) -> tuple[Callable, int]:
-    """A call that samples from transformers' GPT-2 of the same size, and its parameters."""
+    """Return a call that samples from a GPT-2 of the same size, and its number of parameters."""
     import torch
     import transformers
 
@@ -200,7 +203,7 @@ def gpt2(flags: argparse.Namespace, dtype) -> tuple[Callable, int]:
 
 
 def diffusion(flags: argparse.Namespace) -> list[dict]:
-    """Milliseconds of a step back at 256 tokens, and whether it draws what diffusers' draws."""
+    """Time a reverse step on 256 tokens, and test that it samples as diffusers' step does."""
     import torch
 
     from core.priors.mask_and_replace import MaskAndReplace
@@ -213,7 +216,7 @@ def diffusion(flags: argparse.Namespace) -> list[dict]:
     half = torch.where(torch.rand(ROWS, 256, device=device) < 0.5, masked, masked % codes)
     cases = {
         "half of the tokens masked, step 50": (half, 50),
-        "all masked, step 2, at which nearly all are drawn": (masked, 2),
+        "all masked, step 2, at which nearly all are sampled": (masked, 2),
     }
     try:
         from diffusers import VQDiffusionScheduler
@@ -222,7 +225,7 @@ def diffusion(flags: argparse.Namespace) -> list[dict]:
     else:
         scheduler = VQDiffusionScheduler(num_vec_classes=codes + 1)
         scheduler.set_timesteps(100, device=device)
-        # Theirs takes log-probabilities with the codes in the middle: made beforehand, not timed.
+        # Theirs takes log-probabilities with the codes in the middle: computed before, not timed.
         log_p = logits.log_softmax(2).transpose(1, 2).contiguous()
     found = []
     for name, (now, time_) in cases.items():
@@ -250,8 +253,10 @@ def diffusion(flags: argparse.Namespace) -> list[dict]:
 
 
 def same_distribution(process, scheduler, logits) -> str:
-    """A chi-squared test that both draw masked tokens alike from logits (K,), at a step that draws
-    some of them and leaves others masked."""
+    """Return the result of a chi-squared test that both sample masked tokens alike.
+
+    ``logits`` (K,). The step samples some of the tokens and leaves others masked.
+    """
     import torch
     from scipy.stats import chi2_contingency
 
@@ -260,7 +265,7 @@ def same_distribution(process, scheduler, logits) -> str:
     many = logits.expand(1, count, codes)
     log_p = many.log_softmax(2).transpose(1, 2).contiguous()
     kinds = min(32, codes)
-    # Codes are counted in groups of about equal weight, the mask by itself.
+    # Codes are counted in groups of about equal weight; the mask is a group of its own.
     order = logits.argsort()
     weight = logits.softmax(0)[order].cumsum(0)
     group = torch.empty_like(order)
@@ -275,13 +280,13 @@ def same_distribution(process, scheduler, logits) -> str:
     counts = counts[:, counts.sum(0) > 0]
     p = chi2_contingency(counts.numpy()).pvalue
     return (
-        f"masked tokens drawn like diffusers' (chi-squared test of {16 * count:,} draws each at "
-        f"step {time_}: p = {p:.2f})"
+        f"masked tokens are sampled like diffusers' (chi-squared test of {16 * count:,} samples "
+        f"each at step {time_}: p = {p:.2f})"
     )
 
 
 def table(rows: list[dict]) -> str:
-    """Rows of figures as Markdown, a table a task."""
+    """Return rows of figures as Markdown, one table per task."""
     lines: list[str] = []
     for number, row in enumerate(rows):
         if not number or rows[number - 1]["task"] != row["task"]:
@@ -300,11 +305,11 @@ def _parameters(model) -> int:
 def _seconds(call: Callable, device: str) -> float:
     import torch
 
-    begun = time.perf_counter()
+    started = time.perf_counter()
     call()
     if device != "cpu":
         torch.cuda.synchronize()
-    return time.perf_counter() - begun
+    return time.perf_counter() - started
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How fast the embedded data set draws: images a second, one process, by picture size."""
+"""Speed of the embedded data set: images per second of one process, by picture size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 
 def main() -> None:
-    """Print one line a size."""
+    """Print one line per size."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--sizes",
@@ -26,7 +26,7 @@ def main() -> None:
         type=float,
         default=4.0,
         metavar="S",
-        help="how long to draw at each size (default: 4)",
+        help="time to draw at each size (default: 4)",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the scenes (default: 0)")
     parser.add_argument(
@@ -34,8 +34,8 @@ def main() -> None:
         type=int,
         default=2,
         metavar="N",
-        help="worker processes of the training loader, which is timed at the first "
-        "size; 0 leaves it out (default: 2)",
+        help="worker processes of the training loader, which is timed at the first size; 0: it is "
+        "not timed (default: 2)",
     )
     arguments = parser.parse_args()
 
@@ -46,7 +46,7 @@ def main() -> None:
     from core.errors import DataError
 
     torch.set_num_threads(1)
-    threadpool_limits(1)  # the rate of one core; the loader's workers do the same
+    threadpool_limits(1)  # the speed of one core; the loader's workers do the same
     for size in arguments.sizes:
         try:
             scenes = Scenes(size=size, seed=arguments.seed)
@@ -58,7 +58,7 @@ def main() -> None:
         while (elapsed := time.perf_counter() - start) < arguments.seconds:
             scenes.draw(8 + count)
             count += 1
-        busy = time.process_time() - busy  # what an idle core would take, or nearly
+        busy = time.process_time() - busy  # about the time of an idle core
         print(f"{size:5d} px {count / elapsed:8.1f} images/s {count / busy:8.1f} images/CPU second")
     if arguments.workers > 0:
         size, rate = arguments.sizes[0], loader_rate(arguments)
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def loader_rate(arguments: argparse.Namespace) -> float:
-    """Images a second that training gets from its loader."""
+    """Return the images per second that training gets from its loader."""
     from core.data.scenes import Scenes
     from train.loop.draws import Batches
 

@@ -1,8 +1,8 @@
-"""Quantizers' formulas written down as they are, every N x K matrix kept by autograd.
+"""The papers' formulas of quantizers, written literally: autograd keeps every N x K matrix.
 
-What a reader of the papers would write first, and what ``lookup.py`` compares with. Settings are
-those of this project's defaults. Every function takes latents' ``rows`` (N, d) and a ``module``
-that holds ``codes`` (K, d), and returns what the decoder gets (N, d) and the loss.
+They are a reader's first implementation, with which ``lookup.py`` compares. Settings are the
+defaults of this project. Every function takes the ``rows`` (N, d) of latents and a ``module`` that
+holds ``codes`` (K, d), and returns the decoder's input (N, d) and the loss.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ Form = Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]
 
 
 def distances(rows: Tensor, codes: Tensor) -> Tensor:
-    """|z|^2 + |e|^2 - 2 z.e, (N, K), as taming-transformers and its heirs have it."""
+    """Return |z|^2 + |e|^2 - 2 z.e, (N, K), as taming-transformers computes it."""
     norms = rows.square().sum(1, keepdim=True) + codes.square().sum(1)
     return norms - 2 * torch.einsum("nd,kd->nk", rows, codes)
 
 
 def vq(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """VQ-VAE."""
+    """Apply VQ-VAE."""
     return _nearest(rows, module.codes)[:2]
 
 
 def simvq(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """SimVQ: all codes through the layer."""
+    """Apply SimVQ: all codes through the layer."""
     return _nearest(rows, module.layer(module.codes))[:2]
 
 
 def nsvq(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """NSVQ's first stage."""
+    """Apply the first stage of NSVQ."""
     chosen, loss, ids = _nearest(rows, module.codes)
     gaps = distances(rows.detach(), module.codes)
     weights = (-gaps / 0.35).softmax(1).detach()
@@ -51,7 +51,7 @@ def _nearest(rows: Tensor, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def regvq(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Reg-VQ with the posterior of distances."""
+    """Apply Reg-VQ with the posterior of distances."""
     codes, size = module.codes, len(module.codes)
     logits = -math.e * distances(rows, codes)
     mask = (torch.rand(len(rows), device=rows.device) < 0.4)[:, None]
@@ -65,7 +65,7 @@ def regvq(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def gumbel(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Gumbel-VQ: a head of logits, hard Gumbel-softmax, KL of each position to uniform."""
+    """Apply Gumbel-VQ: a head of logits, hard Gumbel-softmax, KL of each position to uniform."""
     logits = module.head(rows)
     onehot = F.gumbel_softmax(logits, tau=0.9, hard=True)
     q = logits.softmax(1)
@@ -74,7 +74,7 @@ def gumbel(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def ibq(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """IBQ: one-hot over all codes, straight-through, and the entropy term."""
+    """Apply IBQ: one-hot over all codes, straight-through, and the entropy term."""
     codes, logits = module.codes, rows @ module.codes.t()
     ids = logits.argmax(1)
     chosen = _straight_through(logits.softmax(1), ids) @ codes
@@ -84,7 +84,7 @@ def ibq(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def lfq(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """LFQ: signs of projected latents, and the entropy term over all codes."""
+    """Apply LFQ: signs of projected latents, and the entropy term over all codes."""
     size = len(module.codes)
     bits = size.bit_length() - 1
     numbers = module.to_bits(rows)
@@ -100,7 +100,7 @@ def _straight_through(soft: Tensor, ids: Tensor) -> Tensor:
 
 
 def _entropies(logits: Tensor) -> Tensor:
-    """E[H(p)] - H(E[p])."""
+    """Return E[H(p)] - H(E[p])."""
     p, log_p = logits.softmax(1), logits.log_softmax(1)
     mean = p.mean(0)
     return -(p * log_p).sum(1).mean() + (mean * (mean + 1e-8).log()).sum()
@@ -112,7 +112,7 @@ FORMS: dict[str, Form] = {
 
 
 def build(name: str, size: int, dim: int, device: Any) -> nn.Module:
-    """The parameters of the quantizer ``name`` with K = ``size`` codes of ``dim`` numbers."""
+    """Return the parameters of the quantizer ``name`` with ``size`` codes of ``dim`` numbers."""
     module = nn.Module()
     codes = torch.randn(size, dim) * dim**-0.5
     module.codes = nn.Parameter(codes, requires_grad=name not in ("simvq", "lfq"))

@@ -1,5 +1,7 @@
-"""Errors that a user's input can cause. Each message is one sentence: the file or value, what is
-wrong with it, and the remedy."""
+"""Errors that a user's input can cause.
+
+Each message is one sentence: the file or value, what is wrong with it, and the remedy.
+"""
 
 from __future__ import annotations
 
@@ -17,4 +19,4 @@ class PictureError(ValueError):
 
 
 class FeatureError(ValueError):
-    """Pretrained weights that cannot be had or do not fit their network."""
+    """Pretrained weights that are missing, broken, or do not fit their network."""

@@ -27,6 +27,8 @@ _FIGURES = (
     ("named_right", "Attributes of captions that the classifier recognizes", "{:.1%}"),
     ("mean_iou", "Mean IoU of the segmenter's map with the given map", "{:.3f}"),
     ("pixel_accuracy", "Pixels whose class the segmenter reads as given", "{:.1%}"),
+    ("clip_score", "CLIP score of pictures and captions", "{:.2f}"),
+    ("r_precision", "R-precision: pictures whose own caption fits best", "{:.1%}"),
     ("frechet_distance", "Fréchet distance to held-out pictures", "{:.3f}"),
     ("seconds_per_picture", "Seconds per picture, in batches, where measured", "{:.2f}"),
 )
@@ -157,6 +159,14 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
             f"The Fréchet distance is computed on {metrics['features']}: it is not FID, and is "
             "comparable only with figures on the same features and as many pictures. Reconstructed "
             "pictures are compared with their own originals.",
+        ]
+    if "clip" in metrics:
+        among = metrics.get("r_precision_among")
+        ranked = f" R-precision ranks a caption among {among} different ones." if among else ""
+        lines += [
+            "",
+            f"The fit of captions is measured by {metrics['clip']}: compare it only with figures "
+            f"of the same model.{ranked}",
         ]
     return lines
 

@@ -75,8 +75,7 @@ def clip_score(clip: Clip, images: Tensor, captions: Sequence[str]) -> float:
     100, as here. Raises ValueError if the numbers of captions and images differ, or for none.
     """
     _check(images, captions)
-    cosines = (clip.embed_images(images) * clip.embed_captions(captions)).sum(1)
-    return float(100 * cosines.clamp_min(0).double().mean())
+    return _score(clip.embed_images(images), clip.embed_captions(captions))
 
 
 def r_precision(
@@ -90,6 +89,47 @@ def r_precision(
     differ, or if there are fewer than ``among`` different captions.
     """
     _check(images, captions)
+    return _precision(clip, clip.embed_images(images), captions, among, seed)
+
+
+class CaptionFit:
+    """CLIP score and R-precision of pictures that come in batches; their embeddings are kept."""
+
+    def __init__(self, clip: Clip) -> None:
+        self.clip = clip
+        self.pictures: list[Tensor] = []
+        self.captions: list[str] = []
+
+    def update(self, images: Tensor, captions: Sequence[str]) -> None:
+        """Add images (B, 3, H, W) in [-1, 1] and their captions, one per image."""
+        _check(images, captions)
+        self.pictures.append(self.clip.embed_images(images))
+        self.captions += captions
+
+    @property
+    def among(self) -> int:
+        """The number of captions among which one must rank first: 100, or all different ones."""
+        return min(100, len(set(self.captions)))
+
+    def score(self) -> float:
+        """Return ``clip_score`` of all pictures."""
+        return _score(torch.cat(self.pictures), self.clip.embed_captions(self.captions))
+
+    def precision(self, seed: int = 0) -> float | None:
+        """Return ``r_precision`` of all pictures; None if all captions are the same."""
+        if self.among < 2:
+            return None
+        return _precision(self.clip, torch.cat(self.pictures), self.captions, self.among, seed)
+
+
+def _score(pictures: Tensor, sentences: Tensor) -> float:
+    cosines = (pictures * sentences).sum(1)
+    return float(100 * cosines.clamp_min(0).double().mean())
+
+
+def _precision(
+    clip: Clip, pictures: Tensor, captions: Sequence[str], among: int, seed: int
+) -> float:
     texts = sorted(set(captions))
     if not 2 <= among <= len(texts):
         raise ValueError(
@@ -97,7 +137,7 @@ def r_precision(
             f"got {len(texts)}"
         )
     place = {text: index for index, text in enumerate(texts)}
-    pictures, sentences = clip.embed_images(images), clip.embed_captions(texts)
+    sentences = clip.embed_captions(texts)
     draw = torch.Generator().manual_seed(seed)
     first = 0
     for picture, caption in zip(pictures, captions, strict=True):

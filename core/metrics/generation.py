@@ -22,6 +22,7 @@ from ..data.sample import Sample
 from ..errors import DataError
 from ..tokenizer import Tokenizer
 from .caption_agreement import AnswerAgreement
+from .clip import CaptionFit, Clip
 from .comparison import as_shown
 from .frechet import FrechetStatistics
 from .segmentation import LayoutAgreement, agreement_of
@@ -47,13 +48,15 @@ class Judges:
     """The available judges; figures of a judge that is None are left out.
 
     segmenter: reads semantic maps. classifier: answers the questions of captions. features: images
-    (B, 3, H, W) to (B, F), for the Fréchet distance; label: a description of the features.
+    (B, 3, H, W) to (B, F), for the Fréchet distance; label: a description of the features. clip:
+    compares pictures with their captions.
     """
 
     segmenter: Segmenter | None = None
     classifier: AttributeClassifier | None = None
     features: Callable[[Tensor], Tensor] | None = None
     label: str = ""
+    clip: Clip | None = None
 
 
 def judge_prior(
@@ -76,7 +79,8 @@ def judge_prior(
     of ``batch``), ``bits_per_token`` (of a discrete prior; for a prior that draws its maps,
     ``bits_with_map``, which includes those of the map), and, as far as the judges are available, by
     version: ``named_right`` (also of real pictures with other captions: the level of chance),
-    ``mean_iou``, ``pixel_accuracy``, ``frechet_distance`` (to the real ones, with ``features``).
+    ``mean_iou``, ``pixel_accuracy``, ``frechet_distance`` (to the real ones, with ``features``),
+    ``clip_score`` and ``r_precision`` (with ``r_precision_among`` and the model's label, ``clip``).
     Raises DataError if there was no picture or a condition is missing.
     """
     noise = torch.Generator(tokenizer.device).manual_seed(seed)
@@ -102,9 +106,12 @@ def judge_prior(
         if not drawn.is_floating_point():
             bits_key, found = _bits(prior, ids, condition, maps, noise)
             bits += found * len(group)
+        captions = captions_of(samples)
         versions = {DRAWN: painted, REAL: images, RECONSTRUCTED: tokenizer.decode(ids)}
         for version, pictures in versions.items():
-            tables.add(version, as_shown(pictures), maps, [each.named for each in group])
+            shown = as_shown(pictures)
+            tables.add(version, shown, maps, [each.named for each in group])
+            tables.add_captions(version, shown, captions)
         seen += len(group)
         if progress is not None:
             progress(seen)
@@ -146,9 +153,11 @@ class _Tables:
         # A judge is used only for conditions that the prior was given.
         self.segmenter = judges.segmenter if SemanticConfig in kinds else None
         self.classifier = judges.classifier if TextConfig in kinds else None
+        self.clip = judges.clip if TextConfig in kinds else None
         self.layouts: dict[str, LayoutAgreement] = {}
         self.answers: dict[str, AnswerAgreement] = {}
         self.statistics: dict[str, FrechetStatistics] = {}
+        self.fits: dict[str, CaptionFit] = {}
 
     @torch.no_grad()
     def add(
@@ -178,6 +187,10 @@ class _Tables:
                 self.statistics[version] = FrechetStatistics(features.shape[1])
             self.statistics[version].update(features)
 
+    def add_captions(self, version: str, images: Tensor, captions: tuple[str, ...] | None) -> None:
+        if self.clip is not None and captions is not None:
+            self.fits.setdefault(version, CaptionFit(self.clip)).update(images, captions)
+
     def figures(self) -> dict[str, Any]:
         out: dict[str, Any] = {}
         if self.answers:
@@ -202,6 +215,13 @@ class _Tables:
                 for version in (DRAWN, RECONSTRUCTED)
             }
             out["features"] = self.judges.label
+        if self.clip is not None and self.fits:
+            out["clip_score"] = {version: fit.score() for version, fit in self.fits.items()}
+            if self.fits[REAL].among > 1:
+                precisions = {version: fit.precision() for version, fit in self.fits.items()}
+                out["r_precision"] = precisions
+                out["r_precision_among"] = self.fits[REAL].among
+            out["clip"] = self.clip.label
         return out
 
 

@@ -1,4 +1,4 @@
-"""The benchmarks run, and what they compare computes the same."""
+"""The benchmarks run, and the methods that they compare compute the same."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def peers(monkeypatch):
     return peers
 
 
-def test_a_table_and_a_file(tmp_path):
+def test_lookup_prints_a_table_and_writes_a_file(tmp_path):
     out = tmp_path / "figures.json"
     arguments = "--cases 64x4 --rows 256 --tasks lookup --methods regvq-studio textbook --repeats 1"
     done = subprocess.run(
@@ -41,7 +41,7 @@ def test_a_table_and_a_file(tmp_path):
     assert all(1 <= row["calls"] <= 2 for row in figures)
 
 
-def test_a_report_with_ratios_and_with_what_could_not_be_measured(tmp_path):
+def test_a_report_has_ratios_and_names_failed_measurements(tmp_path):
     out = tmp_path / "lookup.md"
     arguments = "--cases 63x4 --rows 256 --tasks training --methods nsvq lfq --repeats 1"
     done = subprocess.run(
@@ -74,8 +74,8 @@ def test_training_steps_run(peers, name):
 
 
 @pytest.mark.parametrize("name", ["vq", "simvq", "nsvq", "ibq", "lfq"])  # those without noise
-def test_the_textbooks_step_is_ours(peers, name):
-    """Same values and same gradients on the latents: what is compared does the same work."""
+def test_textbook_and_own_training_steps_are_equal(peers, name):
+    """Values and gradients on the latents are the same: the compared methods do the same work."""
     import textbook
 
     z = torch.randn(2, 6, 4, 4, requires_grad=True)
@@ -116,8 +116,8 @@ def sampling(monkeypatch):
     return sampling
 
 
-def test_sampling_figures_without_peers(sampling, monkeypatch, tmp_path, capsys):
-    # GPT-2 and diffusers take seconds to import and are not what is tested.
+def test_sampling_is_measured_without_peers(sampling, monkeypatch, tmp_path, capsys):
+    # GPT-2 and diffusers take seconds to import, and are not tested here.
     monkeypatch.setitem(sys.modules, "transformers", None)
     monkeypatch.setitem(sys.modules, "diffusers", None)
     out = tmp_path / "figures.json"
@@ -130,11 +130,11 @@ def test_sampling_figures_without_peers(sampling, monkeypatch, tmp_path, capsys)
     assert ours["ms"] > 0
     assert re.search(r"[\d,]+ tokens/s; [\d,]+ if only the weights", ours["note"])
     assert theirs["note"] == "not installed"
-    assert uncached["note"].startswith("100%")  # the cache changes nothing in what is drawn
+    assert uncached["note"].startswith("100%")  # the cache does not change the tokens
     assert len(steps) == 2
 
 
-def test_the_floor_is_the_time_of_reading_the_weights_once(sampling):
+def test_the_bound_is_the_time_of_reading_the_weights_once(sampling):
     from bandwidth import bandwidth, floor
 
     model = torch.nn.ModuleList([torch.nn.Embedding(100, 8), torch.nn.Linear(8, 16)]).bfloat16()
@@ -142,7 +142,7 @@ def test_the_floor_is_the_time_of_reading_the_weights_once(sampling):
     assert bandwidth("cpu") > 1e6
 
 
-def test_the_first_picture_of_a_prior(sampling, monkeypatch, tmp_path):
+def test_the_first_picture_of_a_prior_is_timed(sampling, monkeypatch, tmp_path):
     import first_picture
 
     from core.bundles import bundle
@@ -163,7 +163,7 @@ def test_the_first_picture_of_a_prior(sampling, monkeypatch, tmp_path):
         first_picture.measure("gone", torch.get_num_threads())
 
 
-def test_a_step_of_diffusion_is_drawn_like_diffusers(sampling):
+def test_a_diffusion_step_samples_like_diffusers(sampling):
     scheduling = pytest.importorskip("diffusers.schedulers.scheduling_vq_diffusion")
     from core.priors.mask_and_replace import MaskAndReplace
 
@@ -173,7 +173,7 @@ def test_a_step_of_diffusion_is_drawn_like_diffusers(sampling):
     assert float(said.split("p = ")[1].rstrip(")")) > 0.001
 
 
-def test_gpt2_draws_as_many_tokens(sampling):
+def test_gpt2_samples_as_many_tokens(sampling):
     pytest.importorskip("transformers")
     flags = argparse.Namespace(side=2, codes=12, width=64, layers=1, device="cpu")
     call, parameters = sampling.gpt2(flags, torch.float32)

@@ -1,4 +1,4 @@
-"""Two processes on halves of a batch compute what one computes on the whole."""
+"""Two processes with half a batch each compute the same as one process with the whole batch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ REGVQ = RegVQConfig(size=24, mask_ratio=0.0, prior_weight=1.0)
 VQ_EMA = VQConfig(size=24, codebook="ema", restart_below=0.6, decay=0.5)
 STARTS = {start: VQConfig(size=24, start=start) for start in ("data", "kmeans")}
 NSVQ = NSVQConfig(size=24, epoch=2, replacement_warmup=0)
-# Everything that a step computes, of every quantizer. Without noise: draws are a process's own.
+# Every quantizer, without noise, because each process draws its own.
 EVERY = {
     "vq": VQConfig(size=24),
     "vq_cosine": VQConfig(size=24, distance="cosine", codebook="ema"),
@@ -54,7 +54,7 @@ def built(config):
 
 
 def results(z: torch.Tensor, world: int) -> dict[str, torch.Tensor]:
-    """Everything that is pooled, computed on this process's part of the batch."""
+    """Return everything that is pooled, computed on this process's part of the batch."""
     out: dict[str, torch.Tensor] = {}
     regvq = built(REGVQ)
     leaf = z.clone().requires_grad_()
@@ -88,22 +88,22 @@ def results(z: torch.Tensor, world: int) -> dict[str, torch.Tensor]:
 
 
 def step(quantizer, z: torch.Tensor, world: int) -> dict[str, torch.Tensor]:
-    """Ids, codes, losses and gradients of a training step, as all processes together have them."""
+    """Return ids, codes, losses and gradients of a training step of all processes."""
     leaf = z.clone().requires_grad_()
-    seen = quantizer(leaf)
-    (seen.z.square().mean() + sum(seen.losses.values())).backward()
-    found = {"ids": gather_rows(seen.ids.flatten(1)), "z": gather_rows(seen.z.flatten(1))}
-    # Each loss is a mean over its process's positions; the gradient on a latent is so much larger.
-    found["latents"] = gather_rows(leaf.grad.flatten(1)) / world
-    found |= {f"loss_{key}": _mean(loss.detach(), world) for key, loss in seen.losses.items()}
+    out = quantizer(leaf)
+    (out.z.square().mean() + sum(out.losses.values())).backward()
+    result = {"ids": gather_rows(out.ids.flatten(1)), "z": gather_rows(out.z.flatten(1))}
+    # Each loss is a mean over the positions of one process, so gradients on latents are larger.
+    result["latents"] = gather_rows(leaf.grad.flatten(1)) / world
+    result |= {f"loss_{key}": _mean(loss.detach(), world) for key, loss in out.losses.items()}
     for key, parameter in quantizer.named_parameters():
         if parameter.grad is not None:
-            found[key] = _mean(parameter.grad, world)
-    return found
+            result[key] = _mean(parameter.grad, world)
+    return result
 
 
 def _mean(grad: torch.Tensor, world: int) -> torch.Tensor:
-    """What DistributedDataParallel makes of parameter gradients."""
+    """Return the mean over processes, as DistributedDataParallel computes for gradients."""
     grad = grad.clone()
     if world > 1:
         dist.all_reduce(grad)

@@ -1,4 +1,4 @@
-"""What malloc does with freed memory: kept for the next step, shared by all threads."""
+"""Settings of malloc: freed memory is kept for the next step, and shared by all threads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if sys.argv[1] == "kept":
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 def step():
-    held = [torch.ones(400_000) for _ in range(40)]  # 1.6 MB each: less than a huge page
+    held = [torch.ones(400_000) for _ in range(40)]  # 1.6 MB each, less than a huge page
 step()
 before = faults()
 for _ in range(10):
@@ -28,23 +28,23 @@ print(faults() - before)
 """
 
 
-def printed(script: str, how: str, **settings: str) -> str:
-    """What a script prints, in a process of its own: what malloc is told holds for a process."""
+def printed(script: str, mode: str, **settings: str) -> str:
+    """Return the output of a script in a new process, because malloc's settings are per process."""
     done = subprocess.run(
-        [sys.executable, "-c", script, how], cwd=ROOT, env=os.environ | settings,
+        [sys.executable, "-c", script, mode], cwd=ROOT, env=os.environ | settings,
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     return done.stdout.strip()
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
-def test_pages_are_asked_for_once():
-    # Left to itself, malloc's bound moves, and it is chance whether something small at the top of
-    # the heap keeps what was freed below it.
+def test_freed_pages_are_kept():
+    # By default malloc's threshold changes, and a small block at the top of the heap may or may not
+    # keep the memory below it from being returned.
     fixed = {"MALLOC_MMAP_THRESHOLD_": "131072"}
-    counts = {how: int(printed(COUNT, how, **fixed)) for how in ("given back", "kept")}
+    counts = {mode: int(printed(COUNT, mode, **fixed)) for mode in ("returned", "kept")}
     assert keep_freed_memory()
-    assert counts["kept"] < counts["given back"] / 4
+    assert counts["kept"] < counts["returned"] / 4
 
 
 SHARE = """
@@ -57,19 +57,19 @@ libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
 places = []
 def call():
-    places.append(libc.malloc(50_000))  # below what gets pages of its own
+    places.append(libc.malloc(50_000))  # below the size that is mapped separately
 threads = [threading.Thread(target=call) for _ in range(6)]
 for thread in threads:
     thread.start()
 for thread in threads:
     thread.join()
-call()  # where the main thread's memory is
+call()  # the arena of the main thread
 print(max(abs(place - places[-1]) for place in places) < 1 << 30)
 """
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
-def test_threads_take_their_memory_from_one_place():
-    near = {how: printed(SHARE, how) for how in ("apart", "shared")}
-    assert near == {"apart": "False", "shared": "True"}
+def test_threads_share_one_arena():
+    near = {mode: printed(SHARE, mode) for mode in ("separate", "shared")}
+    assert near == {"separate": "False", "shared": "True"}
     assert share_freed_memory()

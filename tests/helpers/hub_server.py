@@ -1,4 +1,4 @@
-"""The Hugging Face Hub on this machine: as much of its interface as fetching and publishing use."""
+"""A local Hugging Face Hub, with the part of its interface that fetching and publishing use."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ TOKEN = "hf_right"
 
 @dataclass
 class Hub:
-    """What the Hub has and refuses, to be changed while it runs, and what it was asked."""
+    """The contents and refusals of the Hub, which tests change, and the requests that it got."""
 
     address: str = ""
     repositories: dict[str, Path] = field(default_factory=dict)
     """Folders that can be fetched, by USER/NAME."""
     gated: set[str] = field(default_factory=set)
     large: tuple[str, ...] = (".safetensors", ".npz")
-    """Ends of names of files that are not sent inside the commit."""
+    """Suffixes of files that are not sent inside the commit."""
     asked: list[tuple[str, str]] = field(default_factory=list)
     """(method, path) of each request."""
     created: list[dict[str, Any]] = field(default_factory=list)
-    """What was said when repositories were created."""
+    """The requests that created repositories."""
     committed: dict[str, bytes] = field(default_factory=dict)
     """The files of all commits, by KIND/USER/NAME/PATH."""
     stored: dict[str, bytes] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Hub:
 
 @contextlib.contextmanager
 def hub() -> Iterator[Hub]:
-    """A Hub on a free port of 127.0.0.1."""
+    """Start a Hub on a free port of 127.0.0.1."""
     state = Hub()
 
     class Handler(BaseHTTPRequestHandler):
@@ -184,7 +184,7 @@ def hub() -> Iterator[Hub]:
 def ask_only(
     patch: pytest.MonkeyPatch, address: str, cache: Path, token: str | None = TOKEN
 ) -> None:
-    """Let huggingface_hub, in this process, take ``address`` for the Hub, ``cache`` for home."""
+    """Make huggingface_hub, in this process, use ``address`` as the Hub and ``cache`` as home."""
     from huggingface_hub import constants
 
     template = address + "/{repo_id}/resolve/{revision}/{filename}"

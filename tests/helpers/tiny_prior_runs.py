@@ -1,8 +1,7 @@
-"""A tokenizer, token shards and prior runs so small that a test trains them in a second."""
+"""A tokenizer, token shards and runs of priors that a test can train in a second."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +12,8 @@ from core.networks.autoencoder import NetworkConfig
 from core.priors import AutoregressiveConfig, DiffusionConfig, LatentConfig, MaskedConfig
 from core.quantizers import VQConfig
 from core.tokenizer import Tokenizer, TokenizerConfig
+from train.config.base import AdamWConfig, PicturesConfig
 from train.config.prior import PriorRunConfig, SamplingConfig
-from train.config.tokenizer import AdamWConfig, PicturesConfig
 from train.encode import main as encode
 
 SIZE, CODES = 16, 24
@@ -30,31 +29,27 @@ PRIORS = {
 
 
 def tiny_tokenizer(seed: int = 0) -> Tokenizer:
-    """An untrained tokenizer of 4x4 pixels a token."""
+    """Return an untrained tokenizer with one token per 4x4 pixels."""
     torch.manual_seed(seed)
     network = NetworkConfig(widths=(8, 8), encoder_blocks=1, decoder_blocks=1, latent_dim=4)
     return Tokenizer(TokenizerConfig(network, VQConfig(size=CODES, start="uniform"))).eval()
 
 
 def tokenizer_bundle(folder: Path, seed: int = 0) -> Path:
-    """Its bundle."""
+    """Save ``tiny_tokenizer`` as a bundle and return its folder."""
     return tiny_tokenizer(seed).save_pretrained(folder).path
 
 
 def scene_shards(folder: Path, tokenizer: Path, pictures: int = 24) -> Path:
-    """So many scenes as its tokens."""
+    """Write token shards of ``pictures`` scenes and return their folder."""
     arguments = ["--checkpoint", tokenizer, "--out", folder, "--data.name", "scenes",
                  "--data.size", SIZE, "--limit", pictures, "--device", "cpu"]  # fmt: skip
-    before, sys.argv = sys.argv, ["encode.py", *map(str, arguments)]
-    try:
-        encode()
-    finally:
-        sys.argv = before
+    encode([*map(str, arguments)])
     return folder
 
 
 def prior_run(kind: str, tokenizer: Path, **changes: object) -> PriorRunConfig:
-    """A run of six steps."""
+    """Return the config of a run of six steps."""
     run = PriorRunConfig(
         recipe="test",
         prior=PRIORS[kind],

@@ -1,4 +1,4 @@
-"""Bundles: what is saved is what is loaded, and what does not fit is named."""
+"""Bundles of tokenizers: saving, loading, listing, and errors that name the file."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_round_trip(tmp_path, quantizer):
     assert torch.equal(loaded.reconstruct(image), tokenizer.reconstruct(image))
 
 
-def test_half_precision_spares_the_codebook(tmp_path):
+def test_half_precision_excludes_the_codebook(tmp_path):
     tokenizer = make()
     tokenizer.save_pretrained(tmp_path / "b")
     loaded = load_tokenizer(tmp_path / "b")
@@ -96,13 +96,13 @@ def test_list_and_run_folders(tmp_path):
         make().save_pretrained(tmp_path / name)
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("x")
-    found = list_bundles(tmp_path)
-    assert [bundle.name for bundle in found] == ["a", "b", "run"]
-    assert found[2] == Bundle("run", tmp_path / "run" / "bundle")
+    bundles = list_bundles(tmp_path)
+    assert [bundle.name for bundle in bundles] == ["a", "b", "run"]
+    assert bundles[2] == Bundle("run", tmp_path / "run" / "bundle")
     assert list_bundles(tmp_path / "nowhere") == []
 
 
-def test_owner_folder_is_listed(tmp_path, monkeypatch):
+def test_folder_of_the_variable_is_listed(tmp_path, monkeypatch):
     make().save_pretrained(tmp_path / "mine")
     monkeypatch.setenv("REGVQ_CHECKPOINTS", str(tmp_path))
     assert "mine" in [bundle.name for bundle in list_bundles()]
@@ -145,7 +145,7 @@ def test_missing_and_broken_files(tmp_path):
     with pytest.raises(CheckpointError, match="does not exist"):
         load_tokenizer(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(CheckpointError, match="no checkpoint"):
+    with pytest.raises(CheckpointError, match="is not a checkpoint"):
         load_tokenizer(tmp_path / "empty")
     folder = make().save_pretrained(tmp_path / "b", atlas={"a": np.arange(3)}).path
     weights = (folder / "model.safetensors").read_bytes()
@@ -157,7 +157,7 @@ def test_missing_and_broken_files(tmp_path):
         load_tokenizer(folder)
     whole = (folder / "atlas.npz").read_bytes()
     damaged = bytearray(whole)
-    damaged[whole.index(b"a.npy") + 30] ^= 255  # what is stored begins behind its name
+    damaged[whole.index(b"a.npy") + 30] ^= 255  # the stored bytes follow the name
     for broken in (b"x", b"", whole[: len(whole) // 2], bytes(damaged)):
         (folder / "atlas.npz").write_bytes(broken)
         with pytest.raises(CheckpointError, match="atlas"):
@@ -179,4 +179,4 @@ def test_json_holds_null_where_a_figure_is_not_finite(tmp_path):
     write_json(tmp_path / "figures.json", values)
     read = json.loads((tmp_path / "figures.json").read_text(), parse_constant=pytest.fail)
     assert read == {"psnr": None, "rows": [{"fd": None}, [1.5, None]], "n": 3}
-    assert math.isinf(values["psnr"])  # what is measured stays as it is
+    assert math.isinf(values["psnr"])  # the values themselves do not change

@@ -22,7 +22,7 @@ def features(seed: int = 0, batch: int = 2, positions: int = 6):
 
 
 def equation_2(y, z) -> float:
-    """-(1/L) sum_i log e^{y_i.z_i/t} / (e^{y_i.z_i/t} + sum_{j!=i} e^{y_i.z_j/t})"""
+    """Return -(1/L) sum_i log e^{y_i.z_i/t} / (e^{y_i.z_i/t} + sum_{j!=i} e^{y_i.z_j/t})."""
     length, total = len(y), 0.0
     for i in range(length):
         positive = math.exp(float(y[i] @ z[i]) / TAU)
@@ -32,7 +32,10 @@ def equation_2(y, z) -> float:
 
 
 def equation_3(y, z, w) -> float:
-    """-sum_i log w'_i e^{y_i.z_i/t} / (w'_i e^{y_i.z_i/t} + (1/L) sum_{j!=i} e^{y_i.z_j/t})"""
+    """Return Eq. 3.
+
+    -sum_i log w'_i e^{y_i.z_i/t} / (w'_i e^{y_i.z_i/t} + (1/L) sum_{j!=i} e^{y_i.z_j/t})
+    """
     length, total = len(y), 0.0
     share = w / w.sum()
     for i in range(length):
@@ -48,7 +51,7 @@ def test_contrastive_loss_is_equation_2():
     assert float(contrastive_loss(y, z, TAU)) == pytest.approx(wanted, rel=1e-12)
 
 
-def test_probabilistic_loss_is_equation_3_to_the_letter():
+def test_probabilistic_loss_is_equation_3():
     y, z, w = features()
     mine = probabilistic_contrastive_loss(y, z, w, tau=TAU, eps=0.0, reduction="sum")
     wanted = sum(equation_3(y[b], z[b], w[b]) for b in range(2)) / 2
@@ -92,7 +95,7 @@ def test_only_positions_of_the_mask_count():
     assert float(mine) == pytest.approx(sum(terms) / 2, rel=1e-12)
 
 
-def test_gradients_reach_the_reconstruction_alone():
+def test_only_the_reconstruction_gets_a_gradient():
     y, z, w = (x.requires_grad_() for x in features())
     probabilistic_contrastive_loss(y, z, w).backward()
     assert y.grad is None
@@ -100,7 +103,7 @@ def test_gradients_reach_the_reconstruction_alone():
     assert z.grad.abs().sum() > 0
 
 
-def test_undisturbed_tokens_and_empty_masks_stay_finite():
+def test_zero_perturbations_and_empty_masks_stay_finite():
     y, z, w = features()
     w[0] = 0
     mask = torch.zeros(2, 6, dtype=torch.bool)
@@ -112,7 +115,7 @@ def test_undisturbed_tokens_and_empty_masks_stay_finite():
         assert torch.isfinite(leaf.grad).all()
 
 
-def test_features_meet_tokens_by_area():
+def test_features_are_averaged_over_the_area_of_a_token():
     fine = torch.randn(2, 3, 8, 8)
     same, coarse = torch.randn(2, 4, 4, 4), torch.randn(2, 4, 2, 2)
     grids = on_token_grid([fine, same, coarse], 4, 4)

@@ -72,7 +72,7 @@ def test_answers_and_losses_of_the_classifier_equal_their_definitions() -> None:
     classifier = AttributeClassifier(config).eval()
     images = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
-        logits, read = classifier.look(images)
+        logits, read = classifier.answers_and_map(images)
     assert logits.shape == (2, 7) and read.shape == (2, 4, 32, 32)
     with torch.no_grad():
         assert torch.allclose(read, classifier.reader(images), atol=1e-5)

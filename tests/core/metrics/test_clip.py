@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from core.errors import FeatureError
 from core.images import to_pictures
-from core.metrics.clip import Clip, clip_score, load_clip, r_precision
+from core.metrics.clip import CaptionFit, Clip, clip_score, load_clip, r_precision
 
 CAPTIONS = ["a house", "a red house", "the sea at dusk", "snow", "two trees", "a lake in fog"]
 
@@ -131,3 +131,22 @@ def test_missing_weights_are_named_with_the_remedy(
     (tmp_path / "text.pt").write_text("no weights")
     with pytest.raises(FeatureError, match="does not hold ViT-B-32's weights"):
         load_clip("ViT-B-32", tmp_path / "text.pt")
+
+
+def test_pictures_in_batches_have_the_figures_of_all_together(clip: Clip, images: Tensor) -> None:
+    captions = [CAPTIONS[0], *CAPTIONS[1:5], CAPTIONS[0]]  # two are the same
+    fit = CaptionFit(clip)
+    fit.update(images[:2], captions[:2])
+    fit.update(images[2:], captions[2:])
+    assert fit.among == 5
+    assert fit.score() == pytest.approx(clip_score(clip, images, captions), rel=1e-5)
+    assert fit.precision(seed=3) == r_precision(clip, images, captions, among=5, seed=3)
+
+
+def test_one_caption_has_a_score_and_no_rank(clip: Clip, images: Tensor) -> None:
+    fit = CaptionFit(clip)
+    fit.update(images[:3], ("snow",) * 3)
+    assert fit.precision() is None
+    assert fit.score() == pytest.approx(clip_score(clip, images[:3], ["snow"] * 3), rel=1e-5)
+    with pytest.raises(ValueError, match="captions"):
+        fit.update(images[:3], ["snow"])
