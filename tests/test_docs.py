@@ -170,6 +170,19 @@ def test_every_recipe_of_a_table_exists():
     assert named <= set(recipes())
 
 
+def test_members_of_the_api_reference_exist():
+    """mkdocstrings leaves out a member that does not exist, without a warning."""
+    checked = 0
+    listed = re.compile(r"^::: (regvq[\w.]*)\n(?:    .*\n)*?      members: \[(.*)\]$", re.MULTILINE)
+    for page in (DOCS / "api").glob("*.md"):
+        for module, members in listed.findall(page.read_text(encoding="utf-8")):
+            found = importlib.import_module(module)
+            for name in members.split(", "):
+                assert hasattr(found, name), f"{page.name}: {module}.{name}"
+                checked += 1
+    assert checked > 20
+
+
 # -- the tables of checkpoints ---------------------------------------------------------------------
 
 
