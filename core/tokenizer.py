@@ -24,7 +24,14 @@ from .bundles.storage import load_weights, state_for_disk, write_folder
 from .config import chosen_settings, from_dict, to_dict
 from .errors import CheckpointError
 from .networks.autoencoder import Decoder, Encoder, NetworkConfig
-from .quantizers import QUANTIZERS, Quantized, Quantizer, QuantizerConfig, RegVQConfig
+from .quantizers import (
+    QUANTIZERS,
+    Quantized,
+    Quantizer,
+    QuantizerConfig,
+    RegVQConfig,
+    quantizer_class,
+)
 from .quantizers.base import to_rows
 
 
@@ -36,7 +43,15 @@ class TokenizerConfig:
     quantizer: QuantizerConfig = field(default_factory=RegVQConfig)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the config as JSON: nested dictionaries, the quantizer tagged with its name."""
+        """Return the config as JSON: nested dictionaries, the quantizer tagged with its name.
+
+        Raises CheckpointError for a quantizer that is not registered.
+        """
+        if type(self.quantizer) not in QUANTIZERS.values():
+            raise CheckpointError(
+                f"{type(self.quantizer).__name__} is not a registered quantizer; give it a name "
+                "with regvq.quantizers.register_quantizer."
+            )
         return {"network": to_dict(self.network), "quantizer": to_dict(self.quantizer, QUANTIZERS)}
 
     @classmethod
@@ -44,7 +59,8 @@ class TokenizerConfig:
         """Return the config that ``to_dict`` described. Raises CheckpointError naming ``file``."""
         try:
             network = from_dict(described["network"], NetworkConfig)
-            return cls(network, from_dict(described["quantizer"], QUANTIZERS))
+            name = described["quantizer"]["name"]
+            return cls(network, from_dict(described["quantizer"], {name: quantizer_class(name)}))
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{file} does not describe a tokenizer: {error}.") from None
 

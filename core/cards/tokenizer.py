@@ -74,7 +74,7 @@ def model_card(
         f"An image tokenizer of RegVQ Studio: {quantizer['size']:,} {shape}x"
         f"{config.network.downsampling} pixels, any picture size.",
         "",
-        f"- **Quantizer:** {_QUANTIZERS[quantizer['name']]}; {_settings(quantizer)}",
+        f"- **Quantizer:** {_quantizer(quantizer['name'])}; {_settings(quantizer)}",
         f"- **Network:** widths {list(network['widths'])}, {network['encoder_blocks']} encoder and "
         f"{network['decoder_blocks']} decoder blocks a level, stem {network['stem']}, "
         f"attention {'on' if network['attention'] else 'off'}",
@@ -100,6 +100,10 @@ def model_card(
         *_figures(metrics),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _quantizer(name: str) -> str:
+    return _QUANTIZERS.get(name, f"`{name}`, registered by its maker (not part of this project)")
 
 
 def licence_of(recipe: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 from ..errors import DataError
+from ..extensions import ExtensionError, load_extensions, same_definition
 from ..images import SUFFIXES
 from .datasets.ade20k import ADE20K
 from .datasets.camvid import CamVid
@@ -35,6 +37,56 @@ NAMES = ("scenes", "folder", *PUBLISHED)
 """The names that ``open_dataset`` knows."""
 
 
+class DatasetOpener(Protocol):
+    """A function that opens one split of a data set of your own."""
+
+    def __call__(
+        self,
+        root: str | Path | None,
+        split: str,
+        *,
+        size: int,
+        seed: int,
+        crop: tuple[float, float],
+    ) -> Dataset: ...
+
+
+class _Registered(NamedTuple):
+    open: DatasetOpener
+    held_out: bool
+
+
+_REGISTERED: dict[str, _Registered] = {}
+
+
+def register_dataset(name: str, opener: DatasetOpener, *, held_out: bool = True) -> None:
+    """Make a data set of your own known to ``open_dataset`` under ``name``.
+
+    ``opener(root, split, size=, seed=, crop=)`` returns a ``Dataset``; it raises DataError for a
+    root or a split that it cannot use. ``held_out``: True if the split "test" holds other pictures
+    than "train"; cards state it. Raises ExtensionError for a name that is taken.
+    """
+    if not name or not isinstance(name, str) or not callable(opener):
+        raise ExtensionError(f"a data set needs a name and a function that opens it, got {name!r}")
+    known = _REGISTERED.get(name)
+    again = known is not None and same_definition(known.open, opener)
+    if name in NAMES or (known is not None and known.open is not opener and not again):
+        raise ExtensionError(f"the data set name {name!r} is taken; choose another name")
+    _REGISTERED[name] = _Registered(opener, held_out)
+
+
+def _load_extensions(name: str) -> None:
+    """Import the user's extensions. Raises DataError unless one of them registers ``name``."""
+    try:
+        load_extensions()
+    except ExtensionError as error:
+        raise DataError(str(error)) from None
+    if name not in _REGISTERED:
+        raise DataError(
+            f"unknown data set {name!r}; the data sets are: {', '.join((*NAMES, *_REGISTERED))}."
+        )
+
+
 def open_dataset(
     name: str,
     root: str | Path | None = None,
@@ -59,8 +111,8 @@ def open_dataset(
     Raises:
         DataError: unknown name or split, missing or unusable root.
     """
-    if name not in NAMES:
-        raise DataError(f"unknown data set {name!r}; the data sets are: {', '.join(NAMES)}.")
+    if name not in NAMES and name not in _REGISTERED:
+        _load_extensions(name)
     if split not in SPLITS:
         raise DataError(f"unknown split {split!r}; the splits are: {', '.join(SPLITS)}.")
     if size < 1:
@@ -71,11 +123,15 @@ def open_dataset(
         return _open_scenes(root, size, seed, split)
     if name == "folder":
         return _open_folder(root, size, seed, split, crop)
+    if name in _REGISTERED:
+        return _REGISTERED[name].open(root, split, size=size, seed=seed, crop=crop)
     return PUBLISHED[name](root, split, size=size, seed=seed, crop_scale=crop)
 
 
 def has_held_out(name: str, root: str | Path | None) -> bool:
     """Whether the split "test" of a data set holds other pictures than "train"."""
+    if name in _REGISTERED:
+        return _REGISTERED[name].held_out
     if name == "folder":
         return split_folder(root, "test") != split_folder(root, "train")
     if name == "captions":

@@ -101,7 +101,7 @@ def test_what_cannot_be_used_is_said_in_a_sentence(tmp_path, folder, command):
         (("--prior.steps", 0), "steps must be a whole number from 1"),
         (("--prior.top-p", 7), "top_p must be above 0"),
         (("--prior.guidance", "nan"), "guidance must be from 0"),
-        (("--prior.told", "label"), "can be told text and semantic"),
+        (("--prior.told", "label"), "is not a condition of this prior; available: text, semantic"),
         (("--prior.tokenizer", other), "other is not the tokenizer"),
         (("--prior.segmenter", folder / "attributes"), "'segmenter' of format"),
     ):
