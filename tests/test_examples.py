@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import nbformat
 import pytest
@@ -108,3 +114,96 @@ def test_tokenizer_in_your_trainer_prints_loss_and_utilization(quantizer: str, t
     lines = run(file, "--quantizer", quantizer, "--steps", 4, cwd=tmp_path).splitlines()
     assert lines[0].startswith("step 4: squared error ") and "utilization " in lines[0]
     assert lines[1].startswith("new pictures from ")
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of the recipe in new_quantizer.py, after two steps."""
+    out = tmp_path_factory.mktemp("runs") / "product"
+    run(
+        *(ROOT / "train" / "run.py", "--recipe", f"{EXAMPLES / 'new_quantizer.py'}:scenes_product"),
+        *("--steps", 2, "--batch", 4, "--data.size", 32, "--out", out),
+        cwd=out.parent,
+    )
+    return out
+
+
+@contextmanager
+def explorer(folder: Path, log: Path) -> Iterator[str]:
+    """Run the explorer with the quantizer of the example; its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = ENVIRONMENT | {
+        "REGVQ_EXTENSIONS": str(EXAMPLES / "new_quantizer.py"),
+        "REGVQ_CHECKPOINTS": str(folder),
+    }
+    address = f"http://127.0.0.1:{port}"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, ROOT / "app.py", "--port", str(port)],
+            stdout=output, stderr=output, env=environment,
+        )  # fmt: skip
+        try:
+            deadline = time.monotonic() + 90
+            while True:
+                try:
+                    urlopen(address, timeout=10).close()
+                    break
+                except (URLError, TimeoutError):
+                    assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+                    time.sleep(0.5)
+            yield address
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+@pytest.mark.slow
+def test_new_quantizer_satisfies_the_contract_of_quantizers(tmp_path: Path):
+    code = """
+import torch
+from new_quantizer import ProductVQConfig
+
+quantizer = ProductVQConfig(size=16).build(8)
+z = torch.randn(2, 8, 3, 5, requires_grad=True)
+quantized = quantizer(z)
+(quantized.z.sum() + sum(quantized.losses.values())).backward()
+assert z.grad is not None and quantizer.halves.grad is not None
+rows = z.detach().permute(0, 2, 3, 1).reshape(-1, 8)
+assert quantizer.codebook().shape == (16, 8)
+assert torch.equal(quantizer.logits(rows).argmax(1), quantizer.assign(z).flatten())
+quantizer.eval()
+assert torch.equal(quantizer(z).z, quantizer.embed(quantizer.assign(z)))
+print("satisfied")
+"""
+    environment = {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, EXAMPLES)))}
+    assert run("-c", code, cwd=tmp_path, **environment) == "satisfied\n"
+
+
+@pytest.mark.slow
+def test_new_quantizer_is_trained_and_evaluated_without_a_change_to_the_package(
+    product: Path, tmp_path: Path
+):
+    config = json.loads((product / "bundle" / "config.json").read_text(encoding="utf-8"))
+    assert config["tokenizer"]["quantizer"] == {"name": "product", "size": 1024, "beta": 0.25}
+    evaluate = (
+        *(ROOT / "train" / "evaluate.py", "--recipe", EXAMPLES / "new_quantizer.py"),
+        *("--checkpoint", product, "--data.name", "scenes", "--data.size", 32, "--limit", 2),
+        *("--features.name", "none", "--out", tmp_path / "report.json"),
+    )
+    run(*evaluate, cwd=tmp_path)
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert report["images"] == 2 and report["codebook_size"] == 1024
+
+
+@pytest.mark.slow
+def test_explorer_opens_the_new_quantizer(product: Path, tmp_path: Path):
+    from gradio_client import Client, handle_file
+
+    picture = tmp_path / "picture.png"
+    Image.radial_gradient("L").resize((32, 24)).convert("RGB").save(picture)
+    with explorer(product.parent, tmp_path / "app.log") as address:
+        client = Client(address, verbose=False)
+        *_, figures = client.predict(handle_file(picture), "product", api_name="/reconstruct")
+    assert figures["codebook_size"] == 1024 and figures["tokens"] == 48
