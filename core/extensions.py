@@ -46,7 +46,7 @@ def load_file(file: Path) -> ModuleType:
     file = file.expanduser()
     if not file.is_file() or file.suffix != ".py":
         problem = "is not a Python file" if file.exists() else "does not exist"
-        raise ExtensionError(f"{file} {problem}; name a file that ends with .py.")
+        raise ExtensionError(f"{file} {problem}; name a file that ends with .py")
     path, name = file.resolve(), file.stem
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
@@ -54,15 +54,15 @@ def load_file(file: Path) -> ModuleType:
     if not name.isidentifier() or _file_of(name) != path:
         raise ExtensionError(
             f"{file} cannot be imported as {name!r}, which is the name of another module or not an "
-            "identifier; rename the file."
+            "identifier; rename the file"
         )
     try:
         return importlib.import_module(name)
     except SyntaxError as error:
         place = f"{error.filename or file}" + (f", line {error.lineno}" if error.lineno else "")
-        raise ExtensionError(f"{place}: {error.msg}.") from None
+        raise ExtensionError(f"{place}: {error.msg}") from None
     except (Exception, SystemExit) as error:
-        raise ExtensionError(f"{describe_error(error, path)}.") from error
+        raise ExtensionError(f"{describe_error(error, path)}") from error
 
 
 def describe_error(error: BaseException, file: Path) -> str:

@@ -5,41 +5,45 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .common import license_of, render, table
+
+TAGS = ("evaluation",)
+
 
 def judge_card(
     name: str,
     *,
     data: str,
+    purpose: str,
     command: str,
-    described: str,
     settings: Mapping[str, Any],
     scores: Mapping[str, float],
     pictures: int,
 ) -> str:
-    """Return the card of a judge's bundle, Markdown with Hugging Face front matter.
+    """Return the card of a judge's bundle.
 
-    ``data``: the data set's name. ``command``: the arguments of train/judge.py, without settings.
-    ``described``: a sentence about its output. ``settings``: ``steps``, ``pool``, ``size``, ``lr``
-    and ``seed`` of its training. ``scores``: shares in [0, 1] on ``pictures`` held-out pictures, by
-    label.
+    ``data``: the data set's name. ``purpose``: the end of a sentence, "it predicts …". ``command``:
+    the arguments of train/judge.py without settings. ``settings``: ``steps``, ``pool``, ``size``,
+    ``lr`` and ``seed`` of its training. ``scores``: shares in [0, 1] on ``pictures`` held-out
+    pictures, by label.
     """
-    lines = [
-        "---",
-        "library_name: regvq-studio",
-        "---",
-        "",
-        f"# {name}",
-        "",
-        f"A judge of RegVQ Studio, trained on the data set `{data}`. {described} It measures "
-        "generated pictures and is not a model of its subject.",
-        "",
-        f"- **Command:** `python train/judge.py {command} --steps {settings['steps']} "
-        f"--pool {settings['pool']} --size {settings['size']} --lr {settings['lr']:g} "
-        f"--seed {settings['seed']}`",
-        f"- **Its own score**, on {pictures} held-out pictures of {settings['size']} pixels:",
-        "",
-        "| | |",
-        "|---|---|",
-        *(f"| {label} | {value:.1%} |" for label, value in scores.items()),
-    ]
-    return "\n".join(lines) + "\n"
+    terms = license_of({"data": {"name": data}})
+    flags = " ".join(f"--{key} {settings[key]}" for key in ("steps", "pool", "size", "lr", "seed"))
+    return render(
+        name,
+        f"A judge of RegVQ Studio, trained on the data set `{data}`: {purpose} It measures "
+        "generated pictures and does not generate any.",
+        {
+            "Command": f"`python train/judge.py {command} {flags}`",
+            "License and terms": terms.terms,
+        },
+        (),
+        [
+            f"The judge's own score, on {pictures:,} held-out pictures of {settings['size']} "
+            "pixels:",
+            "",
+            *table((label, f"{value:.1%}") for label, value in scores.items()),
+        ],
+        license=terms.license,
+        tags=TAGS,
+    )

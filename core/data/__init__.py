@@ -1,4 +1,4 @@
-"""Data sets: each yields ``Sample``s, by item for evaluation and by draw for training."""
+"""Data sets: each yields ``Sample``s, by index for evaluation and by draw for training."""
 
 from ..errors import DataError
 from .registry import NAMES, fitting_name, has_held_out, open_dataset, register_dataset

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 from ..errors import DataError
 from ..extensions import ExtensionError, load_extensions, same_definition
@@ -32,7 +33,7 @@ PUBLISHED: dict[str, type[PictureDataset]] = {
         Flickr8k,
     )
 }
-"""The data sets that are read from files in a layout of their own, by name."""
+"""The data sets that are read from files in a published layout, by name."""
 NAMES = ("scenes", "folder", *PUBLISHED)
 """The names that ``open_dataset`` knows."""
 
@@ -83,7 +84,7 @@ def _load_extensions(name: str) -> None:
         raise DataError(str(error)) from None
     if name not in _REGISTERED:
         raise DataError(
-            f"unknown data set {name!r}; the data sets are: {', '.join((*NAMES, *_REGISTERED))}."
+            f"unknown data set {name!r}; available: {', '.join((*NAMES, *_REGISTERED))}."
         )
 
 
@@ -101,7 +102,7 @@ def open_dataset(
     Args:
         name: one of NAMES: "scenes" (drawn by the code, no files), "folder" (any folder of
             pictures), or one in the layout in which its authors publish it.
-        root: the folder, where the data set is read from files; of "shards" also a pattern or
+        root: the folder, if the data set is read from files; for "shards" also a pattern or
             an http(s) address.
         size: side in pixels of the square images that `draw` yields.
         seed: seed of the draws.
@@ -114,7 +115,7 @@ def open_dataset(
     if name not in NAMES and name not in _REGISTERED:
         _load_extensions(name)
     if split not in SPLITS:
-        raise DataError(f"unknown split {split!r}; the splits are: {', '.join(SPLITS)}.")
+        raise DataError(f"unknown split {split!r}; available: {', '.join(SPLITS)}.")
     if size < 1:
         raise DataError(f"size must be at least 1 pixel, got {size}.")
     if seed < 0:
@@ -125,25 +126,32 @@ def open_dataset(
         return _open_folder(root, size, seed, split, crop)
     if name in _REGISTERED:
         return _REGISTERED[name].open(root, split, size=size, seed=seed, crop=crop)
-    return PUBLISHED[name](root, split, size=size, seed=seed, crop_scale=crop)
+    # Each of these classes takes a split where PictureDataset itself takes the entries.
+    open_published = cast(Callable[..., Dataset], PUBLISHED[name])
+    return open_published(root, split, size=size, seed=seed, crop_scale=crop)
 
 
 def has_held_out(name: str, root: str | Path | None) -> bool:
-    """Whether the split "test" of a data set holds other pictures than "train"."""
+    """Return True if the split "test" of a data set holds other pictures than "train".
+
+    Raises DataError if the data set needs a root and none is given.
+    """
     if name in _REGISTERED:
         return _REGISTERED[name].held_out
+    if name not in ("folder", "captions", "shards"):
+        return True
+    if root is None:
+        raise DataError(f"the data set {name!r} needs a root: give its folder.")
     if name == "folder":
         return split_folder(root, "test") != split_folder(root, "train")
     if name == "captions":
         return captions_held_out(Path(root))
-    if name == "shards":
-        return shards_of(root, "test") != shards_of(root, "train")
-    return True
+    return shards_of(root, "test") != shards_of(root, "train")
 
 
 def _open_scenes(root: str | Path | None, size: int, seed: int, split: str) -> Dataset:
     if root is not None:
-        raise DataError(f"the data set 'scenes' is drawn, not read: leave out the root {root}.")
+        raise DataError(f"the data set 'scenes' needs no files: leave out the root {root}.")
     return Scenes(size=size, seed=seed, length=50_000 if split == "train" else 5_000, split=split)
 
 
@@ -156,11 +164,11 @@ def _open_folder(
 
 
 def fitting_name(name: str, root: str | Path | None) -> str:
-    """Under which name to open `root` where only pictures are needed: `name`, or "folder".
+    """Return the data set to open `root` with if only pictures are needed: `name`, or "folder".
 
-    "folder" if the root holds pictures and no trace (``PictureDataset.markers``) of the layout in
-    which the data set ``name`` is published. One trace is enough for ``name``: an archive that was
-    extracted in part is to be refused, not taken for something else.
+    "folder" if the root holds pictures and no trace (``PictureDataset.markers``) of the published
+    layout of ``name``. One trace is enough for ``name``: a partly extracted archive must be
+    refused, not taken for a plain folder.
     """
     if root is None or name not in PUBLISHED or not os.path.isdir(root):
         return name

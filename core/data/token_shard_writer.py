@@ -20,7 +20,7 @@ from torch import Tensor
 from ..bundles.storage import write_json
 from ..errors import DataError
 from .sample import Dataset, Sample
-from .segmentation import UNLABELLED, on_grid
+from .segmentation import UNLABELED, on_grid
 from .token_shards import (
     FORMAT,
     HEADER,
@@ -135,7 +135,7 @@ class TokenShardWriter:
         """Return a sample's map on the token grid, uint8 (h, w); unlabeled if it has none."""
         segmentation = sample.segmentation
         if segmentation is None:
-            segmentation = torch.full(sample.image.shape[1:], UNLABELLED)
+            segmentation = torch.full(sample.image.shape[1:], UNLABELED)
         return on_grid(segmentation, self.header["tokenizer"]["downsampling"]).numpy()
 
 

@@ -1,4 +1,4 @@
-"""Quantizers: one idea a file, all with the face of ``base.Quantizer``."""
+"""Quantizers: one idea per file, all with the interface of ``base.Quantizer``."""
 
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -26,7 +26,6 @@ QuantizerConfig = (
     | IBQConfig
 )
 
-# The names that config.json uses. A name, once shipped, stays.
 QUANTIZERS: dict[str, type[QuantizerConfig]] = {
     "vq": VQConfig,
     "regvq": RegVQConfig,
@@ -37,6 +36,7 @@ QUANTIZERS: dict[str, type[QuantizerConfig]] = {
     "lfq": LFQConfig,
     "ibq": IBQConfig,
 }
+"""The config classes by the names in config.json. A name that was published never changes."""
 
 __all__ = [
     "QUANTIZERS",

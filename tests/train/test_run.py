@@ -128,7 +128,7 @@ def test_help_names_the_recipes(tmp_path):
         ),
         (("scenes-vq", "--train-only", "decoder"), "set init"),
         (("scenes-vq", "--init", "nothing"), "nothing does not exist"),
-        (("scenes-vq", "--init", "empty"), "empty is no checkpoint"),
+        (("scenes-vq", "--init", "empty"), "empty is not a checkpoint"),
         (("scenes-vq", "--init", "checkpoints/photos-regvq"), "its quantizer is a Regularized"),
     ],
 )

@@ -96,7 +96,7 @@ def execute(run: StudyRun, study: Study, out: Path) -> dict[str, Any] | None:
         sample_pictures(trainer.held_out, study.limit),
         features=trainer.features,
         device=tokenizer.device,
-        tally=counts,
+        code_counts=counts,
     )
     result = described(run, study) | {
         "draws": trainer.data.digest(),

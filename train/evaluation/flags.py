@@ -77,6 +77,12 @@ class PriorFlags:
     """A judge of train/judge.py segmenter; without it, one for the data set is searched."""
     attributes: Path | None = None
     """A judge of train/judge.py attributes, for scenes; without it, one is searched."""
+    clip: bool = False
+    """Also CLIP score and R-precision, by open_clip, for a prior that is conditioned on text."""
+    clip_model: str = "ViT-B-32"
+    """The model of open_clip."""
+    clip_weights: str = "laion2b_s34b_b79k"
+    """Its weights: a tag of open_clip (from its cache, else downloaded), or a file."""
 
 
 @dataclass(frozen=True)

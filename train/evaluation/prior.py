@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cli.common import evenly_spaced, program
 from ..cli.errors import UsageError
-from .flags import EvaluateFlags
+from .flags import EvaluateFlags, PriorFlags
 
 if TYPE_CHECKING:
     from regvq.bundles.bundle import Bundle
     from regvq.conditions import ConditionConfig
     from regvq.data import Dataset
-    from regvq.metrics.generation import Judges, Shown
+    from regvq.metrics.clip import Clip
+    from regvq.metrics.generation import HeldOut, Judges
 
 PICTURES = 500  # drawn if there is no --limit
 
@@ -31,6 +32,8 @@ def _check(flags: EvaluateFlags) -> None:
             f"{', '.join(unused)} cannot be used for a prior, only for a tokenizer; the flags "
             "for priors are --prior.*"
         )
+    if flags.prior.clip_weights != PriorFlags.clip_weights and not flags.prior.clip:
+        raise UsageError("--prior.clip-weights needs --prior.clip")
     if flags.prior.batch < 1:
         raise UsageError(f"--prior.batch must be 1 or more, got {flags.prior.batch}")
 
@@ -42,6 +45,7 @@ def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str,
     from regvq.checkpoints import load_prior, load_tokenizer
     from regvq.conditions import name_of
     from regvq.data import open_dataset
+    from regvq.data.shards.remote import redact_query
     from regvq.metrics.generation import judge_prior
 
     asked = flags.prior
@@ -50,14 +54,19 @@ def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str,
     tokenizer = load_tokenizer(_tokenizer_of(bundle, asked.tokenizer), device)
     size = flags.data.size or prior.grid[0] * tokenizer.downsampling
     data = open_dataset(flags.data.name, flags.data.root, split=flags.data.split, size=size)
-    judges = _judges(flags, device)
     sampling = dict(bundle.config.get("sampling", {}))
     for name in ("guidance", "temperature", "top_k", "top_p", "steps"):
         if (value := getattr(asked, name)) is not None:
             sampling[name] = value
     conditions = _conditions(prior.config.conditions, asked.told)
     names = [name_of(condition) for condition in conditions]
+    if asked.clip and "text" not in names:
+        raise UsageError(
+            "--prior.clip needs a prior that is conditioned on text; the conditions here are: "
+            f"{', '.join(names) or 'none'}"
+        )
     chosen = evenly_spaced(len(data), flags.limit or PICTURES)
+    judges = replace(_judges(flags, device), clip=_clip(flags, device))
     skipped: list[str] = []
     with tqdm(total=len(chosen), unit="picture", desc="drawing") as bar:
         try:
@@ -67,7 +76,7 @@ def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str,
                 _held_out(data, chosen, size, skipped, judges.classifier is not None),
                 judges,
                 sampling=sampling,
-                told=conditions,
+                conditions=conditions,
                 seed=asked.seed,
                 batch=asked.batch,
                 progress=lambda done: bar.update(done - bar.n),
@@ -76,7 +85,7 @@ def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str,
             raise UsageError(str(error)) from None
     for sentence in skipped:
         print(f"skipped: {sentence}")
-    root = flags.data.root.resolve().name if flags.data.root is not None else None
+    root = redact_query(flags.data.root.resolve().name) if flags.data.root is not None else None
     where = {"name": flags.data.name, "root": root, "split": flags.data.split, "size": size}
     report = {"checkpoint": bundle.name, "data": where, "skipped": len(skipped), "told": names}
     report |= figures
@@ -90,8 +99,10 @@ def print_prior_table(report: Mapping[str, Any]) -> None:
     from regvq.cards.prior import figure_rows
 
     print()
-    for label, value in figure_rows(report):
-        print(f"{label:<48} {value}")
+    rows = figure_rows(report)
+    width = max(len(label) for label, _ in rows)
+    for label, value in rows:
+        print(f"{label:<{width}}  {value}")
     settings = ", ".join(f"{k} {v}" for k, v in report["sampling"].items() if v is not None)
     conditions = " and ".join(report["told"]) or "nothing"
     print(
@@ -100,6 +111,10 @@ def print_prior_table(report: Mapping[str, Any]) -> None:
     )
     if "features" in report:
         print(f"Fréchet distance on {report['features']}: it is not FID")
+    if "clip" in report:
+        among = report.get("r_precision_among")
+        ranked = f", R-precision among {among} captions" if among else ""
+        print(f"CLIP score by {report['clip']}{ranked}")
 
 
 def _conditions(
@@ -169,6 +184,14 @@ def _judges(flags: EvaluateFlags, device: str) -> Judges:
     )
 
 
+def _clip(flags: EvaluateFlags, device: str) -> Clip | None:
+    from regvq.metrics.clip import load_clip
+
+    if not flags.prior.clip:
+        return None
+    return load_clip(flags.prior.clip_model, flags.prior.clip_weights, device)
+
+
 def _find_judge(kind: str, data: str) -> Bundle | None:
     from regvq.bundles.bundle import list_bundles
 
@@ -185,20 +208,20 @@ def _find_judge(kind: str, data: str) -> Bundle | None:
 
 def _held_out(
     data: Dataset, chosen: list[int], size: int, skipped: list[str], answers: bool
-) -> Iterator[Shown]:
+) -> Iterator[HeldOut]:
     """Yield the center squares of the chosen pictures; note those that cannot be read."""
     from regvq.data import center
     from regvq.data.scenes import Scenes, named_in
     from regvq.errors import PictureError
-    from regvq.metrics.generation import Shown
+    from regvq.metrics.generation import HeldOut
 
     for index in chosen:
         try:
             if answers and isinstance(data, Scenes):
                 sample, attributes = data.item_and_attributes(index)
-                yield Shown(sample, named_in(attributes))
+                yield HeldOut(sample, named_in(attributes))
             else:
-                yield Shown(center(data[index], size))
+                yield HeldOut(center(data[index], size))
         except PictureError as error:
             skipped.append(str(error))
 

@@ -35,6 +35,8 @@ def report_tokenizer(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[
     from regvq.metrics.reconstruction import evaluate_tokenizer
     from regvq.networks.features import load_features
 
+    if flags.prior.clip:
+        raise UsageError("--prior.clip is for priors; this checkpoint is a tokenizer")
     name = name_for_pictures(flags.data.name, flags.data.root)
     flags = replace(flags, data=replace(flags.data, name=name))
     tokenizer = open_tokenizer(bundle, device)
@@ -54,7 +56,7 @@ def report_tokenizer(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[
 
     chosen = evenly_spaced(len(data), flags.limit)
     skipped: list[str] = []
-    tally = torch.zeros(tokenizer.codebook_size, dtype=torch.int64)
+    code_counts = torch.zeros(tokenizer.codebook_size, dtype=torch.int64)
     with tqdm(total=len(chosen), unit="picture", desc="evaluating") as bar:
         figures = evaluate_tokenizer(
             tokenizer,
@@ -66,7 +68,7 @@ def report_tokenizer(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[
             batch=flags.batch,
             device=device,
             progress=lambda done: bar.update(done - bar.n),
-            tally=tally,
+            code_counts=code_counts,
         )
     for sentence in skipped:
         print(f"skipped: {sentence}")
@@ -87,7 +89,7 @@ def report_tokenizer(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[
     if flags.publish:
         from ..export.figures import publish_figures
 
-        publish_figures(bundle, tokenizer, report, tally.numpy(), asdict(flags.note))
+        publish_figures(bundle, tokenizer, report, code_counts.numpy(), asdict(flags.note))
     return report
 
 

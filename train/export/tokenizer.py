@@ -74,7 +74,7 @@ def export_bundle(
         sample_pictures(pictures, FEW),
         features=features,
         device=tokenizer.device,
-        tally=counts,
+        code_counts=counts,
     )
     metrics["step"] = step
     held_out = has_held_out(config.data.name, config.data.root)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from regvq.bundles.bundle import Bundle
-from regvq.cards.tokenizer import licence_of
+from regvq.cards.tokenizer import license_of
 from regvq.checkpoints import fingerprint_of, load_prior, load_tokenizer
 from regvq.errors import CheckpointError
 
@@ -126,7 +126,7 @@ def metadata(
     recipe = bundle.config.get("recipe")
     recipe = recipe if isinstance(recipe, Mapping) else {}
     data = _data_name(bundle, recipe)
-    said.setdefault("license", licence_of({**recipe, "data": {"name": data}})[1])
+    said.setdefault("license", license_of({**recipe, "data": {"name": data}}).license)
     if said["license"] == "other":  # the Hub requires a name for such a license
         said.setdefault("license_name", "see-the-model-card")
     said.setdefault("library_name", "regvq-studio")

@@ -71,7 +71,7 @@ def train_attributes(run: AttributesRun) -> Path:
         truth = torch.where(mirrored[:, None], truth[:, mirrored_question], truth)
         classes = maps[chosen].long()
         classes = torch.where(mirrored[:, None, None], classes.flip(2), classes)
-        logits, read = judge.look(batch)
+        logits, read = judge.answers_and_map(batch)
         reading = F.cross_entropy(read.float(), classes.to(device), weight)
         return judge.loss(logits, truth.to(device)) + READING * reading
 
@@ -89,17 +89,17 @@ def train_attributes(run: AttributesRun) -> Path:
         run.out.name,
         data="scenes",
         command="attributes" + (" --begin DIR" if run.begin is not None else ""),
-        described=f"Answers to {len(QUESTIONS)} questions about a drawn landscape.",
+        purpose=f"it answers {len(QUESTIONS)} questions about a drawn landscape.",
         settings=vars(run),
         scores={
-            "Right, of what the captions name": figures["named"]["recognised"],
-            "Pictures with all that their captions name": figures["named"]["all_recognised"],
-            "Right, of everything that has a true answer": figures["every"]["recognised"],
+            "Right answers to questions that captions answer": figures["named"]["recognised"],
+            "Pictures with all of these answers right": figures["named"]["all_recognised"],
+            "Right answers to all questions with a true answer": figures["every"]["recognised"],
         },
         pictures=run.judged,
     )
-    for key, what in (("named", "named in captions"), ("every", "everything with an answer")):
-        print(f"{what}: {figures[key]['recognised']:.4f} right")
+    for key, asked in (("named", "that captions answer"), ("every", "with a true answer")):
+        print(f"right answers to questions {asked}: {figures[key]['recognised']:.4f}")
     judge.save_pretrained(
         run.out,
         data={"name": "scenes", "seed": run.seed},

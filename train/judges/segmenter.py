@@ -42,7 +42,7 @@ def train_segmenter(run: SegmenterRun) -> Path:
 
     from regvq.cards.judge import judge_card
     from regvq.data import center, open_dataset
-    from regvq.data.segmentation import UNLABELLED
+    from regvq.data.segmentation import UNLABELED
     from regvq.errors import DataError, PictureError
     from regvq.judges.segmenter import Segmenter, SegmenterConfig
     from regvq.metrics.segmentation import LayoutAgreement
@@ -71,9 +71,9 @@ def train_segmenter(run: SegmenterRun) -> Path:
         truth = maps[chosen].long()
         truth = torch.where(mirrored[:, None, None], mirrored_class[truth.flip(2)], truth)
         logits, truth = judge(batch).float(), truth.to(device)
-        total = F.cross_entropy(logits, truth, ignore_index=UNLABELLED, reduction="sum")
+        total = F.cross_entropy(logits, truth, ignore_index=UNLABELED, reduction="sum")
         # Not "mean", which is NaN if no pixel of a batch is labeled.
-        return total / (truth != UNLABELLED).sum().clamp_min(1)
+        return total / (truth != UNLABELED).sum().clamp_min(1)
 
     train_judge(judge, run, device, images, loss_of)
     agreement, judged = LayoutAgreement(judge.config.classes), 0
@@ -95,7 +95,7 @@ def train_segmenter(run: SegmenterRun) -> Path:
         run.out.name,
         data=run.data.name,
         command=f"segmenter --data.name {run.data.name}",
-        described=f"Class of every pixel, {len(train.classes)} classes.",
+        purpose=f"it predicts the class of every pixel, out of {len(train.classes)} classes.",
         settings=vars(run),
         scores={
             "Pixel accuracy": figures["pixel_accuracy"],

@@ -7,12 +7,18 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
+from torch import nn
 
 from core.bundles.bundle import find_bundle
+from core.data import open_dataset
 from core.data.scenes import CLASSES, QUESTIONS
 from core.judges.attributes import AttributeClassifier, AttributesConfig
 from core.judges.segmenter import Segmenter, SegmenterConfig
+from core.metrics.clip import Clip, clip_score, r_precision
 from tests.helpers.tiny_prior_runs import SIZE, scene_shards, tokenizer_bundle
 from train.evaluate import main as evaluate
 from train.run import main as run
@@ -46,7 +52,8 @@ def command(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     monkeypatch.setenv("REGVQ_CHECKPOINTS", str(folder))
 
     def said(out: Path, *more: object) -> tuple[int, str]:
-        flags = ["--checkpoint", folder / "painter", "--out", out, *WHERE, *more]
+        checkpoint = () if "--checkpoint" in more else ("--checkpoint", folder / "painter")
+        flags = [*checkpoint, "--out", out, *WHERE, *more]
         monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, flags)])
         code = 0
         try:
@@ -64,7 +71,7 @@ def test_the_recipe_leaves_a_prior(folder):
     assert bundle.kind == "prior" and bundle.config["recipe"]["name"] == "scenes-masked"
     assert bundle.config["tokenizer"]["name"] == "scenes-tokens"
     assert "python train/run.py scenes-masked --tokens DIR --steps 2" in bundle.card
-    assert "Pictures not judged yet" in bundle.card
+    assert "Not evaluated yet" in bundle.card
 
 
 def test_a_prior_is_drawn_from_judged_and_published(tmp_path, folder, command):
@@ -107,4 +114,78 @@ def test_what_cannot_be_used_is_said_in_a_sentence(tmp_path, folder, command):
     ):
         code, said = command(out, "--features.name", "none", *more)
         assert code == 2 and said.startswith("error: ") and words in said, said
+    assert not out.exists()
+
+
+class ColorTower(nn.Module):
+    """A stand-in for CLIP: pictures and captions are embedded by their colors and letters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(4))
+
+    def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
+        return torch.cat([pixels.mean((2, 3)), torch.ones(len(pixels), 1)], 1) @ self.weight
+
+    def encode_text(self, letters: torch.Tensor) -> torch.Tensor:
+        return letters @ self.weight
+
+
+def stand_in() -> Clip:
+    def letters(captions: list[str]) -> torch.Tensor:
+        return torch.tensor(
+            [[text.count(letter) for letter in "aeio"] for text in captions]
+        ).float()
+
+    def pixels(picture: Image.Image) -> torch.Tensor:
+        return torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1) / 255
+
+    return Clip(ColorTower(), pixels, letters, "a stand-in for CLIP")
+
+
+def test_clip_score_and_r_precision_of_a_prior_with_text(
+    tmp_path, folder, command, monkeypatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(
+        "core.metrics.clip.load_clip", lambda *arguments: asked.append(arguments) or stand_in()
+    )
+    out = tmp_path / "report.json"
+    flags = ("--features.name", "none", "--prior.steps", 2, "--prior.batch", 4, "--publish")
+    code, table = command(out, *flags, "--prior.clip", "--prior.clip-weights", "mine.pt")
+    assert code == 0, table
+    assert asked == [("ViT-B-32", "mine.pt", "cpu")]
+    report = json.loads(out.read_text())
+    assert report["clip"] == "a stand-in for CLIP" and report["r_precision_among"] == 6
+    versions = {"drawn", "real", "reconstructed"}
+    assert set(report["clip_score"]) == set(report["r_precision"]) == versions
+    # The figures of the real pictures, computed again.
+    data = open_dataset("scenes", size=SIZE, split="test")
+    samples = [data[index * len(data) // 6] for index in range(6)]
+    images = torch.stack([sample.image for sample in samples])
+    captions = [sample.caption for sample in samples]
+    expected = clip_score(stand_in(), images, captions)
+    assert report["clip_score"]["real"] == pytest.approx(expected, rel=1e-4)
+    precision = r_precision(stand_in(), images, captions, among=6)
+    assert report["r_precision"]["real"] == pytest.approx(precision)
+    assert "CLIP score by a stand-in for CLIP, R-precision among 6 captions" in table
+    assert f"{report['clip_score']['drawn']:.2f} (real {expected:.2f}, " in table
+    card = find_bundle(folder / "painter").card
+    assert f"| CLIP score of pictures and captions | {report['clip_score']['drawn']:.2f} (" in card
+    assert "measured by a stand-in for CLIP: compare it only with figures of the same" in card
+
+
+def test_clip_needs_text_and_weights(tmp_path, folder, command) -> None:
+    out = tmp_path / "report.json"
+    for more, words in (
+        (("--prior.clip", "--prior.told", "semantic"), "needs a prior that is conditioned on text"),
+        (("--prior.clip", "--prior.clip-weights", tmp_path / "gone.pt"), "gone.pt"),
+        (("--prior.clip", "--prior.clip-model", "ViT-Z"), "'ViT-Z'"),
+        (("--prior.clip-weights", "openai"), "--prior.clip-weights needs --prior.clip"),
+    ):
+        code, said = command(out, "--features.name", "none", *more)
+        assert code == 2 and said.startswith("error: ") and words in said, said
+    code, said = command(out, "--features.name", "none", "--prior.clip",
+                         "--checkpoint", folder / "scenes-tokens")  # fmt: skip
+    assert code == 2 and "--prior.clip is for priors" in said
     assert not out.exists()
