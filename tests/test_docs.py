@@ -21,6 +21,7 @@ from markdown.extensions.toc import slugify
 from PIL import Image
 
 from core.paths import ROOT
+from tests.test_rooms import FLOORS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -245,6 +246,17 @@ def test_modules_of_the_table_exist():
             file = ROOT.joinpath(top, *now.split("."))
             assert file.with_suffix(".py").is_file() or (file / "__init__.py").is_file(), now
             assert before != now
+
+
+def test_floors_of_the_library_are_those_that_a_test_enforces():
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    section = text.partition("## The floors of the library")[2].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| (\d+) \| (.+) \|$", section, re.MULTILINE))
+    private = {"core", "core._names"}
+    for number, modules in enumerate(FLOORS, start=1):
+        named = re.findall(r"`([^`]+)`", rows[str(number)])
+        named = {f"core.{name.rstrip('/').removesuffix('.py')}" for name in named}
+        assert named == set(modules) - private
 
 
 def test_names_of_the_table_can_be_imported():
