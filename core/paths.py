@@ -8,7 +8,7 @@ from pathlib import Path
 _PACKAGE = Path(__file__).resolve().parent
 
 IN_TREE = _PACKAGE.name == "core" and (_PACKAGE.parent / "pyproject.toml").is_file()
-"""Whether the library runs from the project's source tree (an editable installation does)."""
+"""True if the library runs from the project's source tree (an editable installation does)."""
 
 ROOT = _PACKAGE.parent if IN_TREE else Path.cwd()
 """The folder of ``checkpoints/`` and ``runs/``: the source tree, or, where the library was

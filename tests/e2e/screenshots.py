@@ -1,4 +1,4 @@
-"""Screenshots of the explorer: ``python -m tests.e2e.screenshots --out docs``.
+"""Screenshots of the explorer: ``python -m tests.e2e.screenshots --out docs/images``.
 
 Writes the README's pictures (``screenshot.png``, Reconstruct, and some more tabs) and, with
 ``--all``, every tab at a desktop's and a phone's width, light and dark.
@@ -73,7 +73,9 @@ def tabs(page: Any, address: str, theme: str) -> Iterator[str]:
 def main() -> int:
     """Take them; 0, or 2 without a browser."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("docs"), help="folder (default: docs)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("docs/images"), help="folder (default: %(default)s)"
+    )
     parser.add_argument("--all", action="store_true", help="every tab, width and theme")
     arguments = parser.parse_args()
     executable = find_chromium()
