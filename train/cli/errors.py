@@ -7,6 +7,7 @@ found. Anything else is a defect of this project and keeps its traceback.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import re
 import sys
@@ -15,6 +16,7 @@ from typing import TypeVar
 
 Flags = TypeVar("Flags")
 
+_PACKAGES = ("accelerate", "tensorboard", "threadpoolctl", "tqdm", "tyro")
 _FRAME = "│╭╰╮╯┃┏┗┓┛|"
 _RULE = " ─━"
 _HELP_INDENT = 9
@@ -42,6 +44,17 @@ def one_line_errors(*mistakes: type[BaseException]) -> Iterator[None]:
         raise SystemExit(2) from None
 
 
+def check_packages() -> None:
+    """Exit with one sentence and code 2 if packages of the extra ``train`` are not installed."""
+    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        print(
+            f"error: training needs {', '.join(missing)}: pip install 'regvq-studio[train]'",
+            file=sys.stderr,
+        )
+        raise SystemExit(2)
+
+
 def parse_flags(
     flags: type[Flags],
     arguments: Sequence[str] | None = None,
@@ -54,6 +67,7 @@ def parse_flags(
     ``arguments`` defaults to ``sys.argv[1:]``. Exits with code 2 after ``error: …`` if they are
     wrong, and with code 0 after printing the help if ``--help`` is among them.
     """
+    check_packages()
     import tyro
 
     complaint = io.StringIO()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import math
 import os
 import subprocess
@@ -117,12 +118,27 @@ def test_on_windows_a_process_is_looked_up_and_never_signaled(
     assert closed == ([handle] if handle else [])
 
 
-def test_a_command_starts_as_a_file_or_as_an_installed_module(
+def test_a_command_is_named_as_it_was_started(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert program("run") == "python train/run.py"
     monkeypatch.setattr(common, "__name__", "regvq_train.cli.common")
     assert program("run") == "python -m regvq_train.run"
+    monkeypatch.setattr(common.sys, "argv", ["/usr/bin/regvq-train"])
+    assert program("run") == "regvq-train" and program("study") == "python -m regvq_train.study"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_names_the_packages_that_it_lacks(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "tyro", None)
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    with pytest.raises(SystemExit) as stop:
+        importlib.import_module(f"train.{command}").main([])
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert said == ("error: training needs accelerate, tyro: pip install 'regvq-studio[train]'\n")
 
 
 @pytest.mark.parametrize(
