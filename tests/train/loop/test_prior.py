@@ -176,7 +176,7 @@ def test_shards_that_do_not_fit_are_refused_by_name(tmp_path, tokenizer, shards)
     [
         ("diffusion", {"sampling": SamplingConfig(steps=99)}, "steps must be .* from 1 to 8"),
         ("latent", {"sampling": SamplingConfig(temperature=float("nan"))}, "temperature"),
-        ("autoregressive", {"sampling": SamplingConfig(steps=3)}, "one step per token"),
+        ("autoregressive", {"sampling": SamplingConfig(steps=3)}, "step per token"),
         ("masked", {"prior": replace(PRIORS["masked"], width=15)}, "test: .*width"),
     ],
 )
