@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import threading
 import time
 from dataclasses import dataclass
-from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .cache import RecentItems
 from .encoding import pack
 from .errors import UserError
+from .lab_data import training_pictures
 from .model_lock import LOCK
-from .uploads import Picture, open_picture
+from .uploads import open_picture
 from .validation import MAX_SEED, number, whole_number
 
 if TYPE_CHECKING:
@@ -218,39 +217,6 @@ def _pictures_view(frame: Any) -> dict[str, Any]:
     }
 
 
-# ---------------------------------------------------------------- training pictures
-
-_DRAWING = threading.Lock()
-
-
-@cache
-def _scenes() -> SmallPictures:
-    from regvq.analysis.lab.pictures import scenes
-
-    return scenes()
-
-
-def drawn_scenes() -> SmallPictures:
-    """Return the lab's scenes, drawn once per process (a second or two); other calls wait."""
-    with _DRAWING:
-        return _scenes()
-
-
-@lru_cache(maxsize=8)
-def _patches(picture: Picture) -> SmallPictures:
-    from regvq.analysis.lab.pictures import patches
-    from regvq.images import to_tensor
-
-    return patches(to_tensor(picture.image))
-
-
-def training_pictures(spec: LabSpec, image: Any) -> SmallPictures | None:
-    """Return the training data of a session of small pictures; None for points."""
-    if spec.kind == "points":
-        return None
-    return drawn_scenes() if spec.data == "scenes" else _patches(open_picture(image))
-
-
 # ---------------------------------------------------------------- sessions by key
 
 _sessions: RecentItems[int, LabSession] = RecentItems(SESSIONS)
@@ -288,7 +254,7 @@ def answer(how: str, number: Any, key: int | None, *inputs: Any) -> tuple[int | 
     try:
         spec = parse_spec(*inputs[:-SETTINGS])
         settings = parse_settings(*inputs[-SETTINGS:])
-        pictures = training_pictures(spec, inputs[3])
+        pictures = training_pictures(spec.kind, spec.data, inputs[3])
     except (UserError, PictureError) as error:
         return key, {"sentence": str(error), "number": number}
     if how == "tick":

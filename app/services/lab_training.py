@@ -11,6 +11,7 @@ from PIL import Image
 
 from . import lab_sessions
 from .encoding import PageFile, png_file
+from .lab_data import training_pictures
 from .lab_sessions import LabSession
 from .model_lock import LOCK
 from .token_pictures import tile_sheet
@@ -39,7 +40,7 @@ def train_on_pictures(
     spec = lab_sessions.parse_spec("pictures", None, source, image, codes, quantizers, seed)
     checked = lab_sessions.parse_settings(*settings)
     count = whole_number(steps, "number of steps", 0, MOST_STEPS)
-    pictures = lab_sessions.training_pictures(spec, image)
+    pictures = training_pictures(spec.kind, spec.data, image)
     with LOCK:
         session = LabSession(spec, checked, pictures)
         figures: dict[str, Any] = {

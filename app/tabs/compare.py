@@ -107,13 +107,12 @@ def build(tab: gr.Tab, checkpoint: gr.Dropdown, picture: gr.Image) -> None:
             examples = html_component("examples", value=[], elem_id="compare-examples")
         with gr.Column(scale=1, min_width=320, elem_classes="rv-main"):
             wall = html_component("compare")
-    charts = html_component("compare_study", elem_id="study")
+    compare_study.build(tab)
 
     # The picture is the same in every tab, whichever it was given to.
     opened = tab.select(open_tab, [picture, chosen, checkpoint], [own, examples, chosen], **INSTANT)
     gr.on([own.upload, own.clear], lambda path: path, own, picture, **INSTANT)
     picked = examples.pick(choose_example, None, [own, picture], **INSTANT)
-    tab.select(compare_study.show, None, charts, **INSTANT)
     latest = {**PRIVATE, **MODEL_QUEUE, "trigger_mode": "always_last"}
     opened.then(show, [picture, chosen], wall, **latest)
     picked.then(show, [own, chosen], wall, **latest)

@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from ..services import lab_sessions, lab_training
+from ..services import lab_data, lab_sessions, lab_training
 from ..services.idle import run_when_idle
 from ..services.lab_sessions import KINDS, MOST, NAMES, POINTS, SIZES, SOURCES
 from ..ui.component import (
@@ -85,7 +85,7 @@ def _show_upload(source: str) -> Any:
 
 def _open_tab(shared: Any, own: Any) -> Any:
     """Return the picture of the other tabs; draw the lab's scenes while nobody waits for them."""
-    run_when_idle(lab_sessions.drawn_scenes, "scenes")
+    run_when_idle(lab_data.drawn_scenes, "scenes")
     return gr.skip() if own else shared
 
 

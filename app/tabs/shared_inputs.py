@@ -1,4 +1,4 @@
-"""Components that several tabs use: a picture input, the strip of examples, the shared state."""
+"""Components, state and handlers that several tabs share."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ const root = $(".rv-canvas"), canvas = $("canvas"), cursorMark = $(".rv-brush-ti
 const choice = { tool: "brush" };
 let data = null, ids = null, picked = 0, past = [], down = false, at = null, last = null, key = null;
 
-const say = (text) => { $(".rv-canvas-note").textContent = text; };
+const setStatus = (text) => { $(".rv-canvas-note").textContent = text; };
 
 // ---------------------------------------------------------------- drawing
 
@@ -21,7 +21,7 @@ function draw() {
   pen.putImageData(image, 0, 0);
   const marked = ids.reduce((sum, one) => sum + (one ? 1 : 0), 0);
   if (data.mode === "mask") {
-    say(marked ? marked + " of " + ids.length + " tokens will be generated." : "Erase the part to inpaint.");
+    setStatus(marked ? marked + " of " + ids.length + " tokens will be generated." : "Erase the part to inpaint.");
     root.dataset.marked = marked;
   }
 }
@@ -148,7 +148,7 @@ $("input[type=file]").addEventListener("change", async (event) => {
   event.target.value = "";
   if (!file) return;
   const picture = await createImageBitmap(file).catch(() => null);
-  if (!picture) { say("The browser cannot read this file as a picture."); return; }
+  if (!picture) { setStatus("The browser cannot read this file as a picture."); return; }
   const { width, height } = data, board = regvq.html("canvas");
   board.width = width;
   board.height = height;
@@ -174,12 +174,12 @@ $("input[type=file]").addEventListener("change", async (event) => {
   const stray = [...unknown.values()].reduce((a, b) => a + b, 0);
   if (stray > 0.01 * found.length) {
     const worst = [...unknown.entries()].sort((a, b) => b[1] - a[1])[0][0];
-    say("The map contains the color " + worst + ", which stands for no class: use the colors below.");
+    setStatus("The map contains the color " + worst + ", which stands for no class: use the colors below.");
     return;
   }
   saveForUndo();
   ids = found;
-  say("");
+  setStatus("");
   draw();
   commit();
 });
@@ -188,7 +188,7 @@ const showClass = regvq.radios($(".rv-swatches"), (value) => { picked = Number(v
 
 // ---------------------------------------------------------------- values from the server
 
-function take() {
+function update() {
   const value = props.value || {};
   if (!value.mode) { // a new canvas is coming: a drawing on this one would be lost
     root.dataset.state = "busy";
@@ -224,8 +224,8 @@ function take() {
   showTool(choice.tool = value.mode === "map" ? "brush" : "erase");
   if (value.classes) showClass(picked = Math.min(picked, value.classes.length - 1));
   root.dataset.state = "ready";
-  say("");
+  setStatus("");
   draw();
 }
-watch("value", take);
-take();
+watch("value", update);
+update();

@@ -524,7 +524,7 @@ function set(name, value) {
 }
 const show = regvq.choices(element, set);
 
-async function take() {
+async function update() {
   const value = props.value || {};
   if (value.refused) { set("method", "pca"); return; }
   if (value.layout || value.classes) {
@@ -582,5 +582,5 @@ async function take() {
 
 window.addEventListener("regvq-code", (event) => { picked = event.detail; if (data) select(picked); });
 new ResizeObserver(() => { redraw(); drawGroup(); }).observe(plate);
-watch("value", take);
-take();
+watch("value", update);
+update();

@@ -76,7 +76,7 @@ function draw() {
   root.dataset.color = shown.color;
 }
 
-function take() {
+function update() {
   const value = props.value || {};
   if (value.classes) {
     const of = {};
@@ -120,5 +120,5 @@ wall.addEventListener("click", (event) => {
 });
 window.addEventListener("regvq-map", (event) => { shown = event.detail; draw(); });
 regvq.onResize(wall, draw);
-watch("value", take);
-take();
+watch("value", update);
+update();

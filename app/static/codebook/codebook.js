@@ -253,7 +253,7 @@ function set(name, value) {
 }
 const show = regvq.choices(element, set);
 
-async function take() {
+async function update() {
   const value = props.value;
   if (!value || !value.counts) return;
   const picture = await regvq.loadImage(value.sprite.url);
@@ -286,5 +286,5 @@ window.addEventListener("regvq-code", (event) => data ? select(event.detail) : (
 regvq.onResize(square, draw);
 regvq.onResize(curve.parentElement, drawCurve);
 regvq.onTheme(draw);
-watch("value", take);
-take();
+watch("value", update);
+update();

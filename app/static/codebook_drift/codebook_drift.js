@@ -66,7 +66,7 @@ function draw() {
   }
 }
 
-function take() {
+function update() {
   const value = props.value || {};
   if (!value.checkpoint) return;
   const found = value.history;
@@ -81,5 +81,5 @@ function take() {
 window.addEventListener("regvq-code", (event) => { picked = event.detail; draw(); });
 regvq.onResize(root, draw);
 regvq.onTheme(draw);
-watch("value", take);
-take();
+watch("value", update);
+update();

@@ -5,7 +5,7 @@
 const { html, svg } = regvq, $ = regvq.finder(element);
 const root = $(".rv-study"), tip = $(".rv-card-tip"), plot = $(".rv-plot");
 const axis = { x: null, y: null, part: null }, hidden = new Set();
-let data = null, pointed = null, across = 0; // the width for which the plot was drawn
+let data = null, pointed = null, drawnWidth = 0; // the width for which the plot was drawn
 
 const many = (n) => regvq.many(n, 0);
 function shown(value, of) {
@@ -112,8 +112,8 @@ element.addEventListener("keydown", (event) => { if (event.key === "Escape" && d
 // ---------------------------------------------------------------- charts
 
 function scatter() {
-  across = plot.clientWidth;
-  const width = Math.max(280, across), height = Math.max(300, Math.min(430, width * 0.62));
+  drawnWidth = plot.clientWidth;
+  const width = Math.max(280, drawnWidth), height = Math.max(300, Math.min(430, width * 0.62));
   const X = axisOf(axis.x), Y = axisOf(axis.y);
   const runs = chosen().filter((run) => run.values[X.key] !== undefined && run.values[Y.key] !== undefined);
   const picture = svg("svg", { viewBox: "0 0 " + width + " " + height, width, height, role: "group",
@@ -273,7 +273,7 @@ $(".rv-families").addEventListener("click", (event) => {
   draw();
 });
 
-function take() {
+function update() {
   const value = props.value || {};
   if (!value.runs) {
     data = null;
@@ -308,7 +308,7 @@ function take() {
 
 // The pictures above have precedence: the charts are drawn when they are visible and the browser is idle.
 const idle = window.requestIdleCallback || ((act) => setTimeout(act, 300));
-const soon = () => idle(take, { timeout: 3000 });
+const soon = () => idle(update, { timeout: 3000 });
 let near = false;
 new IntersectionObserver((found, observer) => {
   if (near || !found.some((one) => one.isIntersecting)) return;
@@ -317,5 +317,5 @@ new IntersectionObserver((found, observer) => {
   soon();
 }, { rootMargin: "200px" }).observe(root);
 $(".rv-study-table").addEventListener("toggle", () => data && table());
-regvq.onResize(plot, () => data && plot.clientWidth !== across && scatter());
+regvq.onResize(plot, () => data && plot.clientWidth !== drawnWidth && scatter());
 watch("value", () => { if (near) soon(); });

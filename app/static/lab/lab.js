@@ -21,22 +21,22 @@ let number = 0, waiting = 0, asked = 0;
 const ended = () => Boolean(data && data.step >= data.steps);
 
 // One request at a time; only the answer to the last one makes the next.
-function ask(how) {
+function request(how) {
   if (how === "tick" && waiting && performance.now() - asked < PATIENCE) return;
   waiting = ++number;
   asked = performance.now();
   trigger(how, { number });
 }
-function go(on) {
+function setPlaying(on) {
   playing = on && !ended();
   play.textContent = playing ? "Pause" : ended() ? "Done" : "Play";
   play.disabled = ended();
   play.setAttribute("aria-pressed", playing);
   root.dataset.playing = playing;
-  if (playing) ask("tick");
-  else say();
+  if (playing) request("tick");
+  else setStatus();
 }
-function say() {
+function setStatus() {
   if (!data) return;
   $(".rv-lab-status").textContent = (ended() ? "Done at step " : "Paused at step ") + data.step + ". "
     + data.runs.map((run) => run.name + ": " + view.words(run) + ", perplexity " + run.perplexity.toFixed(1)).join(". ");
@@ -135,13 +135,13 @@ function refuse(sentence) {
   $(".rv-lab-problem").textContent = sentence || "";
   root.dataset.state = sentence ? "refused" : "ready";
 }
-function take() {
+function update() {
   const value = props.value || {};
   if (value.number === waiting) waiting = 0;
   if (value.sentence) {
     refuse(value.sentence);
     held = held || playing; // it resumes when the settings are right again
-    go(false);
+    setPlaying(false);
     return;
   }
   if (!value.runs) return;
@@ -171,36 +171,36 @@ function take() {
   $(".rv-size").textContent = "step " + data.step.toLocaleString("en") + " of " + data.steps.toLocaleString("en");
   root.dataset.step = data.step;
   draw();
-  if (playing && ended()) go(false);
-  else if (other && (over || held)) { held = false; go(true); }
-  else if (!playing && play.disabled !== ended()) go(false);
-  else if (playing && !waiting && element.offsetParent !== null) ask("tick");
-  else if (!playing && !other) say(); // the answer that was on its way when it was paused
+  if (playing && ended()) setPlaying(false);
+  else if (other && (over || held)) { held = false; setPlaying(true); }
+  else if (!playing && play.disabled !== ended()) setPlaying(false);
+  else if (playing && !waiting && element.offsetParent !== null) request("tick");
+  else if (!playing && !other) setStatus(); // the answer that was on its way when it was paused
 }
 
-play.addEventListener("click", () => go(!playing));
+play.addEventListener("click", () => setPlaying(!playing));
 $(".rv-reset").addEventListener("click", () => {
   if (data) data.step = 0; // a finished lab plays again
-  ask("restart");
-  go(true);
+  request("restart");
+  setPlaying(true);
 });
 // The choices have changed: a paused lab shows its new start as well.
 document.addEventListener("rv-lab-spec", () => {
   clearTimeout(queued);
-  if (seen) queued = setTimeout(() => ask("look"), 200);
+  if (seen) queued = setTimeout(() => request("look"), 200);
 });
 new IntersectionObserver((entries) => {
   if (!entries.some((entry) => entry.isIntersecting)) return;
   if (!seen) {
     // It starts when it is first visible, unless the user prefers reduced motion.
     seen = true;
-    ask("restart");
-    if (!window.matchMedia("(prefers-reduced-motion: reduce)").matches) go(true);
-  } else if (playing) ask("tick");
+    request("restart");
+    if (!window.matchMedia("(prefers-reduced-motion: reduce)").matches) setPlaying(true);
+  } else if (playing) request("tick");
 }).observe(root);
 // A lost answer must not stop the page for good.
-setInterval(() => { if (playing && element.offsetParent !== null) ask("tick"); }, PATIENCE / 6);
+setInterval(() => { if (playing && element.offsetParent !== null) request("tick"); }, PATIENCE / 6);
 regvq.onResize(runs, draw);
 regvq.onTheme(draw);
-watch("value", take);
-take();
+watch("value", update);
+update();

@@ -80,7 +80,7 @@ function chart(pen, X, top, band, key, title, ink, low, high, step, words, point
   pen.fillText(words(value) + " at " + ratio.toFixed(2), X(1), top - 6);
 }
 
-function take() {
+function update() {
   const value = props.value || {};
   if (!value.points) { root.dataset.state = "empty"; data = null; return; }
   data = value;
@@ -104,5 +104,5 @@ canvas.addEventListener("click", (event) => data && trigger("pick", { ratio: rat
 
 regvq.onResize(canvas, draw);
 regvq.onTheme(draw);
-watch("value", take);
-take();
+watch("value", update);
+update();

@@ -67,7 +67,7 @@ function draw() {
   });
 }
 
-async function take() {
+async function update() {
   const value = props.value || {}, mine = ++turn;
   if (value.sentence) {
     data = null;
@@ -179,5 +179,5 @@ quad.addEventListener("keydown", (event) => {
 $(".rv-offer").addEventListener("click", () => trigger("offer", {}));
 
 regvq.onResize(quad, draw);
-watch("value", take);
-take();
+watch("value", update);
+update();

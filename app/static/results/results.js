@@ -6,7 +6,7 @@ const { html } = regvq, $ = regvq.finder(element);
 const root = $(".rv-results"), tiles = $(".rv-tiles"), runs = [];
 let shown = null;
 
-function say(text) { $(".rv-results-status").textContent = text; }
+function setStatus(text) { $(".rv-results-status").textContent = text; }
 function layOut(count, ratio) {
   root.style.setProperty("--ratio", ratio);
   root.style.setProperty("--columns", count === 1 ? 1 : count <= 4 ? 2 : 4);
@@ -18,7 +18,7 @@ function layOut(count, ratio) {
     tiles.append(tile);
   }
 }
-async function put(addresses) {
+async function showPictures(addresses) {
   await Promise.all(addresses.map(regvq.loadImage));
   addresses.forEach((address, i) => { if (tiles.children[i]) tiles.children[i].firstChild.src = address; });
 }
@@ -46,7 +46,7 @@ function agreement(figures) {
 async function finish(value) {
   shown = value.run;
   layOut(value.pictures.length, value.ratio);
-  await put(value.pictures.map((file) => file.url));
+  await showPictures(value.pictures.map((file) => file.url));
   if (shown !== value.run) return;
   const about = value.figures.prompt || value.title.toLowerCase();
   [...tiles.children].forEach((tile, i) => {
@@ -73,11 +73,11 @@ async function finish(value) {
     link.setAttribute("aria-label", "Save picture " + (i + 1));
     actions.append(link);
   });
-  say(summary(value.figures) + agreement(value.figures) + (value.figures.note ? " " + value.figures.note : ""));
+  setStatus(summary(value.figures) + agreement(value.figures) + (value.figures.note ? " " + value.figures.note : ""));
   root.dataset.state = "done";
   root.dataset.run = value.run;
 }
-function earlier() {
+function showEarlier() {
   $(".rv-earlier").hidden = runs.length < 2;
   $(".rv-earlier-strip").replaceChildren(...runs.slice().reverse().map((value) => {
     const card = html("div", "rv-earlier-card"), look = html("button", "rv-earlier-look");
@@ -109,21 +109,21 @@ async function draw() {
       tiles.replaceChildren();
       root.dataset.state = value.none ? "none" : message ? "problem" : "empty";
       $(".rv-results-message p").textContent = message || "No pictures yet. Choose an example or start with your own, then press Generate.";
-      say("");
-    } else if (message) say(message);
+      setStatus("");
+    } else if (message) setStatus(message);
     root.dataset.problem = message;
     return;
   }
   root.dataset.problem = "";
   if (value.stopped) {
-    if (root.dataset.state === "drawing") { root.dataset.state = "stopped"; say("Stopped. The unfinished pictures stay until the next run."); }
+    if (root.dataset.state === "drawing") { root.dataset.state = "stopped"; setStatus("Stopped. The unfinished pictures stay until the next run."); }
     return;
   }
   if (value.pictures) {
     if (!runs.some((one) => one.run === value.run)) runs.push(value);
     if (runs.length > 8) runs.shift();
     await finish(value);
-    earlier();
+    showEarlier();
     return;
   }
   if (value.drawing) {
@@ -133,8 +133,8 @@ async function draw() {
     root.dataset.state = "drawing";
     root.dataset.updates = value.done ? Number(root.dataset.updates || 0) + 1 : 0;
     $(".rv-results-bar u").style.width = (100 * value.done) / value.total + "%";
-    say(value.done ? "Step " + value.done + " of " + value.total + (value.sketch ? ": the semantic map, generated first." : ": each token is shown as its code's tile.") : "Starting…");
-    await put(value.drawing);
+    setStatus(value.done ? "Step " + value.done + " of " + value.total + (value.sketch ? ": the semantic map, generated first." : ": each token is shown as its code's tile.") : "Starting…");
+    await showPictures(value.drawing);
   }
 }
 watch("value", draw);

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.services import lab_sessions
+from app.services import lab_data, lab_sessions
 from app.tabs import lab
 from core.analysis.lab import pictures
 from core.analysis.lab.points import DATA
@@ -31,7 +31,7 @@ PICTURES = {"kind": "pictures"}
 def _small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Use few scenes, few steps per request without a time limit, and leave no session behind."""
     few = pictures.scenes(train=8, test=6)
-    monkeypatch.setattr(lab_sessions, "_scenes", lambda: few)
+    monkeypatch.setattr(lab_data, "_scenes", lambda: few)
     monkeypatch.setattr(lab_sessions, "BUDGET", 60.0)
     monkeypatch.setattr(lab_sessions, "EVERY", 2)
     yield
