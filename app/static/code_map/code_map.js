@@ -240,7 +240,7 @@ function mark() {
     pen.fillStyle = "rgba(111,224,226,.14)"; pen.fill();
     pen.strokeStyle = "#6fe0e2"; pen.lineWidth = 1.5 * dpr; pen.stroke();
   }
-  if (!tip.hidden) placeTip();
+  if (!tip.hidden) updateTip();
 }
 
 // ---------------------------------------------------------------- pointing and picking
@@ -266,7 +266,7 @@ function hover(i) {
   }
   mark();
 }
-function placeTip() {
+function updateTip() {
   const dpr = window.devicePixelRatio || 1, x = sx[hovered] / dpr, y = sy[hovered] / dpr;
   regvq.placeTip(tip, plate.clientWidth, { x, y, height: 0 }, 14);
 }

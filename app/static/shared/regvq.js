@@ -1,4 +1,4 @@
-// What all components of the page share. A component's script uses it as ``regvq.name``.
+// The functions that all components of the page share; a script uses them as ``regvq.name``.
 
 // The theme that was chosen earlier in this browser; an address with ?__theme= has precedence.
 (() => {

@@ -74,3 +74,14 @@ def test_every_component_folder_is_complete() -> None:
         if folder.name != "shared":
             assert (folder / f"{folder.name}.html").is_file(), folder.name
             assert (folder / f"{folder.name}.js").is_file(), folder.name
+
+
+def test_shared_helpers_are_defined_once() -> None:
+    shared = component.static_text("shared/regvq.js")
+    helpers = ("unpack", "pack", "html", "svg", "penOn", "drawTile", "placeTip", "radios")
+    assert all(re.search(rf"^  {name}[:(]", shared, re.MULTILINE) for name in helpers)
+    for file in component.STATIC.glob("*/*.js"):
+        if file.parent.name != "shared":
+            text = file.read_text(encoding="utf-8")
+            again = [name for name in helpers if re.search(rf"(function|const) {name}\b", text)]
+            assert again == [], file.name
