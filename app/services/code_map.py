@@ -30,7 +30,7 @@ NO_CLASS = 255
 """The class number, in the page's bytes, of a code that covers no class."""
 
 
-def code_map(
+def map_data(
     checkpoint: Any,
     method: Any,
     color: Any,

@@ -7,8 +7,8 @@ from typing import Any
 import gradio as gr
 
 from ..services import code_details
-from ..services import code_map as maps
 from ..services.checkpoints import open_tokenizer
+from ..services.code_map import class_view, layout_view, map_data, map_view
 from ..services.embeddings import TooFewCodes
 from ..services.encoding import png_file
 from ..services.links import TABS
@@ -34,7 +34,7 @@ def code_map(
     progress: gr.Progress = PROGRESS,
 ) -> tuple:
     """/code_map: the map as a picture, and figures with each code's place."""
-    places, colors, figures = maps.code_map(checkpoint, method, colour, axes, neighbours, progress)
+    places, colors, figures = map_data(checkpoint, method, colour, axes, neighbours, progress)
     return file_path(png_file(scatter(places, colors), "map")), figures
 
 
@@ -43,7 +43,7 @@ def show(checkpoint: Any, here: Any = TITLE) -> dict[str, Any]:
     """Return what the page draws of every code, with the map by PCA."""
     if here != TITLE:  # the tab asks again when it is opened
         return gr.skip()
-    return publish(maps.map_view(checkpoint))
+    return publish(map_view(checkpoint))
 
 
 @report_user_errors
@@ -52,7 +52,7 @@ def show_layout(checkpoint: Any, event: gr.EventData, progress: gr.Progress = PR
     handle = open_tokenizer(checkpoint)
     axes, neighbors = getattr(event, "axes", None), getattr(event, "neighbors", None)
     try:
-        return maps.layout_view(handle, axes, neighbors, progress)
+        return layout_view(handle, axes, neighbors, progress)
     except TooFewCodes as error:  # the page returns to its previous map
         gr.Warning(str(error), title="This map is not available")
         return {"checkpoint": handle.name, "refused": True}
@@ -61,7 +61,7 @@ def show_layout(checkpoint: Any, event: gr.EventData, progress: gr.Progress = PR
 @report_user_errors
 def show_classes(checkpoint: Any, progress: gr.Progress = PROGRESS) -> dict[str, Any]:
     """Return the class of each code when the page colors by it."""
-    return maps.class_view(checkpoint, progress)
+    return class_view(checkpoint, progress)
 
 
 @report_user_errors

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from ..services import checkpoints
-from ..services import code_map as maps
+from ..services.code_map import MOST, gallery_class_view, gallery_view, other_checkpoints
 from ..services.links import TABS
 from ..ui.component import INSTANT, MODEL_QUEUE, PROGRESS, SILENT, html_component, html_text
 from ..ui.errors import report_user_errors
@@ -25,20 +25,20 @@ def show(checkpoint: Any, others: Any, here: Any = TITLE) -> Any:
         return gr.skip()
     if not others:
         return {"maps": []}
-    if len(others) > maps.MOST - 1:
-        gr.Info(f"At most {maps.MOST} maps are shown side by side; these are the first ones.")
-    return publish(maps.gallery_view(checkpoint, others))
+    if len(others) > MOST - 1:
+        gr.Info(f"At most {MOST} maps are shown side by side; these are the first ones.")
+    return publish(gallery_view(checkpoint, others))
 
 
 @report_user_errors
 def show_classes(checkpoint: Any, others: Any, progress: gr.Progress = PROGRESS) -> dict[str, Any]:
     """Return the class of each code of each checkpoint when the page colors by it."""
-    return maps.gallery_class_view(checkpoint, others, progress)
+    return gallery_class_view(checkpoint, others, progress)
 
 
 def choices(checkpoint: Any, others: Any) -> Any:
     """Update the checkpoints that can be chosen; the chosen ones stay chosen."""
-    known, kept = maps.other_checkpoints(checkpoint, others)
+    known, kept = other_checkpoints(checkpoint, others)
     return gr.update(choices=known, value=kept, visible=bool(known))
 
 
@@ -51,7 +51,7 @@ def open_map(event: gr.EventData) -> str:
 def build(tab: gr.Tab, shared: Shared) -> None:
     """Draw the gallery and add its listeners."""
     checkpoint, here = shared.checkpoint, shared.here
-    known, _ = maps.other_checkpoints(shared.default, [])
+    known, _ = other_checkpoints(shared.default, [])
     html_text(f'<h3 class="rv-h rv-gallery-h">{HEADING}</h3>')
     others = gr.CheckboxGroup(
         known,

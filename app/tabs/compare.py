@@ -8,8 +8,8 @@ from typing import Any
 
 import gradio as gr
 
-from ..services import checkpoints as available
 from ..services import comparison
+from ..services.checkpoints import names as checkpoint_names
 from ..services.comparison import FEWEST, FIRST, MOST
 from ..services.encoding import PageFile
 from ..services.errors import UserError
@@ -91,7 +91,7 @@ def choose_example(event: gr.EventData) -> tuple[str, str]:
 
 def build(tab: gr.Tab, checkpoint: gr.Dropdown, picture: gr.Image) -> None:
     """Draw the tab and add its listeners. ``checkpoint`` and ``picture`` are shared by all tabs."""
-    known = available.names()
+    known = checkpoint_names()
     with gr.Row(elem_classes="rv-split", equal_height=False):
         with gr.Column(scale=0, min_width=290, elem_classes="rv-side"):
             chosen = gr.Dropdown(

@@ -6,10 +6,10 @@ from typing import Any
 
 import gradio as gr
 
-from ..services import examples as example_pictures
 from ..services import mask_draws
 from ..services.checkpoints import open_tokenizer
 from ..services.encoding import png_file
+from ..services.examples import thumbnails
 from ..services.links import TABS
 from ..services.validation import number, whole_number
 from ..ui.charts import mask_chart
@@ -86,7 +86,7 @@ def choose_offer() -> Any:
 
 def fill_examples() -> list[dict[str, str]]:
     """Return the strip of examples, when the tab is opened."""
-    return list(example_pictures.thumbnails())
+    return list(thumbnails())
 
 
 def build(tab: gr.Tab, shared: Shared) -> None:
