@@ -153,7 +153,7 @@ def test_the_first_picture_of_a_prior_is_timed(sampling, monkeypatch, tmp_path):
         monkeypatch.setattr(bundle, place, tmp_path / "none")
     monkeypatch.setenv("REGVQ_CHECKPOINTS", str(root))
     rows = [first_picture.measure(name, torch.get_num_threads()) for name in ("words", "planned")]
-    assert [row["way"] for row in rows] == ["From words", "From a map"]
+    assert [row["way"] for row in rows] == ["text", "semantic"]
     for row in rows:
         assert 0 < row["first"]["first_step"] < row["first"]["finished"]
     said = first_picture.table(rows)

@@ -7,12 +7,13 @@ found. Anything else is a defect of this project and keeps its traceback.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
+
+from regvq.extras import missing_extra
 
 Flags = TypeVar("Flags")
 
@@ -46,12 +47,8 @@ def one_line_errors(*mistakes: type[BaseException]) -> Iterator[None]:
 
 def check_packages() -> None:
     """Exit with one sentence and code 2 if packages of the extra ``train`` are not installed."""
-    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        print(
-            f"error: training needs {', '.join(missing)}: pip install 'regvq-studio[train]'",
-            file=sys.stderr,
-        )
+    if problem := missing_extra("training", "train", *_PACKAGES):
+        print(f"error: {problem}", file=sys.stderr)
         raise SystemExit(2)
 
 

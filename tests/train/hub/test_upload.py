@@ -161,7 +161,7 @@ def test_the_space_is_the_explorer_with_its_checkpoints(online: Hub, made: Path)
     ]
     sent = {name.removeprefix("spaces/me/studio/") for name in online.committed}
     assert {"app.py", "README.md", "requirements.txt", "LICENSE", "app/__init__.py", "app/shell.py",
-            "app/static/studio.css", "core/tokenizer.py",
+            "app/static/shared/page.css", "core/tokenizer.py",
             "checkpoints/tokenizer/model.safetensors",
             "checkpoints/prior/config.json"} <= sent  # fmt: skip
     assert (
