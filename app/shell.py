@@ -45,8 +45,10 @@ def sentence(name: str | None) -> str:
     try:
         config = checkpoints.bundle(name).config["tokenizer"]
         codes = int(config["quantizer"]["size"])
-        # As NetworkConfig.downsampling, without importing torch for a sentence.
-        f = int(config["network"]["stem"]) * 2 ** (len(config["network"]["widths"]) - 1)
+        # As the network's downsampling, without importing torch for a sentence; only one of the two
+        # networks has a stem.
+        network = config["network"]
+        f = int(network.get("stem", 1)) * 2 ** (len(network["widths"]) - 1)
     except (Refused, KeyError, TypeError, ValueError):
         return NO_CHECKPOINT
     return (

@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,7 +23,8 @@ from .bundles.bundle import FORMAT, Bundle, bundle_of_kind
 from .bundles.storage import load_weights, state_for_disk, write_folder
 from .config import chosen_settings, from_dict, to_dict
 from .errors import CheckpointError
-from .networks.autoencoder import Decoder, Encoder, NetworkConfig
+from .networks.autoencoder import NetworkConfig
+from .networks.vqgan import VQGANConfig
 from .quantizers import QUANTIZERS, Quantized, Quantizer, QuantizerConfig, RegVQConfig
 from .quantizers.base import to_rows
 
@@ -32,21 +33,49 @@ from .quantizers.base import to_rows
 class TokenizerConfig:
     """A tokenizer's architecture: enough to build it again."""
 
-    network: NetworkConfig = field(default_factory=NetworkConfig)
+    network: NetworkConfig | VQGANConfig = field(default_factory=NetworkConfig)
     quantizer: QuantizerConfig = field(default_factory=RegVQConfig)
+    value_range: Literal["signed", "unit"] = "signed"
+    """The values of pixels inside: [-1, 1] (signed) or [0, 1] (unit), as some published tokenizers
+    have them. Outside, images are in [-1, 1] for every tokenizer."""
+
+    def __post_init__(self) -> None:
+        if self.value_range not in ("signed", "unit"):
+            raise ValueError(
+                f"tokenizer.value_range must be 'signed' or 'unit', got {self.value_range!r}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the config as JSON: nested dictionaries, the quantizer tagged with its name."""
-        return {"network": to_dict(self.network), "quantizer": to_dict(self.quantizer, QUANTIZERS)}
+        """Return the config as JSON: nested dictionaries, the quantizer tagged with its name.
+
+        The network is tagged with its kind unless it is that of ``NetworkConfig``, and the value
+        range is left out where it is "signed": bundles older than the other choices stay as they
+        are.
+        """
+        network = to_dict(self.network)
+        if isinstance(self.network, VQGANConfig):
+            network = {"kind": "vqgan", **network}
+        described = {"network": network, "quantizer": to_dict(self.quantizer, QUANTIZERS)}
+        return described | ({"value_range": "unit"} if self.value_range == "unit" else {})
 
     @classmethod
     def from_dict(cls, described: Any, file: Path | str = "config.json") -> TokenizerConfig:
         """Return the config that ``to_dict`` described. Raises CheckpointError naming ``file``."""
         try:
-            network = from_dict(described["network"], NetworkConfig)
-            return cls(network, from_dict(described["quantizer"], QUANTIZERS))
+            settings = dict(described["network"])
+            kind = _NETWORKS[settings.pop("kind", None)]
+            quantizer = from_dict(described["quantizer"], QUANTIZERS)
+            value_range = described.get("value_range", "signed")
+            return cls(from_dict(settings, kind), quantizer, value_range)
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{file} does not describe a tokenizer: {error}.") from None
+
+
+_NETWORKS: dict[str | None, type[NetworkConfig | VQGANConfig]] = {
+    None: NetworkConfig,
+    "vqgan": VQGANConfig,
+}
+"""The networks by the kind that config.json states; the first one is older than the entry."""
 
 
 class Tokenizer(nn.Module):
@@ -61,9 +90,9 @@ class Tokenizer(nn.Module):
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config.network)
+        self.encoder = config.network.build_encoder()
         self.quantizer: Quantizer = config.quantizer.build(config.network.latent_dim)
-        self.decoder = Decoder(config.network)
+        self.decoder = config.network.build_decoder()
 
     @classmethod
     def from_pretrained(cls, source: str | Path | Bundle, device: str = "cpu") -> Tokenizer:
@@ -111,7 +140,11 @@ class Tokenizer(nn.Module):
         """
         network, quantizer = self.config.network, self.config.quantizer
         kind = type(quantizer).__name__
-        described = [kind, chosen_settings(network), chosen_settings(quantizer)]
+        described: list[Any] = [kind, chosen_settings(network), chosen_settings(quantizer)]
+        if isinstance(network, VQGANConfig):
+            described.append("vqgan")
+        if self.config.value_range != "signed":
+            described.append(self.config.value_range)
         digest = hashlib.sha256()
         digest.update(json.dumps(described, sort_keys=True).encode())
         for name, tensor in sorted(self.state_dict().items()):
@@ -140,9 +173,17 @@ class Tokenizer(nn.Module):
     ) -> tuple[Tensor, Tensor, Quantized]:
         """Training pass over images (B, 3, H, W): reconstruction of the same shape, latents
         (B, D, h, w), and what the quantizer made of them."""
-        latents = self.encoder(images)
+        latents = self.encoder(self.network_input(images))
         quantized = self.quantizer(latents, generator=generator)
-        return self.decoder(quantized.z), latents, quantized
+        return self._signed(self.decoder(quantized.z)), latents, quantized
+
+    def network_input(self, images: Tensor) -> Tensor:
+        """Return images in [-1, 1] as the encoder takes them: in the network's value range."""
+        return images if self.config.value_range == "signed" else (images + 1) / 2
+
+    def _signed(self, painted: Tensor) -> Tensor:
+        """Return what the decoder painted in [-1, 1], not clamped."""
+        return painted if self.config.value_range == "signed" else painted * 2 - 1
 
     @torch.no_grad()
     def latents(self, images: Tensor) -> Tensor:
@@ -154,7 +195,7 @@ class Tokenizer(nn.Module):
         padding = (0, -width % step, 0, -height % step)
         if any(padding):
             images = F.pad(images, padding, mode="replicate")
-        return self.encoder(images.to(self.device)).float()
+        return self.encoder(self.network_input(images.to(self.device))).float()
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
@@ -215,4 +256,4 @@ class Tokenizer(nn.Module):
         return self.quantizer.log_posterior(to_rows(z)).view(batch, height, width, -1)
 
     def _paint(self, z: Tensor) -> Tensor:
-        return self.decoder(z).float().clamp_(-1, 1)
+        return self._signed(self.decoder(z).float()).clamp_(-1, 1)

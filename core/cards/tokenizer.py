@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..metrics.protocol import is_feature_distance
+from .imported import imported_card
 
 if TYPE_CHECKING:
     from ..tokenizer import TokenizerConfig
@@ -57,11 +58,13 @@ def model_card(
 ) -> str:
     """The card of a tokenizer bundle, Markdown with Hugging Face front matter."""
 
+    if "imported" in recipe:
+        return imported_card(name, config, recipe["imported"], _figures(metrics))
     described = config.to_dict()
-    quantizer, network = described["quantizer"], described["network"]
+    quantizer = described["quantizer"]
     data = recipe.get("data", {})
     about, licence, terms = licence_of(recipe)
-    shape = f"{network['latent_dim']}-dimensional codes, one per {config.network.downsampling}"
+    shape = f"{config.network.latent_dim}-dimensional codes, one per {config.network.downsampling}"
     lines = [
         "---",
         f"license: {licence}",
@@ -75,9 +78,7 @@ def model_card(
         f"{config.network.downsampling} pixels, any picture size.",
         "",
         f"- **Quantizer:** {_QUANTIZERS[quantizer['name']]}; {_settings(quantizer)}",
-        f"- **Network:** widths {list(network['widths'])}, {network['encoder_blocks']} encoder and "
-        f"{network['decoder_blocks']} decoder blocks a level, stem {network['stem']}, "
-        f"attention {'on' if network['attention'] else 'off'}",
+        f"- **Network:** {config.network.summary}",
         f"- **Training data:** {about}",
         f"- **Recipe:** `{command or _command(recipe)}`",
         *_beginning(recipe),
@@ -105,6 +106,10 @@ def model_card(
 def licence_of(recipe: Mapping[str, Any]) -> tuple[str, str, str]:
     """What is said of a recipe's data, the licence's name, and its terms."""
     about, licence, terms = _DATA.get(recipe.get("data", {}).get("name"), _DATA["folder"])
+    if origin := recipe.get("imported"):
+        about = f"That of {origin['title']}; see its source, {origin['source']}."
+        licence = origin["license"] or "other"
+        terms = origin["license"] or "Those of its source, which the file does not state."
     # What a maker says (--note.data of train/evaluate.py) goes before what is assumed.
     return recipe.get("data_note", about), licence, recipe.get("terms_note", terms)
 

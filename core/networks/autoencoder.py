@@ -48,6 +48,23 @@ class NetworkConfig:
         """f, the pixels per token along each side."""
         return self.stem * 2 ** (len(self.widths) - 1)
 
+    @property
+    def summary(self) -> str:
+        """The network in words, for a model card."""
+        return (
+            f"widths {list(self.widths)}, {self.encoder_blocks} encoder and "
+            f"{self.decoder_blocks} decoder blocks a level, stem {self.stem}, "
+            f"attention {'on' if self.attention else 'off'}"
+        )
+
+    def build_encoder(self) -> Encoder:
+        """Return the encoder, with new weights."""
+        return Encoder(self)
+
+    def build_decoder(self) -> Decoder:
+        """Return the decoder, with new weights."""
+        return Decoder(self)
+
 
 def _norm(channels: int) -> nn.GroupNorm:
     # 16 channels a group where that divides; else the largest group size that does.
