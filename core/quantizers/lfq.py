@@ -53,12 +53,20 @@ class LookupFreeQuantizer(Quantizer):
 
     def signs(self) -> Tensor:
         """All codes as signs, float32 (K, bits); row k is code k."""
-        ids = torch.arange(self.size, device=self.place.device)
-        return ((ids[:, None] // self.place) % 2).float() * 2 - 1
+        return self._signs(torch.arange(self.size, device=self.place.device))
+
+    def _signs(self, ids: Tensor) -> Tensor:
+        return ((ids[..., None] // self.place) % 2).float() * 2 - 1
 
     def codebook(self) -> Tensor:
         with no_autocast(self.place):
             return self.from_bits(self.signs())
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Latents float32 (B, D, h, w) of ids (B, h, w): a code is made of its bits, so that a
+        picture's codes cost nothing of the K = 2^18 that published tokenizers have."""
+        with no_autocast(ids):
+            return self.from_bits(self._signs(ids)).permute(0, 3, 1, 2)
 
     def numbers(self, rows: Tensor) -> Tensor:
         """The m numbers (N, bits) whose signs make the code of latents (N, D)."""
