@@ -175,14 +175,14 @@ class Tokenizer(nn.Module):
         (B, D, h, w), and what the quantizer made of them."""
         latents = self.encoder(self.network_input(images))
         quantized = self.quantizer(latents, generator=generator)
-        return self._signed(self.decoder(quantized.z)), latents, quantized
+        return self.network_output(self.decoder(quantized.z)), latents, quantized
 
     def network_input(self, images: Tensor) -> Tensor:
         """Return images in [-1, 1] as the encoder takes them: in the network's value range."""
         return images if self.config.value_range == "signed" else (images + 1) / 2
 
-    def _signed(self, painted: Tensor) -> Tensor:
-        """Return what the decoder painted in [-1, 1], not clamped."""
+    def network_output(self, painted: Tensor) -> Tensor:
+        """Return images as the decoder paints them in [-1, 1], not clamped."""
         return painted if self.config.value_range == "signed" else painted * 2 - 1
 
     @torch.no_grad()
@@ -256,4 +256,4 @@ class Tokenizer(nn.Module):
         return self.quantizer.log_posterior(to_rows(z)).view(batch, height, width, -1)
 
     def _paint(self, z: Tensor) -> Tensor:
-        return self._signed(self.decoder(z).float()).clamp_(-1, 1)
+        return self.network_output(self.decoder(z).float()).clamp_(-1, 1)
