@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from diffusers import VQModel
 
 PEER = "VQModel"
+Range = Literal["signed", "unit"]
 
 
 class DiffusersTokenizer(nn.Module):
@@ -31,9 +32,11 @@ class DiffusersTokenizer(nn.Module):
     does not divide are padded by repeating the edge, as our Tokenizer does.
     """
 
-    def __init__(self, model: VQModel) -> None:
+    def __init__(self, model: VQModel, value_range: Range = "signed") -> None:
+        """``value_range``: that of the model's pixels, [-1, 1] ("signed") or [0, 1] ("unit")."""
         super().__init__()
         self.model = model.requires_grad_(False).eval()
+        self.value_range = value_range
 
     @property
     def downsampling(self) -> int:
@@ -59,7 +62,9 @@ class DiffusersTokenizer(nn.Module):
         padding = (0, -width % self.downsampling, 0, -height % self.downsampling)
         if any(padding):
             images = F.pad(images, padding, mode="replicate")
-        return self.model.encode(images.to(self.device)).latents.float()
+        images = images.to(self.device)
+        inside = images if self.value_range == "signed" else (images + 1) / 2
+        return self.model.encode(inside).latents.float()
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
@@ -81,7 +86,8 @@ class DiffusersTokenizer(nn.Module):
         z = self.model.quantize.embedding(ids.to(self.device)).permute(0, 3, 1, 2).contiguous()
         spatial = self.model.config.norm_type == "spatial"
         images = self.model.decoder(self.model.post_quant_conv(z), z if spatial else None)
-        return images.float().clamp(-1, 1)
+        images = images.float()
+        return (images if self.value_range == "signed" else images * 2 - 1).clamp(-1, 1)
 
     @torch.no_grad()
     def reconstruct(self, images: Tensor) -> Tensor:
@@ -90,8 +96,13 @@ class DiffusersTokenizer(nn.Module):
         return self.decode(self.encode(images))[..., :height, :width]
 
 
-def import_vqmodel(folder: str | Path, device: str = "cpu") -> DiffusersTokenizer:
+def import_vqmodel(
+    folder: str | Path, device: str = "cpu", value_range: Range | None = None
+) -> DiffusersTokenizer:
     """The `VQModel` in a folder (`config.json` and safetensors weights; never a pickle).
+
+    ``value_range`` is that of its pixels. No file states it; None takes [0, 1] for a model without
+    attention in the middle, as aMUSEd's are, and [-1, 1] for others.
 
     Raises CheckpointError: diffusers is not installed, there are no such weights, or they do not
     fit the config.
@@ -127,7 +138,9 @@ def import_vqmodel(folder: str | Path, device: str = "cpu") -> DiffusersTokenize
     if said["missing_keys"]:  # diffusers would go on with random ones
         names = ", ".join(sorted(said["missing_keys"])[:3])
         raise CheckpointError(f"{weights} lacks weights of its config.json ({names}); fetch both.")
-    return DiffusersTokenizer(model.float()).to(device)
+    if value_range is None:
+        value_range = "signed" if model.config.mid_block_add_attention else "unit"
+    return DiffusersTokenizer(model.float(), value_range).to(device)
 
 
 def export_vqmodel(tokenizer: DiffusersTokenizer | Tokenizer, folder: str | Path) -> None:
@@ -142,16 +155,26 @@ def export_vqmodel(tokenizer: DiffusersTokenizer | Tokenizer, folder: str | Path
     if not isinstance(tokenizer, DiffusersTokenizer):
         raise CheckpointError(
             f"this tokenizer's network has no counterpart in diffusers' {PEER}, so it cannot be "
-            "written as one; use its bundle (core.Tokenizer.from_pretrained)."
+            "written as one; use its bundle (core.Tokenizer.from_pretrained), or try "
+            "train/export_tokenizer.py, which writes those that have one."
         )
     tokenizer.model.save_pretrained(str(folder), safe_serialization=True)
 
 
-def open_tokenizer(bundle: Bundle, device: str = "cpu") -> Tokenizer | DiffusersTokenizer:
+def open_tokenizer(
+    bundle: Bundle, device: str = "cpu", value_range: Range | None = None
+) -> Tokenizer | DiffusersTokenizer:
     """The tokenizer of a bundle of ours or of a folder with a `VQModel` of diffusers.
 
-    Raises CheckpointError for a folder with neither, or with weights that do not fit.
+    ``value_range``: as for ``import_vqmodel``; a bundle of ours states its own. Raises
+    CheckpointError for a folder with neither, with weights that do not fit, or of another range.
     """
     if bundle.config.get("_class_name") == PEER:
-        return import_vqmodel(bundle.path, device)
-    return Tokenizer.from_pretrained(bundle, device)
+        return import_vqmodel(bundle.path, device, value_range)
+    tokenizer = Tokenizer.from_pretrained(bundle, device)
+    if value_range not in (None, tokenizer.config.value_range):
+        raise CheckpointError(
+            f"{bundle.path} states the value range {tokenizer.config.value_range}; leave "
+            f"{value_range} out, or import the tokenizer again with it."
+        )
+    return tokenizer

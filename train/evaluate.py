@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
 
 if not __package__:  # run as a file: python train/evaluate.py
     import _bootstrap
@@ -83,6 +85,9 @@ class EvaluateFlags:
     data: DataFlags
     out: Path
     """The JSON report to write."""
+    value_range: Annotated[Literal["signed", "unit"] | None, tyro.conf.arg(name="range")] = None
+    """Of a VQModel of diffusers: whether its pixels are in [-1, 1] (signed) or [0, 1] (unit). If
+    not given, it is unit for models without attention in the middle, as aMUSEd's, else signed."""
     features: FeatureFlags = field(default_factory=FeatureFlags)
     lpips: Literal["alex", "vgg", "squeeze", "none"] = "none"
     """Also LPIPS on this network."""
@@ -118,6 +123,7 @@ def evaluate(flags: EvaluateFlags) -> dict[str, Any]:
     from regvq.metrics.inception import load_inception
     from regvq.metrics.lpips import load_lpips
     from regvq.metrics.reconstruction import evaluate_tokenizer
+    from regvq.metrics.value_range import range_warning
     from regvq.networks.features import load_features
 
     _check(flags)
@@ -127,8 +133,11 @@ def evaluate(flags: EvaluateFlags) -> dict[str, Any]:
         return report_prior(flags, bundle, device)
     name = name_for_pictures(flags.data.name, flags.data.root)
     flags = replace(flags, data=replace(flags.data, name=name))
-    tokenizer = open_tokenizer(bundle, device)
-    if flags.publish and isinstance(tokenizer, DiffusersTokenizer):
+    tokenizer = open_tokenizer(bundle, device, flags.value_range)
+    peer = isinstance(tokenizer, DiffusersTokenizer)
+    if peer and (warning := range_warning(tokenizer, tokenizer.value_range)):
+        print(f"WARNING: {bundle.name}: {warning}")
+    if flags.publish and peer:
         raise UsageError("--publish writes into bundles of this project, not into a peer's model")
     drawn = {} if flags.data.size is None else {"size": flags.data.size}
     data = open_dataset(flags.data.name, flags.data.root, split=flags.data.split, **drawn)
@@ -169,6 +178,7 @@ def evaluate(flags: EvaluateFlags) -> dict[str, Any]:
         "checkpoint": bundle.name,
         "data": where,
         "skipped": len(skipped),
+        **({"value_range": tokenizer.value_range} if peer else {}),
         **figures,
         "protocol": protocol(where, figures, len(data), len(skipped)),
     }
