@@ -1,4 +1,4 @@
-"""Pictures of any sizes as batches."""
+"""Batches of pictures of different sizes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from torch import Tensor
 
 
 def in_batches(pictures: Iterable[Tensor], batch: int) -> Iterator[Tensor]:
-    """Images (3, H, W) as batches (B, 3, H, W), B <= ``batch``, of one size each, in order.
+    """Yield images (3, H, W) as batches (B, 3, H, W), in order, B <= ``batch``.
 
-    Pictures are read one by one as they are needed, so only a batch is held in memory. Raises
-    ValueError if ``batch`` is below 1.
+    All pictures of a batch have one size: another size starts a new batch. Pictures are read one by
+    one as they are needed, so that only one batch is in memory. Raises ValueError if ``batch`` is
+    below 1.
     """
     if batch < 1:
         raise ValueError(f"a batch must hold 1 picture or more, got {batch}")

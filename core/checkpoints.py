@@ -1,4 +1,4 @@
-"""Checkpoints of every kind by name: the door for those who only want to list and load.
+"""Listing and loading checkpoints of every kind.
 
 from regvq.checkpoints import load_prior, load_tokenizer, prior_tokenizer
 
@@ -34,47 +34,48 @@ load_prior = Prior.from_pretrained
 
 
 def prior_tokenizer(source: str | Path | Bundle, *roots: str | Path) -> Bundle:
-    """Return the bundle of the tokenizer whose tokens a prior draws, found by its fingerprint.
+    """Return the bundle of the tokenizer that a prior was trained on, found by its fingerprint.
 
-    It is searched beside the prior's own folder and below ``roots`` (see ``list_bundles``), first
-    among those of the name that the prior's ``config.json`` states. Raises CheckpointError if it is
-    missing, or if the tokenizer of that name is another one.
+    It is searched beside the prior's folder and inside ``roots`` (default: as ``list_bundles``);
+    bundles of the name in the prior's ``config.json`` come first. Raises CheckpointError if the
+    tokenizer is missing, or if the bundle of that name is another tokenizer.
     """
     bundle = bundle_of_kind(source, "prior")
     try:
-        wanted = bundle.config["tokenizer"]
-        name, mark = str(wanted["name"]), str(wanted["fingerprint"])
+        stated = bundle.config["tokenizer"]
+        name, fingerprint = str(stated["name"]), str(stated["fingerprint"])
     except (KeyError, TypeError):
         raise CheckpointError(
             f"{bundle.path / 'config.json'} does not say which tokenizer the prior belongs to."
         ) from None
     home = bundle.path.parent.parent if bundle.path.name == "bundle" else bundle.path.parent
-    known = {found.path.resolve(): found for found in list_bundles(home, kind="tokenizer")}
-    known |= {found.path.resolve(): found for found in list_bundles(*roots, kind="tokenizer")}
-    namesakes = [found for found in known.values() if Path(found.name).name == name]
-    others = [found for found in known.values() if Path(found.name).name != name]
-    for found in (*namesakes, *others):
+    known = {each.path.resolve(): each for each in list_bundles(home, kind="tokenizer")}
+    known |= {each.path.resolve(): each for each in list_bundles(*roots, kind="tokenizer")}
+    namesakes = [each for each in known.values() if Path(each.name).name == name]
+    others = [each for each in known.values() if Path(each.name).name != name]
+    for candidate in (*namesakes, *others):
         try:
-            if fingerprint_of(found) == mark:
-                return found
+            if fingerprint_of(candidate) == fingerprint:
+                return candidate
         except CheckpointError:
-            continue  # one that cannot be read is not the one
+            continue  # a bundle that cannot be read is not the one
     if namesakes:
         raise CheckpointError(
             f"the prior {bundle.name} was trained on another tokenizer than {namesakes[0].path}: "
-            f"the name {name!r} is the same, the weights are not ({mark[:19]}); put the tokenizer "
-            "of its own beside it, or train it again on this one."
+            f"the name {name!r} is the same, the weights are not ({fingerprint[:19]}); put the "
+            "prior's tokenizer beside it, or train the prior again on this one."
         )
     raise CheckpointError(
-        f"the prior {bundle.name} needs its tokenizer {name!r} ({mark[:19]}), which is not among "
-        f"the checkpoints; put that bundle beside {bundle.path}."
+        f"the prior {bundle.name} needs its tokenizer {name!r} ({fingerprint[:19]}), which is not "
+        f"among the checkpoints; put that bundle beside {bundle.path}."
     )
 
 
 def fingerprint_of(bundle: Bundle) -> str:
-    """Return the fingerprint of a tokenizer's bundle; cached while its files stay as they are.
+    """Return the fingerprint of a tokenizer's bundle, cached until its files change.
 
-    Raises CheckpointError if the bundle cannot be loaded."""
+    Raises CheckpointError if the bundle cannot be loaded.
+    """
     files = (bundle.path / name for name in ("config.json", "model.safetensors"))
     try:
         written = tuple(file.stat().st_mtime_ns for file in files)

@@ -1,4 +1,4 @@
-"""The colours of a picture: any PIL mode, bit depth, transparency and profile to 8-bit sRGB."""
+"""The conversion of pictures of any PIL mode, bit depth, transparency and profile to 8-bit sRGB."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK"
 
 
 def as_rgb(picture: Image.Image, name: str) -> Image.Image:
-    """A loaded picture of any mode -> a new one of mode "RGB".
+    """Return a loaded picture of any mode as a new one of mode "RGB".
 
-    Transparency is laid over white; 16-bit and float greys are scaled, not clipped; an embedded
-    colour profile is applied. `name` is what the message of a PictureError calls the picture.
+    Transparency is laid over white; 16-bit and float grays are scaled, not clipped; an embedded
+    color profile is applied. `name` is the picture's name in the message of a PictureError.
     """
     if picture.mode == "F" or picture.mode.startswith("I"):
-        return _deep_grey(picture, name).convert("RGB")
+        return _deep_gray(picture, name).convert("RGB")
     if picture.mode not in _MODES:
-        raise PictureError(f"{name} has the colour mode {picture.mode}; save it as RGB.")
+        raise PictureError(f"{name} has the color mode {picture.mode}; save it as RGB.")
     profile = picture.info.get("icc_profile")
     if picture.mode.lower().endswith("a") or "transparency" in picture.info:
-        # From premultiplied grey there is no direct way.
+        # Pillow cannot convert premultiplied gray directly.
         rgba = (picture.convert("LA") if picture.mode == "La" else picture).convert("RGBA")
         white = Image.new("RGB", rgba.size, "white")
         white.paste(_to_srgb(rgba.convert("RGB"), profile), mask=rgba.getchannel("A"))
@@ -34,8 +34,8 @@ def as_rgb(picture: Image.Image, name: str) -> Image.Image:
     return _to_srgb(picture if picture.mode == "CMYK" else picture.convert("RGB"), profile)
 
 
-def _deep_grey(picture: Image.Image, name: str) -> Image.Image:
-    """Grey of 16 or 32 bits or float -> mode "L"; Pillow's own convert would clip at 255."""
+def _deep_gray(picture: Image.Image, name: str) -> Image.Image:
+    """Return gray of 16 or 32 bits or float as mode "L"; Pillow's own convert would clip at 255."""
     values = np.asarray(picture)
     low, high = float(values.min()), float(values.max())
     tags = getattr(picture, "tag_v2", {})  # of a TIFF
@@ -43,38 +43,40 @@ def _deep_grey(picture: Image.Image, name: str) -> Image.Image:
         top = 2.0 ** min(tags.get(258, (16,))) - 1  # 258: bits per sample, 12 in some cameras
     elif picture.mode == "I" and picture.format in ("PNG", "PPM"):
         top = 65535.0
-    else:  # float and 32-bit files do not say what white is: the range tells
+    else:  # float and 32-bit files do not define white: infer it from the range
         ranges = (1.0, 255.0, 65535.0) if picture.mode == "F" else (255.0, 65535.0)
         top = next((top for top in ranges if high <= 1.01 * top), 65535.0)
     if not (low >= -0.01 * top and high <= 1.01 * top):  # false for NaN as well
         finite = math.isfinite(low) and math.isfinite(high)
-        values_are = f"values from {low:g} to {high:g}, which are no" if finite else "non-finite"
+        values_are = f"values from {low:g} to {high:g}, which are not" if finite else "non-finite"
         raise PictureError(
-            f"{name} holds {values_are} grey levels; save it with 8 or 16 bits a channel."
+            f"{name} holds {values_are} gray levels; save it with 8 or 16 bits per channel."
         )
-    grey = to_bytes(values, top)
+    gray = to_bytes(values, top)
     if tags.get(262) == 0 and picture.mode.startswith("I;16"):  # 262: zero is white
-        grey = 255 - grey  # Pillow inverts 8 bits, but not 16
-    if isinstance(picture.info.get("transparency"), int):  # PNG: one grey level is see-through
-        grey = np.where(values == picture.info["transparency"], np.uint8(255), grey)
-    return Image.fromarray(grey)
+        gray = 255 - gray  # Pillow inverts 8 bits, but not 16
+    if isinstance(picture.info.get("transparency"), int):  # PNG: one gray level is transparent
+        gray = np.where(values == picture.info["transparency"], np.uint8(255), gray)
+    return Image.fromarray(gray)
 
 
 def to_bytes(values: np.ndarray, top: float) -> np.ndarray:
-    """Values in [0, top] -> uint8 in [0, 255], rounded; those outside are clamped."""
+    """Return values in [0, top] as uint8 in [0, 255], rounded; values outside are clamped."""
     scaled = values.astype(np.float32) * np.float32(255.0 / top)
     return np.rint(scaled).clip(0, 255).astype(np.uint8)
 
 
 def _to_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
-    """RGB or CMYK -> RGB, by the embedded profile where it works; a broken one is left aside."""
+    """Return RGB or CMYK as RGB, by the embedded profile; a broken profile is ignored."""
     if profile:
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             if "sRGB" not in ImageCms.getProfileDescription(source):
-                return ImageCms.profileToProfile(picture, source, _srgb(), outputMode="RGB")
+                found = ImageCms.profileToProfile(picture, source, _srgb(), outputMode="RGB")
+                if found is not None:  # it is None only for a conversion in place
+                    return found
         except (ImageCms.PyCMSError, ImportError, OSError, ValueError, TypeError):
-            pass  # a profile for another colour space, or garbage: the plain numbers are right
+            pass  # a profile for another color space, or a broken one: use the plain numbers
     return picture.convert("RGB")
 
 

@@ -1,4 +1,7 @@
-"""Pooling over processes: the identity in one process, a collective in several."""
+"""Sums, means and copies over the processes that train together.
+
+Each function is a collective (all processes must call it), and the identity in a single process.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,12 @@ from torch import Tensor
 
 
 def world_size() -> int:
-    """Number of processes that train together (1 without ``torch.distributed``)."""
+    """Return the number of processes that train together: 1 without ``torch.distributed``."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def sum_over_processes(x: Tensor) -> Tensor:
-    """Sum of ``x`` over all processes, detached from the graph. ``x`` is left as it was."""
+    """Return the sum of ``x`` over all processes, detached; ``x`` itself does not change."""
     total = x.detach().clone()
     if world_size() > 1:
         dist.all_reduce(total)
@@ -21,11 +24,11 @@ def sum_over_processes(x: Tensor) -> Tensor:
 
 
 def mean_over_processes(x: Tensor) -> Tensor:
-    """Mean of ``x`` over all processes, differentiable towards the local ``x``.
+    """Return the mean of ``x`` over all processes, differentiable with respect to the local ``x``.
 
-    The value is the global mean and the gradient is that of the local ``x``: averaged over
-    processes, as DistributedDataParallel averages parameter gradients, it is the gradient of the
-    function of the global mean, exactly.
+    The value is the global mean, the gradient that of the local ``x``. Averaged over processes, as
+    DistributedDataParallel averages parameter gradients, this gradient is exactly that of the
+    function of the global mean.
     """
     if world_size() == 1:
         return x
@@ -33,8 +36,10 @@ def mean_over_processes(x: Tensor) -> Tensor:
 
 
 def gather_rows(x: Tensor) -> Tensor:
-    """Rows (N, D) of every process as (W*N, D), in rank order, detached. N must be the same on
-    all."""
+    """Return the rows (N, D) of all W processes as (W*N, D), in rank order, detached.
+
+    N must be the same in all processes.
+    """
     x = x.detach().contiguous()
     if world_size() == 1:
         return x
@@ -44,7 +49,10 @@ def gather_rows(x: Tensor) -> Tensor:
 
 
 def copy_of_first(x: Tensor) -> Tensor:
-    """The first process's ``x`` on all: for what each would compute alike but for rounding."""
+    """Return the ``x`` of the first process, detached.
+
+    It makes values equal that every process computes alike except for rounding.
+    """
     x = x.detach().clone()
     if world_size() > 1:
         dist.broadcast(x, 0)

@@ -17,4 +17,4 @@ class PictureError(ValueError):
 
 
 class FeatureError(ValueError):
-    """Pretrained weights that cannot be had or do not fit their network."""
+    """Pretrained weights that are missing, broken, or do not fit their network."""

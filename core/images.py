@@ -1,7 +1,7 @@
-"""Pictures come in and go out here: files, PIL and NumPy become RGB pictures and tensors.
+"""Input and output of pictures: files, PIL and NumPy become RGB pictures and tensors.
 
 Everything that reads a picture calls `open_picture`, so that training, the command line and the
-explorer accept and refuse the same files with the same sentences.
+explorer accept and refuse the same files with the same messages.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ _MAGIC = {
     "BMP": b"BM",
 }
 
-# Pillow would also open EPS (by running Ghostscript), PSD, FITS and thirty more: only formats that
-# people keep pictures in are let through.
+# Pillow would also open EPS (by running Ghostscript), PSD, FITS and thirty more: only formats in
+# which people keep pictures are accepted.
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "PPM")
 
-_NO_FOLDERS = ("__MACOSX", "lost+found")  # what systems leave beside the pictures
+_NO_FOLDERS = ("__MACOSX", "lost+found")  # folders that systems create beside the pictures
 
-_UPRIGHT = {  # EXIF tag 0x0112 (Exif 2.3, table 4): how the stored rows are to be turned
+_UPRIGHT = {  # EXIF tag 0x0112 (Exif 2.3, table 4): the operation that makes the picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -75,16 +75,16 @@ def open_picture(
     Args:
         source: a path, a file's bytes, an open binary file, a PIL picture, or an array: uint8 or
             uint16 of full range, or float in [0, 1]; (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).
-        name: what messages call the picture; by default the file's name.
+        name: the picture's name in messages; by default the file's name.
         max_pixels: pictures of more pixels are refused before anything is decoded.
 
     Returns:
-        A loaded picture of mode "RGB": turned as its EXIF orientation says, transparency laid
-        over white, the first frame of an animation, 16 bits scaled to 8, converted to sRGB from
-        an embedded colour profile where there is one that works.
+        A loaded picture of mode "RGB": rotated according to its EXIF orientation, transparency
+        laid over white, the first frame of an animation, 16 bits scaled to 8, converted to sRGB
+        from an embedded color profile if it is valid.
 
     Raises:
-        PictureError: missing, broken, truncated, empty, too large, or not a picture.
+        PictureError: the picture is missing, broken, truncated, empty, too large, or no picture.
     """
     if isinstance(source, (str, os.PathLike)):
         return _from_file(Path(source), name, max_pixels)
@@ -104,10 +104,10 @@ def open_picture(
 
 
 def to_tensor(picture: Image.Image | np.ndarray) -> Tensor:
-    """Picture -> float32 (3, H, W) in [-1, 1]; of the two types whatever `open_picture` takes."""
+    """Convert a picture to float32 (3, H, W) in [-1, 1]; it takes what `open_picture` takes."""
     if isinstance(picture, np.ndarray):
         size, plain = picture.shape, picture.dtype == np.uint8 and picture.shape[2:] == (3,)
-    else:  # a file's picture may still be unread, and `info` may hold an orientation or a profile
+    else:  # the file may not be read yet, and `info` may hold an orientation or a profile
         size, plain = picture.size, type(picture) is Image.Image and picture.mode == "RGB"
         plain = plain and not picture.info
     if not plain or 0 in size:
@@ -117,10 +117,10 @@ def to_tensor(picture: Image.Image | np.ndarray) -> Tensor:
 
 
 def to_pixels(images: Tensor) -> np.ndarray:
-    """Images (..., 3, H, W) in [-1, 1] -> uint8 (..., H, W, 3).
+    """Convert images (..., 3, H, W) in [-1, 1] to uint8 (..., H, W, 3).
 
-    Values are rounded; those outside are clamped and NaN becomes black, so that what a diverged
-    model paints can still be looked at. Raises ValueError for another shape or integer images.
+    Values are rounded; those outside are clamped and NaN becomes black, so that the output of a
+    diverged model can still be displayed. Raises ValueError for another shape or integer images.
     """
     if images.ndim < 3 or images.shape[-3] != 3 or not images.is_floating_point():
         raise ValueError(
@@ -132,26 +132,26 @@ def to_pixels(images: Tensor) -> np.ndarray:
 
 
 def to_pictures(images: Tensor) -> list[Image.Image]:
-    """Images (B, 3, H, W) in [-1, 1] -> B pictures of mode "RGB"."""
+    """Convert images (B, 3, H, W) in [-1, 1] to B pictures of mode "RGB"."""
     return [Image.fromarray(pixels) for pixels in to_pixels(images)]
 
 
 def shrink(picture: Image.Image, max_side: int) -> Image.Image:
-    """The picture with its longer side at most `max_side` pixels (LANCZOS); never enlarged."""
+    """Return the picture with a longer side of at most `max_side` pixels; it is never enlarged."""
     if max_side < 1:
         raise ValueError(f"max_side must be at least 1 pixel, got {max_side}.")
     longer = max(picture.size)
     if longer <= max_side:
         return picture
-    size = tuple(max(1, round(side * max_side / longer)) for side in picture.size)
-    return picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    width, height = (max(1, round(side * max_side / longer)) for side in picture.size)
+    return picture.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
 def list_pictures(root: str | Path) -> list[Path]:
-    """All picture files under a folder, by suffix, in the order of their relative paths.
+    """Return all picture files under a folder, by suffix, in the order of their relative paths.
 
-    Links to folders are followed; hidden files and folders are left out (`._x.jpg` of macOS is
-    no picture). Raises PictureError when the folder is missing, a file, or cannot be read.
+    Links to folders are followed; hidden files and folders are skipped (`._x.jpg` of macOS is
+    not a picture). Raises PictureError if the folder is missing, a file, or cannot be read.
     """
     root = Path(root)
     if not root.is_dir():
@@ -167,7 +167,7 @@ def list_pictures(root: str | Path) -> list[Path]:
     found, seen = [], set()
     for folder, folders, files in os.walk(root, followlinks=True, onerror=refuse):
         real = os.path.realpath(folder)
-        if real in seen:  # a link back up would otherwise be walked for ever
+        if real in seen:  # a link to a parent folder would otherwise be followed forever
             folders.clear()
             continue
         seen.add(real)
@@ -184,7 +184,7 @@ def list_pictures(root: str | Path) -> list[Path]:
 
 
 def _from_file(path: Path, name: str | None, max_pixels: int) -> Image.Image:
-    shown = _printable(name or str(path))  # where the path itself is wrong, all of it is shown
+    shown = _printable(name or str(path))  # errors of the path itself show all of it
     try:
         if path.is_dir():
             raise PictureError(f"{shown} is a folder; give one picture file.")
@@ -195,10 +195,10 @@ def _from_file(path: Path, name: str | None, max_pixels: int) -> Image.Image:
     except FileNotFoundError as error:
         raise PictureError(f"{shown} does not exist; check the path.") from error
     except PermissionError as error:
-        raise PictureError(f"{shown} may not be read; check its permissions.") from error
+        raise PictureError(f"{shown} cannot be read; check its permissions.") from error
     except PictureError:
         raise
-    except (OSError, ValueError) as error:  # a name too long, a NUL in it, a failing disk
+    except (OSError, ValueError) as error:  # a name that is too long or has a NUL, a failing disk
         raise PictureError(f"{shown} cannot be opened ({_reason(error)}); check it.") from error
 
 
@@ -232,7 +232,7 @@ def _decode(picture: Image.Image, name: str, max_pixels: int) -> Image.Image:
         raise
     except Exception as error:  # as above: decoders raise almost anything on broken data
         raise PictureError(_explain(error, name, max_pixels)) from error
-    rgb.info = {}  # what it says has been applied, and must not be applied again
+    rgb.info = {}  # it has been applied and must not be applied again
     return rgb
 
 
@@ -242,7 +242,7 @@ def _from_array(array: np.ndarray, name: str, max_pixels: int) -> Image.Image:
             f"{name} has shape {array.shape}; give (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)."
         )
     _check_size(array.shape[1::-1], name, max_pixels)
-    if array.dtype.kind == "u" and array.dtype.itemsize == 2:  # of either byte order
+    if array.dtype.kind == "u" and array.dtype.itemsize == 2:  # in either byte order
         array = to_bytes(array, 65535)
     elif array.dtype.kind == "f":
         if not (array.min() >= 0 and array.max() <= 1):  # false for NaN as well
@@ -262,16 +262,16 @@ def _from_array(array: np.ndarray, name: str, max_pixels: int) -> Image.Image:
 def _orientation(picture: Image.Image) -> int:
     try:
         return int(picture.getexif().get(0x0112, 1))
-    except Exception:  # broken EXIF must not cost a picture that decodes
+    except Exception:  # a picture that decodes must not be lost to broken EXIF
         return 1
 
 
-# -- words -----------------------------------------------------------------------------------------
+# -- messages --------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=1)
 def _formats() -> tuple[str, ...]:
-    Image.init()  # Pillow may be built without AVIF or WebP, and refuses names it does not know
+    Image.init()  # Pillow may be built without AVIF or WebP, and refuses unknown names
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
@@ -299,22 +299,22 @@ def _explain(error: Exception, name: str, max_pixels: int) -> str:
 
 
 def _guess(head: bytes) -> str:
-    """What a file is that no decoder takes, from its first bytes, and what to do about it."""
+    """Return a description of an unreadable file, from its first bytes, and the remedy."""
     for kind, magic in _MAGIC.items():
         if head.startswith(magic):
             return f"a broken or truncated {kind} file; copy or download it again"
     what = "not a picture that can be read"
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
-        what = "a HEIC picture, which is not read"
+        what = "a HEIC picture, which is not supported"
     elif start.startswith((b"<svg", b"<?xml")) and b"<svg" in start:
-        what = "an SVG drawing, which is not read"
+        what = "an SVG drawing, which is not supported"
     elif start.startswith((b"<!doctype html", b"<html")):
         what = "a web page, not a picture"
     elif head.startswith(b"%PDF"):
-        what = "a PDF, which is not read"
+        what = "a PDF, which is not supported"
     elif head.startswith(b"%!PS"):
-        what = "PostScript, which is not read"
+        what = "PostScript, which is not supported"
     return f"{what}; save it as {READABLE}"
 
 
@@ -324,7 +324,7 @@ def _name_of(source: object) -> str:
 
 
 def _printable(name: str) -> str:
-    """A name for a one-line message: no line breaks, no lone surrogates, not endless."""
+    """Return a name for a one-line message: no line breaks, no lone surrogates, not too long."""
     name = "".join(c if c.isprintable() else "?" for c in name)
     return name if len(name) <= 200 else f"{name[:100]}...{name[-97:]}"
 

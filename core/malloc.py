@@ -1,36 +1,43 @@
-"""What malloc does with freed memory (glibc only, elsewhere nothing is done)."""
+"""Settings of glibc's malloc for memory that a program frees.
+
+With another C library (macOS, Windows, musl) the functions change nothing and return False.
+"""
 
 from __future__ import annotations
 
 import ctypes
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -2, -3, -8  # of malloc.h
-_MOST = 1 << 30
+_LARGEST_THRESHOLD = 1 << 30  # bytes
 
 
 def keep_freed_memory() -> bool:
-    """Have malloc keep what is freed; whether it can.
+    """Make malloc keep the memory that the program frees, and return True if that is possible.
 
     A training step on a CPU allocates the same large activations again and again. glibc gives each
-    of them back to the kernel, which must then hand over, and clear, every page anew: about a tenth
-    of a step. The peak of the process's memory stays what it is.
+    of them back to the kernel, which must then provide and clear every page anew: about a tenth of
+    the time of a step. The peak of the process's memory does not change.
     """
-    return _set((_MMAP_THRESHOLD, _MOST), (_TRIM_THRESHOLD, _MOST), (_TOP_PAD, 1 << 28))
+    return _mallopt(
+        (_MMAP_THRESHOLD, _LARGEST_THRESHOLD),
+        (_TRIM_THRESHOLD, _LARGEST_THRESHOLD),
+        (_TOP_PAD, 1 << 28),
+    )
 
 
 def share_freed_memory() -> bool:
-    """Have all threads take their memory from one place; whether they will. To be called before
-    there are threads.
+    """Make all threads allocate from one arena, and return True if that is possible.
 
-    A server's threads take turns, and glibc has each of them keep what it frees for itself: what
-    one model call left behind is of no use to the next, if another thread runs it.
+    Must be called before the first thread starts. By default glibc gives each thread an arena of
+    its own. The threads of a server take turns, and memory that one model call freed would not be
+    available to the next call in another thread.
     """
-    return _set((_ARENA_MAX, 1))
+    return _mallopt((_ARENA_MAX, 1))
 
 
-def _set(*options: tuple[int, int]) -> bool:
+def _mallopt(*options: tuple[int, int]) -> bool:
     try:
         mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # another C library, or none to be found
+    except (AttributeError, OSError, TypeError):  # another C library (TypeError: on Windows)
         return False
     return all(mallopt(option, value) for option, value in options)

@@ -16,22 +16,28 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .bundles.bundle import FORMAT, Bundle, bundle_of_kind
 from .bundles.storage import load_weights, state_for_disk, write_folder
-from .config import chosen_settings, from_dict, to_dict
+from .config import changed_settings, entry_of, from_dict, to_dict
 from .errors import CheckpointError
-from .networks.autoencoder import NetworkConfig
+from .networks.autoencoder import NetworkConfig, pad_to_multiple
 from .networks.vqgan import VQGANConfig
-from .quantizers import QUANTIZERS, Quantized, Quantizer, QuantizerConfig, RegVQConfig
+from .quantizers import (
+    QUANTIZERS,
+    Quantized,
+    Quantizer,
+    QuantizerConfig,
+    RegVQConfig,
+    quantizer_class,
+)
 from .quantizers.base import to_rows
 
 
 @dataclass(frozen=True)
 class TokenizerConfig:
-    """A tokenizer's architecture: enough to build it again."""
+    """The architecture of a tokenizer."""
 
     network: NetworkConfig | VQGANConfig = field(default_factory=NetworkConfig)
     quantizer: QuantizerConfig = field(default_factory=RegVQConfig)
@@ -50,8 +56,13 @@ class TokenizerConfig:
 
         The network is tagged with its kind unless it is that of ``NetworkConfig``, and the value
         range is left out where it is "signed": bundles older than the other choices stay as they
-        are.
+        are. Raises CheckpointError for a quantizer that is not registered.
         """
+        if type(self.quantizer) not in QUANTIZERS.values():
+            raise CheckpointError(
+                f"{type(self.quantizer).__name__} is not a registered quantizer; give it a name "
+                "with regvq.quantizers.register_quantizer."
+            )
         network = to_dict(self.network)
         if isinstance(self.network, VQGANConfig):
             network = {"kind": "vqgan", **network}
@@ -63,28 +74,29 @@ class TokenizerConfig:
         """Return the config that ``to_dict`` described. Raises CheckpointError naming ``file``."""
         try:
             settings = dict(described["network"])
-            kind = _NETWORKS[settings.pop("kind", None)]
-            quantizer = from_dict(described["quantizer"], QUANTIZERS)
-            value_range = described.get("value_range", "signed")
-            return cls(from_dict(settings, kind), quantizer, value_range)
+            network = from_dict(settings, entry_of(_NETWORKS, settings.pop("kind", "ours")))
+            name = described["quantizer"]["name"]
+            quantizer = from_dict(described["quantizer"], {name: quantizer_class(name)})
+            return cls(network, quantizer, described.get("value_range", "signed"))
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{file} does not describe a tokenizer: {error}.") from None
 
 
-_NETWORKS: dict[str | None, type[NetworkConfig | VQGANConfig]] = {
-    None: NetworkConfig,
+_NETWORKS: dict[str, type[NetworkConfig | VQGANConfig]] = {
+    "ours": NetworkConfig,  # older than the entry, which its bundles do not have
     "vqgan": VQGANConfig,
 }
-"""The networks by the kind that config.json states; the first one is older than the entry."""
+"""The networks by the kind that config.json states."""
 
 
 class Tokenizer(nn.Module):
     """Encoder, quantizer and decoder.
 
-    ``encode``, ``decode``, ``latents``, ``reconstruct`` and ``log_posterior`` run without gradient
-    and expect eval mode, in which ``from_pretrained`` returns it. They take pictures of any size:
-    sides that f does not divide are padded by repeating the edge, and ``reconstruct`` crops back.
-    ``forward`` is the training pass and takes only sides that f divides.
+    ``encode``, ``decode``, ``latents``, ``reconstruct``, ``quantize`` and ``log_posterior`` compute
+    no gradients and expect eval mode, in which ``from_pretrained`` returns the tokenizer. They
+    accept images of any size: sides that are not multiples of f are padded by repeating the edge,
+    and ``reconstruct`` crops the result to the original size. ``forward`` is the training pass and
+    accepts only multiples of f.
     """
 
     def __init__(self, config: TokenizerConfig) -> None:
@@ -116,10 +128,11 @@ class Tokenizer(nn.Module):
         recipe: Mapping[str, Any] | None = None,
         half: bool = True,
     ) -> Bundle:
-        """Write the tokenizer's bundle to ``path``, replacing one that is there.
+        """Write the tokenizer's bundle to ``path``, replacing one that exists.
 
-        ``half`` stores floating-point weights in float16, except the quantizer's: rounding codes
-        assigns positions to other codes, rounding convolutions costs nothing measurable.
+        ``half`` stores floating-point weights in float16, except the quantizer's. Rounding the
+        codes would assign some positions to other codes; rounding the convolutions has no
+        measurable effect.
         """
         config = {
             "format": FORMAT,
@@ -133,14 +146,14 @@ class Tokenizer(nn.Module):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of architecture and weights, which tells a tokenizer from all others.
+        """The SHA-256 of architecture and weights, which identifies the tokenizer.
 
         Settings at their defaults are left out, so that a setting that a later version adds does
-        not change the fingerprint of every existing tokenizer.
+        not change the fingerprints of existing tokenizers.
         """
         network, quantizer = self.config.network, self.config.quantizer
         kind = type(quantizer).__name__
-        described: list[Any] = [kind, chosen_settings(network), chosen_settings(quantizer)]
+        described: list[Any] = [kind, changed_settings(network), changed_settings(quantizer)]
         if isinstance(network, VQGANConfig):
             described.append("vqgan")
         if self.config.value_range != "signed":
@@ -165,14 +178,14 @@ class Tokenizer(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.decoder.last_weight.device
 
     def forward(
         self, images: Tensor, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor, Quantized]:
-        """Training pass over images (B, 3, H, W): reconstruction of the same shape, latents
-        (B, D, h, w), and what the quantizer made of them."""
+        """Return the reconstruction of images (B, 3, H, W), their latents (B, D, h, w) and the
+        quantizer's output; the training pass."""
         latents = self.encoder(self.network_input(images))
         quantized = self.quantizer(latents, generator=generator)
         return self.network_output(self.decoder(quantized.z)), latents, quantized
@@ -187,38 +200,32 @@ class Tokenizer(nn.Module):
 
     @torch.no_grad()
     def latents(self, images: Tensor) -> Tensor:
-        """Continuous latents before quantization, float32 (B, D, ceil(H/f), ceil(W/f))."""
+        """Return the latents before quantization of images (B, 3, H, W) in [-1, 1], float32
+        (B, D, ceil(H/f), ceil(W/f))."""
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"images must be (B, 3, H, W), got {tuple(images.shape)}")
-        height, width = images.shape[-2:]
-        step = self.downsampling
-        padding = (0, -width % step, 0, -height % step)
-        if any(padding):
-            images = F.pad(images, padding, mode="replicate")
+        images = pad_to_multiple(images, self.downsampling)
         return self.encoder(self.network_input(images.to(self.device))).float()
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
-        """Token ids int64 (B, ceil(H/f), ceil(W/f)) of images (B, 3, H, W) in [-1, 1]; argmax."""
+        """Return the token ids int64 (B, ceil(H/f), ceil(W/f)) of images (B, 3, H, W) in [-1, 1].
+
+        Each id is that of the best code (argmax); nothing is drawn at random.
+        """
         return self.quantizer.assign(self.latents(images))
 
     @torch.no_grad()
     def decode(self, ids: Tensor) -> Tensor:
-        """Return images float32 (B, 3, h*f, w*f) in [-1, 1] of token ids int64 (B, h, w).
+        """Return the images float32 (B, 3, h*f, w*f) in [-1, 1] of token ids int64 (B, h, w).
 
-        Latents float (B, D, h, w), as a latent prior draws them, are replaced by their codes first.
-        Raises ValueError for an id outside [0, K) or a wrong number of axes.
+        ``ids`` may also be floating-point latents (B, D, h, w), as a latent prior draws them; they
+        are quantized first. Raises ValueError for an id outside [0, K) or a wrong number of axes.
         """
         if ids.is_floating_point():
             ids = self.quantizer.assign(ids)
-        if ids.ndim != 3:
-            raise ValueError(f"token ids must be (B, h, w), got {tuple(ids.shape)}")
-        if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < self.codebook_size:
-            raise ValueError(
-                f"token ids must be from 0 to {self.codebook_size - 1}, "
-                f"got {int(ids.min())} to {int(ids.max())}"
-            )
-        return self._paint(self.quantizer.embed(ids.to(self.device)))
+        check_ids(ids, self.codebook_size)
+        return self._decode_latents(self.quantizer.embed(ids.to(self.device)))
 
     @torch.no_grad()
     def reconstruct(
@@ -227,14 +234,15 @@ class Tokenizer(nn.Module):
         mask_ratio: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Images (B, 3, H, W) through tokens and back, same size, in [-1, 1].
+        """Encode and decode images (B, 3, H, W) in [-1, 1]; return images of the same size.
 
-        ``mask_ratio`` in [0, 1]: share of tokens drawn from the posterior instead of taken by
-        argmax (only for quantizers that have one); ``generator`` makes the draw repeatable.
+        ``mask_ratio`` in [0, 1] is the share of tokens that are drawn from the posterior instead of
+        chosen by argmax; deterministic quantizers ignore it. ``generator`` makes the draw
+        repeatable.
         """
         height, width = images.shape[-2:]
         quantized = self.quantize(images, mask_ratio, generator)
-        return self._paint(quantized.z)[..., :height, :width]
+        return self._decode_latents(quantized.z)[..., :height, :width]
 
     @torch.no_grad()
     def quantize(
@@ -243,17 +251,28 @@ class Tokenizer(nn.Module):
         mask_ratio: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> Quantized:
-        """Codes of images (B, 3, H, W) with a share of them drawn; see ``reconstruct``."""
+        """Return the quantizer's output for images (B, 3, H, W); arguments as ``reconstruct``."""
         if not 0 <= mask_ratio <= 1:
             raise ValueError(f"mask_ratio must be from 0 to 1, got {mask_ratio}")
         return self.quantizer(self.latents(images), mask_ratio=mask_ratio, generator=generator)
 
     @torch.no_grad()
     def log_posterior(self, images: Tensor) -> Tensor:
-        """log p(code | position), float32 (B, h, w, K), of images (B, 3, H, W)."""
+        """Return log p(code | position), float32 (B, h, w, K), for images (B, 3, H, W)."""
         z = self.latents(images)
         batch, _, height, width = z.shape
         return self.quantizer.log_posterior(to_rows(z)).view(batch, height, width, -1)
 
-    def _paint(self, z: Tensor) -> Tensor:
+    def _decode_latents(self, z: Tensor) -> Tensor:
         return self.network_output(self.decoder(z).float()).clamp_(-1, 1)
+
+
+def check_ids(ids: Tensor, codebook_size: int) -> None:
+    """Raise ValueError unless ``ids`` are token ids (B, h, w) from 0 to ``codebook_size`` - 1."""
+    if ids.ndim != 3:
+        raise ValueError(f"token ids must be (B, h, w), got {tuple(ids.shape)}")
+    if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < codebook_size:
+        raise ValueError(
+            f"token ids must be from 0 to {codebook_size - 1}, "
+            f"got {int(ids.min())} to {int(ids.max())}"
+        )

@@ -18,6 +18,7 @@ if not __package__:  # run as a file: python train/export_tokenizer.py
 
     __package__ = _bootstrap.PACKAGE
 
+from .cli.common import program
 from .cli.errors import one_line_errors, parse_flags
 
 
@@ -53,10 +54,10 @@ def export(flags: ExportFlags) -> str:
     return f"compared on one picture: {wrong} ids differ, pixels by at most {apart:.1e}"
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Run the command."""
     flags = parse_flags(
-        ExportFlags, program="python train/export_tokenizer.py", description=__doc__
+        ExportFlags, arguments, program=program("export_tokenizer"), description=__doc__
     )
     from regvq.errors import CheckpointError
 

@@ -18,6 +18,7 @@ if not __package__:  # run as a file: python train/import_tokenizer.py
 
     __package__ = _bootstrap.PACKAGE
 
+from .cli.common import program
 from .cli.errors import UsageError, one_line_errors, parse_flags
 
 
@@ -44,10 +45,10 @@ class ImportFlags:
     """Take the plain weights where there are averaged ones, too."""
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Run the command."""
     flags = parse_flags(
-        ImportFlags, program="python train/import_tokenizer.py", description=__doc__
+        ImportFlags, arguments, program=program("import_tokenizer"), description=__doc__
     )
     from regvq.errors import CheckpointError
     from regvq.importing import import_tokenizer

@@ -1,9 +1,9 @@
 """Put real patches into a bundle: ``python train/patches.py --checkpoint DIR --data.name NAME``.
 
-The explorer then shows, for each code, pieces of real pictures that it encodes. They are stored in
-the bundle's ``atlas.npz`` (1.2 MB at most) and go wherever it goes: take pictures whose terms allow
-publishing them. Patches that were there are replaced; nothing else of the bundle changes, but for
-its card, which names them.
+For each code, the explorer then shows pieces of real pictures that it encodes. They are stored in
+the bundle's ``atlas.npz`` (1.2 MB at most) and published with it: use pictures whose terms allow
+this. Existing patches are replaced. Nothing else of the bundle changes, except its card, which
+names the patches.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ if not __package__:  # run as a file: python train/patches.py
 
     __package__ = _bootstrap.PACKAGE
 
-from .cli.common import pick_device, spread_over
+from .cli.common import evenly_spaced, pick_device, program
 from .cli.data import name_for_pictures
 from .cli.errors import UsageError, one_line_errors, parse_flags
-from .evaluate import DataFlags, readable
+from .evaluation.flags import DataFlags
+from .evaluation.tokenizer import readable
+from .recipes.own_file import load_own_file
 
 
 @dataclass(frozen=True)
@@ -31,17 +33,20 @@ class PatchFlags:
     """A bundle of a tokenizer, or a run's folder."""
     data: DataFlags
     source: str | None = None
-    """What the pictures are, and whose, as it is shown under their patches."""
+    """A description of the pictures and their owner, as shown under the patches."""
     per_code: int = 6
-    """Patches a code, at most; fewer where they would take more than 1.2 MB."""
+    """Largest number of patches per code; fewer if they would take more than 1.2 MB."""
     limit: int = 200
-    """Pictures to look at, at most, spread evenly over the data set."""
+    """Largest number of pictures to search, spread evenly over the data set."""
+    recipe: str | None = None
+    """The file of a recipe of your own, FILE.py or FILE.py:NAME, which registers the bundle's
+    quantizer or the data set."""
     device: str = "auto"
     """Where to compute: cpu, cuda, cuda:1, mps, or auto (a GPU if there is one)."""
 
 
 def put_patches(flags: PatchFlags) -> dict[str, Any]:
-    """Gather the patches and write them into the bundle; returns what its metrics say of them."""
+    """Gather patches and write them into the bundle; return their entry of its metrics."""
     from tqdm import tqdm
 
     from regvq.analysis.real_patches import gather_patches
@@ -55,21 +60,22 @@ def put_patches(flags: PatchFlags) -> dict[str, Any]:
         if getattr(flags, name) < 1:
             flag = name.replace("_", "-")
             raise UsageError(f"--{flag} must be 1 or more, got {getattr(flags, name)}")
+    load_own_file(flags.recipe)
     bundle = find_bundle(flags.checkpoint)
     tokenizer = load_tokenizer(bundle, pick_device(flags.device))
     name = name_for_pictures(flags.data.name, flags.data.root)
-    drawn = {} if flags.data.size is None else {"size": flags.data.size}
-    data = open_dataset(name, flags.data.root, split=flags.data.split, **drawn)
-    chosen = spread_over(len(data), flags.limit)
+    size = {} if flags.data.size is None else {"size": flags.data.size}
+    data = open_dataset(name, flags.data.root, split=flags.data.split, **size)
+    chosen = evenly_spaced(len(data), flags.limit)
     skipped: list[str] = []
-    words = flags.source or f"pictures of the data set {name!r}"
+    source = flags.source or f"pictures of the data set {name!r}"
     if flags.source is None and name == "scenes":
-        words = "scenes drawn by this project"
-    with tqdm(total=len(chosen), unit="picture", desc="looking for patches") as bar:
+        source = "scenes drawn by this project"
+    with tqdm(total=len(chosen), unit="picture", desc="searching patches") as bar:
         found = gather_patches(
             tokenizer,
             readable(data, chosen, skipped, flags.data.square),
-            source=words,
+            source=source,
             per_code=flags.per_code,
             progress=lambda done: bar.update(done - bar.n),
         )
@@ -78,16 +84,16 @@ def put_patches(flags: PatchFlags) -> dict[str, Any]:
     return publish_patches(bundle, tokenizer, found)
 
 
-def main() -> None:
-    """The command."""
-    flags = parse_flags(PatchFlags, program="python train/patches.py", description=__doc__)
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command."""
+    flags = parse_flags(PatchFlags, arguments, program=program("patches"), description=__doc__)
     from regvq.errors import CheckpointError, DataError
 
     with one_line_errors(UsageError, CheckpointError, DataError, ValueError):
-        told = put_patches(flags)
+        found = put_patches(flags)
     print(
-        f"{told['patches']:,} patches of {told['codes']:,} codes, from {told['pictures']:,} "
-        f"pictures ({told['source']}), {told['bytes']:,} bytes, in {flags.checkpoint}"
+        f"{found['patches']:,} patches of {found['codes']:,} codes, from {found['pictures']:,} "
+        f"pictures ({found['source']}), {found['bytes']:,} bytes, in {flags.checkpoint}"
     )
 
 

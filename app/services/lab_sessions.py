@@ -124,7 +124,7 @@ class Lab:
 
     def __init__(self, made: Made, weights: Weights, pictures: SmallPictures | None = None) -> None:
         from regvq.analysis.lab.pictures import TinyConfig, TinyRun, sheet_of, tiny_quantizers
-        from regvq.analysis.lab.points import LabConfig, Run
+        from regvq.analysis.lab.points import LabConfig, PointsRun
         from regvq.analysis.lab.training import default_quantizers
 
         self.made, self.weights = made, weights
@@ -136,7 +136,7 @@ class Lab:
             known = default_quantizers(made.size)
             for name in made.names:
                 config = LabConfig(known[name], data=made.data, seed=made.seed)
-                self.runs[name] = Run(config)
+                self.runs[name] = PointsRun(config)
         else:
             known = tiny_quantizers(made.size)
             for name in made.names:

@@ -205,7 +205,7 @@ def told_by_text(painter: Painter, prompt: Any, needed: bool = True) -> tuple[st
             "are read, and a sentence is enough."
         )
     with LOCK:
-        reading = painter.prior.conditioner.read(text)
+        reading = painter.prior.conditioner.coverage(text)
     if reading.kept == reading.unknown:
         raise Refused(
             f"The prior {painter.name} knows nothing of what “{text[:60]}” is made of; it was "

@@ -69,9 +69,9 @@ def reconstruction(
     which: Model, picture: Picture, mask_ratio: float, seed: int, edits: Edits = ()
 ) -> Reconstruction:
     """The picture through tokens and back, and how much of it survived."""
-    from regvq.analysis.rendering import colour_error, error_map
+    from regvq.analysis.rendering import color_error, error_map
     from regvq.images import open_picture, to_tensor
-    from regvq.metrics.codecs import smallest, token_bytes, within
+    from regvq.metrics.image_codecs import smallest, token_bytes, within
     from regvq.metrics.psnr_ssim import psnr, ssim
 
     tokenizer = which.tokenizer
@@ -116,7 +116,7 @@ def reconstruction(
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in figures.items()
     }
-    error = Image.fromarray(colour_error(error_map(original, result), top=ERROR_TOP))
+    error = Image.fromarray(color_error(error_map(original, result), top=ERROR_TOP))
     return Reconstruction(
         found.original, found.reconstruction, png(error), png(jpeg.picture), figures
     )
@@ -135,11 +135,11 @@ def token_pngs(
     which: Model, picture: Picture, mask_ratio: float, seed: int, edits: Edits = ()
 ) -> dict[str, bytes]:
     """The token grid at the picture's size, without smoothing, in each of COLOURS."""
-    from regvq.analysis.rendering import number_colours, token_picture
+    from regvq.analysis.rendering import number_colors, token_picture
 
     ids = tokens_of(which, picture, mask_ratio, seed, edits)
     known, f, extent = atlas(which), which.tokenizer.downsampling, picture.image.size
-    flat = {"mean": known["mean_color"], "number": number_colours(which.tokenizer.codebook_size)}
+    flat = {"mean": known["mean_color"], "number": number_colors(which.tokenizer.codebook_size)}
     painted = {
         name: over_picture(token_picture(ids, table), f, extent) for name, table in flat.items()
     }

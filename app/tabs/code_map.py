@@ -47,11 +47,11 @@ def codebook(which: Model) -> np.ndarray:
 
 def classes_of(which: Model, progress: gr.Progress | None = None) -> tuple[np.ndarray, list, Any]:
     """The class on which each code stands most, int64 (K,), -1 for none; their names; colours."""
-    from regvq.analysis.rendering import number_colours
+    from regvq.analysis.rendering import number_colors
 
     counts, names = class_counts(which, progress)
     most = np.where(counts.any(axis=1), counts.argmax(axis=1), -1)
-    return most, list(names), number_colours(len(names))
+    return most, list(names), number_colors(len(names))
 
 
 def colours_of(which: Model, colour: str, progress: gr.Progress | None = None) -> np.ndarray:

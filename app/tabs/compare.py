@@ -65,9 +65,9 @@ def rewritten(which: Model, picture: Picture) -> Rewritten:
 
 
 def _rewrite(which: Model, picture: Picture) -> Rewritten:
-    from regvq.analysis.rendering import colour_error, error_map
+    from regvq.analysis.rendering import color_error, error_map
     from regvq.images import to_tensor
-    from regvq.metrics.codecs import token_bytes
+    from regvq.metrics.image_codecs import token_bytes
     from regvq.metrics.psnr_ssim import psnr, ssim
 
     tokenizer = which.tokenizer
@@ -89,7 +89,7 @@ def _rewrite(which: Model, picture: Picture) -> Rewritten:
         "bits_per_pixel": ids.size * bits / (width * height),
         "bytes": token_bytes(ids.size, tokenizer.codebook_size),
     }
-    error = Image.fromarray(colour_error(error_map(original, result), top=ERROR_TOP))
+    error = Image.fromarray(color_error(error_map(original, result), top=ERROR_TOP))
     return Rewritten(png(shown), png(error), figures)
 
 

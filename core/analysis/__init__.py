@@ -1,1 +1,1 @@
-"""What a codebook does, as arrays for an app or a notebook to draw."""
+"""The behavior of a codebook, as arrays for an app or a notebook to draw."""

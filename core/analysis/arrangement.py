@@ -1,6 +1,6 @@
-"""Orders and grids of codes in which neighbours look alike.
+"""Orders and grids of codes in which neighbors look similar.
 
-Both are our own constructions, deterministic, without a K x K matrix, and quick up to 65,536 codes.
+Both are our own constructions, deterministic, without a K x K matrix, and fast up to 65,536 codes.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ _ROUNDS_PER_RADIUS = 32
 
 
 def paint_features(paints: np.ndarray, axes: int = 12) -> np.ndarray:
-    """What codes look like, in numbers: float32 (K, F), F <= ``axes``; paints uint8 (K, f, f, 3).
+    """Return the appearance of codes as numbers, float32 (K, F), F <= ``axes``.
 
-    The main axes of their pixels: mostly colour, then edges and texture.
+    paints: uint8 (K, f, f, 3). The features are the main axes of their pixels: mostly color, then
+    edges and texture.
     """
     return main_axes(paints.reshape(len(paints), -1).astype(np.float32) / 255, axes)
 
 
-def order_by_likeness(features: np.ndarray) -> np.ndarray:
-    """The codes in a row, int64 (K,) code ids, such that neighbours have alike features (K, F).
+def order_by_similarity(features: np.ndarray) -> np.ndarray:
+    """Return a sequence of all codes, int64 (K,), in which neighbors have similar features (K, F).
 
-    Halved along the main axis again and again, each half turned so that it begins where the one
-    before ended; the last few by going to the nearest one left.
+    The codes are halved along the main axis repeatedly, each half oriented to start near the end of
+    the one before; the last few are ordered by going to the nearest remaining one.
     """
     features = np.asarray(features, dtype=np.float64)
     order: list[int] = []
@@ -45,17 +46,17 @@ def order_by_likeness(features: np.ndarray) -> np.ndarray:
             far_second = np.square(features[second].mean(axis=0) - end).sum()
             if far_second < far_first:
                 first, second = second, first
-        waiting += [second, first]  # a stack: the first half comes off next
+        waiting += [second, first]  # a stack: the first half is taken next
     return np.array(order, dtype=np.int64)
 
 
 def grid_layout(features: np.ndarray, columns: int) -> np.ndarray:
-    """A cell for every code, int64 (K,), such that codes with alike features (K, F) are near.
+    """Return a cell for every code, int64 (K,), near those of codes with similar features (K, F).
 
-    Cells are numbered row by row, ``columns`` to a row; the K codes take cells 0 to K - 1.
-    It starts from rows along the first main axis, sorted along the second; then pairs of codes
-    change places whenever both together come closer to the mean of their surroundings, which begin
-    wide and shrink. Raises ValueError if ``columns`` is below 1.
+    Cells are numbered row by row, ``columns`` per row; the K codes take cells 0 to K - 1. The
+    layout starts with rows along the first main axis, sorted along the second; then pairs of codes
+    are exchanged whenever both together get closer to the mean of their surroundings, which start
+    large and shrink. Raises ValueError if ``columns`` is below 1.
     """
     if columns < 1:
         raise ValueError(f"a grid needs 1 column or more, got {columns}")
@@ -73,7 +74,7 @@ def grid_layout(features: np.ndarray, columns: int) -> np.ndarray:
             pairs = _near_pairs(count, columns, 2 * radius + 1, rng)
             one, two = features[code_at[pairs[0]]], features[code_at[pairs[1]]]
             here, there = around[pairs[0]], around[pairs[1]]
-            # |x - m|^2 summed over both: only the product of the differences changes with a swap.
+            # Of |x - m|^2 summed over both, a swap changes only the product of the differences.
             better = ((one - two) * (here - there)).sum(axis=1) < 0
             a, b = pairs[0, better], pairs[1, better]
             code_at[a], code_at[b] = code_at[b], code_at[a]
@@ -84,7 +85,7 @@ def grid_layout(features: np.ndarray, columns: int) -> np.ndarray:
 
 
 def _sorted_rows(features: np.ndarray, columns: int) -> np.ndarray:
-    """Code ids by cell, int64 (K,): rows along the first main axis, each sorted by the second."""
+    """Return code ids by cell, int64 (K,): rows along the first main axis, sorted by the second."""
     axes = main_axes(features, 2)
     code_at = np.argsort(axes[:, 0], kind="stable")
     for start in range(0, len(code_at), columns):
@@ -94,7 +95,10 @@ def _sorted_rows(features: np.ndarray, columns: int) -> np.ndarray:
 
 
 def _near_pairs(count: int, columns: int, side: int, rng: np.random.Generator) -> np.ndarray:
-    """Random pairs of cells (2, K // 2), no cell twice, nearly all within a tile of ``side``."""
+    """Return random pairs of cells (2, K // 2), no cell twice, nearly all within one tile.
+
+    ``side``: the side of a tile in cells.
+    """
     row, column = np.divmod(np.arange(count), columns)
     shift_row, shift_column = rng.integers(side, size=2)  # so that tiles have no fixed borders
     tile = (row + shift_row) // side * (columns + 1) + (column + shift_column) // side
@@ -103,21 +107,22 @@ def _near_pairs(count: int, columns: int, side: int, rng: np.random.Generator) -
 
 
 def _surroundings(placed: np.ndarray, rows: int, columns: int, radius: int) -> np.ndarray:
-    """Mean features (K, F) over the square of ``radius`` cells around each cell.
+    """Return mean features (K, F) over the square of ``radius`` cells around each cell.
 
-    The cell's own code counts too: without it, neighbours that change at once chase each other.
+    The cell's own code counts too: without it, neighbors exchanged at the same time would
+    oscillate.
     """
     count, width = placed.shape
     field = np.zeros((rows * columns, width + 1), dtype=np.float64)
     field[:count, :width] = placed
-    field[:count, width] = 1  # how many cells were summed: fewer at the edges and at the end
+    field[:count, width] = 1  # the number of cells summed: fewer at the edges and at the end
     grid = field.reshape(rows, columns, width + 1)
     sums = _box(_box(grid, radius, 0), radius, 1).reshape(rows * columns, width + 1)[:count]
     return (sums[:, :width] / sums[:, width:]).astype(np.float32)
 
 
 def _box(grid: np.ndarray, radius: int, axis: int) -> np.ndarray:
-    """Sums over 2 * radius + 1 entries along an axis, cut off at the ends, by running totals."""
+    """Return sums over 2 * radius + 1 entries along an axis, cut at the ends, by running totals."""
     length = grid.shape[axis]
     totals = np.concatenate([np.zeros_like(grid.take([0], axis)), grid.cumsum(axis)], axis)
     place = np.arange(length)
@@ -130,12 +135,12 @@ def _main_axis(features: np.ndarray) -> np.ndarray:
 
 
 def _chain(features: np.ndarray, members: np.ndarray, last: int | None) -> list[int]:
-    """The members one after another, each the nearest to the one before that is left."""
+    """Return the members in sequence, each the nearest remaining one to its predecessor."""
     left = members.tolist()
     chain: list[int] = []
     end = features[last] if last is not None else features[left[0]]
     while left:
-        apart = np.square(features[left] - end).sum(axis=1)
-        chain.append(left.pop(int(apart.argmin())))
+        distances = np.square(features[left] - end).sum(axis=1)
+        chain.append(left.pop(int(distances.argmin())))
         end = features[chain[-1]]
     return chain

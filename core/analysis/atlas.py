@@ -1,4 +1,4 @@
-"""The atlas of a codebook: what the app shows of it, computed once and stored in the bundle."""
+"""The atlas of a codebook: arrays for the app, computed once and stored in the bundle."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from .arrangement import grid_layout, order_by_likeness, paint_features
-from .codes import all_neighbours, code_map_pca, paint_codes
+from . import embedding
+from .arrangement import grid_layout, order_by_similarity, paint_features
+from .codes import paint_codes
 from .counts import count_codes
 
 if TYPE_CHECKING:
     from ..bundles.bundle import Bundle
     from ..tokenizer import Tokenizer
 
-LASTING = ("umap", "patches", "history")
+RECOUNT_INVARIANT = ("umap", "patches", "history")
+"""Prefixes of the arrays that do not depend on the pictures that codes are counted on."""
 
 
 def build_atlas(
@@ -29,18 +31,19 @@ def build_atlas(
     counts: np.ndarray | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, np.ndarray]:
-    """The arrays of ``atlas.npz``, none of them pickled.
+    """Return the arrays of ``atlas.npz``, none of them pickled.
 
     pictures: images (3, H, W) in [-1, 1] to count codes on; or give their ``counts`` (K,).
-    source: what they are ("100 held-out photographs"), to be shown beside every count.
+    source: a description of them ("100 held-out photographs"), shown beside every count.
     progress: called with the number of pictures counted so far.
 
-    Returns: ``counts`` int64 (K,); ``source``, a string; ``paints`` uint8 (K, f, f, 3), what each
-    code paints; ``mean_color`` uint8 (K, 3) of the paints; ``pca`` float32 (K, 2), the codebook on
-    its main axes; ``order_similarity`` int64 (K,), code ids in a row with alike neighbours;
-    ``grid`` int64 (K,), each code's cell in a grid of ``grid_columns`` columns with alike
-    neighbours (row by row, cells 0 to K - 1); ``neighbours`` int64 (K, 8 or fewer), nearest first.
-    Raises ValueError if neither or both of pictures and counts are given, or counts do not fit.
+    Returns: ``counts`` int64 (K,); ``source``, a string; ``paints`` uint8 (K, f, f, 3), the picture
+    of each code; ``mean_color`` uint8 (K, 3) of the paints; ``pca`` float32 (K, 2), the codebook on
+    its main axes; ``order_similarity`` int64 (K,), code ids in a sequence with similar neighbors;
+    ``grid`` int64 (K,), each code's cell in a grid of ``grid_columns`` columns with similar
+    neighbors (row by row, cells 0 to K - 1); ``neighbours`` int64 (K, 8 or fewer), nearest first.
+    Raises ValueError if neither or both of pictures and counts are given, or if counts do not match
+    the codebook.
     """
     if (pictures is None) == (counts is None):
         raise ValueError("an atlas needs either pictures to count codes on, or the counts")
@@ -59,21 +62,21 @@ def build_atlas(
         "source": np.array(source),
         "paints": paints,
         "mean_color": np.rint(paints.mean(axis=(1, 2))).astype(np.uint8),
-        "pca": code_map_pca(codebook),
-        "order_similarity": order_by_likeness(features),
+        "pca": embedding.pca_map(codebook),
+        "order_similarity": order_by_similarity(features),
         "grid": grid_layout(features, columns),
         "grid_columns": np.array(columns, dtype=np.int64),
-        "neighbours": all_neighbours(codebook),
+        "neighbours": embedding.all_neighbors(codebook),
     }
 
 
 def grid_columns(size: int) -> int:
-    """Columns of the near-square grid in which a codebook of ``size`` codes is shown."""
+    """Return the number of columns of the near-square grid that shows ``size`` codes."""
     return int(np.ceil(np.sqrt(size)))
 
 
 def add_umap(path: str | Path) -> None:
-    """Lay the codes of the bundle at ``path`` out by UMAP and keep that in its ``atlas.npz``.
+    """Lay the codes of the bundle at ``path`` out by UMAP and store that in its ``atlas.npz``.
 
     Adds ``umap2`` float32 (K, 2) and ``umap3`` float32 (K, 3), so that an app shows them at once.
     Raises CheckpointError for a bundle that cannot be read, and ValueError for one with too few
@@ -81,17 +84,16 @@ def add_umap(path: str | Path) -> None:
     """
     from ..bundles.bundle import find_bundle
     from ..checkpoints import load_tokenizer
-    from .embedding import umap_map
 
     bundle = find_bundle(path)
     if not bundle.atlas:
         raise ValueError(f"{bundle.path} has no atlas.npz to add a map to")
     codebook = load_tokenizer(bundle).quantizer.codebook()
-    extend_atlas(bundle, {f"umap{axes}": umap_map(codebook, axes) for axes in (2, 3)})
+    extend_atlas(bundle, {f"umap{axes}": embedding.umap_map(codebook, axes) for axes in (2, 3)})
 
 
 def extend_atlas(bundle: Bundle, found: Mapping[str, np.ndarray]) -> None:
-    """Put the arrays ``found`` into the bundle's ``atlas.npz``, in place of those of their names.
+    """Put the arrays ``found`` into the bundle's ``atlas.npz``, replacing those of the same names.
 
     Raises ValueError for a bundle without an atlas.
     """
@@ -99,12 +101,15 @@ def extend_atlas(bundle: Bundle, found: Mapping[str, np.ndarray]) -> None:
         raise ValueError(f"{bundle.path} has no atlas.npz; run train/evaluate.py with --publish.")
     file = bundle.path / "atlas.npz"
     beside = file.with_name("atlas.new.npz")
-    np.savez_compressed(beside, **{**bundle.atlas, **found})
+    arrays = {**bundle.atlas, **found}
+    # no array is called allow_pickle, the only parameter that a name could be taken for
+    np.savez_compressed(beside, **arrays)  # pyright: ignore[reportArgumentType]
     os.replace(beside, file)
 
 
 def recount_invariant(atlas: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the arrays of an atlas that stay true when the codes are counted on other pictures.
+    """Return the arrays of an atlas that stay valid when codes are counted on other pictures.
 
-    They are the embeddings, the real patches and the drift of the codes during training."""
-    return {name: atlas[name] for name in atlas if name.startswith(LASTING)}
+    They are the embeddings, the real patches and the drift of the codes during training.
+    """
+    return {name: atlas[name] for name in atlas if name.startswith(RECOUNT_INVARIANT)}

@@ -1,4 +1,4 @@
-"""One code at a time: what it paints, where it occurs, what is near it."""
+"""Facts about one code: its picture, its places, its neighbors."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def paint_codes(
     side: int = 5,
     batch: int = 64,
 ) -> np.ndarray:
-    """What each code paints, uint8 (n, f, f, 3): the centre cell of a field of that code alone.
+    """Return the picture of each code, uint8 (n, f, f, 3): the center of a field of that code.
 
-    A decoder sees more than one token, so there is no picture of a code by itself; a field of
-    ``side`` x ``side`` (odd) equal tokens shows what it stands for among its like.
-    ids: the codes, all K by default. Raises ValueError for an even ``side`` or an unknown code.
+    A decoder sees more than one token, so a code has no picture of its own; a field of
+    ``side`` x ``side`` (odd) equal tokens shows what it stands for among equal ones.
+    ids: the codes, by default all K. Raises ValueError for an even ``side`` or an unknown code.
     """
     if side < 1 or side % 2 == 0:
-        raise ValueError(f"side must be odd, so that one cell is in the middle, got {side}")
+        raise ValueError(f"side must be odd, so that one cell is in the center, got {side}")
     size, f = tokenizer.codebook_size, tokenizer.downsampling
     ids_N = torch.arange(size) if ids is None else torch.as_tensor(ids, dtype=torch.int64).flatten()
     if ((ids_N < 0) | (ids_N >= size)).any():
@@ -47,67 +47,49 @@ def paint_codes(
 def nearest_codes(
     codebook: Tensor | np.ndarray, code: int, n: int = 8
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The ``n`` codes nearest to ``code`` in the codebook (K, D), itself left out.
+    """Return the ``n`` codes nearest to ``code`` in the codebook (K, D), without itself.
 
     Returns ids int64 (n,) and Euclidean distances float32 (n,), nearest first; fewer than ``n``
-    where the codebook is that small. Raises ValueError if there is no such code.
+    if the codebook is smaller. Raises ValueError if there is no such code.
     """
     codebook = as_array(codebook)
     if not 0 <= code < len(codebook):
         raise ValueError(f"codes are 0 to {len(codebook) - 1}, got {code}")
-    apart = np.square(codebook - codebook[code]).sum(axis=1)
-    apart[code] = np.inf  # a twin at distance 0 is a neighbour, the code itself is not
-    ids = np.argsort(apart, kind="stable")[: min(n, len(codebook) - 1)]
-    return ids.astype(np.int64), np.sqrt(apart[ids]).astype(np.float32)
-
-
-def all_neighbours(codebook: Tensor | np.ndarray, n: int = 8, rows: int = 1024) -> np.ndarray:
-    """``nearest_codes`` of every code: ids int64 (K, min(n, K - 1)), ``rows`` codes at a time."""
-    codes = torch.from_numpy(as_array(codebook))
-    n = min(n, len(codes) - 1)
-    norms = codes.square().sum(dim=1)
-    neighbours = np.empty((len(codes), n), dtype=np.int64)
-    for start in range(0, len(codes), rows):
-        some = codes[start : start + rows]
-        # |a|^2 is the same along a row and so changes no order.
-        apart = torch.addmm(norms, some, codes.T, alpha=-2)
-        apart[torch.arange(len(some)), torch.arange(start, start + len(some))] = torch.inf
-        neighbours[start : start + len(some)] = apart.topk(n, largest=False).indices.numpy()
-    return neighbours
-
-
-def code_map_pca(codebook: Tensor | np.ndarray) -> np.ndarray:
-    """The codebook (K, D) on its two main axes, float32 (K, 2), centred; deterministic signs."""
-    scores = main_axes(as_array(codebook), 2)
-    return np.pad(scores, ((0, 0), (0, 2 - scores.shape[1])))  # D = 1 has but one axis
+    squares = np.square(codebook - codebook[code]).sum(axis=1)
+    squares[code] = np.inf  # a twin at distance 0 is a neighbor, the code itself is not
+    ids = np.argsort(squares, kind="stable")[: min(n, len(codebook) - 1)]
+    return ids.astype(np.int64), np.sqrt(squares[ids]).astype(np.float32)
 
 
 def main_axes(rows: np.ndarray, n: int) -> np.ndarray:
-    """Rows (N, F) projected on their first ``n`` principal axes, float32 (N, min(n, F)).
+    """Project rows (N, F) on their first ``n`` principal axes, float32 (N, min(n, F)).
 
     The sign of an axis is free: here its largest entry is positive, so that a map does not flip
     from one machine to another.
     """
-    centred = rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64)
-    _, vectors = np.linalg.eigh(centred.T @ centred)
+    centered = rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64)
+    _, vectors = np.linalg.eigh(centered.T @ centered)
     vectors = vectors[:, ::-1][:, :n]
     peaks = vectors[np.abs(vectors).argmax(axis=0), np.arange(vectors.shape[1])]
-    return (centred @ (vectors * np.where(peaks < 0, -1.0, 1.0))).astype(np.float32)
+    return (centered @ (vectors * np.where(peaks < 0, -1.0, 1.0))).astype(np.float32)
 
 
 def where_code(ids: Tensor | np.ndarray, code: int) -> np.ndarray:
-    """Where ``code`` stands in the token grid ``ids`` (h, w): bool (h, w)."""
+    """Return the places of ``code`` in the token grid ``ids`` (h, w): bool (h, w)."""
     return as_array(ids, np.int64) == code
 
 
 def occurrences(ids: Tensor | np.ndarray | Sequence[Tensor | np.ndarray], code: int) -> np.ndarray:
-    """Every place of ``code``: int64 (n, 3) rows of (picture, row, column).
+    """Return every place of ``code``: int64 (n, 3) rows of (picture, row, column).
 
     ids: one token grid (h, w), or several of any sizes; a single one is picture 0.
     """
-    single = isinstance(ids, (Tensor, np.ndarray)) and ids.ndim == 2
+    if isinstance(ids, (Tensor, np.ndarray)):
+        grids: Sequence[Tensor | np.ndarray] = [ids] if ids.ndim == 2 else list(ids)
+    else:
+        grids = ids
     places = [np.empty((0, 3), dtype=np.int64)]
-    for picture, grid in enumerate([ids] if single else ids):
+    for picture, grid in enumerate(grids):
         found = np.argwhere(where_code(grid, code))
         places.append(np.insert(found, 0, picture, axis=1).astype(np.int64))
     return np.concatenate(places)
@@ -116,17 +98,17 @@ def occurrences(ids: Tensor | np.ndarray | Sequence[Tensor | np.ndarray], code: 
 def patch_of(
     image: Tensor | np.ndarray, row: int, col: int, f: int, context: int = 0
 ) -> np.ndarray:
-    """The real patch under one token, uint8 (s, s, 3) with s = (2 * context + 1) * f.
+    """Return the real patch under one token, uint8 (s, s, 3) with s = (2 * context + 1) * f.
 
-    image: (3, H, W) in [-1, 1], or pixels uint8 (H, W, 3). ``context`` adds so many cells around;
+    image: (3, H, W) in [-1, 1], or pixels uint8 (H, W, 3). ``context`` adds this many cells around;
     beyond the picture's edges its edge pixels are repeated, so every patch has the same size.
-    Raises ValueError if the token lies outside the picture.
+    Raises ValueError if the token is outside the picture.
     """
     pixels = to_pixels(image) if isinstance(image, Tensor) else image
     height, width = pixels.shape[:2]
     if not (0 <= row * f < height and 0 <= col * f < width):
         raise ValueError(
-            f"token ({row}, {col}) lies outside a {width}x{height} picture at {f} pixels a token"
+            f"token ({row}, {col}) is outside a {width}x{height} picture at {f} pixels per token"
         )
     reach = np.arange(-context * f, (context + 1) * f)
     rows = np.clip(row * f + reach, 0, height - 1)
@@ -138,21 +120,21 @@ def patch_of(
 def runner_ups(
     tokenizer: Tokenizer, image: Tensor, row: int, col: int, n: int = 8
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The ``n`` most probable codes at one place, the chosen one first.
+    """Return the ``n`` most probable codes at one place, the chosen one first.
 
-    image: (3, H, W) in [-1, 1]. Returns ids int64 (n,) and probabilities float32 (n,), falling:
+    image: (3, H, W) in [-1, 1]. Returns ids int64 (n,) and probabilities float32 (n,), decreasing:
     p(code | latent) as the quantizer defines it. Only this place's K values are computed.
     Raises ValueError if there is no such place.
     """
     latents = tokenizer.latents(image.unsqueeze(0))
     height, width = latents.shape[2:]
     if not (0 <= row < height and 0 <= col < width):
-        raise ValueError(f"the picture has {height}x{width} tokens, so no ({row}, {col})")
+        raise ValueError(f"the picture has {height}x{width} tokens, but no ({row}, {col})")
     log_p = tokenizer.quantizer.log_posterior(latents[:, :, row, col])[0]
     best = log_p.topk(min(n, len(log_p)))
     return best.indices.cpu().numpy(), best.values.exp().float().cpu().numpy()
 
 
 def as_array(x: Tensor | np.ndarray, dtype: type = np.float32) -> np.ndarray:
-    """A tensor or an array as an array of ``dtype`` on the CPU."""
+    """Return a tensor or an array as an array of ``dtype`` on the CPU."""
     return np.asarray(x.detach().cpu() if isinstance(x, Tensor) else x).astype(dtype, copy=False)

@@ -1,4 +1,4 @@
-"""Counting how often each code is used."""
+"""Counts of the uses of each code."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def count_codes(
     progress: Callable[[int], None] | None = None,
     batch: int = 16,
 ) -> np.ndarray:
-    """How often each code occurs in ``pictures``, int64 (K,), by argmax.
+    """Return the number of times that each code occurs in ``pictures``, int64 (K,), by argmax.
 
-    pictures: images (3, H, W) in [-1, 1] of any sizes, read one by one as they are needed.
+    pictures: images (3, H, W) in [-1, 1] of any sizes, read one by one when needed.
     progress: called with the number of pictures counted so far.
-    batch: at most so many consecutive pictures of one size are encoded together.
+    batch: at most this many consecutive pictures of one size are encoded together.
     """
     counts = np.zeros(tokenizer.codebook_size, dtype=np.int64)
     done = 0
@@ -45,10 +45,10 @@ def count_classes(
     classes: int,
     progress: Callable[[int], None] | None = None,
 ) -> np.ndarray:
-    """On what each code stands: pixels of each class under its tokens, int64 (K, ``classes``).
+    """Return the pixels of each class under the tokens of each code, int64 (K, ``classes``).
 
-    samples: pictures with their segmentation; unlabelled pixels (255), and samples without a
-    segmentation, count for nothing.
+    samples: pictures with their segmentation; unlabeled pixels (255), and samples without a
+    segmentation, are ignored.
     """
     f, size = tokenizer.downsampling, tokenizer.codebook_size
     counts = torch.zeros(size * classes, dtype=torch.int64)

@@ -1,9 +1,9 @@
-"""What the stochastic mask does to one picture: which tokens are drawn, and what comes of it.
+"""The effect of the stochastic mask on one picture: which tokens are drawn, and the result.
 
 Reg-VQ (CVPR 2023, section 3.3) draws the codes of a share of the positions from p(code | position)
-and keeps the best code at the others. Here every position has its draw beforehand and the ratio
-only decides how many of them count, so that two ratios differ in the tokens between them and in
-nothing else: the masks of one seed are nested, and a curve over ratios is of one draw.
+and keeps the best code at the others. Here every position has its draw in advance and the ratio
+only determines how many of them are used, so that two ratios differ only in the tokens between
+them: the masks of one seed are nested, and a curve over ratios is of one draw.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..quantizers.tiled.lookup import row_tiles
 if TYPE_CHECKING:
     from ..tokenizer import Tokenizer
 
-_DRAW = 0x9E3779B97F4A  # any constant: draws and masks of one seed come from different streams
+_DRAW = 0x9E3779B97F4A  # any constant: draws and masks of one seed need different streams
 _COLDEST = 1e-6
 
 
@@ -51,9 +51,9 @@ class Masked(NamedTuple):
     ids: np.ndarray
     """int64"""
     mask: np.ndarray
-    """bool: drawn rather than taken by argmax."""
+    """bool: drawn, not taken by argmax."""
     changed: np.ndarray
-    """bool: drawn, and not the best code."""
+    """bool: drawn, and different from the best code."""
 
 
 class Point(NamedTuple):
@@ -65,26 +65,26 @@ class Point(NamedTuple):
     changed: float
     """Share of tokens that are not the best code."""
     psnr: float
-    """dB, of the picture in 8 bits; inf for an exact one."""
+    """dB, of the picture in 8 bits; inf if it is exact."""
 
 
 @torch.no_grad()
 def draw_tokens(
     quantizer: Quantizer, latents: Tensor, temperature: float = 1.0, seed: int = 0
 ) -> Draws:
-    """A draw at every position of latents (1, D, h, w), from softmax(log p / ``temperature``).
+    """Draw a code at every position of latents (1, D, h, w), from softmax(log p / ``temperature``).
 
-    ``temperature`` 1 is the distribution that training draws from; towards 0 only the best code is
-    left, and 0 is that limit. Equal seeds draw alike. The positions x codes matrix is never whole.
-    Raises ValueError for a negative temperature, more than one picture, or a quantizer that has no
-    token distribution to draw from (``Quantizer.is_stochastic``).
+    ``temperature`` 1 is the distribution that training draws from; toward 0 only the best code
+    remains, and 0 is that limit. Equal seeds give equal draws. The positions x codes matrix is
+    computed in tiles. Raises ValueError for a negative temperature, more than one picture, or a
+    quantizer without a token distribution (``Quantizer.is_stochastic``).
     """
     if not quantizer.is_stochastic:
         raise ValueError(f"{type(quantizer).__name__} has no token distribution to draw from")
     if not temperature >= 0:
         raise ValueError(f"temperature must be 0 or more, got {temperature}")
     if len(latents) != 1:
-        raise ValueError(f"one picture at a time, got {len(latents)}")
+        raise ValueError(f"only one picture at a time, got {len(latents)}")
     height, width = latents.shape[2:]
     rows = to_rows(latents)
     stream = torch.Generator().manual_seed(seed ^ _DRAW)
@@ -95,12 +95,12 @@ def draw_tokens(
         best = log_p.argmax(1, keepdim=True)
         log_p = (log_p / max(temperature, _COLDEST)).log_softmax(1)
         p = log_p.exp()
-        # Inverse distribution function: one random number a position instead of one a code.
+        # Inverse CDF: one random number per position instead of one per code.
         below = p.cumsum(1)
         drawn = torch.searchsorted(below, chance[part] * below[:, -1:], right=True)
         drawn = drawn.clamp_(max=quantizer.size - 1)
         if temperature == 0:
-            drawn = best  # also where two codes share the highest probability
+            drawn = best  # also if two codes share the highest probability
         entropy = -(p * log_p).sum(1, keepdim=True) / np.log(2)
         parts.append((best, drawn, p.gather(1, best), p.gather(1, drawn), entropy.clamp_(min=0)))
     columns = zip(*parts, strict=True)
@@ -108,7 +108,7 @@ def draw_tokens(
 
 
 def apply_mask(draws: Draws, ratio: float, seed: int = 0) -> Masked:
-    """The tokens when a share ``ratio`` in [0, 1] of the positions takes its draw.
+    """Return the tokens if a share ``ratio`` in [0, 1] of the positions takes its draw.
 
     The mask is the quantizer's own (``stochastic_mask``): the one that ``Tokenizer.quantize`` uses
     with a generator of this seed. A larger ratio with the same seed contains it.
@@ -126,13 +126,16 @@ def apply_mask(draws: Draws, ratio: float, seed: int = 0) -> Masked:
 def mask_point(
     tokenizer: Tokenizer, image: Tensor, draws: Draws, ratio: float, seed: int = 0
 ) -> tuple[Point, np.ndarray]:
-    """A point of the curves of ``image`` (3, H, W) in [-1, 1], and its picture uint8 (H, W, 3)."""
+    """Return a point of the curves of ``image`` (3, H, W) in [-1, 1], and its picture.
+
+    The picture is uint8 (H, W, 3).
+    """
     masked = apply_mask(draws, ratio, seed)
     height, width = image.shape[1:]
     painted = tokenizer.decode(torch.from_numpy(masked.ids)[None])[..., :height, :width]
     pixels = to_pixels(painted)[0]
-    apart = float(psnr(image[None].cpu(), to_tensor(pixels)[None])[0])
-    point = Point(ratio, float(masked.mask.mean()), float(masked.changed.mean()), apart)
+    quality = float(psnr(image[None].cpu(), to_tensor(pixels)[None])[0])
+    point = Point(ratio, float(masked.mask.mean()), float(masked.changed.mean()), quality)
     return point, pixels
 
 
@@ -143,20 +146,23 @@ def mask_sweep(
     temperature: float = 1.0,
     seed: int = 0,
 ) -> Iterator[tuple[Point, np.ndarray]]:
-    """``mask_point`` of one draw at each of ``ratios``, one by one as they are asked for."""
+    """Yield ``mask_point`` of one draw at each of ``ratios``, one by one as they are requested."""
     draws = draw_tokens(tokenizer.quantizer, tokenizer.latents(image[None]), temperature, seed)
     for ratio in ratios:
         yield mask_point(tokenizer, image, draws, ratio, seed)
 
 
 def coarse_to_fine(steps: int) -> list[float]:
-    """0, 1, 1/2, 1/4, 3/4, … on the grid of ``steps`` equal steps, each point once: a curve that is
-    computed in this order has its shape early. Raises ValueError for less than one step."""
+    """Return 0, 1, 1/2, 1/4, 3/4, … on the grid of ``steps`` equal steps, each point once.
+
+    A curve that is computed in this order has its shape early. Raises ValueError for less than one
+    step.
+    """
     if steps < 1:
         raise ValueError(f"a curve needs 1 step or more, got {steps}")
     order, seen = [0, steps], {0, steps}
     gaps = [(0, steps)]
-    for low, high in gaps:  # grows as it is walked: breadth first
+    for low, high in gaps:  # it grows during the loop: breadth first
         middle = (low + high) // 2
         if middle in (low, high):
             continue

@@ -1,7 +1,7 @@
-"""Real patches: for each code a few pieces of pictures that it encodes, packed small.
+"""Real patches: for each code a few pieces of pictures that it encodes, in a small file.
 
-They are pieces of the pictures themselves. Who publishes them publishes those: only pictures whose
-terms allow it belong here.
+They are pieces of the pictures themselves. Publishing them publishes those: only pictures whose
+terms allow it may be used.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 PER_CODE = 6
 BUDGET = 1_200_000
-"""Bytes that all patches of a bundle may take."""
+"""Most bytes that all patches of a bundle may take."""
 MOST_SIDE = 32
-"""Pixels a side above which a patch is made smaller."""
+"""Side in pixels above which a patch is reduced."""
 QUALITIES = (88, 80, 70, 58, 45, 30)
-"""Of WebP, the first one that keeps within the budget is taken."""
+"""Qualities of WebP, of which the first that keeps within the budget is used."""
 
 
 def gather_patches(
@@ -40,17 +40,17 @@ def gather_patches(
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Up to ``per_code`` patches of each code, drawn evenly among its places in ``pictures``.
+    """Return up to ``per_code`` patches of each code, drawn evenly among its places.
 
     pictures: images (3, H, W) in [-1, 1], read one by one. Different pictures come first: a second
-    place in one is taken only where a code occurs in too few. source: what they are, in words.
-    progress: called with the number of pictures looked at so far.
+    place in one is used only if a code occurs in too few. source: a description of them.
+    progress: called with the number of pictures read so far.
 
-    Returns what an atlas holds of them: ``patches`` uint8 (bytes,), a WebP sheet; ``patches_of``
-    int64 (K,), how many each code has; ``patches_side``, the side of a patch in pixels;
-    ``patches_context``, the cells around the code's own that it shows; ``patches_source``; and
-    ``patches_pictures``, the number of pictures looked at. ``unpack_patches`` reads them.
-    Raises ValueError if there is no picture, or if ``per_code`` is below 1.
+    Returns the arrays for an atlas: ``patches`` uint8 (bytes,), a WebP sheet; ``patches_of`` int64
+    (K,), the number of each code; ``patches_side``, the side of a patch in pixels;
+    ``patches_context``, the number of cells around the code's own that it shows;
+    ``patches_source``; and ``patches_pictures``, the number of pictures read. ``unpack_patches``
+    reads them. Raises ValueError if there is no picture, or if ``per_code`` is below 1.
     """
     if per_code < 1:
         raise ValueError(f"a code must have 1 patch or more, got {per_code}")
@@ -73,7 +73,7 @@ def gather_patches(
         if progress is not None:
             progress(done)
     if not done:
-        raise ValueError("patches need pictures to come from, and there is none")
+        raise ValueError("patches need at least one picture, and there is none")
     counts = np.isfinite(keys).sum(axis=1)
     order = np.argsort(keys, axis=1)
     tiles = [kept[code, slot] for code in range(size) for slot in order[code, : counts[code]]]
@@ -89,10 +89,10 @@ def gather_patches(
 
 
 def unpack_patches(atlas: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
-    """The patches of an atlas: uint8 (n, s, s, 3), code by code, and int64 (K + 1,) where each
-    code's begin; None for an atlas without any.
+    """Return the patches of an atlas, or None if it has none.
 
-    Raises ValueError if they cannot be read.
+    uint8 (n, s, s, 3), code by code, and int64 (K + 1,), the first index of each code's. Raises
+    ValueError if they cannot be read.
     """
     if not {"patches", "patches_of", "patches_side"} <= atlas.keys():
         return None
@@ -111,8 +111,10 @@ def unpack_patches(atlas: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndar
 def _candidates(
     ids: np.ndarray, generator: np.random.Generator
 ) -> Iterable[tuple[tuple[int, int], float]]:
-    """The places of a token grid (h, w) with a key each, to be kept by the lowest keys of a code:
-    the whole part counts the code's places in this picture, the rest is drawn at random."""
+    """Yield the places of a token grid (h, w) with a key each; the lowest keys of a code are kept.
+
+    The whole part of a key counts the code's places in this picture, the rest is drawn at random.
+    """
     drawn = generator.random(ids.size)
     flat = ids.ravel()
     order = np.lexsort((drawn, flat))
@@ -130,9 +132,10 @@ def _shrunk(patch: np.ndarray) -> np.ndarray:
 
 
 def _packed(tiles: np.ndarray, counts: np.ndarray, budget: int) -> tuple[np.ndarray, np.ndarray]:
-    """Tiles (n, s, s, 3), ``counts`` (K,) of them a code, as a WebP sheet uint8 (bytes,).
+    """Return tiles (n, s, s, 3), ``counts`` (K,) of them per code, as a WebP sheet uint8 (bytes,).
 
-    Keeps within the budget by lower quality, then by fewer patches a code, then by fewer codes.
+    The sheet is kept within the budget by lower quality, then by fewer patches per code, then by
+    fewer codes. Also returns the counts that are left.
     """
     while True:
         for quality in QUALITIES:

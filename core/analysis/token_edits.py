@@ -1,4 +1,4 @@
-"""One token of a picture: where it looked, what else it could be, and what that would change."""
+"""One token of a picture: its receptive field, alternatives, and the effect of changing it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from ..tokenizer import Tokenizer
 
 Edit = tuple[int, int, int]
-"""Row and column of a token, and the code that is put there."""
+"""Row and column of a token, and its new code."""
 
 
 def edited(ids: np.ndarray, edits: Iterable[Edit], size: int) -> np.ndarray:
-    """The tokens ``ids`` (h, w) with other codes put in; of two edits of a place the later holds.
+    """Return the tokens ``ids`` (h, w) with edits; the later of two edits of one place counts.
 
     Raises ValueError for a place outside the grid or a code outside [0, ``size``).
     """
@@ -38,7 +38,7 @@ def edited(ids: np.ndarray, edits: Iterable[Edit], size: int) -> np.ndarray:
 
 
 def window(ids: np.ndarray, row: int, column: int, reach: int) -> tuple[slice, slice]:
-    """The part of the grid ``ids`` (h, w) within ``reach`` tokens of a place, cut at its edges."""
+    """Return the part of the grid ``ids`` (h, w) within ``reach`` tokens of a place."""
     height, width = ids.shape
     return (
         slice(max(0, row - reach), min(height, row + reach + 1)),
@@ -56,10 +56,10 @@ def with_codes(
     reach: int = 4,
     context: int = 1,
 ) -> np.ndarray:
-    """What stands at a place with each of ``codes`` put there: uint8 (n, s, s, 3).
+    """Return the picture at a place with each of ``codes`` there: uint8 (n, s, s, 3).
 
     s = (2 * ``context`` + 1) * f pixels around the token; beyond the picture its edge is repeated.
-    Only ``reach`` tokens around are decoded, which is quick and nearly what the whole would give.
+    Only ``reach`` tokens around are decoded, which is fast and nearly equal to decoding all.
     """
     part = window(ids, row, column, reach)
     some = np.repeat(ids[part][None], len(codes := list(codes)), axis=0)
@@ -81,12 +81,12 @@ def receptive_field(
     reach: int = 5,
     directions: int = 4,
 ) -> tuple[np.ndarray, tuple[slice, slice]]:
-    """Where the encoder looked for one token: float32 (a, b) summing to 1, and its place.
+    """Return the receptive field of one token: float32 (a, b) summing to 1, and its place.
 
     The squared gradient of the token's latent with respect to each pixel of ``image`` (3, H, W) in
     [-1, 1], over ``directions`` random directions of the latent (the effective receptive field of
-    arXiv 1701.04128). Only a window of ``reach`` tokens around is looked at, whose rows and columns
-    of pixels come second. Raises ValueError if there is no such token.
+    arXiv 1701.04128). It is computed in a window of ``reach`` tokens around; the place is the rows
+    and columns of its pixels. Raises ValueError if there is no such token.
     """
     f = tokenizer.downsampling
     height, width = image.shape[1:]
@@ -115,7 +115,9 @@ def receptive_field(
 
 
 def extent(field: np.ndarray, share: float = 0.95) -> int:
-    """Side in pixels of a square with the area of the fewest pixels that hold ``share`` of a field
-    (a, b) that sums to 1."""
+    """Return the side in pixels of a square with the area of the core of a field.
+
+    The core is the fewest pixels with ``share`` of a field (a, b) that sums to 1.
+    """
     most = np.sort(field.ravel())[::-1].cumsum()
     return int(np.ceil(np.sqrt(np.searchsorted(most, share * most[-1]) + 1)))

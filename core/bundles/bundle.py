@@ -1,13 +1,13 @@
-"""Checkpoint bundles on disk: found, listed, and their files read.
+"""Checkpoint bundles on disk: finding and listing them, and reading their files.
 
 A bundle is a folder with ``config.json``, ``model.safetensors``, ``README.md`` (the model card)
 and ``metrics.json``. It holds a tokenizer (then also ``atlas.npz``, code statistics that are
-computed once so that the app opens at once), a prior (whose ``config.json`` names its tokenizer by
-fingerprint), or a judge. It is written beside its place and renamed, so that a reader sees the old
-bundle or the new one and never half of one. Nothing is ever pickled.
+computed once so that the app opens quickly), a prior (its ``config.json`` states the fingerprint of
+its tokenizer), or a judge. A bundle is written to a temporary folder, which is then renamed, so
+that a reader never sees an incomplete one. Nothing is ever pickled.
 
 This module reads folders and knows no model: models load and save themselves
-(``Tokenizer.from_pretrained``, ``Prior.from_pretrained``).
+(``Tokenizer.from_pretrained``, ``Prior.from_pretrained``, ``Judge.from_pretrained``).
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ import numpy as np
 
 from ..errors import CheckpointError
 from ..paths import ROOT
-from .sources import Place
-from .sources import places as further_places
+from .sources import SearchPath, search_paths
 from .storage import read_arrays, read_json
 
 CHECKPOINTS = ROOT / "checkpoints"
@@ -32,7 +31,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Bundle:
-    """A checkpoint on disk. Its parts are read when they are first used."""
+    """A checkpoint on disk. Its files are read when they are first used."""
 
     name: str
     path: Path
@@ -44,8 +43,8 @@ class Bundle:
 
     @property
     def kind(self) -> str:
-        """ "tokenizer", "prior" or "judge" (or what a later version may have written)."""
-        return str(self.config.get("kind", "nothing known"))
+        """ "tokenizer", "prior", "judge", or a kind that only a later version knows."""
+        return str(self.config.get("kind", "unknown"))
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
@@ -68,7 +67,9 @@ class Bundle:
         try:
             return read_arrays(file)
         except (ValueError, OSError) as error:
-            raise CheckpointError(f"{file} cannot be read ({error}); make it again.") from None
+            raise CheckpointError(
+                f"{file} cannot be read ({error}); export the bundle again."
+            ) from None
 
 
 def find_bundle(path: str | Path) -> Bundle:
@@ -82,49 +83,52 @@ def find_bundle(path: str | Path) -> Bundle:
             return Bundle(path.name, folder)
     if not path.exists():
         raise CheckpointError(f"{path} does not exist; name a folder that has config.json.")
-    raise CheckpointError(f"{path} is no checkpoint: it has no config.json.")
+    raise CheckpointError(f"{path} is not a checkpoint: it has no config.json.")
 
 
 def list_bundles(
     *roots: str | Path, kind: Literal["tokenizer", "prior"] | None = None
 ) -> list[Bundle]:
-    """Return the bundles below ``roots``, by name; folders without a bundle are skipped.
+    """Return the bundles inside ``roots``, sorted by name; folders without one are skipped.
 
-    Without roots, they are those shipped in ``checkpoints/``, those that ``$REGVQ_CHECKPOINTS``
-    names (``core.bundles.sources``; of the Hub's, those fetched by now), and those of the runs in
-    ``runs/`` (named ``runs/NAME``). With a ``kind``, only those of the kind are returned, and none
-    whose ``config.json`` cannot be read.
+    By default, the roots are ``checkpoints/`` (the shipped bundles), the entries of the variable
+    ``REGVQ_CHECKPOINTS`` (``core.bundles.sources``; only repositories that were fetched so far),
+    and ``runs/``, whose bundles are named ``runs/NAME``. Of several bundles of one name, the first
+    is returned. With a ``kind``, only bundles of that kind are returned, and a folder whose
+    ``config.json`` cannot be read is skipped.
     """
     if roots:
-        places = [Place(Path(root)) for root in roots]
+        paths = [SearchPath(Path(root)) for root in roots]
     else:
-        places = [Place(CHECKPOINTS), *further_places(), Place(RUNS, "runs/")]
-    found: dict[str, Bundle] = {}
-    for place in places:
-        for name, folder in _folders(place):
+        paths = [SearchPath(CHECKPOINTS), *search_paths(), SearchPath(RUNS, "runs/")]
+    bundles: dict[str, Bundle] = {}
+    for path in paths:
+        for name, folder in _folders(path):
             try:
                 bundle = find_bundle(folder)
                 if kind is not None and bundle.kind != kind:
                     continue
             except CheckpointError:
                 continue
-            found.setdefault(name, Bundle(name, bundle.path))
-    return list(found.values())
+            bundles.setdefault(name, Bundle(name, bundle.path))
+    return list(bundles.values())
 
 
-def _folders(place: Place) -> list[tuple[str, Path]]:
-    """Return the folders of a place that may be bundles, by name."""
-    if not place.root.is_dir():
+def _folders(path: SearchPath) -> list[tuple[str, Path]]:
+    """Return the names and folders of possible bundles."""
+    if not path.root.is_dir():
         return []
-    if place.own and (place.root / "config.json").is_file():
-        return [(place.own, place.root)]
-    inside = sorted(entry for entry in place.root.iterdir() if entry.is_dir())
-    return [(place.prefix + folder.name, folder) for folder in inside]
+    if path.own_name and (path.root / "config.json").is_file():
+        return [(path.own_name, path.root)]
+    folders = sorted(entry for entry in path.root.iterdir() if entry.is_dir())
+    return [(path.prefix + folder.name, folder) for folder in folders]
 
 
 def bundle_of_kind(source: str | Path | Bundle, kind: str) -> Bundle:
-    """Return the bundle at ``source``. Raises CheckpointError unless it is of that kind and of a
-    format that this version reads."""
+    """Return the bundle at ``source``.
+
+    Raises CheckpointError if it is of another kind, or of a format that this version cannot read.
+    """
     bundle = source if isinstance(source, Bundle) else find_bundle(source)
     if bundle.kind != kind:
         raise CheckpointError(

@@ -1,9 +1,10 @@
-"""Where further checkpoints come from: what ``REGVQ_CHECKPOINTS`` names.
+"""Further checkpoints: the folders and repositories that ``REGVQ_CHECKPOINTS`` lists.
 
-Folders and repositories of the Hugging Face Hub (``user/name`` or ``user/name@revision``), with
-commas or the system's path separator between them; a folder that is there goes before a repository
-of the same name. A folder or repository is one bundle, or holds several. From the Hub come weights,
-JSON, cards and arrays and nothing else: nothing that is fetched is ever run or unpickled.
+The entries are folders or repositories of the Hugging Face Hub (``user/name`` or
+``user/name@revision``), separated by commas or by the system's path separator. A folder that exists
+takes precedence over a repository of the same name. A folder or a repository is one bundle, or
+holds several. Only weights, JSON, cards and arrays are fetched from the Hub: nothing that is
+fetched is ever executed or unpickled.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ log = logging.getLogger("regvq.sources")
 
 VARIABLE = "REGVQ_CHECKPOINTS"
 FETCHED = ("*.safetensors", "*.json", "*.md", "*.npz")
-"""The files of a repository that are fetched."""
+"""Patterns of the files of a repository that are fetched."""
 _HUB = re.compile(r"([\w.-]{1,96}/[\w.-]{1,96})(?:@([\w./-]{1,100}))?", re.ASCII)
 
 
@@ -36,51 +37,52 @@ class Source:
 
     @property
     def folder(self) -> Path | None:
-        """The folder that it names, unless it names a repository."""
+        """The folder of the entry; None for a repository."""
         return Path(self.text).expanduser() if self.repository is None else None
 
     @property
     def display_name(self) -> str:
-        """What a visitor is told it is called: a folder's place is its owner's affair."""
+        """The name for visitors of the app: of a folder, only its last part, because the path is
+        private."""
         return self.text if self.repository else Path(self.text).name or self.text
 
 
 @dataclass(frozen=True)
-class Place:
-    """A folder in which bundles are looked for."""
+class SearchPath:
+    """A folder in which bundles are searched."""
 
     root: Path
     prefix: str = ""
-    """What stands before the names of the bundles in it."""
-    own: str = ""
-    """What ``root`` is called where it is a bundle itself; nothing: it is none."""
+    """Prefix of the names of the bundles inside ``root``."""
+    own_name: str = ""
+    """Name of ``root`` if it is a bundle itself; empty: only the folders inside are searched."""
 
 
 def sources(text: str | None = None) -> list[Source]:
-    """The entries of ``text``, or of the variable ``REGVQ_CHECKPOINTS``."""
+    """Return the entries of ``text``, by default of the variable ``REGVQ_CHECKPOINTS``."""
     text = os.environ.get(VARIABLE, "") if text is None else text
-    # The separator does not part an address (https://…), whose refusal should name it whole.
+    # An address (https://…) is not split at its colon, so that the error message states it whole.
     entries = re.split(rf",|{re.escape(os.pathsep)}(?!//)", text)
     return [_source(entry.strip()) for entry in entries if entry.strip()]
 
 
 def _source(entry: str) -> Source:
-    found = _HUB.fullmatch(entry)
-    named = entry.startswith((".", "~", os.sep)) or Path(entry).is_dir()
-    return Source(entry, *found.groups()) if found and not named else Source(entry)
+    match = _HUB.fullmatch(entry)
+    is_path = entry.startswith((".", "~", os.sep)) or Path(entry).is_dir()
+    return Source(entry, *match.groups()) if match and not is_path else Source(entry)
 
 
-# What was fetched in this process: the folder, or the sentence that says why there is none.
+# The result of each fetch in this process: the folder, or the error message.
 _fetched: dict[Source, Path | str] = {}
 _FETCHING = threading.Lock()
 
 
 def fetch_all(again: bool = False) -> list[str]:
-    """Fetch the repositories that the variable names and that were not fetched yet.
+    """Fetch the repositories of the variable that were not fetched yet; return ``problems()``.
 
-    What is in the Hub's cache on this machine and unchanged is not fetched again; where the Hub
-    cannot be reached, the cached one is taken. ``again`` tries once more what failed. Returns
-    ``problems()``; raises nothing.
+    Files in this machine's Hub cache that did not change are not fetched again, and the cached
+    files are used if the Hub cannot be reached. With ``again``, repositories that could not be
+    fetched are tried once more. Raises nothing.
     """
     with _FETCHING:
         for source in sources():
@@ -96,7 +98,7 @@ def fetch_all(again: bool = False) -> list[str]:
 
 
 def fetch(source: Source) -> Path:
-    """The files of a repository in a folder of this machine. Raises CheckpointError."""
+    """Fetch a repository and return its folder on this machine. Raises CheckpointError."""
     from huggingface_hub import errors, snapshot_download
     from huggingface_hub.utils import disable_progress_bars
 
@@ -114,50 +116,49 @@ def fetch(source: Source) -> Path:
     except errors.RevisionNotFoundError:
         reason = f"it has no revision {source.revision!r}"
     except errors.HFValidationError:
-        reason = "that is no name of a repository"
+        reason = "that is not the name of a repository"
     except errors.LocalEntryNotFoundError:
         reason = "the Hub cannot be reached, and it was not fetched before"
     except Exception as error:
-        # The Hub's client fails in many ways (its transport's among them); none may stop the app.
+        # The Hub's client and its transport raise many types of errors; none may stop the app.
         reason = f"the Hub answered with {type(error).__name__}"
     raise CheckpointError(f"{source.text} cannot be fetched: {reason}.")
 
 
-def places() -> list[Place]:
-    """Where the bundles are that the variable names, as far as they are there by now."""
-    found = []
+def search_paths() -> list[SearchPath]:
+    """Return the folders of the variable, including those of repositories fetched so far."""
+    paths = []
     for source in sources():
         if source.folder is not None:
-            root = source.folder
-            found.append(Place(root, "", root.resolve().name))
+            paths.append(SearchPath(source.folder, own_name=source.folder.resolve().name))
         else:
             fetched = _fetched.get(source)
             if isinstance(fetched, Path):
-                found.append(Place(fetched, f"{source.text}/", source.text))
-    return found
+                paths.append(SearchPath(fetched, f"{source.text}/", source.text))
+    return paths
 
 
 def pending() -> list[str]:
-    """The repositories that are still to be fetched."""
+    """Return the repositories that are not fetched yet."""
     return [s.text for s in sources() if s.repository is not None and s not in _fetched]
 
 
 def problems() -> list[str]:
-    """What is wrong with the entries of the variable, a sentence each."""
-    said = []
+    """Return an error message, one sentence, for each entry that cannot be used."""
+    messages = []
     for source in sources():
         known = _fetched.get(source)
         if isinstance(known, str):
-            said.append(known)
+            messages.append(known)
         elif source.folder is not None and not source.folder.is_dir():
-            said.append(
+            messages.append(
                 f"{VARIABLE} names {source.display_name}, which is neither a folder here nor the "
                 "name of a repository (user/name)."
             )
         elif isinstance(known, Path) and not _holds_bundles(known):
-            said.append(f"{source.text} was fetched, but holds no checkpoint (config.json).")
-    return said
+            messages.append(f"{source.text} was fetched, but holds no checkpoint (config.json).")
+    return messages
 
 
 def _holds_bundles(root: Path) -> bool:
-    return any((root / "config.json").is_file() for root in (root, *root.glob("*")))
+    return any((folder / "config.json").is_file() for folder in (root, *root.glob("*")))

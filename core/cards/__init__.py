@@ -1,0 +1,1 @@
+"""Model cards of bundles, written from their JSON: Markdown with Hugging Face front matter."""

@@ -5,53 +5,48 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .common import render
+
 if TYPE_CHECKING:
     from ..tokenizer import TokenizerConfig
 
+TAGS = ("vector-quantization", "image-tokenizer", "codebook")
 RANGES = {"signed": "[-1, 1]", "unit": "[0, 1]"}
 
 
 def imported_card(
-    name: str, config: TokenizerConfig, origin: Mapping[str, Any], figures: Sequence[str] = ()
+    name: str, config: TokenizerConfig, origin: Mapping[str, Any], figures: Sequence[str]
 ) -> str:
-    """Return the card, Markdown with Hugging Face front matter; ``figures`` are its last lines.
-
-    origin: what ``core.importing`` knows of the checkpoint: ``family``, ``title``, ``source``,
-    ``file``, ``sha256``, ``license``, ``value_range``, ``converter`` and ``notes``.
-    """
+    """Return the card. ``origin`` is what ``core.importing`` knows of the checkpoint: ``family``,
+    ``title``, ``source``, ``file``, ``sha256``, ``license``, ``value_range``, ``converter`` and
+    ``notes``; ``figures`` are lines of Markdown."""
     f, size = config.network.downsampling, config.quantizer.size
     license = origin["license"]
-    lines = [
-        "---",
-        f"license: {license or 'other'}",
-        "library_name: regvq-studio",
-        "tags: [vector-quantization, image-tokenizer, codebook]",
-        "---",
-        "",
-        f"# {name}",
-        "",
+    summary = (
         f"An image tokenizer that others trained and published, converted for RegVQ Studio: "
-        f"{size:,} {config.network.latent_dim}-dimensional codes, one per {f}x{f} pixels, any "
-        "picture size. Weights and ids are those of the original.",
-        "",
-        f"- **Family:** {origin['title']}",
-        f"- **Source:** {origin['source']}, file `{origin['file']}`",
-        f"- **SHA-256 of the file:** `{origin['sha256']}`",
-        f"- **License:** {license or 'not stated with the file; look for it at the source'}",
-        f"- **Value range of its pixels:** {origin['value_range']} "
-        f"({RANGES[origin['value_range']]} inside; images are in [-1, 1] outside)",
-        f"- **Network:** {config.network.summary}",
-        f"- **Converted by:** RegVQ Studio, converter version {origin['converter']}",
-        *(f"- **Note:** {note}" for note in origin["notes"]),
-        "",
-        "```python",
+        f"{size:,} codes of {config.network.latent_dim} dimensions, one code per {f}x{f} pixels, "
+        "for pictures of any size. Weights and ids are those of the original."
+    )
+    facts = {
+        "Family": origin["title"],
+        "Source": f"{origin['source']}, file `{origin['file']}`",
+        "SHA-256 of the file": f"`{origin['sha256']}`",
+        "License": license or "not stated with the file; look for it at the source",
+        "Value range of its pixels": f"{origin['value_range']} ({RANGES[origin['value_range']]} "
+        "inside; images are in [-1, 1] outside)",
+        "Network": config.network.summary,
+        "Converted by": f"RegVQ Studio, converter version {origin['converter']}",
+        "Notes": "; ".join(origin["notes"]) or None,
+    }
+    example = [
         "from regvq import Tokenizer",
+        "from regvq.images import open_picture, to_tensor",
         "",
         f'tokenizer = Tokenizer.from_pretrained("{name}")',
-        "ids = tokenizer.encode(images)    # (B, 3, H, W) in [-1, 1] -> int64 (B, h, w)",
+        'images = to_tensor(open_picture("picture.jpg"))[None]  # (1, 3, H, W) in [-1, 1]',
+        "ids = tokenizer.encode(images)  # int64 (1, h, w)",
         "images = tokenizer.decode(ids)",
-        "```",
-        "",
-        *(figures or ("## Figures", "", "Not evaluated yet: run `python train/evaluate.py`.")),
     ]
-    return "\n".join(lines) + "\n"
+    return render(
+        name, summary, facts, example, list(figures), license=license or "other", tags=TAGS
+    )

@@ -1,25 +1,36 @@
-"""Model cards of priors: what one draws, how it was made and what it measured, from its JSON."""
+"""The model card of a prior: what it draws, how it was made, and its figures."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .tokenizer import licence_of
+from ..priors import PriorConfig, describe_prior
+from .common import license_of, render, settings, table
 
-if TYPE_CHECKING:
-    from ..priors import PriorConfig
+TAGS = ("image-generation", "vector-quantization", "token-prior")
 
 _KINDS = {
     "autoregressive": "an autoregressive transformer over tokens, in raster order",
     "diffusion": "discrete diffusion over tokens (VQ-Diffusion, arXiv:2111.14822)",
     "masked": "parallel decoding of masked tokens (MaskGIT, arXiv:2202.04200)",
-    "latent": "diffusion over the tokenizer's continuous latents (DDPM, arXiv:2006.11239; drawn by "
-    "DDIM, arXiv:2010.02502)",
+    "latent": "diffusion over the tokenizer's continuous latents (DDPM, arXiv:2006.11239; sampled "
+    "by DDIM, arXiv:2010.02502)",
 }
-_TOLD = {"text": "a text", "semantic": "a semantic map", "label": "a class label"}
+_CONDITIONS = {"text": "a text", "semantic": "a semantic map", "label": "a class label"}
 _DRAWN = {"layout": "maps", "tokens": "tokens"}
 _SIZES = ("width", "layers", "heads")
+_FIGURES = (
+    ("bits_per_token", "Bits per token on held-out pictures", "{:.3f}"),
+    ("bits_with_map", "Bits per token on held-out pictures, including their maps", "{:.3f}"),
+    ("denoising", "Mean squared error of the predicted noise on held-out pictures", "{:.4f}"),
+    ("named_right", "Attributes of captions that the classifier recognizes", "{:.1%}"),
+    ("mean_iou", "Mean IoU of the segmenter's map with the given map", "{:.3f}"),
+    ("pixel_accuracy", "Pixels whose class the segmenter reads as given", "{:.1%}"),
+    ("frechet_distance", "Fréchet distance to held-out pictures", "{:.3f}"),
+    ("seconds_per_picture", "Seconds per picture, in batches, where measured", "{:.2f}"),
+)
+_DEFAULTS = {"guidance": 1.0, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "steps": None}
 
 
 def prior_card(
@@ -29,175 +40,138 @@ def prior_card(
     recipe: Mapping[str, Any],
     metrics: Mapping[str, Any],
 ) -> str:
-    """The card of a prior's bundle, Markdown with Hugging Face front matter.
+    """Return the card of a prior's bundle.
 
     ``tokenizer``: the name of the tokenizer whose tokens it draws.
     """
-    from ..priors import describe_prior
+    described, data = describe_prior(config), license_of(recipe)
+    names = [each["name"] for each in described["conditions"]]
+    planned, views, steps = described.get("layout"), recipe.get("tokens"), recipe.get("steps")
+    summary = (
+        f"A prior of RegVQ Studio: it draws pictures{_conditioned(names, bool(planned))}, as "
+        f"{'x'.join(map(str, described['grid']))} tokens of the tokenizer `{tokenizer}`."
+    )
+    grids = f" {views['views']:,} token grids of {views['pictures']:,} pictures." if views else ""
+    facts = {
+        "Kind": f"{_KINDS[described['name']]}; {_sizes(described)}",
+        "Conditions": ", ".join(_CONDITIONS[each] for each in names) or "none",
+        "Two-stage": planned
+        and f"without a given map it first draws one, cell by cell in raster order; "
+        f"{_sizes(planned)} (the order is Make-A-Scene's, arXiv:2203.13131; the rest is INFERRED)",
+        "Training data": f"{data.description}{grids}",
+        "Recipe": f"`{_command(recipe)}`",
+        "Initialized from": _initialization(recipe),
+        "Trained for": f"{metrics.get('step', steps)} of {steps} steps of {recipe.get('batch')} "
+        f"pictures, seed {recipe.get('seed')}",
+        "Sampling": settings(recipe.get("sampling", {})),
+        "License and terms": data.terms,
+    }
+    example, figures = _example(name, described, recipe), _figures(metrics)
+    task = "text-to-image" if "text" in names else None
+    return render(
+        name, summary, facts, example, figures, license=data.license, tags=TAGS, task=task
+    )
 
-    described = describe_prior(config)
-    about, licence, terms = licence_of(recipe)
-    told = [_TOLD[each["name"]] for each in described["conditions"]]
-    grid = "x".join(str(side) for side in config.grid)
+
+def _sizes(described: Mapping[str, Any]) -> str:
     sizes = [f"{key} {described[key]}" for key in _SIZES if key in described]
-    if described.get("patch", 1) > 1:
-        sizes.append(f"{described['patch']}x{described['patch']} tokens share a position")
-    lines = [
-        "---",
-        f"license: {licence}",
-        "library_name: regvq-studio",
-        "tags: [image-generation, vector-quantization, token-prior]",
-        "---",
-        "",
-        f"# {name}",
-        "",
-        f"A prior of RegVQ Studio: it draws pictures{_by(described)}, in {grid} tokens of the "
-        f"tokenizer `{tokenizer}`.",
-        "",
-        f"- **Kind:** {_KINDS[described['name']]}; {', '.join(sizes)}",
-        f"- **Is told:** {', '.join(told) or 'nothing'}",
-        *_first(described),
-        f"- **Training data:** {about}{_views(recipe)}",
-        f"- **Recipe:** `python train/run.py {recipe.get('name')}{_shards(recipe)}{_init(recipe)} "
-        f"--steps {recipe.get('steps')}{_flags(recipe)}`",
-        *_beginning(recipe),
-        f"- **Trained for:** {metrics.get('step', recipe.get('steps'))} of {recipe.get('steps')} "
-        f"steps of {recipe.get('batch')} pictures, seed {recipe.get('seed')}",
-        f"- **Drawn with:** {_sampling(recipe.get('sampling', {}))}",
-        f"- **Licence and terms:** {terms}",
-        "",
-        "```python",
-        "from regvq.checkpoints import load_prior, load_tokenizer, prior_tokenizer",
-        "from regvq.conditions import Condition",
-        "",
-        f'prior = load_prior("checkpoints/{name}")',
-        f'tokenizer = load_tokenizer(prior_tokenizer("checkpoints/{name}"))',
-        f"ids = prior.generate({_example(described, recipe)})",
-        "images = tokenizer.decode(ids)  # (4, 3, H, W) in [-1, 1]",
-        "```",
-        "",
-        *_figures(metrics),
-    ]
-    return "\n".join(lines) + "\n"
+    if (patch := described.get("patch", 1)) > 1:
+        sizes.append(f"{patch}x{patch} tokens share a position")
+    return ", ".join(sizes)
 
 
-def _first(described: Mapping[str, Any]) -> list[str]:
-    layout = described.get("layout")
-    if not layout:
-        return []
-    sizes = ", ".join(f"{key} {layout[key]}" for key in _SIZES)
-    return [
-        "- **Draws first:** where it is told no map, the map, cell by cell in raster order; "
-        f"{sizes} (the order is Make-A-Scene's, arXiv:2203.13131; how is INFERRED)"
-    ]
+def _conditioned(names: list[str], planned: bool) -> str:
+    given = [_CONDITIONS[name] for name in names if not (planned and name == "semantic")]
+    said = f" conditioned on {' and '.join(given)}" if given else ""
+    return f"{said}, with or without {_CONDITIONS['semantic']}" if planned else said
 
 
-def _beginning(recipe: Mapping[str, Any]) -> list[str]:
+def _command(recipe: Mapping[str, Any]) -> str:
+    parts = (
+        f"python train/run.py {recipe.get('name')}",
+        "--tokens DIR" if recipe.get("tokens") else "",
+        "--init DIR" if recipe.get("init") else "",
+        f"--steps {recipe.get('steps')}",
+        recipe.get("flags"),
+    )
+    return " ".join(filter(None, parts))
+
+
+def _initialization(recipe: Mapping[str, Any]) -> str | None:
     if not recipe.get("init"):
         projected = "token embeddings and output weights projected from the tokenizer's codes"
-        return [f"- **Begun with:** {projected}"] if recipe.get("embeddings") == "codes" else []
-    other = recipe.get("init_tokenizer")
-    moved = f", which drew tokens of the tokenizer `{other}` before" if other else ""
-    only = recipe.get("train_only", "all")
-    alone = "" if only == "all" else f"; only what draws {_DRAWN[only]} was trained"
-    return [f"- **Begun with:** the weights of the prior `{recipe['init']}`{moved}{alone}"]
+        return projected if recipe.get("embeddings") == "codes" else None
+    other, only = recipe.get("init_tokenizer"), recipe.get("train_only", "all")
+    moved = f", which drew tokens of the tokenizer `{other}`" if other else ""
+    trained = "" if only == "all" else f"; only the part that draws {_DRAWN[only]} was trained"
+    return f"the weights of the prior `{recipe['init']}`{moved}{trained}"
 
 
-def _flags(recipe: Mapping[str, Any]) -> str:
-    return f" {recipe['flags']}" if recipe.get("flags") else ""
-
-
-def _views(recipe: Mapping[str, Any]) -> str:
-    tokens = recipe.get("tokens")
-    if not tokens:
-        return ""
-    return f" {tokens['views']:,} token grids of {tokens['pictures']:,} pictures."
-
-
-def _shards(recipe: Mapping[str, Any]) -> str:
-    return " --tokens DIR" if recipe.get("tokens") else ""
-
-
-def _init(recipe: Mapping[str, Any]) -> str:
-    return " --init DIR" if recipe.get("init") else ""
-
-
-def _sampling(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in values.items() if value is not None)
-
-
-def _by(described: Mapping[str, Any]) -> str:
-    names = [each["name"] for each in described["conditions"]]
-    drawn = bool(described.get("layout"))
-    told = [_TOLD[name] for name in names if not (drawn and name == "semantic")]
-    by = f" told by {' and '.join(told)}" if told else ""
-    return f"{by}, with or without {_TOLD['semantic']}" if drawn else by
-
-
-def _example(described: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
+def _example(name: str, described: Mapping[str, Any], recipe: Mapping[str, Any]) -> list[str]:
     drawn = recipe.get("data", {}).get("name") == "scenes"
-    saying = "a lake below mountains" if drawn else "what is to be seen"
-    sampling = recipe.get("sampling", {})
-    parts = {
-        "text": f'texts=("{saying}",)',
+    rows, columns = described["grid"]
+    inputs = {
+        "text": f'texts=("{"a lake below mountains" if drawn else "a description"}",)',
         "semantic": "segmentation=segmentation",
         "label": "labels=labels",
     }
-    if described.get("layout"):
-        del parts["semantic"]  # which it draws itself
+    made = {
+        "semantic": f"segmentation = torch.zeros(1, {rows}, {columns}, dtype=torch.int64)"
+        "  # a class per token",
+        "label": "labels = torch.zeros(1, dtype=torch.int64)  # a class",
+    }
     names = [each["name"] for each in described["conditions"]]
-    said = ", ".join(parts[name] for name in names if name in parts)
-    plain = {"guidance": 1.0, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "steps": None}
-    how = [f"{key}={value}" for key, value in sampling.items() if value != plain.get(key)]
-    return ", ".join([*([f"Condition({said})"] if said else []), "n=4", *how])
+    if described.get("layout"):
+        names.remove("semantic")  # it draws the map itself
+    setup = [made[each] for each in names if each in made]
+    sampling = recipe.get("sampling", {}).items()
+    how = [f"{key}={value}" for key, value in sampling if value != _DEFAULTS.get(key)]
+    return [
+        *(["import torch", ""] if setup else []),
+        "from regvq.checkpoints import load_prior, load_tokenizer, prior_tokenizer",
+        *(["from regvq.conditions import Condition"] if names else []),
+        "",
+        f'prior = load_prior("checkpoints/{name}")',
+        f'tokenizer = load_tokenizer(prior_tokenizer("checkpoints/{name}"))',
+        *setup,
+        *([f"condition = Condition({', '.join(inputs[each] for each in names)})"] * bool(names)),
+        f"ids = prior.generate({', '.join(['condition'] * bool(names) + ['n=4', *how])})",
+        "images = tokenizer.decode(ids)  # (4, 3, H, W) in [-1, 1]",
+    ]
 
 
 def _figures(metrics: Mapping[str, Any]) -> list[str]:
-    lines = ["## Figures", ""]
-    if "pictures" not in metrics:
-        lines += ["Pictures not judged yet: run `python train/evaluate.py`.", ""]
-    else:
-        lines += [
+    lines = ["Not evaluated yet: run `python train/evaluate.py`."]
+    if "pictures" in metrics:
+        given = [_CONDITIONS[name] for name in metrics.get("told", ())]
+        lines = [
             f"{metrics['pictures']} pictures drawn for held-out conditions of "
-            f"`{metrics.get('data', {}).get('name')}` (told "
-            f"{' and '.join(metrics.get('told', ())) or 'nothing'}; "
-            f"{_sampling(metrics['sampling'])}; seed {metrics['seed']}).",
-            "",
+            f"`{metrics.get('data', {}).get('name')}` ("
+            f"{'conditioned on ' + ' and '.join(given) if given else 'unconditional'}; "
+            f"{settings(metrics['sampling'])}; seed {metrics['seed']})."
         ]
-    lines += ["| | |", "|---|---|", *(f"| {a} | {b} |" for a, b in figure_rows(metrics))]
+    lines += ["", *table(figure_rows(metrics))]
     if "features" in metrics:
         lines += [
             "",
-            f"The Fréchet distance is on {metrics['features']}: it is no FID, and compares only "
-            "with figures on the same features and as many pictures. Reconstructions are of the "
-            "very pictures that they are compared with.",
+            f"The Fréchet distance is computed on {metrics['features']}: it is not FID, and is "
+            "comparable only with figures on the same features and as many pictures. Reconstructed "
+            "pictures are compared with their own originals.",
         ]
     return lines
 
 
 def figure_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Figures as they are shown: what it is, and its value beside those it is compared with."""
+    """Return labels and values of the figures, each value with those it is compared with."""
     return [
         (label, _beside(figure, form))
-        for key, label, form in _ROWS
+        for key, label, form in _FIGURES
         if (figure := metrics.get(key)) is not None
     ]
 
 
-_ROWS = (
-    ("bits_per_token", "Bits a token on held-out pictures", "{:.3f}"),
-    ("bits_with_map", "Bits a token on held-out pictures, those of their maps included", "{:.3f}"),
-    ("denoising", "Mean squared error of the foretold noise on held-out pictures", "{:.4f}"),
-    ("named_right", "Named attributes that are right, by the classifier", "{:.1%}"),
-    ("mean_iou", "Mean IoU of the segmenter with the map that was given", "{:.3f}"),
-    ("pixel_accuracy", "Pixels that the segmenter finds as given", "{:.1%}"),
-    ("frechet_distance", "Fréchet distance to held-out pictures", "{:.3f}"),
-    ("seconds_per_picture", "Seconds a picture, many at once, where this was measured", "{:.2f}"),
-)
-
-
 def _beside(figure: Any, form: str) -> str:
-    """A figure with what it is measured beside: "0.81 (real 0.90, reconstructed 0.88)"."""
+    """Return a figure with its comparisons: "0.81 (real 0.90, reconstructed 0.88)"."""
     if not isinstance(figure, Mapping):
         return form.format(figure)
     others = [

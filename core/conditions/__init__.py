@@ -1,21 +1,21 @@
-"""Conditions: what a prior is told. Text, a semantic map, a class label, or several at once."""
+"""Conditions of a prior: text, a semantic map, a class label, or several of them."""
 
 from .condition import Condition
-from .conditioner import CONDITIONS, ConditionConfig, Conditioner, Encoded, name_of
+from .conditioner import CONDITIONS, ConditionConfig, Conditioner, EncodedCondition, name_of
 from .label import LabelConfig
 from .semantic import SemanticConfig
-from .text import Reading, TextConfig, import_open_clip
+from .text import TextConfig, TextCoverage, import_open_clip
 
 __all__ = [
     "CONDITIONS",
     "Condition",
     "ConditionConfig",
     "Conditioner",
-    "Encoded",
+    "EncodedCondition",
     "LabelConfig",
-    "Reading",
     "SemanticConfig",
     "TextConfig",
+    "TextCoverage",
     "import_open_clip",
     "name_of",
 ]

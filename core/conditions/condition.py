@@ -1,8 +1,9 @@
-"""What a prior is told."""
+"""The condition of a batch of pictures."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,15 +11,15 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Condition:
-    """What a batch of B pictures is to be; any part may be absent.
+    """The condition of a batch of B pictures; each part is optional.
 
-    Parts must agree in B. Raises ValueError if they do not.
+    Raises ValueError if the parts differ in B.
     """
 
     texts: tuple[str, ...] | None = None
-    """A sentence a picture; an empty one says nothing."""
+    """One sentence per picture; an empty one is no condition."""
     segmentation: Tensor | None = None
-    """int64 (B, h, w) on the token grid or (B, H, W) in pixels, 255 = unlabelled."""
+    """int64 (B, h, w) on the token grid or (B, H, W) in pixels, 255 = unlabeled."""
     labels: Tensor | None = None
     """int64 (B,), -1 = none."""
 
@@ -28,19 +29,19 @@ class Condition:
         if len(sizes := {len(part) for part in self._parts()}) > 1:
             raise ValueError(f"the parts of a condition differ in number: {sorted(sizes)}")
 
-    def _parts(self) -> list:
+    def _parts(self) -> list[Any]:
         parts = (self.texts, self.segmentation, self.labels)
         return [part for part in parts if part is not None]
 
     def __len__(self) -> int:
-        """B, or 0 where nothing is said at all."""
+        """Return B, or 0 if there is no part."""
         return len(self._parts()[0]) if self._parts() else 0
 
     def __bool__(self) -> bool:
         return True
 
     def repeat(self, times: int) -> Condition:
-        """The whole batch over and over: B x ``times`` rows."""
+        """Return the whole batch ``times`` times, one after the other: B x ``times`` rows."""
         return Condition(
             None if self.texts is None else tuple(self.texts) * times,
             None if self.segmentation is None else self.segmentation.repeat(times, 1, 1),
@@ -48,7 +49,7 @@ class Condition:
         )
 
     def to(self, device: torch.device | str) -> Condition:
-        """The same on another device."""
+        """Return the condition on another device."""
         return Condition(
             self.texts,
             None if self.segmentation is None else self.segmentation.to(device),

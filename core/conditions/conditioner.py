@@ -1,9 +1,10 @@
-"""Several conditions at once, each of which can be dropped for guidance."""
+"""The encoder of a prior's conditions, each of which can be dropped for guidance."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,27 +12,30 @@ from torch import Tensor, nn
 from .condition import Condition
 from .label import LabelConfig
 from .semantic import SemanticConfig
-from .text import Reading, TextConfig
+from .text import TextConfig, TextCoverage, TextEncoder
 
 ConditionConfig = TextConfig | SemanticConfig | LabelConfig
 
-# What config.json calls a condition, and the part of a ``Condition`` that it is about.
 CONDITIONS: dict[str, type[ConditionConfig]] = {
     "text": TextConfig,
     "semantic": SemanticConfig,
     "label": LabelConfig,
 }
-_PARTS = {"text": "texts", "semantic": "segmentation", "label": "labels"}
+"""The config classes by the names in config.json. A name that was published never changes."""
+_PARTS = {"text": "texts", "semantic": "segmentation", "label": "labels"}  # of a Condition
 
 
 @dataclass
-class Encoded:
-    """What a network is given of a batch of conditions; what there is none of is None."""
+class EncodedCondition:
+    """The condition of B pictures, encoded to the prior's width C.
+
+    Fields are None when the prior does not use that kind of condition.
+    """
 
     tokens: Tensor | None = None
-    """(B, L, C), to attend to across."""
+    """(B, L, C), the memory of the cross-attention."""
     mask: Tensor | None = None
-    """bool (B, L), true = a token to attend to."""
+    """bool (B, L), true = attend to the token."""
     cells: Tensor | None = None
     """(B, h*w, C), added to each cell."""
     vector: Tensor | None = None
@@ -39,12 +43,16 @@ class Encoded:
 
 
 class Conditioner(nn.Module):
-    """A prior's conditions, encoded to the prior's width C.
+    """The encoder of a prior's conditions to the prior's width C.
 
-    In training a row loses all its conditions with probability ``drop``; where there are several,
-    each of them is also lost alone with that probability, so that the prior knows any subset.
-    ``has_memory``: whether there are tokens to attend to across; without ``memory`` there are none.
+    In training, all conditions of a row are dropped with probability ``drop``. Of several
+    conditions, each is also dropped alone with that probability, so that the prior learns every
+    subset. Without ``memory``, a text gives a vector but no tokens.
     """
+
+    encoders: nn.ModuleDict
+    has_memory: bool
+    """True if there are tokens for the cross-attention."""
 
     def __init__(
         self,
@@ -56,17 +64,19 @@ class Conditioner(nn.Module):
     ) -> None:
         super().__init__()
         if not 0 <= drop < 1:
-            raise ValueError(f"the share of dropped conditions must be in [0, 1), got {drop}")
+            raise ValueError(f"drop, a share of the pictures, must be in [0, 1), got {drop}")
         self.drop, self.grid, self.width = drop, grid, width
         names = [name_of(config) for config in configs]
         if len(set(names)) < len(names):
-            raise ValueError(f"a prior takes each kind of condition once, got {', '.join(names)}")
+            raise ValueError(
+                f"a prior has each kind of condition at most once, got {', '.join(names)}"
+            )
         self.encoders = nn.ModuleDict(
             {name: config.build(width) for name, config in zip(names, configs, strict=True)}
         )
-        self.has_memory = memory and "text" in self.encoders
-        if "text" in self.encoders and not memory:
-            self.encoders["text"].leave_out_tokens()
+        self.has_memory = memory and self._text is not None
+        if self._text is not None and not memory:
+            self._text.remove_tokens()
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -75,39 +85,40 @@ class Conditioner(nn.Module):
 
     @property
     def has_vector(self) -> bool:
-        """Whether there is a vector."""
+        """True if a condition gives a vector."""
         return "text" in self.encoders or "label" in self.encoders
 
     @property
     def has_cells(self) -> bool:
-        """Whether there is something for each cell."""
+        """True if a condition gives a feature per cell."""
         return "semantic" in self.encoders
 
     def learn_vocabulary(self, texts: Iterable[str]) -> None:
-        """Before training: the words that a text condition is to know. No text: nothing is done."""
-        if "text" in self.encoders:
-            self.encoders["text"].learn_vocabulary(texts)
+        """Set the vocabulary of a text condition, before training; without one, do nothing."""
+        if self._text is not None:
+            self._text.learn_vocabulary(texts)
 
-    def read(self, text: str) -> Reading:
-        """How much of a text is taken in. Raises ValueError if the prior takes no text."""
-        if "text" not in self.encoders:
+    def coverage(self, text: str) -> TextCoverage:
+        """Return how much of a text the prior uses. Raises ValueError if it takes no text."""
+        if self._text is None:
             raise ValueError(f"this prior takes no text, but {self._taken()}")
-        return self.encoders["text"].read(text)
+        return self._text.coverage(text)
 
-    def check(self, condition: Condition | None, rows: int, *, surplus: bool = False) -> None:
-        """Raises ValueError, one sentence, for a condition that cannot be used for ``rows``.
+    def check(self, condition: Condition | None, rows: int, *, allow_unused: bool = False) -> None:
+        """Raise ValueError, one sentence, unless a condition can be used for ``rows`` pictures.
 
-        ``surplus``: whether parts that the prior does not take are fine.
+        With ``allow_unused``, it may have parts that the prior does not take.
         """
         if condition is None:
             return
         for name, part in _PARTS.items():
             value = getattr(condition, part)
-            if value is None or (surplus and name not in self.encoders):
+            if value is None or (allow_unused and name not in self.encoders):
                 continue
             if name not in self.encoders:
                 raise ValueError(f"this prior takes no {name} condition, but {self._taken()}")
-            self.encoders[name].check(value)
+            encoder: Any = self.encoders[name]
+            encoder.check(value)
         if len(condition) not in (0, 1, rows):
             raise ValueError(
                 f"conditions must be 1 or as many as the {rows} pictures, got {len(condition)}"
@@ -121,12 +132,12 @@ class Conditioner(nn.Module):
         *,
         grid: tuple[int, int] | None = None,
         guided: bool = False,
-    ) -> Encoded:
-        """Encode a condition for ``batch`` rows; parts that are not taken are passed over.
+    ) -> EncodedCondition:
+        """Encode a condition for ``batch`` rows; parts that the prior does not take are ignored.
 
-        A single condition holds for all rows, None for none. ``generator`` decides which rows
-        lose theirs, in training only. ``guided`` returns 2 x batch rows, the second half without
-        condition.
+        A condition of a single row is used for all rows. In training, ``generator`` draws the rows
+        whose conditions are dropped. ``guided`` returns 2 x ``batch`` rows, the second half without
+        condition. ``grid`` is that of the cells, by default the prior's.
         """
         device = next(self.parameters()).device if self.encoders else torch.device("cpu")
         if condition is not None:
@@ -139,23 +150,28 @@ class Conditioner(nn.Module):
         dropped = self._dropped(rows, generator, device)
         if guided:
             dropped[:, batch:] = True
-        out = Encoded()
+        encoded = EncodedCondition()
         for (name, encoder), lost in zip(self.encoders.items(), dropped, strict=True):
             value = None if condition is None else getattr(condition, _PARTS[name])
             if name == "semantic":
-                out.cells = encoder(value, lost, grid or self.grid)
+                encoded.cells = encoder(value, lost, grid or self.grid)
                 continue
             if name == "text":
-                out.tokens, out.mask, vector = encoder(value, lost)
+                encoded.tokens, encoded.mask, vector = encoder(value, lost)
             else:
                 vector = encoder(value, lost)
-            out.vector = vector if out.vector is None else out.vector + vector
-        return out
+            encoded.vector = vector if encoded.vector is None else encoded.vector + vector
+        return encoded
+
+    @property
+    def _text(self) -> TextEncoder | None:
+        encoders = self.encoders.values()
+        return next((each for each in encoders if isinstance(each, TextEncoder)), None)
 
     def _dropped(
         self, rows: int, generator: torch.Generator | None, device: torch.device
     ) -> Tensor:
-        """Which rows lose which condition: bool (conditions, rows)."""
+        """Return bool (conditions, rows), true where a row's condition is dropped."""
         count = len(self.encoders)
         if not self.training or not self.drop or not count:
             return torch.zeros(count, rows, dtype=torch.bool, device=device)
@@ -169,5 +185,5 @@ class Conditioner(nn.Module):
 
 
 def name_of(config: ConditionConfig) -> str:
-    """What config.json calls a condition."""
+    """Return the name of a condition in config.json."""
     return next(name for name, kind in CONDITIONS.items() if isinstance(config, kind))

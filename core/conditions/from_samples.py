@@ -1,4 +1,4 @@
-"""The condition of a prior from what a data set knows about its pictures."""
+"""The condition of a prior from the samples of a data set."""
 
 from __future__ import annotations
 
@@ -22,34 +22,38 @@ def condition_of(
     segmentation: Tensor | None,
     labels: Tensor | None,
 ) -> Condition | None:
-    """What a prior with these conditions is told of B pictures: their captions, their maps int64
-    (B, H, W) of pixels or of tokens, their labels int64 (B,); None if it takes no condition.
+    """Return the condition that a prior with these configs takes from B pictures, or None.
 
-    Raises DataError for one that the data does not have.
+    ``captions`` are those of the B pictures, ``segmentation`` their maps int64 (B, H, W) in pixels
+    or on the token grid, ``labels`` their labels int64 (B,). Raises DataError if the data lacks a
+    part that the prior needs.
     """
     kinds = {type(config) for config in configs}
     if not kinds:
         return None
-    if TextConfig in kinds and captions is None:
-        raise DataError("the prior is told by text, and these pictures have no captions.")
+    texts = None
+    if TextConfig in kinds:
+        if captions is None:
+            raise DataError("the prior is conditioned on text, but the pictures have no captions.")
+        texts = tuple(captions)
     if SemanticConfig in kinds and segmentation is None:
-        raise DataError("the prior is told by semantic maps, and these pictures have none.")
+        raise DataError("the prior is conditioned on semantic maps, but the pictures have none.")
     if LabelConfig in kinds and (labels is None or bool((labels < 0).all())):
-        raise DataError("the prior is told by class labels, and these pictures have none.")
+        raise DataError("the prior is conditioned on class labels, but the pictures have none.")
     return Condition(
-        texts=tuple(captions) if TextConfig in kinds else None,
+        texts=texts,
         segmentation=segmentation if SemanticConfig in kinds else None,
         labels=labels if LabelConfig in kinds else None,
     )
 
 
 def captions_of(samples: Sequence[Sample]) -> tuple[str, ...] | None:
-    """A caption a sample, or None if there is none at all."""
+    """Return the captions of samples, or None if all of them are empty."""
     captions = tuple(sample.caption for sample in samples)
     return captions if any(captions) else None
 
 
 def maps_of(samples: Sequence[Sample]) -> Tensor | None:
-    """The maps (B, H, W) of samples of one size, or None if one of them has none."""
-    maps = [sample.segmentation for sample in samples]
-    return torch.stack(maps) if all(each is not None for each in maps) else None
+    """Return the maps (B, H, W) of samples of one size, or None if a sample has none."""
+    maps = [sample.segmentation for sample in samples if sample.segmentation is not None]
+    return torch.stack(maps) if len(maps) == len(samples) else None

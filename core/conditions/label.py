@@ -1,4 +1,4 @@
-"""Class labels."""
+"""Class labels as a condition."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class LabelConfig:
-    """A prior that is told a class."""
+    """A condition on a class label."""
 
     classes: int = 2
-    """Number of classes; labels count from 0, -1 = not told."""
+    """Number of classes; labels are from 0, -1 = no label."""
 
     def __post_init__(self) -> None:
         if self.classes < 1:
             raise ValueError(f"a label condition needs at least 1 class, got {self.classes}")
 
     def build(self, width: int) -> LabelEncoder:
-        """The encoder for a prior of this width."""
+        """Build the encoder for a prior of this width."""
         return LabelEncoder(self, width)
 
 
 class LabelEncoder(nn.Module):
-    """Labels (B,) to vectors (B, C); what is not told has a vector of its own."""
+    """An encoder from labels (B,) to vectors (B, C); a missing label has its own learned vector."""
 
     def __init__(self, config: LabelConfig, width: int) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class LabelEncoder(nn.Module):
         nn.init.normal_(self.embed.weight, std=0.02)
 
     def check(self, labels: Tensor) -> None:
-        """Raises ValueError for a label outside [-1, classes)."""
+        """Raise ValueError for a label outside [-1, classes)."""
         if labels.ndim != 1 or labels.is_floating_point():
             raise ValueError(f"labels must be integers (B,), got {tuple(labels.shape)}")
         wrong = labels[(labels < -1) | (labels >= self.config.classes)]
@@ -45,7 +45,10 @@ class LabelEncoder(nn.Module):
             )
 
     def forward(self, labels: Tensor | None, dropped: Tensor) -> Tensor:
-        """Vectors (B, C) of labels int64 (B,); None and rows where ``dropped`` (B,) are null."""
+        """Return the vectors (B, C) of labels int64 (B,).
+
+        Without labels, and in rows where ``dropped`` (B,) is true, it is the vector of no label.
+        """
         null = self.config.classes
         if labels is None:
             ids = torch.full_like(dropped, null, dtype=torch.int64)

@@ -1,4 +1,4 @@
-"""Semantic maps, aligned with the token grid: a cell knows what it is to become."""
+"""Semantic maps as a condition, aligned with the token grid."""
 
 from __future__ import annotations
 
@@ -8,40 +8,42 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-UNLABELLED = 255
+UNLABELED = 255
+"""The class id of pixels without a label."""
 
 
 @dataclass(frozen=True)
 class SemanticConfig:
-    """A prior that is told a semantic map."""
+    """A condition on a semantic map."""
 
     classes: int = 2
-    """Number of classes; a map holds ids from 0 on, 255 = unlabelled."""
+    """Number of classes; class ids are from 0, 255 = unlabeled."""
     shares: bool = False
-    """What a cell knows of a map in pixels: the share of each class within it, or only the class
-    that is most frequent. Token shards keep the latter, so a prior trained on them must not be
-    shown the former."""
+    """True: the input of a cell of a map in pixels is the share of each class in it. False: it is
+    the most frequent class. Token shards store only the latter, so that a prior which is trained on
+    them needs False."""
     width: int = 64
-    """Channels inside the encoder."""
+    """Width of the encoder, in channels."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.classes <= UNLABELLED:
+        if not 1 <= self.classes <= UNLABELED:
             raise ValueError(
-                f"a semantic condition takes 1 to {UNLABELLED} classes, got {self.classes}"
+                f"a semantic condition takes 1 to {UNLABELED} classes, got {self.classes}"
             )
         if self.width < 1:
             raise ValueError(f"a semantic condition's width must be 1 or more, got {self.width}")
 
     def build(self, width: int) -> SemanticEncoder:
-        """The encoder for a prior of this width."""
+        """Build the encoder for a prior of this width."""
         return SemanticEncoder(self, width)
 
 
 def composition(segmentation: Tensor, classes: int, grid: tuple[int, int]) -> Tensor:
-    """Share of each class in each cell, float32 (B, classes + 1, h, w), the last: unlabelled.
+    """Return the share of each class in each cell, float32 (B, classes + 1, h, w).
 
-    ``segmentation``: int64 (B, H, W) of any size; a pixel belongs to the cell that its upper left
-    corner falls in. A grid finer than the map repeats its pixels.
+    The last class is "unlabeled". ``segmentation`` is int64 (B, H, W) of any size; a pixel belongs
+    to the cell that contains its upper left corner. If the grid is finer than the map, the map's
+    pixels are repeated.
     """
     batch, height, width = segmentation.shape
     rows, columns = grid
@@ -62,14 +64,14 @@ def composition(segmentation: Tensor, classes: int, grid: tuple[int, int]) -> Te
 
 
 def majority(shares: Tensor) -> Tensor:
-    """``composition`` with all of a cell given to its most frequent class, the lowest of equals."""
-    # argmax names no order among equals; a cumulative sum finds the first.
+    """Return ``composition`` with each cell's most frequent class at 1, the lowest of equals."""
+    # argmax does not define which of equals it returns; a cumulative sum finds the first.
     best = (shares == shares.amax(1, keepdim=True)).float()
     return best * (best.cumsum(1) == 1)
 
 
 class SemanticEncoder(nn.Module):
-    """Maps to a feature for each cell, which also knows the cells around it."""
+    """An encoder from maps to a feature per cell, which depends on the cells around it, too."""
 
     def __init__(self, config: SemanticConfig, width: int) -> None:
         super().__init__()
@@ -83,7 +85,7 @@ class SemanticEncoder(nn.Module):
         self.null = nn.Parameter(torch.zeros(width))
 
     def check(self, segmentation: Tensor) -> None:
-        """Raises ValueError for a map that is not int64 (B, H, W) of known classes."""
+        """Raise ValueError unless a map is int64 (B, H, W) with known classes."""
         if segmentation.ndim != 3 or segmentation.is_floating_point():
             raise ValueError(
                 f"semantic maps must be integers (B, H, W), got {tuple(segmentation.shape)}"
@@ -91,17 +93,21 @@ class SemanticEncoder(nn.Module):
         if not segmentation.numel():
             raise ValueError("the semantic map is empty")
         classes = self.config.classes
-        known = (segmentation >= 0) & (segmentation < classes) | (segmentation == UNLABELLED)
+        known = (segmentation >= 0) & (segmentation < classes) | (segmentation == UNLABELED)
         if not bool(known.all()):
             raise ValueError(
                 f"the semantic map holds the class {int(segmentation[~known][0])}; this prior "
-                f"knows 0 to {classes - 1}, and {UNLABELLED} for unlabelled"
+                f"knows 0 to {classes - 1}, and {UNLABELED} for unlabeled"
             )
 
     def forward(
         self, segmentation: Tensor | None, dropped: Tensor, grid: tuple[int, int]
     ) -> Tensor:
-        """Features (B, h*w, C) of maps int64 (B, H, W); None and rows ``dropped`` (B,) are null."""
+        """Return the features (B, h*w, C) of maps int64 (B, H, W) on a grid (h, w).
+
+        Without maps, and in rows where ``dropped`` (B,) is true, all cells have the feature of no
+        map.
+        """
         null = self.null.expand(len(dropped), grid[0] * grid[1], -1)
         if segmentation is None:
             return null

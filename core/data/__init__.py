@@ -1,7 +1,7 @@
-"""Data sets: each yields ``Sample``s, by item for evaluation and by draw for training."""
+"""Data sets: each yields ``Sample``s, by index for evaluation and by draw for training."""
 
 from ..errors import DataError
-from .registry import NAMES, fitting_name, has_held_out, open_dataset
+from .registry import NAMES, fitting_name, has_held_out, open_dataset, register_dataset
 from .sample import SPLITS, Dataset, Sample, center
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "fitting_name",
     "has_held_out",
     "open_dataset",
+    "register_dataset",
 ]

@@ -1,4 +1,4 @@
-"""``python -m core.data check NAME --root DIR``: see core.data.check."""
+"""The command ``python -m core.data check NAME --root DIR``: see core.data.check."""
 
 from .check import main
 

@@ -1,8 +1,8 @@
-"""Checking a data set on disk: counts, missing and broken files, label values, a contact sheet.
+"""A check of a data set on disk: counts, missing and broken files, label values, a contact sheet.
 
     python -m core.data check NAME --root DIR [--split SPLIT] [--sheet FILE.png] [--limit N]
 
-Exit code 0: nothing found; 1: something is missing or broken, and listed; 2: the root is wrong.
+Exit code 0: no problem found; 1: something is missing or broken, and listed; 2: the root is wrong.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..images import shrink, to_pictures
 from .picture_dataset import PictureDataset
 from .registry import NAMES, open_dataset
 from .sample import SPLITS, Dataset, Sample
-from .segmentation import UNLABELLED, paint_map
+from .segmentation import UNLABELED, paint_map, spread_palette
 
 _SHOWN = 5
 _TILE, _TEXT, _COLUMNS, _TILES = 128, 14, 4, 24
@@ -29,14 +29,14 @@ _TILE, _TEXT, _COLUMNS, _TILES = 128, 14, 4, 24
 
 @dataclass
 class Findings:
-    """What was found in one split."""
+    """The counts and problems of one split."""
 
     items: int = 0
     read: int = 0
     captions: int = 0
     without_caption: int = 0
     maps: int = 0
-    labelled: int = 0
+    labeled: int = 0
     label_values: set[int] = field(default_factory=set)
     pixels: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
     problems: list[str] = field(default_factory=list)
@@ -57,7 +57,7 @@ def check_split(data: Dataset, limit: int | None = None) -> Findings:
         captions = sample.captions or ((sample.caption,) if sample.caption else ())
         found.captions += len(captions)
         found.without_caption += not any(caption.strip() for caption in captions)
-        found.labelled += sample.label >= 0
+        found.labeled += sample.label >= 0
         found.label_values.add(sample.label)
         if sample.segmentation is not None:
             found.maps += 1
@@ -70,9 +70,9 @@ def check_split(data: Dataset, limit: int | None = None) -> Findings:
         except DataError as error:
             found.problems.append(str(error))
     if found.captions and found.without_caption:
-        found.problems.append(f"{found.without_caption} items have no caption, others have.")
+        found.problems.append(f"{found.without_caption} items have no caption, but others do.")
     if found.maps not in (0, found.read):
-        found.problems.append(f"{found.read - found.maps} items have no map, others have.")
+        found.problems.append(f"{found.read - found.maps} items have no map, but others do.")
     names = getattr(data, "labels", ())
     beyond = sorted(value for value in found.label_values if names and value >= len(names))
     if beyond:
@@ -83,37 +83,37 @@ def check_split(data: Dataset, limit: int | None = None) -> Findings:
 def _samples(
     data: Dataset, chosen: Sequence[int], problems: list[str]
 ) -> Iterator[tuple[int, Sample]]:
+    broken = data.broken if isinstance(data, PictureDataset) else {}
     for index in chosen:
         try:
-            if isinstance(data, PictureDataset):
-                data.broken.clear()  # a check lists all that is broken; training stops at 1 %
+            broken.clear()  # a check lists every broken file; training stops at 1 %
             yield index, data[index]
         except PictureError as error:
             problems.append(str(error))
-        except DataError:  # more than 1 %, which of few files a single one is
-            problems.append(next(iter(data.broken.values())))
+        except DataError as error:  # more than 1 %: in a small data set, a single file
+            problems.append(next(iter(broken.values()), str(error)))
 
 
 def report(data: Dataset, split: str, found: Findings) -> list[str]:
-    """The findings as lines to print."""
+    """Return the findings as lines to print."""
     published = getattr(data, "counts", {}).get(split)
     whole = f" ({published:,} are published)" if published else ""
     lines = [f"{split}: {found.items:,} items{whole}, {found.read:,} read"]
     if found.captions:
-        lines.append(f"  captions: {found.captions:,}, {found.captions / found.read:.1f} an item")
-    if found.labelled:
+        lines.append(f"  captions: {found.captions:,}, {found.captions / found.read:.1f} per item")
+    if found.labeled:
         values = [value for value in found.label_values if value >= 0]
-        lines.append(f"  labels: {found.labelled:,} items of {len(values):,} classes")
+        lines.append(f"  labels: {found.labeled:,} items of {len(values):,} classes")
     if found.maps:
         share = found.pixels / found.pixels.sum()
         names = getattr(data, "classes", ())
-        order = [int(c) for c in np.argsort(-share, kind="stable") if share[c] and c != UNLABELLED]
+        order = [int(c) for c in np.argsort(-share, kind="stable") if share[c] and c != UNLABELED]
         most = ", ".join(
             f"{names[c] if c < len(names) else c} {share[c]:.1%}" for c in order[:_SHOWN]
         )
         lines.append(
             f"  maps: {found.maps:,}, {len(order)} of {len(names) or 255} classes occur, "
-            f"{share[UNLABELLED]:.1%} unlabelled; most: {most}"
+            f"{share[UNLABELED]:.1%} unlabeled; most frequent: {most}"
         )
     lines += [f"  {note}" for note in found.notes]
     lines += [f"  ! {problem}" for problem in found.problems[:20]]
@@ -123,7 +123,7 @@ def report(data: Dataset, split: str, found: Findings) -> list[str]:
 
 
 def contact_sheet(tiles: Sequence[Image.Image]) -> Image.Image:
-    """Tiles of one size in rows of four."""
+    """Return a sheet of the tiles, all of one size, in rows of four."""
     width, height = tiles[0].size
     rows = -(-len(tiles) // _COLUMNS)
     sheet = Image.new("RGB", (min(len(tiles), _COLUMNS) * width, rows * height), "white")
@@ -133,15 +133,13 @@ def contact_sheet(tiles: Sequence[Image.Image]) -> Image.Image:
 
 
 def _tile(sample: Sample, palette: np.ndarray | None) -> Image.Image:
-    """The picture, its painted map to the right, and the beginning of its caption below."""
+    """Return the picture, its painted map to the right, and the start of its caption below."""
     tile = Image.new("RGB", (2 * _TILE + 8, _TILE + _TEXT + 6), "white")
     pictures = to_pictures(sample.image[None])
     if sample.segmentation is not None:
         ids_HW = sample.segmentation.numpy()
         if palette is None:
-            from .segmentation import spread_palette
-
-            palette = spread_palette(UNLABELLED)
+            palette = spread_palette(UNLABELED)
         pictures.append(Image.fromarray(paint_map(ids_HW, palette)))
     for place, picture in enumerate(pictures):
         small = (
@@ -157,17 +155,17 @@ def _tile(sample: Sample, palette: np.ndarray | None) -> Image.Image:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns the exit code."""
+    """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m core.data", description="What is in a data set on disk, and what is not."
+        prog="python -m core.data", description="Check a data set on disk."
     )
     commands = parser.add_subparsers(dest="command", required=True)
     check = commands.add_parser("check", help="read a data set and list what is missing or broken")
     check.add_argument("name", help=", ".join(NAMES))
-    check.add_argument("--root", help="the data set's folder (of shards also a pattern)")
-    check.add_argument("--split", choices=SPLITS, help="one split only; all of them by default")
-    check.add_argument("--sheet", type=Path, help="write a contact sheet of the split(s): a .png")
-    check.add_argument("--limit", type=int, help="only so many items a split, spread evenly")
+    check.add_argument("--root", help="the data set's folder (for shards also a pattern)")
+    check.add_argument("--split", choices=SPLITS, help="check only this split; default: all splits")
+    check.add_argument("--sheet", type=Path, help="write a contact sheet to this .png or .jpg")
+    check.add_argument("--limit", type=int, help="check at most N items per split, spread evenly")
     flags = parser.parse_args(arguments)
     try:
         return _check(flags)

@@ -1,8 +1,8 @@
-"""What all data sets of picture files share: crops, maps, captions, cache, broken files.
+"""The base of all data sets of picture files: crops, maps, captions, cache, broken files.
 
 A picture and its semantic map are always cropped, resized (LANCZOS, and NEAREST for the map) and
 mirrored together, here and nowhere else. A data set in a published layout only says which files
-belong together (`Entry`) and, where they are not simply files, how one item is read (`_load`).
+belong together (`Entry`) and, where items are not plain files, how one item is read (`_load`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SIDED = re.compile(r"\b(left|right)(most|ward|wards|hand)?\b", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What a data set is, where it is to be had, and under which terms."""
+    """The description of a data set, its source, and its terms."""
 
     what: str
     where: str
@@ -40,7 +40,7 @@ class DatasetInfo:
 
 @dataclass(frozen=True)
 class Entry:
-    """The files of one item, and what lists say about it."""
+    """The files of one item, and its captions and label from the data set's lists."""
 
     path: Path
     map: Path | None = None
@@ -49,29 +49,30 @@ class Entry:
 
 
 class PictureDataset:
-    """Pictures, each with its map, captions and label where there are any.
+    """Pictures, each with its map, captions and label if the data set has them.
 
     `draw(k)` crops, resizes and flips: the crop's side (root of its area) is drawn
-    log-uniformly between `crop_scale` times the picture's short side, but never under `size`
-    pixels as long as the picture has them, so that details are seen shrunk or as they are and
-    not blown up; its aspect is log-uniform in [3/4, 4/3]. (The idea is Szegedy et al. 2015; no
-    paper states these ranges for tokenizers.) Of several captions one is drawn; one that speaks
-    of left or right is never put to a mirrored picture. `items[i]` is the whole i-th item.
+    log-uniformly between `crop_scale` times the picture's short side, but is never under `size`
+    pixels if the picture has as many, so that details appear at their size or smaller and are
+    never enlarged; its aspect is log-uniform in [3/4, 4/3]. (The idea is Szegedy et al. 2015; no
+    paper states these ranges for tokenizers.) Of several captions one is drawn; captions that
+    mention left or right are never paired with a mirrored picture. `items[i]` is the whole i-th
+    item.
 
     A file that cannot be read is skipped: it is noted in `broken` (path -> sentence) and another
     item takes its place in `draw`. More than 1 % broken files stop the run.
 
     Args:
-        root: what paths are shown relative to.
+        root: the folder relative to which messages show paths.
         entries: the items.
-        size: side in pixels of what `draw` yields.
+        size: side in pixels of the images that `draw` yields.
         seed: the draws are a function of (seed, k) and of the files.
         crop_scale: smallest and largest side of a crop, as fractions of the short side.
         flip: mirror left and right in half of the draws.
-        cache_mb: decoded items (short side at most 1024, or `size` where that is more) are
-            kept in memory up to so many MiB, first come first kept; a data-loading worker process
-            has a cache of its own.
-        missing: files that the data set's lists name and that are not there.
+        cache_mb: decoded items (short side at most 1024, or `size` if that is more) are
+            kept in memory until they take this many MiB, and none is evicted; each data-loading
+            worker process has its own cache.
+        missing: files that the data set's lists name and that do not exist.
 
     Raises:
         DataError: a parameter is out of range; later, from `draw` and `[]`: more than 1 % of the
@@ -83,17 +84,17 @@ class PictureDataset:
     classes: tuple[str, ...] = ()
     """Names of the classes of the semantic maps."""
     palette: np.ndarray | None = None
-    """uint8 (C, 3): the colour by which each class is painted."""
+    """uint8 (C, 3): the color of each class in painted maps."""
     labels: tuple[str, ...] = ()
     """Names of the labels."""
     lookup: np.ndarray | None = None
-    """int16 (256,): class of each value in a map's file, 255 unlabelled, -1 not allowed."""
+    """int16 (256,): class of each value in a map file; 255 = unlabeled, -1 = not allowed."""
     mirrored: tuple[tuple[int, int], ...] = ()
-    """Pairs of classes that change places in a mirrored picture."""
+    """Pairs of classes that are exchanged in a mirrored picture."""
     markers: ClassVar[tuple[str, ...]] = ()
-    """Patterns of what is found in the published layout and not in a plain folder of pictures."""
+    """Patterns of files that the published layout has and a plain folder of pictures has not."""
     counts: ClassVar[dict[str, int]] = {}
-    """Number of items of each split as published."""
+    """Published number of items of each split."""
 
     def __init__(
         self,
@@ -114,7 +115,7 @@ class PictureDataset:
             )
         if not 0 <= crop_scale[0] <= crop_scale[1] <= 1 or crop_scale[1] == 0:
             raise DataError(
-                f"crop_scale must be two rising fractions in [0, 1], got {tuple(crop_scale)}."
+                f"crop_scale must be two increasing fractions in [0, 1], got {tuple(crop_scale)}."
             )
         self.root = Path(root)
         self.entries = list(entries)
@@ -140,27 +141,30 @@ class PictureDataset:
 
     @property
     def place(self) -> str:
-        """Where the items are, for sentences."""
+        """The place of the items, as messages name it."""
         return str(self.root)
 
     def captions(self, index: int) -> tuple[str, ...]:
-        """All captions of an item."""
+        """Return all captions of an item."""
         return self.entries[index].captions
 
     def label(self, index: int) -> int:
-        """The label of an item, or -1."""
+        """Return the label of an item, or -1."""
         return self.entries[index].label
 
     def has_map(self, index: int) -> bool:
-        """Whether an item has a semantic map."""
+        """Return True if an item has a semantic map."""
         return self.entries[index].map is not None
 
     def notes(self) -> list[str]:
-        """Lines that a check adds for what only this data set has. Raises DataError."""
+        """Return lines that a check adds for this data set alone. Raises DataError."""
         return []
 
     def _load(self, index: int) -> tuple[Image.Image, np.ndarray | None]:
-        """RGB picture and, where there is one, uint8 (H, W) class ids; PictureError if broken."""
+        """Return the RGB picture and, if there is one, its map as uint8 (H, W) class ids.
+
+        Raises PictureError if a file is broken.
+        """
         entry = self.entries[index]
         picture = open_picture(entry.path, name=self._shown(entry.path))
         if entry.map is None:
@@ -177,7 +181,7 @@ class PictureDataset:
             height, width = ids_HW.shape
             raise PictureError(
                 f"{self._shown(self.entries[index].path)} is {picture.width}x{picture.height} "
-                f"pixels but its map is {width}x{height}; put the two that belong together there."
+                f"pixels but its map is {width}x{height}; use the map that belongs to the picture."
             )
         return picture, ids_HW
 
@@ -185,7 +189,10 @@ class PictureDataset:
         return len(self.entries)
 
     def __getitem__(self, index: int) -> Sample:
-        """The whole item at its own size; raises PictureError (and notes it) when broken."""
+        """Return the whole item at its own size.
+
+        Raises PictureError if it is broken, and notes the file.
+        """
         path = self.entries[index].path
         try:
             picture, ids_HW = self._read(index)
@@ -197,7 +204,7 @@ class PictureDataset:
         return Sample(to_tensor(picture), caption, _tensor(ids_HW), self.label(index), captions)
 
     def __iter__(self) -> Iterator[Sample]:
-        """All whole items in order; broken ones are noted and left out."""
+        """Yield all whole items in order; broken ones are noted and left out."""
         for index in range(len(self)):
             try:
                 yield self[index]
@@ -205,18 +212,19 @@ class PictureDataset:
                 continue
 
     def draw(self, k: int) -> Sample:
-        """The k-th training draw: image (3, size, size); a pure function of (seed, k)."""
+        """Return the k-th training draw: image (3, size, size); a pure function of (seed, k)."""
         if k < 0:
             raise IndexError(f"draws count from 0, got {k}.")
         epoch, position = divmod(k, len(self.entries))
         rng = np.random.default_rng((self.seed, k))
         index = int(self._order(epoch)[position])
         found = self._item(index)
-        while found is None:  # ends: `note_broken` stops long before all are broken
+        while found is None:  # ends: `note_broken` raises long before all are broken
             index = int(rng.integers(len(self.entries)))
             found = self._item(index)
         pixels_HW3, ids_HW = found
-        top, left, height, width = self._box(*pixels_HW3.shape[:2], rng)
+        height, width = pixels_HW3.shape[:2]
+        top, left, height, width = self._box(height, width, rng)
         captions = self.captions(index)
         flipped = self.flip and rng.random() < 0.5
         if flipped and captions:
@@ -234,7 +242,7 @@ class PictureDataset:
 
     def _fit(self, array: np.ndarray, filter: Image.Resampling) -> np.ndarray:
         picture = Image.fromarray(np.ascontiguousarray(array))
-        # Reducing first by whole steps is for averaging filters; NEAREST must pick, not mix.
+        # reducing_gap averages pixels first; NEAREST must pick a pixel, not mix several.
         gap = None if filter == Image.Resampling.NEAREST else 3.0
         return np.asarray(picture.resize((self.size, self.size), filter, reducing_gap=gap))
 
@@ -250,7 +258,7 @@ class PictureDataset:
         low, high = (max(floor, scale * short) for scale in self.crop_scale)
         side = math.exp(rng.uniform(math.log(low), math.log(high)))
         stretch = math.exp(rng.uniform(-1, 1) * math.log(4 / 3) / 2)  # root of the aspect
-        # Clamping moves either side towards the square, so the aspect stays within its bounds.
+        # Clamping moves both sides toward a square, so the aspect stays within its bounds.
         crop_width = min(max(round(side * stretch), floor), width)
         crop_height = min(max(round(side / stretch), floor), height)
         left = int(rng.integers(width - crop_width + 1))
@@ -260,10 +268,10 @@ class PictureDataset:
     def _order(self, epoch: int) -> np.ndarray:
         order = self._orders.get(epoch)
         if order is None:
-            # The third number keeps this stream apart from the crops', which are (seed, k).
+            # The third number separates this stream from those of the crops, which are (seed, k).
             order = self._permutation(np.random.default_rng((self.seed, epoch, 1)))
             with self._lock:
-                while len(self._orders) > 3:  # workers run ahead over an epoch's end
+                while len(self._orders) > 3:  # workers may already draw from the next epoch
                     self._orders.pop(next(iter(self._orders)))
                 self._orders[epoch] = order
         return order
@@ -272,7 +280,10 @@ class PictureDataset:
         return rng.permutation(len(self.entries))
 
     def _item(self, index: int) -> tuple[np.ndarray, np.ndarray | None] | None:
-        """Picture uint8 (H, W, 3) and map, from the cache where they are; None when broken."""
+        """Return the picture, uint8 (H, W, 3), and its map, or None if it is broken.
+
+        Items are kept in the cache as long as there is room.
+        """
         found = self._cache.get(index)
         if found is not None:
             return found
@@ -299,10 +310,10 @@ class PictureDataset:
         return found
 
     def note_broken(self, path: Path, message: str) -> None:
-        """Note a file in `broken` and raise DataError when there are too many.
+        """Note a file in `broken` and raise DataError if there are too many.
 
-        Copies in worker processes know only of what they met themselves: whoever loads with
-        several hands their findings to the original here.
+        Copies in worker processes know only the files that they met themselves; whoever loads with
+        several workers passes their findings to the original here.
         """
         with self._lock:
             self.broken[path] = message
@@ -310,9 +321,9 @@ class PictureDataset:
         if len(broken) > MAX_BROKEN * len(self.entries):
             first = ", ".join(self._shown(path) for path in broken[:3])
             raise DataError(
-                f"{len(broken)} of the {len(self.entries)} files in {self.place} cannot be read "
-                f"and at most {MAX_BROKEN:.0%} is skipped; repair or remove them, beginning with "
-                f"{first} ({message.rstrip('.')})."
+                f"{len(broken)} of the {len(self.entries)} files in {self.place} cannot be read, "
+                f"but at most {MAX_BROKEN:.0%} may be skipped; repair or remove them, beginning "
+                f"with {first} ({message.rstrip('.')})."
             )
 
     def _shown(self, path: Path) -> str:
@@ -321,7 +332,8 @@ class PictureDataset:
         )
 
     def __getstate__(self) -> dict:
-        # Sent to a worker process: a lock cannot go, and the cache would cost more than decoding.
+        # For worker processes: a lock cannot be pickled, and copying the cache costs more than
+        # decoding again.
         return {k: v for k, v in self.__dict__.items() if k not in ("_lock", "_cache", "_orders")}
 
     def __setstate__(self, state: dict) -> None:

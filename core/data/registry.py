@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple, Protocol, cast
 
 from ..errors import DataError
+from ..extensions import ExtensionError, load_extensions, same_definition
 from ..images import SUFFIXES
 from .datasets.ade20k import ADE20K
 from .datasets.camvid import CamVid
@@ -30,9 +33,59 @@ PUBLISHED: dict[str, type[PictureDataset]] = {
         Flickr8k,
     )
 }
-"""The data sets that are read from files in a layout of their own, by name."""
+"""The data sets that are read from files in a published layout, by name."""
 NAMES = ("scenes", "folder", *PUBLISHED)
 """The names that ``open_dataset`` knows."""
+
+
+class DatasetOpener(Protocol):
+    """A function that opens one split of a data set of your own."""
+
+    def __call__(
+        self,
+        root: str | Path | None,
+        split: str,
+        *,
+        size: int,
+        seed: int,
+        crop: tuple[float, float],
+    ) -> Dataset: ...
+
+
+class _Registered(NamedTuple):
+    open: DatasetOpener
+    held_out: bool
+
+
+_REGISTERED: dict[str, _Registered] = {}
+
+
+def register_dataset(name: str, opener: DatasetOpener, *, held_out: bool = True) -> None:
+    """Make a data set of your own known to ``open_dataset`` under ``name``.
+
+    ``opener(root, split, size=, seed=, crop=)`` returns a ``Dataset``; it raises DataError for a
+    root or a split that it cannot use. ``held_out``: True if the split "test" holds other pictures
+    than "train"; cards state it. Raises ExtensionError for a name that is taken.
+    """
+    if not name or not isinstance(name, str) or not callable(opener):
+        raise ExtensionError(f"a data set needs a name and a function that opens it, got {name!r}")
+    known = _REGISTERED.get(name)
+    again = known is not None and same_definition(known.open, opener)
+    if name in NAMES or (known is not None and known.open is not opener and not again):
+        raise ExtensionError(f"the data set name {name!r} is taken; choose another name")
+    _REGISTERED[name] = _Registered(opener, held_out)
+
+
+def _load_extensions(name: str) -> None:
+    """Import the user's extensions. Raises DataError unless one of them registers ``name``."""
+    try:
+        load_extensions()
+    except ExtensionError as error:
+        raise DataError(str(error)) from None
+    if name not in _REGISTERED:
+        raise DataError(
+            f"unknown data set {name!r}; available: {', '.join((*NAMES, *_REGISTERED))}."
+        )
 
 
 def open_dataset(
@@ -49,7 +102,7 @@ def open_dataset(
     Args:
         name: one of NAMES: "scenes" (drawn by the code, no files), "folder" (any folder of
             pictures), or one in the layout in which its authors publish it.
-        root: the folder, where the data set is read from files; of "shards" also a pattern or
+        root: the folder, if the data set is read from files; for "shards" also a pattern or
             an http(s) address.
         size: side in pixels of the square images that `draw` yields.
         seed: seed of the draws.
@@ -59,10 +112,10 @@ def open_dataset(
     Raises:
         DataError: unknown name or split, missing or unusable root.
     """
-    if name not in NAMES:
-        raise DataError(f"unknown data set {name!r}; the data sets are: {', '.join(NAMES)}.")
+    if name not in NAMES and name not in _REGISTERED:
+        _load_extensions(name)
     if split not in SPLITS:
-        raise DataError(f"unknown split {split!r}; the splits are: {', '.join(SPLITS)}.")
+        raise DataError(f"unknown split {split!r}; available: {', '.join(SPLITS)}.")
     if size < 1:
         raise DataError(f"size must be at least 1 pixel, got {size}.")
     if seed < 0:
@@ -71,23 +124,34 @@ def open_dataset(
         return _open_scenes(root, size, seed, split)
     if name == "folder":
         return _open_folder(root, size, seed, split, crop)
-    return PUBLISHED[name](root, split, size=size, seed=seed, crop_scale=crop)
+    if name in _REGISTERED:
+        return _REGISTERED[name].open(root, split, size=size, seed=seed, crop=crop)
+    # Each of these classes takes a split where PictureDataset itself takes the entries.
+    open_published = cast(Callable[..., Dataset], PUBLISHED[name])
+    return open_published(root, split, size=size, seed=seed, crop_scale=crop)
 
 
 def has_held_out(name: str, root: str | Path | None) -> bool:
-    """Whether the split "test" of a data set holds other pictures than "train"."""
+    """Return True if the split "test" of a data set holds other pictures than "train".
+
+    Raises DataError if the data set needs a root and none is given.
+    """
+    if name in _REGISTERED:
+        return _REGISTERED[name].held_out
+    if name not in ("folder", "captions", "shards"):
+        return True
+    if root is None:
+        raise DataError(f"the data set {name!r} needs a root: give its folder.")
     if name == "folder":
         return split_folder(root, "test") != split_folder(root, "train")
     if name == "captions":
         return captions_held_out(Path(root))
-    if name == "shards":
-        return shards_of(root, "test") != shards_of(root, "train")
-    return True
+    return shards_of(root, "test") != shards_of(root, "train")
 
 
 def _open_scenes(root: str | Path | None, size: int, seed: int, split: str) -> Dataset:
     if root is not None:
-        raise DataError(f"the data set 'scenes' is drawn, not read: leave out the root {root}.")
+        raise DataError(f"the data set 'scenes' needs no files: leave out the root {root}.")
     return Scenes(size=size, seed=seed, length=50_000 if split == "train" else 5_000, split=split)
 
 
@@ -100,11 +164,11 @@ def _open_folder(
 
 
 def fitting_name(name: str, root: str | Path | None) -> str:
-    """Under which name to open `root` where only pictures are needed: `name`, or "folder".
+    """Return the data set to open `root` with if only pictures are needed: `name`, or "folder".
 
-    "folder" if the root holds pictures and no trace (``PictureDataset.markers``) of the layout in
-    which the data set ``name`` is published. One trace is enough for ``name``: an archive that was
-    extracted in part is to be refused, not taken for something else.
+    "folder" if the root holds pictures and no trace (``PictureDataset.markers``) of the published
+    layout of ``name``. One trace is enough for ``name``: a partly extracted archive must be
+    refused, not taken for a plain folder.
     """
     if root is None or name not in PUBLISHED or not os.path.isdir(root):
         return name

@@ -1,4 +1,4 @@
-"""One item of a data set, and what every data set offers."""
+"""One item of a data set, and the interface of every data set."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True, eq=False)  # no ==: comparing tensors has no single truth value
 class Sample:
-    """One picture with what is known about it.
+    """One picture with its caption, map and label.
 
     image: float32 (3, H, W) in [-1, 1].
     caption: a sentence, or "".
-    segmentation: int64 (H, W) class ids, 255 = unlabelled; or None.
+    segmentation: int64 (H, W) class ids, 255 = unlabeled; or None.
     label: class id, or -1.
-    captions: all that hold for this picture; `caption` is one of them.
+    captions: all captions of this picture; `caption` is one of them.
     """
 
     image: Tensor
@@ -34,7 +34,7 @@ class Sample:
 
 
 def center(sample: Sample, size: int) -> Sample:
-    """The largest square in the middle, resized to (size, size): LANCZOS, the map NEAREST."""
+    """Return the central square, resized to (size, size): LANCZOS, the map NEAREST."""
     height, width = sample.image.shape[-2:]
     if (height, width) == (size, size):
         return sample
@@ -52,9 +52,9 @@ def center(sample: Sample, size: int) -> Sample:
 
 
 class Dataset(Protocol):
-    """What every data set offers.
+    """The interface of every data set.
 
-    `dataset[i]` is the i-th item as it is, for evaluation. `draw(k)` is the k-th training draw,
+    `dataset[i]` is the i-th item unchanged, for evaluation. `draw(k)` is the k-th training draw,
     augmented, (3, size, size): a pure function of (seed, k) for any k >= 0, so that a run resumes
     exactly; every len(dataset) draws are a permutation of the items.
     """

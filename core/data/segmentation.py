@@ -1,4 +1,4 @@
-"""Semantic maps: reading class ids from files without changing one, and colours to paint them."""
+"""Semantic maps: reading class ids from files without changing any, and colors to paint them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from torch import Tensor
 from ..errors import PictureError
 from ..images import MAX_PIXELS
 
-UNLABELLED = 255
+UNLABELED = 255
 _ONE_CHANNEL = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 
 
 def open_map(source: str | Path | BinaryIO, *, name: str) -> np.ndarray:
-    """The values that a one-channel file (PNG, mostly) holds, as uint8 (H, W).
+    """Return the values of a one-channel file (mostly PNG) as uint8 (H, W).
 
-    A paletted file yields its indices, not its colours. Raises PictureError, which names the
-    file: missing, broken, too large, of several channels, or with values above 255.
+    A paletted file yields its indices, not its colors. Raises PictureError, which names the
+    file, if it is missing, broken, too large, has several channels, or holds values above 255.
     """
     try:
         with Image.open(source) as picture:
@@ -30,7 +30,7 @@ def open_map(source: str | Path | BinaryIO, *, name: str) -> np.ndarray:
             if picture.mode not in _ONE_CHANNEL:
                 raise PictureError(
                     f"{name} is a picture of mode {picture.mode}, not a map: a map has one channel "
-                    "that holds class ids; give the file of ids."
+                    "of class ids; give the file of class ids."
                 )
             values_HW = np.asarray(picture)
     except FileNotFoundError as error:
@@ -42,7 +42,7 @@ def open_map(source: str | Path | BinaryIO, *, name: str) -> np.ndarray:
         raise PictureError(f"{name} is broken ({reason[:120]}); copy it again.") from error
     if values_HW.dtype != np.uint8:
         if values_HW.size and not 0 <= values_HW.min() <= values_HW.max() <= 255:
-            raise PictureError(f"{name} holds values up to {values_HW.max()}; ids end at 255.")
+            raise PictureError(f"{name} holds values up to {values_HW.max()}; ids go up to 255.")
         values_HW = values_HW.astype(np.uint8)
     return values_HW
 
@@ -50,10 +50,10 @@ def open_map(source: str | Path | BinaryIO, *, name: str) -> np.ndarray:
 def as_classes(
     values_HW: np.ndarray, classes: int, lookup: np.ndarray | None, name: str
 ) -> np.ndarray:
-    """Values of a map's file -> class ids uint8 (H, W), 255 = unlabelled.
+    """Convert the values of a map file to class ids uint8 (H, W), 255 = unlabeled.
 
-    `lookup` int16 (256,) says the class of each value, -1 where it is not allowed; without one a
-    value is its class, and 255 is unlabelled. Raises PictureError for a value not allowed.
+    `lookup` int16 (256,) gives the class of each value, -1 if it is not allowed; without one a
+    value is its class, and 255 is unlabeled. Raises PictureError for a value that is not allowed.
     """
     if lookup is None:
         lookup = plain_lookup(classes)
@@ -64,39 +64,39 @@ def as_classes(
         allowed = np.flatnonzero(lookup >= 0)
         raise PictureError(
             f"{name} holds the label value{'s' if len(wrong) > 1 else ''} {shown}, outside "
-            f"{_ranges(allowed)}; give the map in the values in which the data set is published."
+            f"{_ranges(allowed)}; give the map with the values of the published data set."
         )
     return ids_HW.astype(np.uint8)
 
 
-def plain_lookup(classes: int, first: int = 0, unlabelled: int = UNLABELLED) -> np.ndarray:
-    """int16 (256,): values `first`, `first` + 1, ... are classes 0, 1, ...; `unlabelled` is 255."""
+def plain_lookup(classes: int, first: int = 0, unlabeled: int = UNLABELED) -> np.ndarray:
+    """Return int16 (256,): `first`, `first` + 1, ... are classes 0, 1, ...; `unlabeled` is 255."""
     lookup = np.full(256, -1, np.int16)
-    lookup[unlabelled] = UNLABELLED
+    lookup[unlabeled] = UNLABELED
     lookup[first : first + classes] = np.arange(classes)
     return lookup
 
 
 def on_grid(segmentation: Tensor, step: int) -> Tensor:
-    """Class ids int64 (H, W), 0..255 -> (H/step, W/step): the most frequent of each square.
+    """Reduce class ids int64 (H, W), 0..255, to (H/step, W/step): the most frequent of each square.
 
-    Of equally frequent ones the lowest is taken. H and W must be multiples of `step`.
+    If several are equally frequent, the lowest is taken. H and W must be multiples of `step`.
     """
     height, width = (side // step for side in segmentation.shape)
     cells = segmentation.view(height, step, width, step).permute(0, 2, 1, 3)
     cells = cells.reshape(height * width, step * step)
     offset = torch.arange(height * width)[:, None] * 256
     counts = torch.bincount((cells + offset).flatten(), minlength=height * width * 256)
-    # argmax names no order among equals, so counts are made distinct.
+    # argmax does not define which of equal counts it returns, so counts are made distinct.
     ranked = counts.view(-1, 256) * 256 + torch.arange(255, -1, -1)
     return ranked.argmax(1).view(height, width)
 
 
 def spread_palette(classes: int) -> np.ndarray:
-    """uint8 (C, 3): a colour for each class, far apart and always the same.
+    """Return uint8 (C, 3): a fixed color for each class, far from the others.
 
     The bits of the class number go, three at a time, to the highest free bits of red, green and
-    blue: the colour map of PASCAL VOC (Everingham et al. 2010). For up to 256 classes.
+    blue: the color map of PASCAL VOC (Everingham et al. 2010). For up to 256 classes.
     """
     ids = np.arange(classes)
     palette = np.zeros((classes, 3), np.uint8)
@@ -108,7 +108,7 @@ def spread_palette(classes: int) -> np.ndarray:
 
 
 def paint_map(ids_HW: np.ndarray, palette: np.ndarray) -> np.ndarray:
-    """Class ids (H, W) -> uint8 (H, W, 3); unlabelled pixels are black."""
+    """Paint class ids (H, W) as uint8 (H, W, 3); unlabeled pixels are black."""
     table = np.zeros((256, 3), np.uint8)
     table[: len(palette)] = palette
     return table[ids_HW]

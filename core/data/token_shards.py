@@ -1,14 +1,14 @@
 """Token shards: a data set encoded once, for training priors without the tokenizer.
 
-A folder with `header.json` and, for each shard NNNNN of so many rows, little-endian arrays without
-a header of their own:
+A folder with `header.json` and, for each shard NNNNN with its number of rows, little-endian arrays
+without headers:
 
-- `tokens-NNNNN.bin`: uint16 (rows, h, w), or uint32 where the codebook has over 65,536 codes;
+- `tokens-NNNNN.bin`: uint16 (rows, h, w), or uint32 for codebooks of over 65,536 codes;
 - `labels-NNNNN.bin`: int32 (rows,), -1 = none;
-- `segmentation-NNNNN.bin`: uint8 (rows, h, w), 255 = unlabelled, where the data set has maps;
-- `captions-NNNNN.jsonl`: a JSON list of sentences a row, where it has captions.
+- `segmentation-NNNNN.bin`: uint8 (rows, h, w), 255 = unlabeled, if the data set has maps;
+- `captions-NNNNN.jsonl`: a JSON list of sentences per row, if it has captions.
 
-`header.json` names the tokenizer by its fingerprint: ids mean nothing to another one.
+`header.json` names the tokenizer by its fingerprint: ids mean nothing to another tokenizer.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Tokens:
     """One encoded picture.
 
     ids: int64 (h, w). caption: one of captions, or "". segmentation: int64 (h, w), 255 =
-    unlabelled, or None. label: class id, or -1.
+    unlabeled, or None. label: class id, or -1.
     """
 
     ids: Tensor
@@ -48,8 +48,8 @@ class Tokens:
 class TokenBatch:
     """Several encoded pictures.
 
-    ids: int64 (B, h, w). captions: one a picture, or None where the data has none. segmentation:
-    int64 (B, h, w), or in pixels (B, H, W), 255 = unlabelled, or None. labels: int64 (B,), -1 =
+    ids: int64 (B, h, w). captions: one per picture, or None if the data set has none. segmentation:
+    int64 (B, h, w), or in pixels (B, H, W), 255 = unlabeled, or None. labels: int64 (B,), -1 =
     none.
     """
 
@@ -63,25 +63,25 @@ class TokenBatch:
 
 
 def token_dtype(codebook_size: int) -> str:
-    """The type that holds ids of so many codes."""
+    """Return the data type for the ids of a codebook."""
     return "uint16" if codebook_size <= 2**16 else "uint32"
 
 
 def arrays_of(header: dict[str, Any]) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Name -> (type, shape of a row) of the binary files that each shard has."""
+    """Return name -> (type, shape of a row) of the binary files that each shard has."""
     grid = tuple(header["grid"])
     arrays = {"tokens": (header["dtype"], grid), "labels": ("int32", ())}
     return arrays | ({"segmentation": ("uint8", grid)} if header["segmentation"] else {})
 
 
 def shard_file(root: Path, name: str, shard: int) -> Path:
-    """A file of a shard."""
+    """Return the path of one of a shard's files."""
     suffix = "jsonl" if name == "captions" else "bin"
     return root / f"{name}-{shard:05d}.{suffix}"
 
 
 def read_header(root: str | Path) -> dict[str, Any]:
-    """The header of a folder of token shards. Raises DataError if there is none."""
+    """Return the header of a folder of token shards. Raises DataError if there is none."""
     root = Path(root)
     file = root / HEADER
     if not file.is_file():
@@ -91,7 +91,7 @@ def read_header(root: str | Path) -> dict[str, Any]:
         header = json.loads(file.read_text(encoding="utf-8"))
         known = header["kind"] == "tokens" and header["format"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{file} is no header of token shards; encode again.") from error
+        raise DataError(f"{file} is not a header of token shards; encode again.") from error
     if known != FORMAT:
         raise DataError(
             f"{file} is of another kind or format; this version reads token shards {FORMAT}."
@@ -100,16 +100,16 @@ def read_header(root: str | Path) -> dict[str, Any]:
 
 
 def check_files(root: Path, header: dict[str, Any]) -> None:
-    """Raises DataError, which names the file, if a shard is missing or not of its size."""
+    """Raise DataError, which names the file, if a shard is missing or has the wrong size."""
     for shard, rows in enumerate(header["rows"]):
         for name, (dtype, shape) in arrays_of(header).items():
             file = shard_file(root, name, shard)
             want = rows * int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
             size = file.stat().st_size if file.is_file() else None
             if size != want:
-                found = "is missing" if size is None else f"has {size:,} bytes of {want:,}"
+                found = "is missing" if size is None else f"has {size:,} bytes, not {want:,}"
                 raise DataError(
-                    f"the shard {file} {found}: it was cut off or changed; copy it again, or "
+                    f"the shard {file} {found}: it was truncated or changed; copy it again, or "
                     "delete the folder and encode again."
                 )
         captions = shard_file(root, "captions", shard)
@@ -125,12 +125,12 @@ class TokenShards:
 
     Args:
         root: a folder that train/encode.py wrote.
-        fingerprint: of the tokenizer whose ids these must be; None accepts any tokenizer's.
+        fingerprint: that of the tokenizer that must have made the ids; None accepts any tokenizer.
         seed: seed of the draws.
 
     Raises:
-        DataError: no shards there, encoding was not finished, a file is missing or cut off, or
-            another tokenizer made the ids.
+        DataError: the folder holds no shards, encoding was not finished, a file is missing or
+            truncated, or another tokenizer made the ids.
     """
 
     name = "tokens"
@@ -176,25 +176,25 @@ class TokenShards:
         if mine != theirs:
             raise DataError(
                 f"{self.root} was encoded by another tokenizer ({self.header['tokenizer']['name']},"
-                f" {mine[:19]}, not {theirs[:19]}): its ids mean nothing to this one; encode the "
-                "data again with this tokenizer."
+                f" {mine[:19]}, not {theirs[:19]}); encode the data again with this tokenizer, "
+                "because ids mean nothing to another one."
             )
 
     def __len__(self) -> int:
         return int(self._starts[-1])
 
     def __getitem__(self, index: int) -> Tokens:
-        """The i-th row, with the first of its captions."""
+        """Return the i-th row with the first of its captions."""
         return self._tokens(index, None)
 
     def draw(self, k: int) -> Tokens:
-        """The k-th training draw."""
+        """Return the k-th training draw."""
         if k < 0:
             raise IndexError(f"draws count from 0, got {k}.")
         return self._tokens(self._row(k), np.random.default_rng((self.seed, k)))
 
     def draws(self, numbers: Sequence[int]) -> TokenBatch:
-        """The training draws of these numbers, read together: what ``draw`` gives one by one."""
+        """Return several training draws, read together: the rows that ``draw`` gives one by one."""
         rows = np.array([self._row(k) for k in numbers])
         shards = np.searchsorted(self._starts, rows, side="right") - 1
         within = rows - self._starts[shards]
@@ -214,7 +214,7 @@ class TokenShards:
         )
 
     def _row(self, k: int) -> int:
-        """The row that the k-th draw takes."""
+        """Return the row of the k-th draw."""
         epoch, position = divmod(k, len(self))
         kept = self._order
         if kept is None or kept[0] != epoch:
@@ -228,7 +228,7 @@ class TokenShards:
         drawn = []
         for k, shard, row in zip(numbers, shards.tolist(), within.tolist(), strict=True):
             captions = self._captions(shard, row)
-            if len(captions) > 1:  # a generator a row costs more than reading it
+            if len(captions) > 1:  # creating a generator costs more than reading the row
                 chosen = int(np.random.default_rng((self.seed, k)).integers(len(captions)))
                 drawn.append(captions[chosen])
             else:
@@ -256,7 +256,7 @@ class TokenShards:
         if int(ids.max()) >= self.codebook_size:
             raise DataError(
                 f"{shard_file(self.root, 'tokens', shard)} (or a shard beside it) holds the id "
-                f"{int(ids.max())} of {self.codebook_size} codes: it was changed; encode again."
+                f"{int(ids.max())}, but there are {self.codebook_size} codes; encode again."
             )
 
     def _captions(self, shard: int, row: int) -> tuple[str, ...]:
@@ -266,7 +266,7 @@ class TokenShards:
             ends = np.flatnonzero(text == ord("\n"))
             if len(ends) != self.header["rows"][shard]:
                 raise DataError(
-                    f"the shard {file} has {len(ends)} lines of {self.header['rows'][shard]}; "
+                    f"the shard {file} has {len(ends)} lines, not {self.header['rows'][shard]}; "
                     "copy it again."
                 )
             self._lines[shard] = text, np.concatenate([[0], ends + 1])
@@ -274,7 +274,7 @@ class TokenShards:
         return tuple(json.loads(text[starts[row] : starts[row + 1]].tobytes()))
 
     def __getstate__(self) -> dict:
-        # A memory map would be sent to a worker as all its bytes.
+        # Pickling a memory map for a worker would copy all its bytes.
         return {k: v for k, v in self.__dict__.items() if k not in ("_arrays", "_lines", "_order")}
 
     def __setstate__(self, state: dict) -> None:

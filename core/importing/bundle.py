@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bundles.bundle import Bundle
-from ..cards.imported import imported_card
+from ..cards.tokenizer import model_card
 from ..errors import CheckpointError
 from ..metrics.value_range import Range
 from ..tokenizer import Tokenizer
@@ -52,11 +52,12 @@ def import_tokenizer(
         "converter": CONVERTER,
         "notes": list(found.notes),
     }
+    recipe = {"imported": origin}
     try:
         bundle = found.tokenizer.save_pretrained(
             out,
-            card=imported_card(out.name, found.tokenizer.config, origin),
-            recipe={"imported": origin},
+            card=model_card(out.name, found.tokenizer.config, recipe, {}),
+            recipe=recipe,
             half=found.half,
         )
     except Exception as error:  # safetensors has an exception of its own for a full disk

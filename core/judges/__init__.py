@@ -1,4 +1,4 @@
-"""Judges: networks that the project trains to measure generated pictures."""
+"""Judges: evaluation networks, which the project trains to measure generated pictures."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A classifier that answers questions about a picture: which hour, how many houses, a red one?
+"""A classifier that answers questions about a picture, such as its hour or its number of houses.
 
-It judges whether a generated picture shows what its caption names. Each question has a few possible
-answers, and all are answered from one look.
+It measures whether a generated picture shows what its caption states. Each question has a few
+possible answers, and one forward pass answers all questions.
 """
 
 from __future__ import annotations
@@ -17,43 +17,45 @@ from .base import Judge
 from .segmenter import Segmenter, SegmenterConfig
 
 UNKNOWN = -1
-"""Index that stands for no answer: the question is not asked of this picture."""
-SPOTS = 32
-COLOUR_AND_PLACE = 7  # red, green, blue, x, y and their squares
+"""Index of a missing answer: the question does not apply to the picture."""
+SPOTS = 32  # channels of the learned spots (our choice)
+COLOR_AND_POSITION = 7  # channels: red, green, blue, x, y, x^2, y^2
 
 
 @dataclass(frozen=True)
 class AttributesConfig:
-    """Questions and size of the classifier. No paper states these sizes: they are our choice."""
+    """Questions and sizes of the classifier. No paper states such sizes: our choice."""
 
     questions: tuple[tuple[str, tuple[str, ...]], ...]
     """Each question with its possible answers."""
     classes: tuple[str, ...]
-    """Names of the classes of the semantic map that it reads on the way."""
+    """Names of the classes of the semantic map that it computes first."""
     size: int = 64
-    """Side, in pixels, of the square pictures that it looks at."""
+    """Side, in pixels, of its square pictures."""
     widths: tuple[int, ...] = (16, 48, 96)
-    """Channels of that reading, as `SegmenterConfig.widths`."""
+    """Channels of the segmenter, as `SegmenterConfig.widths`."""
     hidden: int = 512
-    """Width of the layer before the answers."""
+    """Width of the hidden layer before the answers."""
 
     def __post_init__(self) -> None:
         if not self.questions or any(len(answers) < 2 for _, answers in self.questions):
             raise ValueError("every question needs two possible answers or more")
-        self.reader()  # raises what is wrong with it
+        self.reader()  # raises its own errors
 
     def reader(self) -> SegmenterConfig:
-        """The config of the segmenter inside."""
+        """Return the config of the segmenter."""
         return SegmenterConfig(self.classes, self.size, self.widths)
 
 
 class AttributeClassifier(Judge):
-    """Images (B, 3, S, S) in [-1, 1], S = ``config.size``, to the logits of every answer (B, A).
+    """A network from images (B, 3, S, S) in [-1, 1], S = ``config.size``, to the logits (B, A) of
+    all answers.
 
-    A segmenter reads the picture first, and in training it learns that too: answers alone teach
-    too slowly where to look. What is answered from, for each class: how much of it there is, its
-    mean colour, place, spread and features; then learned spots, whose sums count and whose maxima
-    find what is small; then means and maxima of the coarse maps, for hour, weather and season.
+    A segmenter first computes a semantic map. It is trained along with the answers, from which
+    alone the network would learn too slowly where to look. The answers are computed from, for each
+    class, its area, mean color, position, spread and features; from learned spots, whose sums count
+    objects and whose maxima find small ones; and from means and maxima of the coarse maps, for
+    hour, weather and season.
     """
 
     kind = "attributes"
@@ -67,7 +69,8 @@ class AttributeClassifier(Judge):
         self.reader = Segmenter(config.reader())
         widths, classes = config.widths, len(config.classes)
         self.spots = nn.Conv2d(widths[0], SPOTS, 3, padding=1)
-        parts = (classes, classes * (COLOUR_AND_PLACE + widths[0]), 2 * SPOTS, 2 * sum(widths[1:]))
+        per_class = COLOR_AND_POSITION + widths[0]
+        parts = (classes, classes * per_class, 2 * SPOTS, 2 * sum(widths[1:]))
         self.norms = nn.ModuleList(nn.LayerNorm(part) for part in parts)
         self.head = nn.Sequential(
             nn.Linear(sum(parts), config.hidden),
@@ -76,33 +79,36 @@ class AttributeClassifier(Judge):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.look(images)[0]
+        return self.answers_and_map(images)[0]
 
-    def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The answers' logits (B, A), and the logits (B, C, S, S) of the map that was read."""
-        features, read = self.features(images)
-        return self.head(features), read
+    def answers_and_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits of the answers (B, A) and of the semantic map (B, C, S, S)."""
+        features, map_logits = self.features(images)
+        return self.head(features), map_logits
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """What the answers are read from (B, F), and the logits (B, C, S, S) of the map."""
+        """Return the features for the answers (B, F) and the logits (B, C, S, S) of the map.
+
+        Raises ValueError for images of another size than the classifier's.
+        """
         batch, _, height, width = images.shape
         size = self.config.size
         if (height, width) != (size, size):
-            raise ValueError(f"images of {size}x{size} pixels are needed, got {height}x{width}")
+            raise ValueError(f"images must have {size}x{size} pixels, got {height}x{width}")
         *coarse, fine = self.reader.levels(images)
-        read = self.reader.head(fine)
+        map_logits = self.reader.head(fine)
         line = torch.linspace(-1, 1, size, device=images.device, dtype=images.dtype)
         x, y = line.expand(batch, 1, size, size), line.view(-1, 1).expand(batch, 1, size, size)
-        place = torch.cat([images, x, y, x * x, y * y], dim=1)
-        # The map learns from the true one alone; the answers only read it.
-        share = read.detach().float().softmax(1)
+        color_and_position = torch.cat([images, x, y, x * x, y * y], dim=1)
+        # Only the true map trains the segmenter's map: the answers' gradient does not reach it.
+        share = map_logits.detach().float().softmax(1)
         halved = F.avg_pool2d(share, size // fine.shape[-1])
         area = share.mean((2, 3))
-        each = [
-            torch.einsum("bcp,bfp->bcf", of.flatten(2), maps.float().flatten(2)) / of[0, 0].numel()
-            for of, maps in ((share, place), (halved, fine))
+        sums = [
+            torch.einsum("bcp,bfp->bcf", p.flatten(2), maps.float().flatten(2)) / p[0, 0].numel()
+            for p, maps in ((share, color_and_position), (halved, fine))
         ]
-        means = torch.cat(each, dim=2) / (area + 1e-3).unsqueeze(2)
+        means = torch.cat(sums, dim=2) / (area + 1e-3).unsqueeze(2)
         spots = F.softplus(self.spots(fine).float())
         pooled = [pool for maps in coarse for pool in (maps.mean((2, 3)), maps.amax((2, 3)))]
         parts = (
@@ -112,12 +118,12 @@ class AttributeClassifier(Judge):
             torch.cat(pooled, dim=1).float(),
         )
         normed = [norm(part) for norm, part in zip(self.norms, parts, strict=True)]
-        return torch.cat(normed, dim=1), read
+        return torch.cat(normed, dim=1), map_logits
 
     def loss(self, logits: Tensor, answers: Tensor) -> Tensor:
-        """Cross entropy of ``answers`` int64 (B, Q), -1 where a question has none; a scalar.
+        """Return the cross entropy of ``answers`` int64 (B, Q), -1 = missing; a scalar.
 
-        Summed over a picture's questions, averaged over pictures.
+        It is summed over the questions and averaged over the pictures.
         """
         total = logits.new_zeros(())
         for part, truth in zip(logits.float().split(self.sizes, 1), answers.unbind(1), strict=True):
@@ -125,7 +131,8 @@ class AttributeClassifier(Judge):
         return total / len(logits)
 
     def fitted(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) at the classifier's size (bilinear, antialiased), on its device."""
+        """Return images (B, 3, H, W), resized to the classifier's size (bilinear, antialiased), on
+        its device."""
         images = images.to(next(self.parameters()).device)
         size = (self.config.size, self.config.size)
         if images.shape[-2:] == size:
@@ -134,18 +141,20 @@ class AttributeClassifier(Judge):
 
     @torch.no_grad()
     def answer(self, images: Tensor) -> Tensor:
-        """The likeliest answers int64 (B, Q) to each question, of images (B, 3, H, W) in [-1, 1].
+        """Return the most likely answers int64 (B, Q) for images (B, 3, H, W) in [-1, 1].
 
-        Pictures of another size are resized to the classifier's.
+        Images of another size are resized to the classifier's.
         """
         parts = self(self.fitted(images)).split(self.sizes, dim=1)
         return torch.stack([part.argmax(1) for part in parts], dim=1)
 
     def encode(self, answers: Mapping[str, int]) -> Tensor:
-        """Answers by question as int64 (Q,), -1 where there is none.
+        """Return answers by question as int64 (Q,), -1 where an answer is missing.
 
         Raises ValueError for a question that this classifier does not know.
         """
-        if strange := set(answers) - set(self.names):
-            raise ValueError(f"this classifier knows no question {min(strange)!r}")
+        if unknown := set(answers) - set(self.names):
+            raise ValueError(
+                f"unknown question {min(unknown)!r}; this classifier knows: {', '.join(self.names)}"
+            )
         return torch.tensor([answers.get(name, UNKNOWN) for name in self.names])

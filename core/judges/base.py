@@ -1,7 +1,6 @@
-"""The contract of judges: networks that the project trains to measure generated pictures.
+"""The contract of judges: evaluation networks, which measure generated pictures.
 
-A judge is measured before it measures: its bundle's ``metrics.json`` holds its own score on
-held-out pictures.
+A judge is evaluated itself: its bundle's ``metrics.json`` holds its score on held-out pictures.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ Self = TypeVar("Self", bound="Judge")
 
 
 class Judge(nn.Module):
-    """A network saved as a bundle of kind "judge", as `python train/judge.py KIND` writes it."""
+    """An evaluation network, saved as a bundle of kind "judge" (`python train/judge.py KIND`)."""
 
     kind: ClassVar[str]
-    """The name in config.json and on the command line. A name, once shipped, stays."""
+    """The name in config.json and on the command line. A published name never changes."""
     config_class: ClassVar[type]
     config: Any
 
@@ -42,11 +41,11 @@ class Judge(nn.Module):
         remedy = f"train one with python train/judge.py {cls.kind}."
         if bundle.kind != "judge" or not isinstance(described, dict):
             raise CheckpointError(f"{file} describes a {bundle.kind!r}, not a judge; {remedy}")
-        name, found = described.get("name"), bundle.config.get("format")
-        if name != cls.kind or found != FORMAT:
+        name, version = described.get("name"), bundle.config.get("format")
+        if name != cls.kind or version != FORMAT:
             raise CheckpointError(
-                f"{file} describes a judge {name!r} of format {found}, where {cls.kind!r} of "
-                f"format {FORMAT} is needed; {remedy}"
+                f"{file} describes a judge {name!r} of format {version}; {cls.kind!r} of format "
+                f"{FORMAT} is needed; {remedy}"
             )
         try:
             judge = cls(from_dict(described, {cls.kind: cls.config_class}))
@@ -64,7 +63,7 @@ class Judge(nn.Module):
         card: str,
         recipe: Mapping[str, Any] | None = None,
     ) -> Bundle:
-        """Write the judge's bundle to ``path``, replacing one that is there; weights in float16."""
+        """Write the judge's bundle to ``path``, replacing one that exists; weights in float16."""
         config = {
             "format": FORMAT,
             "kind": "judge",

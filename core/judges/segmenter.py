@@ -1,34 +1,36 @@
-"""A small fully convolutional segmenter: the project's own judge of a generated picture's layout.
+"""A small fully convolutional segmenter, which measures the layout of generated pictures.
 
-U-Net (Ronneberger et al. 2015) in this project's building blocks: a PixelUnshuffle stem, so that no
-convolution runs at full resolution, and skips that are added. It is made to be trained in minutes
-on one core (`python train/judge.py segmenter`), not to compete with published segmenters: its own
-score on held-out pictures stands in its bundle and is what any agreement is to be read against.
+A U-Net (Ronneberger et al. 2015) of this project's building blocks: a PixelUnshuffle stem, so that
+no convolution runs at full resolution, and skip connections that are added. It trains in minutes on
+one core (`python train/judge.py segmenter`) and is not meant to compete with published segmenters.
+Its own score on held-out pictures, stored in its bundle, is the reference for every agreement that
+it measures.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..networks.autoencoder import ResidualBlock, Upsample
+from ..networks.autoencoder import ResidualBlock, Upsample, pad_to_multiple
 from .base import Judge
 
 
 @dataclass(frozen=True)
 class SegmenterConfig:
-    """Size of the segmenter. No paper states these: they are our choice."""
+    """Classes and sizes of the segmenter. No paper states such sizes: our choice."""
 
     classes: tuple[str, ...]
     """Names of the classes."""
     size: int = 64
-    """Short side, in pixels, at which it was trained and at which pictures are judged."""
+    """Short side, in pixels, of the pictures in training and in evaluation."""
     widths: tuple[int, ...] = (16, 48, 96)
-    """Channels at each resolution, from half the picture's on."""
+    """Channels per resolution, finest first; the finest is 1 / ``stem`` of the picture's."""
     stem: int = 2
     """Side of the pixel squares that the stem folds into channels."""
 
@@ -44,12 +46,12 @@ class SegmenterConfig:
 
     @property
     def stride(self) -> int:
-        """Pixels per cell of the coarsest grid."""
+        """The side, in pixels, of a cell of the coarsest grid."""
         return self.stem * 2 ** (len(self.widths) - 1)
 
 
 class Segmenter(Judge):
-    """Images (B, 3, H, W) in [-1, 1] to class logits (B, C, H, W), any H and W."""
+    """A network from images (B, 3, H, W) in [-1, 1] to class logits (B, C, H, W), of any size."""
 
     kind = "segmenter"
     config_class = SegmenterConfig
@@ -84,21 +86,16 @@ class Segmenter(Judge):
         return self.head(self.levels(images)[-1])[..., :height, :width]
 
     def levels(self, images: Tensor) -> list[Tensor]:
-        """What the way up holds at each resolution, coarsest first: maps (B, widths[l], h, w)."""
-        height, width = images.shape[-2:]
-        stride = self.config.stride
-        padding = (0, -width % stride, 0, -height % stride)
-        if any(padding):
-            images = F.pad(images, padding, mode="replicate")
-        levels = [self.stem(images)]
+        """Return the decoder's feature maps (B, widths[l], h, w), coarsest first."""
+        skips = [self.stem(pad_to_multiple(images, self.config.stride))]
         for down in self.down:
-            levels.append(down(levels[-1]))
-        found = [self.bottom(levels.pop())]
-        for upsample, block in self.up:
-            found.append(block(upsample(found[-1]) + levels.pop()))
-        return found
+            skips.append(down(skips[-1]))
+        maps = [self.bottom(skips.pop())]
+        for upsample, block in cast("Iterable[tuple[Upsample, ResidualBlock]]", self.up):
+            maps.append(block(upsample(maps[-1]) + skips.pop()))
+        return maps
 
     @torch.no_grad()
     def segment(self, images: Tensor) -> Tensor:
-        """Class ids int64 (B, H, W) of images (B, 3, H, W) in [-1, 1]; never 255."""
+        """Return the class ids int64 (B, H, W) of images (B, 3, H, W) in [-1, 1]; never 255."""
         return self(images.to(next(self.parameters()).device)).argmax(1)

@@ -1,1 +1,1 @@
-"""What training minimizes besides the quantizer's own terms."""
+"""Losses of training that are not part of a quantizer."""

@@ -7,27 +7,28 @@ from torch import Tensor
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """Hinge loss of the discriminator from its logits on real and reconstructed images; a
-    scalar."""
+    """Return the discriminator's hinge loss, a scalar, from its logits on real and reconstructed
+    images."""
     return 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
 
 
 def generator_loss(fake: Tensor) -> Tensor:
-    """Non-saturating hinge loss of the generator from the logits on its images; a scalar."""
+    """Return the generator's non-saturating loss, a scalar, from the logits on its images."""
     return -fake.mean()
 
 
 def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, largest: float = 1e4) -> Tensor:
-    """|gradient of the reconstruction loss| / (|gradient of the adversarial loss| + 1e-4), clamped.
+    """Return VQ-GAN's adaptive weight (Eq. 7), a detached scalar in [0, ``largest``].
 
-    Both gradients are those on the decoder's last weight. A scalar in [0, ``largest``], detached.
+    It is |a| / (|b| + 1e-4), clamped, where a and b are the gradients of the reconstruction loss
+    and of the adversarial loss on the weight of the decoder's last layer.
     """
     ratio = reconstruction.detach().norm() / (adversarial.detach().norm() + 1e-4)
     return ratio.clamp(0, largest)
 
 
 def ramp(progress: float, start: float, length: float) -> float:
-    """Weight in [0, 1] that is 0 before ``start`` and grows linearly to 1 over ``length``."""
+    """Return a weight in [0, 1]: 0 before ``start``, then growing linearly to 1 over ``length``."""
     if progress < start:
         return 0.0
     return 1.0 if length <= 0 else min((progress - start) / length, 1.0)

@@ -1,11 +1,12 @@
 """Contrastive loss and probabilistic contrastive loss of Reg-VQ (arXiv 2303.06424, Eq. 2 and 3).
 
-Features at the same position of the original and the reconstruction attract, those of other
-positions of the same picture repel. The probabilistic form lets go where the stochastic mask has
-disturbed the token much: there a faithful reconstruction cannot be asked for.
+Features at the same position of the original and of the reconstruction attract each other; those
+at different positions of the same picture repel each other. In the probabilistic form, the pull is
+weaker where the stochastic mask replaced a token by a very different one, because a faithful
+reconstruction is not possible there.
 
 Notation: y (B, L, C) are features of the original, the anchors; z (B, L, C) those of the
-reconstruction, the candidates; both of unit length. Positions L are those of the token grid.
+reconstruction, the candidates; both have unit length. The L positions are those of the token grid.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from torch import Tensor
 
 
 def contrastive_loss(y: Tensor, z: Tensor, tau: float = 0.07) -> Tensor:
-    """Eq. 2: -1/L sum_i log softmax_j(y_i.z_j / tau)[i], averaged over the batch; a scalar.
+    """Return Eq. 2, -1/L sum_i log softmax_j(y_i.z_j / tau)[i], averaged over the batch.
 
-    tau is not given in the paper; 0.07 is MoNCE's, by the same second author (inferred).
+    INFERRED: tau is not stated in the paper; 0.07 is that of MoNCE, by the same second author.
     """
     return -_similarity(y, z, tau).log_softmax(-1).diagonal(dim1=1, dim2=2).mean()
 
@@ -32,20 +33,22 @@ def probabilistic_contrastive_loss(
     eps: float = 1e-2,
     reduction: str = "mean",
 ) -> Tensor:
-    """Eq. 3, with the positive pair weighted by the perturbation of its token; a scalar.
+    """Return Eq. 3, in which the perturbation of a token weights its positive pair; a scalar.
 
-    Multiplied through by L, a term of Eq. 3 is Eq. 2's with log(L w'_i) added to the positive
-    logit, where w' is ``perturbation`` (B, L) normalized to sum to one: a larger perturbation
-    means a weaker pull. Inferred, as the paper is silent: ``eps`` keeps the logarithm finite where
-    the drawn code is the best one (w = 0); only positions of ``mask`` (B, L) count, those whose
-    code was drawn, or all if it is None; ``mean`` over positions instead of Eq. 3's ``sum``, so
-    that the scale does not depend on the picture's size. ``sum`` with ``eps=0`` and no mask is Eq.
-    3 to the letter, averaged over the batch.
+    With numerator and denominator multiplied by L, a term of Eq. 3 is that of Eq. 2 with
+    log(L w'_i) added to the positive logit, where w' is ``perturbation`` (B, L) normalized to sum
+    to one: a larger perturbation gives a weaker pull.
+
+    INFERRED, because the paper does not state it: ``eps`` keeps the logarithm finite where the
+    drawn code is the best one (w = 0); only the positions in ``mask`` (B, L), whose code was drawn,
+    count (None: all); the ``mean`` over positions instead of Eq. 3's ``sum``, so that the scale
+    does not depend on the size of the picture. ``reduction="sum"`` with ``eps=0`` and no mask is
+    exactly Eq. 3, averaged over the batch.
     """
     logits = _similarity(y, z, tau)
     weights = perturbation.detach().to(logits.dtype)
     total = weights.sum(1, keepdim=True)
-    # No token was disturbed: every weight counts the same, and Eq. 3 becomes Eq. 2.
+    # If no token was replaced, all weights are equal, and Eq. 3 becomes Eq. 2.
     even = torch.full_like(weights, 1 / weights.shape[1])
     weights = torch.where(total > 0, weights / total.clamp_min(1e-30), even)
     boost = (weights.shape[1] * weights + eps).log()
@@ -58,11 +61,11 @@ def probabilistic_contrastive_loss(
 
 
 def on_token_grid(maps: list[Tensor], height: int, width: int) -> list[Tensor]:
-    """Feature maps as unit vectors on the token grid: a list of float32 (B, h*w, C).
+    """Return feature maps as unit vectors on the token grid, a list of float32 (B, h*w, C).
 
-    The paper does not say how tokens and features of different grids meet; finer maps are averaged
-    over each token's area, and maps of less than half the grid's resolution are left out, since
-    their neighbours are the same feature and no negatives (inferred).
+    INFERRED, because the paper does not state how features and tokens of different grids are
+    matched: finer maps are averaged over the area of each token, and maps of less than half the
+    grid's resolution are left out, because neighboring tokens would have the same feature there.
     """
     fine = [x for x in maps if x.shape[-2] * 2 > height and x.shape[-1] * 2 > width]
     return [
@@ -78,5 +81,5 @@ def _resize(x: Tensor, height: int, width: int) -> Tensor:
 
 
 def _similarity(y: Tensor, z: Tensor, tau: float) -> Tensor:
-    with torch.autocast(y.device.type, enabled=False):  # divided by tau, bfloat16 is too coarse
+    with torch.autocast(y.device.type, enabled=False):  # bfloat16 is too coarse to divide by tau
         return torch.bmm(y.detach(), z.transpose(1, 2)) / tau

@@ -1,7 +1,7 @@
 """Perceptual distance of two pictures on pretrained features.
 
-It is named after the features it is computed on (``Features.label``): only with its fitted heads
-would it be LPIPS, and it may not be compared with numbers computed on other features.
+Figures state the features that they are computed on (``Features.label``). Without LPIPS's fitted
+weights the distance is not LPIPS, and figures on different features cannot be compared.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from torch import Tensor
 
 @torch.no_grad()
 def feature_distance(features: Callable[[Tensor], list[Tensor]], a: Tensor, b: Tensor) -> Tensor:
-    """Perceptual distance (B,) of images (B, 3, H, W) in [-1, 1]; 0 = the same, at most 4.
+    """Return the perceptual distance (B,) of images (B, 3, H, W) in [-1, 1]: 0 = equal, at most 4.
 
-    LPIPS (Zhang et al. 2018, Eq. 1) without its fitted weights: per layer the features are scaled
-    to unit length over channels, the squared differences summed over channels and averaged over
-    positions, and the layers averaged. ``features`` maps images to a list of (B, C, H, W).
-    Raises ValueError if the shapes differ.
+    LPIPS (Zhang et al. 2018, Eq. 1) without its fitted weights: in each layer the features are
+    scaled to unit length over channels, the squared differences are summed over channels and
+    averaged over positions; the result is the mean over layers. ``features`` maps images to a list
+    of maps (B, C, H, W). Raises ValueError if the shapes differ.
     """
     if a.shape != b.shape:
-        raise ValueError(f"images of one shape are needed, got {tuple(a.shape)}, {tuple(b.shape)}")
+        raise ValueError(f"images must have one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
     return layer_distance(features(a), features(b))
 
 
 def layer_distance(a: list[Tensor], b: list[Tensor]) -> Tensor:
-    """``feature_distance`` of features already computed: two lists of (B, C, H, W), to (B,).
+    """Return ``feature_distance`` (B,) of features that are given, two lists of (B, C, H, W).
 
-    Differentiable: it is also the perceptual loss of training.
+    It is differentiable: training uses it as the perceptual loss.
     """
     layers = [
         (_unit(x) - _unit(y)).square().sum(dim=1).mean(dim=(1, 2))
@@ -40,5 +40,5 @@ def layer_distance(a: list[Tensor], b: list[Tensor]) -> Tensor:
 
 def _unit(x: Tensor) -> Tensor:
     x = x.float()
-    # inside the root, so that a position without any activity has a gradient, and it is finite
+    # eps inside the root, so that a position without activity has a finite gradient
     return x * (x.square().sum(dim=1, keepdim=True) + 1e-10).rsqrt()

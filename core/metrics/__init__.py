@@ -1,1 +1,1 @@
-"""Measures: picture quality, feature distances, codebook usage, and codecs to stand beside."""
+"""Metrics: picture quality, feature distances, codebook usage, and codecs for comparison."""

@@ -1,18 +1,18 @@
-"""Whether a drawn landscape shows what its caption names, judged by a trained classifier.
+"""The agreement of a drawn landscape with its caption, judged by a trained classifier.
 
-Captions of `scenes` name an hour, a weather, what can be seen, how many, where and in which colour.
-``named_attributes`` says which of these the caption of an item names; a classifier trained on drawn
+Captions of `scenes` name an hour, a weather, visible things, their number, side and color.
+``named_attributes`` returns those that the caption of an item names; a classifier trained on drawn
 scenes (`python train/judge.py attributes`) looks for them in a picture generated from that caption:
 
-    judge = load_judge("runs/scenes-attributes", AttributeClassifier)      # core.judges.judge
+    judge = load_judge("runs/scenes-attributes", AttributeClassifier)      # core.judges
     scenes = Scenes(split="test", length=5000)
     named = [named_attributes(scenes, i) for i in indices]    # {"hour": "dusk", "red house": "yes"}
     figures = caption_agreement(judge, images, named)         # images (B, 3, H, W) in [-1, 1]
     figures["recognised"], figures["all_recognised"], figures["questions"]["hour"]
 
 The classifier errs too: its own share on the true pictures of held-out captions, in its bundle's
-metrics.json under ``named``, is the most that can be expected, and pictures shuffled against their
-captions (``caption_agreement`` with another picture's ``named``) give the least.
+metrics.json under ``named``, is an upper bound, and pictures with shuffled captions
+(``caption_agreement`` with another picture's ``named``) give the level of chance.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class AnswerAgreement:
-    """Right answers by question, gathered batch by batch."""
+    """Counts of right answers per question, gathered batch by batch."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
@@ -39,7 +39,7 @@ class AnswerAgreement:
         self._pictures = self._whole = 0
 
     def update(self, given: Tensor, wanted: Tensor) -> None:
-        """Adds answers ``given`` and ``wanted``, int64 (B, Q); -1 in wanted: not asked.
+        """Add answers ``given`` and ``wanted``, int64 (B, Q); -1 in wanted: not asked.
 
         Raises ValueError if the shapes differ.
         """
@@ -58,11 +58,12 @@ class AnswerAgreement:
         self._whole += int(((right == asked).all(1) & asking).sum())
 
     def figures(self) -> dict[str, Any]:
-        """``recognised`` (share of right answers over all that were asked), ``all_recognised``
-        (share of pictures with every answer right), ``asked``, ``pictures``, and ``questions``:
-        for each one asked, its share of right answers and how often it was asked.
+        """Return the shares of right answers, over all questions and per question.
 
-        Raises ValueError if nothing was asked.
+        ``recognised``: share of right answers over all that were asked; ``all_recognised``: share
+        of pictures with every answer right; ``asked``; ``pictures``; ``questions``: for each one
+        asked, its share of right answers and how often it was asked. Raises ValueError if nothing
+        was asked.
         """
         asked = int(self._asked.sum())
         if not asked:
@@ -81,7 +82,7 @@ class AnswerAgreement:
 
 
 def named_attributes(scenes: Scenes, index: int) -> dict[str, str]:
-    """What the caption of scene ``index`` names: question -> answer, as words.
+    """Return the answers that the caption of scene ``index`` gives, as words: question -> answer.
 
     For example ``{"hour": "dusk", "how many: house": "2", "red house": "yes"}``; the questions are
     those of `core.data.scenes.QUESTIONS`.
@@ -98,14 +99,15 @@ def caption_agreement(
     named: Sequence[Mapping[str, str]],
     batch: int = 64,
 ) -> dict[str, Any]:
-    """The share of named attributes that ``classifier`` recognises in the pictures.
+    """Return the share of named attributes that ``classifier`` recognizes in the pictures.
 
-    images: (B, 3, H, W) in [-1, 1], square. named: of each picture, as ``named_attributes`` gives
-    it. Returns the figures of ``AnswerAgreement``. Raises ValueError for as many ``named`` as there
-    are not images, and for a question or an answer that the classifier does not know.
+    images: (B, 3, H, W) in [-1, 1], square. named: for each picture, the result of
+    ``named_attributes``. Returns the figures of ``AnswerAgreement``. Raises ValueError if the
+    numbers of ``named`` and images differ, or for a question or an answer that the classifier does
+    not know.
     """
     if len(images) != len(named):
-        raise ValueError(f"{len(named)} captions do not go with {len(images)} images")
+        raise ValueError(f"{len(named)} captions do not match {len(images)} images")
     gathered = AnswerAgreement(classifier.names)
     possible = dict(classifier.config.questions)
     for start in range(0, len(images), batch):
@@ -119,5 +121,5 @@ def caption_agreement(
 
 def _index(possible: Mapping[str, tuple[str, ...]], question: str, answer: str) -> int:
     if answer not in possible.get(question, ()):
-        raise ValueError(f"this classifier knows no answer {answer!r} to {question!r}")
+        raise ValueError(f"this classifier does not know the answer {answer!r} to {question!r}")
     return possible[question].index(answer)

@@ -1,4 +1,4 @@
-"""How well pictures fit their captions in CLIP's space: CLIP score and R-precision, by open_clip.
+"""The fit of pictures and captions in CLIP's space: CLIP score and R-precision, by open_clip.
 
     clip = load_clip("ViT-B-32", "laion2b_s34b_b79k")          # or pretrained="weights.safetensors"
     clip_score(clip, images, captions)       # mean of 100 max(cos, 0)
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -23,19 +23,19 @@ from ..images import to_pictures
 
 if TYPE_CHECKING:
     from PIL import Image
-    from torch import nn
 
 
 class Clip:
-    """A CLIP model with what belongs to it.
+    """A CLIP model with its preprocessing.
 
-    model: with ``encode_image`` and ``encode_text``, as open_clip's. preprocess: a PIL picture to
-    the model's input (3, S, S). tokenize: captions to token ids (B, L). label: what it is.
+    model: a module with ``encode_image`` and ``encode_text``, such as open_clip's. preprocess: a
+    PIL picture to the model's input (3, S, S). tokenize: captions to token ids (B, L). label: a
+    name of model and weights.
     """
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Any,
         preprocess: Callable[[Image.Image], Tensor],
         tokenize: Callable[[list[str]], Tensor],
         label: str,
@@ -45,12 +45,12 @@ class Clip:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next(self.model.parameters()).device
 
     @torch.no_grad()
-    def of_images(self, images: Tensor, batch: int = 32) -> Tensor:
-        """Unit embeddings float32 (B, D) of images (B, 3, H, W) in [-1, 1]."""
+    def embed_images(self, images: Tensor, batch: int = 32) -> Tensor:
+        """Return unit embeddings float32 (B, D) of images (B, 3, H, W) in [-1, 1]."""
         parts = []
         for start in range(0, len(images), batch):
             pictures = to_pictures(images[start : start + batch])
@@ -59,8 +59,8 @@ class Clip:
         return F.normalize(torch.cat(parts).float(), dim=1).cpu()
 
     @torch.no_grad()
-    def of_captions(self, captions: Sequence[str], batch: int = 128) -> Tensor:
-        """Unit embeddings float32 (B, D) of captions."""
+    def embed_captions(self, captions: Sequence[str], batch: int = 128) -> Tensor:
+        """Return unit embeddings float32 (B, D) of captions."""
         parts = [
             self.model.encode_text(self.tokenize(list(captions[i : i + batch])).to(self.device))
             for i in range(0, len(captions), batch)
@@ -69,43 +69,43 @@ class Clip:
 
 
 def clip_score(clip: Clip, images: Tensor, captions: Sequence[str]) -> float:
-    """Mean over pictures of 100 max(cos, 0) of a picture (of (B, 3, H, W)) and its caption.
+    """Return the mean over pictures of 100 max(cos, 0) of a picture (B, 3, H, W) and its caption.
 
     Hessel et al. 2021 (arXiv:2104.08718) scale by 2.5; papers and torchmetrics report it times
-    100, as here. Raises ValueError for other than as many captions as images, or none.
+    100, as here. Raises ValueError if the numbers of captions and images differ, or for none.
     """
     _check(images, captions)
-    alike = (clip.of_images(images) * clip.of_captions(captions)).sum(1)
-    return float(100 * alike.clamp_min(0).double().mean())
+    cosines = (clip.embed_images(images) * clip.embed_captions(captions)).sum(1)
+    return float(100 * cosines.clamp_min(0).double().mean())
 
 
 def r_precision(
     clip: Clip, images: Tensor, captions: Sequence[str], *, among: int = 100, seed: int = 0
 ) -> float:
-    """Share of pictures whose own caption ranks first among ``among``: it and mismatched ones.
+    """Return the share of pictures whose own caption ranks first among ``among`` captions.
 
     R-precision at R = 1, as AttnGAN (Xu et al. 2018, section 4) measures it, in CLIP's space: the
-    mismatched captions are drawn, by ``seed``, from those of the other pictures that do not read
-    the same. A tie is no first place. Raises ValueError for other than as many captions as images,
-    or if they do not have ``among`` different captions.
+    mismatched captions are drawn, by ``seed``, from those of the other pictures with a different
+    text. A tie does not count as first. Raises ValueError if the numbers of captions and images
+    differ, or if there are fewer than ``among`` different captions.
     """
     _check(images, captions)
     texts = sorted(set(captions))
     if not 2 <= among <= len(texts):
         raise ValueError(
-            f"R-precision among {among} captions needs as many different ones (and 2 or more), "
+            f"R-precision among {among} captions needs as many different ones (at least 2), "
             f"got {len(texts)}"
         )
     place = {text: index for index, text in enumerate(texts)}
-    pictures, sentences = clip.of_images(images), clip.of_captions(texts)
+    pictures, sentences = clip.embed_images(images), clip.embed_captions(texts)
     draw = torch.Generator().manual_seed(seed)
     first = 0
     for picture, caption in zip(pictures, captions, strict=True):
         own = place[caption]
         others = torch.randperm(len(texts) - 1, generator=draw)[: among - 1]
         others = others + (others >= own)  # the own caption is not among them
-        alike = sentences @ picture
-        first += int(alike[own] > alike[others].max())
+        cosines = sentences @ picture
+        first += int(cosines[own] > cosines[others].max())
     return first / len(captions)
 
 
@@ -114,10 +114,10 @@ def load_clip(
     pretrained: str | Path = "laion2b_s34b_b79k",
     device: torch.device | str = "cpu",
 ) -> Clip:
-    """An open_clip model by name, with published weights by tag or those in a local file.
+    """Load an open_clip model by name, with published weights by tag or those in a local file.
 
-    Raises FeatureError: open_clip is not installed, it knows no such model or tag, the weights can
-    neither be found nor downloaded, or they do not fit.
+    Raises FeatureError if open_clip is not installed, if it does not have the model or tag, if the
+    weights can be neither found nor downloaded, or if they do not fit.
     """
     try:
         import open_clip
@@ -125,19 +125,19 @@ def load_clip(
         raise FeatureError("CLIP score needs open_clip: pip install open-clip-torch.") from None
 
     if model not in open_clip.list_models():
-        raise FeatureError(f"open_clip knows no model {model!r}; see open_clip.list_models().")
+        raise FeatureError(f"open_clip has no model {model!r}; see open_clip.list_models().")
     tags = open_clip.list_pretrained_tags_by_model(model)
     local = str(pretrained) not in tags
     if local and not Path(pretrained).is_file():
         raise FeatureError(
-            f"{str(pretrained)!r} is neither a file nor weights that open_clip has for {model} "
-            f"({', '.join(tags) or 'none'})."
+            f"{str(pretrained)!r} is neither a file nor weights that open_clip has for {model}; "
+            f"available: {', '.join(tags) or 'none'}."
         )
     try:
         made, _, preprocess = open_clip.create_model_and_transforms(
             model, pretrained=str(pretrained), device=device
         )
-    except Exception as error:  # of the hub's, of its client's, of torch's: all mean the same
+    except Exception as error:  # errors of the hub, its client or torch: all mean the same
         reason = " ".join(str(error).split()).partition(". ")[0][:160]
         if local:
             raise FeatureError(f"{pretrained} does not hold {model}'s weights: {reason}.") from None
@@ -145,15 +145,16 @@ def load_clip(
         source = settings.get("hf_hub", "").strip("/") or settings.get("url", "").split("/")[-1]
         raise FeatureError(
             f"the weights {pretrained} of {model} ({source}) are not in the local cache and cannot "
-            "be downloaded; fetch them where there is a network and pass their file as pretrained."
+            "be downloaded; download them elsewhere and pass their file as pretrained."
         ) from None
     origin = f"weights file {Path(pretrained).name}" if local else str(pretrained)
-    return Clip(made, preprocess, open_clip.get_tokenizer(model), f"CLIP {model} ({origin})")
+    transform = cast("Callable[[Image.Image], Tensor]", preprocess)
+    return Clip(made, transform, open_clip.get_tokenizer(model), f"CLIP {model} ({origin})")
 
 
 def _check(images: Tensor, captions: Sequence[str]) -> None:
     if len(images) != len(captions) or not len(captions):
         raise ValueError(
-            f"as many captions as images are needed, at least one, "
+            f"as many captions as images are needed, and at least one, "
             f"got {len(captions)} and {len(images)}"
         )

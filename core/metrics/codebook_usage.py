@@ -1,7 +1,7 @@
-"""How much of a codebook is used: utilization, dead codes, perplexity.
+"""The usage of a codebook: utilization, dead codes, perplexity.
 
-All three depend on how many tokens were counted (a code that is rare is unused in a small sample),
-so ``CodebookUsage`` carries that number and whoever shows the figures states it.
+All three depend on the number of tokens counted (a rare code is unused in a small sample), so
+``CodebookUsage`` holds that number, and it must be stated with the figures.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class CodebookUsage:
     used: int
     """Codes that occurred at least once."""
     total: int
-    """K, the codes there are."""
+    """K, the size of the codebook."""
     utilization: float
     """used / total, in [0, 1]."""
     perplexity: float
@@ -29,11 +29,11 @@ class CodebookUsage:
     dead: int
     """total - used."""
     tokens: int
-    """How many tokens were counted: the window."""
+    """Number of tokens counted: the window."""
 
 
 def usage_of(counts: Tensor | np.ndarray) -> CodebookUsage:
-    """Usage from ``counts`` (K,), the number of times each code occurred.
+    """Return the usage from ``counts`` (K,), the number of times each code occurred.
 
     Raises ValueError if it is not one row of counts, or if one is negative.
     """

@@ -1,4 +1,4 @@
-"""How close several versions of the same pictures come to them: one table of figures.
+"""The quality of several versions of the same pictures: one table of figures.
 
 A tokenizer's reconstructions and a codec's files are versions; all are measured by the same code on
 the same originals, whose features are computed once.
@@ -21,10 +21,10 @@ class ReconstructionMetrics:
     """Mean PSNR, SSIM and feature distances of versions of pictures, gathered batch by batch.
 
     ``features`` maps images to a list of maps (B, C, H, W), the deepest last, whose means over
-    positions are what the Fréchet distance is taken on; None: only PSNR and SSIM are measured.
-    ``name`` begins the keys of the figures on them. ``pairs``: further distances of two batches of
-    images, (B,), by key. ``sets``: further features of images, (B, D), by the key of the Fréchet
-    distance between the sets.
+    positions the Fréchet distance is computed on; None: only PSNR and SSIM are measured.
+    ``name`` is the prefix of the keys of the figures on them. ``pairs``: further distances of two
+    batches of images, (B,), by key. ``sets``: further features of images, (B, D), by the key of the
+    Fréchet distance between the sets.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class ReconstructionMetrics:
 
     @torch.no_grad()
     def update(self, originals: Tensor, versions: Mapping[str, Tensor]) -> None:
-        """Adds ``originals`` (B, 3, H, W) in [-1, 1] and versions of that shape by name."""
+        """Add ``originals`` (B, 3, H, W) in [-1, 1] and versions of that shape by name."""
         layers = self._features(originals) if self._features is not None else []
         if layers:
             _add(self._originals, f"{self._name}_fd", _pooled(layers))
@@ -57,21 +57,22 @@ class ReconstructionMetrics:
             values.setdefault("psnr", []).extend(psnr(originals, images).tolist())
             values.setdefault("ssim", []).extend(ssim(originals, images).tolist())
             if self._features is not None:
-                seen = self._features(images)
-                apart = layer_distance(layers, seen).tolist()
-                values.setdefault(f"{self._name}_distance", []).extend(apart)
-                _add(statistics, f"{self._name}_fd", _pooled(seen))
+                maps = self._features(images)
+                distances = layer_distance(layers, maps).tolist()
+                values.setdefault(f"{self._name}_distance", []).extend(distances)
+                _add(statistics, f"{self._name}_fd", _pooled(maps))
             for key, distance in self._pairs.items():
                 values.setdefault(key, []).extend(distance(originals, images).tolist())
             for key, features in self._sets.items():
                 _add(statistics, key, features(images))
 
     def figures(self, version: str) -> dict[str, float]:
-        """``psnr`` (dB), ``ssim``, with features ``NAME_distance`` and ``NAME_fd``, and the
-        further ones under their keys.
+        """Return the figures of a version by key.
 
-        Means over pictures, but for Fréchet distances, which are between the two sets and so
-        need two pictures or more (left out below that). Raises KeyError for a version never given.
+        ``psnr`` (dB), ``ssim``, with features ``NAME_distance`` and ``NAME_fd``, and the further
+        ones under their keys: means over pictures, except for Fréchet distances, which are between
+        the two sets and so need two pictures or more (left out below that). Raises KeyError for an
+        unknown version.
         """
         means = {figure: fmean(values) for figure, values in self._values[version].items()}
         for key, originals in self._originals.items():
@@ -81,9 +82,9 @@ class ReconstructionMetrics:
 
 
 def as_shown(images: Tensor) -> Tensor:
-    """Images (B, 3, H, W) as a screen shows them: clamped to [-1, 1] and rounded to 8 bits.
+    """Return images (B, 3, H, W) as a screen shows them: clamped to [-1, 1], rounded to 8 bits.
 
-    Codecs return such pictures, so that is what a decoder's output is compared as.
+    Codecs return such pictures, so a decoder's output is compared in the same form.
     """
     images = images.detach().float().nan_to_num(nan=-1.0).clamp(-1.0, 1.0)
     return images.add(1.0).mul(127.5).round().div(127.5).sub(1.0)

@@ -1,8 +1,8 @@
-"""Judging what a prior draws, beside real pictures and the tokenizer's reconstructions of them.
+"""The evaluation of a prior's pictures, beside real pictures and their reconstructions.
 
-Every figure that a judge gives is taken three times, on what was drawn, on the real pictures whose
-conditions were given, and on their reconstructions: what the judge gets wrong itself, and what the
-tokenizer loses, is not the prior's doing.
+Every figure of a judge is measured on three versions: on the drawn pictures, on the real pictures
+whose conditions were given, and on their reconstructions. Errors of the judge itself, and losses of
+the tokenizer, are not the prior's.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ DRAWN, REAL, RECONSTRUCTED = "drawn", "real", "reconstructed"
 SHUFFLED = "real of other captions"
 
 
-class Shown(NamedTuple):
-    """A held-out picture, and, where it is known, what its caption names: question -> answer."""
+class HeldOut(NamedTuple):
+    """A held-out picture and, if known, the answers of its caption: question -> answer."""
 
     sample: Sample
     named: Mapping[str, int] | None = None
@@ -44,10 +44,10 @@ class Shown(NamedTuple):
 
 @dataclass(frozen=True)
 class Judges:
-    """Who judges; what there is none of is left out.
+    """The available judges; figures of a judge that is None are left out.
 
-    segmenter: reads layouts. classifier: finds what captions name. features: images (B, 3, H, W)
-    to (B, F), for the Fréchet distance; label: what they are.
+    segmenter: reads semantic maps. classifier: answers the questions of captions. features: images
+    (B, 3, H, W) to (B, F), for the Fréchet distance; label: a description of the features.
     """
 
     segmenter: Segmenter | None = None
@@ -59,60 +59,61 @@ class Judges:
 def judge_prior(
     prior: Prior,
     tokenizer: Tokenizer,
-    held_out: Iterable[Shown],
+    held_out: Iterable[HeldOut],
     judges: Judges,
     *,
     sampling: Mapping[str, Any],
-    told: Sequence[ConditionConfig] | None = None,
+    conditions: Sequence[ConditionConfig] | None = None,
     seed: int = 0,
     batch: int = 16,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
-    """Draws a picture for each held-out one, told what that one shows, and judges them.
+    """Draw a picture for each held-out one, with its conditions, and judge them all.
 
-    Pictures must be squares of one size. ``sampling``: the settings of ``Prior.sample``. ``told``:
-    those of the prior's conditions that it is told, without it all. Returns
+    Pictures must be squares of one size. ``sampling``: the settings of ``Prior.sample``.
+    ``conditions``: those of the prior's conditions that are given; by default all. Returns
     ``pictures``, ``sampling``, ``seed``, ``seconds_per_picture`` (drawing and decoding, in batches
-    of ``batch``), ``bits_per_token`` (of a discrete prior; ``bits_with_map``, those of the map
-    included, of one that draws its maps), and of what the judges can tell, by
-    version: ``named_right`` (and of real pictures against other captions: what is right by chance),
+    of ``batch``), ``bits_per_token`` (of a discrete prior; for a prior that draws its maps,
+    ``bits_with_map``, which includes those of the map), and, as far as the judges are available, by
+    version: ``named_right`` (also of real pictures with other captions: the level of chance),
     ``mean_iou``, ``pixel_accuracy``, ``frechet_distance`` (to the real ones, with ``features``).
     Raises DataError if there was no picture or a condition is missing.
     """
     noise = torch.Generator(tokenizer.device).manual_seed(seed)
-    told = prior.config.conditions if told is None else told
-    tables = _Tables(judges, told)
+    given = prior.config.conditions if conditions is None else conditions
+    tables = _Tables(judges, given)
     seconds = bits = 0.0
+    bits_key = ""
     seen = 0
     for group in _groups(held_out, batch):
-        samples = [shown.sample for shown in group]
+        samples = [each.sample for each in group]
         images = torch.stack([sample.image for sample in samples]).to(tokenizer.device)
         maps = maps_of(samples)
         labels = torch.tensor([sample.label for sample in samples])
-        condition = condition_of(told, captions_of(samples), maps, labels)
+        condition = condition_of(given, captions_of(samples), maps, labels)
         condition = None if condition is None else condition.to(tokenizer.device)
-        begun = time.perf_counter()
+        start = time.perf_counter()
         drawn = prior.generate(condition, len(group), generator=noise, **sampling)
         painted = tokenizer.decode(drawn)
         if images.is_cuda:
             torch.cuda.synchronize()
-        seconds += time.perf_counter() - begun
+        seconds += time.perf_counter() - start
         ids = tokenizer.encode(images)
         if not drawn.is_floating_point():
-            measured, found = _bits(prior, ids, condition, maps, noise)
+            bits_key, found = _bits(prior, ids, condition, maps, noise)
             bits += found * len(group)
         versions = {DRAWN: painted, REAL: images, RECONSTRUCTED: tokenizer.decode(ids)}
         for version, pictures in versions.items():
-            tables.add(version, as_shown(pictures), maps, [shown.named for shown in group])
+            tables.add(version, as_shown(pictures), maps, [each.named for each in group])
         seen += len(group)
         if progress is not None:
             progress(seen)
     if not seen:
-        raise DataError("there was no picture to judge by; give a data set that has some.")
+        raise DataError("there was no picture to compare with; give a data set that is not empty.")
     figures: dict[str, Any] = {"pictures": seen, "sampling": dict(sampling), "seed": seed}
     figures["seconds_per_picture"] = seconds / seen
     if bits:
-        figures[measured] = bits / seen
+        figures[bits_key] = bits / seen
     return figures | tables.figures()
 
 
@@ -123,10 +124,13 @@ def _bits(
     maps: Tensor | None,
     noise: torch.Generator,
 ) -> tuple[str, float]:
-    """Bits a token. Of a prior that draws the map itself, those of the picture's true map are among
-    them: together they bound the tokens' own from above."""
-    told = condition is not None and condition.segmentation is not None
-    if not prior.draws_layout or told or maps is None:
+    """Return the key and the value of the bits per token.
+
+    For a prior that draws the map itself, they include those of the picture's true map: together
+    they are an upper bound of the tokens' own.
+    """
+    map_given = condition is not None and condition.segmentation is not None
+    if not prior.draws_layout or map_given or maps is None:
         return "bits_per_token", float(prior.loss(ids, condition, noise)["bits"])
     condition = replace(condition or Condition(), segmentation=maps.to(ids.device))
     losses = prior.loss(ids, condition, noise)
@@ -134,18 +138,16 @@ def _bits(
 
 
 class _Tables:
-    """Everything that the judges say of each version."""
+    """The figures of all judges by version."""
 
-    def __init__(self, judges: Judges, told: Iterable[ConditionConfig]) -> None:
+    def __init__(self, judges: Judges, conditions: Iterable[ConditionConfig]) -> None:
         self.judges = judges
-        kinds = {type(config) for config in told}
-        # A judge is asked about what the prior was told, and about nothing else.
-        self.layouts: dict[str, LayoutAgreement] | None = None
-        if judges.segmenter is not None and SemanticConfig in kinds:
-            self.layouts = {}
-        self.answers: dict[str, AnswerAgreement] | None = None
-        if judges.classifier is not None and TextConfig in kinds:
-            self.answers = {}
+        kinds = {type(config) for config in conditions}
+        # A judge is used only for conditions that the prior was given.
+        self.segmenter = judges.segmenter if SemanticConfig in kinds else None
+        self.classifier = judges.classifier if TextConfig in kinds else None
+        self.layouts: dict[str, LayoutAgreement] = {}
+        self.answers: dict[str, AnswerAgreement] = {}
         self.statistics: dict[str, FrechetStatistics] = {}
 
     @torch.no_grad()
@@ -156,17 +158,18 @@ class _Tables:
         maps: Tensor | None,
         named: list[Mapping[str, int] | None],
     ) -> None:
-        segmenter, classifier = self.judges.segmenter, self.judges.classifier
-        if self.layouts is not None and maps is not None:
+        segmenter, classifier = self.segmenter, self.classifier
+        if segmenter is not None and maps is not None:
             if version not in self.layouts:
                 self.layouts[version] = LayoutAgreement(segmenter.config.classes)
             self.layouts[version].update(*agreement_of(segmenter, images, maps))
-        if self.answers is not None and all(each is not None for each in named):
-            wanted = torch.stack([classifier.encode(each) for each in named])
+        known = [each for each in named if each is not None]
+        if classifier is not None and len(known) == len(named):
+            wanted = torch.stack([classifier.encode(each) for each in known])
             table = self.answers.setdefault(version, AnswerAgreement(classifier.names))
             answers = classifier.answer(images)
             table.update(answers, wanted)
-            if version == REAL and len(wanted) > 1:  # what is right by chance
+            if version == REAL and len(wanted) > 1:  # the level of chance
                 table = self.answers.setdefault(SHUFFLED, AnswerAgreement(classifier.names))
                 table.update(answers, wanted.roll(1, 0))
         if self.judges.features is not None:
@@ -202,7 +205,7 @@ class _Tables:
         return out
 
 
-def _groups(held_out: Iterable[Shown], size: int) -> Iterator[list[Shown]]:
+def _groups(held_out: Iterable[HeldOut], size: int) -> Iterator[list[HeldOut]]:
     stream = iter(held_out)
     while group := list(islice(stream, size)):
         yield group

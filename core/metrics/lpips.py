@@ -1,11 +1,11 @@
-"""LPIPS (Zhang et al. 2018), version 0.1, through torchmetrics: distance of two pictures as fitted
-to human judgements.
+"""LPIPS (Zhang et al. 2018), version 0.1, through torchmetrics.
 
-The fitted heads come with torchmetrics; the backbone (AlexNet, VGG-16 or SqueezeNet 1.1) has
-torchvision's weights, which are downloaded or named as a file. The net is part of the name: papers
-on tokenizers mostly report VGG, LPIPS itself recommends AlexNet, and the two differ. Pictures go in
-at their own size, as 8-bit values, in [-1, 1]. On other backbone weights than torchvision's the
-heads do not belong to the features, so the distance is not called LPIPS.
+It is a distance of two pictures, fitted to human judgments. The fitted heads come with
+torchmetrics; the backbone (AlexNet, VGG-16 or SqueezeNet 1.1) has torchvision's weights, which are
+downloaded or given as a file. The net is part of the name: papers on tokenizers mostly report VGG,
+LPIPS itself recommends AlexNet, and the two differ. Pictures are compared at their own size, as
+8-bit values, in [-1, 1]. The heads belong to torchvision's weights: with others the distance is not
+called LPIPS.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 LpipsNet = Literal["alex", "vgg", "squeeze"]
 _NAMES = {"alex": "AlexNet", "vgg": "VGG-16", "squeeze": "SqueezeNet 1.1"}
-_SMALLEST = 32  # pixels a side below which the coarse layers have nothing left to see
+_SMALLEST = 32  # side in pixels below which the coarse layers have no positions left
 
 
 class Lpips:
-    """Distance of pictures; ``key`` names it, ``label`` says what it is computed with."""
+    """A distance of pictures; ``key`` is its key, ``label`` a description."""
 
     def __init__(self, model: nn.Module, net: LpipsNet, published: bool, origin: str) -> None:
         self._model, self.net, self.published = model, net, published
@@ -41,16 +41,16 @@ class Lpips:
         return f"lpips_{self.net}" if self.published else f"{self.net}_weighted_distance"
 
     def to(self, device: torch.device | str) -> Lpips:
-        """The same on another device."""
+        """Move the network to another device and return this object."""
         self._model.to(device)
         return self
 
     @torch.no_grad()
     def __call__(self, a: Tensor, b: Tensor) -> Tensor:
-        """Distances (B,) of images (B, 3, H, W) in [-1, 1]; 0 = the same.
+        """Return distances (B,) of images (B, 3, H, W) in [-1, 1]; 0 = the same.
 
-        A picture with a side below 32 pixels is continued at its edges. Raises ValueError if the
-        shapes differ.
+        A picture with a side below 32 pixels is padded with its edge pixels. Raises ValueError if
+        the shapes differ.
         """
         if a.shape != b.shape:
             raise ValueError(
@@ -64,16 +64,16 @@ class Lpips:
 
 
 def load_lpips(net: LpipsNet, weights: str | Path | None = None) -> Lpips:
-    """LPIPS with the backbone's weights in a file (.pth of tensors or .safetensors) with
-    torchvision's key names.
+    """Load LPIPS with the backbone's weights in a file (.pth of tensors or .safetensors).
 
-    None looks for torchvision's file in torch's cache, then downloads it there. Raises
-    FeatureError: an unknown net, weights that cannot be had, or a file that does not hold them.
+    The file has torchvision's key names; None looks for torchvision's file in torch's cache, then
+    downloads it there. Raises FeatureError for an unknown net, if the weights are not available, or
+    if the file does not hold them.
     """
     if net not in _NAMES:
-        raise FeatureError(f"unknown LPIPS net {net!r}; choose {', '.join(_NAMES)}.")
+        raise FeatureError(f"unknown LPIPS net {net!r}; available: {', '.join(_NAMES)}.")
     try:
-        # The metric's own class would download the backbone; this one takes it from us.
+        # The metric's public class would download the backbone; this one gets it from us.
         from torchmetrics.functional.image.lpips import _NoTrainLpips
     except ImportError:
         raise FeatureError("LPIPS needs torchmetrics: pip install torchmetrics.") from None
@@ -88,7 +88,7 @@ def load_lpips(net: LpipsNet, weights: str | Path | None = None) -> Lpips:
     state = read_weights(file)
     model = _NoTrainLpips(net=net, pnet_rand=True)
     backbone = model.net.state_dict()
-    # slice2.3.weight or slices.2.6.squeeze.weight stand for features.3.weight, features.6...
+    # slice2.3.weight or slices.2.6.squeeze.weight is torchvision's features.3.weight, features.6...
     levels = 2 if net == "squeeze" else 1
     names = {key: "features." + ".".join(key.split(".")[levels:]) for key in backbone}
     if missing := set(names.values()) - set(state):

@@ -1,4 +1,4 @@
-"""How figures were measured, in words that go beside them: a figure without these means nothing."""
+"""The protocol of figures, in words that are stated beside them: without it they mean nothing."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ LPIPS_KEYS = ("lpips_alex", "lpips_vgg", "lpips_squeeze")
 
 
 def is_feature_distance(key: str) -> bool:
-    """Whether a figure's key names a distance on pretrained features, of whatever kind."""
+    """Return True if a figure's key names a distance on pretrained features of any kind."""
     return key in LPIPS_KEYS or key in ("rfid", "fid") or key.endswith(("_distance", "_fd"))
 
 
 def protocol(
     data: Mapping[str, Any], figures: Mapping[str, Any], available: int, skipped: int = 0
 ) -> dict[str, str]:
-    """The protocol of an evaluation of reconstructions, a sentence for each figure.
+    """Return the protocol of an evaluation of reconstructions, a sentence for each figure.
 
-    data: what it ran on (``name``, ``split``, and ``square`` or ``size`` in pixels if set).
-    figures: what `evaluate_tokenizer` returned. available: the pictures that the split has.
-    skipped: those of the chosen ones that could not be read.
+    data: the data set (``name``, ``split``, and ``square`` or ``size`` in pixels if set).
+    figures: the result of `evaluate_tokenizer`. available: the number of pictures in the split.
+    skipped: the number of chosen pictures that could not be read.
     """
     shape = "whole, at their own size"
     if "square" in data:
         side = data["square"]
-        shape = f"centre squares, resized to {side} x {side} pixels (Lanczos)"
+        shape = f"center squares, resized to {side} x {side} pixels (Lanczos)"
     elif "size" in data:
         shape = f"drawn at {data['size']} x {data['size']} pixels"
     chosen = "" if figures["images"] + skipped == available else ", spread evenly"

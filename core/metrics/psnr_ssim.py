@@ -1,6 +1,6 @@
 """PSNR and SSIM, per picture.
 
-Both take images in [-1, 1] and measure them on [0, 1], so that the peak is 1 and the figures are
+Both take images in [-1, 1] and measure them on [0, 1], so that the peak is 1 and the figures equal
 those of scikit-image with ``data_range=1``. They are per picture, to be averaged by the caller: a
 PSNR of the mean squared error over a batch, as some papers report, is a lower number.
 """
@@ -17,24 +17,24 @@ _SIGMA, _K1, _K2 = 1.5, 0.01, 0.03
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB, float64 (B,), of images (B, 3, H, W) in [-1, 1].
+    """Return the peak signal-to-noise ratio in dB, float64 (B,), of images (B, 3, H, W) in [-1, 1].
 
-    10 log10(1 / MSE) on [0, 1], over all pixels and channels of a picture; ``inf`` where both are
-    the same. Raises ValueError if the shapes differ.
+    10 log10(1 / MSE) on [0, 1], over all pixels and channels of a picture; ``inf`` if both are
+    equal. Raises ValueError if the shapes differ.
     """
     a, b = _on_unit_range(a, b)
     return -10.0 * (a - b).square().mean(dim=(1, 2, 3)).log10()
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Structural similarity, float64 (B,), of images (B, 3, H, W) in [-1, 1]; 1 = the same.
+    """Return the structural similarity, float64 (B,), of images (B, 3, H, W) in [-1, 1]; 1 = equal.
 
     Wang et al. 2004 (IEEE TIP 13(4)), Eq. 13: Gaussian 11x11 window with sigma 1.5, K1 = 0.01,
-    K2 = 0.03, weighted (not sample) covariance, mean over the positions where the whole window
-    lies inside the picture, mean over channels. That is scikit-image's ``structural_similarity``
-    with ``gaussian_weights=True, use_sample_covariance=False, data_range=1``. A picture with a side
-    below 11 is continued at its edges until the window fits once. Raises ValueError if the
-    shapes differ.
+    K2 = 0.03, weighted (not sample) covariance, mean over the positions at which the whole window
+    lies inside the picture, mean over channels. This equals scikit-image's
+    ``structural_similarity`` with ``gaussian_weights=True, use_sample_covariance=False,
+    data_range=1``. A picture with a side below 11 is padded with its edge pixels until the window
+    fits once. Raises ValueError if the shapes differ.
     """
     a, b = _on_unit_range(a, b)
     height, width = a.shape[2:]
@@ -42,22 +42,22 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     if lack_h or lack_w:
         pad = (lack_w // 2, lack_w - lack_w // 2, lack_h // 2, lack_h - lack_h // 2)
         a, b = F.pad(a, pad, mode="replicate"), F.pad(b, pad, mode="replicate")
-    # One channel at a time: float64 and five blurs of a large photograph take memory enough.
-    channels = [_likeness(a[:, c : c + 1], b[:, c : c + 1]) for c in range(a.shape[1])]
+    # One channel at a time: float64 and five blurs of a large photograph take much memory.
+    channels = [_similarity(a[:, c : c + 1], b[:, c : c + 1]) for c in range(a.shape[1])]
     return torch.stack(channels).mean(dim=0)
 
 
-def _likeness(a: Tensor, b: Tensor) -> Tensor:
-    """SSIM (B,) of one channel (B, 1, H, W)."""
+def _similarity(a: Tensor, b: Tensor) -> Tensor:
+    """Return the SSIM (B,) of one channel (B, 1, H, W)."""
     moments = _blur(torch.cat([a, b, a * a, b * b, a * b]))
     mean_a, mean_b, mean_aa, mean_bb, mean_ab = moments.chunk(5)
     var_a, var_b = mean_aa - mean_a.square(), mean_bb - mean_b.square()
     covariance = mean_ab - mean_a * mean_b
     c1, c2 = _K1**2, _K2**2
-    likeness = ((2 * mean_a * mean_b + c1) * (2 * covariance + c2)) / (
+    similarity = ((2 * mean_a * mean_b + c1) * (2 * covariance + c2)) / (
         (mean_a.square() + mean_b.square() + c1) * (var_a + var_b + c2)
     )
-    return likeness.mean(dim=(1, 2, 3))
+    return similarity.mean(dim=(1, 2, 3))
 
 
 def _on_unit_range(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,7 +70,7 @@ def _on_unit_range(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _blur(x: Tensor) -> Tensor:
-    """Gaussian window over (N, 1, H, W), only where it fits: (N, 1, H - 10, W - 10)."""
+    """Apply the Gaussian window to (N, 1, H, W) where it fits: (N, 1, H - 10, W - 10)."""
     offsets = torch.arange(WINDOW, dtype=x.dtype) - WINDOW // 2
     weights = torch.exp(-0.5 * (offsets / _SIGMA) ** 2)
     weights = (weights / weights.sum()).tolist()

@@ -1,6 +1,6 @@
-"""Evaluating a tokenizer: reconstruction, codebook usage, and codecs at as many bytes.
+"""The evaluation of a tokenizer: reconstruction, codebook usage, and codecs at as many bytes.
 
-Everything is measured on what is decoded from the token ids alone, chosen by argmax.
+Everything is measured on pictures decoded from the token ids alone, chosen by argmax.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from ..batching import in_batches
 from ..errors import DataError
 from ..images import to_pictures, to_tensor
 from .codebook_usage import usage_of
-from .codecs import available_codecs, smallest, token_bytes, within
 from .comparison import ReconstructionMetrics, as_shown
+from .image_codecs import available_codecs, smallest, token_bytes, within
 
 if TYPE_CHECKING:
     from ..networks.features import Features
@@ -40,28 +40,27 @@ def evaluate_tokenizer(
     batch: int = 1,
     device: torch.device | str = "cpu",
     progress: Callable[[int], None] | None = None,
-    tally: Tensor | None = None,
+    code_counts: Tensor | None = None,
 ) -> dict[str, Any]:
-    """Figures of a tokenizer on ``pictures``: images (3, H, W) in [-1, 1], of any sizes.
+    """Measure a tokenizer on ``pictures``: images (3, H, W) in [-1, 1], of any sizes.
 
-    features: what the feature distances are measured on; they give the keys their name.
-    lpips, inception: also LPIPS, and the Fréchet Inception distance of the reconstructions.
+    features: the features of the feature distances; their name is part of the keys.
+    lpips, inception: also measure LPIPS, and the Fréchet Inception distance of the reconstructions.
     codecs: also code every picture as JPEG, WebP and AVIF at its tokens' bytes (CPU time).
-    batch: at most so many consecutive pictures of one size go through together.
-    device: where the tokenizer and all features are.
+    batch: at most this many consecutive pictures of one size are processed together.
+    device: the device of the tokenizer and of all features.
     progress: called with the number of pictures done so far.
-    tally: int64 (K,), to which the uses of each code are added.
+    code_counts: int64 (K,), to which the uses of each code are added.
 
     Returns ``images``, ``tokens``, ``codebook_size``, ``codes_used``, ``dead_codes``,
     ``utilization``, ``perplexity``, ``bits_per_token``, ``bits_per_pixel``, ``bytes`` (mean per
-    picture), ``psnr``, ``ssim``, and, with features, ``features`` (what they are),
+    picture), ``psnr``, ``ssim``, and, with features, ``features`` (their label),
     ``NAME_distance`` and ``NAME_fd`` (from two pictures on), with lpips ``lpips_NET``, with
-    inception ``rfid`` (on other than the published weights both are named otherwise: their
-    ``key``), and ``features_of``, what each of these is computed on; with codecs, ``codecs``: for
-    ``jpeg_smallest`` and each codec at equal bytes the same figures with its own mean ``bytes``,
-    its mean ``quality``, and ``within_budget``, the share of pictures that it could code in the
-    tokens' bytes.
-    Raises DataError if there was no picture.
+    inception ``rfid`` (with other than the published weights, the key of either is its own
+    ``key``), and ``features_of``, the label of the features of each of these; with codecs,
+    ``codecs``: for ``jpeg_smallest`` and each codec at equal bytes the same figures with its own
+    mean ``bytes``, its mean ``quality``, and ``within_budget``, the share of pictures that it could
+    code in the tokens' bytes. Raises DataError if there was no picture.
     """
     size, f = tokenizer.codebook_size, tokenizer.downsampling
     pairs = {lpips.key: lpips} if lpips is not None else {}
@@ -70,18 +69,18 @@ def evaluate_tokenizer(
         features, features.name if features is not None else "feature", pairs=pairs, sets=sets
     )
     counts = torch.zeros(size, dtype=torch.int64)
-    ledger = _CodecRuns()
+    codec_runs = _CodecRuns()
     images_done = pixels = bytes_spent = 0
     for images in in_batches(pictures, batch):
         images = images.to(device)
         height, width = images.shape[-2:]
         ids = tokenizer.encode(images)
         counts += torch.bincount(ids.flatten().cpu(), minlength=size)
-        # The decoder paints whole cells; what lies beyond the picture was padding.
+        # The decoder paints whole cells; pixels beyond the picture are padding.
         versions = {TOKENS: as_shown(tokenizer.decode(ids)[..., :height, :width])}
         budget = token_bytes(math.ceil(height / f) * math.ceil(width / f), size)
         if codecs:
-            versions |= ledger.code(images, budget)
+            versions |= codec_runs.code(images, budget)
         quality.update(images, versions)
         images_done += len(images)
         pixels += len(images) * height * width
@@ -89,10 +88,10 @@ def evaluate_tokenizer(
         if progress is not None:
             progress(images_done)
     if not images_done:
-        raise DataError("there was no picture to evaluate on; give a data set that has some.")
+        raise DataError("there was no picture to evaluate; give a data set that is not empty.")
 
-    if tally is not None:
-        tally += counts
+    if code_counts is not None:
+        code_counts += counts
     usage = usage_of(counts)
     figures: dict[str, Any] = {
         "images": images_done,
@@ -113,21 +112,24 @@ def evaluate_tokenizer(
         figures["features_of"] = {key: measure.label for key, measure in (pairs | sets).items()}
     if codecs:
         figures["codecs"] = {
-            name: {**quality.figures(name), **ledger.figures(name)} for name in ledger.names
+            name: {**quality.figures(name), **codec_runs.figures(name)} for name in codec_runs.names
         }
     return figures
 
 
 def rfid_key(inception: Inception) -> str:
-    """``rfid``, the name of an FID between pictures and their own reconstructions."""
+    """Return ``rfid``, the name of an FID between pictures and their own reconstructions.
+
+    With other than the published weights: the ``key`` of ``inception``.
+    """
     return "r" + inception.key if inception.published else inception.key
 
 
 class _CodecRuns:
-    """Codes pictures with every codec there is and keeps account of the bytes."""
+    """The files of every available codec for each picture: their bytes and qualities."""
 
     def __init__(self) -> None:
-        # Per picture: bytes, quality, and whether the budget was kept.
+        # Per picture: bytes, quality, and True if they are within the budget.
         self._spent: dict[str, list[tuple[int, int, bool]]] = {"jpeg_smallest": []}
         self._spent |= {codec: [] for codec in available_codecs()}
 

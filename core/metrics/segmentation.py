@@ -1,11 +1,11 @@
-"""How well a picture keeps to a semantic map: pixel accuracy and mean IoU.
+"""The agreement of a picture with a semantic map: pixel accuracy and mean IoU.
 
-Where a picture's true map is known (`scenes` draws both), the two maps are compared directly with
-``LayoutAgreement``. Of a generated picture nobody knows the map: a segmenter that the project
+If a picture's true map is known (`scenes` draws both), the two maps are compared directly with
+``LayoutAgreement``. The map of a generated picture is unknown: a segmenter that the project
 trains on the same data set reads it (``agreement``), and its own score on real held-out pictures,
-which its bundle states, is the most that can be expected.
+which its bundle states, is an upper bound.
 
-    judge = load_judge("runs/scenes-segmenter", Segmenter)       # core.judges.judge
+    judge = load_judge("runs/scenes-segmenter", Segmenter)       # core.judges
     figures = agreement(judge, images, maps)   # (B, 3, H, W) in [-1, 1], int64 (B, h, w)
     figures["mean_iou"], figures["pixel_accuracy"], figures["iou"]["sky"]
 """
@@ -19,14 +19,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..data.segmentation import UNLABELLED, on_grid
+from ..data.segmentation import UNLABELED, on_grid
 from ..judges.segmenter import Segmenter
 
 
 class LayoutAgreement:
     """A confusion matrix, gathered batch by batch: int64 (C, C), rows true, columns predicted.
 
-    ``names``: the C class names. Pixels that the true map leaves unlabelled (255) do not count.
+    ``names``: the C class names. Pixels that the true map leaves unlabeled (255) do not count.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -34,9 +34,9 @@ class LayoutAgreement:
         self.confusion = torch.zeros(len(self.names), len(self.names), dtype=torch.int64)
 
     def update(self, predicted: Tensor, maps: Tensor) -> None:
-        """Adds predicted class ids and true ``maps``, int64 (..., H, W) of one shape.
+        """Add predicted class ids and true ``maps``, int64 (..., H, W) of one shape.
 
-        Raises ValueError if the shapes differ or an id is no class (255 is allowed in maps).
+        Raises ValueError if the shapes differ or an id is not a class (255 is allowed in maps).
         """
         if predicted.shape != maps.shape:
             raise ValueError(
@@ -44,7 +44,7 @@ class LayoutAgreement:
                 f"{tuple(maps.shape)}"
             )
         many = len(self.names)
-        known = maps != UNLABELLED
+        known = maps != UNLABELED
         truth, guess = maps[known].long().cpu(), predicted[known.to(predicted.device)].long().cpu()
         for ids, what in ((truth, "true"), (guess, "predicted")):
             if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < many:
@@ -53,28 +53,29 @@ class LayoutAgreement:
         self.confusion += counts.view(many, many)
 
     def figures(self) -> dict[str, Any]:
-        """``pixel_accuracy``, ``mean_iou``, ``classes_counted``, ``pixels``, and ``iou`` by class.
+        """Return the figures of all pixels and of each class.
 
-        The IoU of a class: pixels that are it in both maps over those that are it in either. The
-        mean is over the classes that occur in the true maps; one that is only predicted counts
-        against those whose pixels it takes. Classes that do not occur have IoU None.
-        Raises ValueError if no labelled pixel was given.
+        ``pixel_accuracy``; ``mean_iou``; ``classes_counted``; ``pixels``; ``iou`` by class name.
+        The IoU of a class: pixels of it in both maps over pixels of it in either map. The mean is
+        over the classes that occur in the true maps; one that is only predicted counts against
+        those whose pixels it takes. Classes that do not occur have IoU None. Raises ValueError if
+        no labeled pixel was given.
         """
         total = int(self.confusion.sum())
         if not total:
-            raise ValueError("no labelled pixel was given")
+            raise ValueError("no labeled pixel was given")
         hits = self.confusion.diagonal().double()
         true, guessed = self.confusion.sum(1).double(), self.confusion.sum(0).double()
         iou = hits / (true + guessed - hits).clamp_min(1)
-        there = true > 0
+        present = true > 0
         return {
             "pixel_accuracy": float(hits.sum() / total),
-            "mean_iou": float(iou[there].mean()),
-            "classes_counted": int(there.sum()),
+            "mean_iou": float(iou[present].mean()),
+            "classes_counted": int(present.sum()),
             "pixels": total,
             "iou": {
                 name: float(value) if occurs else None
-                for name, value, occurs in zip(self.names, iou, there, strict=True)
+                for name, value, occurs in zip(self.names, iou, present, strict=True)
             },
         }
 
@@ -83,12 +84,12 @@ class LayoutAgreement:
 def agreement(
     segmenter: Segmenter, images: Tensor, maps: Tensor, batch: int = 64
 ) -> dict[str, Any]:
-    """The figures of ``LayoutAgreement`` between pictures, as ``segmenter`` reads them, and maps.
+    """Return the figures of ``LayoutAgreement`` of maps with pictures, as ``segmenter`` reads them.
 
-    images: (B, 3, H, W) in [-1, 1]; brought to the segmenter's size (short side) first. maps:
-    int64 (B, h, w), 255 = unlabelled, of the pictures' proportions: one in more pixels than that is
-    reduced to it (nearest), one in fewer, such as a token grid, is compared with the most frequent
-    class read in each of its cells. Raises ValueError for maps of other proportions.
+    images: (B, 3, H, W) in [-1, 1]; first resized to the segmenter's size (short side). maps: int64
+    (B, h, w), 255 = unlabeled, with the pictures' proportions: a map with more pixels than that is
+    reduced to it (nearest); one with fewer, such as a token grid, is compared with the most
+    frequent class in each of its cells. Raises ValueError for maps of other proportions.
     """
     if len(images) != len(maps):
         raise ValueError(f"as many maps as images are needed, got {len(maps)} and {len(images)}")
@@ -100,14 +101,16 @@ def agreement(
 
 
 def agreement_of(segmenter: Segmenter, images: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
-    """The map that ``segmenter`` reads in pictures, and ``maps``, on one grid (see ``agreement``);
-    what ``LayoutAgreement.update`` takes."""
+    """Return the map that ``segmenter`` reads in pictures, and ``maps``, on one grid.
+
+    They are the arguments of ``LayoutAgreement.update`` (see ``agreement``).
+    """
     read = segmenter.segment(at_size(images, segmenter.config.size))
     return _on_one_grid(read.cpu(), maps.cpu())
 
 
 def at_size(images: Tensor, size: int) -> Tensor:
-    """Images (B, 3, H, W) with a short side of ``size`` pixels (bilinear, antialiased)."""
+    """Return images (B, 3, H, W) with a short side of ``size`` pixels (bilinear, antialiased)."""
     height, width = images.shape[-2:]
     short = min(height, width)
     if short == size:

@@ -1,1 +1,1 @@
-"""Networks: encoder and decoder, discriminator, pretrained features."""
+"""Networks: encoder and decoder, discriminator, transformer, pretrained features."""

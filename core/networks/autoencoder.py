@@ -1,10 +1,9 @@
-"""Encoder and decoder: fully convolutional, lean enough to train on a CPU.
+"""Encoder and decoder: fully convolutional, small enough to train on a CPU.
 
 The stem folds pixels into channels (PixelUnshuffle), so that no convolution runs at full
-resolution:
-that is where a VQ-GAN encoder spends most of its time and where a tokenizer needs it least. Below
-it the design is the usual one: residual blocks with GroupNorm and SiLU, stride-2 convolutions down,
-nearest-neighbour upsampling and a convolution up, self-attention at the coarsest level if asked.
+resolution, where a VQ-GAN encoder spends most of its time and a tokenizer gains least. The rest is
+the usual design: residual blocks with GroupNorm and SiLU, stride-2 convolutions down,
+nearest-neighbor upsampling and a convolution up, and optional self-attention at the coarsest level.
 
 Shapes: images (B, 3, H, W), latents (B, D, H/f, W/f), f = ``NetworkConfig.downsampling``.
 """
@@ -19,22 +18,21 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Size of the encoder and the decoder. No paper states these small ones: they are our
-    choice."""
+    """Sizes of the encoder and the decoder. No paper states such small ones: our choice."""
 
     widths: tuple[int, ...] = (48, 96, 192)
-    """Channels at each resolution, finest first. Every further entry halves the resolution."""
+    """Channels per resolution, finest first. Each entry after the first halves the resolution."""
     encoder_blocks: int = 1
     """Residual blocks per resolution in the encoder."""
     decoder_blocks: int = 2
-    """Residual blocks per resolution in the decoder, which has the harder task."""
+    """Residual blocks per resolution in the decoder, whose task is harder."""
     stem: int = 2
     """Side of the pixel squares that the stem folds into channels."""
     latent_dim: int = 32
     """D, the channels of a latent and the length of a code."""
     attention: bool = False
-    """Self-attention over the coarsest grid. Off by default: it ties the cost to the picture's
-    size."""
+    """Self-attention over the coarsest grid. Off by default: its cost grows with the square of the
+    picture's area."""
 
     def __post_init__(self) -> None:
         if not self.widths or min(self.widths) < 1:
@@ -53,7 +51,7 @@ class NetworkConfig:
         """The network in words, for a model card."""
         return (
             f"widths {list(self.widths)}, {self.encoder_blocks} encoder and "
-            f"{self.decoder_blocks} decoder blocks a level, stem {self.stem}, "
+            f"{self.decoder_blocks} decoder blocks per level, stem {self.stem}, "
             f"attention {'on' if self.attention else 'off'}"
         )
 
@@ -66,14 +64,22 @@ class NetworkConfig:
         return Decoder(self)
 
 
+def pad_to_multiple(images: Tensor, step: int) -> Tensor:
+    """Pad images (B, C, H, W) at the bottom and the right, by repeating the edge, until ``step``
+    divides both sides."""
+    height, width = images.shape[-2:]
+    padding = (0, -width % step, 0, -height % step)
+    return F.pad(images, padding, mode="replicate") if any(padding) else images
+
+
 def _norm(channels: int) -> nn.GroupNorm:
-    # 16 channels a group where that divides; else the largest group size that does.
+    # 16 channels per group if 16 divides them; else the largest smaller size that divides them.
     size = next(s for s in range(min(16, channels), 0, -1) if channels % s == 0)
     return nn.GroupNorm(channels // size, channels, eps=1e-6)
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions around a skip, each after GroupNorm and SiLU."""
+    """Two 3x3 convolutions, each after GroupNorm and SiLU, with a skip connection."""
 
     def __init__(self, width_in: int, width_out: int) -> None:
         super().__init__()
@@ -81,7 +87,7 @@ class ResidualBlock(nn.Module):
         self.norm2, self.conv2 = _norm(width_out), nn.Conv2d(width_out, width_out, 3, padding=1)
         same = width_in == width_out
         self.skip = nn.Identity() if same else nn.Conv2d(width_in, width_out, 1)
-        nn.init.zeros_(self.conv2.weight)  # a block begins as its skip, so depth costs no signal
+        nn.init.zeros_(self.conv2.weight)  # at first a block is its skip: depth loses no signal
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))
@@ -89,7 +95,7 @@ class ResidualBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Single-head self-attention over positions, computed without the (HW, HW) matrix (SDPA)."""
+    """Single-head self-attention over positions, without the (HW, HW) matrix (SDPA)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -99,15 +105,16 @@ class Attention(nn.Module):
         nn.init.zeros_(self.out.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, width, height, breadth = x.shape
+        batch, channels, height, width = x.shape
         qkv = self.qkv(self.norm(x)).flatten(2).transpose(1, 2)
         q, k, v = qkv.unsqueeze(1).chunk(3, dim=-1)
         h = F.scaled_dot_product_attention(q, k, v).squeeze(1)
-        return x + self.out(h.transpose(1, 2).reshape(batch, width, height, breadth))
+        return x + self.out(h.transpose(1, 2).reshape(batch, channels, height, width))
 
 
 class Upsample(nn.Module):
-    """Nearest-neighbour doubling and a convolution: no checkerboard, unlike a transposed one."""
+    """Nearest-neighbor upsampling by 2 and a convolution, which unlike a transposed convolution
+    leaves no checkerboard pattern."""
 
     def __init__(self, width_in: int, width_out: int) -> None:
         super().__init__()
@@ -118,7 +125,7 @@ class Upsample(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Images (B, 3, H, W) to latents (B, D, H/f, W/f); H and W must be multiples of f."""
+    """A network from images (B, 3, H, W) to latents (B, D, H/f, W/f); f must divide H and W."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -141,7 +148,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents (B, D, h, w) to images (B, 3, h*f, w*f), not clamped."""
+    """A network from latents (B, D, h, w) to images (B, 3, h*f, w*f), not clamped."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -163,5 +170,5 @@ class Decoder(nn.Module):
 
     @property
     def last_weight(self) -> Tensor:
-        """The last layer's weight: the adaptive adversarial weight compares gradients on it."""
+        """The weight of the last layer, on which VQ-GAN's adaptive weight compares gradients."""
         return self.to_pixels.weight

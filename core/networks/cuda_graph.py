@@ -1,8 +1,8 @@
-"""Decoding on a GPU: every step the same kernels on the same memory, replayed as a CUDA graph.
+"""Incremental decoding on a GPU, replayed as a CUDA graph.
 
-On a GPU a step's kernels are done sooner than Python can start them. A graph starts them all at
-once, but knows neither another shape nor another address. So here the position is a number in the
-GPU's memory, and all of the cache is attended to, under a mask.
+On a GPU the kernels of a step finish sooner than Python can launch them. A CUDA graph launches all
+of them at once, but its shapes and addresses are fixed. Therefore the position is a number in the
+GPU's memory here, and each step attends to the whole cache under a mask.
 """
 
 from __future__ import annotations
@@ -14,37 +14,55 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .incremental import IncrementalDecoder
-from .transformer import Cache, Transformer
+from .transformer import Cache, Memory, Modulation, Transformer
 
-_WARM = 3  # steps before a capture, in which libraries take the memory that they want
+_WARMUP_STEPS = 3  # before a capture, so that libraries allocate their memory
 
 
 class GraphDecoder(IncrementalDecoder):
-    """An ``IncrementalDecoder`` all of whose steps are alike.
+    """An ``IncrementalDecoder`` whose steps all run the same kernels on the same memory.
 
-    Its position is ``position``, int64 (1,)."""
+    Its position is the tensor ``position``, int64 (1,); it does not change ``cache.length``.
+    """
 
     def __init__(
-        self, transformer: Transformer, cache: Cache, table: Tensor, rows: int, **told: object
+        self,
+        transformer: Transformer,
+        cache: Cache,
+        table: Tensor,
+        rows: int,
+        *,
+        modulation: Modulation | None = None,
+        memory: Memory | None = None,
+        memory_mask: Tensor | None = None,
     ) -> None:
-        super().__init__(transformer, cache, table, rows, **told)
-        self.position = torch.tensor([cache.begin], device=table.device)
-        self.places = torch.arange(table.shape[1], device=table.device)
+        super().__init__(
+            transformer,
+            cache,
+            table,
+            rows,
+            modulation=modulation,
+            memory=memory,
+            memory_mask=memory_mask,
+        )
+        self.position = torch.tensor([cache.length], device=table.device)
+        self.positions = torch.arange(table.shape[1], device=table.device)
         for store in cache.stores:
-            store[:, :, :, cache.begin :] = 0  # masked, but what is not finite would show
+            store[:, :, :, cache.length :] = 0  # masked, but a value that is not finite would show
 
     @torch.inference_mode()
     def __call__(self, x: Tensor) -> Tensor:
-        """As ``IncrementalDecoder``; ``cache.begin`` is left as it is."""
-        seen = (self.places <= self.position)[None, None, None]
+        """Return the features (B, C) of the next position, whose embedding is ``x`` (B, C)."""
+        mask = (self.positions <= self.position)[None, None, None]
 
-        def attend(turned: Tensor, store: Tensor) -> Tensor:
-            store.index_copy_(3, self.position, turned[:, 1:].transpose(0, 1).unsqueeze(3))
-            q = turned[:, 0].unsqueeze(2)
-            mixed = F.scaled_dot_product_attention(q, *store, attn_mask=seen, scale=1.0)
+        def attend(rotated: Tensor, store: Tensor) -> Tensor:
+            store.index_copy_(3, self.position, rotated[:, 1:].transpose(0, 1).unsqueeze(3))
+            q = rotated[:, 0].unsqueeze(2)
+            keys, values = store
+            mixed = F.scaled_dot_product_attention(q, keys, values, attn_mask=mask, scale=1.0)
             return mixed.reshape(len(x), -1)
 
-        x = self._through(x, self.turns.index_select(1, self.position)[:, 0], attend)
+        x = self._through(x, self.rotations.index_select(1, self.position)[:, 0], attend)
         self.position.add_(1)
         return x
 
@@ -52,30 +70,33 @@ class GraphDecoder(IncrementalDecoder):
 def capture_graph(
     step: Callable[[Tensor], Tensor], example: Tensor, position: Tensor
 ) -> Callable[[Tensor], Tensor]:
-    """``step``, a function of a tensor like ``example`` that moves ``position`` on, as a CUDA graph
-    where that can be had; else as it is. What it returns is overwritten by the next call."""
+    """Return ``step`` as a CUDA graph if that is possible, else ``step`` itself.
+
+    ``step`` is a function of a tensor like ``example`` that increases ``position``. Each call of
+    the graph overwrites the result of the call before.
+    """
     if example.device.type != "cuda":
         return step
-    begin, given = position.clone(), example.clone()
+    start, given = position.clone(), example.clone()
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
-        for _ in range(_WARM):
-            position.copy_(begin)
+        for _ in range(_WARMUP_STEPS):
+            position.copy_(start)
             step(given)
     torch.cuda.current_stream().wait_stream(stream)
-    position.copy_(begin)
+    position.copy_(start)
     graph = torch.cuda.CUDAGraph()
     try:
         with torch.cuda.graph(graph):
-            found = step(given)
+            result = step(given)
     except RuntimeError:  # an operation of this build that cannot be captured
-        position.copy_(begin)
+        position.copy_(start)
         return step
 
-    def replay(new: Tensor) -> Tensor:
-        given.copy_(new)
+    def replay(x: Tensor) -> Tensor:
+        given.copy_(x)
         graph.replay()
-        return found
+        return result
 
     return replay

@@ -1,4 +1,4 @@
-"""PatchGAN discriminator (pix2pix, arXiv 1611.07004; used by VQ-GAN)."""
+"""PatchGAN discriminator (pix2pix, arXiv 1611.07004), as VQ-GAN (arXiv 2012.09841) uses it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
-    """Size of the discriminator. VQ-GAN: width 64, 3 layers, at 256 pixels."""
+    """Size of the discriminator. VQ-GAN has width 64 and 3 layers, for 256 pixels."""
 
     width: int = 48
     layers: int = 2
-    """Stride-2 convolutions; each doubles the patch that one output judges."""
+    """Number of stride-2 convolutions; each doubles the side of the patch per logit."""
 
     def __post_init__(self) -> None:
         if self.width < 8 or self.width % 8:
@@ -23,10 +23,10 @@ class DiscriminatorConfig:
 
 
 class Discriminator(nn.Module):
-    """Images (B, 3, H, W) in [-1, 1] to realism logits (B, 1, h, w), one a patch.
+    """A network from images (B, 3, H, W) in [-1, 1] to logits (B, 1, h, w), one per patch.
 
-    GroupNorm instead of the usual BatchNorm: no statistics that differ between real and generated
-    batches or between processes.
+    It has GroupNorm instead of the usual BatchNorm, whose statistics would differ between real and
+    generated batches and between processes.
     """
 
     def __init__(self, config: DiscriminatorConfig) -> None:

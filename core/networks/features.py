@@ -1,8 +1,8 @@
 """Pretrained features for perceptual and contrastive losses and for distances between pictures.
 
 The architectures are torchvision's; the weights come from a file that the user names, or from
-torchvision's own download. What was used is named by ``Features.label`` and written on the card: a
-distance on SqueezeNet features is not LPIPS, and a Fréchet distance on them is not FID.
+torchvision's own download. ``Features.label`` states network and weights, and model cards repeat
+it: a distance on SqueezeNet features is not LPIPS, and a Fréchet distance on them is not FID.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from .pretrained import read_weights
 
 FeatureName = Literal["squeezenet", "vgg19", "none"]
 
-# The layers after which features are read. VGG-19: relu1_2, 2_2, 3_3, 4_3, 5_3, as Reg-VQ does;
-# SqueezeNet: after the first convolution and after each of its later fire modules.
+# The layers after which features are read. VGG-19: relu1_2, 2_2, 3_3, 4_3, 5_3, as in Reg-VQ;
+# SqueezeNet: after the first convolution and after the later fire modules.
 _TAPS = {"squeezenet": (1, 4, 7, 9, 10, 11, 12), "vgg19": (3, 8, 15, 24, 33)}
 _LABELS = {"squeezenet": "SqueezeNet 1.1", "vgg19": "VGG-19"}
-_SMALLEST = 32  # pixels a side below which the coarse layers have nothing left to see
+_MIN_SIDE = 32  # pixels; smaller images would have no position left in the coarse layers
 
 
 class Features(nn.Module):
@@ -32,6 +32,9 @@ class Features(nn.Module):
     ``forward`` takes images (B, 3, H, W) in [-1, 1] and returns a list of maps (B, C_l, H_l, W_l),
     finest first. Gradients flow to the images, not to the weights.
     """
+
+    mean: Tensor
+    scale: Tensor
 
     def __init__(
         self, name: str, layers: nn.Sequential, label: str, mean: Tensor, scale: Tensor, bgr: bool
@@ -43,13 +46,13 @@ class Features(nn.Module):
         self.register_buffer("scale", scale.view(1, 3, 1, 1))
 
     def train(self, mode: bool = True) -> Features:
-        """Always eval: the features are a yardstick."""
+        """Set eval mode, whatever ``mode`` is: the features are a fixed measure."""
         return super().train(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         height, width = images.shape[-2:]
-        if min(height, width) < _SMALLEST:
-            padding = (0, max(_SMALLEST - width, 0), 0, max(_SMALLEST - height, 0))
+        if min(height, width) < _MIN_SIDE:
+            padding = (0, max(_MIN_SIDE - width, 0), 0, max(_MIN_SIDE - height, 0))
             images = F.pad(images, padding, mode="replicate")
         x = ((images.flip(1) if self.bgr else images) - self.mean) * self.scale
         maps = []
@@ -60,22 +63,22 @@ class Features(nn.Module):
         return maps
 
     def pooled(self, images: Tensor) -> Tensor:
-        """The deepest map averaged over positions, float32 (B, C)."""
+        """Return the deepest map averaged over positions, float32 (B, C)."""
         return self(images)[-1].float().mean((2, 3))
 
 
 def load_features(name: FeatureName, weights: str | Path | None = None) -> Features | None:
-    """The features called ``name``, or None for ``none``.
+    """Load the features called ``name``; return None for ``none``.
 
-    ``weights``: a file (.npz, .safetensors, or a .pth of tensors) with torchvision's key names;
-    None asks torchvision, which looks in its cache and then downloads. Raises ``FeatureError`` if
-    neither works. An .npz is taken to hold weights for BGR pixels of 0 to 255 without ImageNet's
-    mean (Keras's convention); the others for torchvision's normalization.
+    ``weights`` is a file (.npz, .safetensors, or a .pth of tensors) with torchvision's key names.
+    By default torchvision loads the weights from its cache, or downloads them. The weights of an
+    .npz file must expect BGR pixels from 0 to 255 minus ImageNet's mean (Keras's convention), those
+    of other files torchvision's normalization. Raises FeatureError if the weights cannot be loaded.
     """
     if name == "none":
         return None
     if name not in _TAPS:
-        raise FeatureError(f"unknown features {name!r}; choose squeezenet, vgg19 or none.")
+        raise FeatureError(f"unknown features {name!r}; available: squeezenet, vgg19, none.")
     from torchvision.models import squeezenet1_1, vgg19
 
     layers = {"squeezenet": squeezenet1_1, "vgg19": vgg19}[name](weights=None).features
@@ -91,18 +94,18 @@ def load_features(name: FeatureName, weights: str | Path | None = None) -> Featu
             scale, bgr = torch.full((3,), 127.5), True
             for layer in layers:
                 if isinstance(layer, nn.MaxPool2d):
-                    layer.ceil_mode = False  # Keras pools without the ragged last window
+                    layer.ceil_mode = False  # Keras drops the incomplete last window
     state = {key.removeprefix("features."): value.float() for key, value in state.items()}
-    wanted = layers.state_dict()
-    if missing := set(wanted) - set(state):
+    expected = layers.state_dict()
+    if missing := set(expected) - set(state):
         raise FeatureError(f"{origin} lacks {min(missing)}: it does not hold {_LABELS[name]}.")
     try:
-        layers.load_state_dict({key: state[key] for key in wanted})
+        layers.load_state_dict({key: state[key] for key in expected})
     except RuntimeError as error:
         raise FeatureError(f"{origin} does not fit {_LABELS[name]}: {error}") from None
     for layer in layers.modules():
         if isinstance(layer, nn.ReLU):
-            layer.inplace = False  # an in-place ReLU would overwrite the map that was just read
+            layer.inplace = False  # an in-place ReLU would overwrite a map that is returned
     return Features(name, layers, f"{_LABELS[name]} ({origin})", mean, scale, bgr)
 
 
@@ -114,6 +117,6 @@ def _torchvision_weights(name: str) -> dict[str, Tensor]:
         return source.get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as error:
         raise FeatureError(
-            f"torchvision's {_LABELS[name]} weights can neither be found nor downloaded ({error}); "
-            "name a weights file or choose the features 'none'."
+            f"torchvision's {_LABELS[name]} weights are not in its cache and cannot be downloaded "
+            f"({error}); name a weights file or choose the features 'none'."
         ) from None

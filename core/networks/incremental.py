@@ -1,8 +1,8 @@
-"""One position at a time through a causal transformer, in as few operations as it takes.
+"""Incremental decoding: one position at a time through a causal transformer.
 
-What ``Transformer.forward`` computes with a cache and a single position, written out: for a few
-rows the weights are read faster than modules, views and norms are dispatched, so that those would
-take as long as the matrices. The norms' factors are put together once for all positions.
+The result is that of ``Transformer.forward`` with a cache and a single position, computed in as few
+operations as possible. With a few rows, dispatching modules, views and norms would take as long as
+reading the weights. The factors of the norms are computed once for all positions.
 """
 
 from __future__ import annotations
@@ -16,13 +16,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .packed_linear import Product, packed_linear
-from .transformer import Cache, Memory, Modulation, Transformer
+from .rms_norm import EPS
+from .transformer import Block, Cache, Memory, Modulation, Transformer
 
 
 @dataclass
 class _Layer:
-    """What a layer needs; the gains are the norms' weights times their modulation times sqrt(C),
-    in float32, so that a norm is a division by a length."""
+    """The tensors and products of a layer.
+
+    A gain is a norm's weight times its modulation times sqrt(C), in float32, so that a norm is a
+    division by the length of the vector.
+    """
 
     store: Tensor
     qkv: Product
@@ -35,18 +39,29 @@ class _Layer:
     shift2: Tensor | None = None
     gate1: Tensor | None = None
     gate2: Tensor | None = None
-    memory: tuple[Tensor, Tensor] | None = None
-    memory_gain: Tensor | None = None
-    memory_q: Product | None = None
-    memory_out: Product | None = None
+    cross: _CrossAttention | None = None
+
+
+@dataclass
+class _CrossAttention:
+    """The tensors and products of a layer's cross-attention."""
+
+    keys: Tensor
+    values: Tensor
+    gain: Tensor
+    q: Product
+    out: Product
 
 
 class IncrementalDecoder:
-    """A transformer in eval mode, what it is told, and the cache that it goes on filling.
+    """A transformer in eval mode with its conditions and the cache that it fills.
 
     Args:
         table: the ``rotary`` table (2, N, D) of all positions.
         rows: B.
+        modulation: the result of ``Transformer.modulate``.
+        memory: the result of ``Transformer.project_memory``.
+        memory_mask: bool (B, L), true = attend.
     """
 
     def __init__(
@@ -64,77 +79,104 @@ class IncrementalDecoder:
         self.cache, self.heads = cache, config.heads
         self.root = math.sqrt(config.width)
         self.floor = torch.tensor(
-            math.sqrt(config.width * transformer.norm.eps), device=transformer.norm.weight.device
+            math.sqrt(config.width * EPS), device=transformer.norm.weight.device
         )
         self.mask = None if memory_mask is None else memory_mask[:, None, None, :]
         self.gain = transformer.norm.weight.float() * self.root
-        self.turns = _turns(table).to(cache.stores[0].dtype)
-        self.layers = []
-        for number, block in enumerate(transformer.blocks):
-            layer = _Layer(
+        self.rotations = _rotations(table).to(cache.stores[0].dtype)
+        self.layers = [
+            self._layer(
+                block,
                 cache.stores[number],
-                *(
-                    packed_linear(matrix.weight, rows)
-                    for matrix in (block.qkv, block.out, block.gate_up, block.down)
-                ),
-                block.norm1.weight.float() * self.root,
-                block.norm2.weight.float() * self.root,
+                rows,
+                None if modulation is None else modulation[number],
+                None if memory is None else memory[number],
             )
-            if modulation is not None:
-                shift1, scale1, gate1, shift2, scale2, gate2 = (
-                    part.squeeze(1) for part in modulation[number]
-                )
-                layer.gain1, layer.gain2 = layer.gain1 * scale1, layer.gain2 * scale2
-                layer.shift1, layer.shift2 = shift1, shift2
-                layer.gate1, layer.gate2 = gate1, gate2
-            if memory is not None:
-                layer.memory = memory[number]
-                layer.memory_gain = block.memory_norm.weight.float() * self.root
-                layer.memory_q = packed_linear(block.memory_q.weight, rows)
-                layer.memory_out = packed_linear(block.memory_out.weight, rows)
-            self.layers.append(layer)
+            for number, block in enumerate(transformer.blocks)
+        ]
+
+    def _layer(
+        self,
+        block: Block,
+        store: Tensor,
+        rows: int,
+        modulation: tuple[Tensor, ...] | None,
+        memory: tuple[Tensor, Tensor] | None,
+    ) -> _Layer:
+        layer = _Layer(
+            store,
+            qkv=packed_linear(block.qkv.weight, rows),
+            out=packed_linear(block.out.weight, rows),
+            gate_up=packed_linear(block.gate_up.weight, rows),
+            down=packed_linear(block.down.weight, rows),
+            gain1=block.norm1.weight.float() * self.root,
+            gain2=block.norm2.weight.float() * self.root,
+        )
+        if modulation is not None:
+            shift1, scale1, gate1, shift2, scale2, gate2 = (part.squeeze(1) for part in modulation)
+            layer.gain1, layer.gain2 = layer.gain1 * scale1, layer.gain2 * scale2
+            layer.shift1, layer.shift2 = shift1, shift2
+            layer.gate1, layer.gate2 = gate1, gate2
+        if memory is not None:
+            layer.cross = _CrossAttention(
+                *memory,
+                gain=block.memory_norm.weight.float() * self.root,
+                q=packed_linear(block.memory_q.weight, rows),
+                out=packed_linear(block.memory_out.weight, rows),
+            )
+        return layer
 
     @torch.inference_mode()
     def __call__(self, x: Tensor) -> Tensor:
-        """Features (B, C) of the position ``cache.begin``, which is moved on by one, of its
-        embedding ``x`` (B, C)."""
-        at = self.cache.begin
+        """Return the features (B, C) of the next position, whose embedding is ``x`` (B, C).
 
-        def attend(turned: Tensor, store: Tensor) -> Tensor:
-            store[:, :, :, at] = turned[:, 1:].transpose(0, 1)
-            return _attend(turned[:, 0], store, at + 1)
+        The position is ``cache.length``, which is increased by one.
+        """
+        position = self.cache.length
 
-        x = self._through(x, self.turns[:, at], attend)
-        self.cache.begin = at + 1
+        def attend(rotated: Tensor, store: Tensor) -> Tensor:
+            store[:, :, :, position] = rotated[:, 1:].transpose(0, 1)
+            return _attend(rotated[:, 0], store, position + 1)
+
+        x = self._through(x, self.rotations[:, position], attend)
+        self.cache.length = position + 1
         return x
 
     def _through(
-        self, x: Tensor, turns: Tensor, attend: Callable[[Tensor, Tensor], Tensor]
+        self, x: Tensor, rotations: Tensor, attend: Callable[[Tensor, Tensor], Tensor]
     ) -> Tensor:
-        """All layers, with the turns (2, 3, 1, D) of the position; ``attend`` puts its keys and
-        values where they belong and mixes the values (B, C)."""
+        """Return the features (B, C) of a position after all layers.
+
+        ``rotations`` (2, 3, 1, D) are those of the position. ``attend`` takes the rotated queries,
+        keys and values and a layer's store, writes keys and values to it, and returns the mixed
+        values (B, C).
+        """
         rows, width = x.shape
         heads, size = self.heads, width // self.heads
-        cos, sin = turns
+        cos, sin = rotations
         for layer in self.layers:
             h = _norm(x, layer.gain1, layer.shift1, self.floor)
             qkv = layer.qkv(h).view(rows, 3, heads, size)
-            turned = torch.addcmul(qkv * cos, qkv.roll(size // 2, -1), sin)
-            x = _add(x, layer.out(attend(turned, layer.store)), layer.gate1)
-            if layer.memory is not None:
-                h = _norm(x, layer.memory_gain, None, self.floor)
-                q = layer.memory_q(h).view(rows, heads, 1, size)
-                mixed = F.scaled_dot_product_attention(q, *layer.memory, attn_mask=self.mask)
-                x = x + layer.memory_out(mixed.reshape(rows, width))
+            rotated = torch.addcmul(qkv * cos, qkv.roll(size // 2, -1), sin)
+            x = _add(x, layer.out(attend(rotated, layer.store)), layer.gate1)
+            if (cross := layer.cross) is not None:
+                h = _norm(x, cross.gain, None, self.floor)
+                q = cross.q(h).view(rows, heads, 1, size)
+                mixed = F.scaled_dot_product_attention(
+                    q, cross.keys, cross.values, attn_mask=self.mask
+                )
+                x = x + cross.out(mixed.reshape(rows, width))
             h = _norm(x, layer.gain2, layer.shift2, self.floor)
             gate, up = layer.gate_up(h).chunk(2, -1)
             x = _add(x, layer.down(F.silu(gate).mul_(up)), layer.gate2)
         return _norm(x, self.gain, None, self.floor)
 
 
-def _turns(table: Tensor) -> Tensor:
-    """A ``rotary`` table (2, N, D) for query, key and value at once, (2, N, 3, 1, D): the query's
-    holds the scale of attention, the value's turns nothing."""
+def _rotations(table: Tensor) -> Tensor:
+    """Return a ``rotary`` table (2, N, D) for query, key and value at once, (2, N, 3, 1, D).
+
+    The factors of the query include the scale of the attention; those of the value are neutral.
+    """
     cos, sin = table.double()
     scale = table.shape[-1] ** -0.5
     both = [
@@ -145,17 +187,17 @@ def _turns(table: Tensor) -> Tensor:
 
 
 def _attend(q: Tensor, store: Tensor, count: int) -> Tensor:
-    """Attention of scaled queries (B, H, D) to the first ``count`` positions of a store of keys
-    and values (2, B, H, N, D), (B, H D)."""
+    """Return the attention (B, H D) of scaled queries (B, H, D) to the first ``count`` positions of
+    a store of keys and values (2, B, H, N, D)."""
     rows, heads, size = q.shape
     if q.device.type != "cpu":
         keys, values = store[:, :, :, :count]
         mixed = F.scaled_dot_product_attention(q.unsqueeze(2), keys, values, scale=1.0)
         return mixed.reshape(rows, heads * size)
-    # For a single query these are several times as fast as torch's SDPA on a processor, and which
-    # of them is the fastest differs: float32 wants the query as a row, bfloat16 as a column, and
-    # batches that lie apart in memory are copied first in bfloat16, so that half of a store takes
-    # as long as the whole.
+    # For a single query, these products are several times as fast on a CPU as torch's SDPA. The
+    # fastest form depends on the type: float32 needs the query as a row, bfloat16 as a column. In
+    # bfloat16, parts that are not contiguous are copied first, so that the product with half of a
+    # store takes as long as that with the whole store.
     keys, values = store.view(2, rows * heads, -1, size)
     whole = q.dtype != torch.float32 and 2 * count >= keys.shape[1]
     if not whole:
@@ -170,8 +212,10 @@ def _attend(q: Tensor, store: Tensor, count: int) -> Tensor:
 
 
 def _norm(x: Tensor, gain: Tensor, shift: Tensor | None, floor: Tensor) -> Tensor:
-    """RMSNorm of x (B, C) with a gain (C,) or (B, C) that holds sqrt(C), and a shift; ``floor`` is
-    sqrt(C eps)."""
+    """Return the RMSNorm of x (B, C), shifted.
+
+    The gain (C,) or (B, C) includes sqrt(C), and ``floor`` is sqrt(C eps).
+    """
     length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
     factor = gain / length.hypot(floor)
     h = x * factor if shift is None else torch.addcmul(shift, x, factor)
@@ -179,5 +223,5 @@ def _norm(x: Tensor, gain: Tensor, shift: Tensor | None, floor: Tensor) -> Tenso
 
 
 def _add(x: Tensor, h: Tensor, gate: Tensor | None) -> Tensor:
-    """x (B, C) and what a branch h (B, C) adds to it, gated."""
+    """Add the output h (B, C) of a branch, gated, to x (B, C)."""
     return x + h if gate is None else torch.addcmul(x, gate, h)

@@ -1,15 +1,16 @@
-"""Squares of cells that share one position of a transformer.
+"""Patches: squares of cells that share one position of a transformer.
 
-Attention and the layers' products are paid by position, so squares of 2 x 2 make a network four
-times as cheap, or let a wider one run at the same cost. It is what vision transformers do with
-pixels (arXiv 2010.11929), and diffusion transformers with latents (2212.09748), here with tokens.
-What is drawn in one step within a square is drawn independently, as everything else in that step.
+The cost of attention and of the layers is per position. Patches of 2 x 2 cells therefore make a
+network four times as cheap, or allow a wider one at the same cost. Vision transformers do so with
+pixels (arXiv 2010.11929), diffusion transformers with latents (2212.09748); here the cells are
+tokens. Tokens of one patch that are drawn in the same step are drawn independently, as all tokens
+of a step are.
 
-A position knows little of single cells, and what a token is to be hangs most of all on the tokens
-beside it. So cells look at their neighbours themselves, by a convolution before they are joined
-and one after they are parted, both cheap.
+A position has little information on single cells, although a token depends most on the tokens
+beside it. Therefore each cell also sees its neighbors directly, through a cheap convolution before
+the cells are merged and another after they are split (our choice).
 
-Shapes: B rows, (h, w) the grid of cells, p the side of a square, C width.
+Shapes: B rows, (h, w) the grid of cells, p the side of a patch, C width, N positions.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from torch import Tensor, nn
 from .rms_norm import RMSNorm
 
 
-class Neighbours(nn.Module):
-    """Each cell sees the 3 x 3 around it, around a skip: one filter a channel, then all channels
-    together (a depthwise-separable convolution, arXiv 1704.04861)."""
+class NeighborMixing(nn.Module):
+    """A depthwise-separable 3 x 3 convolution over cells (arXiv 1704.04861) with a skip
+    connection: one filter per channel, then a linear layer over all channels."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -33,21 +34,21 @@ class Neighbours(nn.Module):
         nn.init.zeros_(self.mix.bias)
 
     def forward(self, cells: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Cells (B, h*w, C) to cells."""
-        # Channels stay last in memory, which is what depthwise kernels are fast with.
+        """Return cells (B, h*w, C) that have seen their neighbors."""
+        # Channels stay last in memory, which makes depthwise kernels fast.
         x = self.norm(cells).transpose(1, 2).unflatten(2, grid)
         x = self.around(x).flatten(2).transpose(1, 2)
         return cells + self.mix(F.silu(x))
 
 
 class Patches(nn.Module):
-    """Cells to positions and back, for grids of any size: a grid that squares do not divide is
-    continued with empty cells."""
+    """Merges cells into positions and splits positions into cells, for grids of any size: a grid
+    that patches do not divide is padded with empty cells."""
 
     def __init__(self, side: int, width: int) -> None:
         super().__init__()
         self.side = side
-        self.before, self.after = Neighbours(width), Neighbours(width)
+        self.before, self.after = NeighborMixing(width), NeighborMixing(width)
         self.join = nn.Linear(side * side * width, width)
         self.part = nn.Linear(width, side * side * width)
         self.norm = RMSNorm(width)
@@ -56,11 +57,11 @@ class Patches(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def positions(self, grid: tuple[int, int]) -> tuple[int, int]:
-        """Rows and columns of squares that cover a grid."""
+        """Return the rows and columns of the patches that cover a grid."""
         return -(-grid[0] // self.side), -(-grid[1] // self.side)
 
-    def gather(self, cells: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Cells (B, h*w, C) to positions (B, N, C), and the cells as ``scatter`` wants them."""
+    def merge(self, cells: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Return the positions (B, N, C) of cells (B, h*w, C), and the cells for ``split``."""
         cells = self.before(cells, grid)
         rows, columns = self.positions(grid)
         side, (height, width) = self.side, grid
@@ -69,8 +70,9 @@ class Patches(nn.Module):
         x = x.unflatten(2, (columns, side)).unflatten(1, (rows, side))
         return self.join(x.transpose(2, 3).flatten(3).flatten(1, 2)), cells
 
-    def scatter(self, x: Tensor, cells: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Positions (B, N, C) to cells (B, h*w, C), around the ``cells`` of ``gather``."""
+    def split(self, x: Tensor, cells: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Return the cells (B, h*w, C) of positions (B, N, C), added to the ``cells`` that
+        ``merge`` returned."""
         rows, columns = self.positions(grid)
         side = self.side
         x = self.part(x).unflatten(2, (side, side, -1)).unflatten(1, (rows, columns))

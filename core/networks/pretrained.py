@@ -1,4 +1,4 @@
-"""Weights of pretrained networks: named, found in torch's cache, or downloaded; no pickles."""
+"""Weights of pretrained networks: from a file, from torch's cache, or downloaded; no pickles."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ..errors import FeatureError
 
 
 def find_weights(what: str, name: str, url: str, weights: str | Path | None, flag: str) -> Path:
-    """The file with ``what``: the one that was named, else ``name`` in torch's cache.
+    """Return the file of weights: ``weights`` if given, else the file ``name`` in torch's cache.
 
-    One that is not there is downloaded from ``url`` into the cache; its name ends, as torch's
-    files do, in the beginning of its SHA-256, which is checked. Raises FeatureError, with the
-    ``flag`` by which a file is named.
+    A file that is not in the cache is downloaded from ``url``. As usual for torch, its name ends
+    with the first digits of its SHA-256, which are checked. Raises FeatureError, which describes
+    the weights by ``what`` and states the ``flag`` that names a file.
     """
     if weights is not None:
         if not Path(weights).is_file():
@@ -33,14 +33,14 @@ def find_weights(what: str, name: str, url: str, weights: str | Path | None, fla
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:120]
         raise FeatureError(
-            f"{what} ({name}) are not in {file.parent} and cannot be downloaded ({reason}); fetch "
-            f"that file where there is a network and put it there, or name it with {flag} FILE."
+            f"{what} ({name}) are not in {file.parent} and cannot be downloaded ({reason}); "
+            f"download that file elsewhere and put it there, or name it with {flag} FILE."
         ) from None
     return file
 
 
 def verified(file: Path, prefix: str) -> bool:
-    """Whether the file's SHA-256 begins with ``prefix``: it is the published one."""
+    """Return True if the file's SHA-256 starts with ``prefix``: it is the published file."""
     with file.open("rb") as stream:
         digest = hashlib.sha256()
         while block := stream.read(1 << 20):
@@ -49,7 +49,10 @@ def verified(file: Path, prefix: str) -> bool:
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:
-    """The tensors of an .npz, a .safetensors or a .pth of tensors. Raises FeatureError."""
+    """Return the tensors of an .npz, .safetensors or .pth file by name.
+
+    Raises FeatureError if the file is missing or broken, or holds something else.
+    """
     try:
         if file.suffix == ".npz":
             with np.load(file, allow_pickle=False) as arrays:
@@ -61,9 +64,9 @@ def read_weights(file: Path) -> dict[str, Tensor]:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise FeatureError(f"the weights file {file} does not exist.") from None
-    except Exception as error:  # every reader has its own; all mean the same to the user
+    except Exception as error:  # each reader raises its own types
         reason = " ".join(str(error).split()).partition(". ")[0][:160]
         raise FeatureError(f"the weights file {file} cannot be read: {reason}") from None
     if not isinstance(state, dict) or not all(isinstance(x, Tensor) for x in state.values()):
-        raise FeatureError(f"the weights file {file} holds no table of tensors.")
+        raise FeatureError(f"the weights file {file} does not hold tensors by name.")
     return dict(state)

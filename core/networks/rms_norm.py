@@ -1,8 +1,8 @@
-"""RMSNorm (arXiv 1910.07467) with its gradient written out for the CPU.
+"""RMSNorm (arXiv 1910.07467) with an explicit gradient on the CPU.
 
-torch has no kernel of its own for it there: forward and backward are a dozen passes over the whole
-of what is normed, each into new memory. Written out, with what can be overwritten overwritten, they
-are half as many, and a diffusion prior's training step is a tenth shorter.
+torch has no CPU kernel for it: forward and backward are a dozen passes over the whole input, each
+of which allocates its output. The explicit gradient needs half as many passes, most of them in
+place, which makes a diffusion prior's training step a tenth shorter.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+EPS = 1e-6
+
 
 class RMSNorm(nn.RMSNorm):
     """`torch.nn.RMSNorm` over the last axis, with a gain."""
 
-    def __init__(self, width: int, eps: float = 1e-6) -> None:
-        super().__init__(width, eps=eps)
+    def __init__(self, width: int) -> None:
+        super().__init__(width, eps=EPS)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``x`` (..., C) divided by its root mean square over C, times the gain."""
+        """Return ``x`` (..., C) divided by its root mean square over C, times the gain."""
         if x.device.type == "cpu" and torch.is_grad_enabled():
-            return _Normed.apply(x, self.weight, self.eps)
+            return _Normed.apply(x, self.weight, EPS)
         return super().forward(x)
 
 
@@ -36,14 +38,16 @@ class _Normed(torch.autograd.Function):
         return (x * inverse.to(x.dtype)).mul_(gain.to(x.dtype))
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+    @once_differentiable  # the decorator hides the parameters' names from the type checker
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grads: Any
+    ) -> tuple[Tensor, Tensor, None]:
         x, gain, inverse = ctx.saved_tensors
-        grad = grads[0]
+        (grad,) = grads
         along = (grad * x).float().reshape(-1, x.shape[-1])
-        of_gain = torch.mv(along.T, inverse.flatten())
-        # The part of the gradient that would change x's length only.
+        gain_grad = torch.mv(along.T, inverse.flatten())
+        # The component of the gradient along x, which would only change the length of x.
         share = torch.mv(along, gain.float()).view_as(inverse)
         share = share.mul_(inverse**3).div_(-x.shape[-1]).to(x.dtype)
-        of_x = (grad * gain.to(grad.dtype)).mul_(inverse.to(x.dtype)).addcmul_(x, share)
-        return of_x, of_gain, None
+        x_grad = (grad * gain.to(grad.dtype)).mul_(inverse.to(x.dtype)).addcmul_(x, share)
+        return x_grad, gain_grad, None

@@ -1,9 +1,9 @@
 """The transformer of the token priors: causal with a key/value cache, or bidirectional.
 
-Pre-norm blocks of attention and SwiGLU (arXiv 2002.05202) with RMSNorm (1910.07467), axial rotary
-positions over the grid (2104.09864, two axes as in 2403.13298), attention through SDPA, adaptive
-norms driven by a vector (adaLN-zero, 2212.09748, one projection shared by all layers as in
-2310.00426) and cross-attention to a memory of tokens, both only where they are asked for.
+Pre-norm blocks of attention (SDPA) and SwiGLU (arXiv 2002.05202) with RMSNorm (1910.07467) and
+axial rotary positions over the grid (2104.09864; two axes as in 2403.13298). Optional are adaptive
+norms driven by a vector (adaLN-zero, 2212.09748; one projection for all layers as in 2310.00426)
+and cross-attention to a memory of tokens.
 
 Shapes: B rows, N positions, C width, H heads, L memory tokens.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -20,17 +21,17 @@ from torch import Tensor, nn
 
 from .rms_norm import RMSNorm
 
-_ROTARY_BASE = 100.0  # grids are small: with the usual 10,000 most frequencies would hardly turn
+_ROTARY_BASE = 100.0  # grids are small: with the usual 10,000 most pairs would hardly rotate
 
 Memory = list[tuple[Tensor, Tensor]]
-"""Keys and values (B, H, L, C/H) of the cross-attention, a pair a layer."""
+"""Keys and values (B, H, L, C/H) of the cross-attention, one pair per layer."""
 Modulation = list[tuple[Tensor, ...]]
-"""Shift, scale and gate of both branches, each (B, 1, C), six a layer."""
+"""Shift, scale and gate of both branches, each (B, 1, C), six tensors per layer."""
 
 
 @dataclass(frozen=True)
 class TransformerConfig:
-    """Size and kind of a transformer. The sizes are our choice: no paper has them this small."""
+    """Size and options of a transformer. No paper states such small sizes: our choice."""
 
     width: int = 256
     """C, a multiple of four times the heads."""
@@ -39,11 +40,11 @@ class TransformerConfig:
     dropout: float = 0.0
     """Share of each branch's output that is dropped in training."""
     causal: bool = False
-    """Whether a position sees only itself and those before it."""
+    """True if a position attends only to itself and to those before it."""
     modulated: bool = False
-    """Whether a vector drives the norms (adaLN-zero)."""
+    """True if a vector drives the norms (adaLN-zero)."""
     memory: bool = False
-    """Whether there are tokens to attend to across."""
+    """True if there is cross-attention to memory tokens."""
 
     def __post_init__(self) -> None:
         for name in ("width", "layers", "heads"):
@@ -59,16 +60,16 @@ class TransformerConfig:
 
     @property
     def hidden(self) -> int:
-        """Width inside SwiGLU: 8/3 C, so that its three matrices weigh as much as the usual two of
-        4 C, to the nearest multiple of 32."""
+        """The width inside SwiGLU: 8/3 C, rounded to a multiple of 32, so that its three matrices
+        have as many weights as the usual two of width 4 C."""
         return max(32, round(self.width * 8 / 3 / 32) * 32)
 
 
 def rotary(grid: tuple[int, int], head_width: int, like: Tensor) -> Tensor:
-    """Cosines and signed sines (2, N, head_width) of the cells of a grid in raster order.
+    """Return the rotary table (2, N, head_width) of a grid: cosines and signed sines.
 
-    The first half of the pairs turns with the row, the second with the column. In ``like``'s type
-    and on its device.
+    The N cells are in raster order. The first half of the pairs of channels rotates with the row,
+    the second with the column. The table has the type and the device of ``like``.
     """
     height, width = grid
     pairs = head_width // 4
@@ -76,13 +77,13 @@ def rotary(grid: tuple[int, int], head_width: int, like: Tensor) -> Tensor:
     rows = torch.arange(height).repeat_interleave(width)
     columns = torch.arange(width).repeat(height)
     angle = torch.cat([rows[:, None] * speed, columns[:, None] * speed], 1)
-    # A pair is an entry of the first half of the head and the one half a head further on.
+    # Channel i of the first half of a head and channel i of the second half are a pair.
     table = torch.stack([angle.cos().repeat(1, 2), torch.cat([-angle.sin(), angle.sin()], 1)])
     return table.to(like.device, like.dtype)
 
 
 def rotate(x: Tensor, table: Tensor) -> Tensor:
-    """``x`` (B, N, ..., D) turned by the ``rotary`` table of its positions (2, N, D)."""
+    """Rotate ``x`` (B, N, ..., D) by the ``rotary`` table (2, N, D) of its positions."""
     shape = (table.shape[1], *(1,) * (x.ndim - 3), table.shape[2])
     cos, sin = table[0].view(shape), table[1].view(shape)
     return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
@@ -91,10 +92,10 @@ def rotate(x: Tensor, table: Tensor) -> Tensor:
 def attention(
     q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None = None, causal: bool = False
 ) -> Tensor:
-    """SDPA of (B, H, N, D) over (B, H, L, D); ``mask`` bool, true = attend.
+    """Return the attention (SDPA) of queries (B, H, N, D) over keys and values (B, H, L, D).
 
-    A gradient on the CPU is taken in float32, under autocast too: the backward pass of bfloat16
-    takes two to three times as long there.
+    ``mask`` is bool, true = attend. If a gradient is needed on the CPU, the computation is in
+    float32, also under autocast: the backward pass of bfloat16 takes two to three times as long.
     """
     if q.device.type != "cpu" or not torch.is_grad_enabled():
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
@@ -106,24 +107,24 @@ def attention(
 
 
 class Cache:
-    """Keys and values of the positions seen so far, in memory taken once for all of them.
+    """Keys and values of the positions so far, in memory that is allocated once for all positions.
 
-    ``stores``: keys and values (2, B, H, positions, C/H) a layer; ``layers``: the same as pairs.
-    ``begin`` is the position at which the next call starts; the caller moves it on.
+    ``stores`` has keys and values (2, B, H, positions, C/H) per layer, ``layers`` the same as
+    pairs. ``length`` is the number of positions filled; the caller updates it.
     """
 
     def __init__(self, config: TransformerConfig, rows: int, positions: int, like: Tensor) -> None:
         shape = (2, rows, config.heads, positions, config.width // config.heads)
-        # Zeros: what is not there yet may be read, with no weight, and must be no NaN then.
+        # Zeros, not empty: positions not filled yet may be read with weight 0, and must be finite.
         self.stores = [
             torch.zeros(shape, dtype=like.dtype, device=like.device) for _ in range(config.layers)
         ]
-        self.layers = [(keys, values) for keys, values in self.stores]
-        self.begin = 0
+        self.layers = [(store[0], store[1]) for store in self.stores]
+        self.length = 0
 
 
 class Block(nn.Module):
-    """Attention, cross-attention if there is a memory, and SwiGLU, each around a skip."""
+    """Attention, optional cross-attention to a memory, and SwiGLU, each with a skip connection."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -135,20 +136,20 @@ class Block(nn.Module):
         self.gate_up = nn.Linear(width, 2 * config.hidden, bias=False)
         self.down = nn.Linear(config.hidden, width, bias=False)
         self.dropout = config.dropout
-        ends = [self.out, self.down]
+        last_layers = [self.out, self.down]
         if config.memory:
             self.memory_norm = RMSNorm(width)
             self.memory_q = nn.Linear(width, width, bias=False)
             self.memory_kv = nn.Linear(width, 2 * width, bias=False)
             self.memory_out = nn.Linear(width, width, bias=False)
-            ends.append(self.memory_out)
+            last_layers.append(self.memory_out)
         if config.modulated:
             self.modulation = nn.Parameter(torch.zeros(6, width))
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=width**-0.5)
-        # What is added to the skip begins small, the smaller the deeper the network.
-        for module in ends:
+        # The branches start small, and the smaller the deeper the network is.
+        for module in last_layers:
             nn.init.normal_(module.weight, std=(2 * config.layers * width) ** -0.5 / 2)
 
     def forward(
@@ -181,15 +182,15 @@ class Block(nn.Module):
     ) -> Tensor:
         rows, count, width = h.shape
         qkv = self.qkv(h).view(rows, count, 3, self.heads, width // self.heads)
-        turned = rotate(qkv[:, :, :2], table.to(qkv.dtype))
+        rotated = rotate(qkv[:, :, :2], table.to(qkv.dtype))
         q, k, v = (
-            part.transpose(1, 2) for part in (turned[:, :, 0], turned[:, :, 1], qkv[:, :, 2])
+            part.transpose(1, 2) for part in (rotated[:, :, 0], rotated[:, :, 1], qkv[:, :, 2])
         )
         if cached is not None:
-            keys, values, begin = cached
-            keys[:, :, begin : begin + count] = k
-            values[:, :, begin : begin + count] = v
-            k, v = (store[:, :, : begin + count].to(q.dtype) for store in (keys, values))
+            keys, values, start = cached
+            keys[:, :, start : start + count] = k
+            values[:, :, start : start + count] = v
+            k, v = (store[:, :, : start + count].to(q.dtype) for store in (keys, values))
         mixed = attention(q, k, v, causal=self.causal and count > 1)
         return self.out(mixed.transpose(1, 2).reshape(rows, count, width))
 
@@ -211,36 +212,40 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Embedded tokens (B, N, C) to normalized features (B, N, C)."""
+    """A transformer from embedded tokens (B, N, C) to normalized features (B, N, C)."""
+
+    blocks: Sequence[Block]
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.config = config
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.blocks = cast("Sequence[Block]", blocks)
         self.norm = RMSNorm(config.width)
         if config.modulated:
             self.modulator = nn.Linear(config.width, 6 * config.width)
-            nn.init.zeros_(self.modulator.weight)  # every block begins as its skip
+            nn.init.zeros_(self.modulator.weight)  # at first every block is its skip
             nn.init.zeros_(self.modulator.bias)
 
     def project_memory(self, tokens: Tensor) -> Memory:
-        """What the layers' cross-attention needs of memory tokens (B, L, C): computed once."""
+        """Return the keys and values of memory tokens (B, L, C) for all layers."""
         rows, count, _ = tokens.shape
         memory = []
         for block in self.blocks:
             kv = block.memory_kv(tokens).view(rows, count, 2, block.heads, -1)
-            memory.append(tuple(part.transpose(1, 2) for part in kv.unbind(2)))
+            keys, values = kv.unbind(2)
+            memory.append((keys.transpose(1, 2), values.transpose(1, 2)))
         return memory
 
     def modulate(self, vector: Tensor) -> Modulation:
-        """What the layers' norms need of a vector (B, C)."""
+        """Return the modulation of all layers' norms by a vector (B, C)."""
         shared = self.modulator(F.silu(vector)).unflatten(-1, (6, -1))
-        found = []
+        layers = []
         for block in self.blocks:
             parts = (shared + block.modulation).unsqueeze(2).unbind(1)
-            # The scale is kept as a factor, so that a norm is modulated by one operation.
-            found.append((parts[0], 1 + parts[1], parts[2], parts[3], 1 + parts[4], parts[5]))
-        return found
+            # 1 + scale is stored, so that a norm is modulated by one operation.
+            layers.append((parts[0], 1 + parts[1], parts[2], parts[3], 1 + parts[4], parts[5]))
+        return layers
 
     def forward(
         self,
@@ -252,31 +257,32 @@ class Transformer(nn.Module):
         memory_mask: Tensor | None = None,
         cache: Cache | None = None,
     ) -> Tensor:
-        """Features (B, N, C) of ``x`` (B, N, C) at the positions of the ``rotary`` table (2, N, D).
+        """Return the features (B, N, C) of ``x`` (B, N, C).
 
-        ``modulation`` and ``memory`` are what ``modulate`` and ``project_memory`` return;
-        ``memory_mask``: bool (B, L), true = attend. With a ``cache``, x are the positions from
-        ``cache.begin`` on: all that come before are attended to as they were. More than one at a
-        time is for the beginning only.
+        Args:
+            table: the ``rotary`` table (2, N, D) of the positions of ``x``.
+            modulation: the result of ``modulate``.
+            memory: the result of ``project_memory``.
+            memory_mask: bool (B, L), true = attend.
+            cache: is read and filled. The positions of ``x`` start at ``cache.length``, and N is 1
+                unless the cache is empty.
         """
         if memory_mask is not None:
             memory_mask = memory_mask[:, None, None, :]
-        nothing: Sequence[None] = [None] * len(self.blocks)
-        layers = zip(
-            self.blocks,
-            modulation or nothing,
-            memory or nothing,
-            nothing if cache is None else cache.layers,
-            strict=True,
-        )
-        for block, changes, recalled, store in layers:
-            cached = None if store is None else (*store, cache.begin)
-            x = block(x, table, changes, recalled, memory_mask, cached)
+        for number, block in enumerate(self.blocks):
+            x = block(
+                x,
+                table,
+                None if modulation is None else modulation[number],
+                None if memory is None else memory[number],
+                memory_mask,
+                None if cache is None else (*cache.layers[number], cache.length),
+            )
         return self.norm(x)
 
 
 def time_features(time: Tensor, width: int) -> Tensor:
-    """Cosines and sines (B, width) of times (B,) in [0, 1], as of 1,000 diffusion steps."""
+    """Return sinusoidal features (B, width) of times (B,) in [0, 1], scaled to 1,000 steps."""
     half = width // 2
     speed = torch.exp(-math.log(10_000) * torch.arange(half, device=time.device) / half)
     angle = 1000 * time.float()[:, None] * speed

@@ -8,8 +8,6 @@ from .base import (
     Prior,
     PriorConfig,
     PriorKind,
-    SamplingOptions,
-    Step,
     build_prior,
     describe_prior,
     kind_of,
@@ -18,11 +16,12 @@ from .base import (
 from .diffusion import DiffusionConfig, DiffusionPrior
 from .latent import LatentConfig, LatentPrior
 from .masked import MaskedConfig, MaskedPrior
+from .options import ResolvedOptions, SamplingOptions, Step
 from .planned import LayoutPrior, PlannedPrior, build_token_prior
 from .token_prior import LayoutConfig, TokenPrior, TokenPriorConfig
 
 AnyPriorConfig = AutoregressiveConfig | DiffusionConfig | MaskedConfig | LatentConfig
-"""The configs of all kinds: what a run can be configured with."""
+"""The configs of all kinds of prior."""
 
 PRIORS |= {
     "autoregressive": PriorKind(
@@ -50,6 +49,7 @@ __all__ = [
     "Prior",
     "PriorConfig",
     "PriorKind",
+    "ResolvedOptions",
     "SamplingOptions",
     "Step",
     "TokenPrior",

@@ -1,7 +1,7 @@
-"""Drawing codes: categorical draws by inverse CDF, top-k, top-p, guidance.
+"""Draws from categorical distributions: inverse CDF, top-k, top-p, guidance.
 
-``torch.multinomial`` and the Gumbel trick draw a random number for each code; here one uniform
-number a row is looked up in the cumulative distribution, which is summed in float32.
+``torch.multinomial`` and the Gumbel trick draw one random number per code. Here one uniform number
+per row is looked up in the cumulative distribution, which is summed in float32.
 """
 
 from __future__ import annotations
@@ -12,41 +12,51 @@ import torch
 from torch import Tensor
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
-"""Where random numbers come from: one generator for all pictures, or one for each of them, so that
-a picture does not depend on those it is drawn with; None is torch's own."""
+"""The source of random numbers: one generator for all pictures; one for each picture, so that a
+picture does not depend on the others of its batch; or None for torch's global generator."""
 SEEDS = 2**31
-"""Seeds of pictures are below this."""
+"""The number of seeds of pictures, from 0."""
 
-_COLD = 1e-6  # divided by less, differences of logits leave float32
-_TILE = 2**20  # entries at once: what is drawn from stays in the processor's cache
-_WIDE = 1024  # rows up to here are cumulated, wider ones in two levels
+_MIN_TEMPERATURE = 1e-6  # divided by less, differences of logits exceed float32
+_TILE = 2**20  # entries at once, which stay in the processor's cache
+_WIDE = 1024  # codes; wider rows are summed in two levels
 _BLOCK = 128
-_HEAD = 1024  # codes that top-p looks at first
+_HEAD = 1024  # codes that top-p sorts first
 
 
 def seeds(seed: int, n: int) -> list[int]:
-    """The seeds of n pictures: picture i is what the i-th of them draws by itself."""
+    """Return the seeds of n pictures; each seed alone draws the same picture."""
     return [(seed + i) % SEEDS for i in range(n)]
 
 
 def seeded(seed: int, n: int) -> list[torch.Generator]:
-    """A generator of the CPU for each of n pictures, see ``seeds``."""
+    """Return a CPU generator for each of n pictures, with their ``seeds``."""
     return [torch.Generator().manual_seed(each) for each in seeds(seed, n)]
 
 
 def uniform(shape: tuple[int, ...], generator: Generators, device: torch.device) -> Tensor:
-    """Numbers from [0, 1), float32, on ``device``, drawn where the generator lives: a generator of
-    the CPU gives the same numbers whatever the device. Of several generators, each draws one row.
+    """Draw float32 numbers from [0, 1) and return them on ``device``.
+
+    They are drawn on the generator's device: a CPU generator gives the same numbers for every
+    ``device``. Of several generators, each draws one row.
     """
-    return _drawn(torch.rand, shape, generator, device)
+    return _draw(torch.rand, shape, generator, device)
+
+
+def spread_uniform(rows: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
+    """Draw one number per row, row i uniformly from [i / rows, (i + 1) / rows), float32 (rows,).
+
+    As training draws of a batch, they have less noise than independent numbers, at the same mean.
+    """
+    return (torch.arange(rows, device=device) + uniform((rows,), generator, device)) / rows
 
 
 def normal(shape: tuple[int, ...], generator: Generators, device: torch.device) -> Tensor:
-    """Numbers from the standard normal distribution, as ``uniform``."""
-    return _drawn(torch.randn, shape, generator, device)
+    """Draw numbers from the standard normal distribution; arguments as ``uniform``."""
+    return _draw(torch.randn, shape, generator, device)
 
 
-def _drawn(
+def _draw(
     source: Callable[..., Tensor],
     shape: tuple[int, ...],
     generator: Generators,
@@ -61,31 +71,32 @@ def _drawn(
 
 
 def inverse_cdf(weights: Tensor, at: Tensor) -> Tensor:
-    """The index int64 (R,) at which the cumulated ``weights`` (R, K) pass the share ``at`` (R,).
+    """Return the index int64 (R,) where the cumulative sum of ``weights`` (R, K) exceeds a share.
 
-    Weights are float32, 0 or more, and need not add up to 1; ``at`` is in [0, 1). An index of
-    weight 0 is never returned, as long as the row has another.
+    The weights are float32, 0 or more, and need not sum to 1; the shares ``at`` (R,) are in [0, 1).
+    An index of weight 0 is never returned, unless all weights of the row are 0.
     """
     rows, size = weights.shape
     if size <= _WIDE:
-        return _pass(weights.cumsum(1), at)[0]
-    # A long cumulative sum is slow and rounds off. So: sums of blocks, the block, a sum within it.
+        return _exceed(weights.cumsum(1), at)[0]
+    # A long cumulative sum is slow and inexact: find the block by sums of blocks, then the index.
     if size % _BLOCK:
         weights = torch.nn.functional.pad(weights, (0, -size % _BLOCK))
     blocks = weights.view(rows, -1, _BLOCK)
-    block, left = _pass(blocks.sum(2).cumsum(1), at)
+    block, left = _exceed(blocks.sum(2).cumsum(1), at)
     inside = blocks[torch.arange(rows, device=weights.device), block].cumsum(1)
-    # The two sums may differ in their last digits.
+    # The two sums may differ in their last bits.
     left = torch.minimum(left, _below(inside[:, -1]))
     return block * _BLOCK + torch.searchsorted(inside, left[:, None], right=True)[:, 0]
 
 
-def _pass(cumulated: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
-    """Where a row of sums passes its share ``at``, and how far beyond the sum before it that is."""
-    total = cumulated[:, -1]
+def _exceed(cumulative: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the index at which a row of sums exceeds the share ``at``, and the remainder of the
+    share beyond the sum before it."""
+    total = cumulative[:, -1]
     target = torch.minimum(at * total, _below(total))
-    index = torch.searchsorted(cumulated, target[:, None], right=True)
-    before = torch.where(index > 0, cumulated.gather(1, (index - 1).clamp(min=0)), 0)
+    index = torch.searchsorted(cumulative, target[:, None], right=True)
+    before = torch.where(index > 0, cumulative.gather(1, (index - 1).clamp(min=0)), 0)
     return index[:, 0], target - before[:, 0]
 
 
@@ -96,11 +107,12 @@ def _below(x: Tensor) -> Tensor:
 def truncate(
     logits: Tensor, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
 ) -> tuple[Tensor, Tensor | None]:
-    """What can be drawn: weights float32 (R, k), not normalized, and their codes int64 (R, k).
+    """Return the truncated distribution: weights float32 (R, k), not normalized, and their codes.
 
-    ``logits`` (R, K); None for the codes means all K in order. ``top_k``: only so many of the most
-    likely; ``top_p``: of these only as many of the most likely as together reach that share of
-    their mass (VQ-Diffusion's truncation), at least one.
+    ``logits`` are (R, K). The codes are int64 (R, k), or None for all K codes in order. ``top_k``
+    keeps only this number of the most likely codes (0: all). Of these, ``top_p`` keeps the most
+    likely codes that together reach this share of their mass, at least one (VQ-Diffusion's
+    truncation).
     """
     size = logits.shape[1]
     logits = logits.float()
@@ -111,7 +123,7 @@ def truncate(
     if top_p >= 1:
         return _weights(logits, temperature), None
     if size > 2 * _HEAD:
-        # Most of the mass is with few codes: a full sort is for rows where it is not.
+        # Usually few codes have most of the mass, and a full sort is not needed.
         weights = _weights(logits, temperature)
         head, codes = weights.topk(_HEAD, 1)
         total = weights.sum(1)
@@ -128,9 +140,9 @@ def _weights(logits: Tensor, temperature: float) -> Tensor:
 
 
 def _nucleus(weights: Tensor, total: Tensor, top_p: float) -> Tensor:
-    """Sorted weights (R, k) with those behind the first that reach ``top_p * total`` set to 0."""
+    """Return sorted weights (R, k), set to 0 after the first that reach ``top_p * total``."""
     before = weights.cumsum(1) - weights
-    # The most likely one stays, however small top_p is.
+    # The most likely code is kept, however small top_p is.
     beyond = before >= top_p * total[:, None]
     beyond[:, 0] = False
     return weights.masked_fill(beyond, 0)
@@ -148,32 +160,37 @@ def sample_categorical(
 ) -> Tensor:
     """Draw codes int64 (...) from softmax(``logits`` / temperature), logits (..., K).
 
-    Temperature 0, or one too small to divide by, takes the most likely code. ``top_k`` (0 = all)
-    and ``top_p`` truncate the distribution (``truncate``). Where ``wanted``, bool (...), is false,
-    nothing is drawn and the code is 0. ``at`` are ``uniform`` numbers (...) that were drawn before,
-    in place of the generator.
+    Args:
+        temperature: below 1e-6, the most likely code is taken.
+        top_k: see ``truncate``.
+        top_p: see ``truncate``.
+        wanted: bool (...); where it is false, nothing is drawn and the code is 0.
+        at: ``uniform`` numbers (...) that were drawn before, instead of the generator.
     """
     *shape, size = logits.shape
     flat = logits.reshape(-1, size)
-    found = torch.zeros(len(flat), dtype=torch.int64, device=logits.device)
+    drawn = torch.zeros(len(flat), dtype=torch.int64, device=logits.device)
     at = (uniform(tuple(shape), generator, logits.device) if at is None else at).flatten()
     rows = None if wanted is None else wanted.flatten().nonzero()[:, 0]
     count = len(flat) if rows is None else len(rows)
     step = max(1, _TILE // size)
-    for begin in range(0, count, step):
-        part = slice(begin, begin + step) if rows is None else rows[begin : begin + step]
+    for start in range(0, count, step):
+        part = slice(start, start + step) if rows is None else rows[start : start + step]
         some = flat[part]
-        if temperature < _COLD or top_k == 1:
-            found[part] = some.argmax(1)
+        if temperature < _MIN_TEMPERATURE or top_k == 1:
+            drawn[part] = some.argmax(1)
             continue
         weights, codes = truncate(some, temperature, top_k, top_p)
         index = inverse_cdf(weights, at[part])
-        found[part] = index if codes is None else codes.gather(1, index[:, None])[:, 0]
-    return found.view(shape)
+        drawn[part] = index if codes is None else codes.gather(1, index[:, None])[:, 0]
+    return drawn.view(shape)
 
 
 def classifier_free_guidance(logits: Tensor, scale: float | Tensor) -> Tensor:
-    """Classifier-free guidance (arXiv 2207.12598, 2210.06767 for codes): logits (2n, ...), the
-    second half without condition, to (n, ...): null + scale (conditional - null)."""
+    """Return null + scale (conditional - null), (n, ...), for logits (2n, ...).
+
+    The second half of the logits is without condition: classifier-free guidance (arXiv 2207.12598;
+    2210.06767 for codes).
+    """
     conditional, null = logits.float().chunk(2)
     return torch.lerp(null, conditional, scale)

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from ..conditions import Condition
-from .base import SamplingOptions, Step
-from .categorical import classifier_free_guidance, uniform
+from .categorical import classifier_free_guidance, spread_uniform
 from .mask_and_replace import MaskAndReplace
 from .network import Context
+from .options import ResolvedOptions, Step
 from .token_prior import TokenPrior, TokenPriorConfig, check_patch
 
-_SEEN_OFTEN = 10  # VQ-Diffusion's: timesteps are weighed once each was seen more often than this
+_MIN_DRAWS = 10  # of each timestep before the importance sampling starts; as in VQ-Diffusion
 
 
 @dataclass(frozen=True)
@@ -27,26 +27,26 @@ class DiffusionConfig(TokenPriorConfig):
     timesteps: int = 100
     """T."""
     patch: int = 1
-    """Side of the squares of tokens that share a position of the transformer: with 2 it is about
-    four times as cheap. Ours; the paper has 1."""
+    """Side of the patches of tokens that share a position of the transformer; 2 makes it about four
+    times as cheap. Our addition: the paper has 1."""
     alpha: tuple[float, float] = (0.99999, 0.000009)
     """Probability that a token still has its code at time 1 and at time T; linear between."""
     gamma: tuple[float, float] = (0.000009, 0.99999)
-    """Probability that it is masked, likewise. What alpha and gamma leave is replaced by any
-    code: here next to nothing."""
+    """Probability that a token is masked at time 1 and at time T; linear between. The rest of the
+    tokens, here nearly none, are replaced by any code."""
     stay: float = 0.0
-    """Added to the logit of the code that a token has now. The process replaces next to no codes,
-    so that most tokens which are not masked are as they were, and a network has to learn to say so
-    to within a millionth; with about 20 it is told. 0 is the paper's; telling it is ours, after
-    what MDLM (arXiv 2406.07524) does where no code is ever replaced."""
+    """Constant that is added to the logit of a token's present code. The process replaces nearly no
+    codes, so that almost all tokens which are not masked still have their code; the network would
+    have to learn this to within a millionth, and a constant of about 20 states it. Our addition,
+    after MDLM (arXiv 2406.07524), where codes are never replaced: the paper has 0."""
     focus: float = 0.0
-    """How much more the noisy end counts in training: the loss of time t is multiplied by
-    (1 + focus (t/T)^3) / (1 + focus / 4). What a picture is to show is decided while next to
-    nothing of it is there, of which the bound makes little; with 4 the last fifth of the times has
-    two fifths of the weight, as in MaskGIT. 0 is the paper's, the bound itself; ``bits`` always
-    is."""
+    """Extra weight of the noisy end in training: the loss of time t is multiplied by
+    (1 + focus (t/T)^3) / (1 + focus / 4). The content of a picture is decided while nearly all
+    tokens are masked, which has little weight in the bound; with 4, the last fifth of the times has
+    two fifths of the weight, as in MaskGIT. Our addition: the paper has 0, the bound itself, and
+    ``bits`` is always the bound."""
     auxiliary: float = 5e-4
-    """Weight of the auxiliary loss on p(x_0 | x_t); VQ-Diffusion's (1e-3 on ImageNet)."""
+    """Weight of the auxiliary loss on p(x_0 | x_t), as in VQ-Diffusion (1e-3 on ImageNet)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,82 +64,87 @@ class DiffusionConfig(TokenPriorConfig):
         return self.timesteps
 
 
-class DiffusionPrior(TokenPrior):
-    """Learns p(x_0 | x_t) and goes back from noise to ids in any number of steps up to T."""
+class DiffusionPrior(TokenPrior[DiffusionConfig]):
+    """p(x_0 | x_t), which leads from noise back to ids in any number of steps up to T."""
+
+    squares: Tensor
+    """The moving average of the squared loss of each timestep, float32 (T,)."""
+    draws: Tensor
+    """The number of draws of each timestep in training, int64 (T,)."""
 
     def __init__(self, config: DiffusionConfig) -> None:
         super().__init__(config, config.network(causal=False, timed=True, patch=config.patch))
         self.process = MaskAndReplace(
             config.codebook_size, config.timesteps, config.alpha, config.gamma
         )
-        # Mean squared loss and number of draws of each timestep, for the importance sampling.
         self.register_buffer("squares", torch.zeros(config.timesteps))
         self.register_buffer("draws", torch.zeros(config.timesteps, dtype=torch.int64))
 
     def _loss(
         self, ids: Tensor, condition: Condition | None, generator: torch.Generator | None
     ) -> dict[str, Tensor]:
-        """``variational``: nats a token, an unbiased estimate of the bound (with ``focus``, of the
-        bound so weighted) but for a constant; ``auxiliary``: weighted -log p(x_0 | x_t); ``bits``:
-        the bound in bits a token.
+        """Return ``variational``, ``auxiliary`` and ``bits``.
 
-        Timesteps are drawn in proportion to the root mean square of their losses in training,
-        evenly over the batch in eval mode.
+        ``variational`` is, up to a constant, an unbiased estimate of the bound in nats per token,
+        weighted by ``focus``; ``auxiliary`` is the weighted -log p(x_0 | x_t); ``bits`` is the
+        bound in bits per token. In training, timesteps are drawn in proportion to the root mean
+        square of their losses, in eval mode evenly.
         """
+        rows, height, width = ids.shape
         clean = ids.flatten(1)
-        time, chance = self._times(len(ids), generator, ids.device)
+        time, probability = self._draw_times(rows, generator, ids.device)
         now = self.process.corrupt(clean, time, generator)
-        context = self.network.context(condition, len(ids), generator, grid=tuple(ids.shape[1:]))
+        context = self.network.context(condition, rows, generator, grid=(height, width))
         logits = self._logits(now, context, time)
         with torch.autocast(ids.device.type, enabled=False):
             log_p = logits.float().log_softmax(2)
             kl = self.process.divergence(log_p, clean, now, time - 1, time).mean(1)
             nll = -log_p.gather(2, clean[..., None])[..., 0].mean(1)
         if self.training:
-            self._remember(time, kl.detach())
+            self._record(time, kl.detach())
         weight = 2 - (time - 1) / self.config.timesteps
-        bound = (kl.detach() / chance).mean()
+        bound = (kl.detach() / probability).mean()
         bits = (bound + self.process.prior_divergence()) / math.log(2)
         focus = self.config.focus
-        counts = (1 + focus * (time / self.config.timesteps) ** 3) / (1 + focus / 4) / chance
+        scale = (1 + focus * (time / self.config.timesteps) ** 3) / (1 + focus / 4) / probability
         return {
-            "variational": (counts * kl).mean(),
-            "auxiliary": self.config.auxiliary * (weight * counts * nll).mean(),
+            "variational": (scale * kl).mean(),
+            "auxiliary": self.config.auxiliary * (weight * scale * nll).mean(),
             "bits": bits,
         }
 
     def _logits(self, now: Tensor, context: Context, time: Tensor) -> Tensor:
-        """Logits (B, N, K) of x_0, given x_t = ``now`` int64 (B, N) at times int64 (B,)."""
+        """Return the logits (B, N, K) of x_0, given x_t = ``now`` int64 (B, N) at times (B,)."""
         logits = self.network(now, context, time=time / self.config.timesteps)
         if not self.config.stay:
             return logits
         masked = (now == self.codebook_size)[..., None]
         code = now[..., None].masked_fill(masked, 0)
-        told = (~masked).to(logits.dtype) * self.config.stay
-        return logits.scatter_add(2, code, told)
+        stay = (~masked).to(logits.dtype) * self.config.stay
+        return logits.scatter_add(2, code, stay)
 
-    def _times(
+    def _draw_times(
         self, rows: int, generator: torch.Generator | None, device: torch.device
     ) -> tuple[Tensor, Tensor]:
-        """Timesteps 1 to T int64 (rows,) and the probability with which each was drawn."""
+        """Return timesteps from 1 to T, int64 (rows,), and the probability of each draw."""
         last = self.config.timesteps
-        chance = torch.full((last,), 1 / last, device=device)
-        if self.training and bool((self.draws > _SEEN_OFTEN).all()):
-            # VQ-Diffusion: in proportion to the root of the mean square, the first step's being
-            # that of the second, since it is a likelihood and no divergence.
+        probability = torch.full((last,), 1 / last, device=device)
+        if self.training and bool((self.draws > _MIN_DRAWS).all()):
+            # As in VQ-Diffusion: in proportion to the root of the mean square. The first timestep
+            # has that of the second, because its loss is a likelihood and not a divergence.
             root = self.squares.float().sqrt() + 1e-10
             root = torch.cat([root[1:2], root[1:]]) if last > 1 else root
-            chance = root / root.sum()
-        # One draw a row, spread evenly over the batch: less noise at the same mean.
-        at = torch.arange(rows, device=device) + uniform((rows,), generator, device)
-        bounds = chance.cumsum(0)
-        index = torch.searchsorted(bounds, at / rows * bounds[-1], right=True).clamp(max=last - 1)
-        return index + 1, chance[index]
+            probability = root / root.sum()
+        at = spread_uniform(rows, generator, device)
+        bounds = probability.cumsum(0)
+        index = torch.searchsorted(bounds, at * bounds[-1], right=True).clamp(max=last - 1)
+        return index + 1, probability[index]
 
     @torch.no_grad()
-    def _remember(self, time: Tensor, kl: Tensor) -> None:
+    def _record(self, time: Tensor, kl: Tensor) -> None:
+        """Update ``squares`` and ``draws`` by the losses (B,) of timesteps (B,)."""
         index = time - 1
-        # Of a timestep that was drawn more than once, the mean.
+        # The mean, if a timestep was drawn more than once.
         count = torch.bincount(index, minlength=len(self.draws))
         total = torch.zeros_like(self.squares).index_add_(0, index, kl.square().to(self.squares))
         mean = total / count.clamp(min=1)
@@ -150,7 +155,7 @@ class DiffusionPrior(TokenPrior):
         return self.config.timesteps
 
     @torch.no_grad()
-    def _sample(self, condition: Condition | None, options: SamplingOptions) -> Iterator[Step]:
+    def _sample(self, condition: Condition | None, options: ResolvedOptions) -> Iterator[Step]:
         guided = options.guided and condition is not None
         context = self.network.context(condition, options.n, grid=options.grid, guided=guided)
 
@@ -164,18 +169,17 @@ class DiffusionPrior(TokenPrior):
 def sample_diffusion(
     predict: Callable[[Tensor, Tensor], Tensor],
     process: MaskAndReplace,
-    options: SamplingOptions,
+    options: ResolvedOptions,
     device: torch.device,
     *,
     guided: bool,
 ) -> Iterator[Step]:
-    """Go back from noise to ids through evenly spaced times of a mask-and-replace process.
+    """Draw ids from noise, backward through evenly spaced times of a mask-and-replace process.
 
-    ``predict`` maps ids int64 (B, N) at times int64 (B,) to logits (B, N, K) of the clean ids;
-    where the sampling is ``guided``, B is 2 n and the second half is without condition. ``options``
-    are resolved (``Prior.sample``); ids are on ``device``.
+    ``predict`` maps ids int64 (B, N) at times int64 (B,) to logits (B, N, K) of the clean ids. If
+    the sampling is ``guided``, B is 2 n, and the second half is without condition. The ids are on
+    ``device``.
     """
-    assert options.grid is not None and options.steps is not None
     rows, (height, width) = options.n, options.grid
     copies = 2 if guided else 1
     last, steps = process.timesteps, options.steps

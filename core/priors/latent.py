@@ -1,9 +1,10 @@
 """Latent diffusion on the tokenizer's continuous latents (arXiv 2112.10752).
 
-The downstream test of NSVQ (arXiv 2606.11363): a U-Net and a DDPM on the latents before
-quantization, which the tokenizer then quantizes and decodes. diffusers' U-Net and noise schedule do
-the work, and are imported only when such a prior is built. The steps of DDIM are taken here: for
-most numbers of steps diffusers' scheduler goes to other times than those that it asks next.
+It is the downstream test of NSVQ (arXiv 2606.11363): a U-Net and a DDPM on the latents before
+quantization, which the tokenizer then quantizes and decodes. The U-Net and the noise schedule are
+those of diffusers, which is imported only when such a prior is built. The steps of DDIM are
+computed here: for most numbers of steps, diffusers' scheduler steps to other times than those of
+its next prediction.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..conditions import Condition, ConditionConfig, Conditioner
-from .base import Prior, SamplingOptions, Step, build_prior, check_grid
-from .categorical import normal, uniform
+from .base import Prior, build_prior
+from .categorical import classifier_free_guidance, normal, spread_uniform
+from .options import ResolvedOptions, Step, check_grid
 
 
 @dataclass(frozen=True)
 class LatentConfig:
-    """NSVQ's downstream test uses width 256, factors (1, 2, 4), 2 blocks and linear betas."""
+    """A U-Net and its diffusion; NSVQ's downstream test has width 256, factors (1, 2, 4), 2 blocks
+    and linear betas."""
 
     latent_dim: int = 32
     """D, the channels of the tokenizer's latents."""
@@ -34,20 +37,22 @@ class LatentConfig:
     width: int = 64
     """Channels of the U-Net at the finest level; a multiple of 32."""
     factors: tuple[int, ...] = (1, 2, 4)
-    """Channels of each level, in widths. Every further level halves the grid."""
+    """Channels of each level, as a multiple of ``width``. Each level after the first halves the
+    grid."""
     blocks: int = 2
-    """Residual blocks a level."""
+    """Residual blocks per level."""
     head_width: int = 32
-    """Channels of an attention head; there is attention at every level."""
+    """Channels of an attention head; every level has attention."""
     dropout: float = 0.0
     timesteps: int = 1000
     """T of the diffusion."""
     betas: tuple[float, float] = (1e-4, 2e-2)
-    """Noise of the first and of the last step, linear between."""
+    """Variance of the noise of the first and the last step; linear between."""
     prediction: Literal["epsilon", "v_prediction"] = "epsilon"
-    """What the network foretells: the noise, or the velocity (arXiv 2202.00512)."""
+    """The prediction of the network: the noise, or the velocity (arXiv 2202.00512)."""
     conditions: tuple[ConditionConfig, ...] = ()
-    """What the prior is told, each kind once. Of a text it gets the vector, not the tokens."""
+    """The conditions of the prior, each kind at most once. Of a text, it uses the vector and not
+    the tokens."""
     drop: float = 0.1
     """Share of the training pictures that lose their conditions, which guidance needs."""
 
@@ -63,13 +68,13 @@ class LatentConfig:
         step = 2 ** (len(self.factors) - 1)
         if not self.factors or any(side % step for side in self.grid):
             raise ValueError(
-                f"grid must be divisible by {step}, which {len(self.factors)} levels halve it to, "
-                f"got {self.grid}"
+                f"grid must be divisible by {step}, because {len(self.factors)} levels halve it "
+                f"{len(self.factors) - 1} times, got {self.grid}"
             )
         first, last = self.betas
         if not 0 < first <= last < 1:
             raise ValueError(f"betas must rise from above 0 to below 1, got {self.betas}")
-        # Sampling begins with noise alone, so that must be where the diffusion ends.
+        # Sampling starts with pure noise, so the diffusion must end with it.
         left = math.exp(
             sum(
                 math.log1p(-first - (last - first) * step / max(1, self.timesteps - 1))
@@ -89,17 +94,23 @@ class LatentConfig:
         """The default number of sampling steps: that of NSVQ's downstream test."""
         return 50
 
-    def build(self) -> Prior:
+    def build(self) -> Prior[Any]:
         """Build the prior, untrained."""
         return build_prior(self)
 
 
-class LatentPrior(Prior):
-    """Draws latents (n, D, h, w); the tokenizer's quantizer and decoder make pictures of them."""
+class LatentPrior(Prior[LatentConfig]):
+    """A distribution of latents (n, D, h, w), which the tokenizer quantizes and decodes."""
+
+    scheduler: Any
+    """diffusers' DDIMScheduler."""
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, config: LatentConfig) -> None:
         super().__init__()
-        from diffusers import DDIMScheduler, UNet2DModel
+        # diffusers exports lazily, which a type checker takes for private.
+        from diffusers import DDIMScheduler, UNet2DModel  # pyright: ignore[reportPrivateImportUsage]
 
         self.config = config
         embedding = 4 * config.width * config.factors[0]
@@ -121,25 +132,24 @@ class LatentPrior(Prior):
             dropout=config.dropout,
             class_embed_type="identity" if self.conditioner.has_vector else None,
         )
+        first, last = config.betas
         self.scheduler = DDIMScheduler(
-            num_train_timesteps=config.timesteps, beta_start=config.betas[0],
-            beta_end=config.betas[1],
-        )  # fmt: skip
+            num_train_timesteps=config.timesteps, beta_start=first, beta_end=last
+        )
         self.register_buffer("mean", torch.zeros(config.latent_dim))
         self.register_buffer("std", torch.zeros(()))
 
-    @property
-    def grid(self) -> tuple[int, int]:
-        return tuple(self.config.grid)
-
     @torch.no_grad()
     def measure(self, latents: Tensor) -> None:
-        """Take mean (a channel) and standard deviation (of all) of latents (B, D, h, w), so that
-        the diffusion works on values around 0 of size 1. Training does it on its first batch."""
+        """Set the mean per channel and the common standard deviation from latents (B, D, h, w).
+
+        The diffusion is of latents scaled to mean 0 and standard deviation 1. Training calls it
+        with its first batch.
+        """
         latents = latents.float()
         self.mean.copy_(latents.mean((0, 2, 3)))
-        centred = latents - self.mean[:, None, None]
-        self.std.copy_(centred.square().mean().sqrt().clamp(min=1e-6))
+        centered = latents - self.mean[:, None, None]
+        self.std.copy_(centered.square().mean().sqrt().clamp(min=1e-6))
 
     def loss(
         self,
@@ -147,33 +157,43 @@ class LatentPrior(Prior):
         condition: Condition | None = None,
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
-        """``denoising``: mean squared error of the foretold noise (or velocity), for latents
-        float32 (B, D, h, w) in place of ids."""
+        """Return ``denoising``, the mean squared error of the predicted noise or velocity.
+
+        ``ids`` are latents float32 (B, D, h, w).
+        """
         latents = ids
         if latents.ndim != 4 or latents.shape[1] != self.config.latent_dim:
             raise ValueError(
                 f"latents must be (B, {self.config.latent_dim}, h, w), got {tuple(latents.shape)}"
             )
-        self._check_sides(tuple(latents.shape[2:]))
-        rows = len(latents)
-        self.conditioner.check(condition, rows, surplus=True)
+        rows, _, height, width = latents.shape
+        self._check_sides((height, width))
+        self.conditioner.check(condition, rows, allow_unused=True)
         if not bool(self.std):
             self.measure(latents)
         clean = (latents.float() - self.mean[:, None, None]) / self.std
         last = self.config.timesteps
-        at = torch.arange(rows, device=clean.device) + uniform((rows,), generator, clean.device)
-        time = (at / rows * last).long().clamp(max=last - 1)
+        at = spread_uniform(rows, generator, clean.device)
+        time = (at * last).long().clamp(max=last - 1)
         noise = normal(tuple(clean.shape), generator, clean.device)
         noisy = self.scheduler.add_noise(clean, noise, time)
-        vector, cells = self._told(condition, rows, tuple(clean.shape[2:]), generator)
-        found = self._network(noisy, time, vector, cells).float()
+        vector, cells = self._encode(condition, rows, (height, width), generator)
+        prediction = self._network(noisy, time, vector, cells).float()
         target = noise
         if self.config.prediction == "v_prediction":
             target = self.scheduler.get_velocity(clean, noise, time)
-        return {"denoising": F.mse_loss(found, target)}
+        return {"denoising": F.mse_loss(prediction, target)}
 
-    def _told(self, condition, rows, grid, generator=None, *, guided=False):
-        """The vector (B, 4 C) and the cells (B, C, h, w) of a condition, each or None."""
+    def _encode(
+        self,
+        condition: Condition | None,
+        rows: int,
+        grid: tuple[int, int],
+        generator: torch.Generator | None = None,
+        *,
+        guided: bool = False,
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Return the vector (B, 4 C) and the cells (B, C, h, w) of a condition; None if unused."""
         encoded = self.conditioner.encode(condition, rows, generator, grid=grid, guided=guided)
         cells = encoded.cells
         if cells is not None:
@@ -191,7 +211,7 @@ class LatentPrior(Prior):
         step = 2 ** (len(self.config.factors) - 1)
         if any(side % step for side in grid):
             raise ValueError(
-                f"the sides of a grid of latents must be multiples of {step}, got {grid}"
+                f"both sides of the grid of latents must be multiples of {step}, got {grid}"
             )
 
     def _step_limit(self, grid: tuple[int, int]) -> int:
@@ -201,15 +221,18 @@ class LatentPrior(Prior):
     def sample(
         self, condition: Condition | None = None, n: int = 1, **options: Any
     ) -> Iterator[Step]:
-        """As ``Prior.sample``; the ids of its steps are latents float32 (n, D, h, w)."""
+        """Draw latents as ``Prior.sample`` draws ids: ``Step.ids`` is float32 (n, D, h, w).
+
+        Raises ValueError for an untrained prior, too.
+        """
         if not bool(self.std):
-            raise ValueError("this latent prior was not trained: it has not measured its latents")
+            raise ValueError("this latent prior is not trained: the scale of its latents is unset")
         return super().sample(condition, n, **options)
 
     @torch.no_grad()
-    def _sample(self, condition: Condition | None, options: SamplingOptions) -> Iterator[Step]:
+    def _sample(self, condition: Condition | None, options: ResolvedOptions) -> Iterator[Step]:
         guided = options.guided and condition is not None
-        vector, cells = self._told(condition, options.n, options.grid, guided=guided)
+        vector, cells = self._encode(condition, options.n, options.grid, guided=guided)
         dtype = next(self.unet.parameters()).dtype
 
         def predict(x: Tensor, time: Tensor) -> Tensor:
@@ -234,42 +257,41 @@ class LatentPrior(Prior):
 def sample_ddim(
     predict: Callable[[Tensor, Tensor], Tensor],
     start: Tensor,
-    options: SamplingOptions,
+    options: ResolvedOptions,
     signal: Tensor,
     *,
     guided: bool,
     velocity: bool,
 ) -> Iterator[Step]:
-    """Go back from noise to clean latents by DDIM (arXiv 2010.02502, Eq. 12, without new noise).
+    """Draw clean latents from noise by DDIM (arXiv 2010.02502, Eq. 12, with sigma = 0).
 
-    Each step holds the clean latents as the network predicts them. Of the options for codes, a
-    latent prior uses the temperature alone: it scales the variance of the noise at the start.
+    Each step yields the network's prediction of the clean latents. Of the options for codes, only
+    the temperature is used: it scales the variance of the noise at the start.
 
     Args:
-        predict: from latents (B, D, h, w) at times int64 (B,) to the noise, or the velocity (arXiv
-            2202.00512); where the sampling is ``guided``, B is 2 n and the second half is without
-            condition.
+        predict: a function from latents (B, D, h, w) at times int64 (B,) to the noise or the
+            velocity (arXiv 2202.00512). If the sampling is ``guided``, B is 2 n, and the second
+            half is without condition.
         start: noise (n, D, h, w) of the standard normal distribution.
-        signal: share (T,) of a clean latent's energy that is left at each time.
+        signal: share (T,) of the clean latents' variance that is left at each time.
+        velocity: True if ``predict`` returns the velocity.
     """
-    assert options.steps is not None
     x = start * math.sqrt(options.temperature)
     last, total = len(signal), options.steps
-    # Evenly down from the last time, whose latents are noise, to -1, where all energy is signal.
+    # Evenly from the last time, whose latents are noise, to -1, where they are clean.
     times = [last * (total - step) // total - 1 for step in range(total + 1)]
     for step, (now, then) in enumerate(pairwise(times), 1):
         given = x.repeat(2, 1, 1, 1) if guided else x
-        found = predict(given, torch.full((len(given),), now, device=x.device))
+        prediction = predict(given, torch.full((len(given),), now, device=x.device))
         if guided:
             scale = options.guidance_at((step - 1) / max(1, total - 1))
-            conditional, null = found.chunk(2)
-            found = torch.lerp(null, conditional, scale)
-        energy = float(signal[now])
-        a, b = math.sqrt(energy), math.sqrt(1 - energy)
+            prediction = classifier_free_guidance(prediction, scale)
+        share = float(signal[now])
+        a, b = math.sqrt(share), math.sqrt(1 - share)
         if velocity:
-            clean, noise = a * x - b * found, a * found + b * x
+            clean, noise = a * x - b * prediction, a * prediction + b * x
         else:
-            clean, noise = (x - b * found) / a, found
+            clean, noise = (x - b * prediction) / a, prediction
         left = float(signal[then]) if then >= 0 else 1.0
         x = math.sqrt(left) * clean + math.sqrt(1 - left) * noise
         yield Step(clean, step, total)

@@ -1,15 +1,15 @@
 """The mask-and-replace process of VQ-Diffusion (arXiv 2111.14822), without its matrices.
 
-Time runs from 0 (clean) to T (noise). From time s to t a token keeps its code with probability
-alpha, becomes any of the K codes with beta each, and is masked with gamma; a mask stays one. Since
-alpha + K beta + gamma = 1 for any pair of times, q(x_s | x_t, x_0) has only four outcomes: the
-clean code, the code it is now, a code at random, the mask. That makes posterior, draw and
-divergence a matter of a few numbers a token instead of (K + 1)-wide ones.
+Time runs from 0 (clean) to T (noise). From time s to t, a token keeps its code with probability
+alpha, becomes each of the K codes with probability beta, and is masked with probability gamma; a
+masked token stays masked. Since alpha + K beta + gamma = 1 for every pair of times,
+q(x_s | x_t, x_0) has only four outcomes: the clean code, the present code, a random code, the mask.
+Posterior, draw and divergence therefore need a few numbers per token instead of K + 1.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,7 +18,8 @@ from .categorical import Generators, sample_categorical, uniform
 
 
 class Rates(NamedTuple):
-    """Probabilities of a transition: keep ``alpha``, each code ``beta``, mask ``gamma``."""
+    """Probabilities of a transition: ``alpha`` to keep the code, ``beta`` for each code, ``gamma``
+    for the mask."""
 
     alpha: Tensor
     beta: Tensor
@@ -31,24 +32,24 @@ class MaskAndReplace:
     Args:
         codes: K.
         timesteps: T.
-        alpha: cumulative probability to have kept the code, at times 1 and T; linear between.
-        gamma: cumulative probability to be masked, likewise.
+        alpha: cumulative probability to keep the code, at times 1 and T; linear between.
+        gamma: cumulative probability to be masked, at times 1 and T; linear between.
 
     Raises:
-        ValueError: a step would not keep, replace and mask some tokens each.
+        ValueError: if a step would not keep some tokens, replace some and mask some.
     """
 
     def __init__(
         self, codes: int, timesteps: int, alpha: tuple[float, float], gamma: tuple[float, float]
     ) -> None:
         self.codes, self.timesteps = codes, timesteps
-        # On the CPU even where a network is built without memory (on "meta") around it.
-        where = {"dtype": torch.float64, "device": "cpu"}
-        zero, one = torch.zeros(1, **where), torch.ones(1, **where)
+        # On the CPU, also when the network is built on the device "meta", without memory.
+        kind: dict[str, Any] = {"dtype": torch.float64, "device": "cpu"}
+        zero, one = torch.zeros(1, **kind), torch.ones(1, **kind)
         if timesteps == 1:
             alpha, gamma = (alpha[1], alpha[1]), (gamma[1], gamma[1])
-        self.kept = torch.cat([one, torch.linspace(*alpha, timesteps, **where)])
-        self.masked = torch.cat([zero, torch.linspace(*gamma, timesteps, **where)])
+        self.kept = torch.cat([one, torch.linspace(*alpha, timesteps, **kind)])
+        self.masked = torch.cat([zero, torch.linspace(*gamma, timesteps, **kind)])
         unmasked = (1 - self.masked).diff() / (1 - self.masked[:-1]) + 1
         left = unmasked - self.kept[1:] / self.kept[:-1]
         if not bool((left > 0).all() and (self.masked.diff() > 0).all() and (self.kept > 0).all()):
@@ -58,14 +59,15 @@ class MaskAndReplace:
             )
 
     def rates(self, begin: Tensor, end: Tensor) -> Rates:
-        """Rates float64 of the transition from times ``begin`` to ``end``, int64 of one shape."""
+        """Return the rates float64 of the transition from times ``begin`` to ``end``, int64 of one
+        shape."""
         begin, end = begin.cpu(), end.cpu()
         alpha = self.kept[end] / self.kept[begin]
         unmasked = (1 - self.masked[end]) / (1 - self.masked[begin])
         return Rates(alpha, (unmasked - alpha).clamp(min=0) / self.codes, 1 - unmasked)
 
     def corrupt(self, clean: Tensor, time: Tensor, generator: torch.Generator | None) -> Tensor:
-        """x_t int64 (B, N), K = masked, of ``clean`` ids (B, N) at times (B,)."""
+        """Draw x_t int64 (B, N), K = masked, from ``clean`` ids (B, N) at times t (B,)."""
         rates = self._columns(self.rates(torch.zeros_like(time), time), clean)
         at = uniform(tuple(clean.shape), generator, clean.device)
         code = uniform(tuple(clean.shape), generator, clean.device) * self.codes
@@ -74,7 +76,7 @@ class MaskAndReplace:
         return replaced.masked_fill(at < rates.gamma, self.codes)
 
     def noise(self, shape: tuple[int, int], generator: Generators, device: torch.device) -> Tensor:
-        """x_T int64 (rows, N): masked but for the share that the process replaces by any code."""
+        """Draw x_T int64 (rows, N): masked, or a random code with the process's probability."""
         at = uniform(shape, generator, device)
         code = (uniform(shape, generator, device) * self.codes).long().clamp(max=self.codes - 1)
         return code.masked_fill(at < float(self.masked[-1]), self.codes)
@@ -93,9 +95,10 @@ class MaskAndReplace:
     ) -> Tensor:
         """Draw x_begin int64 (B, N) from p(x_begin | x_end), begin < end, x_end = ``now`` (B, N).
 
-        p = sum over x_0 of q(x_begin | x_end, x_0) p(x_0), with p(x_0) the softmax of ``logits``
-        (B, N, K) as ``draw`` alters it: so x_0 is drawn, then one of the four outcomes. Where a
-        mask's outcome needs no x_0, none is drawn.
+        p = sum over x_0 of q(x_begin | x_end, x_0) p(x_0), where p(x_0) is the softmax of
+        ``logits`` (B, N, K), truncated as by ``sample_categorical``. Therefore x_0 is drawn first,
+        then one of the four outcomes. Where a masked token stays masked or becomes a random code,
+        no x_0 is drawn.
         """
         device = now.device
         s, t = torch.tensor(begin), torch.tensor(end)
@@ -107,30 +110,30 @@ class MaskAndReplace:
         code = uniform(tuple(now.shape), generator, device) * self.codes
         code = code.long().clamp(max=self.codes - 1)
         masked = now == self.codes
-        # What a mask becomes does not depend on x_0.
+        # The outcome for a masked token does not depend on x_0.
         still = start[2] / whole[2] if whole[2] else 0.0
         reveal = still + step[2] * start[0] / whole[2] if whole[2] else 1.0
         wanted = ~masked | ((at >= still) & (at < reveal))
         clean = sample_categorical(
             logits, generator, temperature=temperature, top_k=top_k, top_p=top_p, wanted=wanted
         )
-        of_mask = torch.where(at < reveal, clean, code).masked_fill(at < still, self.codes)
-        # Of a code: the four products of (where x_0 went, how x_begin went on), normalized.
+        from_mask = torch.where(at < reveal, clean, code).masked_fill(at < still, self.codes)
+        # For a code: the products of the transitions x_0 -> x_begin -> x_end, normalized.
         same = clean == now
         norm = torch.where(same, whole[0] + whole[1], whole[1])
-        # float32 products of tiny rates are fine: what counts is their ratio.
+        # float32 is enough for products of tiny rates, because only their ratio matters.
         to_clean = start[0] * torch.where(same, step[0] + step[1], step[1]) / norm
         stay = start[1] * step[0] / norm
-        of_code = torch.where(at < to_clean, clean, torch.where(at < to_clean + stay, now, code))
-        return torch.where(masked, of_mask, of_code)
+        from_code = torch.where(at < to_clean, clean, torch.where(at < to_clean + stay, now, code))
+        return torch.where(masked, from_mask, from_code)
 
     def divergence(
         self, log_p: Tensor, clean: Tensor, now: Tensor, begin: Tensor, end: Tensor
     ) -> Tensor:
-        """KL(q(x_begin | x_end, x_0) || p(x_begin | x_end)) in nats, float32 (B, N).
+        """Return KL(q(x_begin | x_end, x_0) || p(x_begin | x_end)) in nats, float32 (B, N).
 
-        ``log_p`` float32 (B, N, K): log p(x_0 | x_end); ``clean`` x_0 and ``now`` x_end int64
-        (B, N); ``begin`` < ``end`` int64 (B,). At begin = 0 it is -log p(clean).
+        ``log_p`` is log p(x_0 | x_end), float32 (B, N, K); ``clean`` is x_0 and ``now`` x_end, both
+        int64 (B, N); ``begin`` < ``end`` are int64 (B,). At begin = 0 the result is -log p(clean).
         """
         first = self._columns(self.rates(torch.zeros_like(begin), begin), now)
         step = self._columns(self.rates(begin, end), now)
@@ -140,11 +143,11 @@ class MaskAndReplace:
         code = now.masked_fill(masked, 0)
         same = (clean == code) & ~masked
 
-        # p(x_0 | x_end) / q(x_end | x_0), normalized, is what the sum over x_0 comes to: `tilted`.
+        # The sum over x_0 leads to p(x_0 | x_end) / q(x_end | x_0), normalized: `tilted` below.
         p = log_p.exp()
         log_p_clean, log_p_code = log_p.gather(2, torch.stack([clean, code], 2)).unbind(2)
         p_code = log_p_code.exp()
-        # What the network gives to other codes than the present one, without rounding it off.
+        # The probability of all codes but the present one, summed directly: 1 - p_code would round.
         others = p.scatter(2, code[..., None], 0).sum(2)
         alike, unlike = whole.alpha + whole.beta, whole.beta
         total = torch.where(masked, 1 / whole.gamma, p_code / alike + others / unlike)
@@ -153,14 +156,14 @@ class MaskAndReplace:
         log_unlike = torch.where(masked, whole.gamma, unlike).log()
 
         def forward_log(log_tilted: Tensor) -> Tensor:
-            """log (alpha tilted + beta): the way to time `begin`."""
+            """Return log(alpha tilted + beta), the transition to time `begin`."""
             return torch.logaddexp(a.log() + log_tilted, b.clamp(min=1e-38).log())
 
         log_clean = log_p_clean - log_q - log_total
         log_code = log_p_code - alike.log() - log_total
         at_clean, at_code = forward_log(log_clean), forward_log(log_code)
 
-        # Weights of q: on every code, and more on the clean and on the present one.
+        # The weights of q: on every code, and in addition on the clean and on the present code.
         q_norm = log_q.exp()
         every = torch.where(masked, step.gamma * b, b * step.beta) / q_norm
         more_clean = (
@@ -178,16 +181,16 @@ class MaskAndReplace:
         right = torch.log1p(ratio * log_code.exp())
         summed = torch.where(masked, summed, summed - wrong + right)
 
-        # At begin = 0 there is no such way to a code, and all its weights are 0.
+        # At begin = 0, beta is 0, and so are the weights on every code.
         log_b = torch.where(b > 0, b, 1).log()
-        # log q - log p: where q has the clean code it is log(alpha + beta), else log beta.
+        # log q - log p, with log q = log(alpha + beta) for the clean code and log beta for others.
         on_clean = every + more_clean + torch.where(same, more_code, 0)
         entropy = on_clean * ((a + b).log() - log_b)
         cross = every * summed + more_clean * (at_clean - log_b) + more_code * (at_code - log_b)
         return entropy - cross - torch.where(masked, 0, log_q + log_total)
 
     def prior_divergence(self) -> float:
-        """KL(q(x_T | x_0) || noise) in nats a token, which no network can lower."""
+        """Return KL(q(x_T | x_0) || noise) in nats per token, a constant of the bound."""
         alpha, beta, gamma = (
             float(rate) for rate in self.rates(torch.tensor(0), torch.tensor(self.timesteps))
         )
@@ -199,5 +202,5 @@ class MaskAndReplace:
         return float(terms)
 
     def _columns(self, rates: Rates, like: Tensor) -> Rates:
-        """Rates of (B,) times as float32 (B, 1), beside ``like``."""
+        """Return rates (B,) as float32 (B, 1) on the device of ``like``."""
         return Rates(*(rate.float().to(like.device)[:, None] for rate in rates))

@@ -1,4 +1,4 @@
-"""Masked prior: many tokens at once, the surest first (MaskGIT, arXiv 2202.04200)."""
+"""Masked prior: many tokens per step, the most certain first (MaskGIT, arXiv 2202.04200)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..conditions import Condition
-from .base import SamplingOptions, Step
-from .categorical import classifier_free_guidance, sample_categorical, uniform
+from .categorical import classifier_free_guidance, sample_categorical, spread_uniform, uniform
 from .network import TokenNetwork
+from .options import ResolvedOptions, Step
 from .token_prior import TokenPrior, TokenPriorConfig, check_patch
 
 
@@ -22,13 +22,13 @@ class MaskedConfig(TokenPriorConfig):
     """MaskGIT's training and decoding."""
 
     label_smoothing: float = 0.1
-    """MaskGIT's."""
+    """As in MaskGIT."""
     patch: int = 1
-    """Side of the squares of tokens that share a position of the transformer: with 2 it is about
-    four times as cheap. Ours; the paper has 1."""
+    """Side of the patches of tokens that share a position of the transformer; 2 makes it about four
+    times as cheap. Our addition: the paper has 1."""
     choice_temperature: float = 4.5
-    """Gumbel noise on the confidence that decides which tokens stay, at the first step; it falls
-    linearly to 0. MaskGIT's."""
+    """Scale, at the first step, of the Gumbel noise on the confidence that decides which tokens are
+    kept; it falls linearly to 0. As in MaskGIT."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -40,12 +40,12 @@ class MaskedConfig(TokenPriorConfig):
 
     @property
     def default_steps(self) -> int:
-        """The default number of sampling steps (MaskGIT takes 8 to 12)."""
+        """The default number of sampling steps (8 to 12 in MaskGIT)."""
         return 12
 
 
-class MaskedPrior(TokenPrior):
-    """p(id of a masked cell | ids of the others), for any set of masked cells."""
+class MaskedPrior(TokenPrior[MaskedConfig]):
+    """p(id of a masked cell | ids of the other cells), for any set of masked cells."""
 
     def __init__(self, config: MaskedConfig) -> None:
         super().__init__(config, config.network(causal=False, timed=False, patch=config.patch))
@@ -53,37 +53,36 @@ class MaskedPrior(TokenPrior):
     def _loss(
         self, ids: Tensor, condition: Condition | None, generator: torch.Generator | None
     ) -> dict[str, Tensor]:
-        """``masked``: cross-entropy in nats over the masked tokens, whose share follows a cosine.
+        """Return ``masked`` and ``bits``.
 
-        ``bits``: an upper bound on the bits a token (the mean over all orders in which the tokens
-        could be drawn): the number of masked tokens uniform, the mean over the masked ones. In
-        training the draws of the cosine are weighted to the same, roughly.
+        ``masked`` is the cross-entropy in nats over the masked tokens, whose share follows a
+        cosine. ``bits`` is an upper bound on the bits per token, the mean over all orders in which
+        the tokens could be drawn: the number of masked tokens is uniform, and the mean is over the
+        masked tokens. In training, the draws of the cosine are weighted to estimate it roughly.
         """
-        rows, count = len(ids), ids[0].numel()
-        flat = ids.flatten(1)
-        # One draw a row, spread evenly over the batch: less noise at the same mean.
-        spread = torch.arange(rows, device=ids.device)
-        at = (spread + uniform((rows,), generator, ids.device)) / rows
+        rows, height, width = ids.shape
+        count, flat = height * width, ids.flatten(1)
+        at = spread_uniform(rows, generator, ids.device)
         share = torch.cos(at * math.pi / 2) if self.training else at
         number = (share * count).floor().clamp(0, count - 1).add(1)
         order = uniform(tuple(flat.shape), generator, ids.device).argsort(1).argsort(1)
         masked = order < number[:, None]
-        context = self.network.context(condition, rows, generator, grid=tuple(ids.shape[1:]))
+        context = self.network.context(condition, rows, generator, grid=(height, width))
         logits = self.network(flat.masked_fill(masked, self.codebook_size), context)
         logits, target = logits[masked].float(), flat[masked]
         loss = F.cross_entropy(logits, target, label_smoothing=self.config.label_smoothing)
         with torch.no_grad():
             nll = F.cross_entropy(logits, target, reduction="none")
             row = masked.nonzero()[:, 0]
-            each = torch.zeros(rows, device=ids.device).index_add_(0, row, nll) / number
+            mean = torch.zeros(rows, device=ids.device).index_add_(0, row, nll) / number
             if self.training:  # the cosine's density is 2 / (pi sqrt(1 - share^2))
-                each = each * (1 - share.square()).sqrt() * math.pi / 2
-        return {"masked": loss, "bits": each.mean() / math.log(2)}
+                mean = mean * (1 - share.square()).sqrt() * math.pi / 2
+        return {"masked": loss, "bits": mean.mean() / math.log(2)}
 
     def _step_limit(self, grid: tuple[int, int]) -> int:
         return grid[0] * grid[1]
 
-    def _sample(self, condition: Condition | None, options: SamplingOptions) -> Iterator[Step]:
+    def _sample(self, condition: Condition | None, options: ResolvedOptions) -> Iterator[Step]:
         return sample_masked(self.network, condition, options, self.config.choice_temperature)
 
 
@@ -91,15 +90,14 @@ class MaskedPrior(TokenPrior):
 def sample_masked(
     network: TokenNetwork,
     condition: Condition | None,
-    options: SamplingOptions,
+    options: ResolvedOptions,
     choice_temperature: float,
 ) -> Iterator[Step]:
-    """Draw all masked ids at every step and keep the surest (MaskGIT, arXiv 2202.04200).
+    """Draw all masked ids at every step and keep the most certain (MaskGIT, arXiv 2202.04200).
 
-    The number of ids that stay masked falls by a cosine. ``choice_temperature`` scales the Gumbel
-    noise on the confidence, and falls linearly to 0. ``options`` are resolved (``Prior.sample``).
+    The number of ids that stay masked falls by a cosine. ``choice_temperature`` is the scale of the
+    Gumbel noise on the confidence; it falls linearly to 0.
     """
-    assert options.grid is not None and options.steps is not None
     rows, (height, width) = options.n, options.grid
     guided = options.guided and condition is not None
     copies = 2 if guided else 1
@@ -109,15 +107,15 @@ def sample_masked(
     if options.known is not None:
         known = options.known.reshape(rows, -1)
         ids = torch.where(known >= 0, known, unknown)
-    at_first = (ids == unknown).sum(1)
-    # A picture with fewer ids to draw than there are steps is finished sooner.
-    each = at_first.clamp(1, options.steps).double()
-    steps = int(each.max())
+    to_draw = (ids == unknown).sum(1)
+    # A picture with fewer ids to draw than the number of steps takes fewer steps.
+    steps_of = to_draw.clamp(1, options.steps).double()
+    steps = int(steps_of.max())
     for step in range(1, steps + 1):
         masked = ids == unknown
         logits = network(ids.repeat(copies, 1), context)
         if guided:
-            scale = options.guidance_at(((step - 1) / (each - 1).clamp(min=1)).clamp(max=1))
+            scale = options.guidance_at(((step - 1) / (steps_of - 1).clamp(min=1)).clamp(max=1))
             logits = classifier_free_guidance(logits, scale.float()[:, None, None])
         logits = logits.float()
         drawn = sample_categorical(
@@ -128,16 +126,16 @@ def sample_masked(
             top_p=options.top_p,
             wanted=masked,
         )
-        sure = logits.gather(2, drawn[..., None])[..., 0] - logits.logsumexp(2)
-        noise = uniform(tuple(sure.shape), options.generator, sure.device)
+        confidence = logits.gather(2, drawn[..., None])[..., 0] - logits.logsumexp(2)
+        noise = uniform(tuple(confidence.shape), options.generator, confidence.device)
         noise = -torch.log(-torch.log(noise.clamp(1e-20, 1 - 2**-24)))
-        progress = (step / each).clamp(max=1)
-        sure = sure + choice_temperature * (1 - progress[:, None]) * noise
-        # The number still masked after this step: a cosine, but at least one fewer each time.
-        left = (at_first * torch.cos(progress * math.pi / 2)).floor().long()
+        progress = (step / steps_of).clamp(max=1)
+        confidence = confidence + choice_temperature * (1 - progress[:, None]) * noise
+        # The number still masked after this step: a cosine, but at least one fewer per step.
+        left = (to_draw * torch.cos(progress * math.pi / 2)).floor().long()
         left = torch.minimum(left, masked.sum(1) - 1).clamp(min=0)
-        left = left.masked_fill(step >= each, 0)
-        rank = sure.masked_fill(~masked, math.inf).argsort(1).argsort(1)
+        left = left.masked_fill(step >= steps_of, 0)
+        rank = confidence.masked_fill(~masked, math.inf).argsort(1).argsort(1)
         ids = torch.where(masked & (rank >= left[:, None]), drawn, ids)
         shown = ids.masked_fill(ids == unknown, -1)
         yield Step(shown.view(rows, height, width), step, steps)

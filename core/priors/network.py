@@ -1,16 +1,17 @@
-"""The network of the discrete priors: token ids in, logits of codes out."""
+"""The network of the discrete priors, from token ids to logits of codes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..conditions import Condition, Conditioner, Encoded
+from ..conditions import Condition, Conditioner
 from ..networks.cuda_graph import GraphDecoder, capture_graph
 from ..networks.incremental import IncrementalDecoder
 from ..networks.packed_linear import packed_linear
@@ -25,32 +26,33 @@ from ..networks.transformer import (
     time_features,
 )
 
-_WAVES = 4  # of a side's places: half a period, a whole one, ...
+_WAVES = 4  # per axis: of half a period, a whole period, and so on
 
 
 @dataclass
 class Context:
-    """The conditions and positions in the form in which the layers use them, computed once.
-
-    ``cell_embedding`` (B or 1, h*w, C) is added to the embedded tokens: the position of each cell
-    and its condition. ``grid``: rows and columns of cells. ``rotary``: the table of rotary
-    positions. ``vector`` (B, C), ``memory`` and ``mask``: the conditions that belong to no cell.
-    """
+    """The conditions and positions in the form in which the layers use them, computed once."""
 
     cell_embedding: Tensor
+    """(B or 1, h*w, C), position and condition of each cell; added to the embedded tokens."""
     grid: tuple[int, int]
+    """Rows and columns of cells."""
     rotary: Tensor
+    """The ``rotary`` table (2, N, D) of the positions."""
     vector: Tensor | None = None
+    """(B, C), the conditions that do not belong to a cell."""
     memory: Memory | None = None
     mask: Tensor | None = None
+    """bool (B, L), true = attend to the token of the memory."""
     modulation: Modulation | None = None
+    """Of a network that is not timed; that of a timed network depends on the time."""
 
 
 class TokenNetwork(nn.Module):
-    """A transformer over the token grid, for ids in [0, K] of which K is "not known yet".
+    """A transformer over the token grid, for ids in [0, K], where K is "not known yet".
 
-    ``patch``: side of the squares of tokens that share a position of the transformer. A causal
-    network, which draws token by token, has none.
+    ``patch`` is the side of the patches of tokens that share a position of the transformer; it is 1
+    for a causal network, which draws token by token.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class TokenNetwork(nn.Module):
     ) -> None:
         super().__init__()
         if causal and patch > 1:
-            raise ValueError("a causal network takes token by token: its patch must be 1")
+            raise ValueError("a causal network draws token by token: its patch must be 1")
         self.codes, self.grid, self.timed = codes, grid, timed
         self.conditioner = conditioner
         self.embed = nn.Embedding(codes + 1, width)
@@ -91,11 +93,11 @@ class TokenNetwork(nn.Module):
 
     @torch.no_grad()
     def init_from_codebook(self, codes: Tensor, generator: torch.Generator | None = None) -> None:
-        """Before training: let what is near in the codebook, ``codes`` (K, D), be near here.
+        """Initialize the token embeddings from the codebook ``codes`` (K, D), before training.
 
-        Embeddings and output weights become random projections of the codes: what one token
-        teaches holds for its like from the first step on. Ours; no paper has it. Places begin as
-        by ``init_positions``.
+        Embeddings and output weights become random projections of the codes, so that similar codes
+        are similar for the network from the first step on. Positions are initialized by
+        ``init_positions``. Our addition: no paper has it.
         """
         codes = codes.float() - codes.float().mean(0)
         codes = codes / codes.std(unbiased=False).clamp(min=1e-12)
@@ -107,20 +109,21 @@ class TokenNetwork(nn.Module):
 
     @torch.no_grad()
     def init_positions(self, generator: torch.Generator | None = None) -> None:
-        """Before training: let rows and columns begin as smooth waves over the whole grid, in
-        random directions, so that near ones are alike and left is told from right.
+        """Initialize the embeddings of rows and columns as smooth waves, before training.
 
-        Next to nothing but a caption's "on the left" needs to know a column: begun at random and
-        small, they were learnt at the picture's edges alone, and sides never were. Ours.
+        The waves span the whole grid in random directions, so that near positions are similar and
+        left and right differ. Hardly anything but a caption's "on the left" depends on the column.
+        With small random embeddings, the columns were learned only at the edges of the picture, and
+        left and right never. Our addition: no paper has it.
         """
-        for places in (self.row, self.column):
-            count, width = places.shape
+        for embeddings in (self.row, self.column):
+            count, width = embeddings.shape
             at = (torch.arange(count) + 0.5) / count
             number = torch.arange(1, min(_WAVES, max(1, count - 1)) + 1)
             waves = torch.cos(math.pi * number * at[:, None]) / number
             waves = waves / waves.square().sum(1).mean().sqrt()
             directions = torch.randn(len(number), width, generator=generator)
-            places.copy_(0.05 * waves @ directions)
+            embeddings.copy_(0.05 * waves @ directions)
 
     def context(
         self,
@@ -131,28 +134,28 @@ class TokenNetwork(nn.Module):
         grid: tuple[int, int] | None = None,
         guided: bool = False,
     ) -> Context:
-        """What ``forward`` is told of a condition for ``rows`` pictures (see ``Conditioner``).
+        """Return the context of ``forward`` for ``rows`` pictures; arguments as
+        ``Conditioner.encode``.
 
-        Another ``grid`` than the one trained on is taken: its rows and columns lie between the
-        known ones, distances stay what they are.
+        On another ``grid`` than the trained one, the embeddings of rows and columns are
+        interpolated, while the distances of rotary positions stay the same.
         """
         grid = grid or self.grid
-        encoded: Encoded = self.conditioner.encode(
-            condition, rows, generator, grid=grid, guided=guided
-        )
-        ground = _stretched(self.row, grid[0])[:, None] + _stretched(self.column, grid[1])
-        ground = ground.flatten(0, 1)[None]
+        encoded = self.conditioner.encode(condition, rows, generator, grid=grid, guided=guided)
+        cells = _interpolated(self.row, grid[0])[:, None] + _interpolated(self.column, grid[1])
+        cells = cells.flatten(0, 1)[None]
         if encoded.cells is not None:
-            ground = ground + encoded.cells
+            cells = cells + encoded.cells
         config = self.transformer.config
         positions = grid if self.patches is None else self.patches.positions(grid)
+        tokens = encoded.tokens
         context = Context(
-            ground,
-            grid,
-            rotary(positions, config.width // config.heads, ground),
-            encoded.vector,
-            None if encoded.tokens is None else self.transformer.project_memory(encoded.tokens),
-            encoded.mask,
+            cell_embedding=cells,
+            grid=grid,
+            rotary=rotary(positions, config.width // config.heads, cells),
+            vector=encoded.vector,
+            memory=None if tokens is None else self.transformer.project_memory(tokens),
+            mask=encoded.mask,
         )
         if not self.timed and encoded.vector is not None:
             context.modulation = self.transformer.modulate(encoded.vector)
@@ -167,16 +170,17 @@ class TokenNetwork(nn.Module):
         cache: Cache | None = None,
         last: bool = False,
     ) -> Tensor:
-        """Logits (B, N, K) of ids int64 (B, N), which stand at the first N cells; all of them where
-        there are patches.
+        """Return the logits (B, N, K) of ids int64 (B, N) at the first N cells of the grid.
 
-        ``time`` (B,) in [0, 1] where the network is timed; ``cache`` is filled; ``last``: only the
-        last position's logits.
+        With patches, N must be all cells. ``time`` (B,) in [0, 1] is that of a timed network.
+        ``cache`` is filled. ``last`` returns only the logits of the last position, (B, 1, K).
         """
         count = ids.shape[1]
         cells = self.embed(ids) + context.cell_embedding[:, :count]
         modulation = context.modulation
         if self.timed:
+            if time is None:
+                raise ValueError("a timed network needs the time")
             vector = self.time(time_features(time, 256).to(cells.dtype))
             if context.vector is not None:
                 vector = vector + context.vector
@@ -184,68 +188,86 @@ class TokenNetwork(nn.Module):
         patches = self.patches
         x = cells
         if patches is not None:
-            x, cells = patches.gather(cells, context.grid)
+            x, cells = patches.merge(cells, context.grid)
         x = self.transformer(
-            x, context.rotary[:, :count], modulation=modulation, memory=context.memory,
-            memory_mask=context.mask, cache=cache,
-        )  # fmt: skip
+            x,
+            context.rotary[:, :count],
+            modulation=modulation,
+            memory=context.memory,
+            memory_mask=context.mask,
+            cache=cache,
+        )
         if patches is not None:
-            x = patches.scatter(x, cells, context.grid)
+            x = patches.split(x, cells, context.grid)
         return self.head(x[:, -1:] if last else x)
 
     def decoder(
         self, context: Context, rows: int, positions: int, static: bool | None = None
     ) -> Callable[[Tensor], Tensor]:
-        """For a causal network: a function from ids int64 (rows, N) to the logits (rows, K) of the
-        last of them. Its first call takes any number of ids, each further one the next.
+        """Return a function from ids int64 (rows, N) to the logits (rows, K) after the last id.
 
-        ``static``: by steps of one shape, which a GPU replays as a CUDA graph; logits are then
-        good until the next call. None: on a GPU, unless under autocast.
+        The network must be causal. The first call takes any number of ids, each further call the
+        next id. With ``static``, all further steps have the same shape, so that a GPU replays them
+        as a CUDA graph, and each call overwrites the logits of the call before. By default it is
+        true on a GPU, except under autocast.
         """
         like = self.head.weight
         if static is None:
             static = like.is_cuda and not torch.is_autocast_enabled("cuda")
         cache = Cache(self.transformer.config, rows, positions, like)
-        further: Callable[[Tensor], Tensor] | None = None
+        next_step: Callable[[Tensor], Tensor] | None = None
 
         def step(ids: Tensor) -> Tensor:
-            nonlocal further
-            if further is None:
-                logits = self(ids, context, cache=cache, last=True)[:, 0]
-                cache.begin = ids.shape[1]
-                if cache.begin < positions:
-                    further = self._further(context, rows, cache, static)
-                return logits
-            return further(ids[:, 0])
+            nonlocal next_step
+            if next_step is not None:
+                return next_step(ids[:, 0])
+            logits = self(ids, context, cache=cache, last=True)[:, 0]
+            cache.length = ids.shape[1]
+            if cache.length < positions:
+                next_step = (self._static_step if static else self._step)(context, rows, cache)
+            return logits
 
         return step
 
-    def _further(
-        self, context: Context, rows: int, cache: Cache, static: bool
-    ) -> Callable[[Tensor], Tensor]:
-        """The steps after the first: from the next ids int64 (rows,) to logits (rows, K)."""
-        decoder = (GraphDecoder if static else IncrementalDecoder)(
-            self.transformer, cache, context.rotary, rows, modulation=context.modulation,
-            memory=context.memory, memory_mask=context.mask,
-        )  # fmt: skip
+    def _step(self, context: Context, rows: int, cache: Cache) -> Callable[[Tensor], Tensor]:
+        """Return the function of the steps after the first, from the next ids int64 (rows,) to
+        logits (rows, K)."""
+        decoder = IncrementalDecoder(
+            self.transformer, cache, context.rotary, rows, **_decoder_conditions(context)
+        )
         head = packed_linear(self.head.weight, rows, self.head.bias)
 
-        def dynamic(ids: Tensor) -> Tensor:
-            return head(decoder(self.embed(ids) + context.cell_embedding[:, cache.begin]))
+        def step(ids: Tensor) -> Tensor:
+            return head(decoder(self.embed(ids) + context.cell_embedding[:, cache.length]))
 
-        def fixed(ids: Tensor) -> Tensor:
-            ground = context.cell_embedding.index_select(1, decoder.position)[:, 0]
-            return head(decoder(self.embed(ids) + ground))
+        return step
 
-        if not static:
-            return dynamic
+    def _static_step(self, context: Context, rows: int, cache: Cache) -> Callable[[Tensor], Tensor]:
+        """Return the function of ``_step`` in steps of one shape; a CUDA graph on a GPU."""
+        decoder = GraphDecoder(
+            self.transformer, cache, context.rotary, rows, **_decoder_conditions(context)
+        )
+        head = packed_linear(self.head.weight, rows, self.head.bias)
+
+        def step(ids: Tensor) -> Tensor:
+            cell = context.cell_embedding.index_select(1, decoder.position)[:, 0]
+            return head(decoder(self.embed(ids) + cell))
+
         example = torch.zeros(rows, dtype=torch.int64, device=self.head.weight.device)
-        return capture_graph(fixed, example, decoder.position)
+        return capture_graph(step, example, decoder.position)
 
 
-def _stretched(table: Tensor, length: int) -> Tensor:
-    """A table of positions (n, C) at another number of them, (length, C)."""
-    if len(table) == length:
-        return table
-    stretched = F.interpolate(table.T[None].float(), length, mode="linear", align_corners=False)
-    return stretched[0].T.to(table.dtype)
+def _decoder_conditions(context: Context) -> dict[str, Any]:
+    return {
+        "modulation": context.modulation,
+        "memory": context.memory,
+        "memory_mask": context.mask,
+    }
+
+
+def _interpolated(embeddings: Tensor, length: int) -> Tensor:
+    """Return embeddings of positions (n, C) for another number of positions, (length, C)."""
+    if len(embeddings) == length:
+        return embeddings
+    result = F.interpolate(embeddings.T[None].float(), length, mode="linear", align_corners=False)
+    return result[0].T.to(embeddings.dtype)

@@ -1,14 +1,14 @@
 """Priors that draw a semantic map first and then the picture from it.
 
-The position and number of things that a sentence states are one or two of the thousand bits of a
-picture's tokens, and hardly learned among them; of a map they are a large part. Make-A-Scene
-(arXiv 2203.13131) therefore draws a map's tokens before a picture's, autoregressively. INFERRED:
-here the map's own classes are drawn, on the token grid, by a network of its own.
+The position and the number of objects that a text states are one or two of the thousand bits of a
+picture's tokens and are hardly learned among them; of a map's bits they are a large part. Therefore
+Make-A-Scene (arXiv 2203.13131) draws the tokens of a map before those of the picture,
+autoregressively. INFERRED: here a separate network draws the classes of the map on the token grid.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -16,15 +16,18 @@ import torch
 from torch import Tensor, nn
 
 from ..conditions import Condition, Conditioner, SemanticConfig
-from ..conditions.semantic import UNLABELLED, composition, majority
+from ..conditions.semantic import UNLABELED, composition, majority
 from .autoregressive import AutoregressiveConfig, AutoregressivePrior
-from .base import Prior, SamplingOptions, Step
+from .base import Prior
 from .network import TokenNetwork
+from .options import ResolvedOptions, SamplingOptions, Step
 from .token_prior import LayoutConfig, TokenPrior, TokenPriorConfig
 
 
-def build_token_prior(kind: type[TokenPrior], config: TokenPriorConfig) -> Prior:
-    """Build a prior of class ``kind``, untrained; one with a layout becomes a ``PlannedPrior``."""
+def build_token_prior(
+    kind: Callable[[Any], TokenPrior[Any]], config: TokenPriorConfig
+) -> Prior[Any]:
+    """Build a prior of class ``kind``, untrained; with a layout, in a ``PlannedPrior``."""
     tokens = kind(config)
     return tokens if config.layout is None else PlannedPrior(tokens, config.layout)
 
@@ -62,20 +65,19 @@ class LayoutPrior(nn.Module):
     ) -> dict[str, Tensor]:
         """Return the losses of maps int64 (B, H, W) on a grid of cells.
 
-        ``layout`` is the negative log-likelihood in nats per cell, ``layout_bits`` the same in
-        bits; both are exact.
+        ``layout`` is the exact negative log-likelihood in nats per cell, ``layout_bits`` the same
+        in bits.
         """
         cells = majority(composition(segmentation, self.classes, grid)).argmax(1)
         losses = self.prior.loss(cells, condition, generator)
         return {"layout": losses["nll"], "layout_bits": losses["bits"]}
 
-    def sample(self, condition: Condition | None, options: SamplingOptions) -> Iterator[Step]:
-        """Yield one step per row of cells, with the map as its ids.
+    def sample(self, condition: Condition | None, options: ResolvedOptions) -> Iterator[Step]:
+        """Yield one step per row of cells, whose ids are the map.
 
-        The options are those of the tokens, except for top-k: a number of codes of a thousand is no
-        measure for a few classes. With top-k 1, the most likely class is taken, too.
+        The options are those of the tokens, except top-k: a number out of a thousand codes does not
+        apply to a few classes. Only top-k 1, the most likely code, is used for the classes, too.
         """
-        assert options.grid is not None  # resolved options have one
         rows, columns = options.grid
         steps = self.prior.sample(
             condition,
@@ -90,42 +92,38 @@ class LayoutPrior(nn.Module):
         for step in steps:
             row, rest = divmod(step.done, columns)
             if not rest:
-                drawn = step.ids.masked_fill(step.ids == self.classes, UNLABELLED)
+                drawn = step.ids.masked_fill(step.ids == self.classes, UNLABELED)
                 yield step._replace(ids=drawn, done=row, total=rows)
 
 
-class PlannedPrior(Prior):
+class PlannedPrior(Prior[TokenPriorConfig]):
     """A token prior, and a prior of the semantic map that the token prior is conditioned on.
 
-    Where ``sample`` is given a map, or known ids, the map prior is not used. A state dict holds the
-    token prior's weights by its own names and the map prior's below "layout.".
+    The map prior is not used when ``sample`` gets a map or known ids. In a state dict, the names of
+    the token prior's weights are those of a token prior alone, and the names of the map prior's
+    weights start with "layout.".
     """
 
-    config: TokenPriorConfig
     draws_layout = True
     trained_part: Literal["all", "layout", "tokens"] = "all"
     """The part whose loss ``loss`` returns in training."""
 
-    def __init__(self, tokens: TokenPrior, layout: LayoutConfig) -> None:
+    def __init__(self, tokens: TokenPrior[Any], layout: LayoutConfig) -> None:
         super().__init__()
         self.config, self.tokens = tokens.config, tokens
         self.layout = LayoutPrior(layout, tokens.config)
         self.register_state_dict_post_hook(_hoist_tokens)
         self.register_load_state_dict_pre_hook(_lower_tokens)
 
-    @property
-    def conditioner(self) -> Conditioner:
-        """The conditions of the token prior."""
+    @property  # as in TokenPrior
+    def conditioner(self) -> Conditioner:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The encoder of the conditions of the token prior."""
         return self.tokens.conditioner
 
     @property
     def network(self) -> TokenNetwork:
         """The network of the token prior."""
         return self.tokens.network
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        return self.tokens.grid
 
     @property
     def codebook_size(self) -> int:
@@ -143,11 +141,11 @@ class PlannedPrior(Prior):
         condition: Condition | None = None,
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
-        """Return the losses of the token prior and, where a map is given, of the map prior.
+        """Return the losses of the token prior and, if the condition has a map, of the map prior.
 
-        "bits" is the tokens' alone, given the map.
+        "bits" is only that of the tokens, given the map.
         """
-        ids = self.tokens.checked_ids(ids, condition)
+        self.tokens.check_training_batch(ids, condition)
         part = self.trained_part if self.training else "all"
         losses: dict[str, Tensor] = {}
         if part != "layout":
@@ -160,21 +158,20 @@ class PlannedPrior(Prior):
     def _step_limit(self, grid: tuple[int, int]) -> int:
         return self.tokens._step_limit(grid)
 
-    def _resolved(self, options: SamplingOptions) -> SamplingOptions:
+    def _resolved(self, options: SamplingOptions) -> ResolvedOptions:
         return self.tokens._resolved(options)
 
-    def _sample(self, condition: Condition | None, options: SamplingOptions) -> Iterator[Step]:
+    def _sample(self, condition: Condition | None, options: ResolvedOptions) -> Iterator[Step]:
         given = condition is not None and condition.segmentation is not None
-        # Known ids say nothing about a map that is drawn without them.
+        # A map drawn without regard to known ids would not fit them.
         if given or options.known is not None:
             return self.tokens._sample(condition, options)
         return self._planned(condition or Condition(), options)
 
-    def _planned(self, condition: Condition, options: SamplingOptions) -> Iterator[Step]:
-        """Yield the steps of the map, then those of the picture that is conditioned on it."""
-        assert options.grid is not None and options.steps is not None  # they are resolved
-        ahead = options.grid[0]
-        total = ahead + options.steps
+    def _planned(self, condition: Condition, options: ResolvedOptions) -> Iterator[Step]:
+        """Yield the steps of the map, then those of the picture, which is conditioned on it."""
+        map_steps = options.grid[0]
+        total = map_steps + options.steps
         blank = torch.full((options.n, *options.grid), -1, device=self.device)
         layout = None
         for step in self.layout.sample(condition if len(condition) else None, options):
@@ -184,16 +181,18 @@ class PlannedPrior(Prior):
             condition = condition.repeat(options.n)
         condition = replace(condition, segmentation=layout)
         for step in self.tokens._sample(condition, options):
-            yield step._replace(done=ahead + step.done, total=ahead + step.total, layout=layout)
+            yield step._replace(
+                done=map_steps + step.done, total=map_steps + step.total, layout=layout
+            )
 
 
-_OWN, _TOKENS = "layout.", "tokens."
+_LAYOUT, _TOKENS = "layout.", "tokens."
 
 
 def _hoist_tokens(
     module: nn.Module, state: MutableMapping[str, Any], prefix: str, metadata: Any
 ) -> None:
-    """Name the token prior's weights as a token prior alone names them."""
+    """Remove "tokens." from the names of a state: a token prior alone has the same names."""
     for name in list(state):
         if name.startswith(prefix):
             value, own = state.pop(name), name[len(prefix) :]
@@ -206,5 +205,5 @@ def _lower_tokens(
     """Undo ``_hoist_tokens`` before a state is loaded."""
     for name in list(state):
         own = name[len(prefix) :]
-        if name.startswith(prefix) and not own.startswith((_OWN, _TOKENS)):
+        if name.startswith(prefix) and not own.startswith((_LAYOUT, _TOKENS)):
             state[prefix + _TOKENS + own] = state.pop(name)

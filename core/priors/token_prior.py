@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from ..conditions import Condition, ConditionConfig, Conditioner, SemanticConfig
-from .base import Prior, SamplingOptions, build_prior, check_grid
+from .base import Prior, build_prior
 from .network import TokenNetwork
+from .options import SamplingOptions, check_grid, is_whole
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class LayoutConfig:
 
 
 @dataclass(frozen=True)
-class TokenPriorConfig:
+class TokenPriorConfig(ABC):
     """The settings that the discrete priors share. The sizes are our choice."""
 
     codebook_size: int = 1024
@@ -43,7 +45,8 @@ class TokenPriorConfig:
     drop: float = 0.1
     """Share of the training pictures that lose their conditions, which guidance needs."""
     layout: LayoutConfig | None = None
-    """If given, a prior that gets no semantic map draws one first and is conditioned on it."""
+    """If set, the prior draws a semantic map first when it is given none, and is conditioned on
+    it."""
 
     def __post_init__(self) -> None:
         if self.codebook_size < 1:
@@ -52,7 +55,12 @@ class TokenPriorConfig:
         if self.layout is not None:
             _check_layout(self.conditions)
 
-    def build(self) -> Prior:
+    @property
+    @abstractmethod
+    def default_steps(self) -> int:
+        """The default number of sampling steps."""
+
+    def build(self) -> Prior[Any]:
         """Build the prior, untrained."""
         return build_prior(self)
 
@@ -81,24 +89,24 @@ def _check_layout(conditions: Sequence[ConditionConfig]) -> None:
         raise ValueError("a layout has one class per cell; set semantic.shares false")
 
 
-class TokenPrior(Prior):
+Config = TypeVar("Config", bound=TokenPriorConfig)
+
+
+class TokenPrior(Prior[Config]):
     """A prior over token ids."""
 
-    config: TokenPriorConfig
     network: TokenNetwork
 
-    def __init__(self, config: TokenPriorConfig, network: TokenNetwork) -> None:
+    def __init__(self, config: Config, network: TokenNetwork) -> None:
         super().__init__()
         self.config, self.network = config, network
 
+    # A property, not an attribute: the conditioner is a part of the network, and in an attribute it
+    # would be in the state twice.
     @property
-    def conditioner(self) -> Conditioner:
-        """The network's conditions."""
-        return self.network.conditioner  # held there alone: a state holds each weight once
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        return tuple(self.config.grid)
+    def conditioner(self) -> Conditioner:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The encoder of the conditions, a part of the network."""
+        return self.network.conditioner
 
     @property
     def codebook_size(self) -> int:
@@ -111,46 +119,47 @@ class TokenPrior(Prior):
         condition: Condition | None = None,
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
-        return self._loss(self.checked_ids(ids, condition), condition, generator)
+        self.check_training_batch(ids, condition)
+        return self._loss(ids, condition, generator)
 
     @abstractmethod
     def _loss(
         self, ids: Tensor, condition: Condition | None, generator: torch.Generator | None
     ) -> dict[str, Tensor]:
-        """Return ``loss`` for arguments that were checked."""
+        """Return ``loss`` for arguments that are checked."""
 
-    def checked_ids(self, ids: Tensor, condition: Condition | None) -> Tensor:
-        """Return training ids (B, h, w). Raises ValueError if they are not this prior's."""
+    def check_training_batch(self, ids: Tensor, condition: Condition | None) -> None:
+        """Raise ValueError unless ``loss`` can use ids and condition."""
         if ids.ndim != 3 or ids.is_floating_point():
             raise ValueError(f"token ids must be integers (B, h, w), got {tuple(ids.shape)}")
         low, high = (int(bound) for bound in ids.aminmax())
         if low < 0 or high >= self.codebook_size:
             raise ValueError(
                 f"token ids must be from 0 to {self.codebook_size - 1}, got {low} to {high}: "
-                "they are another tokenizer's"
+                "they are those of another tokenizer"
             )
-        self.conditioner.check(condition, len(ids), surplus=True)
-        return ids
+        self.conditioner.check(condition, len(ids), allow_unused=True)
 
     def _with_known(self, options: SamplingOptions, known: Tensor) -> SamplingOptions:
-        shape, n, grid = tuple(known.shape), options.n, options.grid
+        shape, n = tuple(known.shape), options.n
         fits = len(shape) == 2 or (len(shape) == 3 and shape[0] == n)
         if not fits or known.is_floating_point():
             raise ValueError(f"known must be integers (h, w) or ({n}, h, w), got {shape}")
-        if grid is not None and tuple(grid) != shape[-2:]:
-            raise ValueError(f"known is of {shape[-2]} x {shape[-1]} tokens, grid asks for {grid}")
-        check_grid(shape[-2:])
+        if options.grid is not None and tuple(options.grid) != shape[-2:]:
+            raise ValueError(
+                f"known has {shape[-2]} x {shape[-1]} tokens, but grid is {options.grid}"
+            )
+        grid = check_grid(shape[-2:])
         low, high = (int(bound) for bound in known.aminmax())
         if low < -1 or high >= self.codebook_size:
             raise ValueError(
-                f"known ids must be from 0 to {self.codebook_size - 1}, or -1 where they are to "
-                f"be drawn, got {low} to {high}"
+                f"known ids must be from 0 to {self.codebook_size - 1}, or -1 for tokens to be "
+                f"drawn, got {low} to {high}"
             )
-        known = known.to(self.device).expand(n, *shape[-2:])
-        return replace(options, known=known, grid=shape[-2:])
+        return replace(options, known=known.to(self.device).expand(n, *grid), grid=grid)
 
 
 def check_patch(patch: int) -> None:
-    """Raise ValueError unless ``patch`` is a side that squares of tokens can have."""
-    if not isinstance(patch, int) or isinstance(patch, bool) or not 1 <= patch <= 8:
+    """Raise ValueError unless ``patch`` is a valid side of a patch of tokens."""
+    if not is_whole(patch) or not 1 <= patch <= 8:
         raise ValueError(f"patch must be a whole number from 1 to 8, got {patch}")

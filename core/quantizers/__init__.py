@@ -1,5 +1,9 @@
-"""Quantizers: one idea a file, all with the face of ``base.Quantizer``."""
+"""Quantizers: one idea per file, all with the interface of ``base.Quantizer``."""
 
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from ..extensions import ExtensionError, load_extensions, same_definition
 from .base import Quantized, Quantizer
 from .fsq import FiniteScalarQuantizer, FSQConfig
 from .gumbel import GumbelConfig, GumbelQuantizer
@@ -22,7 +26,6 @@ QuantizerConfig = (
     | IBQConfig
 )
 
-# The names that config.json uses. A name, once shipped, stays.
 QUANTIZERS: dict[str, type[QuantizerConfig]] = {
     "vq": VQConfig,
     "regvq": RegVQConfig,
@@ -33,6 +36,7 @@ QUANTIZERS: dict[str, type[QuantizerConfig]] = {
     "lfq": LFQConfig,
     "ibq": IBQConfig,
 }
+"""The config classes by the names in config.json. A name that was published never changes."""
 
 __all__ = [
     "QUANTIZERS",
@@ -56,4 +60,41 @@ __all__ = [
     "UsageWindow",
     "VQConfig",
     "VectorQuantizer",
+    "quantizer_class",
+    "register_quantizer",
 ]
+
+
+def register_quantizer(name: str, config: type[Any]) -> None:
+    """Make a quantizer of your own known under ``name``: to bundles, recipes and commands.
+
+    ``config`` is a frozen dataclass with a field ``size`` (K, the number of codes), other fields
+    that JSON can hold, and a method ``build(dim)`` that returns a ``Quantizer`` with codes of
+    length ``dim``. A bundle stores the name and the fields; to open it, the same name must be
+    registered (``core.extensions``). Raises ExtensionError for a name that is taken, or for a class
+    that is not such a config.
+    """
+    if not name or not isinstance(name, str):
+        raise ExtensionError(f"the name of a quantizer must be a string, got {name!r}")
+    if not (isinstance(config, type) and is_dataclass(config)):
+        raise ExtensionError(f"the config of the quantizer {name!r} must be a dataclass")
+    if "size" not in {field.name for field in fields(config)}:
+        raise ExtensionError(f"the config of the quantizer {name!r} needs a field size")
+    if not callable(getattr(config, "build", None)):
+        raise ExtensionError(f"the config of the quantizer {name!r} needs a method build(dim)")
+    known = QUANTIZERS.get(name)
+    if known is not None and known is not config and not same_definition(known, config):
+        raise ExtensionError(f"the quantizer name {name!r} is taken; choose another name")
+    QUANTIZERS[name] = config
+
+
+def quantizer_class(name: str) -> type[Any]:
+    """Return the config class of the quantizer ``name``. Raises ValueError if it is unknown."""
+    if name not in QUANTIZERS:
+        load_extensions()
+    if name not in QUANTIZERS:
+        raise ValueError(
+            f"unknown quantizer {name!r}; available: {', '.join(QUANTIZERS)}; if it is your own, "
+            "set REGVQ_EXTENSIONS to the Python file that registers it"
+        )
+    return QUANTIZERS[name]

@@ -1,4 +1,4 @@
-"""The face that every quantizer shows."""
+"""The interface of every quantizer."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from torch import Tensor, nn
 
 
 class Quantized(NamedTuple):
-    """What a quantizer makes of a batch of latents.
-
-    ``z`` is float32 (B, D, h, w): what the decoder gets, with the straight-through gradient.
-    ``ids`` is int64 (B, h, w). ``losses`` are scalars that the trainer adds up as they are: weights
-    are already in. ``mask`` is bool (B, h, w), true where the code was drawn at random rather than
-    by argmax; ``perturbation`` is float32 (B, h, w), the squared distance between the drawn and the
-    best code (Reg-VQ section 3.4). Both are None for quantizers without randomness.
-    """
+    """The output of a quantizer for a batch of latents."""
 
     z: Tensor
+    """float32 (B, D, h, w): the input of the decoder, with the straight-through gradient."""
     ids: Tensor
+    """int64 (B, h, w)."""
     losses: dict[str, Tensor]
+    """Scalars that the trainer adds as they are: they include their weights."""
     mask: Tensor | None = None
+    """bool (B, h, w), true where the code was drawn at random instead of chosen by argmax; None for
+    quantizers that draw nothing."""
     perturbation: Tensor | None = None
+    """float32 (B, h, w), the squared distance between the drawn and the best code (Reg-VQ section
+    3.4); None for quantizers that draw nothing."""
 
 
 class Quantizer(nn.Module, ABC):
-    """Latents (B, D, h, w) to code ids (B, h, w) and back, always computed in float32.
+    """A map from latents (B, D, h, w) to code ids (B, h, w) and back, computed in float32.
 
-    ``embed(assign(z))`` is exactly what ``forward`` hands to the decoder in eval mode.
+    ``embed(assign(z))`` is exactly the ``z`` that ``forward`` returns in eval mode.
     """
 
     is_stochastic: ClassVar[bool] = False
-    """Whether it has a token distribution that ``forward`` draws from, and so a mask ratio. The
-    others' ``log_posterior`` is only a way to look at the runners-up."""
+    """True if the quantizer has a token distribution that ``forward`` can draw from, with a mask
+    ratio. The ``log_posterior`` of the others only ranks their codes."""
 
     def __init__(self, size: int, dim: int) -> None:
         super().__init__()
@@ -42,21 +42,24 @@ class Quantizer(nn.Module, ABC):
             raise ValueError(f"quantizer.size must be at least 1 code, got {size}")
         self.size = size
         self.dim = dim
-        # Set by the trainer while the encoder is frozen (NSVQ's later stages): rules that exist to
-        # follow a moving encoder rest.
+        # Set by the trainer while the encoder is frozen (NSVQ's later stages), when the rules that
+        # follow a moving encoder do nothing.
         self.encoder_frozen = False
 
     @abstractmethod
     def codebook(self) -> Tensor:
-        """The codes as the decoder sees them, float32 (K, D)."""
+        """Return the codes as the decoder gets them, float32 (K, D)."""
 
     @abstractmethod
     def assign_rows(self, rows: Tensor) -> Tensor:
-        """Ids int64 (N,) of float32 latents (N, D); argmax, no noise."""
+        """Return the ids int64 (N,) of float32 latents (N, D), by argmax without noise."""
 
     @abstractmethod
     def logits(self, rows: Tensor) -> Tensor:
-        """Logits float32 (N, K) of the token distribution; ``assign_rows`` is their argmax."""
+        """Return the logits float32 (N, K) of the token distribution of float32 latents (N, D).
+
+        ``assign_rows`` is their argmax.
+        """
 
     @abstractmethod
     def forward(
@@ -66,52 +69,56 @@ class Quantizer(nn.Module, ABC):
         mask_ratio: float | None = None,
         generator: torch.Generator | None = None,
     ) -> Quantized:
-        """Quantize latents (B, D, h, w). ``mask_ratio`` in [0, 1] is the share of positions drawn
-        at random instead of by argmax (None: the configured ratio in training, 0 in eval);
-        quantizers without randomness ignore it."""
+        """Quantize latents (B, D, h, w).
+
+        ``mask_ratio`` in [0, 1] is the share of positions whose code is drawn instead of chosen by
+        argmax; by default the configured ratio in training and 0 in eval mode. Quantizers that are
+        not ``is_stochastic`` ignore it.
+        """
 
     def assign(self, z: Tensor) -> Tensor:
-        """Ids int64 (B, h, w) of latents (B, D, h, w)."""
+        """Return the ids int64 (B, h, w) of latents (B, D, h, w)."""
         batch, _, height, width = z.shape
         with no_autocast(z):
             return self.assign_rows(to_rows(z)).view(batch, height, width)
 
     def embed(self, ids: Tensor) -> Tensor:
-        """Latents float32 (B, D, h, w) of ids (B, h, w); each id in [0, K)."""
+        """Return the codes float32 (B, D, h, w) of ids (B, h, w), each in [0, K)."""
         with no_autocast(ids):
             return nn.functional.embedding(ids, self.codebook()).permute(0, 3, 1, 2)
 
     def log_posterior(self, rows: Tensor) -> Tensor:
-        """log p(code | latent), float32 (N, K), of latents (N, D)."""
+        """Return log p(code | latent), float32 (N, K), of latents (N, D)."""
         with no_autocast(rows):
             return self.logits(rows.float()).log_softmax(-1)
 
     def schedule(self, progress: float) -> None:
-        """Before a training step: set what changes over a run, a function of ``progress`` in
-        [0, 1] alone, so that a resumed run finds the same."""
+        """Set the values that change over a run; called before each training step.
+
+        They depend only on ``progress`` in [0, 1], so that a resumed run has the same values.
+        """
 
     @torch.no_grad()
     def update(self, z: Tensor, ids: Tensor) -> Tensor | None:
-        """After an optimizer step: codebook rules that are no gradient (EMA, restart).
+        """Apply the codebook's rules without a gradient (EMA, restart); called after each step.
 
-        ``z`` (B, D, h, w) and ``ids`` (B, h, w) are the step's own. Returns the ids int64 (R,) of
-        the codes that were replaced, so that the trainer clears what the optimizer remembers of
-        them.
+        ``z`` (B, D, h, w) and ``ids`` (B, h, w) are those of the step. Returns the ids int64 (R,)
+        of replaced codes, so that the trainer clears the optimizer's state for them, or None.
         """
         return None
 
 
 def to_rows(z: Tensor) -> Tensor:
-    """Latents (B, D, h, w) as float32 rows (B*h*w, D)."""
+    """Return latents (B, D, h, w) as float32 rows (B*h*w, D)."""
     return z.float().permute(0, 2, 3, 1).reshape(-1, z.shape[1])
 
 
 def to_grid(rows: Tensor, like: Tensor) -> Tensor:
-    """Rows (B*h*w, D) as latents (B, D, h, w), with the shape of ``like``."""
+    """Return rows (B*h*w, D) as latents (B, D, h, w) of the shape of ``like``."""
     batch, dim, height, width = like.shape
     return rows.view(batch, height, width, dim).permute(0, 3, 1, 2)
 
 
 def no_autocast(x: Tensor) -> torch.autocast:
-    """Distances lose whole codes in half precision: quantizers leave autocast."""
+    """Return a context without autocast: in half precision, distances of codes become equal."""
     return torch.autocast(x.device.type, enabled=False)

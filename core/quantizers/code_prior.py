@@ -1,6 +1,6 @@
-"""Priors over codes for Reg-VQ's prior-distribution regularization, beyond the uniform one.
+"""Priors over codes, other than the uniform one, for Reg-VQ's prior-distribution regularization.
 
-The paper takes the uniform prior and leaves others as future work.
+The paper (arXiv 2303.06424) uses the uniform prior and leaves others to future work.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-LEAST = 1e-3  # share of the uniform prior that every code is granted at least
+MIN_SHARE = 1e-3  # of the uniform prior's probability, for every code
 
 
 def gaussian_prior(size: int, spread: float) -> Tensor:
-    """A Gaussian over code numbers 0 to K - 1, centred, of standard deviation ``spread`` * K.
+    """Return a centered Gaussian over code numbers 0 to K - 1, float32 (K,), summing to one.
 
-    Float32 (K,), summing to one.
+    Its standard deviation is ``spread`` * K.
     """
     position = (torch.arange(size, dtype=torch.float64) + 0.5) / size - 0.5
     return _distribution((-0.5 * (position / spread).square()).exp())
 
 
 def read_histogram(file: str | Path, size: int) -> Tensor:
-    """Counts of K codes in a file as a prior, float32 (K,), summing to one.
+    """Return the counts of K codes in a file as a prior, float32 (K,), summing to one.
 
-    ``file`` is an .npy array or an .npz with an array ``counts``, as a bundle's ``atlas.npz`` has.
-    A code that the counts leave out keeps 1/1000 of the uniform prior, so that the divergence from
-    it stays finite. Raises ValueError, naming the file, unless it holds K numbers of 0 or more.
+    ``file`` is an .npy array, or an .npz with an array ``counts`` such as a bundle's ``atlas.npz``.
+    A code with the count 0 gets 1/1000 of its uniform probability, so that the divergence from the
+    prior stays finite. Raises ValueError, naming the file, unless it holds K numbers of 0 or more.
     """
     try:
         loaded = np.load(file, allow_pickle=False)
@@ -42,7 +42,7 @@ def read_histogram(file: str | Path, size: int) -> Tensor:
         raise ValueError(f"quantizer.prior_file {file} cannot be read: {error}") from None
     if values.shape != (size,):
         raise ValueError(
-            f"quantizer.prior_file {file} must hold {size} numbers, one a code, "
+            f"quantizer.prior_file {file} must hold {size} numbers, one per code, "
             f"got shape {tuple(values.shape)}"
         )
     if not bool(torch.isfinite(values).all()) or float(values.min()) < 0 or not values.sum() > 0:
@@ -52,5 +52,5 @@ def read_histogram(file: str | Path, size: int) -> Tensor:
 
 def _distribution(weights: Tensor) -> Tensor:
     p = weights / weights.sum()
-    p = p.clamp_min(LEAST / len(p))
+    p = p.clamp_min(MIN_SHARE / len(p))
     return (p / p.sum()).float()

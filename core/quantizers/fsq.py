@@ -1,7 +1,8 @@
-"""FSQ: finite scalar quantization (arXiv 2309.15505): round a few bounded numbers, learn no codes.
+"""FSQ: finite scalar quantization (arXiv 2309.15505): rounding a few bounded numbers.
 
-The latent is projected to one number a level, each is squashed and rounded to one of L values, and
-the grid of all combinations is the codebook. There is no codebook loss and nothing can collapse.
+The latent is projected to a few numbers, each is bounded and rounded to one of L values, and the
+grid of all combinations is the codebook. No codes are learned: there is no codebook loss, and the
+codebook cannot collapse.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from .ops import negative_distances
 
 @dataclass(frozen=True)
 class FSQConfig:
-    """FSQ. The paper's levels: 8 5 5 5 (1,000 codes), 8 8 8 6 5 (15,360), 8 8 8 5 5 5 (64,000)."""
+    """FSQ's grid. The paper's are 8 5 5 5 (1,000 codes), 8 8 8 6 5 (15,360) and 8 8 8 5 5 5
+    (64,000)."""
 
     levels: tuple[int, ...] = (8, 5, 5, 5)
-    """Values that each number can take."""
+    """Number of values L of each number."""
     size: int = 0
-    """K, the product of the levels; 0 stands for it."""
+    """K, the product of the levels; 0 is replaced by it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "levels", tuple(self.levels))
@@ -37,12 +39,15 @@ class FSQConfig:
         object.__setattr__(self, "size", size)
 
     def build(self, dim: int) -> FiniteScalarQuantizer:
-        """The quantizer for latents of length ``dim``."""
+        """Build the quantizer for latents of length ``dim``."""
         return FiniteScalarQuantizer(self, dim)
 
 
 class FiniteScalarQuantizer(Quantizer):
-    """Project down, bound, round, project up; straight-through gradient, no losses."""
+    """Projection down, bounding, rounding, projection up; straight-through gradient, no losses."""
+
+    levels: Tensor
+    strides: Tensor
 
     def __init__(self, config: FSQConfig, dim: int) -> None:
         super().__init__(config.size, dim)
@@ -51,11 +56,14 @@ class FiniteScalarQuantizer(Quantizer):
         self.to_levels, self.from_levels = nn.Linear(dim, count), nn.Linear(count, dim)
         levels = torch.tensor(config.levels)
         self.register_buffer("levels", levels, persistent=False)
-        place = torch.tensor([math.prod(config.levels[:i]) for i in range(count)])
-        self.register_buffer("place", place, persistent=False)
+        strides = torch.tensor([math.prod(config.levels[:i]) for i in range(count)])
+        self.register_buffer("strides", strides, persistent=False)
 
     def bound(self, rows: Tensor) -> Tensor:
-        """Latents (N, D) squashed so that rounding gives L values: (N, levels)."""
+        """Return latents (N, D) projected and bounded so that rounding gives L values: (N, levels).
+
+        As in the paper: tanh(x + shift) * half - offset.
+        """
         with no_autocast(rows):
             half = (self.levels - 1) * (1 + 1e-3) / 2
             offset = torch.where(self.levels % 2 == 0, 0.5, 0.0)
@@ -63,9 +71,9 @@ class FiniteScalarQuantizer(Quantizer):
             return (self.to_levels(rows) + shift).tanh() * half - offset
 
     def grid(self) -> Tensor:
-        """All combinations of rounded values as integers, int64 (K, levels); row k is code k."""
+        """Return all combinations of rounded values, int64 (K, levels); row k is code k."""
         ids = torch.arange(self.size, device=self.levels.device)
-        return ids[:, None] // self.place % self.levels - self.levels // 2
+        return ids[:, None] // self.strides % self.levels - self.levels // 2
 
     def codebook(self) -> Tensor:
         with no_autocast(self.levels):
@@ -73,10 +81,10 @@ class FiniteScalarQuantizer(Quantizer):
 
     def assign_rows(self, rows: Tensor) -> Tensor:
         digits = self.bound(rows).round().long() + self.levels // 2
-        return (digits * self.place).sum(1)
+        return (digits * self.strides).sum(1)
 
     def logits(self, rows: Tensor) -> Tensor:
-        """Negative squared distances to the grid before it is projected up."""
+        """Return the negative squared distances to the grid, before the projection up."""
         return negative_distances(self.bound(rows), self.grid().float())
 
     def forward(
@@ -95,5 +103,5 @@ class FiniteScalarQuantizer(Quantizer):
             bounded = self.bound(to_rows(z))
             rounded = bounded + (bounded.round() - bounded).detach()
             through = to_grid(self.from_levels(rounded / (self.levels // 2)), z)
-            # The value is the codebook's row to the last bit, the gradient that of the layers.
+            # The value is exactly the codebook's row, the gradient that of the layers.
             return Quantized(chosen.detach() + (through - through.detach()), ids, {})

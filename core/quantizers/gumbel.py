@@ -1,9 +1,9 @@
 """Gumbel-VQ: codes drawn from a categorical distribution (Gumbel-softmax, arXiv 1611.01144).
 
-As DALL-E's and taming-transformers' tokenizers use it: a linear head gives each position a
+As in the tokenizers of DALL-E and taming-transformers, a linear head gives each position a
 distribution over codes, training draws from it at a temperature that falls over the run, and a KL
-term keeps every position's distribution near uniform. Evaluation takes the argmax (taming's code
-goes on sampling there).
+term keeps the distribution of every position near uniform. Evaluation uses the argmax, whereas
+taming's code also samples in evaluation.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from torch import Tensor, nn
 from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
 from .ops import check_ratio, stochastic_mask
 from .tiled.lookup import best_code, draw_codes, draw_seed, logits_of
-from .tiled.soft import soft_statistics, soft_through
+from .tiled.soft import soft_statistics, straight_through
 
 
 @dataclass(frozen=True)
 class GumbelConfig:
-    """Gumbel-VQ; temperatures are those of taming-transformers' released f8 model."""
+    """Gumbel-VQ, with the temperatures of taming-transformers' released f8 model."""
 
     size: int = 1024
     """K, the number of codes."""
     kl_weight: float = 5e-4
     """Weight of KL(p(code | position) || uniform): taming's default (its released model: 1e-8)."""
     temperature: float = 0.9
-    """Gumbel-softmax temperature at the run's beginning."""
+    """Gumbel-softmax temperature at the start of the run."""
     last_temperature: float = 1e-6
-    """Temperature at its end, reached along a cosine."""
+    """Temperature at the end of the run, reached along a cosine."""
     mask_ratio: float = 1.0
-    """Share of positions whose code is drawn in training; below 1 it is Reg-VQ's stochastic
-    mask, not Gumbel-VQ."""
+    """Share of positions whose code is drawn in training. Gumbel-VQ has 1; a lower share is
+    Reg-VQ's stochastic mask."""
 
     def __post_init__(self) -> None:
         for name in ("temperature", "last_temperature"):
@@ -46,12 +46,12 @@ class GumbelConfig:
         check_ratio(self.mask_ratio)
 
     def build(self, dim: int) -> GumbelQuantizer:
-        """The quantizer for codes of length ``dim``."""
+        """Build the quantizer for codes of length ``dim``."""
         return GumbelQuantizer(self, dim)
 
 
 def uniform_divergence(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Mean over rows of KL(softmax(logits) || uniform) = sum_n q log(K q), in nats; a scalar.
+    """Return the mean over rows of KL(softmax(logits) || uniform) = sum_n q log(K q), in nats.
 
     ``rows`` (N, D), ``weight`` (K, D), ``bias`` (K,); differentiable, without the N x K matrix.
     """
@@ -60,7 +60,7 @@ def uniform_divergence(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 class GumbelQuantizer(Quantizer):
-    """A head of logits, straight-through Gumbel-softmax in training, argmax in eval."""
+    """A head of logits, with a straight-through Gumbel-softmax in training and argmax in eval."""
 
     is_stochastic = True
 
@@ -112,22 +112,28 @@ class GumbelQuantizer(Quantizer):
             losses: dict[str, Tensor] = {}
             if self.training:
                 kept = (~mask).flatten().nonzero().flatten()
-                chosen = self._through(chosen, rows, kept, None)
-                chosen = self._through(chosen, rows, drawn, seed)
+                chosen = self._add_gradient(chosen, rows, kept, None)
+                chosen = self._add_gradient(chosen, rows, drawn, seed)
                 kl = uniform_divergence(rows, weight, bias)
                 losses["kl"] = self.config.kl_weight * kl
             shape = (batch, *grid)
             return Quantized(
-                to_grid(chosen, z), ids.view(shape), losses, mask.view(shape),
+                to_grid(chosen, z),
+                ids.view(shape),
+                losses,
+                mask.view(shape),
                 perturbation.view(shape),
-            )  # fmt: skip
+            )
 
-    def _through(self, chosen: Tensor, rows: Tensor, some: Tensor, seed: int | None) -> Tensor:
-        """``chosen`` (N, D) with the soft expectation's gradient on the rows ``some``."""
+    def _add_gradient(self, chosen: Tensor, rows: Tensor, some: Tensor, seed: int | None) -> Tensor:
+        """Return ``chosen`` (N, D) with the gradient of the soft expectation on the rows ``some``.
+
+        A ``seed`` adds the Gumbel noise of the draw.
+        """
         if not len(some):
             return chosen
         temperature = 1.0 if seed is None else self.temperature
-        soft, _ = soft_through(
+        soft, _ = straight_through(
             rows[some], *self._affine(), self.codebook(), temperature=temperature, seed=seed
         )
         return chosen.index_add(0, some, soft)

@@ -1,7 +1,7 @@
 """IBQ: index backpropagation quantization (arXiv 2412.02692).
 
-The one-hot choice is straight-through over *all* codes: the gradient reaches every code through
-the softmax of its dot product with the latent, and not the chosen one alone.
+The one-hot choice is straight-through over *all* codes: the gradient reaches every code, not only
+the chosen one, through the softmax of the codes' dot products with the latent.
 """
 
 from __future__ import annotations
@@ -16,39 +16,39 @@ from ..distributed import mean_over_processes
 from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
 from .ops import entropy
 from .tiled.lookup import best_code
-from .tiled.soft import soft_statistics, soft_through
+from .tiled.soft import soft_statistics, straight_through
 
 
 @dataclass(frozen=True)
 class IBQConfig:
-    """IBQ; weights are those of the authors' 16,384-code config."""
+    """IBQ, with the weights of the authors' config for 16,384 codes."""
 
     size: int = 1024
     """K, the number of codes."""
     beta: float = 0.25
-    """Weight of the commitment term. The authors' code has beta on the codebook's term instead, as
-    every heir of taming's ``legacy`` default; here it is where VQ-VAE's eq. 3 has it."""
+    """Weight of the commitment term, as in VQ-VAE's Eq. 3. The authors' code has beta on the
+    codebook term instead, as taming's ``legacy`` default has."""
     entropy_weight: float = 0.05
     """Weight of E[H(p)] - H(E[p])."""
     temperature: float = 0.01
-    """Temperature of p in the entropy term; the choice itself has none."""
+    """Temperature of p in the entropy term only."""
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:
             raise ValueError(f"quantizer.temperature must be above 0, got {self.temperature}")
 
     def build(self, dim: int) -> IndexBackpropagationQuantizer:
-        """The quantizer for codes of length ``dim``."""
+        """Build the quantizer for codes of length ``dim``."""
         return IndexBackpropagationQuantizer(self, dim)
 
 
 class IndexBackpropagationQuantizer(Quantizer):
-    """Code of the largest dot product; straight-through one-hot over all codes."""
+    """The code with the largest dot product; straight-through one-hot over all codes."""
 
     def __init__(self, config: IBQConfig, dim: int) -> None:
         super().__init__(config.size, dim)
         self.config = config
-        # Where codes begin is not in the paper: a Gaussian (inferred).
+        # INFERRED: a Gaussian; the paper does not state how codes are initialized.
         self.codes = nn.Parameter(torch.randn(self.size, dim) * dim**-0.5)
 
     def codebook(self) -> Tensor:
@@ -74,16 +74,16 @@ class IndexBackpropagationQuantizer(Quantizer):
             if not self.training:
                 return Quantized(self.embed(ids), ids, {})
             rows, codes = to_rows(z), self.codebook()
-            none = codes.new_zeros(self.size)
+            no_bias = codes.new_zeros(self.size)
             chosen = F.embedding(ids.flatten(), codes)
-            through = chosen + soft_through(rows, codes, none, codes)[0]
+            through = chosen + straight_through(rows, codes, no_bias, codes)[0]
             losses = {
                 "index": F.mse_loss(through, rows),
                 "codebook": F.mse_loss(chosen, rows.detach()),
                 "commitment": self.config.beta * F.mse_loss(rows, chosen.detach()),
             }
             if self.config.entropy_weight:
-                each, mean = soft_statistics(rows, codes / self.config.temperature, none)
+                each, mean = soft_statistics(rows, codes / self.config.temperature, no_bias)
                 losses["entropy"] = self.config.entropy_weight * (
                     each.mean() - entropy(mean_over_processes(mean))
                 )

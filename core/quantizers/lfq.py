@@ -1,7 +1,8 @@
-"""LFQ: lookup-free quantization, codes are the signs of m numbers (MAGVIT-v2, arXiv 2310.05737;
-trained as in Open-MAGVIT2, arXiv 2409.04410).
+"""LFQ: lookup-free quantization, whose codes are the signs of m numbers (MAGVIT-v2, arXiv
+2310.05737; trained as in Open-MAGVIT2, arXiv 2409.04410).
 
-An entropy term makes each position decide and all positions together use every code.
+An entropy term makes the choice at each position certain and the use of codes over all positions
+even.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from .ops import entropy
 
 @dataclass(frozen=True)
 class LFQConfig:
-    """LFQ; weights are Open-MAGVIT2's."""
+    """LFQ, with the weights of Open-MAGVIT2."""
 
     size: int = 1024
-    """K, a power of two: 2 to the number of bits."""
+    """K, a power of two: 2 to the number of bits m."""
     commitment: float = 0.25
-    """Weight of the pull of the m numbers to their signs."""
+    """Weight of the squared distance of the m numbers to their signs."""
     entropy_weight: float = 0.1
-    """Weight of E[H(p)] - H(E[p]): sure at each position, even over all."""
+    """Weight of E[H(p)] - H(E[p]): certain at each position, even over all of them."""
     temperature: float = 0.01
     """Temperature of p in the entropy term."""
 
@@ -37,51 +38,54 @@ class LFQConfig:
             raise ValueError(f"quantizer.temperature must be above 0, got {self.temperature}")
 
     def build(self, dim: int) -> LookupFreeQuantizer:
-        """The quantizer for latents of length ``dim``."""
+        """Build the quantizer for latents of length ``dim``."""
         return LookupFreeQuantizer(self, dim)
 
 
 class LookupFreeQuantizer(Quantizer):
-    """Project down to bits, take signs, project up; entropy and commitment loss."""
+    """Projection down to bits, signs, projection up; entropy and commitment loss."""
+
+    strides: Tensor
 
     def __init__(self, config: LFQConfig, dim: int) -> None:
         super().__init__(config.size, dim)
         self.config = config
         bits = config.size.bit_length() - 1
         self.to_bits, self.from_bits = nn.Linear(dim, bits), nn.Linear(bits, dim)
-        self.register_buffer("place", 2 ** torch.arange(bits), persistent=False)
+        self.register_buffer("strides", 2 ** torch.arange(bits), persistent=False)
 
     def signs(self) -> Tensor:
-        """All codes as signs, float32 (K, bits); row k is code k."""
-        return self._signs(torch.arange(self.size, device=self.place.device))
+        """Return all codes as signs, float32 (K, m); row k is code k."""
+        return self._signs(torch.arange(self.size, device=self.strides.device))
 
     def _signs(self, ids: Tensor) -> Tensor:
-        return ((ids[..., None] // self.place) % 2).float() * 2 - 1
+        return ((ids[..., None] // self.strides) % 2).float() * 2 - 1
 
     def codebook(self) -> Tensor:
-        with no_autocast(self.place):
+        with no_autocast(self.strides):
             return self.from_bits(self.signs())
 
     def embed(self, ids: Tensor) -> Tensor:
-        """Latents float32 (B, D, h, w) of ids (B, h, w): a code is made of its bits, so that a
-        picture's codes cost nothing of the K = 2^18 that published tokenizers have."""
+        """Return the latents float32 (B, D, h, w) of ids (B, h, w). A code is made of its bits, so
+        that a picture does not cost the whole codebook, which has 2^18 codes in published
+        tokenizers."""
         with no_autocast(ids):
             return self.from_bits(self._signs(ids)).permute(0, 3, 1, 2)
 
-    def numbers(self, rows: Tensor) -> Tensor:
-        """The m numbers (N, bits) whose signs make the code of latents (N, D)."""
+    def projections(self, rows: Tensor) -> Tensor:
+        """Return the numbers (N, m) of latents (N, D), whose signs are the code."""
         with no_autocast(rows):
             return self.to_bits(rows)
 
     def assign_rows(self, rows: Tensor) -> Tensor:
-        return self._ids(self.numbers(rows))
+        return self._ids(self.projections(rows))
 
     def _ids(self, numbers: Tensor) -> Tensor:
-        return ((numbers > 0) * self.place).sum(1)
+        return ((numbers > 0) * self.strides).sum(1)
 
     def logits(self, rows: Tensor) -> Tensor:
-        """2 z.c / T, the logits of the entropy term."""
-        return 2 / self.config.temperature * self.numbers(rows) @ self.signs().t()
+        """Return 2 z.c / T, the logits of the entropy term."""
+        return 2 / self.config.temperature * self.projections(rows) @ self.signs().t()
 
     def forward(
         self,
@@ -92,7 +96,7 @@ class LookupFreeQuantizer(Quantizer):
     ) -> Quantized:
         with no_autocast(z):
             z = z.float()
-            numbers = self.numbers(to_rows(z))
+            numbers = self.projections(to_rows(z))
             ids = self._ids(numbers).view(z.shape[0], *z.shape[2:])
             chosen = self.embed(ids)
             if not self.training:
@@ -106,20 +110,22 @@ class LookupFreeQuantizer(Quantizer):
             return Quantized(chosen.detach() + (through - through.detach()), ids, losses)
 
     def _entropy(self, numbers: Tensor) -> Tensor:
-        """E[H(p)] - H(E[p]) of p = softmax_c(2 z.c / T), in nats; E over all processes."""
-        # p is a product over bits. So its entropy is the sum of theirs, and its mean over positions
-        # is a matrix product of the two halves of the bits: neither has to see K codes a position.
-        logits = 4 / self.config.temperature * numbers  # of a bit being up rather than down
-        of_bits = F.softplus(logits) - logits * logits.sigmoid()
+        """Return E[H(p)] - H(E[p]) of p = softmax_c(2 z.c / T), in nats; E over all processes."""
+        # p is a product over bits. Therefore its entropy is the sum of theirs, and its mean over
+        # positions is a matrix product of two halves of the bits: no matrix of N x K is needed.
+        logits = 4 / self.config.temperature * numbers  # log p(+1) / p(-1) of each bit
+        bit_entropy = F.softplus(logits) - logits * logits.sigmoid()
         half = logits.shape[1] // 2
-        low, high = combinations(logits[:, :half]), combinations(logits[:, half:])
+        low, high = joint_probabilities(logits[:, :half]), joint_probabilities(logits[:, half:])
         mean = (high.t() @ low).flatten() / len(logits)
-        return of_bits.sum(1).mean() - entropy(mean_over_processes(mean))
+        return bit_entropy.sum(1).mean() - entropy(mean_over_processes(mean))
 
 
-def combinations(logits: Tensor) -> Tensor:
-    """Probabilities (N, 2^m) of all values of m independent bits with ``logits`` (N, m); the first
-    bit counts 1, the next 2, and so on."""
+def joint_probabilities(logits: Tensor) -> Tensor:
+    """Return the probabilities (N, 2^m) of all values of m independent bits with ``logits`` (N, m).
+
+    The first bit counts 1, the second 2, the third 4, and so on.
+    """
     p = logits.new_ones(len(logits), 1)
     for bit in logits.t():
         bit = bit.unsqueeze(1)

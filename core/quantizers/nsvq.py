@@ -1,14 +1,15 @@
 """NSVQ: dense non-stationary codebook loss and codebook replacement (arXiv 2606.11363).
 
-While the encoder moves, codes that are not chosen fall behind and die. Two rules keep them: a loss
-that pulls *every* code towards the latents near it (Eq. 8-11), and replacement of codes that a
-whole epoch did not use (appendix C.3). The third part of the method, the stages in which the
-encoder is first trained and then frozen, belongs to the trainer (``train/stages.py``).
+While the encoder changes, codes that are not chosen fall behind and die. Two rules prevent it: a
+loss that pulls *every* code toward the latents near it (Eq. 8-11), and the replacement of codes
+that were not used for a whole epoch (appendix C.3). The third part of the method, the stages in
+which the encoder is first trained and then frozen, belongs to the trainer.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,28 +23,30 @@ from .tiled.lookup import draw_codes, draw_seed, nearest_code, row_tiles
 
 @dataclass(frozen=True)
 class NSVQConfig:
-    """NSVQ's quantizer; the numbers are the paper's (appendix D) unless they say otherwise."""
+    """NSVQ's quantizer, with the paper's values (appendix D) unless stated otherwise."""
 
     size: int = 1024
     """K, the number of codes."""
     beta: float = 0.25
-    """Weight of the commitment term, the one that moves the encoder."""
+    """Weight of the commitment term, which moves the encoder."""
     alpha: float = 0.1
-    """Weight of the dense non-stationary loss; 0 leaves it out."""
+    """Weight of the dense non-stationary loss; 0 switches it off."""
     tau: float = 0.35
-    """Temperature of its softmax, in squared distance summed over a code's components: the paper's
-    is for 128 of them, and another latent norm or length of codes may want another."""
+    """Temperature of its softmax, in units of squared distance summed over the d components of a
+    code. The paper's value is for d = 128; another d or norm of latents may need another one
+    (INFERRED)."""
     replacement: bool = True
-    """Put codes that an epoch did not use onto copies of codes that it did."""
+    """Replace codes that were not used for an epoch by copies of used codes."""
     epoch: int = 1000
-    """Optimizer steps between replacements. The paper: one pass over the data."""
+    """Optimizer steps between replacements; in the paper, one pass over the data."""
     replacement_warmup: int = 5
     """Epochs before the first replacement."""
     replacement_noise: float = 0.001
     """Standard deviation of the noise on a copied code."""
     mask_ratio: float = 0.0
-    """Share of positions whose code is drawn in training, from the softmax that weighs the dense
-    loss: Reg-VQ's stochastic mask on NSVQ's codebook, which neither paper has. 0 is NSVQ."""
+    """Share of positions whose code is drawn in training, from the softmax that weights the dense
+    loss. NSVQ has 0; a share above 0 is Reg-VQ's stochastic mask on NSVQ's codebook, a combination
+    of neither paper."""
 
     def __post_init__(self) -> None:
         if self.tau <= 0:
@@ -56,16 +59,19 @@ class NSVQConfig:
         check_ratio(self.mask_ratio)
 
     def build(self, dim: int) -> NonStationaryVectorQuantizer:
-        """The quantizer for codes of length ``dim``."""
+        """Build the quantizer for codes of length ``dim``."""
         return NonStationaryVectorQuantizer(self, dim)
 
 
 class _NonStationary(torch.autograd.Function):
-    """The loss, and in the same walk over the tiles its gradient: with P the weights, the chosen
-    code's set to zero, dL/dc_j = 2/(N d) (c_j sum_i P_ij - sum_i P_ij z_i)."""
+    """The loss and, in the same pass over the tiles, its gradient.
+
+    With P the weights, that of the chosen code set to zero,
+    dL/dc_j = 2/(N d) (c_j sum_i P_ij - sum_i P_ij z_i).
+    """
 
     @staticmethod
-    def forward(ctx, codes, rows, ids, tau):
+    def forward(ctx: Any, codes: Tensor, rows: Tensor, ids: Tensor, tau: float) -> Tensor:
         count, dim = rows.shape
         size = len(codes)
         norms = codes.square().sum(1)
@@ -89,30 +95,32 @@ class _NonStationary(torch.autograd.Function):
         return total * scale
 
     @staticmethod
-    def backward(ctx, towards):
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
         (gradient,) = ctx.saved_tensors
-        return towards * gradient, None, None, None
+        return grad_outputs[0] * gradient, None, None, None
 
 
 def non_stationary_loss(codes: Tensor, rows: Tensor, ids: Tensor, tau: float) -> Tensor:
-    """1/(N d) sum_i sum_{j != ids_i} p_ij |z_i - c_j|^2, p = softmax_j(-|z_i - c_j|^2 / tau).
+    """Return 1/(N d) sum_i sum_{j != ids_i} p_ij |z_i - c_j|^2, the dense loss of Eq. 8 to 11.
 
-    Eq. 8 to 11. ``codes`` (K, d), ``rows`` (N, d), ``ids`` int64 (N,). p runs over all codes and
-    is no part of the graph; the chosen code's term is left out and its weight goes to nobody. The
-    gradient goes to ``codes`` alone. A scalar; extra memory: two tiles.
+    p = softmax_j(-|z_i - c_j|^2 / tau) is over all codes and constant. The term of the chosen code
+    is left out, without sharing its weight among the others. ``codes`` c (K, d), ``rows`` z (N, d),
+    ``ids`` int64 (N,). Only ``codes`` gets a gradient. Extra memory: two tiles.
     """
     return _NonStationary.apply(codes, rows.detach(), ids, tau)
 
 
 class NonStationaryVectorQuantizer(Quantizer):
-    """Nearest code, straight-through gradient, VQ-VAE's losses, the dense loss and replacement."""
+    """Nearest code, straight-through gradient, VQ-VAE's losses, dense loss and replacement."""
 
     is_stochastic = True
+    uses: Tensor
+    updates: Tensor
 
     def __init__(self, config: NSVQConfig, dim: int) -> None:
         super().__init__(config.size, dim)
         self.config = config
-        # The paper does not say where codes begin: SimVQ's Gaussian (inferred).
+        # INFERRED: SimVQ's Gaussian; the paper does not state how codes are initialized.
         self.codes = nn.Parameter(torch.randn(self.size, dim) * dim**-0.5)
         if config.replacement:
             self.register_buffer("uses", torch.zeros(self.size, dtype=torch.int64))
@@ -125,7 +133,7 @@ class NonStationaryVectorQuantizer(Quantizer):
         return nearest_code(rows, self.codebook())
 
     def logits(self, rows: Tensor) -> Tensor:
-        """Negative squared distances over tau: the logits of the loss's weights."""
+        """Return negative squared distances over tau, the logits of the dense loss's weights."""
         return negative_distances(rows, self.codebook()) / self.config.tau
 
     def forward(
@@ -141,10 +149,10 @@ class NonStationaryVectorQuantizer(Quantizer):
             z = z.float()
             ids = self.assign(z)
             chosen = self.embed(ids)
-            drawn = self._drawn(z, ids, chosen, mask_ratio, generator)
+            drawn = self._draw(z, ids, chosen, mask_ratio, generator)
             if not self.training:
                 return drawn
-            # Losses are those of the nearest codes: drawn ones only reach the decoder.
+            # The losses use the nearest codes; only the decoder gets the drawn ones.
             losses = {"codebook": F.mse_loss(chosen, z.detach())}
             if not self.encoder_frozen:
                 losses["commitment"] = self.config.beta * F.mse_loss(z, chosen.detach())
@@ -155,7 +163,7 @@ class NonStationaryVectorQuantizer(Quantizer):
             return drawn._replace(z=drawn.z.detach() + (z - z.detach()), losses=losses)
 
     @torch.no_grad()
-    def _drawn(
+    def _draw(
         self,
         z: Tensor,
         ids: Tensor,
@@ -163,19 +171,19 @@ class NonStationaryVectorQuantizer(Quantizer):
         ratio: float,
         generator: torch.Generator | None,
     ) -> Quantized:
-        """The nearest codes, and in a share of the positions drawn ones in their place."""
+        """Return the nearest codes, replaced by drawn codes at a share ``ratio`` of positions."""
         if ratio == 0:
             return Quantized(chosen, ids, {})
         rows, codes = to_rows(z), self.codebook()
         mask = stochastic_mask(len(z), ids[0].numel(), ratio, generator, z.device)
         some = mask.flatten().nonzero().flatten()
-        # -|z - c|^2 / tau without |z|^2, which no softmax over codes can see
+        # -|z - c|^2 / tau without |z|^2, which a softmax over codes does not depend on
         weight, bias = 2 * codes / self.config.tau, -codes.square().sum(1) / self.config.tau
         fresh = draw_codes(rows[some], weight, bias, draw_seed(generator, z.device))
         mixed = ids.flatten().index_copy(0, some, fresh).view_as(ids)
-        painted = self.embed(mixed)
-        perturbation = (painted - chosen).square().sum(1)
-        return Quantized(painted, mixed, {}, mask.view_as(ids), perturbation)
+        mixed_codes = self.embed(mixed)
+        perturbation = (mixed_codes - chosen).square().sum(1)
+        return Quantized(mixed_codes, mixed, {}, mask.view_as(ids), perturbation)
 
     @torch.no_grad()
     def update(self, z: Tensor, ids: Tensor) -> Tensor | None:
@@ -193,8 +201,8 @@ class NonStationaryVectorQuantizer(Quantizer):
         dead = (uses < 1).nonzero().flatten()
         if done <= config.epoch * config.replacement_warmup or not len(dead):
             return None
-        # On the CPU and seeded by the count of updates: every process draws the same, and so does
-        # a resumed run.
+        # On the CPU and seeded by the number of updates, so that all processes draw the same
+        # codes, and a resumed run draws those of an uninterrupted run (INFERRED).
         draw = torch.Generator().manual_seed(done)
         sources = torch.multinomial(uses, len(dead), replacement=True, generator=draw)
         noise = torch.randn(len(dead), self.dim, generator=draw) * config.replacement_noise

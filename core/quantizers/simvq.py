@@ -1,7 +1,7 @@
-"""SimVQ: one linear layer in front of a frozen codebook (arXiv 2411.02038, ICCV 2025).
+"""SimVQ: one linear layer after a frozen codebook (arXiv 2411.02038, ICCV 2025).
 
-Gradient codebooks collapse because a step moves only the codes that were chosen. Here every code
-is a linear image of a frozen Gaussian vector, so a step on the layer moves all of them at once.
+Codebooks that are trained by gradient collapse because a step moves only the chosen codes. Here
+every code is a linear image of a frozen Gaussian vector, so that a step moves all codes at once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
-from .ops import negative_distances, rotated
+from .ops import negative_distances, rotation_trick
 from .tiled.lookup import nearest_code
 
 
@@ -25,10 +25,10 @@ class SimVQConfig:
     size: int = 1024
     """K, the number of codes."""
     beta: float = 0.25
-    """Weight of the commitment term, the one that moves the encoder."""
+    """Weight of the commitment term, which moves the encoder."""
     estimator: Literal["straight-through", "rotation"] = "straight-through"
-    """How the decoder's gradient passes the choice: as it is, as the authors do, or by the rotation
-    trick (arXiv 2410.06424), as vector-quantize-pytorch does."""
+    """Gradient of the choice: the identity, as in the authors' code, or the rotation trick (arXiv
+    2410.06424), as in vector-quantize-pytorch."""
 
     def __post_init__(self) -> None:
         if self.estimator not in ("straight-through", "rotation"):
@@ -38,17 +38,19 @@ class SimVQConfig:
             )
 
     def build(self, dim: int) -> SimVectorQuantizer:
-        """The quantizer for codes of length ``dim``."""
+        """Build the quantizer for codes of length ``dim``."""
         return SimVectorQuantizer(self, dim)
 
 
 class SimVectorQuantizer(Quantizer):
     """Nearest of the projected codes, straight-through gradient, VQ-VAE's two losses."""
 
+    frozen: Tensor
+
     def __init__(self, config: SimVQConfig, dim: int) -> None:
         super().__init__(config.size, dim)
         self.config = config
-        # N(0, 1/d) and PyTorch's own start of the layer, bias included, as in the authors' code
+        # N(0, 1/d), and PyTorch's default layer with bias, as in the authors' code.
         self.register_buffer("frozen", torch.randn(self.size, dim) * dim**-0.5)
         self.projection = nn.Linear(dim, dim)
 
@@ -60,7 +62,7 @@ class SimVectorQuantizer(Quantizer):
         return nearest_code(rows, self.codebook())
 
     def logits(self, rows: Tensor) -> Tensor:
-        """Negative squared distances; SimVQ has no posterior of its own."""
+        """Return negative squared distances; SimVQ itself has no posterior."""
         return negative_distances(rows, self.codebook())
 
     def forward(
@@ -80,7 +82,7 @@ class SimVectorQuantizer(Quantizer):
                 chosen = to_grid(codes[flat], z)
             if not self.training:
                 return Quantized(chosen, ids, {})
-            # Only the chosen codes have a gradient: project those again instead of all K.
+            # Only the chosen codes need a gradient: project them again instead of all K.
             projected = self.projection(self.frozen[flat])
             losses = {
                 "commitment": self.config.beta * F.mse_loss(z, chosen),
@@ -88,5 +90,5 @@ class SimVectorQuantizer(Quantizer):
             }
             through = z
             if self.config.estimator == "rotation":
-                through = to_grid(rotated(rows, codes[flat]), z)
+                through = to_grid(rotation_trick(rows, codes[flat]), z)
             return Quantized(chosen + (through - through.detach()), ids, losses)

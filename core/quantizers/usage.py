@@ -1,4 +1,4 @@
-"""Which codes are used: counts over a window of training steps."""
+"""Use of codes, counted over a window of training steps."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ..distributed import sum_over_processes
 
 
 class UsageWindow:
-    """Counts of code ids over the last ``length`` steps, pooled over processes when asked.
+    """Counts of code ids over the last ``length`` steps.
 
-    Perplexity of one batch says little (it depends on the batch's size), so figures are always
-    given over a window, and the window is stated beside them.
+    The perplexity of one batch depends on the size of the batch. Therefore figures are given over a
+    window, which is stated beside them.
     """
 
     def __init__(self, size: int, length: int = 100) -> None:
@@ -20,17 +20,20 @@ class UsageWindow:
         self._steps: list[Tensor] = []
 
     def add(self, ids: Tensor) -> None:
-        """Count one step's ids (any shape, int64)."""
+        """Count the ids of one step, int64 of any shape."""
         self._steps.append(torch.bincount(ids.flatten(), minlength=self.size).int())
         del self._steps[: -self.length]
 
     def counts(self) -> Tensor:
-        """Uses of each code in the window, int64 (K,), summed over processes (a collective)."""
+        """Return the uses of each code in the window, int64 (K,), summed over processes.
+
+        A collective: all processes must call it. Raises ValueError if no step was counted.
+        """
         if not self._steps:
             raise ValueError("no step was counted yet")
         return sum_over_processes(torch.stack(self._steps).sum(0))
 
     @property
     def steps(self) -> int:
-        """Steps in the window now."""
+        """The number of steps in the window."""
         return len(self._steps)

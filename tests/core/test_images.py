@@ -1,4 +1,4 @@
-"""core.images: every kind of picture is read right or refused in one sentence."""
+"""core.images: every kind of picture is read correctly or refused in one sentence."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from core.images import list_pictures, open_picture, shrink, to_pictures, to_pix
 from tests.helpers.odd_pictures import (
     BLUE,
     CORNERS,
+    GRAY,
     GREEN,
-    GREY,
     ODD_PICTURES,
     RED,
     SCENE,
@@ -28,7 +28,7 @@ from tests.helpers.odd_pictures import (
     OddPicture,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # Pillow's, and right
+pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # a correct warning of Pillow
 
 READS = [odd for odd in ODD_PICTURES if odd.outcome == "reads"]
 REFUSED = [odd for odd in ODD_PICTURES if odd.outcome == "refused"]
@@ -47,7 +47,7 @@ def colors_at_corners(picture: Image.Image) -> list[tuple[int, ...]]:
 
 
 class TestOddPictures:
-    def test_there_are_enough_of_both_and_names_are_distinct(self):
+    def test_there_are_enough_of_each_outcome_with_distinct_names(self):
         assert len(READS) >= 24 and len(REFUSED) >= 24
         assert len({odd.name for odd in ODD_PICTURES}) == len(ODD_PICTURES)
 
@@ -61,7 +61,7 @@ class TestOddPictures:
         assert open_picture(str(path)).tobytes() == from_path.tobytes()
         assert open_picture(data).tobytes() == from_path.tobytes()
         stream = io.BytesIO(data)
-        stream.seek(0, io.SEEK_END)  # whoever read it before need not have gone back
+        stream.seek(0, io.SEEK_END)  # an earlier reader may have left the position at the end
         assert open_picture(stream).tobytes() == from_path.tobytes()
         assert not stream.closed
 
@@ -85,7 +85,7 @@ class TestOddPictures:
             odd.check_message(str(caught.value))
 
     @pytest.mark.filterwarnings("ignore")
-    def test_random_damage_never_gets_past_picture_error(self, tmp_path: Path):
+    def test_random_damage_raises_only_picture_errors(self, tmp_path: Path):
         rng = np.random.default_rng(0)
         outcomes = set()
         for odd in READS:
@@ -124,7 +124,7 @@ class TestSafety:
             with pytest.raises(PictureError, match=r"10x20 pixels"):
                 open_picture(source, max_pixels=199)
 
-    def test_pillow_globals_are_left_alone(self, tmp_path: Path):
+    def test_pillow_globals_are_unchanged(self, tmp_path: Path):
         before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
         for name in ("truncated.jpg", "bomb.png", "alpha.png"):
             by_name(name).write(tmp_path / name)
@@ -150,7 +150,7 @@ class TestSafety:
 
 
 class TestSources:
-    def test_a_pil_picture_is_turned_and_not_changed(self, tmp_path: Path):
+    def test_a_pil_picture_is_rotated_in_a_copy(self, tmp_path: Path):
         path = tmp_path / "exif-orientation-6.jpg"
         odd = by_name(path.name)
         odd.write(path)
@@ -170,7 +170,7 @@ class TestSources:
         rgb = Image.fromarray(SCENE)
         source = rgb.convert("RGBA").convert(mode) if mode == "RGBa" else rgb.convert(mode)
         for got, want in zip(
-            colors_at_corners(open_picture(source)), (RED, GREEN, BLUE, GREY), strict=True
+            colors_at_corners(open_picture(source)), (RED, GREEN, BLUE, GRAY), strict=True
         ):
             assert np.allclose(got, want, atol=4)
 
@@ -234,7 +234,7 @@ class TestSources:
             with pytest.raises(PictureError, match="at least 1x1"):
                 to_tensor(Image.new("RGB", size))
 
-    def test_a_stream_that_cannot_go_back(self, tmp_path: Path):
+    def test_a_stream_that_cannot_seek(self, tmp_path: Path):
         read_end, write_end = os.pipe()
         with os.fdopen(write_end, "wb") as pipe:
             Image.fromarray(SCENE[:4, :4]).save(tmp_path / "x.png")
@@ -265,7 +265,7 @@ class TestMessages:
             message = str(caught.value)
             assert message.isprintable() and message.endswith(".") and len(message) < 400
 
-    def test_the_given_name_is_the_one_that_is_shown(self, tmp_path: Path):
+    def test_messages_use_the_given_name(self, tmp_path: Path):
         (tmp_path / "upload-8f3a.tmp").write_bytes(b"")
         for path, words in (("upload-8f3a.tmp", "is empty"), ("gone.tmp", "does not exist")):
             with pytest.raises(PictureError) as caught:
@@ -280,7 +280,7 @@ class TestMessages:
             assert str(caught.value).isprintable()
             str(caught.value).encode()
 
-    def test_a_stream_is_called_by_its_file(self, tmp_path: Path):
+    def test_a_stream_is_named_after_its_file(self, tmp_path: Path):
         (tmp_path / "notes.jpg").write_text("words")
         with (
             (tmp_path / "notes.jpg").open("rb") as stream,
@@ -356,7 +356,7 @@ class TestShrink:
         small = np.asarray(shrink(Image.fromarray(board).convert("RGB"), 32))
         assert np.abs(small[4:-4, 4:-4].astype(float) - 127.5).max() < 6
 
-    def test_no_side_of_nothing(self):
+    def test_a_side_of_zero_is_refused(self):
         with pytest.raises(ValueError, match="at least 1"):
             shrink(Image.new("RGB", (5, 5)), 0)
 
@@ -373,7 +373,7 @@ class TestListPictures:
         assert found == ["B.JPG", "a.png", "a/b/c.webp", "a/x.png", "z.tiff"]
         assert list_pictures(str(tmp_path)) == list_pictures(tmp_path)
 
-    def test_links_are_followed_but_not_in_circles(self, tmp_path: Path):
+    def test_links_are_followed_but_not_in_cycles(self, tmp_path: Path):
         (tmp_path / "elsewhere").mkdir()
         (tmp_path / "elsewhere" / "x.png").touch()
         root = tmp_path / "root"

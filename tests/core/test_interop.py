@@ -1,4 +1,4 @@
-"""diffusers' VQModel with a Tokenizer's face: its own ids and pictures, there and back."""
+"""diffusers' VQModel with a Tokenizer's interface: its own ids and pictures, import and export."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ def model(request: pytest.FixtureRequest) -> object:
     ).eval()
 
 
-def test_there_and_back(model: object, tmp_path: Path) -> None:
+def test_import_export_and_import_again(model: object, tmp_path: Path) -> None:
     torch.manual_seed(1)
     images = torch.rand(2, 3, 16, 24) * 2 - 1
     model.save_pretrained(tmp_path / "peer")
     peer = open_tokenizer(Bundle("peer", tmp_path / "peer"))
     assert peer.downsampling == 2 and peer.codebook_size == 32
     with torch.no_grad():
-        painted = model(images).sample.clamp(-1, 1)  # its own way through encoder and codes
+        expected = model(images).sample.clamp(-1, 1)  # by its own forward pass
         h = model.encode(images).latents
     codes = model.quantize.embedding.weight
     nearest = torch.cdist(h.permute(0, 2, 3, 1).reshape(-1, 4), codes).argmin(1)
     ids = peer.encode(images)
     assert ids.shape == (2, 8, 12) and ids.dtype == torch.int64 and ids.unique().numel() > 1
     assert torch.equal(ids.flatten(), nearest)
-    assert torch.allclose(peer.decode(ids), painted, atol=1e-5)
+    assert torch.allclose(peer.decode(ids), expected, atol=1e-5)
     assert torch.equal(peer.reconstruct(images), peer.decode(ids))
 
     export_vqmodel(peer, tmp_path / "again")
@@ -67,7 +67,7 @@ def test_odd_sizes_and_wrong_ids(model: object, tmp_path: Path) -> None:
             peer.decode(ids)
 
 
-def test_what_does_not_fit_is_named(model: object, tmp_path: Path) -> None:
+def test_missing_and_broken_weights_are_named(model: object, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     model.save_pretrained(tmp_path)
@@ -86,7 +86,7 @@ def test_what_does_not_fit_is_named(model: object, tmp_path: Path) -> None:
         import_vqmodel(tmp_path)
 
 
-def test_ours_cannot_become_one(tmp_path: Path) -> None:
+def test_our_own_tokenizer_cannot_be_exported(tmp_path: Path) -> None:
     network = NetworkConfig(widths=(8, 8), encoder_blocks=1, decoder_blocks=1, latent_dim=4)
     ours = Tokenizer(TokenizerConfig(network, VQConfig(size=8)))
     with pytest.raises(CheckpointError, match="no counterpart"):
@@ -101,7 +101,7 @@ def test_without_diffusers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         open_tokenizer(Bundle("peer", tmp_path))
 
 
-def test_the_range_of_a_peers_pixels(tmp_path: Path) -> None:
+def test_the_range_of_a_models_pixels(tmp_path: Path) -> None:
     """aMUSEd's VQModels have pixels in [0, 1], which nothing but their shape tells."""
     from diffusers import VQModel
 
@@ -132,7 +132,7 @@ def test_a_bundle_states_its_own_range(tmp_path: Path) -> None:
         open_tokenizer(bundle, value_range="signed")
 
 
-def test_evaluate_measures_a_peer(
+def test_evaluate_measures_a_diffusers_model(
     model: object,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

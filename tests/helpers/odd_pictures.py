@@ -1,10 +1,10 @@
-"""Odd and broken pictures, each with what becomes of it: read right, or refused with words.
+"""Odd and broken pictures, each with its expected outcome: read correctly, or refused.
 
     for path, odd in write_all(folder):
-        odd.check(open_picture(path))       # where odd.outcome == "reads"
+        odd.check(open_picture(path))       # if odd.outcome == "reads"
 
-The readable ones show `SCENE` (four plain quarters, so that every turn and every mix-up of
-channels shows) unless their entry says otherwise.
+The readable ones show `SCENE` (four plain quarters, so that every rotation and every exchange of
+channels is visible) unless their entry has other colors.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image, ImageCms, features
 
 Color = tuple[int, int, int]
-RED, GREEN, BLUE, GREY = (220, 40, 30), (40, 200, 60), (30, 50, 210), (128, 128, 128)
+RED, GREEN, BLUE, GRAY = (220, 40, 30), (40, 200, 60), (30, 50, 210), (128, 128, 128)
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 SIZE = (48, 32)  # width, height
 CORNERS = ((8, 6), (40, 6), (8, 26), (40, 26))  # x, y: well inside each quarter
@@ -29,21 +29,21 @@ CORNERS = ((8, 6), (40, 6), (8, 26), (40, 26))  # x, y: well inside each quarter
 
 @dataclass(frozen=True)
 class OddPicture:
-    """One file. `size` is (width, height) as read, None where the file is refused."""
+    """One file. `size` is (width, height) as read, None if the file is refused."""
 
     name: str
     write: Callable[[Path], object]
     size: tuple[int, int] | None = None
     colors: tuple[tuple[tuple[int, int], Color], ...] = ()  # ((x, y), RGB), ...
     tolerance: int = 0
-    words: tuple[str, ...] = ()  # parts of the refusal's message
+    words: tuple[str, ...] = ()  # parts of the error message
 
     @property
     def outcome(self) -> str:
         return "refused" if self.size is None else "reads"
 
     def check(self, picture: Image.Image) -> None:
-        """Assert that a readable one was read right."""
+        """Assert that a readable picture was read correctly."""
         assert picture.mode == "RGB", (self.name, picture.mode)
         assert picture.size == self.size, (self.name, picture.size)
         for place, color in self.colors:
@@ -52,7 +52,7 @@ class OddPicture:
             assert off <= self.tolerance, (self.name, place, got, color)
 
     def check_message(self, message: str) -> None:
-        """Assert that a refused one was refused in one sentence that names it and why."""
+        """Assert that the refusal is one sentence with the file's name, the error and a remedy."""
         assert self.name in message, message
         assert message.endswith(".") and "\n" not in message and "; " in message, message
         for word in self.words:
@@ -68,11 +68,11 @@ def write_all(folder: Path, outcome: str | None = None) -> list[tuple[Path, OddP
     return [(folder / odd.name, odd) for odd in chosen]
 
 
-# -- what they show --------------------------------------------------------------------------------
+# -- contents --------------------------------------------------------------------------------------
 
 
 def quarters(*colors: Color | Sequence[int]) -> np.ndarray:
-    """uint8 (H, W, C): upper left, upper right, lower left, lower right."""
+    """Return uint8 (H, W, C): upper left, upper right, lower left, lower right."""
     width, height = SIZE
     array = np.empty((height, width, len(colors[0])), np.uint8)
     halves = (slice(0, height // 2), slice(height // 2, None))
@@ -82,16 +82,16 @@ def quarters(*colors: Color | Sequence[int]) -> np.ndarray:
     return array
 
 
-SCENE = quarters(RED, GREEN, BLUE, GREY)
-GREYS = quarters((20,), (90,), (160,), (240,))[:, :, 0]
+SCENE = quarters(RED, GREEN, BLUE, GRAY)
+GRAYS = quarters((20,), (90,), (160,), (240,))[:, :, 0]
 
 
 def _corners(*colors: Color) -> tuple[tuple[tuple[int, int], Color], ...]:
     return tuple(zip(CORNERS, colors, strict=True))
 
 
-SCENE_COLORS = _corners(RED, GREEN, BLUE, GREY)
-GREY_COLORS = _corners(*((level,) * 3 for level in (20, 90, 160, 240)))
+SCENE_COLORS = _corners(RED, GREEN, BLUE, GRAY)
+GRAY_COLORS = _corners(*((level,) * 3 for level in (20, 90, 160, 240)))
 
 
 # -- writers ---------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ def _cut(data: bytes, share: float = 0.5) -> Callable[[Path], object]:
 
 
 def _png(width: int, height: int, bits: int, kind: int, rows: bytes, *chunks: bytes) -> bytes:
-    """A PNG by hand (PNG specification, section 11): kinds and depths that Pillow cannot write."""
+    """Write a PNG (PNG specification, section 11) of kinds and depths that Pillow cannot write."""
     header = struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)
     data = b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + b"".join(chunks)
     return data + _chunk(b"IDAT", zlib.compress(rows)) + _chunk(b"IEND", b"")
@@ -136,7 +136,7 @@ def _png16(array: np.ndarray, kind: int, *chunks: bytes) -> bytes:
 
 
 def _tiff(width: int, height: int, bits: int, data: bytes, photometric: int = 1) -> bytes:
-    """An uncompressed little-endian grey TIFF by hand (TIFF 6.0, section 4)."""
+    """Write an uncompressed little-endian gray TIFF (TIFF 6.0, section 4)."""
     tags = ((256, width), (257, height), (258, bits), (259, 1), (262, photometric))
     tags += ((273, 8 + 2 + 9 * 12 + 4), (277, 1), (278, height), (279, len(data)))
     directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
@@ -144,7 +144,7 @@ def _tiff(width: int, height: int, bits: int, data: bytes, photometric: int = 1)
 
 
 def _gif(width: int, height: int) -> bytes:
-    """A GIF by hand: a screen of any size with one frame of 1x1 pixel."""
+    """Write a GIF with a screen of any size and one frame of 1x1 pixel."""
     screen = b"GIF89a" + struct.pack("<HHBBB", width, height, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
     return screen + b"," + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x4c\x01\x00;"
 
@@ -156,7 +156,7 @@ def _twelve_bits(array: np.ndarray) -> bytes:
 
 
 def _turned(orientation: int) -> np.ndarray:
-    """SCENE as a camera stores it (Exif 2.3: which side of the scene row 0 and column 0 are)."""
+    """Return SCENE as a camera stores it (Exif 2.3 names the sides of row 0 and column 0)."""
     turned = SCENE.swapaxes(0, 1) if orientation >= 5 else SCENE
     from_end = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 6: (-1, 1), 7: (-1, -1), 8: (1, -1)}
     rows, columns = from_end.get(orientation, (1, 1))
@@ -166,13 +166,13 @@ def _turned(orientation: int) -> np.ndarray:
 def _exif(orientation: int) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    return exif.tobytes()  # as bytes: Pillow's AVIF writer takes the orientation out of an object
+    return exif.tobytes()  # as bytes: Pillow's AVIF writer removes the orientation from an object
 
 
 def _swapped_profile() -> bytes:
-    """A valid RGB profile in which red and blue are exchanged: whoever applies it exchanges them.
+    """Return a valid RGB profile that exchanges red and blue.
 
-    Made from Pillow's sRGB profile by exchanging the two tags' names and its description.
+    It is Pillow's sRGB profile with the names of the two tags exchanged and another description.
     """
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     profile = profile.replace(b"rXYZ", b"....").replace(b"bXYZ", b"rXYZ").replace(b"....", b"bXYZ")
@@ -185,8 +185,8 @@ def _paletted(**options: Any) -> Image.Image:
     return picture
 
 
-def _one_see_through() -> Image.Image:
-    """Paletted; the entry of the upper left quarter is transparent."""
+def _one_transparent() -> Image.Image:
+    """Return a paletted picture whose upper left quarter is transparent."""
     picture = _paletted()
     picture.info["transparency"] = picture.getpixel(CORNERS[0])
     return picture
@@ -201,8 +201,8 @@ def _animation() -> dict[str, Any]:
 
 _HALF_RED = tuple(round(255 - 128 / 255 * (255 - level)) for level in RED)
 _ALPHA = quarters((*RED, 0), (*GREEN, 255), (*BLUE, 255), (*RED, 128))
-_GREY_ALPHA = quarters((20, 0), (90, 255), (160, 255), (0, 128))
-_GREY16 = GREYS.astype(np.uint16) * 257
+_GRAY_ALPHA = quarters((20, 0), (90, 255), (160, 255), (0, 128))
+_GRAY16 = GRAYS.astype(np.uint16) * 257
 _SCENE16 = SCENE.astype(np.uint16) * 257
 _ALPHA_COLORS = _corners(WHITE, GREEN, BLUE, _HALF_RED)
 _NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
@@ -238,8 +238,8 @@ _READS = [
     OddPicture("alpha.png", _save(_ALPHA, "PNG"), SIZE, _ALPHA_COLORS, tolerance=1),
     OddPicture("alpha.tif", _save(_ALPHA, "TIFF"), SIZE, _ALPHA_COLORS, tolerance=1),
     OddPicture(
-        "grey-alpha.png",
-        _save(Image.fromarray(_GREY_ALPHA, "LA"), "PNG"),
+        "gray-alpha.png",
+        _save(Image.fromarray(_GRAY_ALPHA, "LA"), "PNG"),
         SIZE,
         _corners(WHITE, (90,) * 3, (160,) * 3, (127,) * 3),
         tolerance=1,
@@ -248,14 +248,14 @@ _READS = [
         "color-key.png",
         _save(SCENE, "PNG", transparency=RED),
         SIZE,
-        _corners(WHITE, GREEN, BLUE, GREY),
+        _corners(WHITE, GREEN, BLUE, GRAY),
     ),
     OddPicture("palette.png", _save(_paletted(), "PNG"), SIZE, SCENE_COLORS, tolerance=4),
     OddPicture(
         "palette-one-transparent.png",
-        _save(_one_see_through(), "PNG"),
+        _save(_one_transparent(), "PNG"),
         SIZE,
-        _corners(WHITE, GREEN, BLUE, GREY),
+        _corners(WHITE, GREEN, BLUE, GRAY),
         tolerance=4,
     ),
     OddPicture(
@@ -267,9 +267,9 @@ _READS = [
     ),
     OddPicture(
         "palette-transparent.gif",
-        _save(_one_see_through(), "GIF"),
+        _save(_one_transparent(), "GIF"),
         SIZE,
-        _corners(WHITE, GREEN, BLUE, GREY),
+        _corners(WHITE, GREEN, BLUE, GRAY),
         tolerance=4,
     ),
     OddPicture(
@@ -286,46 +286,46 @@ _READS = [
         SCENE_COLORS,
         tolerance=2,
     ),
-    OddPicture("16-bit-grey.png", _bytes(_png16(_GREY16, 0)), SIZE, GREY_COLORS),
+    OddPicture("16-bit-gray.png", _bytes(_png16(_GRAY16, 0)), SIZE, GRAY_COLORS),
     OddPicture(
-        "16-bit-grey-key.png",
-        _bytes(_png16(_GREY16, 0, _chunk(b"tRNS", struct.pack(">H", 20 * 257)))),
+        "16-bit-gray-key.png",
+        _bytes(_png16(_GRAY16, 0, _chunk(b"tRNS", struct.pack(">H", 20 * 257)))),
         SIZE,
-        (*_corners(WHITE, *(c for _, c in GREY_COLORS[1:])),),
+        (*_corners(WHITE, *(c for _, c in GRAY_COLORS[1:])),),
     ),
     OddPicture("16-bit-color.png", _bytes(_png16(_SCENE16, 2)), SIZE, SCENE_COLORS, tolerance=1),
-    OddPicture("16-bit-little.tif", _save(Image.fromarray(_GREY16), "TIFF"), SIZE, GREY_COLORS),
+    OddPicture("16-bit-little.tif", _save(Image.fromarray(_GRAY16), "TIFF"), SIZE, GRAY_COLORS),
     OddPicture(
         "16-bit-big.tif",
-        _save(Image.frombytes("I;16B", SIZE, _GREY16.astype(">u2").tobytes()), "TIFF"),
+        _save(Image.frombytes("I;16B", SIZE, _GRAY16.astype(">u2").tobytes()), "TIFF"),
         SIZE,
-        GREY_COLORS,
+        GRAY_COLORS,
     ),
     OddPicture(
         "16-bit-white-is-zero.tif",
-        _bytes(_tiff(*SIZE, 16, (65535 - _GREY16).astype("<u2").tobytes(), photometric=0)),
+        _bytes(_tiff(*SIZE, 16, (65535 - _GRAY16).astype("<u2").tobytes(), photometric=0)),
         SIZE,
-        GREY_COLORS,
+        GRAY_COLORS,
     ),
     OddPicture(
-        "12-bit.tif", _bytes(_tiff(*SIZE, 12, _twelve_bits(GREYS))), SIZE, GREY_COLORS, tolerance=1
+        "12-bit.tif", _bytes(_tiff(*SIZE, 12, _twelve_bits(GRAYS))), SIZE, GRAY_COLORS, tolerance=1
     ),
     OddPicture(
         "16-bit.pgm",
-        _bytes(b"P5 48 32 65535\n" + _GREY16.astype(">u2").tobytes()),
+        _bytes(b"P5 48 32 65535\n" + _GRAY16.astype(">u2").tobytes()),
         SIZE,
-        GREY_COLORS,
+        GRAY_COLORS,
     ),
-    OddPicture("32-bit.tif", _save(_GREY16.astype(np.int32), "TIFF"), SIZE, GREY_COLORS),
-    OddPicture("float-0-to-1.tif", _save(np.float32(GREYS / 255), "TIFF"), SIZE, GREY_COLORS),
-    OddPicture("float-0-to-255.tif", _save(np.float32(GREYS), "TIFF"), SIZE, GREY_COLORS),
+    OddPicture("32-bit.tif", _save(_GRAY16.astype(np.int32), "TIFF"), SIZE, GRAY_COLORS),
+    OddPicture("float-0-to-1.tif", _save(np.float32(GRAYS / 255), "TIFF"), SIZE, GRAY_COLORS),
+    OddPicture("float-0-to-255.tif", _save(np.float32(GRAYS), "TIFF"), SIZE, GRAY_COLORS),
     OddPicture(
         "one-bit.png",
-        _save(Image.fromarray(GREYS > 100), "PNG"),
+        _save(Image.fromarray(GRAYS > 100), "PNG"),
         SIZE,
         _corners(BLACK, BLACK, WHITE, WHITE),
     ),
-    OddPicture("grey.jpg", _save(GREYS, "JPEG", quality=95), SIZE, GREY_COLORS, tolerance=3),
+    OddPicture("gray.jpg", _save(GRAYS, "JPEG", quality=95), SIZE, GRAY_COLORS, tolerance=3),
     OddPicture(
         "animated.gif", _save(SCENE, "GIF", **_animation()), SIZE, SCENE_COLORS, tolerance=4
     ),
@@ -341,14 +341,14 @@ _READS = [
         "profile-swaps-red-and-blue.png",
         _save(SCENE, "PNG", icc_profile=_swapped_profile()),
         SIZE,
-        _corners(RED[::-1], GREEN[::-1], BLUE[::-1], GREY),
+        _corners(RED[::-1], GREEN[::-1], BLUE[::-1], GRAY),
         tolerance=2,
     ),
     OddPicture(
         "profile-of-another-space.jpg",
-        _save(GREYS, "JPEG", quality=95, icc_profile=_swapped_profile()),
+        _save(GRAYS, "JPEG", quality=95, icc_profile=_swapped_profile()),
         SIZE,
-        GREY_COLORS,
+        GRAY_COLORS,
         tolerance=3,
     ),
     OddPicture(
@@ -441,13 +441,13 @@ _REFUSED = [
     ),
     OddPicture(
         "measurements.tif",
-        _save(np.float32(GREYS) * 1e6 - 5, "TIFF"),
-        words=("no grey levels", "8 or 16 bits"),
+        _save(np.float32(GRAYS) * 1e6 - 5, "TIFF"),
+        words=("which are not gray levels", "8 or 16 bits per channel"),
     ),
     OddPicture(
         "32-bit-negative.tif",
-        _save(_GREY16.astype(np.int32) - 9000, "TIFF"),
-        words=("no grey levels",),
+        _save(_GRAY16.astype(np.int32) - 9000, "TIFF"),
+        words=("not gray levels",),
     ),
     OddPicture("lab.tif", _save(Image.new("LAB", SIZE), "TIFF"), words=("LAB", "RGB")),
     OddPicture("folder.jpg", lambda path: path.mkdir(), words=("folder",)),

@@ -1,4 +1,4 @@
-"""Pretrained networks' files with random weights in them, made on the spot."""
+"""Files of pretrained networks with random weights, written by tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torchvision.models import alexnet
 
 
 class RandomInception(FeatureExtractorInceptionV3):
-    """torch-fidelity's network with the weights that its layers begin with."""
+    """torch-fidelity's network with its initial random weights."""
 
     def __init__(self) -> None:
         nothing = io.BytesIO()
@@ -21,11 +21,11 @@ class RandomInception(FeatureExtractorInceptionV3):
         super().__init__("random", ["2048"], feature_extractor_weights_path=nothing)
 
     def load_state_dict(self, state: dict, **settings: object) -> None:
-        """Leaves them as they are."""
+        """Keep the initial weights."""
 
 
 def inception(file: Path) -> RandomInception:
-    """Write random Inception weights to a .pth file; the network that has them."""
+    """Write random Inception weights to a .pth file and return the network that has them."""
     torch.manual_seed(0)
     net = RandomInception()
     torch.save(net.state_dict(), file)

@@ -1,7 +1,7 @@
-"""Tiny data sets in the layouts in which the real ones are published, made on the spot.
+"""Tiny data sets in the published layouts of the real ones, written by tests.
 
 Every builder writes `train` and `val` (or `test`) items into a folder and returns that folder.
-Pictures are smooth, and each shows its own colours, so that a mix-up of files shows.
+Pictures are smooth, and each has its own colors, so that an exchange of files is detected.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CAPTIONS = ("a red thing on the left", "a thing", "one more thing")
 
 
 def picture(seed: int, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Image.Image:
-    """A picture whose mean colour is known by `seed`."""
+    """Return a picture whose mean color identifies `seed`."""
     rows, columns = np.mgrid[: size[1], : size[0]]
     base = np.random.default_rng(seed).uniform(60, 190, 3)
     ramp = 40 * columns / size[0] - 20 * rows / size[1]
@@ -30,7 +30,7 @@ def picture(seed: int, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Image.Image:
 
 
 def save(path: Path, image: Image.Image | np.ndarray) -> Path:
-    """Write a picture or a map of ids, with the folders above it."""
+    """Write a picture or a map of ids, with its parent folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
     image.save(path, quality=95)
@@ -38,21 +38,21 @@ def save(path: Path, image: Image.Image | np.ndarray) -> Path:
 
 
 def write(path: Path, *lines: str) -> Path:
-    """Write lines of text, with the folders above."""
+    """Write lines of text, with the parent folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 
 def halves(left: int, right: int, size: tuple[int, int] = (WIDTH, HEIGHT)) -> np.ndarray:
-    """A map of two ids."""
+    """Return a map of two ids."""
     ids = np.full(size[::-1], left, np.uint8)
     ids[:, size[0] // 2 :] = right
     return ids
 
 
 def imagenet(root: Path, flat: bool = False) -> Path:
-    """Three classes of two training pictures each; three validation pictures."""
+    """Write three classes of two training pictures each, and three validation pictures."""
     for seed, wnid in enumerate(WNIDS):
         for number in range(2):
             save(root / "train" / wnid / f"{wnid}_{number}.JPEG", picture(10 * seed + number))
@@ -63,7 +63,7 @@ def imagenet(root: Path, flat: bool = False) -> Path:
 
 
 def devkit(root: Path) -> Path:
-    """The development kit's ground truth and its list of classes."""
+    """Write the development kit's ground truth and its list of classes."""
     data = root / "ILSVRC2012_devkit_t12" / "data"
     write(data / "ILSVRC2012_validation_ground_truth.txt", "1", "2", "3")
     write(data / "map_clsloc.txt", *(f"{wnid} {n} name" for n, wnid in DEVKIT_ORDER.items()))
@@ -71,7 +71,7 @@ def devkit(root: Path) -> Path:
 
 
 def ade20k(root: Path) -> Path:
-    """Four training and two validation pictures."""
+    """Write four training and two validation pictures."""
     base = root / "ADEChallengeData2016"
     for part, count in (("training", 4), ("validation", 2)):
         for number in range(count):
@@ -82,7 +82,7 @@ def ade20k(root: Path) -> Path:
 
 
 def celebamask(root: Path) -> Path:
-    """Portraits 0, 1 (train), 2 (val) and 2000 (test, in the folder 1 of the masks)."""
+    """Write portraits 0, 1 (train), 2 (val) and 2000 (test, in the folder 1 of the masks)."""
     rows = ["idx      orig_idx   orig_file"]
     originals = ((0, 119613), (1, 5), (2, 162771), (2000, 199999))
     for number, original in originals:
@@ -97,14 +97,14 @@ def celebamask(root: Path) -> Path:
         ):
             mask = np.zeros((512, 512), np.uint8)
             mask[box[0] : box[1], box[2] : box[3]] = 255
-            coloured = np.repeat(mask[..., None], 3, axis=2)
-            save(masks / f"{number:05d}_{part}.png", coloured if part == "hair" else mask)
+            colored = np.repeat(mask[..., None], 3, axis=2)
+            save(masks / f"{number:05d}_{part}.png", colored if part == "hair" else mask)
     write(root / "CelebA-HQ-to-CelebA-mapping.txt", *rows)
     return root
 
 
 def cub(root: Path, captions: bool = True) -> Path:
-    """Two species, three pictures each; the third of each is a test picture."""
+    """Write two species of three pictures each; the third of each is a test picture."""
     base = root / "CUB_200_2011"
     species = ("001.Black_footed_Albatross", "002.Laysan_Albatross")
     names = [f"{kind}/{kind[4:]}_{n:04d}.jpg" for kind in species for n in range(3)]
@@ -127,7 +127,7 @@ def cub(root: Path, captions: bool = True) -> Path:
 
 
 def coco(root: Path, maps: bool = True) -> Path:
-    """Three training pictures and two of val2017, with two captions each."""
+    """Write three training pictures and two of val2017, with two captions each."""
     for part, count in (("train2017", 3), ("val2017", 2)):
         images, said = [], []
         for number in range(count):
@@ -146,7 +146,7 @@ def coco(root: Path, maps: bool = True) -> Path:
 
 
 def camvid(root: Path) -> Path:
-    """SegNet's layout: two frames to train, one each to validate and to test."""
+    """Write SegNet's layout: two training frames, one validation frame, one test frame."""
     for part, count in (("train", 2), ("val", 1), ("test", 1)):
         for number in range(count):
             save(root / part / f"{part}_{number:05d}.png", picture(number))
@@ -155,7 +155,7 @@ def camvid(root: Path) -> Path:
 
 
 def facades(root: Path, count: int = 40) -> Path:
-    """CMP's layout: base/ with paletted maps of 1..12."""
+    """Write CMP's layout: base/ with paletted maps of 1..12."""
     for number in range(count):
         save(root / "base" / f"cmp_b{number:04d}.jpg", picture(number))
         ids = Image.fromarray(halves(1, 12))
@@ -165,7 +165,7 @@ def facades(root: Path, count: int = 40) -> Path:
 
 
 def flickr8k(root: Path) -> Path:
-    """Images/ and captions.txt, 40 pictures of two captions each, one with commas."""
+    """Write Images/ and captions.txt, 40 pictures of two captions each, one with commas."""
     lines = ["image,caption"]
     for number in range(40):
         save(root / "Images" / f"{number:04d}_ab.jpg", picture(number))
@@ -176,7 +176,7 @@ def flickr8k(root: Path) -> Path:
 
 
 def captions(root: Path) -> Path:
-    """captions.jsonl with splits: four to train, two to validate."""
+    """Write captions.jsonl with splits: four training and two validation pictures."""
     lines = []
     for number in range(6):
         save(root / "pictures" / f"{number}.png", picture(number))
@@ -188,7 +188,7 @@ def captions(root: Path) -> Path:
 
 
 def tar(path: Path, members: Sequence[tuple[str, bytes]]) -> Path:
-    """A tar file of the members in order."""
+    """Write a tar file of the members in order."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w") as archive:
         for name, data in members:
@@ -199,7 +199,7 @@ def tar(path: Path, members: Sequence[tuple[str, bytes]]) -> Path:
 
 
 def encoded(image: Image.Image | np.ndarray, kind: str = "PNG") -> bytes:
-    """A picture or map as a file's bytes."""
+    """Return a picture or map as a file's bytes."""
     image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
     stream = io.BytesIO()
     image.save(stream, kind, quality=95)
@@ -207,7 +207,7 @@ def encoded(image: Image.Image | np.ndarray, kind: str = "PNG") -> bytes:
 
 
 def shards(root: Path) -> Path:
-    """Two shards to train, of five items each, and one to validate, of two."""
+    """Write two training shards of five items each, and one validation shard of two."""
     for name, first, count in (("train-000", 0, 5), ("train-001", 5, 5), ("val-000", 10, 2)):
         members: list[tuple[str, bytes]] = []
         for number in range(first, first + count):

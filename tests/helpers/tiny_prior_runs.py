@@ -13,8 +13,8 @@ from core.networks.autoencoder import NetworkConfig
 from core.priors import AutoregressiveConfig, DiffusionConfig, LatentConfig, MaskedConfig
 from core.quantizers import VQConfig
 from core.tokenizer import Tokenizer, TokenizerConfig
+from train.config.base import AdamWConfig, PicturesConfig
 from train.config.prior import PriorRunConfig, SamplingConfig
-from train.config.tokenizer import AdamWConfig, PicturesConfig
 from train.encode import main as encode
 
 SIZE, CODES = 16, 24

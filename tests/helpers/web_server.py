@@ -1,4 +1,4 @@
-"""A web server on this machine that serves a folder, with the faults that networks have."""
+"""A local web server that serves a folder, with the faults that networks have."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from pathlib import Path
 
 @dataclass
 class Server:
-    """What the server does, to be changed while it runs, and what it was asked."""
+    """The settings of the server, which may change while it runs, and the requests it received."""
 
     folder: Path
     address: str = ""
     parts: bool = True
-    """Whether it answers requests for parts of a file with parts."""
+    """True if it answers requests for parts of a file with parts."""
     failures: list[int] = field(default_factory=list)
-    """Statuses that the next requests get; 0 ends the connection after half of the body."""
+    """Statuses of the next answers; 0 ends the connection after half of the body."""
     asked: list[tuple[str, int, int]] = field(default_factory=list)
     """(path, first byte, bytes) of each request that was answered."""
 
     @property
     def sent(self) -> int:
-        """Bytes sent so far."""
+        """The number of bytes sent so far."""
         return sum(count for _, _, count in self.asked)
 
 
 @contextlib.contextmanager
 def serve(folder: Path, **settings: object) -> Iterator[Server]:
-    """A server of the folder on a free port of 127.0.0.1."""
+    """Serve the folder on a free port of 127.0.0.1."""
     state = Server(folder, **settings)
 
     class Handler(BaseHTTPRequestHandler):
@@ -64,7 +64,7 @@ def serve(folder: Path, **settings: object) -> Iterator[Server]:
             state.asked.append((path, first, len(body)))
             if status == 0:
                 body, self.close_connection = body[: len(body) // 2], True
-            with contextlib.suppress(ConnectionError):  # whoever only asks for the facts hangs up
+            with contextlib.suppress(ConnectionError):  # clients may close the connection early
                 self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
@@ -76,7 +76,7 @@ def serve(folder: Path, **settings: object) -> Iterator[Server]:
 
 @contextmanager
 def listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """A server on this machine whose requests ``handler`` answers; yields its address."""
+    """Run a local server whose requests ``handler`` answers; yield its address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

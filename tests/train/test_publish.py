@@ -19,7 +19,7 @@ from tests.helpers.hub_server import Hub, ask_only, hub
 from tests.helpers.tiny_prior_runs import tiny_tokenizer
 from train import publish as command
 from train.cli.errors import UsageError
-from train.publish import PublishFlags, publish
+from train.hub.upload import PublishFlags, publish
 
 CARD = "---\nlibrary_name: regvq-studio\n---\n\n# What it is\n\nA card for the tests.\n"
 
@@ -118,9 +118,7 @@ def test_a_dry_run_says_every_file_and_asks_nobody(
     assert "would create the repository of the tokenizer me/tiny (private)" in said
     assert "nothing was sent" in said
     publish(PublishFlags("me/prior", (made / "prior",), tokenizer="me/tok"))
-    assert "would first make sure that me/tok holds the tokenizer sha256:" in (
-        capsys.readouterr().out
-    )
+    assert "would first check that me/tok holds the tokenizer sha256:" in (capsys.readouterr().out)
     assert online.asked == []
     with pytest.raises(UsageError, match="kept is not empty"):
         publish(PublishFlags("me/tiny", (made / "tokenizer",), out=kept))
@@ -150,7 +148,7 @@ def test_what_is_incomplete_is_not_published(
 
 @pytest.mark.parametrize("name", ["tiny", "me/tiny/more", "me/../tiny", "me/ti ny", "/tiny", "me/"])
 def test_a_bad_name_is_refused(made: Path, name: str) -> None:
-    with pytest.raises(UsageError, match="is no name of a repository; it must be USER/NAME"):
+    with pytest.raises(UsageError, match="is not the name of a repository; it must be USER/NAME"):
         publish(PublishFlags(name, (made / "tokenizer",)))
 
 
@@ -197,7 +195,7 @@ def test_the_command_says_in_one_line_what_is_wrong(
     cases = [
         (("--repo", "me/tiny"), "hf_right", online.address, "--checkpoint must name one bundle"),
         (push, None, online.address, "there is no token for the Hub"),
-        (push, "hf_wrong", online.address, "the token (HF_TOKEN) may not write there"),
+        (push, "hf_wrong", online.address, "the token (HF_TOKEN) has no write access to it"),
         (push, "hf_right", nowhere, "the Hub cannot be reached"),
         (("--checkpoint", tmp_path / "gone", "--repo", "me/tiny"), None, nowhere, "does not exist"),
     ]

@@ -18,9 +18,11 @@ from core.paths import ROOT
 from tests.helpers import published_layouts as made
 from tests.helpers.odd_pictures import write_all
 from tests.helpers.web_server import serve
-from train.recipes.tokenizers import RECIPES, config_of
+from train.config.tokenizer import RunConfig
+from train.recipes import NAMES, config_of, recipe_of
 
 RUN = ROOT / "train" / "run.py"
+TOKENIZERS = [name for name in NAMES if isinstance(config_of(name), RunConfig)]
 TINY = (
     "--tokenizer.network.widths", "8", "16", "--tokenizer.network.encoder-blocks", "1",
     "--tokenizer.network.decoder-blocks", "1", "--tokenizer.network.latent-dim", "4",
@@ -83,14 +85,14 @@ def test_from_a_folder_of_pictures_to_a_listed_checkpoint(tmp_path):
     assert other.returncode == 2
     assert other.stderr.strip().endswith(
         "mine/first holds a run with another optimizer.lr; choose another --out, "
-        "or the same settings to go on."
+        "or the same settings to resume it."
     )
 
 
 def test_help_names_the_recipes(tmp_path):
     said = run(tmp_path, "--help")
     assert said.returncode == 0
-    for name in RECIPES:
+    for name in NAMES:
         assert name in said.stdout
     flags = run(tmp_path, "photos-regvq", "--help").stdout
     for flag in ("--data.root", "--steps", "--out", "--seed", "--tokenizer.quantizer.mask-ratio"):
@@ -126,7 +128,7 @@ def test_help_names_the_recipes(tmp_path):
         ),
         (("scenes-vq", "--train-only", "decoder"), "set init"),
         (("scenes-vq", "--init", "nothing"), "nothing does not exist"),
-        (("scenes-vq", "--init", "empty"), "empty is no checkpoint"),
+        (("scenes-vq", "--init", "empty"), "empty is not a checkpoint"),
         (("scenes-vq", "--init", "checkpoints/photos-regvq"), "its quantizer is a Regularized"),
     ],
 )
@@ -209,14 +211,14 @@ def test_scenes_need_no_files(tmp_path):
     assert "held-out" in card
 
 
-@pytest.mark.parametrize("name", list(RECIPES))
+@pytest.mark.parametrize("name", TOKENIZERS)
 def test_recipes_are_whole(name):
     config = config_of(name)
     assert config.recipe == name
     if name.startswith(("photos", "scenes")):
         assert config.tokenizer.quantizer.size == (1000 if name == "photos-fsq" else 1024)
         assert config.tokenizer.network.downsampling == (4 if name.startswith("scenes") else 8)
-    assert RECIPES[name].__doc__
+    assert recipe_of(name).__doc__
 
 
 @pytest.mark.parametrize("name", ["vq", "vqvae", "simvq", "nsvq", "gumbel", "fsq", "lfq", "ibq"])

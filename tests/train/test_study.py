@@ -20,14 +20,16 @@ from core.data import open_dataset
 from core.errors import CheckpointError
 from core.quantizers import NSVQConfig, RegVQConfig
 from tests.core.networks.test_networks import keras_like
+from train.equal_budget.catalog import all_runs, chosen, sweeps
 from train.equal_budget.charts import Column, Panel, dots, lines
 from train.equal_budget.claims import claims, verdict
 from train.equal_budget.crops import KeptDraws, keep_draws
-from train.equal_budget.external import OutsideSimVQConfig, OutsideVQConfig
+from train.equal_budget.external import ExternalSimVQConfig, ExternalVQConfig
 from train.equal_budget.results import gather
-from train.equal_budget.runs import CODES, LARGE, Study, all_runs, budget, chosen, sweeps
+from train.equal_budget.runs import CODES, LARGE, Study, budget
 
 study = importlib.import_module("train.study")
+scheduler = importlib.import_module("train.equal_budget.scheduler")
 
 STUDY = Study(Path("photos"))
 MADE = ("vqgan", "regvq", "nsvq", "outside-simvq")
@@ -89,7 +91,7 @@ def test_what_is_finished_is_not_made_again(made, place, monkeypatch, capsys):
     def never(*_: object) -> None:
         raise AssertionError("it was trained again")
 
-    monkeypatch.setattr(study, "_execute", never)
+    monkeypatch.setattr(scheduler, "_execute", never)
     command(place, "run", "--jobs", "0", "--only", *MADE)
     with pytest.raises(AssertionError, match="trained again"):
         command(place, "run", "--jobs", "0", "--only", "fsq")
@@ -125,14 +127,14 @@ def test_mistakes_are_one_sentence(place, words, named, capsys):
 
 def test_a_run_that_another_process_makes_is_left_to_it(tmp_path):
     folder = tmp_path / "run"
-    with study._claimed(folder) as first:
+    with scheduler.claimed(folder) as first:
         assert first
-        with study._claimed(folder) as second:
+        with scheduler.claimed(folder) as second:
             assert not second
-    with study._claimed(folder) as again:
+    with scheduler.claimed(folder) as again:
         assert again
     (folder / "claim").write_text("999999999")  # left by a process that was killed
-    with study._claimed(folder) as after:
+    with scheduler.claimed(folder) as after:
         assert after and (folder / "claim").read_text() == str(os.getpid())
     assert not (folder / "claim").exists()
 
@@ -200,9 +202,9 @@ def test_kept_draws_are_the_draws(place, tmp_path):
 @pytest.mark.parametrize(
     "config",
     [
-        OutsideVQConfig(size=12),
-        OutsideVQConfig(size=12, kmeans=True, restart=2.0),
-        OutsideSimVQConfig(size=12),
+        ExternalVQConfig(size=12),
+        ExternalVQConfig(size=12, kmeans=True, restart=2.0),
+        ExternalSimVQConfig(size=12),
     ],
 )
 def test_outside_references_show_the_quantizers_face(config):
@@ -213,7 +215,7 @@ def test_outside_references_show_the_quantizers_face(config):
     (out.z.square().sum() + sum(out.losses.values())).backward()
     assert z.grad.abs().sum() > 0
     assert out.ids.shape == (3, 4, 5) and out.z.shape == z.shape
-    if isinstance(config, OutsideVQConfig):  # its moving averages follow in forward
+    if isinstance(config, ExternalVQConfig):  # its moving averages follow in forward
         assert not torch.equal(quantizer.codebook(), before)
     else:
         assert quantizer.module.code_transform.weight.grad.abs().sum() > 0
@@ -421,7 +423,7 @@ def test_shipped_tokenizers_are_the_ones_that_were_measured(made, place, tmp_pat
 
 
 @pytest.mark.parametrize(("name", "said"), [("outside-simvq", "another"), ("fsq", "fsq"),
-                                            ("vqgam", "no run")])  # fmt: skip
+                                            ("vqgam", "not a run")])  # fmt: skip
 def test_what_cannot_be_shipped_is_refused(made, tmp_path, name, said, capsys):
     with pytest.raises(SystemExit) as stop:
         study.main(["ship", "--only", name, "--out", str(made), "--to", str(tmp_path)])

@@ -1,8 +1,9 @@
-"""What several commands need: where to compute, which pictures stand for many, memory."""
+"""Helpers that several commands share: devices, samples of a data set, memory, processes."""
 
 from __future__ import annotations
 
-import resource
+import math
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,16 @@ from pathlib import Path
 from .errors import UsageError
 
 
+def program(command: str) -> str:
+    """Return the way to start a command, as help and errors print it."""
+    package = __name__.partition(".")[0]
+    if package == "train":
+        return f"python train/{command}.py"
+    return f"python -m {package}.{command}"
+
+
 def pick_device(name: str) -> str:
-    """The device called ``name``; ``auto`` is a GPU if there is one. Raises UsageError."""
+    """Return the device ``name``; ``auto`` is a GPU if there is one. Raises UsageError."""
     import torch
 
     if name == "auto":
@@ -24,33 +33,82 @@ def pick_device(name: str) -> str:
     return name
 
 
-def called(bundle: Path) -> str:
-    """What a bundle is called: its folder, or that of the run whose ``bundle`` it is."""
+def bundle_name(bundle: Path) -> str:
+    """Return a bundle's name: its folder's, or its run's if the folder is ``RUN/bundle``."""
     path = bundle.resolve()
     return path.parent.name if path.name == "bundle" else path.name
 
 
-def spread_over(length: int, limit: int | None) -> list[int]:
-    """``limit`` indices spread evenly over range(length): the first ones may all be of one kind."""
+def evenly_spaced(length: int, limit: int | None) -> list[int]:
+    """Return ``limit`` indices spread evenly over range(length); None: all of them.
+
+    The first pictures of a data set may all be of one kind.
+    """
     if limit is None or limit >= length:
         return list(range(length))
     return [i * length // limit for i in range(limit)]
 
 
+def worker_start_method(workers: int) -> str | None:
+    """Return the start method of DataLoader workers; None: the platform's default.
+
+    Fork is the fastest (nothing is imported again), and it is safe on Linux only: Windows has none,
+    and the system libraries of macOS do not survive it.
+    """
+    return "fork" if workers and sys.platform == "linux" else None
+
+
 def extra_peak(call: Callable[[], None]) -> float:
-    """Bytes by which ``call`` raises the peak of this process's memory over what is in use."""
+    """Return the bytes by which ``call`` raises the peak of this process's memory over its present
+    use; NaN where the system does not report it (Windows)."""
     try:
-        Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak begins anew
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: resets the peak
         before = _status("VmRSS")
         call()
         return _status("VmHWM") - before
-    except OSError:  # elsewhere the process's own peak must do, which may hide a small call
-        unit = 1 if sys.platform == "darwin" else 1024
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    except OSError:
+        # Elsewhere only the peak since the process started is known; it may hide a small call.
+        before = _peak()
         call()
-        return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit
+        return _peak() - before
 
 
 def _status(name: str) -> int:
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return 1024 * int(next(line for line in lines if line.startswith(name)).split()[1])
+
+
+def _peak() -> float:
+    try:
+        import resource  # POSIX only
+    except ImportError:
+        return math.nan
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def process_exists(pid: int) -> bool:
+    """Return True if a process with this id is running."""
+    if os.name == "nt":
+        return _windows_process_exists(pid)
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
+
+
+def _windows_process_exists(pid: int) -> bool:
+    import ctypes  # os.kill(pid, 0) would send Ctrl-C on Windows
+
+    kernel = ctypes.windll.kernel32
+    query_limited_information, still_active = 0x1000, 259
+    handle = kernel.OpenProcess(query_limited_information, False, pid)
+    if not handle:
+        return False
+    code = ctypes.c_ulong()
+    kernel.GetExitCodeProcess(handle, ctypes.byref(code))
+    kernel.CloseHandle(handle)
+    return code.value == still_active

@@ -1,4 +1,4 @@
-"""Runs and evaluations that need pictures alone, from whatever folder holds some."""
+"""Data sets of which a command needs the pictures alone."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 def name_for_pictures(name: str, root: Path | None) -> str:
-    """Under which name to open a data set of which only pictures are needed.
+    """Return the name under which to open a data set of which only the pictures are needed.
 
-    That is ``name``, or "folder", which is then said, where ``root`` is a plain folder of pictures.
+    It is ``name``, or "folder" if ``root`` is a plain folder of pictures, which is then printed.
     """
     from regvq.data import fitting_name
 

@@ -1,8 +1,7 @@
-"""What a wrong command line or a wrong file gets: one line on stderr and exit code 2.
+"""Errors of the command line: one line on stderr and exit code 2.
 
-A traceback tells a user where the code stood, not what to do. So the mistakes that a user can make
-(each already one sentence, written where it was found) end a command with that sentence alone;
-anything else is a defect of ours and keeps its traceback.
+The mistakes that a user can make end a command with one sentence, written where the mistake was
+found. Anything else is a defect of this project and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -19,19 +18,19 @@ Flags = TypeVar("Flags")
 _FRAME = "│╭╰╮╯┃┏┗┓┛|"
 _RULE = " ─━"
 _HELP_INDENT = 9
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class UsageError(ValueError):
-    """A flag's value that cannot be used: one sentence with the flag and what would be right."""
+    """A value of a flag that cannot be used: one sentence with the flag and the remedy."""
 
 
 @contextlib.contextmanager
 def one_line_errors(*mistakes: type[BaseException]) -> Iterator[None]:
-    """Turns ``mistakes`` raised inside into ``error: SENTENCE`` on stderr and exit code 2.
+    """Turn ``mistakes`` raised inside into ``error: SENTENCE`` on stderr and exit code 2.
 
-    Files that are missing or cannot be written (OSError) always count as mistakes; Ctrl-C ends
-    with exit code 130 as shells expect, without a traceback too.
+    An OSError (a file that is missing or cannot be written) always counts as a mistake. Ctrl-C ends
+    with exit code 130, as shells expect, and without a traceback.
     """
     try:
         yield
@@ -50,16 +49,15 @@ def parse_flags(
     program: str,
     description: str | None = None,
 ) -> Flags:
-    """The command line as the dataclass ``flags``, by tyro; its complaints shortened to one line.
+    """Return the command line as the dataclass ``flags``.
 
     ``arguments`` defaults to ``sys.argv[1:]``. Exits with code 2 after ``error: …`` if they are
-    wrong, and with code 0 after printing the help if that was asked for.
+    wrong, and with code 0 after printing the help if ``--help`` is among them.
     """
     import tyro
 
     complaint = io.StringIO()
     try:
-        # tyro draws a box of several lines; only what it says is passed on.
         with contextlib.redirect_stderr(complaint):
             return tyro.cli(flags, prog=program, description=description, args=arguments)
     except SystemExit as stop:
@@ -71,16 +69,20 @@ def parse_flags(
         raise SystemExit(2) from None
 
 
+# tyro 1.0 prints a box of several lines and exits; only the box's message is wanted. Its structured
+# errors (tyro._errors.on_parse_error) are private: its docstring says that they may change or
+# disappear in any release. So the printed box is read, and its frame, help texts and footer are
+# dropped.
 def _lines(box: str) -> list[str]:
-    """The lines of tyro's box that say what is wrong, without its frame, help texts and footer."""
+    """Return the lines of tyro's box that state the mistake."""
     kept: list[str] = []
-    # The first line is the frame with the box's title, which the next line says again.
-    for raw in _COLOUR.sub("", box).splitlines()[1:]:
+    # The first line is the frame with the box's title, which the next line repeats.
+    for raw in _COLOR.sub("", box).splitlines()[1:]:
         inside = raw.strip(_FRAME)
         line = inside.strip(_RULE)
         if line.startswith(("For full helptext", "Argument helptext")):
             break
-        # Help texts stand further in than the flags they explain.
+        # Help texts are indented further than the flags that they explain.
         if line and len(inside) - len(inside.lstrip(" ")) < _HELP_INDENT:
             kept.append(line)
     return kept
@@ -88,8 +90,8 @@ def _lines(box: str) -> list[str]:
 
 def _sentence(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
-        named = f"{error.filename}: " if error.filename else ""
-        return f"{named}{error.strerror}"
-    # KeyError and the like print quotes around their message; the message alone is wanted.
+        file = f"{error.filename}: " if error.filename else ""
+        return f"{file}{error.strerror}"
+    # str() of a KeyError puts quotes around the message.
     said = str(error.args[0]) if len(error.args) == 1 else str(error)
     return " ".join(said.split()) or type(error).__name__

@@ -1,7 +1,7 @@
 """Charts of the study as small static SVG, without a plotting library.
 
-Colours are of middle lightness on no background, so that they can be read on GitHub's light page
-and on its dark one.
+Colors have a medium lightness on a transparent background, so that they are readable on GitHub's
+light and dark pages.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from html import escape
 
 INK, FAINT = "#7d8894", "#7d889455"
-COLOURS = ("#3f8fd8", "#e0832a", "#2fa57a", "#b667c9", "#d0505f", "#8c8f2c")
+COLORS = ("#3f8fd8", "#e0832a", "#2fa57a", "#b667c9", "#d0505f", "#8c8f2c")
 FONT = "font-family='system-ui,-apple-system,Segoe UI,Helvetica,Arial,sans-serif'"
 
 
 @dataclass(frozen=True)
 class Column:
-    """One figure of a dot chart."""
+    """The values of one figure in a dot chart."""
 
     title: str
     values: Sequence[float | None]
     shown: Callable[[float], str]
     zero: bool = False
-    """Begin the scale at 0."""
+    """True to start the scale at 0."""
     logarithmic: bool = False
 
 
@@ -40,9 +40,9 @@ class Panel:
 
 
 def dots(labels: Sequence[str], kinds: Sequence[int], columns: Sequence[Column]) -> str:
-    """A row a method, a column a figure: a dot where the figure is, and the figure beside it.
+    """Return a chart with a row per method and a column per figure: a dot and its value.
 
-    ``kinds`` number the colours of the rows.
+    ``kinds`` are the numbers of the rows' colors.
     """
     row, top, left = 24, 40, 8 + 6.7 * max(map(len, labels))
     breadth, gap = 150, 62
@@ -60,9 +60,9 @@ def dots(labels: Sequence[str], kinds: Sequence[int], columns: Sequence[Column])
             y = top + row * (index + 0.5)
             if value is None:
                 continue
-            x, colour = x0 + breadth * scale(value), COLOURS[kinds[index] % len(COLOURS)]
-            parts.append(_line(x0, y, x, y, colour, 3))
-            parts.append(f"<circle cx='{x:.1f}' cy='{y:.1f}' r='5' fill='{colour}'/>")
+            x, color = x0 + breadth * scale(value), COLORS[kinds[index] % len(COLORS)]
+            parts.append(_line(x0, y, x, y, color, 3))
+            parts.append(f"<circle cx='{x:.1f}' cy='{y:.1f}' r='5' fill='{color}'/>")
             parts.append(_text(x + 10, y + 4, column.shown(value), size=11))
     return _svg(width, height, parts)
 
@@ -73,7 +73,7 @@ def _scale(values: Sequence[float], column: Column) -> Callable[[float], float]:
     low, high = min(turned), max(turned)
     if column.zero:
         low = 0.0
-    else:  # the smallest is still a dot with a tail
+    else:  # the smallest value still has a short line
         low -= 0.15 * ((high - low) or abs(high) or 1.0)
     reach = (high - low) or 1.0
     if column.logarithmic:
@@ -82,20 +82,20 @@ def _scale(values: Sequence[float], column: Column) -> Callable[[float], float]:
 
 
 def lines(panels: Sequence[Panel]) -> str:
-    """Small line charts side by side, with one legend."""
+    """Return line charts side by side, with one legend."""
     breadth, depth, left, top, gap = 220, 150, 58, 34, 74
     names = list(dict.fromkeys(name for panel in panels for name in panel.series))
-    colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
+    colors = {name: COLORS[i % len(COLORS)] for i, name in enumerate(names)}
     parts: list[str] = []
     for number, panel in enumerate(panels):
         x0 = left + number * (breadth + gap)
-        parts += _panel(panel, colours, x0, top, breadth, depth)
+        parts += _panel(panel, colors, x0, top, breadth, depth)
     width = left + len(panels) * (breadth + gap) - gap + 40
     height = top + depth + 44
     if len(names) > 1:
         x = left
         for name in names:
-            parts.append(f"<circle cx='{x}' cy='{height + 6}' r='5' fill='{colours[name]}'/>")
+            parts.append(f"<circle cx='{x}' cy='{height + 6}' r='5' fill='{colors[name]}'/>")
             parts.append(_text(x + 10, height + 10, name))
             x += 34 + 7 * len(name)
         height += 22
@@ -103,10 +103,10 @@ def lines(panels: Sequence[Panel]) -> str:
 
 
 def _panel(
-    panel: Panel, colours: dict[str, str], x0: float, y0: float, breadth: float, depth: float
+    panel: Panel, colors: dict[str, str], x0: float, y0: float, breadth: float, depth: float
 ) -> list[str]:
     points = [point for series in panel.series.values() for point in series]
-    ticks = sorted({x for x, _ in points})  # evenly spaced: they are chosen values, no scale
+    ticks = sorted({x for x, _ in points})  # evenly spaced: chosen values, not a scale
     ys = [y for _, y in points]
     pad = 0.08 * ((max(ys) - min(ys)) or abs(max(ys)) or 1.0)
     low, high = min(ys) - pad, max(ys) + pad
@@ -128,18 +128,18 @@ def _panel(
     for name, series in panel.series.items():
         placed = [place(x, y) for x, y in sorted(series)]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
-        colour = colours[name]
+        color = colors[name]
         parts.append(
-            f"<polyline points='{path}' fill='none' stroke='{colour}' stroke-width='2.5' "
+            f"<polyline points='{path}' fill='none' stroke='{color}' stroke-width='2.5' "
             "stroke-linejoin='round' stroke-linecap='round'/>"
         )
-        parts += [f"<circle cx='{x:.1f}' cy='{y:.1f}' r='4' fill='{colour}'/>" for x, y in placed]
+        parts += [f"<circle cx='{x:.1f}' cy='{y:.1f}' r='4' fill='{color}'/>" for x, y in placed]
     return parts
 
 
-def _line(x0: float, y0: float, x1: float, y1: float, colour: str, width: float = 1) -> str:
+def _line(x0: float, y0: float, x1: float, y1: float, color: str, width: float = 1) -> str:
     return (
-        f"<line x1='{x0:.1f}' y1='{y0:.1f}' x2='{x1:.1f}' y2='{y1:.1f}' stroke='{colour}' "
+        f"<line x1='{x0:.1f}' y1='{y0:.1f}' x2='{x1:.1f}' y2='{y1:.1f}' stroke='{color}' "
         f"stroke-width='{width}' stroke-linecap='round'/>"
     )
 

@@ -1,9 +1,9 @@
-"""What the study says about the papers' claims: every verdict follows from figures by a rule.
+"""Verdicts of the study on the papers' claims: each follows from figures by a rule.
 
-A claim that one method is better than another is *confirmed* if it is so on every seed that was
-run, *not confirmed* if it is so on none, *in part* otherwise, and *open* as long as a run that it
-needs is missing. The size of an effect is printed beside the paper's and never decides: the
-papers' networks are a hundred times larger and trained a thousand times longer.
+A claim that one method is better than another is *confirmed* if every comparison of runs supports
+it, *not confirmed* if none does, *in part* otherwise, and *open* if no comparison is available. The
+size of an effect is printed beside the paper's, but does not influence the verdict: the papers'
+networks are a hundred times larger and trained a thousand times longer.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ class Claim(NamedTuple):
     ours: str
     verdict: str
     comparisons: int
-    """How many comparisons it rests on."""
+    """The number of comparisons behind the verdict."""
 
 
 def claims(rows: Iterable[Row]) -> list[Claim]:
-    """All claims, judged on the rows of ``docs/study/results.json``."""
+    """Return all claims with their verdicts on the rows of ``docs/study/results.json``."""
     by_name = {row["name"]: row for row in rows}
-    judged = [
-        _regvq_better(by_name, "vqgan", "VQ-GAN whose codes begin on latents"),
-        _regvq_better(by_name, "vqgan-uniform", "VQ-GAN whose codes begin as in its code"),
+    return [
+        _regvq_better(by_name, "vqgan", "VQ-GAN with codes initialized to latents"),
+        _regvq_better(by_name, "vqgan-uniform", "VQ-GAN with codes initialized as in its code"),
         _regvq_psnr(by_name),
         _regvq_full(by_name),
         _ablation(by_name),
@@ -58,9 +58,8 @@ def claims(rows: Iterable[Row]) -> list[Claim]:
             ("simvq", "SimVQ"),
             "FID 16.62 / 20.11 = 0.83 (ImageNet, latent diffusion)",
         ),
-        _outside(by_name),
+        _external(by_name),
     ]
-    return judged
 
 
 def _claim(name: str, claim: str, paper: str, ours: str, outcomes: list[bool]) -> Claim:
@@ -68,7 +67,8 @@ def _claim(name: str, claim: str, paper: str, ours: str, outcomes: list[bool]) -
 
 
 def verdict(outcomes: list[bool]) -> str:
-    """The rule above."""
+    """Return "confirmed" if every comparison holds, "not confirmed" if none does, "in part" if some
+    do, and "open" if there is none."""
     if not outcomes:
         return "open"
     if all(outcomes):
@@ -92,16 +92,16 @@ def _listed(pairs: list[tuple[Row, Row]], show: Callable[[Row, Row], str]) -> st
 
 
 def _size(row: Row) -> str:
-    said = _unlike(row)
-    return f"{row['codes']:,}" + (f" ({', '.join(said)})" if said else "")
+    differences = _differences(row)
+    return f"{row['codes']:,}" + (f" ({', '.join(differences)})" if differences else "")
 
 
 def _where(row: Row) -> str:
-    return ", ".join([f"{row['codes']:,} codes", f"seed {row['seed']}", *_unlike(row)])
+    return ", ".join([f"{row['codes']:,} codes", f"seed {row['seed']}", *_differences(row)])
 
 
-def _unlike(row: Row) -> list[str]:
-    """In what a run differs from those of the first table, besides codes and seed."""
+def _differences(row: Row) -> list[str]:
+    """Return the differences between a run and those of the first table, except codes and seed."""
     faster = ["faster codes"] if row["codes_rate"] != 1 else []
     return faster + (["longer"] if row["group"] == "long" else [])
 
@@ -129,7 +129,7 @@ def _regvq_psnr(rows: dict[str, Row]) -> Claim:
     pairs = _pairs(rows, "regvq", "vqgan", ALL)
     return _claim(
         "regvq-psnr",
-        "… and gives up a little PSNR for it",
+        "… and loses a little PSNR in return",
         "18.44 − 18.89 = −0.45 dB",
         _listed(pairs, lambda a, b: f"{a['psnr'] - b['psnr']:+.2f} dB".replace("-", "−")),
         [a["psnr"] < b["psnr"] for a, b in pairs],
@@ -157,11 +157,11 @@ def _ablation(rows: dict[str, Row]) -> Claim:
         if any(name not in rows for name in steps):
             continue
         distances = [rows[name]["fd"] for name in steps]
-        told = ", ".join(f"{n} {d:.0f}" for n, d in zip(names, distances, strict=True))
-        shown.append(f"{told} ({_where(rows[steps[0]])})")
+        listed = ", ".join(f"{n} {d:.0f}" for n, d in zip(names, distances, strict=True))
+        shown.append(f"{listed} ({_where(rows[steps[0]])})")
         falls += [b < a for a, b in pairwise(distances)]
-    said = "; ".join(shown) or "not all run yet"
-    return _claim("ablation", _ABLATION, _ABLATION_PAPER, said, falls)
+    ours = "; ".join(shown) or "not all run yet"
+    return _claim("ablation", _ABLATION, _ABLATION_PAPER, ours, falls)
 
 
 _ABLATION = "Each part of Reg-VQ lowers the Fréchet distance further"
@@ -176,8 +176,8 @@ def _mask(rows: dict[str, Row]) -> Claim:
     shown = ", ".join(f"{r} %: {row['psnr']:.2f} dB" for r, row in found.items())
     if 40 not in found or len(found) < 2:
         return _claim("mask", claim, paper, shown or "not run yet", [])
-    centre = found[40]["psnr"]
-    right = [(row["psnr"] > centre) == (r < 40) for r, row in found.items() if r != 40]
+    middle = found[40]["psnr"]
+    right = [(row["psnr"] > middle) == (r < 40) for r, row in found.items() if r != 40]
     return _claim("mask", claim, paper, shown, right)
 
 
@@ -272,12 +272,12 @@ def _downstream(
     )
 
 
-def _outside(rows: dict[str, Row]) -> Claim:
+def _external(rows: dict[str, Row]) -> Claim:
     pairs = _pairs(rows, "simvq-rotation", "outside-simvq", ("", "-16k"))
     return _claim(
         "outside",
-        "With the rotation trick, which vector-quantize-pytorch's SimVQ has, ours is no worse in "
-        "the same trainer",
+        "With the rotation trick, which vector-quantize-pytorch's SimVQ uses, our SimVQ is not "
+        "worse in the same trainer",
         "no paper: a check of this project",
         _listed(pairs, _ratio),
         [a["fd"] <= 1.02 * b["fd"] for a, b in pairs],

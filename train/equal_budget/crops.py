@@ -1,4 +1,4 @@
-"""Training crops of the study, drawn once: every run of a seed trains on the very same pixels."""
+"""Training crops of the study, drawn once: all runs of a seed train on exactly the same pixels."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from regvq.images import to_pixels, to_tensor
 
 
 def keep_draws(data: Dataset, count: int, file: Path) -> Path:
-    """Write draws 0 to ``count`` - 1 of ``data`` to ``file``, uint8 (count, S, S, 3), if it is not
-    there."""
+    """Write draws 0 to ``count`` - 1 of ``data`` to ``file``, uint8 (count, S, S, 3), unless it
+    exists."""
     if file.exists():
         return file
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -24,12 +24,13 @@ def keep_draws(data: Dataset, count: int, file: Path) -> Path:
     for k in range(count):
         pixels[k] = to_pixels(data.draw(k).image)
     pixels.flush()
+    del pixels  # Windows cannot rename a file that is mapped
     os.replace(fresh, file)
     return file
 
 
 class KeptDraws:
-    """``draw(k)`` of the data set that ``keep_draws`` was given, bit for bit."""
+    """The draws that ``keep_draws`` wrote, bit for bit, as a data set."""
 
     def __init__(self, file: Path) -> None:
         self.name = "folder"
@@ -39,12 +40,12 @@ class KeptDraws:
         return len(self._pixels)
 
     def draw(self, k: int) -> Sample:
-        """The k-th training draw, image float32 (3, S, S)."""
+        """Return the k-th training draw, image float32 (3, S, S)."""
         return Sample(to_tensor(np.array(self._pixels[k])))
 
     def __getitem__(self, index: int) -> Sample:
         return self.draw(index)
 
     def digest(self) -> str:
-        """A fingerprint of all crops, the same for runs that saw the same pictures."""
+        """Return a fingerprint of all crops, which is the same for runs on the same pictures."""
         return hashlib.sha256(self._pixels.tobytes()).hexdigest()[:16]

@@ -1,13 +1,13 @@
 """The downstream test: the same prior on the tokens of different tokenizers of the study.
 
-For each run the training photographs are encoded as random crops, the same for all; an
-unconditional autoregressive prior learns them; and what it generates is set against random crops
-of the held-out photographs, as is what the tokenizer makes of those crops themselves.
+For each run the training photographs are encoded as random crops, the same for all runs, and an
+unconditional autoregressive prior is trained on them. The pictures that it generates are compared
+with random crops of the held-out photographs, and so are the reconstructions of those crops.
 
 ``OUT/NAME/downstream.json``: ``generation_fd`` (generated pictures to held-out crops),
 ``reconstruction_fd`` (the same crops, encoded and decoded, to themselves), ``bits_per_token`` (on
-held-out centre squares; codebooks differ in how much a token says, so it is no ranking),
-``features`` and ``settings`` (what compared runs must share).
+held-out center squares; it is not a ranking, because a token carries more information in some
+codebooks than in others), ``features`` and ``settings`` (which compared runs must share).
 """
 
 from __future__ import annotations
@@ -31,27 +31,30 @@ from regvq.metrics.frechet import FrechetStatistics
 from regvq.networks.features import load_features
 from regvq.priors import AutoregressiveConfig
 
+from ..config.base import AdamWConfig, PicturesConfig
 from ..config.prior import PriorRunConfig
-from ..config.tokenizer import AdamWConfig, PicturesConfig
-from ..encode import DataFlags, EncodeFlags, encode
+from ..encoding.encode import encode
+from ..encoding.flags import DataFlags, EncodeFlags
 from ..loop.prior import PriorTrainer
-from .runs import DownstreamConfig, Run, Study
+from .runs import DownstreamConfig, Study, StudyRun
 
 DIM = 512  # SqueezeNet's last layer, pooled
-TOGETHER = 50  # pictures that are drawn, decoded and judged at once
+TOGETHER = 50  # pictures that are generated and decoded at once
 
 
 def downstream(
-    run: Run, study: Study, config: DownstreamConfig, out: Path
+    run: StudyRun, study: Study, config: DownstreamConfig, out: Path
 ) -> dict[str, Any] | None:
-    """Train a prior on the tokens of a finished run and judge what it generates; writes and returns
-    ``out/NAME/downstream.json`` (None: it was stopped, and goes on when called again). Raises
-    CheckpointError if the run has no bundle."""
+    """Train a prior on the tokens of a finished run and evaluate the pictures that it generates.
+
+    Writes ``out/NAME/downstream.json`` and returns its contents; None if the training was stopped
+    (another call resumes it). Raises CheckpointError if the run has no bundle.
+    """
     folder = out / run.name
     if not (folder / "result.json").exists() or not (folder / "bundle").is_dir():
         raise CheckpointError(
-            f"{folder} holds no finished tokenizer of the study; make it with study.py run "
-            f"--only {run.name} first."
+            f"{folder} holds no finished tokenizer of the study; train it first with study.py run "
+            f"--only {run.name}."
         )
     pictures = run.config(study).data
     bundle = find_bundle(folder)
@@ -73,7 +76,7 @@ def downstream(
                 width=config.width, layers=config.layers, heads=config.heads, dropout=0.1
             ),
             tokenizer=bundle.path,
-            embeddings="random",  # the papers' start: it owes nothing to a codebook's geometry
+            embeddings="random",  # as in the papers: independent of the codebook's geometry
             tokens=tokens,
             data=PicturesConfig("folder", study.root, study.size, pictures.crop, workers=0),
             optimizer=AdamWConfig(lr=2e-3, weight_decay=0.05, ema=0.99),

@@ -1,13 +1,13 @@
 """One run of the study, from its config to its ``result.json``; and its time and memory alone.
 
 ``result.json``, format 1: ``name``, ``codes``, ``seed``, ``staged``, ``contrastive``,
-``codes_rate`` (1 where it is missing), ``limit``
-(test pictures, null: all); ``budget`` (what compared runs must share),
-``quantizer`` (its settings), ``parameters`` {``network``, ``quantizer``}, ``draws`` (fingerprint of
-the training crops), ``figures`` (as ``train/evaluate.py`` writes, on held-out pictures), and
-``training`` {``seconds`` (CPU), ``step_ms`` (CPU, median over the run), ``step_ms_plain`` and
-``step_ms_judged`` (without and with the discriminator), ``utilization``, ``perplexity`` (last 100
-steps), ``frozen_at`` (step at which the encoder was frozen)}.
+``codes_rate`` (1 if it is missing), ``limit`` (test pictures, null: all); ``budget`` (the settings
+that compared runs must share), ``quantizer`` (its settings), ``parameters`` {``network``,
+``quantizer``}, ``draws`` (fingerprint of the training crops), ``figures`` (as ``train/evaluate.py``
+writes them, on held-out pictures), and ``training`` {``seconds`` (CPU), ``step_ms`` (CPU, median
+over the run), ``step_ms_plain`` and ``step_ms_judged`` (without and with the discriminator),
+``utilization``, ``perplexity`` (last 100 steps), ``frozen_at`` (step at which the encoder was
+frozen)}.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from regvq.quantizers import VQConfig
 
 from ..cli.common import extra_peak
 from ..config.tokenizer import RunConfig
-from ..export.tokenizer import describe, spread
-from ..loop.tokenizer import Trainer
+from ..export.tokenizer import describe, sample_pictures
+from ..loop.tokenizer import TokenizerTrainer
 from .crops import KeptDraws, keep_draws
-from .runs import Run, Study, budget
+from .runs import Study, StudyRun, budget
 
 FORMAT = 1
-UNSTEADY = 5  # first steps, in which libraries load and buffers are allocated: not timed
-TIMED = 10  # steps that a timing takes
+UNSTEADY = 5  # first steps, not timed: libraries are loaded and buffers allocated
+TIMED = 10  # steps of a timing
 
 
-class StudyTrainer(Trainer):
-    """A trainer on kept crops that times its steps and writes no state: a run takes minutes."""
+class StudyTrainer(TokenizerTrainer):
+    """A trainer on stored crops that times its steps and saves no state: a run takes minutes."""
 
     def __init__(self, config: RunConfig, out: Path, draws: Path) -> None:
         super().__init__(config, out)
@@ -50,10 +50,10 @@ class StudyTrainer(Trainer):
         self.reached = 0
 
     def step(self, images: Tensor, step: int) -> dict[str, Tensor]:
-        """``Trainer.step``, timed by the processor's clock: other work on the machine waits."""
-        begun = time.process_time()
+        """Take a step, timed by the processor's clock, which excludes other work on the machine."""
+        started = time.process_time()
         losses = super().step(images, step)
-        self.times.append(time.process_time() - begun)
+        self.times.append(time.process_time() - started)
         return losses
 
     def _save(self, step: int) -> Path:
@@ -62,8 +62,8 @@ class StudyTrainer(Trainer):
 
 
 def draws_of(study: Study, seed: int, out: Path, longer: int = 1) -> Path:
-    """The file of a seed's training crops, for ``longer`` times the study's steps, drawn if it is
-    not there yet. A longer file begins with the crops of a shorter one."""
+    """Return the file of a seed's training crops for ``longer`` times the study's steps, after
+    writing it if it does not exist. A longer file starts with the crops of a shorter one."""
     config = _any_config(study, seed)
     data = open_dataset(
         "folder", study.root, size=study.size, seed=seed, split="train", crop=config.data.crop
@@ -73,29 +73,30 @@ def draws_of(study: Study, seed: int, out: Path, longer: int = 1) -> Path:
 
 
 def _any_config(study: Study, seed: int) -> RunConfig:
-    return Run("draws", "", "main", "draws", VQConfig(), seed=seed).config(study)
+    return StudyRun("draws", "", "main", "draws", VQConfig(), seed=seed).config(study)
 
 
-def execute(run: Run, study: Study, out: Path) -> dict[str, Any] | None:
-    """Train and judge a run; writes ``out/NAME`` and returns the result (None: it was stopped)."""
+def execute(run: StudyRun, study: Study, out: Path) -> dict[str, Any] | None:
+    """Train and evaluate a run; write ``out/NAME`` and return the result, or None if it was
+    stopped."""
     config, folder = run.config(study), out / run.name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "log.jsonl").unlink(missing_ok=True)
     draws = draws_of(study, run.seed, out, run.longer)
-    begun = time.process_time()
+    started = time.process_time()
     trainer = StudyTrainer(config, folder, draws)
     trainer.train()
-    seconds = time.process_time() - begun
+    seconds = time.process_time() - started
     if trainer.reached < config.steps:
         return None
     tokenizer = trainer.averaged.module.eval()
     counts = torch.zeros(tokenizer.codebook_size, dtype=torch.int64)
     figures = evaluate_tokenizer(
         tokenizer,
-        spread(trainer.held_out, study.limit),
+        sample_pictures(trainer.held_out, study.limit),
         features=trainer.features,
         device=tokenizer.device,
-        tally=counts,
+        code_counts=counts,
     )
     result = described(run, study) | {
         "draws": trainer.data.digest(),
@@ -111,8 +112,8 @@ def execute(run: Run, study: Study, out: Path) -> dict[str, Any] | None:
     return result
 
 
-def described(run: Run, study: Study) -> dict[str, Any]:
-    """What is known of a run before it is made; a result must say the same to be taken over."""
+def described(run: StudyRun, study: Study) -> dict[str, Any]:
+    """Return the description of a run, which its result must have."""
     config = run.config(study)
     return {
         "format": FORMAT,
@@ -131,7 +132,7 @@ def described(run: Run, study: Study) -> dict[str, Any]:
     }
 
 
-def _parameters(trainer: Trainer) -> dict[str, int]:
+def _parameters(trainer: TokenizerTrainer) -> dict[str, int]:
     tokenizer = trainer.tokenizer
     network = [*tokenizer.encoder.parameters(), *tokenizer.decoder.parameters()]
     return {
@@ -157,17 +158,19 @@ def _training(trainer: StudyTrainer, seconds: float) -> dict[str, Any]:
     }
 
 
-def time_alone(run: Run, study: Study, out: Path) -> dict[str, Any]:
-    """Wall-clock time and memory of a run's training steps, discriminator included; writes them to
-    ``out/NAME/timing.json``. To be called in a fresh process on an idle machine."""
+def time_alone(run: StudyRun, study: Study, out: Path) -> dict[str, Any]:
+    """Measure wall-clock time and memory of a run's training steps, discriminator included.
+
+    Writes them to ``out/NAME/timing.json``. Call it in a new process on an idle machine.
+    """
     draws = draws_of(study, run.seed, out)
-    # A small run first: what libraries load and allocate once is no run's own.
+    # A small run first: libraries load and allocate once, which must not count for this run.
     tiny = replace(study, batch=2)
     _steps(StudyTrainer(_any_config(tiny, run.seed), out / run.name, draws), 2)
     times: list[float] = []
 
     def train() -> None:
-        # Of NSVQ's stages the first, in which everything learns: the later ones do less.
+        # Only the first of NSVQ's stages, in which all parts learn: the later ones compute less.
         config = replace(run.config(study), stages=None)
         trainer = StudyTrainer(config, out / run.name, draws)
         times.extend(_steps(trainer, UNSTEADY + TIMED)[UNSTEADY:])
@@ -185,11 +188,11 @@ def time_alone(run: Run, study: Study, out: Path) -> dict[str, Any]:
 
 
 def _steps(trainer: StudyTrainer, count: int) -> list[float]:
-    """Seconds of the last ``count`` steps of a run, when everything in it is switched on."""
+    """Return the seconds of the last ``count`` steps of a run, in which all losses are active."""
     images = torch.stack([trainer.data.draw(k).image for k in range(trainer.config.batch)])
     times = []
     for step in range(trainer.config.steps - count, trainer.config.steps):
-        begun = time.perf_counter()
+        started = time.perf_counter()
         trainer.step(images, max(0, step))
-        times.append(time.perf_counter() - begun)
+        times.append(time.perf_counter() - started)
     return times

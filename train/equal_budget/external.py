@@ -1,8 +1,8 @@
-"""Another project's quantizers behind this project's face, as outside references of the study.
+"""Quantizers of vector-quantize-pytorch with this project's interface, as external references.
 
-vector-quantize-pytorch is a development dependency, and is imported only when one is built. Its
-modules keep their own losses, moving averages and estimators; only shapes are turned here. A
-tokenizer with one of them is measured, never shipped: a bundle names this project's quantizers.
+The package is a development dependency, and is imported only when one of them is built. Its modules
+keep their own losses, moving averages and estimators; only shapes are converted here. A tokenizer
+with one of them is measured but never shipped: bundles hold registered quantizers only.
 """
 
 from __future__ import annotations
@@ -19,35 +19,37 @@ from regvq.quantizers.tiled.lookup import nearest_code
 
 
 @dataclass(frozen=True)
-class OutsideVQConfig:
+class ExternalVQConfig:
     """vector-quantize-pytorch's VectorQuantize: moving averages, decay 0.8, commitment 1."""
 
     size: int = 1024
+    """K, the number of codes."""
     kmeans: bool = False
-    """Its k-means start."""
+    """Its k-means initialization."""
     restart: float = 0.0
-    """Its threshold_ema_dead_code: codes used less than that are put on latents of the batch."""
+    """Its threshold_ema_dead_code: codes that are used less are moved to latents of the batch."""
 
-    def build(self, dim: int) -> OutsideQuantizer:
-        """The quantizer for codes of length ``dim``."""
+    def build(self, dim: int) -> ExternalQuantizer:
+        """Return the quantizer for codes of length ``dim``."""
         module = _package().VectorQuantize(
             dim=dim,
             codebook_size=self.size,
             kmeans_init=self.kmeans,
             threshold_ema_dead_code=self.restart,
         )
-        return OutsideQuantizer(self.size, dim, module)
+        return ExternalQuantizer(self.size, dim, module)
 
 
 @dataclass(frozen=True)
-class OutsideSimVQConfig:
+class ExternalSimVQConfig:
     """vector-quantize-pytorch's SimVQ: no bias on the layer, and the rotation trick."""
 
     size: int = 1024
+    """K, the number of codes."""
 
-    def build(self, dim: int) -> OutsideQuantizer:
-        """The quantizer for codes of length ``dim``."""
-        return OutsideQuantizer(self.size, dim, _package().SimVQ(dim=dim, codebook_size=self.size))
+    def build(self, dim: int) -> ExternalQuantizer:
+        """Return the quantizer for codes of length ``dim``."""
+        return ExternalQuantizer(self.size, dim, _package().SimVQ(dim=dim, codebook_size=self.size))
 
 
 def _package() -> Any:
@@ -55,14 +57,14 @@ def _package() -> Any:
         import vector_quantize_pytorch
     except ImportError:
         raise ValueError(
-            "the study's outside references need vector-quantize-pytorch: "
-            "install requirements-dev.txt, or leave out the runs called outside-"
+            "the study's external references need vector-quantize-pytorch: "
+            "install requirements-dev.txt, or leave out the runs named outside-"
         ) from None
     return vector_quantize_pytorch
 
 
-class OutsideQuantizer(Quantizer):
-    """A module that maps rows (1, N, D) to (quantized, ids, loss) as a ``Quantizer``."""
+class ExternalQuantizer(Quantizer):
+    """A ``Quantizer`` around a module that maps rows (1, N, D) to (quantized, ids, loss)."""
 
     def __init__(self, size: int, dim: int, module: nn.Module) -> None:
         super().__init__(size, dim)
@@ -75,8 +77,8 @@ class OutsideQuantizer(Quantizer):
     def assign_rows(self, rows: Tensor) -> Tensor:
         return nearest_code(rows, self.codebook())
 
-    def scores(self, rows: Tensor) -> Tensor:
-        """Negative squared distances."""
+    def logits(self, rows: Tensor) -> Tensor:
+        """Return negative squared distances."""
         return negative_distances(rows, self.codebook())
 
     def forward(

@@ -1,10 +1,10 @@
-"""The study's results as one JSON, ``docs/study/results.json``, which report and explorer read.
+"""The study's results in one JSON file, ``docs/study/results.json``, for report and explorer.
 
 Format 1::
 
     {"format": 1,
      "shared": {"budget": {...}, "features": "...", "images": 100, "tokens": 153600,
-                "parameters": 1398252, "downstream": {...}},        what every run has in common
+                "parameters": 1398252, "downstream": {...}},        shared by all runs
      "columns": [{"key": "psnr", "label": "PSNR, dB", "better": "high" | "low" | null,
                   "digits": 2, "percent": false}, ...],
      "groups": [{"name": "main", "title": "1,024 codes"}, ...],
@@ -22,13 +22,13 @@ Format 1::
                  "verdict": "confirmed" | "not confirmed" | "in part" | "open",
                  "comparisons": 5}, ...]}
 
-``utilization`` and what follows it are of held-out pictures. ``step_ms`` is the median CPU time of
-a training step during the run, or, where ``timed``, its time alone on an idle machine with the
-discriminator in; ``peak_mb`` is then the memory that training adds to the process.
-``training_utilization`` counts the codes of training's last 100 steps, those drawn at random
-included. ``generation_fd`` is the Fréchet distance of what one and the same prior, trained on a
-run's tokens, generates (train/study_prior.py); ``shared.downstream`` has that prior's settings, or
-is null.
+``utilization`` and the figures after it are those of held-out pictures. ``step_ms`` is the median
+CPU time of a training step during the run; if ``timed``, it is the time of a step alone on an idle
+machine, discriminator included, and ``peak_mb`` is the memory that training adds to the process.
+``training_utilization`` counts the codes of the last 100 training steps, including those drawn at
+random. ``generation_fd`` is the Fréchet distance of the pictures that the same prior, trained on a
+run's tokens, generates (train/equal_budget/downstream.py); ``shared.downstream`` has that prior's
+settings, or is null.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ from typing import Any
 
 from regvq.errors import CheckpointError
 
-from .runs import FASTER, GROUPS, LONGER, all_runs, sweeps
+from .catalog import all_runs, sweeps
+from .runs import FASTER, GROUPS, LONGER, StudyRun
 
 FORMAT = 1
 COLUMNS = (
@@ -50,15 +51,16 @@ COLUMNS = (
     ("feature_distance", "SqueezeNet distance", "low", 3, False),
     ("fd", "SqueezeNet-FD", "low", 0, False),
     ("generation_fd", "generation FD", "low", 0, False),
-    ("step_ms", "ms a step", "low", 0, False),
+    ("step_ms", "ms per step", "low", 0, False),
     ("peak_mb", "memory, MB", "low", 0, False),
 )
 TITLES = {
     "main": "1,024 codes",
     "large": "16,384 codes",
-    "fast": f"1,024 codes, the codes at {FASTER:g} times the rate",
-    "large-fast": f"16,384 codes, the codes at {FASTER:g} times the rate",
-    "long": f"1,024 codes, the codes at {FASTER:g} times the rate, {LONGER} times the steps",
+    "fast": f"1,024 codes, with {FASTER:g} times the learning rate for the codes",
+    "large-fast": f"16,384 codes, with {FASTER:g} times the learning rate for the codes",
+    "long": f"1,024 codes, with {FASTER:g} times the learning rate for the codes, "
+    f"{LONGER} times the steps",
     "mask": "Reg-VQ's mask ratio",
     "nsvq": "NSVQ's α and τ",
     "size": "4,096 codes",
@@ -67,8 +69,10 @@ TITLES = {
 
 
 def gather(out: Path) -> dict[str, Any]:
-    """All results below ``out``. Raises CheckpointError if there is none, one cannot be read, or
-    two were not made on the same budget."""
+    """Return all results below ``out``.
+
+    Raises CheckpointError if there is none, one cannot be read, or two have different budgets.
+    """
     order = {name: i for i, name in enumerate(all_runs())}
     found = [read_result(file) for file in out.glob("*/result.json")]
     found = sorted(
@@ -76,7 +80,7 @@ def gather(out: Path) -> dict[str, Any]:
         key=lambda result: order[result["name"]],
     )
     if not found:
-        raise CheckpointError(f"{out} holds no finished run; make some with study.py run.")
+        raise CheckpointError(f"{out} holds no finished run; train some with study.py run.")
     first, budget = found[0], _budget(found[0])
     draws: dict[tuple[int, int], str] = {}  # by seed and length
     for result in found:
@@ -86,8 +90,8 @@ def gather(out: Path) -> dict[str, Any]:
         ):
             if not same:
                 raise CheckpointError(
-                    f"{out / result['name']} was made with another {name} than "
-                    f"{first['name']}; runs that are compared must have the same."
+                    f"{out / result['name']} has another {name} than {first['name']}; runs that "
+                    "are compared must have the same."
                 )
         key = result["seed"], result["budget"]["steps"]
         if draws.setdefault(key, result["draws"]) != result["draws"]:
@@ -108,11 +112,8 @@ def gather(out: Path) -> dict[str, Any]:
             "tokens": first["figures"]["tokens"],
             "parameters": first["parameters"]["network"],
         },
-        "columns": [
-            {"key": key, "label": label, "better": better, "digits": digits, "percent": percent}
-            for key, label, better, digits, percent in COLUMNS
-        ],
-        "groups": [{"name": name, "title": TITLES[name]} for name in GROUPS],
+        "columns": _columns(),
+        "groups": _groups(),
         "runs": [_row(result, out / result["name"]) for result in found],
         "sweeps": [
             {"name": s.name, "title": s.title, "axis": s.axis, "series": _points(s.points, found)}
@@ -121,36 +122,62 @@ def gather(out: Path) -> dict[str, Any]:
     }
 
 
+def _columns() -> list[dict[str, Any]]:
+    keys = ("key", "label", "better", "digits", "percent")
+    return [dict(zip(keys, column, strict=True)) for column in COLUMNS]
+
+
+def _groups() -> list[dict[str, str]]:
+    return [{"name": name, "title": TITLES[name]} for name in GROUPS]
+
+
 def _downstream(out: Path, found: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The settings of the prior that was trained on the tokens of some runs. Raises CheckpointError
-    if two of them had other ones."""
+    """Return the settings of the prior of the downstream test; None if no run has the test.
+
+    Raises CheckpointError if the settings of two runs differ.
+    """
     files = [out / result["name"] / "downstream.json" for result in found]
     settings = [read_result(file).get("settings") for file in files if file.exists()]
     if any(one != settings[0] for one in settings):
         raise CheckpointError(
             f"priors below {out} were trained with different settings; runs that are compared must "
-            "have the same: delete a downstream.json and make it again."
+            "have the same: delete one downstream.json and run the test again."
         )
     return settings[0] if settings else None
 
 
 def _budget(result: dict[str, Any]) -> dict[str, Any]:
-    """The budget of the study that a run belongs to: its steps are those of the runs of ordinary
-    length."""
+    """Return the budget of a run's study: its steps are those of the runs of ordinary length."""
     longer = all_runs()[result["name"]].longer
     return result["budget"] | {"steps": result["budget"]["steps"] // longer}
 
 
 def read_results(file: Path) -> dict[str, Any]:
-    """A ``results.json``. Raises CheckpointError if it is none of this format."""
+    """Return the contents of a ``results.json``, with the present wording of titles and labels.
+
+    Raises CheckpointError for a file of another format.
+    """
     results = read_result(file)
     if results.get("format") != FORMAT or "runs" not in results:
         raise CheckpointError(f"{file} is not the results of a study in format {FORMAT}.")
-    return results
+    known, titles = all_runs(), {sweep.name: (sweep.title, sweep.axis) for sweep in sweeps()}
+    for study in (results, *results.get("elsewhere", ())):
+        study["runs"] = [
+            row | _words(known[row["name"]]) if row["name"] in known else row
+            for row in study["runs"]
+        ]
+    for sweep in results.get("sweeps", ()):
+        sweep["title"], sweep["axis"] = titles.get(sweep["name"], (sweep["title"], sweep["axis"]))
+    return results | {"columns": _columns(), "groups": _groups()}
+
+
+def _words(run: StudyRun) -> dict[str, str]:
+    """Return the texts about a run, and its place in the report."""
+    return {key: getattr(run, key) for key in ("label", "group", "method", "kind", "note")}
 
 
 def _points(points: dict[str, list], found: list[dict]) -> dict[str, list]:
-    """The points of a sweep whose runs are finished."""
+    """Return the points of a sweep whose runs are finished."""
     names = {result["name"] for result in found}
     return {
         method: kept
@@ -167,14 +194,9 @@ def _row(result: dict[str, Any], folder: Path) -> dict[str, Any]:
     )
     distance = next((k for k in figures if k.endswith("_distance")), None)
     frechet = next((k for k in figures if k.endswith("_fd")), None)
-    run = all_runs()[result["name"]]  # its words are today's, its figures the result's
     return {
-        "name": run.name,
-        "label": run.label,
-        "group": run.group,
-        "method": run.method,
-        "kind": run.kind,
-        "note": run.note,
+        "name": result["name"],
+        **_words(all_runs()[result["name"]]),
         **{key: result[key] for key in ("codes", "seed", "staged", "contrastive")},
         "steps": result["budget"]["steps"],
         "codes_rate": result.get("codes_rate", 1.0),
@@ -192,7 +214,7 @@ def _row(result: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def read_result(file: Path) -> dict[str, Any]:
-    """A JSON object of the study. Raises CheckpointError if the file holds none."""
+    """Return a JSON object of the study. Raises CheckpointError if the file holds none."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

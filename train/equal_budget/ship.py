@@ -14,8 +14,8 @@ from regvq.cards.tokenizer import model_card
 from regvq.checkpoints import load_tokenizer
 from regvq.errors import CheckpointError
 
+from .catalog import all_runs
 from .results import read_result
-from .runs import all_runs
 
 
 def ship(
@@ -23,21 +23,23 @@ def ship(
 ) -> list[Path]:
     """Write the runs ``names`` of ``out`` to ``to``/study-NAME and return the folders.
 
-    ``data``, ``terms`` and ``pictures`` are said on the cards. Raises CheckpointError for a run
-    that is not finished, is unknown, or holds another project's quantizer.
+    ``data``, ``terms`` and ``pictures`` are texts for the cards. Raises CheckpointError for a run
+    that is not finished, is unknown, or has another project's quantizer.
     """
     written = []
     for name in names:
         folder, run = out / name, all_runs().get(name)
         if run is None:
-            raise CheckpointError(f"{name} is no run of the study; study.py run --list names them.")
+            raise CheckpointError(
+                f"{name} is not a run of the study; study.py run --list names them."
+            )
         if run.kind == "outside":
-            raise CheckpointError(f"{name} is another project's quantizer, which is not shipped.")
+            raise CheckpointError(f"{name} has another project's quantizer, which is not shipped.")
         result = read_result(folder / "result.json")
         bundle = find_bundle(folder)
         tokenizer = load_tokenizer(bundle)
         recipe: dict[str, Any] = dict(bundle.config["recipe"])
-        recipe |= {key: said for key, said in (("data_note", data), ("terms_note", terms)) if said}
+        recipe |= {key: note for key, note in (("data_note", data), ("terms_note", terms)) if note}
         recipe["codes_rate"] = run.codes_rate
         recipe["command"] = (
             "python train/study.py run --study.root DIR "

@@ -10,12 +10,12 @@ KINDS = ("ours", "outside", "combination")
 
 
 def ordered(rows: Iterable[Row]) -> list[Row]:
-    """Ours, then outside references, then combinations; each by Fréchet distance."""
+    """Return rows sorted by kind (ours, external, combinations), then by Fréchet distance."""
     return sorted(rows, key=lambda row: (KINDS.index(row["kind"]), row["fd"] or 0.0))
 
 
 def table(columns: list[dict[str, Any]], rows: list[Row], first: str = "") -> list[str]:
-    """Rows as Markdown, the best figure of each column in bold."""
+    """Return rows as Markdown, with the best figure of each column in bold."""
     shown = [c for c in columns if any(row.get(c["key"]) is not None for row in rows)]
     best = {}
     for column in shown:
@@ -29,7 +29,7 @@ def table(columns: list[dict[str, Any]], rows: list[Row], first: str = "") -> li
     for row in rows:
         if row["kind"] != kind:
             kind = row["kind"]
-            heading = {"outside": "*outside references*", "combination": "*combinations*"}
+            heading = {"outside": "*external references*", "combination": "*combinations*"}
             lines_.append(f"| {heading.get(kind, '')} |" + " |" * len(shown))
         cells = (_cell(row.get(c["key"]), c, best[c["key"]]) for c in shown)
         lines_.append(f"| {row['label']} | " + " | ".join(cells) + " |")
@@ -45,19 +45,19 @@ def _cell(value: float | None, column: dict[str, Any], best: float | None) -> st
 
 
 def short(found: dict[str, Any]) -> dict[str, Any]:
-    """What the report keeps of a study on other pictures."""
+    """Return the parts of a study on other pictures that the report keeps."""
     return {"shared": found["shared"], "runs": found["runs"]}
 
 
 def elsewhere(other: dict[str, Any], columns: list[dict[str, Any]]) -> list[str]:
-    """The table of a study on other pictures, and the two ratios that the papers are about."""
+    """Return the table of a study on other pictures, and the two comparisons of the papers."""
     shared, rows = other["shared"], {row["method"]: row for row in other["runs"]}
     steps = shared["budget"]["steps"]
     parts = [
         f"## On other pictures: {other['name']}",
         "",
-        f"The same network and losses, {steps} steps of {shared['budget']['batch']} crops; judged "
-        f"on {shared['images']} pictures of that data set that no run trained on.",
+        f"The same network and losses, {steps} steps of {shared['budget']['batch']} crops; "
+        f"evaluated on {shared['images']} pictures of that data set that no run trained on.",
         "",
         *table(columns, ordered(rows.values())),
     ]

@@ -1,67 +1,42 @@
-"""Evaluating a prior: what it draws for held-out conditions, judged; and its bundle's card."""
+"""Evaluating a prior: the pictures that it draws under the conditions of held-out pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from ..cli.common import spread_over
+from ..cli.common import evenly_spaced, program
 from ..cli.errors import UsageError
+from .flags import EvaluateFlags
 
 if TYPE_CHECKING:
     from regvq.bundles.bundle import Bundle
     from regvq.conditions import ConditionConfig
     from regvq.data import Dataset
-    from regvq.metrics.generation import Judges, Shown
+    from regvq.metrics.generation import HeldOut, Judges
 
-    from ..evaluate import EvaluateFlags
-
-PICTURES = 500  # that are drawn if no limit is given
-
-
-@dataclass(frozen=True)
-class PriorFlags:
-    """How a prior is evaluated. A setting of drawing that is left out is the one that its bundle
-    hands on; with --publish it hands on those that its figures were measured with."""
-
-    seed: int = 0
-    """Seed of the draws."""
-    batch: int = 16
-    """Pictures that are drawn together."""
-    guidance: float | None = None
-    temperature: float | None = None
-    top_k: int | None = None
-    top_p: float | None = None
-    steps: int | None = None
-    told: tuple[Literal["text", "semantic", "label"], ...] | None = None
-    """What the prior is told of the held-out pictures, without it all that it can be told."""
-    tokenizer: Path | None = None
-    """The tokenizer's bundle; without it, the one that fits is looked for beside the prior."""
-    segmenter: Path | None = None
-    """A judge of train/judge.py segmenter; without it, one of the data set is looked for."""
-    attributes: Path | None = None
-    """A judge of train/judge.py attributes, for scenes; without it, one is looked for."""
+PICTURES = 500  # drawn if there is no --limit
 
 
 def _check(flags: EvaluateFlags) -> None:
-    """What would be passed over in silence is said."""
+    """Raise UsageError for flags that a prior would ignore, and for unusable values."""
     given = {
         "--batch": flags.batch != 1, "--codecs": flags.codecs, "--fid": flags.fid,
         "--lpips": flags.lpips != "none", "--data.square": flags.data.square is not None,
     }  # fmt: skip
     if unused := [name for name in given if given[name]]:
         raise UsageError(
-            f"{', '.join(unused)} cannot be used for a prior, but for a tokenizer alone; how a "
-            "prior is evaluated is said with --prior.*"
+            f"{', '.join(unused)} cannot be used for a prior, only for a tokenizer; the flags "
+            "for priors are --prior.*"
         )
     if flags.prior.batch < 1:
         raise UsageError(f"--prior.batch must be 1 or more, got {flags.prior.batch}")
 
 
 def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str, Any]:
-    """Draws, judges and returns the report; with ``--publish`` the bundle gets it too."""
+    """Evaluate a prior and return the report; with ``--publish``, write it to the bundle."""
     from tqdm import tqdm
 
     from regvq.checkpoints import load_prior, load_tokenizer
@@ -80,8 +55,9 @@ def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str,
     for name in ("guidance", "temperature", "top_k", "top_p", "steps"):
         if (value := getattr(asked, name)) is not None:
             sampling[name] = value
-    told = _told(prior.config.conditions, asked.told)
-    chosen = spread_over(len(data), flags.limit or PICTURES)
+    conditions = _conditions(prior.config.conditions, asked.told)
+    names = [name_of(condition) for condition in conditions]
+    chosen = evenly_spaced(len(data), flags.limit or PICTURES)
     skipped: list[str] = []
     with tqdm(total=len(chosen), unit="picture", desc="drawing") as bar:
         try:
@@ -91,18 +67,17 @@ def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str,
                 _held_out(data, chosen, size, skipped, judges.classifier is not None),
                 judges,
                 sampling=sampling,
-                told=told,
+                conditions=conditions,
                 seed=asked.seed,
                 batch=asked.batch,
                 progress=lambda done: bar.update(done - bar.n),
             )
-        except ValueError as error:  # a setting of sampling that makes no sense
+        except ValueError as error:  # a sampling setting that is refused
             raise UsageError(str(error)) from None
     for sentence in skipped:
         print(f"skipped: {sentence}")
     root = flags.data.root.resolve().name if flags.data.root is not None else None
     where = {"name": flags.data.name, "root": root, "split": flags.data.split, "size": size}
-    names = [name_of(condition) for condition in told]
     report = {"checkpoint": bundle.name, "data": where, "skipped": len(skipped), "told": names}
     report |= figures
     if flags.publish:
@@ -111,32 +86,34 @@ def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str,
 
 
 def print_prior_table(report: Mapping[str, Any]) -> None:
-    """The report as a table: what was drawn, beside real pictures and reconstructions."""
+    """Print the report as a table: drawn pictures beside real ones and reconstructions."""
     from regvq.cards.prior import figure_rows
 
     print()
     for label, value in figure_rows(report):
         print(f"{label:<48} {value}")
     settings = ", ".join(f"{k} {v}" for k, v in report["sampling"].items() if v is not None)
-    told = " and ".join(report["told"]) or "nothing"
+    conditions = " and ".join(report["told"]) or "nothing"
     print(
-        f"\n{report['pictures']} pictures drawn, told {told}, with {settings}, "
+        f"\n{report['pictures']} pictures drawn, conditioned on {conditions}, with {settings}, "
         f"seed {report['seed']}"
     )
     if "features" in report:
-        print(f"Fréchet distance on {report['features']}: not FID")
+        print(f"Fréchet distance on {report['features']}: it is not FID")
 
 
-def _told(
+def _conditions(
     conditions: Sequence[ConditionConfig], names: tuple[str, ...] | None
 ) -> list[ConditionConfig]:
-    """Those of a prior's conditions that have these names; all without names."""
+    """Return a prior's conditions with these names; None: all of them."""
     from regvq.conditions import name_of
 
     known = {name_of(condition): condition for condition in conditions}
-    if strange := set(names or ()) - set(known):
-        possible = " and ".join(known) or "nothing"
-        raise UsageError(f"--prior.told {min(strange)}: this prior can be told {possible}")
+    if unknown := set(names or ()) - set(known):
+        raise UsageError(
+            f"--prior.told {min(unknown)} is not a condition of this prior; available: "
+            f"{', '.join(known) or 'none'}"
+        )
     return [config for name, config in known.items() if names is None or name in names]
 
 
@@ -150,14 +127,14 @@ def _tokenizer_of(bundle: Bundle, given: Path | None) -> Bundle:
     found = find_bundle(given)
     if fingerprint_of(found) != bundle.config.get("tokenizer", {}).get("fingerprint"):
         raise CheckpointError(
-            f"{given} is not the tokenizer that the prior {bundle.name} was trained on; name that "
-            "one with --prior.tokenizer."
+            f"{given} is not the tokenizer on which the prior {bundle.name} was trained; name "
+            "that one with --prior.tokenizer."
         )
     return found
 
 
 def _judges(flags: EvaluateFlags, device: str) -> Judges:
-    """The judges there are; of those that there are not, it is said how to get them."""
+    """Return the available judges; print how to get those that are missing."""
     from regvq.errors import FeatureError
     from regvq.judges import load_judge
     from regvq.judges.attributes import AttributeClassifier
@@ -179,7 +156,7 @@ def _judges(flags: EvaluateFlags, device: str) -> Judges:
         if flags.features.weights is not None or classifier is None:
             raise
         features = None
-        print("SqueezeNet's weights cannot be had: the Fréchet distance is on the classifier's.")
+        print("SqueezeNet's weights are missing: the Fréchet distance uses the judge's features.")
     if features is not None:
         return Judges(reader, classifier, features.to(device).pooled, features.label)
     if classifier is None:
@@ -200,28 +177,28 @@ def _find_judge(kind: str, data: str) -> Bundle | None:
         if about.get("judge", {}).get("name") == kind and about.get("data", {}).get("name") == data:
             return found
     print(
-        f"there is no judge of {data} ({kind}): its figures are left out; train one with "
-        f"python train/judge.py {kind}."
+        f"no judge ({kind}) for {data} is available: its figures are left out; train one with "
+        f"{program('judge')} {kind}."
     )
     return None
 
 
 def _held_out(
     data: Dataset, chosen: list[int], size: int, skipped: list[str], answers: bool
-) -> Iterator[Shown]:
-    """The chosen pictures, their centre squares; one that cannot be read is noted."""
+) -> Iterator[HeldOut]:
+    """Yield the center squares of the chosen pictures; note those that cannot be read."""
     from regvq.data import center
     from regvq.data.scenes import Scenes, named_in
     from regvq.errors import PictureError
-    from regvq.metrics.generation import Shown
+    from regvq.metrics.generation import HeldOut
 
     for index in chosen:
         try:
             if answers and isinstance(data, Scenes):
                 sample, attributes = data.item_and_attributes(index)
-                yield Shown(sample, named_in(attributes))
+                yield HeldOut(sample, named_in(attributes))
             else:
-                yield Shown(center(data[index], size))
+                yield HeldOut(center(data[index], size))
         except PictureError as error:
             skipped.append(str(error))
 
@@ -229,7 +206,7 @@ def _held_out(
 def _publish(
     bundle: Bundle, prior: Any, report: Mapping[str, Any], note: Mapping[str, str | None]
 ) -> None:
-    """Write the bundle again with the figures of ``report``, and the card that they make."""
+    """Write the bundle again with the figures of ``report`` and a new card."""
     from regvq.cards.prior import prior_card
 
     config = bundle.config

@@ -1,7 +1,7 @@
-"""How the codes of a run drift while it learns: a compact history, written at every save.
+"""The drift of a run's codes during training: a compact history, extended at every save.
 
-It lies in the run's folder as ``history.npz`` and goes into the bundle's atlas, where the explorer
-draws it. Nothing of the training reads it, so a run is the same, bit for bit, with and without.
+It is stored in the run's folder as ``history.npz``, and copied into the bundle's atlas, from which
+the explorer draws it. Training does not read it, so a run is the same, bit for bit, without it.
 """
 
 from __future__ import annotations
@@ -16,37 +16,39 @@ import numpy as np
 from regvq.bundles.storage import read_arrays
 
 MOST = 40
-"""Saves that are kept; beyond that, every second one is merged into the next."""
+"""Saves that are kept; if there are more, every second one is merged into the next."""
 CELLS = 1 << 19
-"""Saves times codes that are kept: a large codebook has fewer saves."""
+"""Saves times codes that are kept: fewer saves for a large codebook."""
 FEWEST = 4
+"""Saves that are kept in any case."""
 
 
 def remember(
     file: Path, step: int, codebook: np.ndarray, counts: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Add a save to the history in ``file`` and return it as an atlas holds it.
+    """Add a save to the history in ``file`` and return the history as an atlas holds it.
 
     codebook: (K, D), counts: (K,) uses on the held-out pictures of that save. Saves at ``step`` or
-    later that the file holds are of a run that was gone back on; they are forgotten.
+    later that the file holds are dropped: the run was resumed from an earlier step.
 
     Returns ``history_steps`` int64 (S,), ``history_counts`` uint32 (S, K), and ``history_moved``
-    float16 (S, K): the way of each code since the save before (from save to save in straight lines;
-    0 where that one is not known), in units of the codes' root mean square length now.
+    float16 (S, K): the distance that each code moved since the previous save (in straight lines
+    from save to save; 0 if the previous codes are not known), in units of the present root mean
+    square length of the codes.
     """
     codebook = np.asarray(codebook, np.float32)
     steps, uses, moved, last = _read(file, codebook.shape)
     kept = int(np.searchsorted(steps, step))
     if kept < len(steps):
-        last = None  # the codes of the save before are not known any more
+        last = None  # the codes of the previous save are no longer known
     steps, uses, moved = steps[:kept], uses[:kept], moved[:kept]
-    way = np.zeros(len(codebook), np.float32)
+    distance = np.zeros(len(codebook), np.float32)
     if kept and last is not None:
         length = max(float(np.sqrt(np.square(codebook).sum(1).mean())), 1e-12)
-        way = np.sqrt(np.square(codebook - last).sum(1)) / length
+        distance = np.sqrt(np.square(codebook - last).sum(1)) / length
     steps = np.append(steps, np.int64(step))
     uses = np.concatenate([uses, np.asarray(counts).astype(np.uint32)[None]])
-    moved = np.concatenate([moved, way[None]])
+    moved = np.concatenate([moved, distance[None]])
     while len(steps) > max(FEWEST, min(MOST, CELLS // len(codebook))):
         steps, uses, moved = _thinned(steps, uses, moved)
     history = {"history_steps": steps, "history_counts": uses, "history_moved": moved}
@@ -58,7 +60,7 @@ def remember(
 
 
 def _read(file: Path, shape: tuple[int, int]) -> tuple[np.ndarray, ...]:
-    """Steps, counts, ways and the last codebook of a file; a history of none if it does not fit."""
+    """Return steps, counts, distances and the last codebook of a file; empty if it does not fit."""
     empty = (np.empty(0, np.int64), np.empty((0, shape[0]), np.uint32),
              np.empty((0, shape[0]), np.float32), None)  # fmt: skip
     try:
@@ -74,9 +76,10 @@ def _read(file: Path, shape: tuple[int, int]) -> tuple[np.ndarray, ...]:
 def _thinned(
     steps: np.ndarray, uses: np.ndarray, moved: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Every second save, the first and the last among them; ways add up over what is left out."""
+    """Drop every second save, but not the first and the last; distances add up over the dropped."""
     kept = np.arange(len(steps))[(len(steps) - 1) % 2 :: 2]
     if kept[0] != 0:
         kept = np.concatenate([[0], kept])
-    ways = np.stack([moved[0], *(moved[a + 1 : b + 1].sum(0) for a, b in itertools.pairwise(kept))])
-    return steps[kept], uses[kept], ways
+    sums = (moved[a + 1 : b + 1].sum(0) for a, b in itertools.pairwise(kept))
+    distances = np.stack([moved[0], *sums])
+    return steps[kept], uses[kept], distances

@@ -1,4 +1,4 @@
-"""Figures into a bundle: its metrics.json, its card and its atlas, from one evaluation."""
+"""Writing figures and patches into a bundle: metrics.json, card and atlas."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def publish_figures(
 ) -> Bundle:
     """Write the bundle again, with the figures of ``report`` and the code ``counts`` (K,).
 
-    ``note``: what its maker says of the training ``data``, the ``terms`` of use and the
-    ``pictures`` evaluated on; what is None stays as the bundle has it. The card is written from
-    these, never by hand.
+    ``note``: its maker's words on the training ``data``, the ``terms`` of use and the ``pictures``
+    of the evaluation; an entry that is None remains as it is in the bundle. The card is always
+    generated from these.
     """
     recipe = dict(bundle.config.get("recipe", {}))
     for key in ("data", "terms"):
@@ -38,7 +38,7 @@ def publish_figures(
     if "patches" in bundle.metrics:
         metrics["patches"] = bundle.metrics["patches"]
     source = f"{report['images']} {data['described'] or 'pictures of ' + str(data.get('name'))}"
-    # The weights are as they were: so are the maps and patches that the atlas has of them.
+    # The weights are unchanged, and with them the maps and patches of the atlas.
     return tokenizer.save_pretrained(
         bundle.path,
         card=model_card(recipe.get("name", bundle.name), tokenizer.config, recipe, metrics),
@@ -55,23 +55,23 @@ def publish_patches(
 ) -> dict[str, Any]:
     """Put real patches (``core.analysis.real_patches.gather_patches``) into a bundle.
 
-    Their source is named in its metrics and its card; its weights are not touched.
+    Metrics and card name their source; the weights are not touched.
 
-    Returns what the metrics say: ``source``, ``pictures``, ``codes``, ``patches`` and ``bytes``.
-    Raises ValueError for a bundle without an atlas.
+    Returns the entry of the metrics: ``source``, ``pictures``, ``codes``, ``patches`` and
+    ``bytes``. Raises ValueError for a bundle without an atlas.
     """
-    told = describe_patches(found)
+    described = describe_patches(found)
     extend_atlas(bundle, found)
-    metrics = {**bundle.metrics, "patches": told}
+    metrics = {**bundle.metrics, "patches": described}
     recipe = bundle.config.get("recipe", {})
     write_json(bundle.path / "metrics.json", metrics)
     card = model_card(recipe.get("name", bundle.name), tokenizer.config, recipe, metrics)
     (bundle.path / "README.md").write_text(card, encoding="utf-8")
-    return told
+    return described
 
 
 def describe_patches(found: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """What a bundle's metrics and card say of its patches."""
+    """Return the description of patches for a bundle's metrics and card."""
     return {
         "source": str(found["patches_source"]),
         "pictures": int(found["patches_pictures"]),

@@ -1,4 +1,4 @@
-"""What a prior's run hands out: sample pictures, and bundles with figures and model card."""
+"""The output of a prior's run: sample pictures, and bundles with figures and model card."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from regvq.images import to_pictures
 from regvq.priors import LatentConfig, Prior
 from regvq.tokenizer import Tokenizer
 
-from ..cli.common import called
+from ..cli.common import bundle_name
 from ..config.prior import PriorRunConfig
 from ..loop.token_batches import first_of
-from ..recipes.priors import PRIOR_RECIPES, prior_config_of
-from .recipe_flags import flags_beyond
+from .recipe_flags import recipe_flags
 
 SHOWN = 8  # pictures on a sample sheet
 
@@ -30,8 +29,8 @@ SHOWN = 8  # pictures on a sample sheet
 def sample_sheet(
     prior: Prior, tokenizer: Tokenizer, batch: TokenBatch, config: PriorRunConfig, file: Path
 ) -> None:
-    """Held-out pictures as the tokenizer has them, above what the prior paints when told what
-    they show."""
+    """Save held-out pictures, reconstructed by the tokenizer, above the pictures that the prior
+    draws under their conditions."""
     batch = first_of(batch, SHOWN)
     condition = condition_of(
         config.prior.conditions, batch.captions, batch.segmentation, batch.labels
@@ -55,25 +54,27 @@ def export_prior(
     shards: TokenShards | None,
     metrics: Mapping[str, Any],
     broken: int = 0,
-    begun_on: str | None = None,
+    init_tokenizer: str | None = None,
 ) -> None:
-    """Write the bundle, with the figures there are so far. ``begun_on``: the other tokenizer that
-    the weights of ``init`` were for."""
-    about = describe(config, shards, broken) | {"init_tokenizer": begun_on}
-    name = called(tokenizer_bundle.path)
+    """Write the bundle with its present figures.
+
+    ``init_tokenizer``: the tokenizer of the weights of ``init``, if it is another one.
+    """
+    recipe = describe(config, shards, broken) | {"init_tokenizer": init_tokenizer}
+    name = bundle_name(tokenizer_bundle.path)
     prior.save_pretrained(
         path,
         tokenizer={"name": name, "fingerprint": tokenizer.fingerprint},
         data=shown_data(config.data.name, data),
         sampling=asdict(config.sampling),
-        card=prior_card(config.recipe, prior.config, name, about, metrics),
+        card=prior_card(config.recipe, prior.config, name, recipe, metrics),
         metrics=metrics,
-        recipe=about,
+        recipe=recipe,
     )
 
 
 def shown_data(name: str, data: Dataset) -> dict[str, Any]:
-    """A data set's name, and the classes and colours of which its maps are painted."""
+    """Return a data set's name, and the classes and colors of its maps."""
     palette = getattr(data, "palette", None)
     return {
         "name": name,
@@ -82,15 +83,8 @@ def shown_data(name: str, data: Dataset) -> dict[str, Any]:
     }
 
 
-def _flags(config: PriorRunConfig) -> str:
-    if config.recipe not in PRIOR_RECIPES:
-        return ""
-    return flags_beyond(config, prior_config_of(config.recipe))
-
-
 def describe(config: PriorRunConfig, shards: TokenShards | None, broken: int) -> dict[str, Any]:
-    """The run as JSON, without any path: a bundle is published, and folders are its maker's
-    affair."""
+    """Return the run as JSON, without any path: bundles are published, and paths are private."""
     data = asdict(config.data) | {"broken_files": broken}
     del data["root"], data["workers"]
     tokens = None
@@ -105,10 +99,10 @@ def describe(config: PriorRunConfig, shards: TokenShards | None, broken: int) ->
         "steps": config.steps,
         "batch": config.batch,
         "seed": config.seed,
-        "init": None if config.init is None else called(config.init),
+        "init": None if config.init is None else bundle_name(config.init),
         "train_only": config.train_only,
         "embeddings": None if isinstance(config.prior, LatentConfig) else config.embeddings,
-        "flags": _flags(config),
+        "flags": recipe_flags(config),
         "data": data,
         "tokens": tokens,
         "optimizer": asdict(config.optimizer),

@@ -1,4 +1,4 @@
-"""The flags of a run that differ from its recipe, for the card: with them it can be made again."""
+"""The flags that a run adds to its recipe, for the card: they make the run repeatable."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from ..config.tokenizer import CommonConfig
+from ..config.base import CommonConfig
+from ..recipes import config_of, is_known
 
-# What is named elsewhere on the card, changes nothing of the result, or is its maker's affair.
+# Settings that the card states elsewhere, that do not change the result, or that are local paths.
 _LEFT_OUT = (
     "recipe", "steps", "out", "log_every", "save_every", "stop_after", "precision", "init",
     "tokens", "tokenizer", "data.root", "data.workers", "features.weights", "prior.codebook_size",
@@ -16,8 +17,13 @@ _LEFT_OUT = (
 )  # fmt: skip
 
 
+def recipe_flags(config: CommonConfig) -> str:
+    """Return the flags that turn a run's recipe into ``config``; "" if the recipe is unknown."""
+    return flags_beyond(config, config_of(config.recipe)) if is_known(config.recipe) else ""
+
+
 def flags_beyond(config: CommonConfig, recipe: CommonConfig) -> str:
-    """The flags that make ``recipe`` into ``config``, as on a command line; no paths."""
+    """Return the flags that turn ``recipe`` into ``config``, as on a command line; no paths."""
     return " ".join(
         f"--{name.replace('_', '-')} {_shown(value)}"
         for name, value in _differing(config, recipe, "")

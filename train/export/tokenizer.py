@@ -1,4 +1,4 @@
-"""What a run hands out: sample pictures, and bundles with figures, atlas and model card."""
+"""The output of a tokenizer's run: sample pictures, and bundles with figures, atlas and card."""
 
 from __future__ import annotations
 
@@ -21,24 +21,27 @@ from regvq.metrics.reconstruction import evaluate_tokenizer
 from regvq.networks.features import Features
 from regvq.tokenizer import Tokenizer
 
-from ..cli.common import called, spread_over
+from ..cli.common import bundle_name, evenly_spaced
 from ..config.tokenizer import RunConfig
-from ..recipes.tokenizers import RECIPES, config_of
 from .drift_history import remember
 from .figures import describe_patches
-from .recipe_flags import flags_beyond
+from .recipe_flags import recipe_flags
 
-QUICK_ATLAS = 4096  # codes up to which every save has an atlas: it grows faster than the codebook
-PATCHED = 100  # pictures that real patches of the codes are looked for in
-LONGEST = 1024  # pixels of a longer side: of 24 million, one picture takes minutes and gigabytes
-FEW = 32  # pictures on which a run judges itself; train/evaluate.py takes all of a data set
+QUICK_ATLAS = 4096
+"""Codes up to which every save has an atlas, whose cost grows faster than the codebook."""
+PATCHED = 100
+"""Pictures in which real patches of the codes are searched."""
+LONGEST = 1024
+"""Largest side of a picture, in pixels: one of 24 megapixels takes minutes and gigabytes."""
+FEW = 32
+"""Pictures on which a run is evaluated; train/evaluate.py takes a whole data set."""
 
 
 def sample_sheet(tokenizer: Tokenizer, pictures: Dataset, folder: Path, step: int) -> None:
-    """Four held-out pictures above their reconstructions, as ``folder/STEP.png``."""
+    """Save four held-out pictures above their reconstructions, as ``folder/STEP.png``."""
     tiles = []
-    for image in spread(pictures, 4):
-        square = _centre(image, 192)[None].to(tokenizer.device)
+    for image in sample_pictures(pictures, 4):
+        square = _center(image, 192)[None].to(tokenizer.device)
         tiles.append(torch.cat([square, tokenizer.reconstruct(square)], dim=2))
     if not tiles:
         return
@@ -61,22 +64,22 @@ def export_bundle(
 ) -> None:
     """Evaluate on a few held-out pictures, compute the atlas, and write the bundle.
 
-    A large codebook's atlas takes minutes, so a save that is not ``final`` goes without one; the
-    explorer makes one for itself when such a bundle is opened. ``history``: the run's file of how
-    its codes drifted, to which this save is added (``train.export.drift_history``).
+    The atlas of a large codebook takes minutes, so a save that is not ``final`` has none; the
+    explorer computes it when such a bundle is opened. ``history``: the run's file of the drift of
+    its codes, to which this save is added (``train.export.drift_history``).
     """
     counts = torch.zeros(tokenizer.codebook_size, dtype=torch.int64)
     metrics: dict[str, Any] = evaluate_tokenizer(
         tokenizer,
-        spread(pictures, FEW),
+        sample_pictures(pictures, FEW),
         features=features,
         device=tokenizer.device,
-        tally=counts,
+        code_counts=counts,
     )
     metrics["step"] = step
     held_out = has_held_out(config.data.name, config.data.root)
     metrics["data"] = {"name": config.data.name, "held_out": held_out, "longest": LONGEST}
-    about = describe(config, features, broken)
+    recipe = describe(config, features, broken)
     source = f"{metrics['images']} pictures of the data set {config.data.name!r}"
     atlas = None
     if final or tokenizer.codebook_size <= QUICK_ATLAS:
@@ -87,23 +90,22 @@ def export_bundle(
         if atlas is not None:
             atlas |= drifted
     if final and config.data.name == "scenes":
-        # Pieces of pictures go where the bundle goes: for others their owner runs train/patches.py.
+        # Patches are published with the bundle: those of other pictures only by train/patches.py.
         words = "scenes drawn by this project"
-        found = gather_patches(tokenizer, spread(pictures, PATCHED), source=words)
+        found = gather_patches(tokenizer, sample_pictures(pictures, PATCHED), source=words)
         atlas |= found
         metrics["patches"] = describe_patches(found)
     tokenizer.save_pretrained(
         path,
-        card=model_card(config.recipe, tokenizer.config, about, metrics),
+        card=model_card(config.recipe, tokenizer.config, recipe, metrics),
         metrics=metrics,
         atlas=atlas,
-        recipe=about,
+        recipe=recipe,
     )
 
 
 def describe(config: RunConfig, features: Features | None, broken: int) -> dict[str, Any]:
-    """The run as JSON, without any path: a bundle is published, and folders are its maker's
-    affair."""
+    """Return the run as JSON, without any path: bundles are published, and paths are private."""
     data = asdict(config.data) | {"broken_files": broken}
     del data["root"], data["workers"]
     return {
@@ -111,10 +113,10 @@ def describe(config: RunConfig, features: Features | None, broken: int) -> dict[
         "steps": config.steps,
         "batch": config.batch,
         "seed": config.seed,
-        "init": None if config.init is None else called(config.init),
+        "init": None if config.init is None else bundle_name(config.init),
         "train_only": config.train_only,
         "codes_rate": config.codes_rate,
-        "flags": flags_beyond(config, config_of(config.recipe)) if config.recipe in RECIPES else "",
+        "flags": recipe_flags(config),
         "data": data,
         "features": features.label if features is not None else "none",
         "loss": asdict(config.loss),
@@ -124,10 +126,13 @@ def describe(config: RunConfig, features: Features | None, broken: int) -> dict[
     }
 
 
-def spread(pictures: Dataset, count: int) -> Iterator[Tensor]:
-    """Up to ``count`` pictures (3, H, W), evenly over the data set; broken ones are left out, also
-    where they are too many of a few. Of a camera's they are small versions, at most ``LONGEST``."""
-    for index in spread_over(len(pictures), count):
+def sample_pictures(pictures: Dataset, count: int) -> Iterator[Tensor]:
+    """Yield up to ``count`` pictures (3, H, W), spread evenly over the data set.
+
+    Broken pictures are left out, even if they are too many of a few. Large pictures are reduced to
+    a side of at most ``LONGEST`` pixels.
+    """
+    for index in evenly_spaced(len(pictures), count):
         try:
             image = pictures[index].image
         except (PictureError, DataError):
@@ -141,7 +146,7 @@ def _at_most(image: Tensor, side: int) -> Tensor:
     return to_tensor(shrink(to_pictures(image[None])[0], side))
 
 
-def _centre(image: Tensor, side: int) -> Tensor:
+def _center(image: Tensor, side: int) -> Tensor:
     height, width = image.shape[-2:]
     own = min(height, width, side)
     top, left = (height - own) // 2, (width - own) // 2

@@ -1,4 +1,4 @@
-"""A bundle as a repository of the Hugging Face Hub: is it complete, and what its card must say."""
+"""A bundle as a repository of the Hugging Face Hub: checks, files, and the card's metadata."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from regvq.bundles.bundle import Bundle
-from regvq.cards.tokenizer import licence_of
+from regvq.cards.tokenizer import license_of
 from regvq.checkpoints import fingerprint_of, load_prior, load_tokenizer
 from regvq.errors import CheckpointError
 
@@ -17,32 +17,32 @@ from ..cli.errors import UsageError
 
 NEEDED = ("config.json", "model.safetensors", "README.md", "metrics.json")
 FURTHER = ("atlas.npz",)
-"""What a tokenizer has besides; the explorer makes one for itself where there is none."""
+"""Files of a tokenizer that may be missing; the explorer computes an atlas if there is none."""
 _TAGS = {
     "tokenizer": ["vector-quantization", "image-tokenizer", "codebook"],
     "prior": ["image-generation", "vector-quantization", "token-prior"],
     "judge": ["evaluation"],
 }
-# Ids on the Hub of data sets that are there; the others go by the names of their authors.
+# Ids of data sets that are on the Hub; the others have the names of their authors.
 _DATASETS = {"imagenet": "ILSVRC/imagenet-1k", "ade20k": "zhoubolei/scene_parse_150"}
 _OWN_DATA = ("scenes", "folder", "captions", "shards")
-"""Data that have no name in the world: drawn by this project, or their owner's."""
+"""Data without a public name: drawn by this project, or private pictures."""
 
 
 def check_bundle(bundle: Bundle) -> None:
-    """Raises CheckpointError with the remedy unless the bundle can be shown to others: it loads,
-    has a card, and was evaluated."""
+    """Raise CheckpointError, with the remedy, unless a bundle can be published: it loads, has a
+    card, and was evaluated."""
     for name in NEEDED:
         if not (bundle.path / name).is_file():
             raise CheckpointError(f"{bundle.path / name} is missing; the bundle is incomplete.")
     if bundle.kind not in _TAGS:
         raise CheckpointError(
-            f"{bundle.path / 'config.json'} describes a {bundle.kind!r}; published are a "
-            f"{', a '.join(_TAGS)}."
+            f"{bundle.path / 'config.json'} describes a {bundle.kind!r}; kinds that can be "
+            f"published: {', '.join(_TAGS)}."
         )
     if not _body(bundle.card):
         raise CheckpointError(
-            f"{bundle.path / 'README.md'} is empty: nobody would know what the bundle is; "
+            f"{bundle.path / 'README.md'} is empty, but a bundle needs a card; "
             "python train/evaluate.py --publish writes it."
         )
     if not bundle.metrics:
@@ -54,7 +54,7 @@ def check_bundle(bundle: Bundle) -> None:
 
 
 def _load(bundle: Bundle) -> None:
-    """Weights that do not fit would be noticed by whoever fetches them."""
+    """Load a bundle's weights. Raises CheckpointError if they do not fit."""
     if bundle.kind == "tokenizer":
         load_tokenizer(bundle)
     elif bundle.kind == "prior":
@@ -69,12 +69,12 @@ def _load(bundle: Bundle) -> None:
 
 
 def _body(card: str) -> str:
-    """A card without its front matter."""
+    """Return a card without its front matter."""
     return re.sub(r"\A---\n.*?\n---\n", "", card, flags=re.DOTALL).strip()
 
 
 def tokenizer_of(bundle: Bundle) -> tuple[str, str]:
-    """The name and fingerprint of a prior's tokenizer. Raises CheckpointError."""
+    """Return the name and fingerprint of a prior's tokenizer. Raises CheckpointError."""
     try:
         wanted = bundle.config["tokenizer"]
         return str(wanted["name"]), str(wanted["fingerprint"])
@@ -85,7 +85,7 @@ def tokenizer_of(bundle: Bundle) -> tuple[str, str]:
 
 
 def check_named(bundle: Bundle, tokenizer: str | None) -> None:
-    """Raises UsageError unless the repository of a prior's tokenizer is named, and only then."""
+    """Raise UsageError unless ``tokenizer`` is named for a prior, and for no other kind."""
     if bundle.kind != "prior":
         if tokenizer is not None:
             raise UsageError(
@@ -95,40 +95,39 @@ def check_named(bundle: Bundle, tokenizer: str | None) -> None:
     name, mark = tokenizer_of(bundle)
     if tokenizer is None:
         raise UsageError(
-            f"the prior {bundle.name} draws the tokens of {name!r} ({mark[:19]}) and is nothing "
-            "without it: publish that tokenizer first, and name its repository with --tokenizer "
-            f"USER/{Path(name).name}."
+            f"the prior {bundle.name} draws the tokens of {name!r} ({mark[:19]}) and cannot be "
+            "used without it: publish that tokenizer first, and name its repository with "
+            f"--tokenizer USER/{Path(name).name}."
         )
 
 
 def check_tokenizer(bundle: Bundle, published: Path, where: str) -> None:
-    """Raises CheckpointError unless the folder ``published``, fetched from the repository
-    ``where``, holds the tokenizer of the prior ``bundle``."""
+    """Raise CheckpointError unless the folder ``published``, fetched from the repository ``where``,
+    holds the tokenizer of the prior ``bundle``."""
     name, mark = tokenizer_of(bundle)
     if not (published / "config.json").is_file():
-        raise CheckpointError(f"{where} holds no checkpoint, and so not the tokenizer {name!r}.")
+        raise CheckpointError(f"{where} holds no checkpoint; it must hold the tokenizer {name!r}.")
     found = fingerprint_of(Bundle(where, published))
     if found != mark:
         raise CheckpointError(
-            f"{where} is another tokenizer than that of the prior {bundle.name}: {found[:19]} "
-            f"there, {mark[:19]} ({name!r}) is needed."
+            f"{where} is another tokenizer than that of the prior {bundle.name}: it is "
+            f"{found[:19]}, but {mark[:19]} ({name!r}) is needed."
         )
 
 
 def metadata(
     bundle: Bundle, tokenizer: str | None = None, datasets: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """The front matter that the Hub reads: what the card has, and what it lacks of licence,
-    library, tags, data sets and, for a prior, the repository of its ``tokenizer``."""
+    """Return the front matter for the Hub: the card's own, completed by license, library, tags,
+    data sets and, for a prior, the repository of its ``tokenizer``."""
     from huggingface_hub import metadata_load
 
     said = dict(metadata_load(bundle.path / "README.md") or {})
     recipe = bundle.config.get("recipe")
     recipe = recipe if isinstance(recipe, Mapping) else {}
     data = _data_name(bundle, recipe)
-    licence = licence_of({**recipe, "data": {"name": data}})[1]
-    said.setdefault("license", licence)
-    if said["license"] == "other":  # the Hub wants such a licence to have a name
+    said.setdefault("license", license_of({**recipe, "data": {"name": data}}).license)
+    if said["license"] == "other":  # the Hub requires a name for such a license
         said.setdefault("license_name", "see-the-model-card")
     said.setdefault("library_name", "regvq-studio")
     said.setdefault("tags", _TAGS[bundle.kind])
@@ -141,7 +140,7 @@ def metadata(
 
 
 def _data_name(bundle: Bundle, recipe: Mapping[str, Any]) -> str:
-    """The name of the data set that a bundle was trained on; "" if it does not say."""
+    """Return the name of the data set of a bundle's training; "" if it does not state one."""
     for about in (recipe.get("data"), bundle.config.get("data")):
         if isinstance(about, Mapping) and about.get("name"):
             return str(about["name"])
@@ -151,7 +150,7 @@ def _data_name(bundle: Bundle, recipe: Mapping[str, Any]) -> str:
 def stage_bundle(
     bundle: Bundle, folder: Path, tokenizer: str | None = None, datasets: Sequence[str] = ()
 ) -> None:
-    """Copy what is published of a bundle into ``folder``, its card with ``metadata``."""
+    """Copy the published files of a bundle into ``folder``, with ``metadata`` in its card."""
     from huggingface_hub import metadata_save
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The explorer as a Space of the Hugging Face Hub: the files that it needs, and no others."""
+"""The explorer as a Space of the Hugging Face Hub: exactly the files that it needs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .bundle import FURTHER, NEEDED, tokenizer_of
 FILES = ("app.py", "regvq.py", "README.md", "LICENSE", "requirements.txt", "RESULTS.md")
 FOLDERS = ("app", "core", "docs")
 REPLACED = ("app/*", "core/*", "docs/*", "checkpoints/*")
-"""What an earlier upload may have had that is no more: deleted with the next one."""
+"""Files that an earlier upload may have left: deleted by the next one unless it has them."""
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "*.pyi", ".*")
 
 
 def check_space(bundles: Sequence[Bundle], root: Path = ROOT) -> None:
-    """Raises CheckpointError if the README has no front matter of a Space, or if a prior among
-    ``bundles`` has no tokenizer among them."""
+    """Raise CheckpointError if the README has no front matter of a Space, or if ``bundles`` lack
+    the tokenizer of one of their priors."""
     from huggingface_hub import metadata_load
 
     said = metadata_load(root / "README.md") or {}
@@ -39,7 +39,7 @@ def check_space(bundles: Sequence[Bundle], root: Path = ROOT) -> None:
         if mark not in marks:
             raise CheckpointError(
                 f"the prior {bundle.name} needs its tokenizer {name!r} ({mark[:19]}) in the Space; "
-                "give it to --checkpoint, too."
+                "name it with --checkpoint, too."
             )
 
 

@@ -1,4 +1,4 @@
-"""Batches of training draws: numbered, so that a run can go on exactly where it was."""
+"""Batches of training draws, numbered so that a run can resume at exactly the next one."""
 
 from __future__ import annotations
 
@@ -15,23 +15,25 @@ from torch.utils.data import DataLoader
 from regvq.data import Dataset, Sample
 from regvq.errors import DataError
 
+from ..cli.common import worker_start_method
+
 if TYPE_CHECKING:
     from regvq.data.token_shards import TokenShards
 
 
 def images_of(samples: list[Sample]) -> Tensor:
-    """The pictures of samples, (B, 3, S, S)."""
+    """Return the pictures of samples, (B, 3, S, S)."""
     return torch.stack([sample.image for sample in samples])
 
 
 class Batches:
-    """Batches from step ``first`` on, without end: (B, 3, S, S), or what ``gather`` makes of the
-    samples (in the worker, so that only its result is sent).
+    """An endless stream of batches, starting at step ``first``.
 
-    Batch ``step`` of process ``rank`` holds draws ``(step * processes + rank) * size`` and on,
-    which are a function of the data set's seed alone: neither the number of workers nor an
-    interruption changes them. ``broken`` gathers the files that the data set's copies in the
-    workers skipped.
+    A batch is (B, 3, S, S), or the result of ``gather`` on its samples (called in the worker, so
+    that only its result is sent). Batch ``step`` of process ``rank`` holds ``size`` draws from
+    number ``(step * processes + rank) * size`` on. Draws are a function of the data set's seed
+    alone: neither the number of workers nor an interruption changes them. ``broken`` collects the
+    files that the copies of the data set in the workers skipped.
     """
 
     def __init__(
@@ -45,7 +47,7 @@ class Batches:
         gather: Callable[[list[Sample]], Any] = images_of,
     ) -> None:
         self.broken: dict[Path, str] = {}
-        # Without workers the data set has noted its files itself.
+        # Without workers the data set itself has noted its broken files.
         self._dataset = dataset if workers and hasattr(dataset, "note_broken") else None
         self._loader = DataLoader(
             _Numbered(dataset),
@@ -53,13 +55,13 @@ class Batches:
             num_workers=workers,
             collate_fn=partial(_collate, gather),
             pin_memory=torch.cuda.is_available(),
-            multiprocessing_context="fork" if workers else None,
+            multiprocessing_context=worker_start_method(workers),
             persistent_workers=workers > 0,
             worker_init_fn=one_thread,
         )
 
     def _note(self, path: Path, sentence: str) -> None:
-        """Workers judge the share of broken files each on its own findings; here they add up."""
+        """Add up the broken files of all workers: each worker knows only its own share."""
         self.broken[path] = sentence
         if self._dataset is not None:
             self._dataset.note_broken(path, sentence)
@@ -73,17 +75,17 @@ class Batches:
             yield batch
 
 
-def numbers_of(step: int, size: int, rank: int, processes: int) -> range:
-    """The numbers of the draws in a process's batch of ``size``."""
+def draw_numbers(step: int, size: int, rank: int, processes: int) -> range:
+    """Return the numbers of the draws in a process's batch of ``size``."""
     start = (step * processes + rank) * size
     return range(start, start + size)
 
 
 def check_enough(dataset: Dataset | TokenShards, size: int, processes: int) -> None:
-    """Raise DataError if a data set cannot fill one step of `processes` times `size` draws.
+    """Raise DataError if a data set cannot fill one step of ``processes`` times ``size`` draws.
 
-    Draws go through the data set again and again, so a step may hold the end of one round and the
-    beginning of the next; but one that holds a picture twice in any case is a batch in name only.
+    Draws repeat the data set endlessly, so a step may hold the end of one round and the beginning
+    of the next. A step that is larger than the data set would hold pictures twice in any case.
     """
     count, needed = len(dataset), size * processes
     if count >= needed:
@@ -98,8 +100,8 @@ def check_enough(dataset: Dataset | TokenShards, size: int, processes: int) -> N
 
 
 def one_thread(worker: int) -> None:
-    """Workers are the parallelism: with BLAS threads of their own they would only fight for cores
-    (two workers drew scenes at a third of the speed of one)."""
+    """Limit a worker to one thread: workers with several BLAS threads each compete for the cores
+    (two of them drew scenes at a third of the speed of one)."""
     from threadpoolctl import threadpool_limits
 
     threadpool_limits(1)
@@ -111,11 +113,11 @@ class _Steps:
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in count(self.first):
-            yield list(numbers_of(step, self.size, self.rank, self.processes))
+            yield list(draw_numbers(step, self.size, self.rank, self.processes))
 
 
 class _Numbered:
-    """Draws by number, with the files that turned out broken, which only the worker has seen."""
+    """Draws by number, with the broken files that only this worker has found."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset

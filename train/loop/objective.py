@@ -1,9 +1,9 @@
-"""The loss on pictures and its gradient, each network walked through backwards once.
+"""The loss on pictures and its gradient, with one backward pass through each network.
 
-VQ-GAN's adaptive weight compares two gradients on the decoder's last weight. The usual code finds
-them by two extra backward passes through the perceptual network and the discriminator. Here the
-gradient of each loss is taken once, on the reconstruction; the last weight's two gradients follow
-from one convolution each, and the weighted sum is sent on through the tokenizer.
+VQ-GAN's adaptive weight compares two gradients on the decoder's last weight. The usual code
+computes them by two extra backward passes through the perceptual network and the discriminator.
+Here the gradient of each loss is taken once, on the reconstruction; the two gradients on the last
+weight follow by one convolution each, and the weighted sum is propagated through the tokenizer.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class PictureGradient:
 
 
 class Objective:
-    """Pixel, perceptual, contrastive and adversarial loss of a reconstruction."""
+    """The pixel, perceptual, contrastive and adversarial losses of a reconstruction."""
 
     def __init__(self, config: LossConfig, features: Features | None) -> None:
         self.config, self.features = config, features
@@ -40,43 +40,44 @@ class Objective:
     def __call__(
         self,
         images: Tensor,
-        painted: Tensor,
+        decoded: Tensor,
         quantized: Quantized,
         last_weight: Tensor,
         discriminator: Discriminator | None = None,
-        volume: float = 0.0,
+        adversarial_scale: float = 0.0,
     ) -> PictureGradient:
-        """Losses and gradient for ``painted`` (B, 3, H, W), the reconstruction of ``images``.
+        """Return losses and gradient for ``decoded`` (B, 3, H, W), the reconstruction of
+        ``images``.
 
-        ``volume`` in [0, 1] is how far the adversarial weight has risen. The graph from
-        ``last_weight`` to ``painted`` must still be there.
+        ``adversarial_scale`` in [0, 1] multiplies the adversarial weight. The graph from
+        ``last_weight`` to ``decoded`` must not have been freed.
         """
-        leaf = painted.detach().float().requires_grad_()
+        leaf = decoded.detach().float().requires_grad_()
         losses = self._picture_losses(images, leaf, quantized)
         (gradient,) = torch.autograd.grad(sum(losses.values()), leaf)
-        if discriminator is not None and volume > 0:
+        if discriminator is not None and adversarial_scale > 0:
             adversarial = generator_loss(discriminator(leaf).float())
-            (towards,) = torch.autograd.grad(adversarial, leaf)
+            (adversarial_gradient,) = torch.autograd.grad(adversarial, leaf)
             weight = torch.ones((), device=leaf.device)
             if self.config.adaptive:
                 weight = adaptive_weight(
                     *(
-                        torch.autograd.grad(painted, last_weight, g.to(painted), retain_graph=True)[
+                        torch.autograd.grad(decoded, last_weight, g.to(decoded), retain_graph=True)[
                             0
                         ]
-                        for g in (gradient, towards)
+                        for g in (gradient, adversarial_gradient)
                     )
                 )
-            weight = weight * (self.config.adversarial * volume)
-            gradient = gradient + weight * towards
+            weight = weight * (self.config.adversarial * adversarial_scale)
+            gradient = gradient + weight * adversarial_gradient
             losses["adversarial"] = adversarial
             losses["adversarial_weight"] = weight
         return PictureGradient(gradient, {name: x.detach() for name, x in losses.items()})
 
     def _picture_losses(
-        self, images: Tensor, painted: Tensor, quantized: Quantized
+        self, images: Tensor, decoded: Tensor, quantized: Quantized
     ) -> dict[str, Tensor]:
-        config, difference = self.config, painted - images
+        config, difference = self.config, decoded - images
         losses = {}
         if config.l1:
             losses["l1"] = config.l1 * difference.abs().mean()
@@ -86,7 +87,7 @@ class Objective:
             return losses
         with torch.no_grad():
             real = self.features(images)
-        fake = self.features(painted)
+        fake = self.features(decoded)
         if config.perceptual:
             losses["perceptual"] = config.perceptual * layer_distance(real, fake).mean()
         if config.contrastive != "none":
@@ -108,7 +109,9 @@ class Objective:
         return torch.stack(terms).mean()
 
 
-def learn_to_judge(discriminator: Discriminator, images: Tensor, painted: Tensor) -> Tensor:
-    """The discriminator's loss on real and reconstructed images (B, 3, H, W); a scalar."""
-    real, fake = discriminator(torch.cat([images, painted.detach()])).float().chunk(2)
+def discriminator_objective(
+    discriminator: Discriminator, images: Tensor, decoded: Tensor
+) -> Tensor:
+    """Return the discriminator's loss on real and reconstructed images (B, 3, H, W); a scalar."""
+    real, fake = discriminator(torch.cat([images, decoded.detach()])).float().chunk(2)
     return discriminator_loss(real, fake)

@@ -1,4 +1,4 @@
-"""Training a prior on a tokenizer's tokens: its steps, its batches and what is logged of them."""
+"""Training a prior on a tokenizer's tokens: its batches, its steps and its log."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ from regvq.priors import LatentConfig
 from ..cli.errors import UsageError
 from ..config.prior import PriorRunConfig
 from ..export.prior import export_prior, sample_sheet
-from .base import Run, adamw, averaged, set_rate
+from .base import TrainingRun
 from .draws import Batches, check_enough
+from .optim import adamw, averaged, set_lr
 from .state import has_state
 from .token_batches import EncodedBatches, ShardBatches, held_out_batches, pictures_of
 from .warm_start import prior_from
 
 HELD_OUT = 256  # pictures of the validation loss
-READ = 10_000  # captions from which a vocabulary is learnt
+READ = 10_000  # captions from which a vocabulary is learned
 
 
-class PriorTrainer(Run):
+class PriorTrainer(TrainingRun):
     """A prior's run."""
 
     config: PriorRunConfig
@@ -45,7 +46,7 @@ class PriorTrainer(Run):
         self.continuous = isinstance(config.prior, LatentConfig)
         if self.continuous and config.tokens is not None:
             raise DataError(
-                f"{config.tokens} holds token ids, and a latent prior learns continuous latents: "
+                f"{config.tokens} holds token ids, but a latent prior learns continuous latents: "
                 "leave out --tokens, so that pictures are encoded as they are drawn."
             )
         self.held_out = self._open("test")
@@ -66,9 +67,9 @@ class PriorTrainer(Run):
         except ValueError as error:
             raise UsageError(f"{config.recipe}: {error}") from None
         self.prior.learn_vocabulary(self._captions())
-        self.begun_on: str | None = None  # the other tokenizer that the first weights were for
+        self.init_tokenizer: str | None = None  # of the weights of init, if it is another one
         if config.init is not None:
-            self.begun_on = self._begin(config.init)
+            self.init_tokenizer = self._initialize(config.init)
         elif config.embeddings == "codes" and not self.continuous:
             self.prior.network.init_from_codebook(self.tokenizer.quantizer.codebook())
         if config.train_only != "all":
@@ -85,11 +86,14 @@ class PriorTrainer(Run):
         }
         self.parallel = self.accelerator.prepare(self.prior)
 
-    def _begin(self, source: Path) -> str | None:
-        """The weights of ``source``, unless the run goes on; the tokenizer that they were for."""
+    def _initialize(self, source: Path) -> str | None:
+        """Load the weights of ``source``, unless the run is resumed.
+
+        Return the name of their tokenizer if it is another one than the run's.
+        """
         if not has_state(self.state_folder):
             return prior_from(self.prior, source, self.tokenizer_bundle)
-        try:  # the source may be gone by now
+        try:  # the source may have been deleted since the start
             return find_bundle(self.out).config["recipe"]["init_tokenizer"]
         except (CheckpointError, KeyError, TypeError):
             return None
@@ -106,7 +110,7 @@ class PriorTrainer(Run):
         )
 
     def _shape(self) -> dict[str, object]:
-        """The settings of the prior that follow from its tokens."""
+        """Return the settings of the prior that follow from its tokens."""
         f, side = self.tokenizer.downsampling, self.config.data.size
         if side % f:
             raise DataError(
@@ -117,7 +121,7 @@ class PriorTrainer(Run):
         if self.shards is not None and self.shards.grid != grid:
             height, width = self.shards.grid
             raise DataError(
-                f"{self.shards.root} holds {height}x{width} tokens a picture, and pictures of "
+                f"{self.shards.root} holds {height}x{width} tokens per picture, but pictures of "
                 f"{side} pixels have {grid[0]}x{grid[1]}: set data.size to {height * f}."
             )
         if self.continuous:
@@ -129,12 +133,12 @@ class PriorTrainer(Run):
         for config in self.config.prior.conditions:
             if isinstance(config, SemanticConfig) and config.classes < known:
                 raise DataError(
-                    f"the maps of {self.config.data.name} have {known} classes, and the prior is "
-                    f"told {config.classes}: choose a recipe whose semantic condition has {known}."
+                    f"the maps of {self.config.data.name} have {known} classes, but the prior's "
+                    f"semantic condition has {config.classes}: choose a recipe with {known}."
                 )
 
     def _captions(self) -> Iterable[str]:
-        """Training captions, for the vocabulary."""
+        """Return training captions, for the vocabulary."""
         if not any(isinstance(config, TextConfig) for config in self.config.prior.conditions):
             return ()
         rows: Iterable[int] = range(min(READ, self._length))
@@ -152,15 +156,15 @@ class PriorTrainer(Run):
         if self.shards is not None:
             return islice(ShardBatches(self.shards, *place), last - step)
         batches = Batches(self.data, *place, config.data.workers, pictures_of)
-        return self._taken(EncodedBatches(batches, self.tokenizer, self.continuous), last - step)
+        return self._limited(EncodedBatches(batches, self.tokenizer, self.continuous), last - step)
 
     def step(self, batch: TokenBatch, step: int) -> dict[str, Tensor]:
-        """One optimizer step on a batch; returns the loss terms, detached."""
+        """Take one optimizer step on a batch; return the loss terms, detached."""
         settings = self.config.optimizer
-        set_rate(self.optimizer, settings.lr * self._share(step, settings))
+        set_lr(self.optimizer, settings.lr * self._lr_scale(step, settings))
         self.prior.train()
         with self._autocast():
-            losses = self.parallel(*self._given(batch), self._noise(step))
+            losses = self.parallel(*self._inputs(batch), self._noise(step))
         total = sum(loss for name, loss in losses.items() if not name.endswith("bits"))
         self.optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(total)
@@ -173,7 +177,7 @@ class PriorTrainer(Run):
         self.averaged.update_parameters(self.prior)
         return losses
 
-    def _given(self, batch: TokenBatch) -> tuple[Tensor, object]:
+    def _inputs(self, batch: TokenBatch) -> tuple[Tensor, object]:
         condition = condition_of(
             self.config.prior.conditions, batch.captions, batch.segmentation, batch.labels
         )
@@ -194,14 +198,17 @@ class PriorTrainer(Run):
 
     @torch.no_grad()
     def validate(self) -> tuple[str, float]:
-        """Of the averaged weights on held-out pictures, always with the same noise: the bits a
-        token, or, of a prior that has none, its loss."""
+        """Return the name and value of the loss of the averaged weights on held-out pictures.
+
+        It is the bits per token, or the first loss of a prior without bits. The noise is always the
+        same.
+        """
         prior = self.averaged.module.eval()
         noise = torch.Generator(self.device).manual_seed(self.config.seed)
         total = seen = 0.0
         with self._autocast():
             for batch in self.held_out_tokens:
-                losses = prior.loss(*self._given(batch), noise)
+                losses = prior.loss(*self._inputs(batch), noise)
                 name = "bits" if "bits" in losses else next(iter(losses))
                 total += float(losses[name]) * len(batch)
                 seen += len(batch)
@@ -225,7 +232,7 @@ class PriorTrainer(Run):
             config=self.config,
             data=self.held_out,
             shards=self.shards,
-            begun_on=self.begun_on,
+            init_tokenizer=self.init_tokenizer,
             metrics={
                 "step": step,
                 "bits_per_token" if name == "bits" else name: loss,

@@ -1,7 +1,7 @@
 """The state of a run on disk: tensors in safetensors, numbers in JSON, nothing pickled.
 
-A state is a folder, written beside its place and renamed, so that an interruption leaves the last
-good one.
+A state is a folder. It is written under another name and then renamed, so that an interruption
+leaves the last complete one.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ def save_state(folder: Path, parts: Mapping[str, Part], numbers: Mapping[str, An
 
 
 def has_state(folder: Path) -> bool:
-    """Whether ``load_state`` would find a state in ``folder``."""
+    """Return True if ``load_state`` would find a state in ``folder``."""
     return folder.exists() or folder.with_name(folder.name + ".old").exists()
 
 
 def load_state(folder: Path, parts: Mapping[str, Part]) -> dict[str, Any] | None:
-    """Put a saved state back into ``parts`` and return its numbers; None if there is none.
+    """Load a saved state into ``parts`` and return its numbers; None if there is no state.
 
-    Raises ``CheckpointError`` if the state is broken or of another architecture.
+    Raises CheckpointError if the state is broken or of another architecture.
     """
     if not has_state(folder):
         return None
-    if not folder.exists():  # stopped between the two renames
+    if not folder.exists():  # interrupted between the two renames
         folder = folder.with_name(folder.name + ".old")
     try:
         numbers = json.loads((folder / "state.json").read_text(encoding="utf-8"))
@@ -60,7 +60,7 @@ def load_state(folder: Path, parts: Mapping[str, Part]) -> dict[str, Any] | None
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(
-            f"{folder} cannot be gone on from ({reason}); choose another --out or remove it."
+            f"{folder} cannot be resumed ({reason}); choose another --out or remove it."
         ) from None
     return numbers
 
@@ -87,5 +87,5 @@ def _restore(part: Part, tensors: dict[str, Tensor]) -> None:
     part.load_state_dict({"state": state, "param_groups": part.state_dict()["param_groups"]})
     for parameter, entry in part.state.items():
         for key, value in entry.items():
-            if value.shape == parameter.shape:  # fused kernels walk both in one memory layout
+            if value.shape == parameter.shape:  # fused kernels need one memory layout
                 entry[key] = torch.empty_like(parameter).copy_(value)

@@ -16,15 +16,15 @@ from regvq.data.token_shards import TokenBatch, TokenShards
 from regvq.errors import DataError, PictureError
 from regvq.tokenizer import Tokenizer
 
-from ..cli.common import spread_over
-from .draws import Batches, numbers_of
+from ..cli.common import evenly_spaced
+from .draws import Batches, draw_numbers
 
-AT_ONCE = 64  # pictures that are encoded together
+ENCODED_TOGETHER = 64  # pictures
 
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """Pictures (B, 3, S, S) with what is known about them; maps (B, S, S) in pixels."""
+    """Pictures (B, 3, S, S) with their captions, labels, and maps (B, S, S) in pixels."""
 
     images: Tensor
     captions: tuple[str, ...] | None
@@ -33,7 +33,7 @@ class Pictures:
 
 
 def pictures_of(samples: list[Sample]) -> Pictures:
-    """Samples of one size as a batch."""
+    """Return samples of one size as a batch."""
     return Pictures(
         torch.stack([sample.image for sample in samples]),
         captions_of(samples),
@@ -43,7 +43,7 @@ def pictures_of(samples: list[Sample]) -> Pictures:
 
 
 class ShardBatches:
-    """The batches of a process from step ``first`` on, read from token shards, without end."""
+    """An endless stream of a process's batches, read from token shards, from step ``first`` on."""
 
     def __init__(
         self, shards: TokenShards, size: int, first: int, rank: int, processes: int
@@ -54,12 +54,12 @@ class ShardBatches:
 
     def __iter__(self) -> Iterator[TokenBatch]:
         for step in count(self.first):
-            yield self.shards.draws(numbers_of(step, self.size, self.rank, self.processes))
+            yield self.shards.draws(draw_numbers(step, self.size, self.rank, self.processes))
 
 
 class EncodedBatches:
-    """``Batches`` of pictures, encoded as they come: to ids, or to latents where a prior is
-    continuous."""
+    """``Batches`` of pictures, encoded as they are drawn: to ids, or to latents for a continuous
+    prior."""
 
     def __init__(self, batches: Batches, tokenizer: Tokenizer, latents: bool) -> None:
         self.batches, self.tokenizer, self.latents = batches, tokenizer, latents
@@ -71,32 +71,35 @@ class EncodedBatches:
 
 
 def encode(tokenizer: Tokenizer, pictures: Pictures, latents: bool) -> TokenBatch:
-    """Pictures as ids (B, h, w), or as latents (B, D, h, w); their maps stay in pixels."""
-    read = tokenizer.latents if latents else tokenizer.encode
+    """Return pictures as ids (B, h, w), or as latents (B, D, h, w); maps remain in pixels."""
+    encoded = tokenizer.latents if latents else tokenizer.encode
     return TokenBatch(
-        read(pictures.images), pictures.captions, pictures.segmentation, pictures.labels
+        encoded(pictures.images), pictures.captions, pictures.segmentation, pictures.labels
     )
 
 
 def held_out_batches(
     data: Dataset, tokenizer: Tokenizer, size: int, count: int, latents: bool
 ) -> list[TokenBatch]:
-    """Centre squares of ``count`` pictures, spread over the data set, encoded; a broken one is
-    left out. Raises DataError if none is left."""
+    """Return the encoded center squares of ``count`` pictures, spread over the data set.
+
+    Broken pictures are left out. Raises DataError if none is left.
+    """
     samples = []
-    for index in spread_over(len(data), count):
+    for index in evenly_spaced(len(data), count):
         try:
             samples.append(center(data[index], size))
         except PictureError:
             continue
     if not samples:
-        raise DataError("none of the held-out pictures can be read; give a data set that has some.")
-    groups = [samples[start : start + AT_ONCE] for start in range(0, len(samples), AT_ONCE)]
+        raise DataError("none of the held-out pictures can be read; give a data set with some.")
+    starts = range(0, len(samples), ENCODED_TOGETHER)
+    groups = [samples[start : start + ENCODED_TOGETHER] for start in starts]
     return [encode(tokenizer, pictures_of(group), latents) for group in groups]
 
 
 def first_of(batch: TokenBatch, count: int) -> TokenBatch:
-    """The first ``count`` rows of a batch."""
+    """Return the first ``count`` rows of a batch."""
     return replace(
         batch,
         ids=batch.ids[:count],

@@ -1,4 +1,4 @@
-"""Training a tokenizer: its steps, its batches and what is logged of them."""
+"""Training a tokenizer: its batches, its steps and its log."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from regvq.tokenizer import Tokenizer
 
 from ..config.tokenizer import RunConfig
 from ..export.tokenizer import export_bundle, sample_sheet
-from .base import Run, adamw, averaged, set_rate
+from .base import TrainingRun
 from .draws import Batches, check_enough
-from .objective import Objective, learn_to_judge
+from .objective import Objective, discriminator_objective
+from .optim import adamw, averaged, set_lr
 from .stages import JOINT, Stage, Stages
 from .state import has_state
 from .warm_start import freeze_tokens, start_from
@@ -30,7 +31,7 @@ from .warm_start import freeze_tokens, start_from
 WINDOW = 100  # steps over which utilization and perplexity are counted
 
 
-class Trainer(Run):
+class TokenizerTrainer(TrainingRun):
     """A tokenizer's run."""
 
     config: RunConfig
@@ -40,7 +41,7 @@ class Trainer(Run):
         self.data = _open(config, "train", config.data.size)
         check_enough(self.data, config.batch, self.accelerator.num_processes)
         self.held_out = _open(config, "test", config.data.size)
-        # After the data: what may be downloaded comes after what may be wrong.
+        # Features may be downloaded; before that, mistakes in the data are reported.
         self.features = _load_features(config)
         if self.features is not None:
             self.features.to(self.device, memory_format=torch.channels_last)
@@ -64,18 +65,19 @@ class Trainer(Run):
         }
         self.discriminator: Discriminator | None = None
         if config.loss.adversarial > 0:
-            judge = Discriminator(config.discriminator).to(memory_format=torch.channels_last)
-            self.discriminator = judge.to(self.device)
+            discriminator = Discriminator(config.discriminator)
+            discriminator = discriminator.to(memory_format=torch.channels_last)
+            self.discriminator = discriminator.to(self.device)
             settings = config.optimizer
-            self.judge_optimizer = adamw(
+            self.discriminator_optimizer = adamw(
                 self.discriminator,
                 replace(settings, lr=settings.discriminator_lr, betas=settings.discriminator_betas),
             )
             self.parts |= {
                 "discriminator": self.discriminator,
-                "judge_optimizer": self.judge_optimizer,
+                "judge_optimizer": self.discriminator_optimizer,  # its name in saved states
             }
-            self.parallel_judge = self.accelerator.prepare(self.discriminator)
+            self.parallel_discriminator = self.accelerator.prepare(self.discriminator)
         self.stages: Stages | None = None
         if config.stages is not None:
             self.stages = self.parts["stages"] = Stages(config.stages, config.steps)
@@ -84,7 +86,8 @@ class Trainer(Run):
         self.usage = UsageWindow(self.tokenizer.codebook_size, WINDOW)
 
     def _stream(self, step: int, last: int) -> Iterator[Tensor]:
-        """Batches of steps ``step`` to ``last`` - 1: crops of one size, then larger ones."""
+        """Yield the batches of steps ``step`` to ``last`` - 1: crops of one size, then larger
+        ones."""
         config, larger = self.config, self.config.data.last_size
         turn = config.steps
         if larger is not None:
@@ -105,63 +108,66 @@ class Trainer(Run):
                 self.accelerator.num_processes,
                 config.data.workers,
             )
-            yield from self._taken(batches, end - first)
+            yield from self._limited(batches, end - first)
 
     def step(self, images: Tensor, step: int) -> dict[str, Tensor]:
-        """One optimizer step on images (B, 3, S, S); returns the loss terms, detached."""
+        """Take one optimizer step on images (B, 3, S, S); return the loss terms, detached."""
         config, progress = self.config, step / self.config.steps
         images = images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
-        noise, share = self._noise(step), self._share(step, config.optimizer)
-        set_rate(self.optimizer, config.optimizer.lr * share)
+        noise, scale = self._noise(step), self._lr_scale(step, config.optimizer)
+        set_lr(self.optimizer, config.optimizer.lr * scale)
         if self.discriminator is not None:
-            set_rate(self.judge_optimizer, config.optimizer.discriminator_lr * share)
+            set_lr(self.discriminator_optimizer, config.optimizer.discriminator_lr * scale)
         stage = self._enter(step)
         self.tokenizer.quantizer.schedule(progress)
-        start = config.loss.discriminator_start
-        judging = self.discriminator is not None and progress >= start and stage.judging
-        volume = ramp(progress, start + config.loss.listen_after, config.loss.ramp) * stage.volume
+        start, generator_delay = config.loss.discriminator_start, config.loss.listen_after
+        adversarial = (
+            self.discriminator is not None and progress >= start and stage.has_discriminator
+        )
+        adversarial_scale = ramp(progress, start + generator_delay, config.loss.ramp)
+        adversarial_scale *= stage.adversarial_scale
 
         with self._autocast():
-            painted, latents, quantized = self.parallel(images, noise)
+            decoded, latents, quantized = self.parallel(images, noise)
             result = self.objective(
                 images,
-                painted,
+                decoded,
                 quantized,
                 self.tokenizer.decoder.last_weight,
-                self.discriminator if judging else None,
-                volume,
+                self.discriminator if adversarial else None,
+                adversarial_scale,
             )
         losses = result.losses | {name: x.detach() for name, x in quantized.losses.items()}
-        # The inner product has the gradient that was found on the pictures.
-        total = (painted.float() * result.gradient).sum() + sum(quantized.losses.values())
+        # The gradient of the inner product is the one that was computed on the pictures.
+        total = (decoded.float() * result.gradient).sum() + sum(quantized.losses.values())
         self.optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(total)
         losses["gradient_norm"] = torch.nn.utils.clip_grad_norm_(
             self.tokenizer.parameters(), config.optimizer.clip
         ).detach()
-        if judging:
-            losses["discriminator"] = self._judge(images, painted)
+        if adversarial:
+            losses["discriminator"] = self._train_discriminator(images, decoded)
         self._check(losses, step)
         self.optimizer.step()
-        if judging:
-            self.judge_optimizer.step()
+        if adversarial:
+            self.discriminator_optimizer.step()
         replaced = None
         if config.train_only == "all":
             replaced = self.tokenizer.quantizer.update(latents.detach(), quantized.ids)
         self.averaged.update_parameters(self.tokenizer)
         if replaced is not None:
-            self._forget(replaced)
+            self._reset_codes(replaced)
         if self.stages is not None:
             losses["stage"] = torch.tensor(float(stage.number), device=self.device)
             if self.stages.watch(step, latents.detach(), quantized.z.detach()):
-                # Decoder and codes will settle on the encoder as it is, not as it was on average.
+                # Decoder and codes will adapt to the encoder's present weights, not to its average.
                 averaged = self.averaged.module.encoder
                 averaged.load_state_dict(self.tokenizer.encoder.state_dict())
         self.usage.add(quantized.ids)
         return losses
 
     def _enter(self, step: int) -> Stage:
-        """The step's stage, with the encoder frozen or not as it says."""
+        """Return the stage of a step, after freezing or unfreezing the encoder for it."""
         if self.stages is None:
             return JOINT
         stage = self.stages.at(step)
@@ -169,19 +175,20 @@ class Trainer(Run):
         if stage.encoder_frozen != quantizer.encoder_frozen:
             quantizer.encoder_frozen = stage.encoder_frozen
             encoder.requires_grad_(not stage.encoder_frozen)
-            # Wrapped anew: processes wait for the gradient of every parameter that had one.
+            # Wrapped again: processes wait for the gradient of every parameter that had one.
             self.parallel = self.accelerator.prepare(self.tokenizer)
         return stage
 
-    def _judge(self, images: Tensor, painted: Tensor) -> Tensor:
+    def _train_discriminator(self, images: Tensor, decoded: Tensor) -> Tensor:
+        """Compute the discriminator's gradient; return its loss, detached."""
         with self._autocast():
-            loss = learn_to_judge(self.parallel_judge, images, painted)
-        self.judge_optimizer.zero_grad(set_to_none=True)
+            loss = discriminator_objective(self.parallel_discriminator, images, decoded)
+        self.discriminator_optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(loss)
         return loss.detach()
 
-    def _forget(self, replaced: Tensor) -> None:
-        """A replaced code starts anew: without moments, and its average is the code itself."""
+    def _reset_codes(self, replaced: Tensor) -> None:
+        """Clear the moments of replaced codes, and set their averages to the codes themselves."""
         codes = self.tokenizer.quantizer.codes
         for moment in self.optimizer.state.get(codes, {}).values():
             if moment.shape == codes.shape:
@@ -226,5 +233,5 @@ def _load_features(config: RunConfig) -> Features | None:
     except FeatureError as error:
         if config.features.weights is not None:
             raise
-        print(f"WARNING: {error}\nTraining goes on without perceptual and contrastive loss.")
+        print(f"WARNING: {error}\nTraining without perceptual and contrastive loss.")
         return None

@@ -1,8 +1,8 @@
-"""Where a run begins other than at random: the weights of a bundle, and which of them stay.
+"""Runs that are initialized from a bundle, and the parts of it that remain fixed.
 
 The authors of Reg-VQ name as a limitation that encoder and decoder share one objective, although
-only the decoder needs realism (appendix C). With ``train_only decoder`` a run keeps encoder and
-codes as the bundle has them, so that pictures keep their tokens, and trains the decoder alone.
+only the decoder needs realism (appendix C). With ``train_only decoder``, encoder and codes remain
+those of the bundle, so that pictures keep their tokens, and only the decoder is trained.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ DISCRETE = (TokenPrior, PlannedPrior)
 def start_from(tokenizer: Tokenizer, source: Path) -> None:
     """Copy the weights of the bundle (or run folder) ``source`` into ``tokenizer``.
 
-    A relative path that is not there is looked for in the project, too. Settings that shape no
-    weight (loss weights, mask ratio, ...) may differ. Raises ``CheckpointError`` if there is no
-    such bundle, or with the first part that does not fit.
+    A relative path that does not exist is also searched in the project's folder. Settings that
+    determine no weight's shape (loss weights, mask ratio, …) may differ. Raises CheckpointError,
+    which names the first part that does not fit, or if there is no such bundle.
     """
     bundle = _found(source)
     loaded = load_tokenizer(bundle)
@@ -36,34 +36,36 @@ def start_from(tokenizer: Tokenizer, source: Path) -> None:
     if mine is not theirs:
         raise CheckpointError(
             f"{bundle.path} does not fit this run: its quantizer is a {theirs.__name__}, the "
-            f"run's a {mine.__name__}; choose that quantizer's recipe, or another --init."
+            f"run's is a {mine.__name__}; choose that quantizer's recipe, or another --init."
         )
     have = loaded.state_dict()
-    remedy = "give the run the bundle's --tokenizer settings (its config.json has them)"
+    remedy = "use the bundle's --tokenizer settings, which are in its config.json"
     _check_shapes(bundle, have, tokenizer.state_dict(), remedy)
     tokenizer.load_state_dict(have)
 
 
 def prior_from(prior: Prior, source: Path, tokenizer: Bundle) -> str | None:
-    """Copy the weights of the prior's bundle (or run folder) ``source`` into ``prior``, which is to
+    """Copy the weights of the prior's bundle (or run folder) ``source`` into ``prior``, which will
     be trained on the tokens of ``tokenizer``.
 
-    With the weights come its vocabulary and what it remembers of its losses. Of another kind of
-    token prior, or of one that is told less, what the two have in common is taken (``_borrow``). If
-    the source drew another tokenizer's tokens, that one's name is returned, else None: codes then
-    have new meanings, which a retrained tokenizer's mostly have not, and the rest of the network
-    knows what pictures are made of. Raises ``CheckpointError`` as ``start_from``.
+    The vocabulary and the statistics of the losses are copied with the weights. From another kind
+    of token prior, or from one with fewer conditions, the parts that both have are copied
+    (``_copy_shared``).
+
+    Returns the name of the source's tokenizer if it is another one than ``tokenizer``, else None.
+    Codes then have new meanings (mostly not, if the tokenizer was only retrained), but the rest of
+    the network is still a useful initialization. Raises CheckpointError as ``start_from``.
     """
     bundle = _found(source)
     loaded = load_prior(bundle)
     mine, theirs = kind_of(prior.config), kind_of(loaded.config)
     have = loaded.state_dict()
     remedy = "sizes, conditions, grid and number of codes must be those of its config.json"
-    if mine == theirs and not _told_more(prior, loaded):
+    if mine == theirs and not _has_more_conditions(prior, loaded):
         _check_shapes(bundle, have, prior.state_dict(), remedy)
         prior.load_state_dict(have)
     elif isinstance(prior, DISCRETE) and isinstance(loaded, DISCRETE):
-        _borrow(prior, loaded, bundle)
+        _copy_shared(prior, loaded, bundle)
     else:
         raise CheckpointError(
             f"{bundle.path} does not fit this run: its kind is {theirs}, the run's is {mine}; "
@@ -74,12 +76,13 @@ def prior_from(prior: Prior, source: Path, tokenizer: Bundle) -> str | None:
         return None
     if isinstance(prior, LatentPrior):
         with torch.no_grad():
-            prior.std.zero_()  # the other tokenizer's latents are measured anew
+            prior.std.zero_()  # measured again, on the latents of this tokenizer
     return str(about.get("name"))
 
 
-def _told_more(prior: Prior, loaded: Prior) -> bool:
-    """Whether a prior is told what the one it is to begin with is not, or draws a map first."""
+def _has_more_conditions(prior: Prior, loaded: Prior) -> bool:
+    """Return True if ``prior`` has conditions that ``loaded`` lacks, or draws a map first and
+    ``loaded`` does not."""
     if not isinstance(prior, DISCRETE):
         return False
     planned = isinstance(prior, PlannedPrior) and not isinstance(loaded, PlannedPrior)
@@ -87,16 +90,16 @@ def _told_more(prior: Prior, loaded: Prior) -> bool:
 
 
 @torch.no_grad()
-def _borrow(
+def _copy_shared(
     prior: TokenPrior | PlannedPrior, loaded: TokenPrior | PlannedPrior, bundle: Bundle
 ) -> None:
-    """Take over what a prior of another kind knows of tokens and of how they stand together: its
-    embeddings, as many layers as both have, its output weights, and each condition of its that is
-    told this one, too; and how it draws a map, if both do.
+    """Copy the parts that two token priors of different kinds share: embeddings, as many layers as
+    both have, output weights, the conditions of both, and the part that draws maps if both have it.
 
-    So a diffusion prior begins with an autoregressive one, which learns several times as fast, as
-    language models were adapted (arXiv 2410.17891). INFERRED: how; there the masks of attention are
-    opened little by little and outputs stay shifted by a token, here neither is.
+    So a diffusion prior can be initialized from an autoregressive one, which learns several times
+    as fast; language models were adapted in this way (arXiv 2410.17891). INFERRED: the procedure;
+    in that paper the attention masks are opened gradually and outputs remain shifted by a token,
+    here neither is done.
     """
     have, want = loaded.state_dict(), prior.state_dict()
     taken = {name: have[name] for name in want if name in have}
@@ -107,7 +110,7 @@ def _borrow(
     _check_shapes(bundle, taken, {name: want[name] for name in taken}, remedy)
     prior.load_state_dict(want | taken)
     if mine.transformer.config.modulated and not theirs.transformer.config.modulated:
-        # A layer that comes without gates was trained with them open; new ones begin closed.
+        # A layer without gates was trained as if they were open; new gates are closed at first.
         for block, _ in zip(mine.transformer.blocks, theirs.transformer.blocks, strict=False):
             block.modulation[[2, 5]] = 1
 
@@ -131,7 +134,7 @@ def _check_shapes(
 
 
 def freeze_tokens(tokenizer: Tokenizer) -> None:
-    """Keep encoder and quantizer as they are: no gradient, and no rule that moves codes."""
+    """Freeze encoder and quantizer: no gradient, and no rule that moves codes."""
     frozen: tuple[nn.Module, ...] = (tokenizer.encoder, tokenizer.quantizer)
     for part in frozen:
         part.requires_grad_(False)

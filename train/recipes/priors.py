@@ -1,8 +1,7 @@
-"""Recipes of priors that train without a cluster: on drawn landscapes, and on small real data."""
+"""Recipes of priors that train without a cluster: on drawn scenes, and on photographs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,33 +15,26 @@ from regvq.priors import (
     PriorConfig,
 )
 
+from ..config.base import AdamWConfig, PicturesConfig
 from ..config.prior import PriorRunConfig, SamplingConfig
-from ..config.tokenizer import AdamWConfig, PicturesConfig
-from .papers.priors import (
-    ade20k_semantic_ar,
-    celebamask_semantic_ar,
-    coco_text_diffusion_large,
-    cub_text_diffusion,
-    imagenet128_latent,
-)
 
 SCENES_TEXT = TextConfig(width=96, layers=2, heads=4, context=64, vocabulary=400)
-"""Captions of scenes have few words; a tower that knows these alone learns them soon."""
+"""Captions of scenes have few words; a text tower with these words alone learns them soon."""
 SCENES_MAP = SemanticConfig(classes=24)
 TINY = {"width": 128, "layers": 4, "heads": 4}
-"""For an hour or less of one processor core: what is larger sees too few pictures in it."""
+"""For an hour or less on one processor core, in which a larger prior sees too few pictures."""
 SQUARES = {"width": 256, "layers": 6, "heads": 4, "patch": 4}
-"""For as long: 4 x 4 tokens share a position, so that the transformer costs less than what is done
-for each token."""
+"""For the same time: 4 x 4 tokens share a position, so that the transformer costs less than the
+layers that see each token."""
 
 
 def scenes_text_diffusion() -> PriorRunConfig:
-    """Text to drawn landscapes by discrete diffusion (VQ-Diffusion): needs no files at all.
+    """Text to drawn landscapes by discrete diffusion (VQ-Diffusion): needs no files.
 
-    The process and losses are VQ-Diffusion's, the text tower is small and trained along. Sizes,
-    rate and guidance are ours. Takes token shards (--tokens DIR) or draws and encodes its pictures
-    as it goes. Its network is as large as that of scenes-semantic-ar, so that it can begin with
-    that one's weights (--init), which saves it most of its first thousands of steps.
+    The process and losses are VQ-Diffusion's; the text tower is small and trained with the prior.
+    Sizes, rate and guidance are our choice. Reads token shards (--tokens DIR), or draws and encodes
+    its pictures during training. Its network is as large as that of scenes-semantic-ar, so that it
+    can be initialized from its weights (--init), which saves most of the first thousands of steps.
     """
     return _many_at_once(
         DiffusionConfig(
@@ -58,9 +50,9 @@ def scenes_text_diffusion() -> PriorRunConfig:
 
 
 def scenes_semantic_ar() -> PriorRunConfig:
-    """Semantic map to drawn landscapes by an autoregressive transformer: needs no files at all.
+    """Semantic map to drawn landscapes by an autoregressive transformer: needs no files.
 
-    Each cell knows the class that it is to become and those around it. Sizes and rate are ours.
+    Each cell is conditioned on its own class and on those around it. Sizes and rate are our choice.
     """
     return _scenes(
         AutoregressiveConfig(**TINY, conditions=(SCENES_MAP,)),
@@ -72,8 +64,8 @@ def scenes_semantic_ar() -> PriorRunConfig:
 def scenes_masked() -> PriorRunConfig:
     """Text, semantic map, both or neither to drawn landscapes by parallel decoding (MaskGIT).
 
-    It also completes pictures: any set of known tokens is what it was trained on. Needs no files at
-    all. Sizes, squares of tokens and rate are ours; the mask's schedule is MaskGIT's.
+    It also completes pictures, because it was trained on any set of known tokens. Needs no files.
+    Sizes, squares of tokens and rate are our choice; the mask's schedule is MaskGIT's.
     """
     return _many_at_once(
         MaskedConfig(**SQUARES, conditions=(SCENES_TEXT, SCENES_MAP), drop=0.25),
@@ -85,19 +77,20 @@ def scenes_masked() -> PriorRunConfig:
 def scenes_latent() -> PriorRunConfig:
     """Text to drawn landscapes by latent diffusion, on the tokenizer's latents before quantization.
 
-    A U-Net and DDPM as in NSVQ's downstream test, small; drawn by DDIM in 50 steps, then quantized
-    and decoded. Pictures are encoded as they are drawn: token shards hold no latents.
+    A small U-Net and DDPM, as in NSVQ's downstream test; latents are sampled by DDIM in 50 steps,
+    then quantized and decoded. Pictures are encoded as they are drawn: token shards hold no
+    latents.
     """
     prior = LatentConfig(width=64, factors=(1, 2), blocks=1, conditions=(SCENES_TEXT,))
     return _scenes(prior, SamplingConfig(guidance=2.0, steps=50), steps=4000)
 
 
 def birds_text_diffusion() -> PriorRunConfig:
-    """Text to birds by discrete diffusion, on pictures with captions.jsonl (CUB's, say).
+    """Text to birds by discrete diffusion, on pictures with captions.jsonl (for example CUB's).
 
-    Pictures of 128 pixels in the tokens of birds-facades-regvq. All sizes are ours, made for some
-    thousand pictures: dropout, and --tokens of ten crops a picture (train/encode.py --augmentations
-    10). Needs --data.root, a folder with captions.jsonl.
+    Pictures of 128 pixels in the tokens of birds-facades-regvq. All sizes are our choice, for a few
+    thousand pictures: dropout, and --tokens of ten crops per picture (train/encode.py
+    --augmentations 10). Needs --data.root, a folder with captions.jsonl.
     """
     return PriorRunConfig(
         prior=DiffusionConfig(
@@ -119,10 +112,10 @@ def birds_text_diffusion() -> PriorRunConfig:
 def facades_semantic_ar() -> PriorRunConfig:
     """Semantic map to facades by an autoregressive transformer (CMP Facades, 12 classes).
 
-    Pictures of 128 pixels in the tokens of birds-facades-regvq; half of them mirrored with their
-    maps. Sizes are ours, made for some hundred pictures: of 400 it had learnt the tokens by heart
-    after 1,600 steps with a dropout of 0.1 (7.3 bits a held-out token, 6.1 after 500). Needs
-    --data.root.
+    Pictures of 128 pixels in the tokens of birds-facades-regvq; half of them are mirrored with
+    their maps. Sizes are our choice, for a few hundred pictures: with a dropout of 0.1 it had
+    memorized the tokens of 400 pictures after 1,600 steps (7.3 bits per held-out token, 6.1 after
+    500 steps). Needs --data.root.
     """
     return PriorRunConfig(
         prior=AutoregressiveConfig(**TINY, dropout=0.3, conditions=(SemanticConfig(classes=12),)),
@@ -138,8 +131,9 @@ def facades_semantic_ar() -> PriorRunConfig:
 def coco_text_diffusion() -> PriorRunConfig:
     """Text to photographs by discrete diffusion on MS-COCO 2017, for one GPU.
 
-    128 pixels in photos-regvq's tokens and a text tower trained along: a small version of
-    coco-text-diffusion-large, whose sizes are VQ-Diffusion's. Sizes are ours. Needs --data.root.
+    128 pixels in photos-regvq's tokens, and a text tower that is trained with the prior: a small
+    version of coco-text-diffusion-large, which has VQ-Diffusion's sizes. Sizes are our choice.
+    Needs --data.root.
     """
     return PriorRunConfig(
         prior=DiffusionConfig(
@@ -174,27 +168,3 @@ def _many_at_once(prior: PriorConfig, sampling: SamplingConfig, steps: int) -> P
         optimizer=AdamWConfig(lr=2e-3, weight_decay=0.02, ema=0.995),
         batch=24,
     )
-
-
-PRIOR_RECIPES: dict[str, Callable[[], PriorRunConfig]] = {
-    recipe.__name__.replace("_", "-"): recipe
-    for recipe in (
-        scenes_text_diffusion,
-        scenes_semantic_ar,
-        scenes_masked,
-        scenes_latent,
-        birds_text_diffusion,
-        facades_semantic_ar,
-        coco_text_diffusion,
-        ade20k_semantic_ar,
-        celebamask_semantic_ar,
-        cub_text_diffusion,
-        coco_text_diffusion_large,
-        imagenet128_latent,
-    )
-}
-
-
-def prior_config_of(name: str) -> PriorRunConfig:
-    """The config of the prior's recipe called ``name``, which it bears."""
-    return replace(PRIOR_RECIPES[name](), recipe=name)

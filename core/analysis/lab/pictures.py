@@ -1,8 +1,8 @@
-"""Codebook collapse, seen happening: tiny tokenizers on small pictures.
+"""Codebook collapse, live: tiny tokenizers on small pictures.
 
-``core.tokenizer.Tokenizer`` at a size that learns within seconds on a processor: pictures of 32
-pixels, one code for every 4 x 4 of them, 20 thousand weights. All sizes and rates are ours; what it
-shows is which codes a quantizer loses, what each one paints, and what that costs in the picture.
+``core.tokenizer.Tokenizer`` at a size that learns within seconds on a CPU: pictures of 32
+pixels, one code for every 4 x 4 of them, 20 thousand weights. All sizes and rates are our choice;
+it shows which codes a quantizer loses, the picture of each code, and the effect on the pictures.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from ...networks.autoencoder import Decoder, Encoder, NetworkConfig
 from ...quantizers import Quantized, QuantizerConfig
 from ...tokenizer import Tokenizer, TokenizerConfig
 from ..codes import paint_codes
-from .training import InteractiveRun, begin_alike, built, default_quantizers
+from .training import InteractiveRun, built, default_quantizers, set_initial_codes
 
 SIDE = 32
 """Side of a small picture, in pixels."""
 ACROSS, DOWN = 3, 2
-"""Small pictures in the sheet that is watched."""
+"""Numbers of small pictures in the watched sheet."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class TinyConfig:
     batch: int = 16
     rate: float = 3e-3
     """Learning rate of AdamW."""
-    apart: float = 1.5
-    """How far from the middle of the codes the latents begin, as in ``collapse``."""
+    offset: float = 1.5
+    """Initial distance of the latents from the center of the codes, as in ``LabConfig``."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -55,26 +55,26 @@ class TinyConfig:
 
 
 class SmallPictures(NamedTuple):
-    """What a run learns from, all float32 in [-1, 1]."""
+    """The pictures of a run, all float32 in [-1, 1]."""
 
     train: Tensor
     """(N, 3, SIDE, SIDE)"""
     test: Tensor
-    """(M, 3, SIDE, SIDE): what usage and PSNR are measured on."""
+    """(M, 3, SIDE, SIDE): the pictures on which usage and PSNR are measured."""
     watched: Tensor
-    """(n, 3, h, w): what one looks at; one picture, or ACROSS x DOWN small ones."""
+    """(n, 3, h, w): the displayed pictures; one picture, or ACROSS x DOWN small ones."""
 
 
 class TinyFrame(NamedTuple):
-    """What there is to see after some steps; argmax everywhere."""
+    """The state of a run after some steps; argmax everywhere."""
 
     step: int
     sheet: np.ndarray
-    """uint8 (DOWN * SIDE, ACROSS * SIDE, 3): the watched pictures through tokens and back."""
+    """uint8 (DOWN * SIDE, ACROSS * SIDE, 3): the reconstructions of the watched pictures."""
     ids: np.ndarray
     """int64 (DOWN * SIDE / f, ACROSS * SIDE / f): their tokens."""
     paints: np.ndarray
-    """uint8 (K, f, f, 3): what each code paints among its like."""
+    """uint8 (K, f, f, 3): the picture of each code among equal ones."""
     counts: np.ndarray
     """int64 (K,): uses of each code on the test pictures."""
     usage: CodebookUsage
@@ -83,41 +83,44 @@ class TinyFrame(NamedTuple):
 
 
 def tiny_quantizers(size: int = 64) -> dict[str, QuantizerConfig]:
-    """The quantizers of ``live.default_quantizers`` with what depends on a code's length."""
+    """Return ``default_quantizers`` with the settings that depend on the length of a code."""
     known = default_quantizers(size)
-    # Eight components where the plane has two.
+    # Eight components; the plane has two.
     known["NSVQ"] = replace(known["NSVQ"], tau=0.2)
     return known
 
 
 def scenes(train: int = 96, test: int = 32) -> SmallPictures:
-    """Landscapes of the project's own data set, some to learn from and others to be judged on."""
+    """Return landscapes of the project's own data set, for training and for testing."""
     from ...data.registry import open_dataset
 
     def drawn(split: str, count: int) -> Tensor:
-        # Drawn at twice the size and averaged: at 32 pixels the painter's thin strokes are coarse.
+        # Drawn at twice the size and averaged: at 32 pixels thin strokes would be coarse.
         found = open_dataset("scenes", size=2 * SIDE, seed=0, split=split)
         return F.avg_pool2d(torch.stack([found[index].image for index in range(count)]), 2)
 
-    judged = drawn("test", test)
-    return SmallPictures(drawn("train", train), judged, judged[: ACROSS * DOWN])
+    tested = drawn("test", test)
+    return SmallPictures(drawn("train", train), tested, tested[: ACROSS * DOWN])
 
 
 def patches(image: Tensor) -> SmallPictures:
-    """One picture (3, H, W) in [-1, 1], cut into small ones: its middle at 3:2, at two sizes.
+    """Cut one picture (3, H, W) in [-1, 1] into small ones: its center at 3:2, at two sizes.
 
-    There is nothing else to judge on than the picture itself, so train and test overlap.
+    There are no other pictures to test on, so train and test overlap.
     """
     tall, wide = DOWN * SIDE, ACROSS * SIDE
     large = _covering(image, 2 * tall, 2 * wide)
     small = F.avg_pool2d(large, 2)
     learned = torch.cat([_tiles(each, SIDE // 2) for each in (large, small)])
-    judged = torch.cat([_tiles(each, SIDE) for each in (large, small)])
-    return SmallPictures(learned, judged, small)
+    tested = torch.cat([_tiles(each, SIDE) for each in (large, small)])
+    return SmallPictures(learned, tested, small)
 
 
 def sheet_of(pictures: Tensor) -> np.ndarray:
-    """The watched pictures (n, 3, h, w) side by side, uint8 (DOWN * SIDE, ACROSS * SIDE, 3)."""
+    """Return the watched pictures (n, 3, h, w) on one sheet.
+
+    The sheet is uint8 (DOWN * SIDE, ACROSS * SIDE, 3).
+    """
     return _side_by_side(to_pixels(pictures.clamp(-1, 1)))
 
 
@@ -129,12 +132,12 @@ class TinyRun(InteractiveRun):
     def __init__(self, config: TinyConfig, pictures: SmallPictures) -> None:
         seed, network = config.seed, config.network
         tokenizer = built(seed, lambda: Tokenizer(TokenizerConfig(network, config.quantizer)))
-        # Quantizers draw differently many numbers: drawn by themselves the networks are the same.
+        # Quantizers draw different amounts of numbers; with their own seeds the networks are equal.
         tokenizer.encoder = built(seed, lambda: Encoder(network))
         tokenizer.decoder = built(seed + 1, lambda: Decoder(network))
-        begin_alike(tokenizer.quantizer, seed + 2)
+        set_initial_codes(tokenizer.quantizer, seed + 2)
         with torch.no_grad():
-            tokenizer.encoder.layers[-1].bias += config.apart / network.latent_dim**0.5
+            tokenizer.encoder.layers[-1].bias += config.offset / network.latent_dim**0.5
         self.tokenizer, self.pictures = tokenizer, pictures
         super().__init__(config, tokenizer.quantizer, [tokenizer.encoder, tokenizer.decoder])
 
@@ -148,7 +151,7 @@ class TinyRun(InteractiveRun):
 
     @torch.no_grad()
     def look(self) -> TinyFrame:
-        """The pictures that are watched, what the codes paint, and how many are in use."""
+        """Return the frame of the current state: watched pictures, paints of codes, usage."""
         self.tokenizer.eval()
         test = self.tokenizer.encode(self.pictures.test)
         counts = torch.bincount(test.flatten(), minlength=self.quantizer.size).numpy()
@@ -168,7 +171,7 @@ class TinyRun(InteractiveRun):
 
 
 def _covering(image: Tensor, tall: int, wide: int) -> Tensor:
-    """The middle of ``image`` (3, H, W), as large as fits, at ``tall`` x ``wide``: (1, 3, …)."""
+    """Return the largest center part of ``image`` (3, H, W) at ``tall`` x ``wide``: (1, 3, …)."""
     height, width = image.shape[1:]
     share = min(height / tall, width / wide)
     down, across = max(1, round(tall * share)), max(1, round(wide * share))
@@ -178,13 +181,16 @@ def _covering(image: Tensor, tall: int, wide: int) -> Tensor:
 
 
 def _tiles(image: Tensor, stride: int) -> Tensor:
-    """All squares of SIDE pixels at steps of ``stride`` from (1, 3, H, W): (N, 3, SIDE, SIDE)."""
+    """Return all squares of SIDE pixels at steps of ``stride`` in (1, 3, H, W).
+
+    Their shape is (N, 3, SIDE, SIDE).
+    """
     found = image[0].unfold(1, SIDE, stride).unfold(2, SIDE, stride)
     return found.permute(1, 2, 0, 3, 4).reshape(-1, 3, SIDE, SIDE).contiguous()
 
 
 def _side_by_side(cells: np.ndarray) -> np.ndarray:
-    """(1, h, w, …) as it is, or ACROSS x DOWN of them as one (DOWN * h, ACROSS * w, …)."""
+    """Return (1, h, w, …) as it is, or ACROSS x DOWN of them as one (DOWN * h, ACROSS * w, …)."""
     if len(cells) == 1:
         return cells[0]
     rows = cells.reshape(DOWN, ACROSS, *cells.shape[1:])

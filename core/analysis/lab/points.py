@@ -1,9 +1,9 @@
-"""Codebook collapse, seen happening: the project's quantizers on points of a plane.
+"""Codebook collapse, live: the project's quantizers on points of a plane.
 
 A tiny tokenizer whose pictures are points: an encoder that moves them, a quantizer of this project
-unchanged, a decoder that moves them back, and the same loop and the same losses as in training. The
-set-up (data, sizes, learning rate) is ours; what it shows is that a gradient codebook loses codes
-when they start away from the latents, and which rules keep them.
+unchanged, a decoder that moves them back, with the loop and the losses of training. The set-up
+(data, sizes, learning rate) is our choice; it shows that a codebook trained by gradients loses
+codes that start far from the latents, and which rules keep them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ...metrics.codebook_usage import usage_of
 from ...quantizers import Quantized, QuantizerConfig
 from .training import InteractiveRun, built
 
-__all__ = ["DATA", "Frame", "LabConfig", "Run"]
+__all__ = ["DATA", "Frame", "LabConfig", "PointsRun"]
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,15 @@ class LabConfig:
 
     quantizer: QuantizerConfig
     data: str = "moons"
-    """Which points: one of DATA."""
+    """Name of the points: one of DATA."""
     batch: int = 256
     rate: float = 3e-3
     """Learning rate of AdamW (our choice)."""
     width: int = 48
     """Hidden units of the encoder and of the decoder."""
-    apart: float = 1.5
-    """How far from the middle of the codes the latents begin: in a tokenizer nobody puts the codes
-    where an untrained encoder happens to look (our choice)."""
+    offset: float = 1.5
+    """Initial distance of the latents from the center of the codes: in a tokenizer the initial
+    codes are not where an untrained encoder puts its latents either (our choice)."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -52,24 +52,24 @@ class LabConfig:
 
 
 class Frame(NamedTuple):
-    """What there is to see after some steps."""
+    """The state of a run after some steps."""
 
     step: int
     latents: np.ndarray
-    """float32 (N, 2): where the encoder puts the N points that are watched."""
+    """float32 (N, 2): the latents of the N watched points."""
     codes: np.ndarray
     """float32 (K, 2)"""
     ids: np.ndarray
-    """int64 (N,): the code of each."""
+    """int64 (N,): the code of each point."""
     used: float
-    """Share of codes that any of the watched points takes."""
+    """Share of codes that at least one watched point uses."""
     perplexity: float
     loss: float
     """Mean squared error of the watched points after decoding."""
 
 
 def moons(count: int, draw: torch.Generator) -> Tensor:
-    """Two half circles that reach into each other, (count, 2)."""
+    """Return points on two interlocking half circles, (count, 2)."""
     angle = torch.rand(count, generator=draw) * torch.pi
     side = torch.randint(2, (count,), generator=draw)
     x = torch.where(side == 0, angle.cos(), 1 - angle.cos()) - 0.5
@@ -78,19 +78,19 @@ def moons(count: int, draw: torch.Generator) -> Tensor:
 
 
 def clusters(count: int, draw: torch.Generator) -> Tensor:
-    """Eight clusters on a circle, some of them rare, (count, 2)."""
+    """Return points in eight clusters on a circle, some of them rare, (count, 2)."""
     weights = torch.tensor([8.0, 1, 4, 1, 8, 2, 4, 1])
     at = torch.multinomial(weights, count, replacement=True, generator=draw) * torch.pi / 4
-    centres = torch.stack([at.cos(), at.sin()], 1)
-    return centres + 0.1 * torch.randn(count, 2, generator=draw)
+    centers = torch.stack([at.cos(), at.sin()], 1)
+    return centers + 0.1 * torch.randn(count, 2, generator=draw)
 
 
 def spiral(count: int, draw: torch.Generator) -> Tensor:
-    """One arm, denser at its middle, (count, 2)."""
+    """Return points on one spiral arm, denser at its center, (count, 2)."""
     along = torch.rand(count, generator=draw)
     angle = 1.5 + 8 * along
-    centres = (along * 1.3)[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
-    return centres + 0.05 * torch.randn(count, 2, generator=draw)
+    centers = (along * 1.3)[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
+    return centers + 0.05 * torch.randn(count, 2, generator=draw)
 
 
 DATA: dict[str, Callable[[int, torch.Generator], Tensor]] = {
@@ -100,32 +100,40 @@ DATA: dict[str, Callable[[int, torch.Generator], Tensor]] = {
 }
 
 
-class Run(InteractiveRun):
-    """A run on points of a plane. Codes begin where their quantizer by itself puts them: in a plane
-    a gradient codebook collapses because it begins as a small heap."""
+class PointsRun(InteractiveRun):
+    """A run on points of a plane.
+
+    Codes start where their quantizer puts them: in a plane a codebook trained by gradients
+    collapses because it starts as a small cluster.
+    """
 
     config: LabConfig
 
     def __init__(self, config: LabConfig, watched: int = 768) -> None:
         seed = config.seed
-        # Quantizers draw differently many numbers: after the encoder, and not before the decoder.
+        # Quantizers draw different amounts of numbers, so the decoder has its own seed.
         self.encoder, quantizer = built(
             seed, lambda: (_mover(config.width), config.quantizer.build(2))
         )
         self.decoder = built(seed + 1, lambda: _mover(config.width))
+        last = self.encoder[-1]
+        assert isinstance(last, nn.Linear)
         with torch.no_grad():
-            self.encoder[-1].bias += config.apart / 2**0.5
+            last.bias.add_(config.offset / 2**0.5)
         self.points = DATA[config.data](watched, torch.Generator().manual_seed(seed + 2))
         super().__init__(config, quantizer, [self.encoder, self.decoder])
 
     def advance(self, steps: int, horizon: int = 1000) -> Frame:
-        """Train for some steps and look. ``horizon``: the steps that temperatures fall over."""
+        """Train for some steps and return the frame after them.
+
+        ``horizon``: the number of steps over which temperatures decrease.
+        """
         for _ in range(steps):
             self.train(horizon)
         return self.look()
 
     def frames(self, steps: int, every: int) -> Iterator[Frame]:
-        """The start, and then a frame after every so many steps, up to ``steps``."""
+        """Yield the initial frame, and then one after every ``every`` steps, up to ``steps``."""
         yield self.look()
         while self.step < steps:
             yield self.advance(min(every, steps - self.step), steps)
@@ -138,7 +146,7 @@ class Run(InteractiveRun):
 
     @torch.no_grad()
     def look(self) -> Frame:
-        """The points that are watched, as the run now has them; argmax."""
+        """Return the frame of the watched points in the current state, by argmax."""
         self.quantizer.eval()
         latents = self.encoder(self.points)
         ids = self.quantizer.assign_rows(latents)
@@ -163,7 +171,7 @@ def _mover(width: int) -> nn.Sequential:
 
 
 def _as_grid(rows: Tensor) -> Tensor:
-    """Points (N, 2) as the latents (1, 2, N, 1) of one long picture."""
+    """Return points (N, 2) as the latents (1, 2, N, 1) of one long picture."""
     return rows.T.reshape(1, 2, -1, 1)
 
 

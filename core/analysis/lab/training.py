@@ -1,9 +1,9 @@
-"""Small trainings that are watched, paused and changed while they go on.
+"""Small trainings that can be watched, paused and changed while they run.
 
-What the collapse lab trains, on points of a plane (``collapse``) or on small pictures (``tiny``),
-goes through one loop: this project's quantizers unchanged, their own losses, AdamW. Runs that are
-set side by side differ in nothing but the quantizer: they begin with the same networks and see the
-same data in the same order.
+All trainings of the collapse lab, on points of a plane (``points``) or on small pictures
+(``pictures``), use one loop: this project's quantizers unchanged, their own losses, AdamW. Runs
+side by side differ only in the quantizer: they start with the same networks and see the same data
+in the same order.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 def default_quantizers(size: int = 64) -> dict[str, QuantizerConfig]:
-    """The quantizers that the lab sets side by side, by what they are called there."""
+    """Return the quantizers that the lab compares, by their names there."""
     return {
         "VQ": VQConfig(size=size),
         "EMA": VQConfig(size=size, codebook="ema", decay=0.9),
@@ -41,13 +41,13 @@ def default_quantizers(size: int = 64) -> dict[str, QuantizerConfig]:
         "Reg-VQ without prior": RegVQConfig(size=size, prior_weight=0.0),
         "Reg-VQ without mask": RegVQConfig(size=size, prior_weight=0.1, mask_ratio=0.0),
         "SimVQ": SimVQConfig(size=size),
-        # Two components where the paper has 128: a temperature in proportion; a short epoch.
+        # The paper has 128 components, the lab two: a proportional temperature; a short epoch.
         "NSVQ": NSVQConfig(size=size, tau=0.05, epoch=50, replacement_warmup=1),
     }
 
 
 class InteractiveRun(ABC):
-    """A run that can be watched, paused, and changed while it goes on.
+    """A run that can be watched, paused, and changed while it is running.
 
     ``config`` is a frozen dataclass with the fields ``quantizer``, ``rate`` and ``seed``.
     """
@@ -56,15 +56,18 @@ class InteractiveRun(ABC):
         self.config = config
         self.quantizer = quantizer
         self.step = 0
-        # Two draws, so that what a quantizer draws does not change what data it is shown.
+        # Two generators, so that the draws of a quantizer do not change the data it gets.
         self.data_draw = torch.Generator().manual_seed(config.seed + 1)
         self.draw = torch.Generator().manual_seed(config.seed + 3)
         self.parts = [*networks, quantizer]
 
     @cached_property
     def optimizer(self) -> torch.optim.Optimizer:
-        """AdamW. Made with the first step: with its first optimizer torch imports its compiler,
-        which takes seconds, and a run is looked at before it is trained."""
+        """AdamW, created at the first step.
+
+        With its first optimizer torch imports its compiler, which takes seconds, and a run is
+        displayed before it is trained.
+        """
         weights = [
             weight for part in self.parts for weight in part.parameters() if weight.requires_grad
         ]
@@ -72,11 +75,14 @@ class InteractiveRun(ABC):
 
     @abstractmethod
     def forward(self) -> tuple[Tensor, Tensor, Quantized]:
-        """One batch: the error of its reconstruction (a scalar), its latents (B, D, h, w), and what
-        the quantizer made of them."""
+        """Process one batch.
+
+        Returns the error of its reconstruction (a scalar), its latents (B, D, h, w), and the output
+        of the quantizer.
+        """
 
     def train(self, horizon: int = 1000) -> None:
-        """One step. ``horizon``: the steps that temperatures fall over."""
+        """Train for one step. ``horizon``: the number of steps over which temperatures decrease."""
         self.quantizer.train()
         self.quantizer.schedule(min(1.0, self.step / horizon))
         error, latents, found = self.forward()
@@ -86,48 +92,51 @@ class InteractiveRun(ABC):
         self.optimizer.step()
         moved = self.quantizer.update(latents.detach(), found.ids)
         if moved is not None:
-            _forget(self.optimizer, self.quantizer, moved)
+            _reset_state(self.optimizer, self.quantizer, moved)
         self.step += 1
 
     def change(self, *, rate: float | None = None, **settings: float) -> None:
-        """From the next step on: the learning rate, and fields of the quantizer's config, such as a
-        loss's weight.
+        """Change the learning rate and fields of the quantizer's config from the next step on.
 
-        Raises ValueError for a value that the config refuses, TypeError for a field it has not.
+        Fields are for example the weights of losses. Raises ValueError for a value that the config
+        refuses, TypeError for a field it does not have.
         """
         if "size" in settings:
-            raise ValueError("a codebook keeps its size; start another run for another")
-        changed = replace(self.quantizer.config, **settings)
+            raise ValueError("a codebook keeps its size; start another run for another size")
+        quantizer: Any = self.quantizer
+        changed = replace(quantizer.config, **settings)
         config = replace(
             self.config, quantizer=changed, rate=self.config.rate if rate is None else rate
         )
-        self.config, self.quantizer.config = config, changed
+        self.config, quantizer.config = config, changed
         if self.step:
             for group in self.optimizer.param_groups:
                 group["lr"] = config.rate
 
 
 def built(seed: int, build: Callable[[], T]) -> T:
-    """What ``build`` makes with the global draw at ``seed``, which is then put back."""
+    """Return the result of ``build`` with the global generator at ``seed``, and restore it."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # only where weights are drawn, and only inside the fork
+        torch.manual_seed(seed)  # only for initial weights, and only inside the fork
         return build()
 
 
 @torch.no_grad()
-def begin_alike(quantizer: Quantizer, seed: int) -> None:
-    """Put the codes where those of every other quantizer begin: N(0, 1/D), as most do by
-    themselves. The lab's quantizers keep theirs in ``codes``, SimVQ in ``frozen``."""
+def set_initial_codes(quantizer: Quantizer, seed: int) -> None:
+    """Set the codes to the initial ones of all quantizers: N(0, 1/D), the default of most of them.
+
+    The lab's quantizers store theirs in ``codes``, SimVQ in ``frozen``.
+    """
     draw = torch.Generator().manual_seed(seed)
     codes = torch.randn(quantizer.size, quantizer.dim, generator=draw) * quantizer.dim**-0.5
-    for name in ("codes", "frozen", "sums"):  # ``sums``: what EMA's codes are averages of
+    for name in ("codes", "frozen", "sums"):  # ``sums``: the sums that EMA averages
         if hasattr(quantizer, name):
             getattr(quantizer, name).copy_(codes)
 
 
-def _forget(optimizer: torch.optim.Optimizer, quantizer: nn.Module, codes: Tensor) -> None:
-    """Clear what the optimizer remembers of codes that were replaced."""
-    remembered = optimizer.state.get(quantizer.codes, {})
+def _reset_state(optimizer: torch.optim.Optimizer, quantizer: Any, replaced: Tensor) -> None:
+    """Clear the optimizer's state of codes that were replaced."""
+    state = optimizer.state.get(quantizer.codes, {})
     for name in ("exp_avg", "exp_avg_sq"):
-        if name in remembered:
-            remembered[name][codes] = 0
+        if name in state:
+            state[name][replaced] = 0

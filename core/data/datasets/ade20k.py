@@ -29,13 +29,13 @@ monitor;bulletin board;shower;radiator;glass;clock;flag""".replace("\n", "").spl
 
 
 class ADE20K(PictureDataset):
-    """SceneParsing benchmark: `ADEChallengeData2016/{images,annotations}/{training,validation}`.
+    """ADE20K SceneParsing: `ADEChallengeData2016/{images,annotations}/{training,validation}`.
 
-    In the published maps 0 is "other", here unlabelled, and 1..150 are the classes 0..149. The
-    split "test" is the validation set too: maps of the test set are not published. The palette
-    is ours (see `spread_palette`).
+    In the published maps 0 is "other", here unlabeled, and 1..150 are the classes 0..149. The
+    split "test" is also the validation set: the maps of the test set are not published. The palette
+    is our choice (see `spread_palette`).
 
-    Raises DataError: a root laid out otherwise, or more than 1 % of the pictures without a map.
+    Raises DataError if the root has another layout, or if over 1 % of the pictures have no map.
     """
 
     name = "ade20k"
@@ -53,8 +53,8 @@ class ADE20K(PictureDataset):
         "sceneCategories.txt",
     )
     classes = CLASSES
-    palette = spread_palette(len(CLASSES) + 1)[1:]  # black is for unlabelled pixels
-    lookup = plain_lookup(len(CLASSES), first=1, unlabelled=0)
+    palette = spread_palette(len(CLASSES) + 1)[1:]  # without black, the color of unlabeled pixels
+    lookup = plain_lookup(len(CLASSES), first=1, unlabeled=0)
     counts = {"train": 20_210, "val": 2_000, "test": 2_000}  # noqa: RUF012
 
     def __init__(self, root: str | Path | None, split: str = "train", **options: Any) -> None:

@@ -13,22 +13,22 @@ from .published_layout import existing_entries, existing_root, layout_error, pic
 
 _LAYOUT = "{train,val,test}/*.png with {train,val,test}annot/*.png, or {train,val}/{images,labels}/"
 
-_COLOURS = {
+_COLORS = {
     "sky": (128, 128, 128), "building": (128, 0, 0), "pole": (192, 192, 128),
     "road": (128, 64, 128), "pavement": (60, 40, 222), "tree": (128, 128, 0),
     "sign": (192, 128, 128), "fence": (64, 64, 128), "car": (64, 0, 128),
     "pedestrian": (64, 64, 0), "bicyclist": (0, 128, 192),
 }  # fmt: skip
-CLASSES = tuple(_COLOURS)
+CLASSES = tuple(_COLORS)
 
 
 class CamVid(PictureDataset):
-    """Street scenes of Cambridge; SegNet's maps hold the classes 0..10, and 11 is unlabelled.
+    """Street scenes of Cambridge; SegNet's maps hold the classes 0..10, and 11 is unlabeled.
 
     Two layouts: SegNet's (`train/` beside `trainannot/`, ...), and `train/images` beside
-    `train/labels`. "val" and "test" stand in for each other where only one is there.
+    `train/labels`. If only one of "val" and "test" exists, it serves as both.
 
-    Raises DataError: a root laid out otherwise, or more than 1 % of the pictures without a map.
+    Raises DataError if the root has another layout, or if over 1 % of the pictures have no map.
     """
 
     name = "camvid"
@@ -39,8 +39,8 @@ class CamVid(PictureDataset):
     )
     markers = ("CamVid", "*annot", "*/images", "*/labels")
     classes = CLASSES
-    palette = np.array(list(_COLOURS.values()), np.uint8)
-    lookup = plain_lookup(len(CLASSES), unlabelled=len(CLASSES))
+    palette = np.array(list(_COLORS.values()), np.uint8)
+    lookup = plain_lookup(len(CLASSES), unlabeled=len(CLASSES))
     counts = {"train": 367, "val": 101, "test": 233}  # noqa: RUF012
 
     def __init__(self, root: str | Path | None, split: str = "train", **options: Any) -> None:

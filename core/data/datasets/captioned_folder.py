@@ -1,4 +1,4 @@
-"""Your own captioned pictures: a folder with `captions.jsonl`, or a .txt beside each picture."""
+"""A user's captioned pictures: a folder with `captions.jsonl`, or a .txt beside each picture."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _FILE, _TEXT = ("file", "file_name", "image"), ("captions", "caption", "text")
 class CaptionedFolder(PictureDataset):
     """Pictures with captions in one of two forms.
 
-    - `captions.jsonl` (or `metadata.jsonl`) in the root, one JSON object a line: "file" (a path
+    - `captions.jsonl` (or `metadata.jsonl`) in the root, one JSON object per line: "file" (a path
       relative to the root; also "file_name", "image"), "captions" (a list) or "caption" (also
-      "text"), and if you like "split" (train, val or test) and "label" (a number from 0).
-      Where lines have no split, all of them are one split.
-    - Without that file: a .txt beside each picture, one caption a line; subfolders for training
-      and for validation or test are splits, as of the data set 'folder'.
+      "text"), and optionally "split" (train, val or test) and "label" (a number from 0).
+      If the lines name no splits, all of them are one split.
+    - Without that file: a .txt beside each picture, one caption per line; subfolders for training
+      and for validation or test are splits, as for the data set 'folder'.
 
-    Raises DataError: neither form is there, a line is broken (it is named), or more than 1 % of
-    the pictures or captions are missing.
+    Raises DataError if neither form is found, if a line is broken (it is named), or if more than
+    1 % of the pictures or captions are missing.
     """
 
     name = "captions"
@@ -63,7 +63,7 @@ class CaptionedFolder(PictureDataset):
 
 
 def captions_held_out(root: Path) -> bool:
-    """Whether the split "test" holds other pictures than "train"."""
+    """Return True if the split "test" holds other pictures than "train"."""
     listed = _list_of(root)
     if listed is None:
         return split_folder(root, "test") != split_folder(root, "train")
@@ -81,10 +81,12 @@ def _lines(file: Path) -> list[tuple[int, dict[str, Any]]]:
         try:
             line = json.loads(text)
         except ValueError as error:
-            raise DataError(f"{file}, line {number}, is no JSON ({error}); correct it.") from None
+            raise DataError(
+                f"{file}, line {number}, is not valid JSON ({error}); correct it."
+            ) from None
         if not isinstance(line, dict):
             raise DataError(
-                f"{file}, line {number}, is no JSON object; write "
+                f"{file}, line {number}, is not a JSON object; write "
                 '{"file": "a.jpg", "captions": ["..."]}.'
             )
         found.append((number, line))
@@ -94,34 +96,35 @@ def _lines(file: Path) -> list[tuple[int, dict[str, Any]]]:
 
 
 def _parts(lines: list[tuple[int, dict[str, Any]]], split: str) -> tuple[str, ...] | None:
-    """Names in "split" that make up a split; None where lines are not split."""
-    there = {line.get("split") for _, line in lines}
-    held_out = there & {"val", "test"}
-    if "train" not in there or not held_out:
+    """Return the values of "split" that make up a split; None if the lines name no splits."""
+    named = {line.get("split") for _, line in lines}
+    held_out = tuple(part for part in ("val", "test") if part in named)
+    if "train" not in named or not held_out:
         return None
     if split == "train":
         return ("train",)
-    return (split,) if split in there else tuple(held_out)
+    return (split,) if split in named else held_out
 
 
 def _entry(root: Path, file: Path, number: int, line: dict[str, Any]) -> Entry:
     name = next((line[key] for key in _FILE if isinstance(line.get(key), str)), None)
-    said = next((line[key] for key in _TEXT if key in line), None)
-    said = [said] if isinstance(said, str) else said
-    right = isinstance(said, list) and all(isinstance(text, str) for text in said)
-    right = right and any(text.strip() for text in said)
+    captions = _texts(next((line[key] for key in _TEXT if key in line), None))
     label = line.get("label", -1)
-    if name is None or not right or not isinstance(label, int):
-        wrong = "file" if name is None else "caption" if not right else "whole number as label"
+    if name is None or not captions or not isinstance(label, int):
+        wrong = "file" if name is None else "caption" if not captions else "whole number as label"
         raise DataError(
             f"{file}, line {number}, has no {wrong}; write "
             '{"file": "a.jpg", "captions": ["..."]}.'
         )
-    return Entry(
-        root / name,
-        captions=tuple(filter(None, (" ".join(text.split()) for text in said))),
-        label=label,
-    )
+    return Entry(root / name, captions=captions, label=label)
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    """Return the captions of a line without extra white space; () if they are not texts."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        return ()
+    return tuple(filter(None, (" ".join(text.split()) for text in texts)))
 
 
 def _beside(folder: Path, root: Path) -> tuple[list[Entry], list[str]]:
@@ -131,17 +134,18 @@ def _beside(folder: Path, root: Path) -> tuple[list[Entry], list[str]]:
         raise DataError(str(error)) from error
     if not files:
         raise DataError(f"{folder} holds no pictures; give a folder with {_LAYOUT}.")
-    # The text stands in the place of the map only to be looked for.
+    # `existing_entries` looks for an entry's map, so the .txt file is passed in its place.
     found, missing = existing_entries(
         (Entry(path, path.with_suffix(".txt")) for path in files), root, "the folder", "captions"
     )
     entries = []
     for entry in found:
-        said = tuple(line.strip() for line in read_lines(entry.map))
-        if said:
-            entries.append(Entry(entry.path, captions=said))
+        file = entry.path.with_suffix(".txt")
+        captions = tuple(line.strip() for line in read_lines(file))
+        if captions:
+            entries.append(Entry(entry.path, captions=captions))
         else:
-            missing.append(f"the caption in {entry.map.relative_to(root).as_posix()}")
+            missing.append(f"the caption in {file.relative_to(root).as_posix()}")
     if len(missing) > MAX_MISSING * len(files):
         raise DataError(
             f"{len(missing)} of the {len(files)} pictures in {folder} have no caption, beginning "

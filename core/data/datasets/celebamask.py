@@ -31,28 +31,29 @@ _FACES_A_FOLDER = 2000
 _MAP_SIDE = 512
 _LAST = {"train": 162_770, "val": 182_637, "test": 202_599}  # CelebA's partition by file number
 
-_COLOURS = {
+_COLORS = {
     "background": (0, 0, 0), "skin": (204, 0, 0), "nose": (76, 153, 0), "eye_g": (204, 204, 0),
     "l_eye": (51, 51, 255), "r_eye": (204, 0, 204), "l_brow": (0, 255, 255),
     "r_brow": (255, 204, 204), "l_ear": (102, 51, 0), "r_ear": (255, 0, 0), "mouth": (102, 204, 0),
     "u_lip": (255, 255, 0), "l_lip": (0, 0, 153), "hair": (0, 0, 204), "hat": (255, 51, 153),
     "ear_r": (0, 204, 204), "neck_l": (0, 51, 0), "neck": (255, 153, 51), "cloth": (0, 204, 0),
 }  # fmt: skip
-CLASSES = tuple(_COLOURS)
+CLASSES = tuple(_COLORS)
 
 
 class CelebAMaskHQ(PictureDataset):
-    """Parts `CelebAMask-HQ-mask-anno/{0..14}/NNNNN_PART.png` laid over each other in order.
+    """Portraits whose part masks `CelebAMask-HQ-mask-anno/{0..14}/NNNNN_PART.png` form one map.
 
     A later part covers an earlier one (skin, nose, eye_g, ..., cloth), as its authors combine
-    them; what no part covers is background. Maps are 512x512 and are brought to the pictures'
-    1024x1024 (NEAREST). Mirrored, the left eye becomes the right one: so do brows and ears.
+    them; pixels in no part are background. Maps are 512x512 and are resized to the pictures'
+    1024x1024 (NEAREST). In a mirrored picture left and right eyes, brows and ears change places.
 
-    The split is CelebA's own: `CelebA-HQ-to-CelebA-mapping.txt` leads from a portrait to its file
-    there, and `list_eval_partition.txt`, or CelebA's file numbers where that list is not there,
-    to the split.
+    The split is CelebA's own: `CelebA-HQ-to-CelebA-mapping.txt` gives the CelebA file of each
+    portrait, and `list_eval_partition.txt` its split; without that list the split follows from
+    CelebA's file numbers.
 
-    Raises DataError: a root laid out otherwise, or more than 1 % of the pictures without parts.
+    Raises DataError if the root has another layout, or if more than 1 % of the pictures have no
+    parts.
     """
 
     name = "celebamask"
@@ -63,7 +64,7 @@ class CelebAMaskHQ(PictureDataset):
     )
     markers = ("CelebA-HQ*", "CelebAMask-HQ*")
     classes = CLASSES
-    palette = np.array(list(_COLOURS.values()), np.uint8)
+    palette = np.array(list(_COLORS.values()), np.uint8)
     mirrored = tuple(
         (CLASSES.index(f"l_{part}"), CLASSES.index(f"r_{part}")) for part in ("eye", "brow", "ear")
     )
@@ -83,7 +84,7 @@ class CelebAMaskHQ(PictureDataset):
         self._parts = _parts(masks)
         entries, missing = existing_entries(
             (
-                # The skin stands for all parts: every portrait has some of that.
+                # The skin mask stands for all masks: every portrait has one.
                 Entry(path, masks / str(n // _FACES_A_FOLDER) / f"{n:05d}_skin.png")
                 for n, path in chosen
             ),
@@ -92,11 +93,12 @@ class CelebAMaskHQ(PictureDataset):
         super().__init__(root, entries, missing=missing, **options)
 
     def _load(self, index: int) -> tuple[Image.Image, np.ndarray]:
-        path = self.entries[index].path
+        path, skin = self.entries[index].path, self.entries[index].map
+        assert skin is not None  # every entry of this data set has one
         picture = open_picture(path, name=self._shown(path))
         ids_HW = np.zeros((_MAP_SIDE, _MAP_SIDE), np.uint8)
         for part in sorted(self._parts.get(int(path.stem), ())):
-            file = self.entries[index].map.with_name(f"{int(path.stem):05d}_{CLASSES[part]}.png")
+            file = skin.with_name(f"{int(path.stem):05d}_{CLASSES[part]}.png")
             ids_HW[_mask(file, self._shown(file))] = part
         resized = Image.fromarray(ids_HW).resize(picture.size, Image.Resampling.NEAREST)
         return picture, np.asarray(resized)
@@ -105,21 +107,21 @@ class CelebAMaskHQ(PictureDataset):
 def _mask(file: Path, name: str) -> np.ndarray:
     try:
         with Image.open(file) as picture:
-            coloured = picture.mode in ("RGB", "RGBA")  # some of the parts are stored so
-            values = np.asarray(picture.convert("L")) if coloured else None
+            colored = picture.mode in ("RGB", "RGBA")  # some of the masks have three channels
+            values = np.asarray(picture.convert("L")) if colored else None
     except Exception as error:  # decoders raise almost anything on broken data
         raise PictureError(f"{name} is missing or broken; extract it again.") from error
     values = open_map(file, name=name) if values is None else values
     if values.shape != (_MAP_SIDE, _MAP_SIDE):
         raise PictureError(
-            f"{name} is {values.shape[1]}x{values.shape[0]} pixels; parts are published in "
-            f"{_MAP_SIDE}x{_MAP_SIDE}: extract it again."
+            f"{name} is {values.shape[1]}x{values.shape[0]} pixels, but masks are published in "
+            f"{_MAP_SIDE}x{_MAP_SIDE}; extract it again."
         )
     return values > 127
 
 
 def _parts(masks: Path) -> dict[int, list[int]]:
-    """Portrait -> the classes it has parts of."""
+    """Return the classes of the masks that each portrait has, by portrait number."""
     number = {name: index for index, name in enumerate(CLASSES)}
     found: dict[int, list[int]] = {}
     for folder in sorted(names_in(masks)):
@@ -131,7 +133,7 @@ def _parts(masks: Path) -> dict[int, list[int]]:
 
 
 def _splits(base: Path) -> dict[int, str]:
-    file = require(base / _MAPPING, "it is in the archive of CelebAMask-HQ and tells the splits")
+    file = require(base / _MAPPING, "it is in the archive of CelebAMask-HQ and defines the splits")
     rows = [row for row in read_table(file, 3) if row[0].isdecimal()]
     if not rows:
         raise DataError(f"{file} holds no lines 'idx orig_idx orig_file'; extract it again.")

@@ -37,19 +37,19 @@ snow;solid-other;stairs;stone;straw;structural-other;table;tent;textile-other;to
 wall-brick;wall-concrete;wall-other;wall-panel;wall-stone;wall-tile;wall-wood;water-other;
 waterdrops;window-blind;window-other;wood""".replace("\n", "").split(";")
 )
-"""Class c is the category c + 1 of COCO (things 1..91, of which 11 are never used) and COCO-Stuff
+"""Class c is the category c + 1 of COCO (things 1..91, 11 of which are never used) and COCO-Stuff
 (92..182)."""
 
 
 class COCO(PictureDataset):
-    """`{train,val}2017/*.jpg` (or `images/{train,val}2017`), captions, and maps where they are.
+    """`{train,val}2017/*.jpg` (or `images/{train,val}2017`) with captions and, if present, maps.
 
     Maps are COCO-Stuff's `stuffthingmaps/{train,val}2017/*.png`, whose values 0..181 are the
-    categories 1..182, and 255 is unlabelled; without that folder there are none. The split "test"
-    is val2017 too: captions of the test pictures are not published. The palette is ours.
+    categories 1..182, and 255 is unlabeled; without that folder items have no map. The split "test"
+    is also val2017: the captions of the test pictures are not published. The palette is our choice.
 
-    Raises DataError: a root laid out otherwise, a caption file that is missing or broken, or more
-    than 1 % of the pictures or maps missing.
+    Raises DataError if the root has another layout, if a caption file is missing or broken, or if
+    more than 1 % of the pictures or maps are missing.
     """
 
     name = "coco"
@@ -58,7 +58,7 @@ class COCO(PictureDataset):
         "2018): 182 classes of things and stuff",
         where="https://cocodataset.org/#download; stuffthingmaps_trainval2017.zip: "
         "https://github.com/nightrome/cocostuff",
-        terms="annotations CC BY 4.0; each photograph under the Flickr licence that the JSON names",
+        terms="annotations CC BY 4.0; each photograph under the Flickr license that the JSON names",
     )
     markers = (
         "train2017*",
@@ -69,7 +69,7 @@ class COCO(PictureDataset):
         "stuffthingmaps*",
     )
     classes = CLASSES
-    palette = spread_palette(len(CLASSES) + 1)[1:]  # black is for unlabelled pixels
+    palette = spread_palette(len(CLASSES) + 1)[1:]  # without black, the color of unlabeled pixels
     lookup = plain_lookup(len(CLASSES))
     counts = {"train": 118_287, "val": 5_000, "test": 5_000}  # noqa: RUF012
 
@@ -110,7 +110,7 @@ def _pictures_and_captions(file: Path) -> list[tuple[str, tuple[str, ...]]]:
         ]
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{file} is no caption file of COCO (images with id and file_name, annotations with "
+            f"{file} is not a caption file of COCO (images with id and file_name, annotations with "
             f"image_id and caption): {type(error).__name__} {error}; extract it again."
         ) from error
     if not said:

@@ -26,17 +26,17 @@ _AGAIN = "extract CUB_200_2011.tgz again"
 
 
 class CUB(PictureDataset):
-    """Caltech-UCSD Birds 200 (2011), official split; "val" is the official test set too.
+    """Caltech-UCSD Birds 200 (2011) with the official split; "val" is also the official test set.
 
-    Captions are those of Reed et al. 2016, ten a picture, `text_c10/CLASS/PICTURE.txt` in the
+    Captions are those of Reed et al. 2016, ten per picture, `text_c10/CLASS/PICTURE.txt` in the
     root or beside it (their archive cvpr2016_cub); without them captions are empty.
 
-    A picture is cut to the square around the bird whose side is 1.5 times the longer side of its
-    box, as text-to-image work does since StackGAN (Zhang et al. 2017), as far as the picture goes;
-    `boxed=False` leaves it whole. The split into 150 and 50 species of those works is not this one.
+    A picture is cropped to the square around the bird whose side is 1.5 times the longer side of
+    its box, clipped to the picture, as text-to-image work does since StackGAN (Zhang et al. 2017);
+    `boxed=False` leaves it whole. The split of those works into 150 and 50 species is another one.
 
-    Raises DataError: a root laid out otherwise, lists that are cut off, more than 1 % of the
-    pictures missing, or captions for some pictures only.
+    Raises DataError if the root has another layout, if lists are truncated, if more than 1 % of the
+    pictures are missing, or if only some of the pictures have captions.
     """
 
     name = "cub"
@@ -109,14 +109,15 @@ class CUB(PictureDataset):
         return (picture if box is None else picture.crop(_around(box, picture.size))), None
 
     def box(self, index: int) -> tuple[float, float, float, float]:
-        """x, y, width, height of the bird in pixels of the whole photograph."""
+        """Return x, y, width and height of the bird's box in pixels of the whole photograph."""
         boxes = self._boxes or _boxes(self._base)
         return boxes[self._number[self.entries[index].path]]
 
     def attributes(self) -> list[tuple[str, ...]]:
-        """For each item the attributes that it was said to have, as "has_bill_shape::dagger".
+        """Return the attributes that each item is annotated with, such as "has_bill_shape::dagger".
 
-        Reads `attributes/image_attribute_labels.txt`, 3.6 million lines; DataError without it.
+        Reads `attributes/image_attribute_labels.txt`, 3.6 million lines. Raises DataError if it is
+        missing or broken.
         """
         names = self._attribute_names()
         file = require(self._base / "attributes" / "image_attribute_labels.txt", _AGAIN)
@@ -130,7 +131,10 @@ class CUB(PictureDataset):
         return [tuple(present.get(self._number[entry.path], ())) for entry in self.entries]
 
     def attribute_names(self) -> tuple[str, ...]:
-        """The names of all attributes (312 are published), in order. DataError without the list."""
+        """Return the names of all attributes (312 are published), in order.
+
+        Raises DataError if `attributes.txt` is missing.
+        """
         return tuple(self._attribute_names().values())
 
     def _attribute_names(self) -> dict[str, str]:
@@ -141,14 +145,14 @@ class CUB(PictureDataset):
         return dict(read_table(file, 2))
 
     def notes(self) -> list[str]:
-        """What a check says of boxes and attributes. Raises DataError if their files are wrong."""
+        """Return the check's lines on boxes and attributes. Raises DataError if files are wrong."""
         boxes = [self.box(index) for index in range(len(self))]
         width, height = (sum(box[side] for box in boxes) / len(boxes) for side in (2, 3))
         found = self.attributes()
         said = sum(map(len, found)) / len(found)
         return [
             f"boxes: {len(boxes):,}, {width:.0f}x{height:.0f} pixels on average",
-            f"attributes: {len(self.attribute_names())} names, {said:.1f} an item",
+            f"attributes: {len(self.attribute_names())} names, {said:.1f} per item",
         ]
 
 
@@ -159,20 +163,25 @@ def _numbers(file: Path) -> dict[str, int]:
 def _boxes(base: Path) -> dict[str, tuple[float, float, float, float]]:
     file = base / "bounding_boxes.txt"
     try:
-        return {row[0]: tuple(map(float, row[1:])) for row in read_table(file, 5)}
+        return {
+            number: (float(left), float(top), float(width), float(height))
+            for number, left, top, width, height in read_table(file, 5)
+        }
     except ValueError as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{file} holds something else than numbers; {_AGAIN}.") from None
+        raise DataError(f"{file} holds values that are not numbers; {_AGAIN}.") from None
 
 
-def _around(box: tuple[float, float, float, float], size: tuple[int, int]) -> tuple[int, ...]:
+def _around(
+    box: tuple[float, float, float, float], size: tuple[int, int]
+) -> tuple[int, int, int, int]:
     left, top, width, height = box
     reach = 0.75 * max(width, height)
     x, y = left + width / 2, top + height / 2
     low = (max(0, round(x - reach)), max(0, round(y - reach)))
     high = (min(size[0], round(x + reach)), min(size[1], round(y + reach)))
-    if high[0] - low[0] < 1 or high[1] - low[1] < 1:  # a box beside the picture cuts nothing
+    if high[0] - low[0] < 1 or high[1] - low[1] < 1:  # a box outside the picture is ignored
         return (0, 0, *size)
     return (*low, *high)
 

@@ -19,16 +19,16 @@ _LAYOUT = (
     "side by side, or {train,val}/{images,labels}/"
 )
 
-# The published maps are painted in the colour map jet of twelve levels.
-_COLOURS = {
+# The published maps use the color map jet with twelve levels.
+_COLORS = {
     "background": (0, 0, 170), "facade": (0, 0, 255), "window": (0, 85, 255), "door": (0, 170, 255),
     "cornice": (0, 255, 255), "sill": (85, 255, 170), "balcony": (170, 255, 85),
     "blind": (255, 255, 0), "deco": (255, 170, 0), "molding": (255, 85, 0), "pillar": (255, 0, 0),
     "shop": (170, 0, 0),
 }  # fmt: skip
-CLASSES = tuple(_COLOURS)
+CLASSES = tuple(_COLORS)
 
-# The pictures of pix2pix are painted in slightly others, here as measured on its JPEGs.
+# The maps of pix2pix have slightly different colors, measured here on its JPEGs.
 _PIX2PIX = np.array(
     [(0, 0, 222), (0, 48, 255), (2, 127, 255), (1, 207, 255), (34, 254, 226), (112, 253, 144),
      (192, 255, 63), (253, 240, 4), (255, 159, 2), (255, 80, 0), (250, 2, 2), (174, 0, 1)],
@@ -37,28 +37,28 @@ _PIX2PIX = np.array(
 
 
 class Facades(PictureDataset):
-    """Three layouts, told apart by what is there.
+    """Facades in one of three layouts, recognized by the folders in the root.
 
-    - CMP's own, `base/cmp_b0001.{jpg,png}` and `extended/`: maps hold 1..12, 0 is unlabelled. No
-      split is published: a tenth by file name is "val", another "test".
-    - pix2pix's, `{train,val,test}/1.jpg`: photograph left, painted map right. The painting is
-      JPEG, so the class of a pixel is that of the nearest colour, and borders are noisy.
+    - CMP's own, `base/cmp_b0001.{jpg,png}` and `extended/`: maps hold 1..12, 0 is unlabeled. No
+      split is published: by file name, a tenth is "val" and another tenth "test".
+    - pix2pix's, `{train,val,test}/1.jpg`: photograph left, painted map right. The map is a JPEG, so
+      the class of a pixel is that of the nearest color, and borders are noisy.
     - `{train,val}/{images,labels}`, maps of 0..11.
 
-    In the latter two "val" and "test" stand in for each other where only one is there.
+    In the latter two, if only one of "val" and "test" exists, it serves as both.
 
-    Raises DataError: a root laid out otherwise, or more than 1 % of the pictures without a map.
+    Raises DataError if the root has another layout, or if over 1 % of the pictures have no map.
     """
 
     name = "facades"
     about = DatasetInfo(
         what="CMP Facade Database (Tylecek and Sara 2013): rectified facades, 12 classes",
         where="https://cmp.felk.cvut.cz/~tylecr1/facade; side by side: pix2pix's facades.tar.gz",
-        terms="not stated by its authors; take it as for research",
+        terms="not stated by its authors; assume research use only",
     )
     markers = ("base", "extended", "train", "val", "test", "cmp_b*")
     classes = CLASSES
-    palette = np.array(list(_COLOURS.values()), np.uint8)
+    palette = np.array(list(_COLORS.values()), np.uint8)
 
     def __init__(self, root: str | Path | None, split: str = "train", **options: Any) -> None:
         root = existing_root(root, self.name, _LAYOUT)
@@ -66,7 +66,7 @@ class Facades(PictureDataset):
         entries: list[Entry] = []
         parts = [root / part for part in ("base", "extended") if (root / part).is_dir()]
         if parts:
-            self.lookup = plain_lookup(len(CLASSES), first=1, unlabelled=0)
+            self.lookup = plain_lookup(len(CLASSES), first=1, unlabeled=0)
             source = " and ".join(f"{part.name}/*.jpg" for part in parts)
             entries = [
                 Entry(path, path.with_suffix(".png"))
@@ -91,7 +91,7 @@ class Facades(PictureDataset):
         super().__init__(root, entries, missing=missing, **options)
 
     def has_map(self, index: int) -> bool:
-        """Every facade has one."""
+        """Return True: every facade has a map."""
         return True
 
     def _load(self, index: int) -> tuple[Image.Image, np.ndarray | None]:
@@ -103,10 +103,10 @@ class Facades(PictureDataset):
         if both.width != 2 * both.height:
             raise PictureError(
                 f"{self._shown(path)} is {both.width}x{both.height} pixels, not a square photo "
-                "beside its map; give the pictures of pix2pix's facades as they are."
+                "beside its map; give the pictures of pix2pix's facades unchanged."
             )
         painted = np.asarray(both.crop((half, 0, 2 * half, both.height)))
-        return both.crop((0, 0, half, both.height)), _nearest_colour(painted)
+        return both.crop((0, 0, half, both.height)), _nearest_color(painted)
 
 
 def _split_folder(root: Path, split: str) -> Path:
@@ -117,8 +117,8 @@ def _split_folder(root: Path, split: str) -> Path:
     return folder
 
 
-def _nearest_colour(painted_HW3: np.ndarray) -> np.ndarray:
-    colours, place = np.unique(painted_HW3.reshape(-1, 3), axis=0, return_inverse=True)
-    apart = ((colours[:, None].astype(np.int32) - _PIX2PIX[None]) ** 2).sum(-1)
-    nearest = apart.argmin(1).astype(np.uint8)
-    return nearest[place.reshape(-1)].reshape(painted_HW3.shape[:2])
+def _nearest_color(painted_HW3: np.ndarray) -> np.ndarray:
+    colors, inverse = np.unique(painted_HW3.reshape(-1, 3), axis=0, return_inverse=True)
+    distances = ((colors[:, None].astype(np.int32) - _PIX2PIX[None]) ** 2).sum(-1)
+    nearest = distances.argmin(1).astype(np.uint8)
+    return nearest[inverse.reshape(-1)].reshape(painted_HW3.shape[:2])

@@ -22,14 +22,15 @@ _LISTS = {"train": "train", "val": "dev", "test": "test"}
 
 
 class Flickr8k(PictureDataset):
-    """Two layouts: `Images/` with `captions.txt` (lines "image,caption"), and the original one.
+    """Photographs in one of two layouts: `Images/` with `captions.txt`, or the original one.
 
-    The original one is `Flicker8k_Dataset/` with `Flickr8k.token.txt` (lines "name.jpg#0",
-    a tab, the caption). The split is that of `Flickr_8k.{train,dev,test}Images.txt` where they are;
-    without them a tenth of the pictures by name is "val", another "test".
+    `captions.txt` has lines "image,caption". The original layout is `Flicker8k_Dataset/` with
+    `Flickr8k.token.txt` (lines "name.jpg#0", a tab, the caption). The split is that of
+    `Flickr_8k.{train,dev,test}Images.txt` if these files exist; otherwise, by name, a tenth of the
+    pictures is "val" and another tenth "test".
 
-    Raises DataError: a root laid out otherwise, a broken list, or more than 1 % of the pictures
-    missing.
+    Raises DataError if the root has another layout, if a list is broken, or if over 1 % of the
+    pictures are missing.
     """
 
     name = "flickr8k"
@@ -65,7 +66,9 @@ class Flickr8k(PictureDataset):
             names = {line.strip() for line in read_lines(official)}
             entries = [entry for entry in entries if entry.path.name in names]
             if not entries:
-                raise DataError(f"{official} names no picture that {listed} has; give its list.")
+                raise DataError(
+                    f"{official} names no picture that is in {listed}; give the matching lists."
+                )
         super().__init__(root, entries, missing=missing, **options)
 
 
@@ -79,7 +82,7 @@ def _comma_separated(file: Path) -> dict[str, list[str]]:
                 f"{file}, line {number}, is not 'image,caption' but {row[0][:40]!r}; "
                 "give the list as published."
             )
-        # Some captions hold commas without quotes around them.
+        # Some captions contain commas without being quoted.
         table.setdefault(row[0].strip(), []).append(",".join(row[1:]).strip())
     return table
 

@@ -16,13 +16,13 @@ _SPLIT_FOLDERS = {
 
 
 class PictureFolder(PictureDataset):
-    """All pictures under a folder, whatever its layout; no captions, maps or labels.
+    """All pictures under a folder, whatever its layout, without captions, maps or labels.
 
-    Crops, cache and what becomes of broken files: see `PictureDataset`.
+    `PictureDataset` describes crops, cache and the handling of broken files.
 
     Args:
         root: the folder; subfolders are searched too.
-        size, seed, crop_scale, flip, cache_mb: as of `PictureDataset`.
+        size, seed, crop_scale, flip, cache_mb: as for `PictureDataset`.
 
     Raises:
         DataError: root is missing, not a folder, or without pictures; a parameter is out of range;
@@ -66,15 +66,16 @@ class PictureFolder(PictureDataset):
 
 
 def split_folder(root: str | Path, split: str) -> Path:
-    """The subfolder of `root` that holds a split, or `root` where it is not laid out in splits.
+    """Return the subfolder of `root` that holds a split, or `root` if it has no split folders.
 
-    Laid out in splits means: a folder for training beside one for validation or test. (One
-    called "train" alone may as well be the class of the trains.) "val" and "test" stand in for
-    each other where only one of them is there.
+    Split folders are a folder for training beside one for validation or test. (A single folder
+    "train" may just as well be the class of trains.) If only one of "val" and "test" exists, it
+    serves as both.
     """
     root = Path(root)
     found = {
         known: next((root / name for name in names if (root / name).is_dir()), None)
         for known, names in _SPLIT_FOLDERS.items()
     }
-    return found[split] if all(found.values()) else root
+    folder = found[split]
+    return folder if folder is not None and all(found.values()) else root

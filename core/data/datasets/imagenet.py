@@ -28,15 +28,15 @@ _SOLUTION = "LOC_val_solution.csv"
 
 
 class ImageNet(PictureDataset):
-    """ILSVRC 2012 classification; label = position of the class's WordNet id among all, sorted.
+    """ILSVRC 2012 classification; labels number the classes in the order of their WordNet ids.
 
     Layouts: `train/nXXXXXXXX/*.JPEG`, and `val/` either sorted into the same folders or flat, as
     its archive extracts (`val/ILSVRC2012_val_00000001.JPEG`, ...). Labels of a flat one come from
     `LOC_val_solution.csv`, or from the development kit (`ILSVRC2012_devkit_t12/data/`: the ground
-    truth, and `map_clsloc.txt` or, where scipy is installed, `meta.mat`); without either they are
-    -1. The split "test" is the validation set too: labels of the test set are not published.
+    truth, and `map_clsloc.txt` or, if scipy is installed, `meta.mat`); without either they are
+    -1. The split "test" is also the validation set: the labels of the test set are not published.
 
-    Raises DataError: a root laid out otherwise, or lists that do not fit the pictures.
+    Raises DataError if the root has another layout, or if lists do not match the pictures.
     """
 
     name = "imagenet"
@@ -85,7 +85,7 @@ def _base(root: Path) -> Path:
 
 
 def _wnids(root: Path, base: Path) -> tuple[list[str], dict[str, str]]:
-    """All WordNet ids in order, and names of those that a list names."""
+    """Return all WordNet ids in order, and the names of those that a list names."""
     names: dict[str, str] = {}
     file = first_existing(root / "LOC_synset_mapping.txt", base / "LOC_synset_mapping.txt")
     if file is not None:
@@ -103,12 +103,15 @@ def _wnids(root: Path, base: Path) -> tuple[list[str], dict[str, str]]:
 
 
 def _classes_in(folder: Path) -> list[str]:
-    """Names of the class folders. Raises DataError for archives of classes still to be opened."""
+    """Return the names of the class folders.
+
+    Raises DataError for archives of classes that were not extracted.
+    """
     names = names_in(folder)
     packed = sorted(name for name in names if _ARCHIVE.match(name) and name[:-4] not in names)
     if packed:
         raise DataError(
-            f"{folder} holds {len(packed)} archives of classes that were not extracted, beginning "
+            f"{folder} holds {len(packed)} class archives that were not extracted, beginning "
             f"with {packed[0]}; extract each into a folder of its name."
         )
     return sorted(name for name in names if _WNID.match(name))
@@ -117,15 +120,16 @@ def _classes_in(folder: Path) -> list[str]:
 def _by_class(
     folder: Path, classes: list[str], index: dict[str, int], whole: bool
 ) -> tuple[list[Entry], list[str]]:
-    """Pictures of class folders, and what is missing: empty folders and, if `whole`, absent ones.
+    """Return the pictures of class folders, and what is missing.
 
-    Raises DataError: a class that the list of classes does not have, or over 1 % missing.
+    Missing are empty folders and, if `whole`, absent ones. Raises DataError for a class that is not
+    in the list of classes, or if over 1 % of the classes are missing.
     """
     strange = next((wnid for wnid in classes if wnid not in index), None)
     if strange is not None:
         raise DataError(
-            f"{folder / strange} is a class that LOC_synset_mapping.txt has no line for; remove "
-            "one or the other."
+            f"{folder / strange} is a class that is not in LOC_synset_mapping.txt; remove "
+            "the folder or the list."
         )
     entries, found = [], set()
     for wnid in classes:
@@ -164,33 +168,33 @@ def _flat(root: Path, folder: Path, index: dict[str, int]) -> tuple[list[Entry],
         unknown = set(order) - set(wnid)
         if unknown:
             raise DataError(
-                f"{source} holds the class number {min(unknown)}, which the list of classes "
-                "beside it does not; take both from the same development kit."
+                f"{source} holds the class number {min(unknown)}, which is not in the list of "
+                "classes beside it; take both from the same development kit."
             )
         wnid_of = {f"ILSVRC2012_val_{n:08d}": wnid[x] for n, x in enumerate(order, start=1)}
     else:
         return [Entry(path) for path in files], []
     unlisted = next((path for path in files if path.stem not in wnid_of), None)
     if unlisted is not None:
-        raise DataError(f"{source} has no class for {unlisted.name}; give the list that has.")
+        raise DataError(f"{source} has no class for {unlisted.name}; give the complete list.")
     strange = next((wnid_of[p.stem] for p in files if wnid_of[p.stem] not in index), None)
     if strange is not None:
         raise DataError(
-            f"{source} names the class {strange}, for which {root} has no training folder and "
-            "LOC_synset_mapping.txt no line; extract train/ whole or put that file there."
+            f"{source} names the class {strange}, which has neither a training folder in {root} "
+            "nor a line in LOC_synset_mapping.txt; extract train/ completely or add that file."
         )
-    there = {path.stem for path in files}
-    missing = [f"{folder.name}/{name}.JPEG" for name in wnid_of if name not in there]
+    present = {path.stem for path in files}
+    missing = [f"{folder.name}/{name}.JPEG" for name in wnid_of if name not in present]
     if files and len(missing) > MAX_MISSING * len(wnid_of):
         raise DataError(
-            f"{len(missing)} of the {len(wnid_of)} pictures that {source.name} tells the classes "
-            f"of are not in {folder}, beginning with {missing[0]}; extract its archive again."
+            f"{len(missing)} of the {len(wnid_of)} pictures that {source.name} lists "
+            f"are not in {folder}, beginning with {missing[0]}; extract its archive again."
         )
     return [Entry(path, label=index[wnid_of[path.stem]]) for path in files], missing
 
 
 def _numbered(devkit: Path) -> dict[int, str]:
-    """ILSVRC2012_ID -> WordNet id: the development kit numbers classes in an order of its own."""
+    """Return the WordNet id of each ILSVRC2012_ID: the development kit has its own class order."""
     text = devkit / "map_clsloc.txt"
     if text.exists():
         pairs = (line.split() for line in read_lines(text))
@@ -203,7 +207,7 @@ def _numbered(devkit: Path) -> dict[int, str]:
         return {int(x.ILSVRC2012_ID): str(x.WNID) for x in synsets if int(x.num_children) == 0}
     except ImportError:
         raise DataError(
-            f"{file} is read by scipy, which is not installed: pip install scipy, or put "
+            f"{file} is read with scipy, which is not installed: pip install scipy, or put "
             "map_clsloc.txt or LOC_val_solution.csv there."
         ) from None
     except Exception as error:  # loadmat raises almost anything on a broken file

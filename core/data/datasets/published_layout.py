@@ -1,4 +1,4 @@
-"""What reading a published layout takes: its folders, its lists, and what is missing of it."""
+"""Helpers for reading published layouts: folders, lists, and a report of missing files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HELD_OUT = {0: "test", 1: "val"}
 
 
 def existing_root(root: str | Path | None, data_set: str, layout: str) -> Path:
-    """`root` as a path. Raises DataError if it was not given or is no folder."""
+    """Return `root` as a path. Raises DataError if it was not given or is not a folder."""
     if root is None:
         raise DataError(f"the data set {data_set!r} needs a root: give a folder with {layout}.")
     root = Path(root)
@@ -29,12 +29,12 @@ def existing_root(root: str | Path | None, data_set: str, layout: str) -> Path:
 
 
 def first_existing(*paths: Path) -> Path | None:
-    """The first of the paths that exists, or None."""
+    """Return the first of the paths that exists, or None."""
     return next((path for path in paths if path.exists()), None)
 
 
 def layout_error(root: Path, data_set: str, layout: str) -> DataError:
-    """The error for a root that holds something else."""
+    """Return the error for a root that has another layout."""
     return DataError(
         f"{root} is not laid out as {data_set!r}: it should hold {layout}; give that folder, "
         "or use the data set 'folder' for pictures alone."
@@ -42,14 +42,14 @@ def layout_error(root: Path, data_set: str, layout: str) -> DataError:
 
 
 def require(path: Path, remedy: str) -> Path:
-    """`path` itself. Raises DataError with the remedy if it does not exist."""
+    """Return `path`. Raises DataError with the remedy if it does not exist."""
     if not path.exists():
         raise DataError(f"{path} is missing; {remedy}.")
     return path
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file that are not blank. Raises DataError if it cannot be read."""
+    """Return the lines of a text file that are not blank. Raises DataError if it cannot be read."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
@@ -62,34 +62,35 @@ def read_lines(path: Path) -> list[str]:
 
 
 def read_table(path: Path, columns: int, skip: int = 0) -> list[list[str]]:
-    """Lines of at least `columns` fields apart by white space, the last field keeping its spaces.
+    """Return the fields of each line, `columns` of them, separated by white space.
 
-    Raises DataError, which names the line, if one has fewer.
+    The last field keeps its spaces; the first `skip` lines are left out. Raises DataError, which
+    names the line, if one has fewer fields.
     """
     rows = []
     for number, line in enumerate(read_lines(path)[skip:], start=skip + 1):
         fields = line.split(maxsplit=columns - 1)
         if len(fields) < columns:
             raise DataError(
-                f"{path}, line {number}, has {len(fields)} of {columns} fields; the file is cut "
-                "off or another one: extract it again."
+                f"{path}, line {number}, has {len(fields)} of {columns} fields; the file is "
+                "truncated or another file: extract it again."
             )
         rows.append([field.strip() for field in fields])
     return rows
 
 
 def read_json(path: Path) -> Any:
-    """A JSON file. Raises DataError if it is missing or broken."""
+    """Return the content of a JSON file. Raises DataError if it is missing or broken."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing; extract the archive again.") from error
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} is no JSON that can be read ({error}); fetch it again.") from error
+        raise DataError(f"{path} is not valid JSON ({error}); download it again.") from error
 
 
 def whole_number(text: str, path: Path) -> int:
-    """A number from a list. Raises DataError, which names the file, if it is none."""
+    """Return a number from a list. Raises DataError, which names the file, if it is not one."""
     try:
         return int(text)
     except ValueError:
@@ -99,7 +100,7 @@ def whole_number(text: str, path: Path) -> int:
 
 
 def names_in(folder: Path) -> set[str]:
-    """Names of the files and folders in a folder; empty if it does not exist."""
+    """Return the names of the files and folders in a folder; none if it does not exist."""
     try:
         return set(os.listdir(folder))
     except (FileNotFoundError, NotADirectoryError):
@@ -109,7 +110,7 @@ def names_in(folder: Path) -> set[str]:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """Picture files right in a folder, by suffix, sorted by name."""
+    """Return the picture files directly in a folder, by suffix, sorted by name."""
     return [
         folder / name
         for name in sorted(names_in(folder))
@@ -120,10 +121,10 @@ def pictures_in(folder: Path) -> list[Path]:
 def existing_entries(
     entries: Iterable[Entry], root: Path, source: str, data_set: str
 ) -> tuple[list[Entry], list[str]]:
-    """The entries whose files exist, and the names of the files that do not.
+    """Return the entries whose files exist, and the names of the files that do not.
 
-    Up to 1 % may be missing: lists name pictures that were taken back. Raises DataError if more
-    are, or if nothing is left.
+    Up to 1 % may be missing: published lists name pictures that were withdrawn. Raises DataError if
+    more are missing, or if no entry is left.
     """
     listings: dict[Path, set[str]] = {}
     kept, missing, named = [], [], 0
@@ -146,22 +147,22 @@ def existing_entries(
         raise DataError(f"{source} names no items of {data_set!r}; extract the archive again.")
     if len(missing) > MAX_MISSING * named or not kept:
         raise DataError(
-            f"{len(missing)} of the {named} items that {source} names are not whole in {root}, "
+            f"{len(missing)} of the {named} items that {source} names are incomplete in {root}, "
             f"beginning with {missing[0]}; if an archive was extracted in part, extract it again."
         )
     return kept, missing
 
 
 def hash_split(name: str) -> str:
-    """The split of a picture where none is published: a tenth "test", a tenth "val", by its name.
+    """Return a split for a picture by its name: a tenth is "test", another tenth "val".
 
-    A function of the name alone, so a picture stays in its split when others come and go.
+    It depends on the name alone, so a picture stays in its split when others are added or removed.
     """
     return _HELD_OUT.get(zlib.crc32(name.encode()) % 10, "train")
 
 
 def of_split(entries: Sequence[Entry], split: str, root: Path) -> list[Entry]:
-    """The entries that `hash_split` puts into a split. Raises DataError if there are none."""
+    """Return the entries that `hash_split` puts into a split. Raises DataError if none are."""
     found = [entry for entry in entries if hash_split(entry.path.stem) == split]
     if not found:
         raise DataError(

@@ -1,8 +1,8 @@
 """`scenes`, the embedded data set: landscapes drawn by code, with captions and semantic maps.
 
-A scene is decided first (`compose` makes a `Plan` of pure data in unit coordinates), then painted
-back to front at any size (`paint`), and what it shows is measured on the painted map (`facts_of`)
-before a caption is written from it. So a caption never names what cannot be seen.
+A scene is first planned (`compose` returns a `Plan` of pure data in unit coordinates), then painted
+back to front at any size (`paint`). Its facts are measured on the painted map (`facts_of`) before a
+caption is written from them, so a caption never names anything that cannot be seen.
 """
 
 from .classes import CLASS_INDEX, CLASSES, PALETTE

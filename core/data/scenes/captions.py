@@ -1,4 +1,4 @@
-"""Sentences about a scene, in varied words, that name only what its facts hold."""
+"""Sentences about a scene, in varied words, that name only what its facts confirm."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ AT_NIGHT = {
 
 
 class Caption:
-    """A sentence being written: hands out phrases and notes which classes they name."""
+    """A sentence being written; it picks phrases and notes the classes that they name."""
 
     def __init__(self, facts: Facts, chance: Random) -> None:
         self.facts, self.chance = facts, chance
         self.named: dict[str, int] = {}
 
     def write(self) -> str:
-        """The sentence."""
+        """Return the sentence."""
         say = self.chance.pick
         when, weather = self._when(), self._weather()
         scene, front, above = self._scene(), self._front(), self._above()
@@ -68,13 +68,13 @@ class Caption:
         return f"{when} in {season}" if season and " in " not in f" {when} " else when
 
     def _season(self) -> str:
-        """The season, where the picture shows it and chance wants it told."""
+        """Return the season if the picture shows it and chance decides to name it, otherwise ""."""
         facts, season = self.facts, self.facts.plan.season
-        colours = {thing.colour for thing in facts.of("tree")}
+        colors = {thing.color for thing in facts.of("tree")}
         visible = {
-            "spring": "pink" in colours or facts.shows("flowers"),
-            "summer": facts.shows("grass", 0.08) and "green" in colours,
-            "autumn": bool(colours & {"orange", "red", "golden"}) or facts.shows("grass", 0.08),
+            "spring": "pink" in colors or facts.shows("flowers"),
+            "summer": facts.shows("grass", 0.08) and "green" in colors,
+            "autumn": bool(colors & {"orange", "red", "golden"}) or facts.shows("grass", 0.08),
             "winter": facts.shows("snow", 0.03),
         }[season]
         return season if visible and self.chance.happens(0.45) else ""
@@ -101,7 +101,7 @@ class Caption:
         return self.chance.pick(WEATHER_PHRASES[plan.weather])
 
     def _mountains(self) -> str:
-        """The mountains' phrase, or nothing where none shows."""
+        """Return the phrase for the mountains, or "" if none are visible."""
         facts, say = self.facts, self.chance.pick
         rock, white = facts.areas.get("mountain", 0.0), facts.areas.get("snowcap", 0.0)
         if rock + white < 0.008:
@@ -170,10 +170,10 @@ class Caption:
             return say(("a meadow", "a grassy field", "an autumn meadow"))
         return say(("a green meadow", "a meadow", "a grassy field"))
 
-    def _group(self, things: list[Seen], one: str, many: str, colour: str = "") -> str:
-        """'a red house on the left', 'two conifers', 'several trees'."""
+    def _group(self, things: list[Seen], one: str, many: str, color: str = "") -> str:
+        """Return a phrase such as 'a red house on the left', 'two conifers', 'several trees'."""
         count = len(things)
-        tint = f"{colour} " if colour else ""
+        tint = f"{color} " if color else ""
         if count == 1:
             phrase = f"{'an' if (tint + one)[0] in 'aeiou' else 'a'} {tint}{one}"
             if self.chance.happens(0.4):
@@ -192,18 +192,18 @@ class Caption:
         if not houses:
             return ""
         self._name("house", len(houses))
-        colours = Counter(house.colour for house in houses)
-        if not self._true_colours():
+        colors = Counter(house.color for house in houses)
+        if not self._true_colors():
             return self._group(houses, "house", "houses")
-        if len(colours) == 1:
-            return self._group(houses, "house", "houses", houses[0].colour)
+        if len(colors) == 1:
+            return self._group(houses, "house", "houses", houses[0].color)
         if len(houses) == 2:
             first, second = houses
-            return f"a {first.colour} house and a {second.colour} one"
+            return f"a {first.color} house and a {second.color} one"
         return self._group(houses, "house", "houses")
 
-    def _true_colours(self) -> bool:
-        """Whether the light leaves paint its own colour: not at dusk, at night or in fog."""
+    def _true_colors(self) -> bool:
+        """Return True if the light leaves colors unchanged: not at dusk, at night or in fog."""
         plan = self.facts.plan
         return plan.hour in ("dawn", "noon") and plan.weather != "fog"
 
@@ -218,23 +218,23 @@ class Caption:
             parts.append(self._group(conifers, one, many, "snowy" if snowy else ""))
         if trees:
             self._name("tree", len(trees))
-            colours = {tree.colour for tree in trees}
-            colour = ""
-            if colours == {"bare"}:
-                colour = "bare"
-            elif len(colours) == 1 and self._true_colours():
-                colour = next(iter(colours))
-                colour = self.chance.pick(("blossoming", "pink")) if colour == "pink" else colour
-            elif colours <= {"orange", "red", "golden"}:
-                colour = "autumn"
-            parts.append(self._group(trees, "tree", "trees", colour))
+            colors = {tree.color for tree in trees}
+            color = ""
+            if colors == {"bare"}:
+                color = "bare"
+            elif len(colors) == 1 and self._true_colors():
+                color = next(iter(colors))
+                color = self.chance.pick(("blossoming", "pink")) if color == "pink" else color
+            elif colors <= {"orange", "red", "golden"}:
+                color = "autumn"
+            parts.append(self._group(trees, "tree", "trees", color))
         return " and ".join(parts)
 
     def _front(self) -> str:
         facts, say = self.facts, self.chance.pick
         houses, trees = self._houses(), self._trees()
         parts: list[str] = []
-        if houses and trees and self._neighbours():
+        if houses and trees and self._neighbors():
             parts.append(f"{houses} {say(('beside', 'next to', 'near'))} {trees}")
         else:
             parts += [part for part in (houses, trees) if part]
@@ -244,8 +244,8 @@ class Caption:
             parts.append(self._group(boats, *say(("boat boats", "sailboat sailboats")).split()))
         rest = []
         if facts.plan.flowers and facts.shows("flowers"):
-            colour = f"{facts.plan.flowers} " if self._true_colours() else ""
-            rest.append(("flowers", f"{colour}flowers {say(('in the grass', 'in bloom'))}"))
+            color = f"{facts.plan.flowers} " if self._true_colors() else ""
+            rest.append(("flowers", f"{color}flowers {say(('in the grass', 'in bloom'))}"))
         if facts.shows("path", 0.006):
             rest.append(
                 (
@@ -268,8 +268,8 @@ class Caption:
             return "".join(parts)
         return f"{', '.join(parts[:-1])} and {parts[-1]}"
 
-    def _neighbours(self) -> bool:
-        """Whether every house has a tree close by."""
+    def _neighbors(self) -> bool:
+        """Return True if every house has a tree close by."""
         trees = self.facts.of("conifer") + self.facts.of("tree")
         return all(
             any(abs(house.x - tree.x) < 0.3 for tree in trees) for house in self.facts.of("house")
@@ -312,6 +312,6 @@ class Caption:
 
 
 def caption_of(facts: Facts, seeds: tuple[int, ...]) -> tuple[str, dict[str, int]]:
-    """A caption, and the classes it names (count 0 where it gives none)."""
+    """Return a caption, and the classes it names with their number (0 if it gives none)."""
     writer = Caption(facts, Random((*seeds, 1)))
     return writer.write(), writer.named

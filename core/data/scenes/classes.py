@@ -1,10 +1,10 @@
-"""The classes of a drawn scene, and the colour by which each is painted on a semantic map."""
+"""The classes of a drawn scene, and the color of each class on a semantic map."""
 
 from __future__ import annotations
 
 import numpy as np
 
-_COLOURS: dict[str, tuple[int, int, int]] = {
+_COLORS: dict[str, tuple[int, int, int]] = {
     "sky": (126, 190, 238),
     "cloud": (202, 208, 218),
     "sun": (255, 222, 60),
@@ -31,12 +31,12 @@ _COLOURS: dict[str, tuple[int, int, int]] = {
     "bird": (40, 36, 48),
 }
 
-CLASSES: tuple[str, ...] = tuple(_COLOURS)
+CLASSES: tuple[str, ...] = tuple(_COLORS)
 """The class names; a pixel of a segmentation holds an index into them."""
 
 CLASS_INDEX: dict[str, int] = {name: index for index, name in enumerate(CLASSES)}
 """Class name -> its index in CLASSES."""
 
-PALETTE: np.ndarray = np.array(list(_COLOURS.values()), dtype=np.uint8)
-"""(C, 3) uint8: the paint colour of each class, all distinct."""
+PALETTE: np.ndarray = np.array(list(_COLORS.values()), dtype=np.uint8)
+"""(C, 3) uint8: the paint color of each class, all distinct."""
 PALETTE.setflags(write=False)

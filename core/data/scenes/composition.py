@@ -1,6 +1,10 @@
-"""Composes a scene: chance decides what is in it and where, by rules that make a good picture."""
+"""The composition of a scene: random choices within rules that make a good picture."""
 
 from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import numpy as np
 
 from .plan import (
     HULLS,
@@ -17,9 +21,11 @@ from .plan import (
     pick_conditions,
 )
 
+Coordinate = TypeVar("Coordinate", float, np.ndarray)
+
 
 def compose(seeds: tuple[int, ...]) -> Plan:
-    """The plan of the scene with these seeds; the same seeds give the same plan everywhere."""
+    """Return the plan of the scene with these seeds; equal seeds give equal plans everywhere."""
     chance = Random(seeds)
     hour, weather, season = pick_conditions(chance)
     land = chance.pick(LANDS, (0.26, 0.22, 0.20, 0.16, 0.16))
@@ -33,7 +39,7 @@ def compose(seeds: tuple[int, ...]) -> Plan:
     }[land]
     sun, moon, side = _lights(chance, hour, weather, horizon)
     open_sky = weather in ("clear", "cloudy")
-    parts: dict[str, object] = {}
+    parts: dict[str, Any] = {}
     parts["stars"] = hour == "night" and open_sky
     parts["aurora"] = (
         hour == "night"
@@ -152,8 +158,8 @@ def _hills(
     return tuple(hills)
 
 
-def _ground(chance: Random, land: str, season: str, horizon: float) -> dict[str, object]:
-    parts: dict[str, object] = {}
+def _ground(chance: Random, land: str, season: str, horizon: float) -> dict[str, Any]:
+    parts: dict[str, Any] = {}
     if land == "lake":
         far = horizon + chance.between(0.01, 0.03)
         parts["hills"] = _hills(chance, 1, 2, horizon - 0.05, horizon - 0.005, 0.55)
@@ -180,20 +186,15 @@ def _ground(chance: Random, land: str, season: str, horizon: float) -> dict[str,
     return parts
 
 
-def land_line(plan: Plan) -> float:
-    """The y above which the ground in front carries nothing."""
-    return max(plan.near_shore) if plan.water else plan.horizon + 0.09
-
-
 class _Layout:
-    """Keeps things that stand on the ground from covering one another."""
+    """The free spots on the ground: things placed there do not cover one another."""
 
     def __init__(self, chance: Random, plan: Plan) -> None:
         self.chance, self.plan = chance, plan
         self.taken: list[tuple[float, float]] = []
 
     def ground_y(self, x: float, near: float) -> float:
-        """The y of a spot at x, `near` 0 (as far as land reaches) .. 1 (close)."""
+        """Return the y of a spot at x; `near` is 0 (the far end of the ground) .. 1 (close)."""
         plan = self.plan
         if plan.water:
             left, right = plan.near_shore
@@ -206,12 +207,12 @@ class _Layout:
         if path is None:
             return -9.0
         t = (y - self.plan.horizon) / (1 - self.plan.horizon)
-        return path_centre(path, t)
+        return path_center(path, t)
 
     def place(
         self, half: float, near: tuple[float, float], grassy: bool, tries: int = 14
     ) -> tuple[float, float] | None:
-        """A free spot (x, y) for something of this half-width."""
+        """Return a free spot (x, y) for something of this half-width, or None."""
         for _ in range(tries):
             x = self.chance.between(0.06, 0.94)
             y = self.ground_y(x, self.chance.between(*near))
@@ -225,8 +226,8 @@ class _Layout:
         return None
 
 
-def path_centre(path: tuple[float, float, float], t: float) -> float:
-    """The x of a path at t = 0 (horizon) .. 1 (lower edge of the picture)."""
+def path_center(path: tuple[float, float, float], t: Coordinate) -> Coordinate:
+    """Return the x of a path at t = 0 (horizon) .. 1 (lower edge of the picture)."""
     front, far, bend = path
     return far + (front - far) * t + bend * 4 * t * (1 - t) * (0.5 - t) * 2
 
@@ -241,7 +242,7 @@ def _things(chance: Random, plan: Plan) -> tuple[Thing, ...]:
         height: float,
         wide: float,
         near: tuple[float, float],
-        colour: str,
+        color: str,
         grows: bool = True,
     ) -> None:
         spot = layout.place(height * wide, near, kind != "rock")
@@ -250,7 +251,7 @@ def _things(chance: Random, plan: Plan) -> tuple[Thing, ...]:
         x, y = spot
         if grows:
             height = height * (0.55 + 0.9 * max(0.0, (y - plan.horizon) / (1 - plan.horizon)))
-        things.append(Thing(kind, x, y, height, colour, chance.key(), chance.between(-1, 1)))
+        things.append(Thing(kind, x, y, height, color, chance.key(), chance.between(-1, 1)))
 
     houses = {
         "lake": (0.45, 2),
@@ -271,13 +272,13 @@ def _things(chance: Random, plan: Plan) -> tuple[Thing, ...]:
         if which == "conifer":
             add("conifer", chance.between(0.22, 0.42) * scale, 0.20, (0.0, 0.85), "green")
         else:
-            colour = {
+            color = {
                 "spring": chance.pick(("pink", "green", "green")),
                 "summer": "green",
                 "autumn": chance.pick(("orange", "red", "golden")),
                 "winter": "bare",
             }[plan.season]
-            add("tree", chance.between(0.20, 0.34) * scale, 0.34, (0.0, 0.7), colour)
+            add("tree", chance.between(0.20, 0.34) * scale, 0.34, (0.0, 0.7), color)
     if chance.happens(0.6 if plan.land in ("coast", "lake") else 0.2):
         for _ in range(chance.whole(1, 4)):
             add("rock", chance.between(0.05, 0.10), 0.8, (0.1, 0.95), "grey")

@@ -29,20 +29,20 @@ class Scenes:
     """Landscapes drawn by code, deterministic in (seed, split, index) and the same at any size.
 
     An item is a `Sample`: image float32 (3, size, size) in [-1, 1]; caption; segmentation int64
-    (size, size), the class in CLASSES that covers most of each pixel (no pixel is unlabelled);
+    (size, size), the class in CLASSES that covers most of each pixel (no pixel is unlabeled);
     label, the kind of landscape, an index into LANDS. Nothing is stored or downloaded; items are
-    drawn when asked for, safely from several threads or processes. The splits draw from separate
+    drawn on access, safely from several threads or processes. The splits draw from separate
     seed sequences. Caption and attributes of an item do not depend on `size`.
 
-    Raises DataError: a size outside 16 .. 2048, a negative seed, a length below 1, an unknown
+    Raises DataError for a size outside 16 .. 2048, a negative seed, a length below 1, or an unknown
     split.
     """
 
     name = "scenes"
     about = DatasetInfo(
-        what="landscapes that the code draws, with captions and maps of 24 classes",
-        where="here: nothing is downloaded",
-        terms="Apache-2.0, as the code",
+        what="landscapes drawn by code, with captions and maps of 24 classes",
+        where="this library; nothing is downloaded",
+        terms="Apache-2.0, like the code",
     )
     classes = CLASSES
     palette = PALETTE
@@ -53,22 +53,27 @@ class Scenes:
     ) -> None:
         if not _whole(size) or not MIN_SIZE <= size <= MAX_SIZE:
             raise DataError(
-                f"a scene's size is a whole number of pixels from {MIN_SIZE} to {MAX_SIZE}, "
+                f"a scene's size must be a whole number of pixels from {MIN_SIZE} to {MAX_SIZE}, "
                 f"got {size!r}."
             )
         if not _whole(seed) or seed < 0:
-            raise DataError(f"the seed is a whole number from 0 up, got {seed!r}.")
+            raise DataError(f"the seed must be a whole number from 0 up, got {seed!r}.")
         if not _whole(length) or length < 1:
-            raise DataError(f"the number of scenes is a whole number from 1 up, got {length!r}.")
+            raise DataError(
+                f"the number of scenes must be a whole number from 1 up, got {length!r}."
+            )
         if split not in SPLITS:
-            raise DataError(f"unknown split {split!r}; the splits are: {', '.join(SPLITS)}.")
+            raise DataError(f"unknown split {split!r}; available: {', '.join(SPLITS)}.")
         self.size, self.seed, self.length, self.split = int(size), int(seed), int(length), split
 
     def __len__(self) -> int:
         return self.length
 
     def __getitem__(self, index: int) -> Sample:
-        """The scene `index` (negative ones count from the end); IndexError beyond the length."""
+        """Return the scene `index` (negative ones count from the end).
+
+        Raises IndexError beyond the length.
+        """
         seeds = self._seeds(self._index(index))
         plan = compose(seeds)
         canvas = paint(plan, self.size)
@@ -77,7 +82,7 @@ class Scenes:
         return _sample(plan, canvas, segmentation, caption)
 
     def item_and_attributes(self, index: int) -> tuple[Sample, dict[str, object]]:
-        """Scene `index` and what `attributes` says of it; the picture is drawn only once."""
+        """Return scene `index` and its `attributes`; the picture is drawn only once."""
         seeds = self._seeds(self._index(index))
         plan = compose(seeds)
         canvas = paint(plan, self.size)
@@ -89,25 +94,25 @@ class Scenes:
         )
 
     def draw(self, k: int) -> Sample:
-        """The k-th training draw, any k >= 0: item k, and again from the start past the end."""
+        """Return the k-th training draw, any k >= 0: item k, starting again after the last item."""
         if not _whole(k) or k < 0:
-            raise DataError(f"a draw's number is a whole number from 0 up, got {k!r}.")
+            raise DataError(f"the number of a draw must be a whole number from 0 up, got {k!r}.")
         return self[int(k) % self.length]
 
     def picture(self, index: int) -> np.ndarray:
-        """The image of an item alone, uint8 (size, size, 3)."""
+        """Return only the image of an item, uint8 (size, size, 3)."""
         canvas = paint(compose(self._seeds(self._index(index))), self.size)
         return np.rint(canvas.image.transpose(1, 2, 0) * 255).astype(np.uint8)
 
     def attributes(self, index: int) -> dict[str, object]:
-        """What scene `index` shows, as plain values, for judging a caption or a picture exactly.
+        """Return the facts of scene `index` as plain values, to judge a caption or a picture.
 
         `land`, `hour`, `weather`, `season`; `stars` (bool); `moon` (its phase or None); `flowers`
-        (their colour or None); `areas` (class -> share of the picture as drawn at 64 px, where
-        it can be seen: from MIN_AREA and MIN_CONTRAST up); `counts` (house, conifer, tree, rock,
-        boat, bird -> how many single ones show); `things` (each
-        one's kind, colour, side and area); `caption`, and `named` (the classes the caption names
-        -> their number, 0 where they are not counted).
+        (their color or None); `areas` (class -> share of the picture as drawn at 64 px, for visible
+        classes: from MIN_AREA and MIN_CONTRAST up); `counts` (house, conifer, tree, rock, boat,
+        bird -> number of visible ones); `things` (`kind`, `colour`, `side` and `area` of each);
+        `caption`, and `named` (the classes the caption names -> their number, 0 if they are not
+        counted).
         """
         index = self._index(index)
         seeds = self._seeds(index)
@@ -128,7 +133,7 @@ class Scenes:
 
     def _index(self, index: int) -> int:
         if not _whole(index):
-            raise DataError(f"a scene's index is a whole number, got {index!r}.")
+            raise DataError(f"a scene's index must be a whole number, got {index!r}.")
         if not -self.length <= index < self.length:
             raise IndexError(f"scene {index} of {self.length}")
         return int(index) % self.length
@@ -138,7 +143,7 @@ class Scenes:
 
 
 def _sample(plan: Plan, canvas: Canvas, segmentation: np.ndarray, caption: str) -> Sample:
-    """The sample; the canvas's colours become the image in place."""
+    """Return the sample; the colors of the canvas become the image in place."""
     import torch
 
     from ..sample import Sample

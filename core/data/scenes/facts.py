@@ -1,4 +1,4 @@
-"""What a finished scene shows: measured on its map, not only planned."""
+"""The facts of a finished scene: measured on its map, not taken from its plan."""
 
 from __future__ import annotations
 
@@ -12,55 +12,55 @@ from .drawing.canvas import Canvas
 from .plan import Plan
 
 REFERENCE_SIZE = 64
-"""Facts are measured on the scene drawn at this size, so they hold for every size alike."""
+"""Facts are measured on the scene drawn at this size, so they are the same for every size."""
 
 MIN_AREA = 0.0015
-"""A class or a single thing counts as visible from this share of the picture (6 px of 64 x 64)."""
+"""Share of the picture from which a class or a single thing is visible (6 px of 64 x 64)."""
 
 MIN_CONTRAST = 0.02
-"""A thing is visible where the picture changes by this much across its outline (5 of 255): what
-fog or night swallows is on the map, but no caption names it."""
+"""Mean change of color across its outline from which a thing is visible (5 of 255): a thing hidden
+by fog or night is on the map, but no caption names it."""
 
 COUNTED: tuple[str, ...] = ("house", "conifer", "tree", "rock", "boat", "bird")
-"""The classes whose things are counted one by one."""
+"""The classes whose things are counted."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One visible thing: its class and colour, its share of the picture, its visible centre."""
+    """One visible thing: its class and color, its share of the picture, its mean x and y."""
 
     kind: str
-    colour: str
+    color: str
     area: float
     x: float
     y: float
 
     @property
     def side(self) -> str:
-        """Which third of the picture it is in: left, centre or right."""
+        """The third of the picture it is in: "left", "centre" or "right"."""
         return side_of(self.x)
 
 
 @dataclass(frozen=True)
 class Facts:
-    """The truth about a scene that its caption draws on."""
+    """The facts of a scene that its caption is written from."""
 
     plan: Plan
-    areas: dict[str, float]  # class -> share of the picture, where it is visible
-    centres: dict[str, tuple[float, float]]  # class -> mean x and y of its pixels
+    areas: dict[str, float]  # visible class -> share of the picture
+    centers: dict[str, tuple[float, float]]  # visible class -> mean x and y of its pixels
     seen: tuple[Seen, ...]
 
     def shows(self, name: str, at_least: float = MIN_AREA) -> bool:
-        """Whether the class covers at least this share of the picture."""
+        """Return True if the class covers at least this share of the picture."""
         return self.areas.get(name, 0.0) >= at_least
 
     def of(self, kind: str) -> list[Seen]:
-        """The visible things of a counted class."""
+        """Return the visible things of a counted class."""
         return [thing for thing in self.seen if thing.kind == kind]
 
 
 def side_of(x: float) -> str:
-    """left, centre or right."""
+    """Return "left", "centre" or "right": published names of questions are spelled so."""
     return "left" if x < 0.38 else "right" if x > 0.62 else "centre"
 
 
@@ -70,9 +70,10 @@ def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _contrasts(image: np.ndarray, numbers: np.ndarray, many: int) -> np.ndarray:
-    """The mean change of colour across the outline of each numbered region, (many,) in [0, 1].
+    """Return the mean change of color across the outline of each numbered region.
 
-    image (3, h, w), numbers (h, w): pixels two apart are compared, over the antialiased edge.
+    image (3, h, w), numbers (h, w) -> (many,) in [0, 1]: pixels two apart are compared, across the
+    antialiased edge.
     """
     total, count = np.zeros(many), np.zeros(many)
     for first, second in (
@@ -90,7 +91,7 @@ def _contrasts(image: np.ndarray, numbers: np.ndarray, many: int) -> np.ndarray:
 
 
 def facts_of(plan: Plan, canvas: Canvas, segmentation: np.ndarray | None = None) -> Facts:
-    """Measure a plan's painted canvas (of REFERENCE_SIZE)."""
+    """Measure the facts of a plan on its painted canvas (of REFERENCE_SIZE)."""
     size = canvas.size
     labels = (canvas.segmentation() if segmentation is None else segmentation).ravel()
     total = labels.size
@@ -99,12 +100,12 @@ def facts_of(plan: Plan, canvas: Canvas, segmentation: np.ndarray | None = None)
     x = np.bincount(labels, cols, minlength=len(CLASSES))
     y = np.bincount(labels, rows, minlength=len(CLASSES))
     contrast = _contrasts(canvas.image, labels.reshape(size, size), len(CLASSES))
-    areas, centres = {}, {}
+    areas, centers = {}, {}
     for index, name in enumerate(CLASSES):
         clear = contrast[index] >= MIN_CONTRAST or counts[index] == total
         if counts[index] >= MIN_AREA * total and clear:
             areas[name] = float(counts[index] / total)
-            centres[name] = (
+            centers[name] = (
                 float((x[index] / counts[index] + 0.5) / size),
                 float((y[index] / counts[index] + 0.5) / size),
             )
@@ -116,7 +117,7 @@ def facts_of(plan: Plan, canvas: Canvas, segmentation: np.ndarray | None = None)
     seen = tuple(
         Seen(
             thing.kind,
-            thing.colour,
+            thing.color,
             float(counts[k] / total),
             float((x[k] / counts[k] + 0.5) / size),
             float((y[k] / counts[k] + 0.5) / size),
@@ -124,11 +125,11 @@ def facts_of(plan: Plan, canvas: Canvas, segmentation: np.ndarray | None = None)
         for k, thing in enumerate(plan.things, start=1)
         if counts[k] >= MIN_AREA * total and contrast[k] >= MIN_CONTRAST
     )
-    return Facts(plan, areas, centres, seen)
+    return Facts(plan, areas, centers, seen)
 
 
 def attributes_of(facts: Facts, caption: str, named: dict[str, int]) -> dict[str, object]:
-    """The facts as plain Python values, for judging (see `Scenes.attributes`)."""
+    """Return the facts as plain Python values (see `Scenes.attributes`)."""
     plan = facts.plan
     return {
         "land": plan.land,
@@ -141,7 +142,7 @@ def attributes_of(facts: Facts, caption: str, named: dict[str, int]) -> dict[str
         "areas": dict(facts.areas),
         "counts": {kind: len(facts.of(kind)) for kind in COUNTED if facts.of(kind)},
         "things": [
-            {"kind": thing.kind, "colour": thing.colour, "side": thing.side, "area": thing.area}
+            {"kind": thing.kind, "colour": thing.color, "side": thing.side, "area": thing.area}
             for thing in facts.seen
         ],
         "named": dict(named),

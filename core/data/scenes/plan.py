@@ -1,7 +1,7 @@
-"""What a scene consists of, decided before anything is drawn: pure data in unit coordinates.
+"""The plan of a scene, decided before anything is drawn: pure data in unit coordinates.
 
-x runs right and y down over [0, 1]; sizes are shares of the picture. Everything that chance
-decides is decided here, in one order, so a plan is the same for every picture size.
+x runs right and y down over [0, 1]; sizes are shares of the picture. All random choices are made
+here, in one order, so a plan is the same for every picture size.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Disc:
 
 @dataclass(frozen=True)
 class Cumulus:
-    """A heaped cloud: centre of its flat base, width, height."""
+    """A cumulus cloud: center of its flat base, width, height."""
 
     x: float
     y: float
@@ -43,18 +43,21 @@ class Cumulus:
 
 @dataclass(frozen=True)
 class Range:
-    """A mountain range: peaks (x, y, slope), its foot and its distance 0 (near) .. 1 (far)."""
+    """A mountain range: peaks (x, y, slope), the y of its foot, its distance 0 (near) ..
+
+    1 (far).
+    """
 
     peaks: tuple[tuple[float, float, float], ...]
     foot: float
     distance: float
-    snowline: float  # y below which no snow lies; 0 = none at all
+    snowline: float  # y below which there is no snow; 0 = no snow at all
     key: int
 
 
 @dataclass(frozen=True)
 class Hill:
-    """A rolling layer of land: mean height of its skyline, its relief, its distance."""
+    """A rolling layer of land: mean y of its skyline, its relief, its distance."""
 
     y: float
     relief: float
@@ -67,13 +70,13 @@ class Hill:
 
 @dataclass(frozen=True)
 class Thing:
-    """Something that stands on the ground at (x, y), `height` tall."""
+    """An object that stands at (x, y), `height` tall."""
 
     kind: str  # conifer, tree, house, rock, boat, bird
     x: float
     y: float
     height: float
-    colour: str
+    color: str
     key: int
     lean: float = 0.0
 
@@ -94,50 +97,50 @@ class Plan:
     moon: Disc | None = None
     stars: bool = False
     aurora: bool = False
-    rainbow: tuple[float, float, float] | None = None  # centre x, y, radius
-    veil: float = 0.0  # share of the sky under thin layered cloud
+    rainbow: tuple[float, float, float] | None = None  # center x, y, radius
+    veil: float = 0.0  # share of the sky covered by thin layers of cloud
     cumulus: tuple[Cumulus, ...] = ()
     ranges: tuple[Range, ...] = ()
     hills: tuple[Hill, ...] = ()
     water: str = ""  # lake, sea or nothing
     far_shore: float = 0.0
-    near_shore: tuple[float, float] = (1.0, 1.0)  # its y at the left and at the right edge
+    near_shore: tuple[float, float] = (1.0, 1.0)  # y at the left and at the right edge
     path: tuple[float, float, float] | None = None  # x at the front, x far away, bend
     flowers: str = ""
     things: tuple[Thing, ...] = field(default=())
 
 
 class Random:
-    """A random generator that hands out Python numbers, so float32 pictures stay float32."""
+    """A random generator that returns Python numbers, so that float32 pictures stay float32."""
 
     def __init__(self, seeds: tuple[int, ...]) -> None:
         self._draw = np.random.default_rng(seeds)
         self._pool: list[float] = []
 
     def unit(self) -> float:
-        """Uniform in [0, 1)."""
+        """Return a uniform number in [0, 1)."""
         if not self._pool:
             self._pool = self._draw.random(64).tolist()
         return self._pool.pop()
 
     def between(self, low: float, high: float) -> float:
-        """Uniform in [low, high)."""
+        """Return a uniform number in [low, high)."""
         return low + (high - low) * self.unit()
 
     def happens(self, probability: float) -> bool:
-        """True with this probability."""
+        """Return True with this probability."""
         return self.unit() < probability
 
     def whole(self, low: int, high: int) -> int:
-        """A whole number, low .. high, both included."""
+        """Return a whole number, low .. high, both included."""
         return low + int(self.unit() * (high - low + 1))
 
     def key(self) -> int:
-        """A key for a noise field."""
+        """Return a key for a noise field."""
         return int(self.unit() * (1 << 30))
 
     def pick(self, options: tuple[str, ...], weights: tuple[float, ...] | None = None) -> str:
-        """One of the options."""
+        """Return one of the options."""
         if weights is None:
             return options[int(self.unit() * len(options))]
         left = self.unit() * sum(weights)
@@ -149,7 +152,7 @@ class Random:
 
 
 def pick_conditions(chance: Random) -> tuple[str, str, str]:
-    """Hour, weather and season that go together."""
+    """Pick an hour, a weather and a season that are compatible."""
     hour = chance.pick(HOURS, (0.24, 0.32, 0.25, 0.19))
     season = chance.pick(SEASONS)
     weather = chance.pick(

@@ -1,7 +1,8 @@
-"""What can be asked about a scene's picture, the true answers, and those that a caption gives.
+"""Questions about a scene's picture, the true answers, and the answers that a caption gives.
 
 A classifier that answers these from pixels judges whether a generated picture shows what its
-caption says. Every question has few possible answers: yes and no, an hour, a number.
+caption says. Every question has few possible answers: yes and no, an hour, a number. The spelling
+of the questions is part of the format of published classifiers.
 """
 
 from __future__ import annotations
@@ -37,21 +38,21 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_SEEN, NO_YES),
     **{f"how many: {kind}": numbers for kind, numbers in _COUNTS.items()},
     **{f"{kind} {side}": NO_YES for kind in _PLACED for side in SIDES},
-    **{f"{colour} house": NO_YES for colour in WALLS},
-    **{f"{colour} tree": NO_YES for colour in _TREES},
-    **{f"{colour} flowers": NO_YES for colour in _FLOWERS},
+    **{f"{color} house": NO_YES for color in WALLS},
+    **{f"{color} tree": NO_YES for color in _TREES},
+    **{f"{color} flowers": NO_YES for color in _FLOWERS},
     **{f"{phase} moon": NO_YES for phase in PHASES},
 }
-"""Question -> its possible answers. A class's name asks whether it can be seen; `house left`,
-whether one stands there; `autumn tree`, an orange, red or golden one."""
+"""Question -> its possible answers. A class name asks if the class is visible; `house left`, if a
+house is on the left; `autumn tree`, if a tree is orange, red or golden."""
 
 
 def answers(attributes: Mapping[str, Any], segmentation: np.ndarray) -> dict[str, int]:
-    """The true answers about a scene, as indices into the answers of QUESTIONS.
+    """Return the true answers about a scene, as indices into the answers of QUESTIONS.
 
-    ``attributes``: of `Scenes.attributes`; ``segmentation`` (H, W), the scene's map. What is on
-    the map and too small or too faint to be seen has no true answer, and the question is left out:
-    neither yes nor no is wrong.
+    ``attributes``: those of `Scenes.attributes`; ``segmentation`` (H, W): the scene's map. If a
+    class is on the map but too small or too faint to be seen, its question has no true answer and
+    is left out: neither yes nor no would be wrong.
     """
     areas, things = attributes["areas"], attributes["things"]
     painted = np.bincount(np.asarray(segmentation).ravel(), minlength=len(CLASSES))
@@ -77,25 +78,26 @@ def answers(attributes: Mapping[str, Any], segmentation: np.ndarray) -> dict[str
     if "how many: tree" in known:
         known["bare tree"] = int("bare" in crowns)
         known["autumn tree"] = int(bool(crowns & set(_AUTUMN)))
-    # Dusk, night and fog tint what they light: then no caption names these colours either.
+    # Dusk, night and fog change colors: captions do not name them then either.
     if attributes["hour"] in ("dawn", "noon") and attributes["weather"] != "fog":
         if "how many: house" in known:
-            known |= {f"{colour} house": int(colour in walls) for colour in WALLS}
+            known |= {f"{color} house": int(color in walls) for color in WALLS}
         if "how many: tree" in known:
-            known |= {f"{colour} tree": int(colour in crowns) for colour in _LEAVES}
+            known |= {f"{color} tree": int(color in crowns) for color in _LEAVES}
         if "flowers" in known:
             bloom = attributes["flowers"]
-            known |= {f"{colour} flowers": int(bloom == colour) for colour in _FLOWERS}
+            known |= {f"{color} flowers": int(bloom == color) for color in _FLOWERS}
     if "moon" in known:
         known |= {f"{phase} moon": int(attributes["moon"] == phase) for phase in PHASES}
     return known
 
 
 def named_in(attributes: Mapping[str, Any]) -> dict[str, int]:
-    """The questions that a scene's caption answers, with its answers, as `answers` gives them.
+    """Return the questions that a scene's caption answers, with its answers, as `answers` does.
 
-    ``attributes``: of `Scenes.attributes`. Classes and numbers are those that the caption's writer
-    noted (``named``); hour, weather, season, colours, sides and phases are read from its words.
+    ``attributes``: those of `Scenes.attributes`. Classes and numbers are those that the caption's
+    writer noted (``named``); hour, weather, season, colors, sides and phases are read from its
+    words.
     """
     caption: str = attributes["caption"]
     named = {name: 1 for name in attributes["named"] if name in QUESTIONS}
@@ -103,11 +105,11 @@ def named_in(attributes: Mapping[str, Any]) -> dict[str, int]:
     if weather is not None:
         named["weather"] = WEATHERS.index(weather)
     if weather != "cloudy":
-        named.pop("cloud", None)  # a grey sky is a weather; whether a cloud stands out is open
+        named.pop("cloud", None)  # a gray sky is a weather; single clouds may not be visible
     for kind, count in attributes["named"].items():
         if count and kind in _COUNTS:
             named[f"how many: {kind}"] = min(count, len(_COUNTS[kind]) - 1)
-    named["hour"] = HOURS.index(attributes["hour"])  # every caption tells it
+    named["hour"] = HOURS.index(attributes["hour"])  # every caption names it
     if re.search(r"\bthe stars\b|\bstarry\b", caption):
         named["stars"] = 1
     season = re.search(rf"\bin ({'|'.join(SEASONS)})\b", caption)

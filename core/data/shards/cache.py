@@ -1,9 +1,8 @@
-"""What is kept on disk of remote shards: their indices, and a bounded number of whole copies.
+"""The files kept on disk of remote shards: their indices, and a bounded number of whole copies.
 
-The folder is `~/.cache/regvq-studio`, or what the environment variable REGVQ_CACHE names. Copies
-are made only of shards whose server sends no parts; together they take at most REGVQ_CACHE_GB
-gigabytes (20 if not set), the least recently used ones being removed first. Any of it may be
-deleted at any time.
+They are in `core.paths.cache_folder()`. Copies are made only of shards whose server sends no
+parts; together they take at most REGVQ_CACHE_GB gigabytes (20 by default), and the least recently
+used ones are removed first. Any of these files may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -17,30 +16,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import DataError
+from ...paths import cache_folder
 from .remote import Facts, download, redact_query
 from .tar import Index, Member
 
 _DEFAULT_GB = 20.0
-_one_at_a_time = threading.Lock()  # or copies under way would together pass the limit
-
-
-def cache_folder() -> Path:
-    """Where indices and copies are kept."""
-    named = os.environ.get("REGVQ_CACHE")
-    return Path(named) if named else Path.home() / ".cache" / "regvq-studio"
+_one_at_a_time = threading.Lock()  # concurrent downloads could together exceed the limit
 
 
 def kept_index(url: str, facts: Facts) -> Index | None:
-    """The index that was kept of this very file, or None."""
+    """Return the index kept of exactly this file, or None."""
     try:
         rows = json.loads(_index_file(url, facts).read_text(encoding="utf-8"))
         return tuple((key, {row[0]: Member(*row) for row in members}) for key, members in rows)
     except (OSError, ValueError, TypeError, IndexError):
-        return None  # not there, or not whole: it is made again
+        return None  # missing or incomplete: it is made again
 
 
 def keep_index(url: str, facts: Facts, index: Index) -> None:
-    """Keep an index for later runs; where nothing can be written, they index again."""
+    """Keep an index for later runs; if nothing can be written, they index again."""
     rows = [
         (key, [(m.suffix, m.offset, m.size) for m in members.values()]) for key, members in index
     ]
@@ -53,10 +47,10 @@ def keep_index(url: str, facts: Facts, index: Index) -> None:
 
 
 def copy_of(url: str, facts: Facts) -> Path:
-    """A whole copy of a remote shard, downloaded if it is not there.
+    """Return a whole copy of a remote shard, downloaded if there is none.
 
-    Processes that want the same one wait for the first of them. Raises DataError: it cannot be
-    had, or is larger than all copies together may be.
+    Processes that need the same copy wait for the first of them. Raises DataError if it cannot be
+    downloaded, or if it is larger than the limit of all copies together.
     """
     file = cache_folder() / "shards" / f"{_key(url, facts)}.tar"
     try:
@@ -68,21 +62,20 @@ def copy_of(url: str, facts: Facts) -> Path:
         os.utime(file)  # the time of its last use
     except OSError as error:
         raise DataError(
-            f"{error.filename or file.parent}: {error.strerror}; name a folder for copies of "
-            "shards with REGVQ_CACHE."
+            f"{error.filename or file.parent}: {error.strerror}; set REGVQ_CACHE to a folder "
+            "for copies of shards."
         ) from error
     return file
 
 
 def _fetch(url: str, facts: Facts, file: Path) -> None:
-    limit = _limit_bytes()
-    if (facts.size or 0) > limit:
+    limit, size = _limit_bytes(), facts.size or 0
+    if size > limit:
         raise DataError(
-            f"{redact_query(url)} has {facts.size / 1e9:.3g} GB and copies may take "
-            f"{limit / 1e9:.3g} GB; "
-            "set REGVQ_CACHE_GB to more."
+            f"{redact_query(url)} has {size / 1e9:.3g} GB, but copies may take only "
+            f"{limit / 1e9:.3g} GB; set REGVQ_CACHE_GB to more."
         )
-    _make_room(file.parent, limit - (facts.size or 0))
+    _make_room(file.parent, limit - size)
     part = file.with_suffix(".part")
     try:
         download(url, part)
@@ -118,7 +111,7 @@ def _limit_bytes() -> int:
 
 @contextlib.contextmanager
 def _locked(file: Path) -> Iterator[None]:
-    import fcntl  # not on Windows, where all but these copies works
+    import fcntl  # not available on Windows, where everything but these copies works
 
     with file.open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)  # released by the system if this process dies

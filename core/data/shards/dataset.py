@@ -1,8 +1,8 @@
-"""webdataset-style tar shards: pictures with captions, maps and labels, for what outgrows a folder.
+"""WebDataset-style tar shards: pictures with captions, maps and labels, for very large data sets.
 
 Files of one item share their path up to the first dot of the name: `0001.jpg`, `0001.txt`,
-`0001.seg.png`, `0001.cls`, `0001.json`. Headers are read once; members are then read where they
-lie, on a disk or on a web server, and the draws of an epoch go through one shard after another, so
+`0001.seg.png`, `0001.cls`, `0001.json`. Headers are read once; members are then read in place,
+on a disk or on a web server, and the draws of an epoch go through one shard after another, so
 that a network is read in long runs.
 """
 
@@ -36,20 +36,21 @@ class TarShards(PictureDataset):
     """Items in uncompressed tar files, on a disk or on a web server.
 
     The root is a folder of `*.tar`, one tar file or its http(s) address, or a pattern with braces
-    (`{000..146}`, `{a,b}`), of files also `*` and `?`; several are joined by `::`. Where some
-    names, or the folders they lie in, have the word "train" and others "val" or "test", these are
-    the splits; otherwise all shards are one split.
+    (`{000..146}`, `{a,b}`), for files also `*` and `?`; several are joined by `::`. If some names,
+    or the folders they are in, contain the word "train" and others "val" or "test", these are the
+    splits; otherwise all shards are one split.
 
-    Of an item: a picture (by suffix); captions from `.txt` (one a line) or from `.json`
+    An item is a picture (by suffix); captions from `.txt` (one per line) or from `.json`
     ("captions", "caption" or "text"); a label from `.cls` or the JSON's "label"; a map of class
-    ids, 255 unlabelled, from `.seg.png`.
+    ids, 255 = unlabeled, from `.seg.png`.
 
-    An epoch's order shuffles the shards and the items within each: a permutation as everywhere,
-    but without jumps between shards. It needs the number of items of each, so remote shards are
-    indexed before the first draw, once (core.data.shards.files says what is asked of the server).
+    The order of an epoch shuffles the shards and the items within each: a permutation as
+    everywhere, but without jumps between shards. It needs the number of items of each shard, so
+    remote shards are indexed once, before the first draw (core.data.shards.files describes the
+    requests).
 
-    Raises DataError: no shards, a compressed or truncated one, one without pictures; of remote
-    ones also, later: the server did not answer in several attempts.
+    Raises DataError if there are no shards, or if one is compressed, truncated or without pictures;
+    for remote shards also later, if the server does not answer in several attempts.
     """
 
     name = "shards"
@@ -91,12 +92,12 @@ class TarShards(PictureDataset):
         self._latest: tuple[int, dict[str, bytes]] = (-1, {})
 
     def has_map(self, index: int) -> bool:
-        """Whether an item has a semantic map."""
+        """Return True if an item has a semantic map."""
         return _map(self._members[index]) is not None
 
     def captions(self, index: int) -> tuple[str, ...]:
-        """All captions of an item."""
-        text = self._bytes(index, ".txt")
+        """Return all captions of an item."""
+        text = self._text(index, ".txt")
         if text is not None:
             lines = text.decode("utf-8", errors="replace").splitlines()
         else:
@@ -105,21 +106,24 @@ class TarShards(PictureDataset):
             lines = next(said, [])
             lines = [lines] if isinstance(lines, str) else lines
             if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
-                raise PictureError(f"{self._name(index)}.json holds captions that are no text.")
+                raise PictureError(f"{self._name(index)}.json holds captions that are not texts.")
         return tuple(line.strip() for line in lines if line.strip())
 
     def label(self, index: int) -> int:
-        """The label of an item, or -1."""
-        text = self._bytes(index, ".cls")
+        """Return the label of an item, or -1."""
+        text = self._text(index, ".cls")
         try:
             return int(self._facts(index).get("label", -1) if text is None else text)
         except (TypeError, ValueError):
-            raise PictureError(f"the label of {self._name(index)} is no whole number.") from None
+            raise PictureError(f"the label of {self._name(index)} is not a whole number.") from None
 
     def _load(self, index: int) -> tuple[Image.Image, np.ndarray | None]:
-        members, name = self._members[index], self._shown(self.entries[index].path)
-        picture = open_picture(self._bytes(index, _picture(members).suffix), name=name)
-        self.captions(index), self.label(index)  # what is wrong with them breaks the item, too
+        path, members = self.entries[index].path, self._members[index]
+        name = self._shown(path)
+        picture = open_picture(self._bytes(index, path.suffix), name=name)
+        # An error in the captions or the label breaks the item too.
+        self.captions(index)
+        self.label(index)
         found = _map(members)
         if found is None:
             return picture, None
@@ -130,28 +134,29 @@ class TarShards(PictureDataset):
         return self._shown(self.entries[index].path.with_suffix(""))
 
     def _facts(self, index: int) -> dict[str, Any]:
-        text = self._bytes(index, ".json")
+        text = self._text(index, ".json")
         if text is None:
             return {}
         try:
             facts = json.loads(text)
         except ValueError as error:
-            raise PictureError(f"{self._name(index)}.json is no JSON ({error}).") from None
+            raise PictureError(f"{self._name(index)}.json is not valid JSON ({error}).") from None
         return facts if isinstance(facts, dict) else {}
 
-    def _bytes(self, index: int, suffix: str) -> bytes | None:
-        member = self._members[index].get(suffix)
-        if member is None:
-            return None
+    def _text(self, index: int, suffix: str) -> bytes | None:
+        return self._bytes(index, suffix) if suffix in self._members[index] else None
+
+    def _bytes(self, index: int, suffix: str) -> bytes:
         shard = self._shards[self._shard_of[index]]
         if isinstance(shard, StreamedShard):
             return self._streamed(shard, index)[suffix]
-        return shard.read([member])[0]
+        return shard.read([self._members[index][suffix]])[0]
 
     def _streamed(self, shard: StreamedShard, index: int) -> dict[str, bytes]:
-        """All that is read of an item, in one request; short texts of many items are remembered.
+        """Return all bytes that are read of an item, from one request.
 
-        Captions and labels are read at each draw (decoded pictures too: ``PictureDataset``).
+        The short texts of many items are kept: captions and labels are read at each draw (decoded
+        pictures are cached by ``PictureDataset``).
         """
         members = self._members[index]
         wanted = {suffix: members[suffix] for suffix in _TEXT_SUFFIXES if suffix in members}
@@ -175,7 +180,7 @@ class TarShards(PictureDataset):
 
     @property
     def place(self) -> str:
-        """Where the shards are, for sentences."""
+        """The folder or address of the shards, as messages name it."""
         return url_of(self.root) or str(self.root)
 
     def _shown(self, path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Which shards a root means, and how the bytes of their members are had: local or streamed."""
+"""The shards that a root names, and the bytes of their members, read locally or streamed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from ...errors import DataError, PictureError
@@ -22,24 +23,24 @@ LAYOUT = (
     "*.tar, or name shards as 'DIR/train-{000..146}.tar' or 'https://HOST/train-{000..146}.tar'"
 )
 _JOIN = "::"
-_AHEAD = 16 * 1024  # bytes that a look at a header of a remote shard fetches
-_GAP = 64 * 1024  # bytes between members that are rather fetched along than asked for apart
+_AHEAD = 16 * 1024  # bytes fetched at once when the headers of a remote shard are read
+_GAP = 64 * 1024  # a gap of so many bytes between members is fetched along with them
 _INDEXERS = 16
 
 
 @dataclass(frozen=True)
 class LocalShard:
-    """A tar on a disk."""
+    """A tar file on a disk."""
 
     path: Path
 
     @property
     def name(self) -> str:
-        """What sentences call it."""
+        """The path, as messages name it."""
         return str(self.path)
 
     def members(self) -> Index:
-        """Its items. Raises DataError."""
+        """Return the index of its items. Raises DataError."""
         try:
             state = self.path.stat()
         except OSError as error:
@@ -47,7 +48,7 @@ class LocalShard:
         return _headers(str(self.path), state.st_size, state.st_mtime_ns)
 
     def read(self, members: Sequence[Member]) -> list[bytes]:
-        """The bytes of members. Raises PictureError."""
+        """Return the bytes of members. Raises PictureError."""
         try:
             with self.path.open("rb") as stream:
                 return _read_from(stream, members, self.name)
@@ -57,34 +58,38 @@ class LocalShard:
 
 @dataclass(frozen=True)
 class StreamedShard:
-    """A tar on a web server.
+    """A tar file on a web server.
 
-    Where the server sends parts of files, headers and members are asked for as they are needed,
-    and nothing but the index is kept on disk. Where it does not, the shard is copied whole, into a
-    folder of bounded size (see core.data.shards.cache).
+    If the server sends parts of files, headers and members are requested when they are needed, and
+    only the index is kept on disk. If it does not, the shard is copied whole, into a folder of
+    bounded size (see core.data.shards.cache).
     """
 
     url: str
 
     @property
     def path(self) -> Path:
-        """The address as a path: to show, and to tell files apart; no file."""
+        """The address as a path, to show and to tell files apart; it is not a file."""
         return Path(redact_query(self.url))
 
     @property
     def name(self) -> str:
-        """What sentences call it."""
+        """The address without its query, as messages name it."""
         return redact_query(self.url)
 
     def members(self) -> Index:
-        """Its items; the headers are read once, for later runs too. Raises DataError."""
+        """Return the index of its items.
+
+        Headers are read once, also for later runs. Raises DataError.
+        """
         facts = facts_of(self.url)
         return _remote_headers(self.url, facts.size, facts.mark)
 
     def read(self, members: Sequence[Member]) -> list[bytes]:
-        """The bytes of members, which are asked for together where they lie together.
+        """Return the bytes of members; members that lie together are requested together.
 
-        Raises DataError, not PictureError: without a network, pictures are not broken.
+        Raises DataError, not PictureError: a failing network does not mean that pictures are
+        broken.
         """
         facts = facts_of(self.url)
         if not facts.parts:
@@ -102,14 +107,14 @@ class StreamedShard:
                 with copy_of(self.url, facts_of(self.url)).open("rb") as stream:
                     return _read_from(stream, members, self.name)
             except FileNotFoundError:
-                continue  # another process made room for its own between the two
+                continue  # another process removed the copy before it was opened
 
 
 Shard = LocalShard | StreamedShard
 
 
 def shards_of(root: str | Path, split: str) -> list[Shard]:
-    """The shards of a split, in order. Raises DataError if there are none."""
+    """Return the shards of a split, in order. Raises DataError if there are none."""
     folder = Path(root) if os.path.isdir(root) else None  # Path.is_dir fails on long addresses
     if folder is not None:
         found: list[Shard] = [LocalShard(path) for path in sorted(folder.rglob("*.tar"))]
@@ -131,7 +136,7 @@ def shards_of(root: str | Path, split: str) -> list[Shard]:
 
 
 def index_all(shards: Sequence[Shard]) -> list[Index]:
-    """The index of each shard; remote ones are asked several at a time, with a bar."""
+    """Return the index of each shard; remote ones are requested in parallel, with a bar."""
     if all(isinstance(shard, LocalShard) for shard in shards):
         return [shard.members() for shard in shards]
     from tqdm import tqdm
@@ -146,16 +151,15 @@ def index_all(shards: Sequence[Shard]) -> list[Index]:
 
 
 def _named(pattern: str) -> list[Shard]:
-    """The shards that one path, address or pattern names."""
+    """Return the shards that one path, address or pattern names."""
     if pattern.startswith("pipe:"):
         raise DataError(f"commands such as {pattern!r} are not run; give a path or an address.")
     url = url_of(pattern)
     if url is not None:
         if not urlsplit(url).path.endswith((".tar", *COMPRESSED)):
             raise DataError(
-                f"{redact_query(url)} names no tar: a web server does not list its files, so "
-                "name the "
-                "shards as 'https://HOST/train-{000..146}.tar'."
+                f"{redact_query(url)} is not a tar file: a web server does not list its files, so "
+                "name the shards as 'https://HOST/train-{000..146}.tar'."
             )
         return [StreamedShard(each) for each in expand_braces(url)]
     found = [
@@ -170,7 +174,7 @@ def _named(pattern: str) -> list[Shard]:
 
 
 def _split_of(path: Path, base: Path | None) -> str | None:
-    """The split that a name speaks of: the file's first such word, else a folder's."""
+    """Return the split that a path names: the first such word of the file name, or of a folder."""
     places = path.relative_to(base).parts if base is not None else path.parts[-2:]
     for place in reversed(places):
         for word in re.split(r"[^a-z]+", place.lower()):
@@ -181,19 +185,19 @@ def _split_of(path: Path, base: Path | None) -> str | None:
     return None
 
 
-def _read_from(stream: io.BufferedIOBase, members: Sequence[Member], name: str) -> list[bytes]:
+def _read_from(stream: BinaryIO, members: Sequence[Member], name: str) -> list[bytes]:
     found = []
     for member in members:
         stream.seek(member.offset)
         found.append(stream.read(member.size))
         if len(found[-1]) < member.size:
-            raise PictureError(f"{name} was cut off while it was read; copy it again.")
+            raise PictureError(f"{name} was truncated while it was read; copy it again.")
     return found
 
 
 @lru_cache(maxsize=8192)
 def _headers(path: str, size: int, changed: int) -> Index:
-    """Members of a local shard; one reading of its headers for all who open it."""
+    """Return the index of a local shard; its headers are read once for all who open it."""
     try:
         with open(path, "rb") as stream:
             return members_of(stream, size, path)
@@ -222,4 +226,4 @@ def _index_of_copy(url: str) -> Index:
             with copy.open("rb") as stream:
                 return members_of(stream, os.fstat(stream.fileno()).st_size, redact_query(url))
         except FileNotFoundError:
-            continue  # removed to make room for another
+            continue  # another process removed it to make room

@@ -1,7 +1,7 @@
-"""Files on a web server: read in parts where the server sends parts, else as a whole.
+"""Files on a web server, read in parts if the server sends parts, otherwise whole.
 
-A network fails now and then, so every request is tried several times. What is then still wrong is
-one sentence with the address (without its query, which may hold a signature).
+Networks fail now and then, so every request is tried several times. An error that remains is one
+sentence with the address (without its query, which may hold a signature).
 """
 
 from __future__ import annotations
@@ -20,55 +20,59 @@ from ...errors import DataError
 
 if TYPE_CHECKING:
     import httpx
+    from _typeshed import WriteableBuffer
 
 ATTEMPTS = 5
 PAUSE_S = 0.5
 """Seconds before the second attempt; each further pause is twice as long."""
 _CHUNK = 1 << 20
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)", re.IGNORECASE | re.DOTALL)
-_AGAIN = (408, 425, 429)  # of the client errors those that pass
+_AGAIN = (408, 425, 429)  # client errors that may be temporary
 
 T = TypeVar("T")
 
 
 def url_of(text: object) -> str | None:
-    """The http(s) address that `text` (a str, or a Path of one) holds, or None.
+    """Return the http(s) address in `text` (a str, or a Path made of one), or None.
 
-    A Path folds the two slashes into one; they are put back. Raises DataError for an address of
-    another kind.
+    A Path merges the two slashes into one; they are restored. Raises DataError for an address with
+    another scheme.
     """
     found = _SCHEME.match(str(text))
     if found is None:
         return None
     scheme, rest = found.groups()
     if scheme.lower() not in ("http", "https"):
-        raise DataError(f"{text} is no address that is read here; give http:// or https://.")
+        raise DataError(f"{text} has an unsupported scheme; give http:// or https://.")
     return f"{scheme.lower()}://{rest}"
 
 
 def redact_query(url: str) -> str:
-    """The address without its query."""
+    """Return the address without its query."""
     return url.partition("?")[0]
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a server says of a file."""
+    """The properties of a file that its server reports."""
 
     size: int | None
-    """Bytes, where it says so."""
+    """Bytes, or None if the server does not say."""
     mark: str
-    """Changes when the file does."""
+    """An identifier that changes when the file does."""
     parts: bool
-    """Whether it sends parts of it."""
+    """True if the server sends parts of the file."""
 
 
 @lru_cache(maxsize=8192)
 def facts_of(url: str) -> Facts:
-    """Ask the server once. Raises DataError: not there, refused, or no answer."""
+    """Ask the server once.
+
+    Raises DataError if the file is missing or refused, or without an answer.
+    """
 
     def ask() -> Facts:
-        # The answer to a GET is the truth: some servers, and signed addresses, refuse HEAD.
+        # Only GET is reliable: some servers, and signed addresses, refuse HEAD.
         with _client().stream("GET", url, headers={"Range": "bytes=0-0"}) as answer:
             if answer.status_code == 416:  # no first byte: the file is empty
                 return Facts(0, "", parts=False)
@@ -76,7 +80,7 @@ def facts_of(url: str) -> Facts:
             headers = answer.headers
             mark = headers.get("etag") or headers.get("last-modified") or ""
             if answer.status_code == 206:
-                answer.read()  # an answer read to its end leaves the connection open for the next
+                answer.read()  # only then can the connection serve the next request
                 return Facts(_total(headers), mark, parts=True)
             length = headers.get("content-length", "")
             return Facts(int(length) if length.isdecimal() else None, mark, parts=False)
@@ -85,7 +89,7 @@ def facts_of(url: str) -> Facts:
 
 
 def read_part(url: str, first: int, size: int) -> bytes:
-    """`size` bytes from position `first` of a file whose server sends parts."""
+    """Return `size` bytes from position `first` of a file whose server sends parts."""
     whole = facts_of(url).size
     if size == 0:
         return b""
@@ -100,14 +104,14 @@ def read_part(url: str, first: int, size: int) -> bytes:
                 raise _changed(url)
             data = answer.read()
         if len(data) != size:
-            raise EOFError(f"{len(data)} of {size} bytes came")
+            raise EOFError(f"{len(data)} of {size} bytes arrived")
         return data
 
     return _trying(url, ask)
 
 
 def download(url: str, file: Path) -> None:
-    """The whole file. Raises DataError: it cannot be had or written."""
+    """Download the whole file. Raises DataError if it cannot be read or written."""
     size = facts_of(url).size
 
     def ask() -> None:
@@ -118,20 +122,19 @@ def download(url: str, file: Path) -> None:
                 stream.write(data)
                 got += len(data)
         if size is not None and got != size:
-            raise EOFError(f"{got} of {size} bytes came")
+            raise EOFError(f"{got} of {size} bytes arrived")
 
     try:
         _trying(url, ask)
     except OSError as error:
         raise DataError(
             f"{redact_query(url)} cannot be copied to {file.parent} ({error.strerror}); make "
-            "room there, "
-            "or name another folder with REGVQ_CACHE."
+            "room there, or set REGVQ_CACHE to another folder."
         ) from error
 
 
 class PartsFile(io.RawIOBase):
-    """A remote file as a stream that can seek; each read is a request, so put a buffer around."""
+    """A remote file as a seekable stream; each read is a request, so it should be buffered."""
 
     def __init__(self, url: str, size: int) -> None:
         self._url, self._size, self._place = url, size, 0
@@ -150,9 +153,10 @@ class PartsFile(io.RawIOBase):
         self._place = max(0, start + offset)
         return self._place
 
-    def readinto(self, buffer: memoryview) -> int:
-        size = max(0, min(len(buffer), self._size - self._place))
-        buffer[:size] = read_part(self._url, self._place, size)
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        view = memoryview(buffer)
+        size = max(0, min(len(view), self._size - self._place))
+        view[:size] = read_part(self._url, self._place, size)
         self._place += size
         return size
 
@@ -176,11 +180,12 @@ def _trying(url: str, action: Callable[[], T]) -> T:
         except (httpx.InvalidURL, ValueError) as error:
             if isinstance(error, DataError):
                 raise
-            raise DataError(f"{redact_query(url)} is no address ({error}); correct it.") from None
+            raise DataError(
+                f"{redact_query(url)} is not a valid address ({error}); correct it."
+            ) from None
     raise DataError(
         f"{redact_query(url)} could not be read in {ATTEMPTS} attempts "
-        f"({reason.rstrip('.')}); check "
-        "address and network, then start again: a run goes on where it was."
+        f"({reason.rstrip('.')}); check address and network, then start again: a run resumes."
     )
 
 
@@ -188,11 +193,10 @@ def _refused(url: str, code: int) -> DataError:
     if code in (404, 410):
         return DataError(
             f"{redact_query(url)} does not exist (HTTP status {code}); check the address and "
-            "the numbers "
-            "in its braces."
+            "the numbers in its braces."
         )
     return DataError(
-        f"{redact_query(url)} is refused (HTTP status {code}); check that you may read it."
+        f"{redact_query(url)} was refused (HTTP status {code}); check that you may read it."
     )
 
 
@@ -209,7 +213,10 @@ _clients: dict[int, httpx.Client] = {}
 
 
 def _client() -> httpx.Client:
-    """One client a process: connections are kept, and a forked worker must not share them."""
+    """Return the client of this process.
+
+    Connections are kept, and forked workers must not share.
+    """
     client = _clients.get(os.getpid())
     if client is None:
         import httpx

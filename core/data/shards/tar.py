@@ -1,6 +1,6 @@
-"""Tar files as webdataset writes them: which members make up an item, and where each of them lies.
+"""Tar files as webdataset writes them: the members of each item, and the place of each member.
 
-Only headers are read, so that a tar of gigabytes is indexed in a moment, and from wherever it can
+Only headers are read, so that a tar of gigabytes is indexed in a moment, from any source that can
 be read at a position: a file, or a server that sends parts of files.
 """
 
@@ -21,7 +21,7 @@ _RANGE = re.compile(r"(\d+)\.\.(\d+)$")
 
 @dataclass(frozen=True)
 class Member:
-    """A file in a tar: its suffix from the first dot of its name, and where its bytes lie."""
+    """A file in a tar: its suffix from the first dot of its name, and the place of its bytes."""
 
     suffix: str
     offset: int
@@ -33,12 +33,13 @@ Index = tuple[tuple[str, dict[str, Member]], ...]
 
 
 def members_of(stream: BinaryIO, size: int, name: str) -> Index:
-    """The index of a tar of `size` bytes, read from `stream`, which can seek.
+    """Return the index of a tar of `size` bytes, read from `stream`, which must be seekable.
 
-    Raises DataError, which gives `name`: no tar, or cut off. What `stream` raises goes through.
+    Raises DataError, which gives `name`, if it is not a tar or truncated. Errors of `stream` itself
+    are not caught.
     """
     found: dict[str, dict[str, Member]] = {}
-    cut = DataError(f"the shard {name} is truncated; put it there again whole.")
+    truncated = DataError(f"the shard {name} is truncated; copy it again.")
     end, block = 0, tarfile.BLOCKSIZE
     try:
         with tarfile.open(fileobj=stream, mode="r:") as archive:
@@ -48,7 +49,7 @@ def members_of(stream: BinaryIO, size: int, name: str) -> Index:
                     continue
                 end += -(-member.size // block) * block
                 if member.offset_data + member.size > size:
-                    raise cut
+                    raise truncated
                 folder, base = os.path.split(member.name)
                 if base.startswith("."):
                     continue
@@ -59,18 +60,18 @@ def members_of(stream: BinaryIO, size: int, name: str) -> Index:
                 found.setdefault(key, {})[suffix] = place
     except tarfile.TarError as error:
         if "unexpected end" in str(error) or "truncated" in str(error):
-            raise cut from error
-        raise DataError(f"{name} is no tar file ({error}); give *.tar.") from error
+            raise truncated from error
+        raise DataError(f"{name} is not a tar file ({error}); give *.tar.") from error
     stream.seek(end)
     if stream.read(block) != bytes(block):
-        raise cut  # whole members, but the blocks of zeros that end a tar file are not there
+        raise truncated  # the members are complete, but the zero blocks that end a tar are missing
     return tuple(found.items())
 
 
 def expand_braces(pattern: str) -> list[str]:
-    """`{a-{08..10},b}.tar` -> a-08.tar, a-09.tar, a-10.tar, b.tar: as a shell does.
+    """Expand `{a-{08..10},b}.tar` to a-08.tar, a-09.tar, a-10.tar, b.tar, as a shell does.
 
-    A range keeps the width of its first number. Braces that do not close stand for themselves.
+    A range keeps the width of its first number. Braces that are not closed are kept as they are.
     """
     depth, cuts = 0, []
     for place, sign in enumerate(pattern):

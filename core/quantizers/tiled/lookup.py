@@ -1,12 +1,13 @@
 """Search and draws over all codes without the positions x codes matrix.
 
-*Nearest code.* The textbook formula keeps about three float32 matrices of N x K alive and walks
-over them four or five times. Here ``argmin |z - e|^2 = argmax z.e - |e|^2/2`` is computed tile by
-tile into one small buffer with the bias folded into the matrix product, and only the running best
-is kept. On GPUs a Triton kernel keeps even the tile in registers (``triton_lookup.py``).
+*Nearest code.* The textbook formula needs about three float32 matrices of N x K and reads them four
+or five times. Here ``argmin |z - e|^2 = argmax z.e - |e|^2/2`` is computed tile by tile in one
+small buffer, with the bias as part of the matrix product, and only the best code so far is kept. On
+GPUs a Triton kernel keeps even the tile in registers (``triton_kernel.py``).
 
 *Draws* from softmax_k(z.w_k + b_k) by the Gumbel-max rule, some rows at a time. Their noise can be
-made again, so that the backward pass (``soft.py``) sees the draw that the forward pass made.
+computed again from a seed, so that the backward pass (``soft.py``) uses the noise of the forward
+pass.
 """
 
 from __future__ import annotations
@@ -18,18 +19,18 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-ROWS, CODES = 512, 1024  # a float32 tile of 2 MB: measured, a core's own cache and some
-GPU_ROWS, GPU_CODES = 2048, 4096  # 32 MB, under the L2 cache of a large GPU (not measured)
-SOFT_TILE = 2**20  # entries of a soft tile, of which three are held: 12 MB in float32
-GPU_SOFT_TILE = 2**24  # larger, so that launching kernels is no part of the cost (not measured)
-LEAST_ROWS = 8  # of a soft tile: below, adding up gradients of the codes costs more than the tile
+ROWS, CODES = 512, 1024  # a float32 tile of 2 MB, a little more than a core's cache: measured
+GPU_ROWS, GPU_CODES = 2048, 4096  # 32 MB, below the L2 cache of a large GPU (not measured)
+SOFT_TILE = 2**20  # entries of a soft tile, of which three are allocated: 12 MB in float32
+GPU_SOFT_TILE = 2**24  # larger, so that launching kernels costs nothing (not measured)
+MIN_ROWS = 8  # of a soft tile: below, adding the gradients of the codes costs more than the tile
 
 
 def best_code(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """argmax over k of ``rows @ weight[k] + bias[k]``.
+    """Return argmax over k of ``rows @ weight[k] + bias[k]``, int64 (N,).
 
-    ``rows`` float32 (N, D), ``weight`` float32 (K, D), ``bias`` float32 (K,). Returns int64 (N,);
-    of equal scores the lowest k wins. Extra memory: one tile.
+    ``rows`` float32 (N, D), ``weight`` float32 (K, D), ``bias`` float32 (K,). Of equal scores, the
+    lowest k is returned. Extra memory: one tile.
     """
     if _exporting():  # a loop over rows would fix their number in the program
         return torch.addmm(bias, rows, weight.t()).argmax(1)
@@ -46,7 +47,7 @@ _exporting: Callable[[], bool] = getattr(
 
 @cache
 def _kernel() -> Callable[[Tensor, Tensor, Tensor], Tensor] | None:
-    """The Triton kernel, where Triton is installed."""
+    """Return the Triton kernel, or None if Triton is not installed."""
     if find_spec("triton") is None:
         return None
     from .triton_kernel import triton_best_code
@@ -55,7 +56,7 @@ def _kernel() -> Callable[[Tensor, Tensor, Tensor], Tensor] | None:
 
 
 def plain_best_code(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """``best_code`` in plain PyTorch; the reference of the kernel."""
+    """Return ``best_code`` computed in plain PyTorch; the reference of the kernel."""
     count, size = len(rows), len(weight)
     height, width = (GPU_ROWS, GPU_CODES) if rows.is_cuda else (ROWS, CODES)
     ids = torch.empty(count, dtype=torch.int64, device=rows.device)
@@ -63,45 +64,49 @@ def plain_best_code(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     columns = weight.t()
     for start in range(0, count, height):
         part = rows[start : start + height]
-        best = None
+        best_score, best = None, ids[start : start + height]
         for first in range(0, size, width):
             some = columns[:, first : first + width]
             scores = tile[: len(part) * some.shape[1]].view(len(part), some.shape[1])
             torch.addmm(bias[first : first + width], part, some, out=scores)
-            if best is None:
-                best, winner = scores.max(dim=1)
-            elif rows.is_cuda:  # without waiting for the GPU
+            if best_score is None:
+                best_score, best = scores.max(dim=1)
+            elif rows.is_cuda:  # no indexing by a mask, which would wait for the GPU
                 top, index = scores.max(dim=1)
-                winner = torch.where(top > best, index + first, winner)
-                best = torch.maximum(best, top)
+                best = torch.where(top > best_score, index + first, best)
+                best_score = torch.maximum(best_score, top)
             else:
-                # Most tiles improve on few rows, and a maximum without its place is far cheaper.
+                # Most tiles improve few rows, and amax is far cheaper than max with its index.
                 top = scores.amax(dim=1)
-                better = (top > best).nonzero().flatten()
-                winner[better] = scores[better].argmax(1) + first
-                best[better] = top[better]
-        ids[start : start + height] = winner
+                better = (top > best_score).nonzero().flatten()
+                best[better] = scores[better].argmax(1) + first
+                best_score[better] = top[better]
+        ids[start : start + height] = best
     return ids
 
 
 def nearest_code(rows: Tensor, codebook: Tensor) -> Tensor:
-    """Ids int64 (N,) of the codes (K, D) nearest to float32 ``rows`` (N, D), Euclidean, exact."""
+    """Return the ids int64 (N,) of the codes (K, D) nearest to float32 ``rows`` (N, D).
+
+    The distance is Euclidean, the search exact.
+    """
     return best_code(rows, codebook, -0.5 * codebook.square().sum(1))
 
 
 def row_tiles(count: int, size: int, on_gpu: bool = False) -> Iterator[slice]:
-    """Slices of ``count`` rows, each few enough for a soft tile against ``size`` codes."""
-    step = max(LEAST_ROWS, (GPU_SOFT_TILE if on_gpu else SOFT_TILE) // size)
+    """Yield slices of ``count`` rows, each small enough for a soft tile with ``size`` codes."""
+    step = max(MIN_ROWS, (GPU_SOFT_TILE if on_gpu else SOFT_TILE) // size)
     for start in range(0, count, step):
         yield slice(start, min(start + step, count))
 
 
 def gumbel_noise(like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Standard Gumbel noise with the shape of ``like``: -log(-log(1 - v)), v uniform in (0, 1).
+    """Return standard Gumbel noise of the shape of ``like``.
 
-    v lies on a grid of 2^-31 and keeps all of it near 0, where large noise comes from: float32's
-    own uniform numbers are too coarse there to tell the largest of 65,536 draws from the next.
-    (``exponential_`` gives the same distribution at five times the cost on a CPU.)
+    It is -log(-log(1 - v)) with v uniform in (0, 1). v lies on a grid with steps of 2^-31, also
+    near 0, where large noise comes from. The usual uniform float32 numbers are too coarse there to
+    distinguish the largest of 65,536 draws from the second largest. ``exponential_`` gives the same
+    distribution at five times the cost on a CPU.
     """
     steps = torch.empty(like.shape, dtype=torch.int32, device=like.device)
     noise = steps.random_(generator=generator).to(like.dtype).add_(0.5).mul_(2.0**-31)
@@ -110,23 +115,23 @@ def gumbel_noise(like: Tensor, generator: torch.Generator | None) -> Tensor:
 
 
 def tile_noise(like: Tensor, seed: int, start: int) -> Tensor:
-    """Gumbel noise of the tile whose first row is ``start``: the same in every pass over it."""
+    """Return the Gumbel noise of the tile that starts at row ``start``: the same in every pass."""
     return gumbel_noise(like, torch.Generator(like.device).manual_seed(seed + start))
 
 
 def draw_seed(generator: torch.Generator | None, device: torch.device) -> int:
-    """A seed for ``tile_noise`` from the caller's generator."""
+    """Draw a seed for ``tile_noise`` from the caller's generator."""
     return int(torch.randint(2**62, (), generator=generator, device=device))
 
 
 def logits_of(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Logits (N, K) = rows (N, D) @ weight (K, D) + bias (K,), differentiable."""
+    """Return the logits rows (N, D) @ weight.T (D, K) + bias (K,), (N, K), differentiable."""
     return torch.addmm(bias, rows, weight.t())
 
 
 @torch.no_grad()
 def draw_codes(rows: Tensor, weight: Tensor, bias: Tensor, seed: int) -> Tensor:
-    """Ids int64 (N,) drawn from softmax(rows @ weight + bias) by Gumbel-max, tile by tile."""
+    """Draw ids int64 (N,) from softmax(rows @ weight.T + bias) by Gumbel-max, tile by tile."""
     ids = torch.empty(len(rows), dtype=torch.int64, device=rows.device)
     for part in row_tiles(len(rows), len(weight), rows.is_cuda):
         logits = logits_of(rows[part], weight, bias)

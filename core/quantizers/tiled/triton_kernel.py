@@ -1,22 +1,24 @@
-"""``best_code`` as one Triton kernel: scores stay in registers, only the running best is kept.
+"""``best_code`` as one Triton kernel: scores stay in registers, only the best so far is kept.
 
-Each program takes some rows and walks over all codes; a tile of scores is made by full float32
-products (no TF32, which flips near ties) and forgotten once its maximum is known. So the only
-memory it takes is the ids, and codes are read from the GPU's cache.
+Each program processes some rows and all codes. A tile of scores is computed by full float32
+products (TF32 would change the result of near ties) and discarded once its maximum is known. The
+only memory that the kernel allocates is that of the ids; codes are read from the GPU's cache.
 
-The plain path in ``lookup.py`` is its reference: tests hold the kernel against it through Triton's
-interpreter. Its speed has not been measured, no GPU was at hand, and its block sizes are untuned.
-``python benchmarks/lookup.py --device cuda --tasks lookup`` measures both paths on one.
+``plain_best_code`` in ``lookup.py`` is the reference: tests compare the kernel with it in Triton's
+interpreter. The kernel's speed is not measured and its block sizes are not tuned, for lack of a
+GPU; ``python benchmarks/lookup.py --device cuda --tasks lookup`` measures both.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-BLOCK_ROWS, BLOCK_CODES, MOST_DIMS = 64, 128, 64
+BLOCK_ROWS, BLOCK_CODES, MAX_BLOCK_DIMS = 64, 128, 64
 
 
 @triton.jit
@@ -43,30 +45,32 @@ def _best_code(
                 other=0.0,
             )
             scores = tl.dot(z, w, scores, input_precision="ieee")
-        # Codes beyond the last one lose against every other.
+        # Positions beyond the last code have a score of -inf.
         scores += tl.load(bias + code, mask=code < size, other=float("-inf"))[None, :]
         top, place = tl.max(scores, axis=1, return_indices=True, return_indices_tie_break_left=True)
-        better = top > best  # strictly: of equals the first stays
+        better = top > best  # strictly, so that of equals the first stays
         winner = tl.where(better, first + place, winner)
         best = tl.where(better, top, best)
     tl.store(ids + row, winner, mask=row < count)
 
 
 def triton_best_code(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """argmax over k of ``rows @ weight[k] + bias[k]``, the lowest k of equals; int64 (N,).
+    """Return argmax over k of ``rows @ weight[k] + bias[k]``, int64 (N,), the lowest of equals.
 
-    ``rows`` float32 (N, D), ``weight`` float32 (K, D) and ``bias`` float32 (K,) on one GPU (or,
-    under TRITON_INTERPRET=1, on the CPU).
+    ``rows`` float32 (N, D), ``weight`` float32 (K, D) and ``bias`` float32 (K,) on one GPU, or on
+    the CPU with TRITON_INTERPRET=1.
     """
     rows, weight, bias = rows.contiguous(), weight.contiguous(), bias.contiguous()
     count, dim = rows.shape
     ids = torch.empty(count, dtype=torch.int64, device=rows.device)
-    block_dims = min(MOST_DIMS, max(16, triton.next_power_of_2(dim)))
+    block_dims = min(MAX_BLOCK_DIMS, max(16, triton.next_power_of_2(dim)))
     grid = (triton.cdiv(count, BLOCK_ROWS),)
     if count:
         with torch.cuda.device_of(rows):
-            _best_code[grid](
-                rows, weight, bias, ids, count, len(weight), dim,
-                BLOCK_ROWS=BLOCK_ROWS, BLOCK_CODES=BLOCK_CODES, BLOCK_DIMS=block_dims,
-            )  # fmt: skip
+            blocks: dict[str, Any] = {
+                "BLOCK_ROWS": BLOCK_ROWS,
+                "BLOCK_CODES": BLOCK_CODES,
+                "BLOCK_DIMS": block_dims,
+            }
+            _best_code[grid](rows, weight, bias, ids, count, len(weight), dim, **blocks)
     return ids

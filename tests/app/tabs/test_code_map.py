@@ -17,7 +17,7 @@ from app.tabs import code_map
 from core.analysis.atlas import add_umap
 from core.analysis.embedding import pca_map
 from core.analysis.real_patches import unpack_patches
-from core.analysis.rendering import number_colours
+from core.analysis.rendering import number_colors
 from core.bundles.bundle import find_bundle
 from core.data import open_dataset
 from core.quantizers import VQConfig
@@ -160,7 +160,7 @@ def test_codes_in_the_colours_of_their_classes(tokenizer: Tokenizer) -> None:
     assert (colours[most < 0] == 90).all()
     value = code_map.show_classes(NAME)["classes"]
     np.testing.assert_array_equal(array(value["of"], "u1"), np.where(most < 0, 255, most))
-    assert value["colours"] == number_colours(len(names)).tolist()
+    assert value["colours"] == number_colors(len(names)).tolist()
 
 
 def test_usage_and_norm_are_brighter_for_more(tokenizer: Tokenizer) -> None:

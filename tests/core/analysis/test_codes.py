@@ -1,4 +1,4 @@
-"""What codes paint, where they occur, what is near them; token grids and errors as pictures."""
+"""Codes: their paints, places and neighbors; token grids and errors as pictures."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from core.analysis import codes
+from core.analysis import codes, embedding
 from core.analysis.counts import count_codes
-from core.analysis.rendering import colour_error, error_map, number_colours, ramp, token_picture
+from core.analysis.rendering import color_error, error_map, number_colors, ramp, token_picture
 from core.images import to_pixels
 from core.networks.autoencoder import NetworkConfig
 from core.quantizers import RegVQConfig, VQConfig
@@ -49,7 +49,7 @@ def test_count_codes_counts_every_token_once(tokenizer: Tokenizer) -> None:
 # -- codes -----------------------------------------------------------------------------------------
 
 
-def test_paint_codes_is_the_centre_of_a_field_of_one_code(tokenizer: Tokenizer) -> None:
+def test_paint_codes_returns_the_center_of_a_field_of_one_code(tokenizer: Tokenizer) -> None:
     paints = codes.paint_codes(tokenizer, batch=7)
     assert paints.shape == (23, 4, 4, 3) and paints.dtype == np.uint8
     for code in (0, 22):
@@ -69,7 +69,7 @@ def test_paint_codes_refuses_even_fields_and_unknown_codes(tokenizer: Tokenizer)
 
 def test_nearest_codes_are_the_nearest_without_the_code_itself(codebook: np.ndarray) -> None:
     twin = codebook.copy()
-    twin[31] = twin[7]  # another code at the same place is a neighbour at distance 0
+    twin[31] = twin[7]  # another code at the same place is a neighbor at distance 0
     ids, distances = codes.nearest_codes(torch.from_numpy(twin), 7, n=4)
     apart = np.linalg.norm(twin.astype(float) - twin[7], axis=1)
     expected = [i for i in np.argsort(apart, kind="stable") if i != 7][:4]
@@ -84,13 +84,13 @@ def test_nearest_codes_of_a_small_codebook_are_all_others(codebook: np.ndarray) 
         codes.nearest_codes(codebook[:3], 3)
 
 
-def test_all_neighbours_are_each_codes_nearest(codebook: np.ndarray) -> None:
-    neighbours = codes.all_neighbours(codebook, n=5, rows=16)
-    assert neighbours.shape == (50, 5) and neighbours.dtype == np.int64
+def test_all_neighbors_are_each_codes_nearest(codebook: np.ndarray) -> None:
+    neighbors = embedding.all_neighbors(codebook, n=5, rows=16)
+    assert neighbors.shape == (50, 5) and neighbors.dtype == np.int64
     for code in range(50):
         expected, _ = codes.nearest_codes(codebook, code, n=5)
-        assert neighbours[code].tolist() == expected.tolist()
-    assert codes.all_neighbours(codebook[:3]).shape == (3, 2)
+        assert neighbors[code].tolist() == expected.tolist()
+    assert embedding.all_neighbors(codebook[:3]).shape == (3, 2)
 
 
 def test_code_map_shows_the_directions_of_largest_spread() -> None:
@@ -98,19 +98,19 @@ def test_code_map_shows_the_directions_of_largest_spread() -> None:
     plane = rng.normal(size=(200, 2)) * [5, 2]
     directions = np.linalg.qr(rng.normal(size=(8, 2)))[0]
     codebook = plane @ directions.T + rng.normal(size=(200, 8)) * 0.01 + 4
-    scores = codes.code_map_pca(codebook)
+    scores = embedding.pca_map(codebook)
     assert scores.shape == (200, 2) and scores.dtype == np.float32
-    centred = plane - plane.mean(axis=0)
-    _, _, axes = np.linalg.svd(centred, full_matrices=False)
+    centered = plane - plane.mean(axis=0)
+    _, _, axes = np.linalg.svd(centered, full_matrices=False)
     for axis in range(2):  # up to the sign
-        likeness = np.corrcoef(scores[:, axis], centred @ axes[axis])[0, 1]
-        assert abs(likeness) > 0.999
+        correlation = np.corrcoef(scores[:, axis], centered @ axes[axis])[0, 1]
+        assert abs(correlation) > 0.999
     np.testing.assert_allclose(scores.mean(axis=0), 0, atol=1e-4)
-    np.testing.assert_array_equal(scores, codes.code_map_pca(torch.from_numpy(codebook)))
+    np.testing.assert_array_equal(scores, embedding.pca_map(torch.from_numpy(codebook)))
 
 
 def test_code_map_of_one_dimensional_codes_lies_on_a_line() -> None:
-    scores = codes.code_map_pca(np.array([[1.0], [3.0], [8.0]]))
+    scores = embedding.pca_map(np.array([[1.0], [3.0], [8.0]]))
     np.testing.assert_allclose(scores, [[-3, 0], [-1, 0], [4, 0]], atol=1e-6)
 
 
@@ -155,10 +155,10 @@ def test_runner_ups_are_the_posteriors_largest_at_one_place(config) -> None:
 # -- pictures --------------------------------------------------------------------------------------
 
 
-def test_token_picture_by_colours_tiles_and_numbers() -> None:
+def test_token_picture_by_colors_tiles_and_numbers() -> None:
     ids = torch.tensor([[0, 2, 1], [2, 2, 0]])
-    colours = np.array([[1, 2, 3], [40, 50, 60], [250, 0, 9]], dtype=np.uint8)
-    np.testing.assert_array_equal(token_picture(ids, colours), colours[ids.numpy()])
+    colors = np.array([[1, 2, 3], [40, 50, 60], [250, 0, 9]], dtype=np.uint8)
+    np.testing.assert_array_equal(token_picture(ids, colors), colors[ids.numpy()])
     tiles = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 3), dtype=np.uint8)
     mosaic = token_picture(ids, tiles)
     assert mosaic.shape == (8, 12, 3)
@@ -171,8 +171,8 @@ def test_token_picture_by_colours_tiles_and_numbers() -> None:
         token_picture(ids, 2)
 
 
-def test_number_colours_tell_a_thousand_codes_apart() -> None:
-    table = number_colours(1024)
+def test_number_colors_tell_a_thousand_codes_apart() -> None:
+    table = number_colors(1024)
     assert table.shape == (1024, 3) and table.dtype == np.uint8
     assert len(np.unique(table, axis=0)) > 1000
     near = np.abs(np.diff(table.astype(int), axis=0)).max(axis=1)
@@ -190,13 +190,13 @@ def test_error_map_is_the_mean_absolute_difference() -> None:
         error_map(a, torch.zeros(3, 2, 3))
 
 
-def test_colours_of_errors_rise_in_luminance_and_stop_at_the_top() -> None:
+def test_colors_of_errors_increase_in_luminance_up_to_the_top() -> None:
     luminance = ramp(np.linspace(0, 1, 256)).astype(float) @ [0.2126, 0.7152, 0.0722]
-    assert (np.diff(luminance) > -0.6).all()  # a hair for rounding to 8 bits
+    assert (np.diff(luminance) > -0.6).all()  # a tolerance for rounding to 8 bits
     assert luminance[0] < 20 and luminance[-1] > 230
-    shown = colour_error(np.array([[0.0, 0.1, 0.25, 0.9]]), top=0.25)
+    shown = color_error(np.array([[0.0, 0.1, 0.25, 0.9]]), top=0.25)
     assert shown.shape == (1, 4, 3) and shown.dtype == np.uint8
     np.testing.assert_array_equal(shown[0, 2], shown[0, 3])
     np.testing.assert_array_equal(shown[0, 1], ramp(np.array(0.4)))
     with pytest.raises(ValueError, match="above 0"):
-        colour_error(np.zeros((1, 1)), top=0)
+        color_error(np.zeros((1, 1)), top=0)

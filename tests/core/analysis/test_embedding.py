@@ -1,4 +1,4 @@
-"""Code maps, and on which classes codes stand."""
+"""Maps of codes, and the classes under their tokens."""
 
 from __future__ import annotations
 
@@ -20,40 +20,40 @@ from core.tokenizer import Tokenizer, TokenizerConfig
 
 @pytest.fixture(scope="module")
 def clusters() -> np.ndarray:
-    """Three far clusters of thirty codes in eight dimensions."""
+    """Return three distant clusters of thirty codes in eight dimensions."""
     rng = np.random.default_rng(0)
-    centres = np.repeat(10 * np.eye(3, 8), 30, axis=0)
-    return (centres + rng.normal(size=(90, 8))).astype(np.float32)
+    centers = np.repeat(10 * np.eye(3, 8), 30, axis=0)
+    return (centers + rng.normal(size=(90, 8))).astype(np.float32)
 
 
 def test_pca_in_three_dimensions(clusters: np.ndarray) -> None:
     found = embedding.pca_map(clusters, 3)
-    centred = clusters.astype(np.float64) - clusters.mean(axis=0, dtype=np.float64)
-    _, _, axes = np.linalg.svd(centred, full_matrices=False)
-    expected = centred @ axes[:3].T
+    centered = clusters.astype(np.float64) - clusters.mean(axis=0, dtype=np.float64)
+    _, _, axes = np.linalg.svd(centered, full_matrices=False)
+    expected = centered @ axes[:3].T
     np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=1e-3)
     np.testing.assert_array_equal(found[:, :2], embedding.pca_map(torch.from_numpy(clusters)))
     assert embedding.pca_map(clusters[:, :2], 3)[:, 2].tolist() == [0] * 90
 
 
-def test_neighbours_are_exact_and_begin_with_the_code_itself(clusters: np.ndarray) -> None:
+def test_neighbors_are_exact_and_start_with_the_code_itself(clusters: np.ndarray) -> None:
     codes = np.concatenate([clusters, clusters[:1]])  # a twin
-    told: list[float] = []
-    ids, apart = embedding.neighbour_lists(codes, 6, told.append, rows=40)
+    reported: list[float] = []
+    ids, apart = embedding.neighbor_lists(codes, 6, reported.append, rows=40)
     assert ids[:, 0].tolist() == list(range(91)) and not apart[:, 0].any()
     assert ids[0, 1] == 90 and ids[90, 1] == 0
     wide = np.linalg.norm(codes[:, None].astype(float) - codes[None], axis=2)
     np.testing.assert_allclose(apart, np.sort(wide, axis=1)[:, :6], atol=2e-2)
-    assert told == [pytest.approx(40 / 91), pytest.approx(80 / 91), 1.0]
-    with pytest.raises(ValueError, match="1 to 91 neighbours"):
-        embedding.neighbour_lists(codes, 92)
+    assert reported == [pytest.approx(40 / 91), pytest.approx(80 / 91), 1.0]
+    with pytest.raises(ValueError, match="1 to 91 neighbors"):
+        embedding.neighbor_lists(codes, 92)
 
 
 @pytest.mark.parametrize("axes", [2, 3])
 def test_umap_keeps_clusters_apart_and_repeats_itself(clusters: np.ndarray, axes: int) -> None:
-    told: list[tuple[float, str]] = []
+    reported: list[tuple[float, str]] = []
     found = embedding.umap_map(
-        clusters, axes, 10, epochs=60, progress=lambda *news: told.append(news)
+        clusters, axes, 10, epochs=60, progress=lambda *news: reported.append(news)
     )
     assert found.shape == (90, axes) and found.dtype == np.float32 and np.isfinite(found).all()
     parts = found.reshape(3, 30, axes)
@@ -61,19 +61,19 @@ def test_umap_keeps_clusters_apart_and_repeats_itself(clusters: np.ndarray, axes
     apart = min(np.linalg.norm(a.mean(0) - b.mean(0)) for a, b in itertools.combinations(parts, 2))
     assert apart > 2 * within
     np.testing.assert_array_equal(found, embedding.umap_map(clusters, axes, 10, epochs=60))
-    shares = [share for share, _ in told]
+    shares = [share for share, _ in reported]
     assert shares == sorted(shares) and shares[0] == 0 and shares[-1] == 1
-    assert any(0.3 < share < 1 for share in shares)  # of the rounds of the layout
+    assert any(0.3 < share < 1 for share in shares)  # from the epochs of the layout
 
 
 def test_umap_of_odd_codebooks() -> None:
-    twins = np.zeros((20, 4), np.float32)  # a codebook that has collapsed
+    twins = np.zeros((20, 4), np.float32)  # a collapsed codebook
     assert np.isfinite(embedding.umap_map(twins, 2, epochs=5)).all()
     line = np.arange(12, dtype=np.float32)[:, None]
-    assert np.isfinite(embedding.umap_map(line, 3, neighbours=50, epochs=5)).all()
+    assert np.isfinite(embedding.umap_map(line, 3, neighbors=50, epochs=5)).all()
     with pytest.raises(ValueError, match="8 codes or more"):
         embedding.umap_map(twins[:7])
-    with pytest.raises(ValueError, match="2 neighbours"):
+    with pytest.raises(ValueError, match="2 neighbors"):
         embedding.umap_map(twins, 2, 1)
 
 

@@ -37,7 +37,7 @@ def image() -> Tensor:
 
 
 def probabilities(tokenizer: Tokenizer, latents: Tensor, temperature: float) -> np.ndarray:
-    """softmax(log p / T) in float64, (h * w, K)."""
+    """Return softmax(log p / T) in float64, (h * w, K)."""
     log_p = tokenizer.quantizer.log_posterior(to_rows(latents)).detach().double().numpy()
     scaled = log_p / temperature
     p = np.exp(scaled - scaled.max(axis=1, keepdims=True))
@@ -50,7 +50,7 @@ def test_draws_follow_the_distribution(tokenizer: Tokenizer, temperature: float)
     draws = draw_tokens(tokenizer.quantizer, latents, temperature, seed=5)
     p = probabilities(tokenizer, latents[..., :1, :1], temperature)[0]
     seen = np.bincount(draws.drawn.ravel(), minlength=12) / draws.drawn.size
-    # 12,000 draws: four standard deviations of a share, and three draws of one that is near 0
+    # 12,000 draws: four standard deviations of a share, plus three draws for shares near 0
     room = 4 * np.sqrt(p * (1 - p) / 12_000) + 3 / 12_000
     np.testing.assert_array_less(np.abs(seen - p), room)
     assert (draws.best == p.argmax()).all()
@@ -62,7 +62,9 @@ def test_draws_follow_the_distribution(tokenizer: Tokenizer, temperature: float)
 def test_tiles_change_nothing(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     latents = torch.randn(1, 4, 13, 11)
     whole = draw_tokens(tokenizer.quantizer, latents, seed=1)
-    monkeypatch.setattr("core.quantizers.tiled.lookup.SOFT_TILE", 1)  # 32 rows a tile, the least
+    monkeypatch.setattr(
+        "core.quantizers.tiled.lookup.SOFT_TILE", 1
+    )  # the minimum, 32 rows per tile
     for name, part in vars(draw_tokens(tokenizer.quantizer, latents, seed=1)).items():
         np.testing.assert_allclose(part, getattr(whole, name), rtol=1e-6)
     assert whole.best.shape == (13, 11)
@@ -78,7 +80,7 @@ def test_seeds_and_temperature_zero(tokenizer: Tokenizer) -> None:
     assert cold.entropy.max() < 1e-3
 
 
-def test_what_cannot_be_drawn_is_refused(tokenizer: Tokenizer) -> None:
+def test_invalid_draws_are_refused(tokenizer: Tokenizer) -> None:
     latents = torch.randn(1, 4, 2, 2)
     plain = VQConfig(size=5).build(4)
     assert (
@@ -97,7 +99,7 @@ def test_what_cannot_be_drawn_is_refused(tokenizer: Tokenizer) -> None:
             apply_mask(draw_tokens(tokenizer.quantizer, latents), ratio)
 
 
-def test_the_quantizers_that_draw_are_those_that_return_a_mask() -> None:
+def test_stochastic_quantizers_are_those_that_return_a_mask() -> None:
     from core.quantizers import QUANTIZERS
 
     for kind in QUANTIZERS.values():
@@ -107,7 +109,7 @@ def test_the_quantizers_that_draw_are_those_that_return_a_mask() -> None:
         assert quantizer.is_stochastic == (found.mask is not None), kind
 
 
-def test_masks_are_the_quantizers_own_and_nested(tokenizer: Tokenizer, image: Tensor) -> None:
+def test_masks_equal_the_quantizers_and_are_nested(tokenizer: Tokenizer, image: Tensor) -> None:
     draws = draw_tokens(tokenizer.quantizer, tokenizer.latents(image[None]), seed=3)
     last = np.zeros_like(draws.best, dtype=bool)
     for ratio in (0.0, 0.13, 0.5, 1.0):
@@ -124,7 +126,7 @@ def test_masks_are_the_quantizers_own_and_nested(tokenizer: Tokenizer, image: Te
     assert last.all()
 
 
-def test_points_measure_the_picture_that_is_returned(tokenizer: Tokenizer, image: Tensor) -> None:
+def test_points_measure_the_returned_picture(tokenizer: Tokenizer, image: Tensor) -> None:
     found = list(mask_sweep(tokenizer, image, [0.0, 0.5, 1.0], temperature=1.5, seed=2))
     draws = draw_tokens(tokenizer.quantizer, tokenizer.latents(image[None]), 1.5, 2)
     original = (image.numpy().astype(np.float64) + 1) / 2
@@ -141,7 +143,7 @@ def test_points_measure_the_picture_that_is_returned(tokenizer: Tokenizer, image
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7, 20])
-def test_a_curve_is_filled_in_from_coarse_to_fine(steps: int) -> None:
+def test_a_curve_is_computed_from_coarse_to_fine(steps: int) -> None:
     order = coarse_to_fine(steps)
     assert sorted(order) == pytest.approx([step / steps for step in range(steps + 1)])
     assert order[:2] == [0, 1]

@@ -1,4 +1,4 @@
-"""One token: edits, what they change, where the encoder looked."""
+"""One token: edits, their effect, the receptive field."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def tokenizer() -> Tokenizer:
     return Tokenizer(TokenizerConfig(network, RegVQConfig(size=20))).eval().requires_grad_(False)
 
 
-def test_edits_change_their_places_and_nothing_else() -> None:
+def test_edits_change_only_their_places() -> None:
     ids = np.arange(12).reshape(3, 4)
     found = edited(ids, [(0, 1, 7), (2, 3, 0), (0, 1, 8)], 20)
     assert found[0, 1] == 8 and found[2, 3] == 0
@@ -33,7 +33,7 @@ def test_edits_change_their_places_and_nothing_else() -> None:
             edited(ids, [wrong], 20)
 
 
-def test_what_a_code_would_paint_at_a_place(tokenizer: Tokenizer) -> None:
+def test_codes_at_a_place_are_painted_as_in_the_whole_picture(tokenizer: Tokenizer) -> None:
     ids = np.random.default_rng(0).integers(0, 20, (6, 7))
     found = with_codes(tokenizer, ids, 2, 3, [4, 9], reach=20)  # the window is the whole grid
     for pixels, code in zip(found, (4, 9), strict=True):
@@ -47,15 +47,15 @@ def test_what_a_code_would_paint_at_a_place(tokenizer: Tokenizer) -> None:
     assert (corner[0, 4:8, 4:8] != corner[0, 4:8, 8:]).any()
 
 
-def test_the_receptive_field_is_where_the_latent_changes(tokenizer: Tokenizer) -> None:
+def test_the_latent_depends_most_on_its_receptive_field(tokenizer: Tokenizer) -> None:
     image = torch.rand(3, 41, 50) * 2 - 1
     field, part = receptive_field(tokenizer, image, 4, 6, reach=3)
     assert field.shape == (28, 28) == (part[0].stop - part[0].start, part[1].stop - part[1].start)
     assert field.sum() == pytest.approx(1, abs=1e-4) and (field >= 0).all()
-    # Its centre of mass lies in the token's own cell, which is the middle of the window.
+    # Its center of mass is in the token's own cell, in the center of the window.
     rows, columns = np.mgrid[:28, :28]
     assert 12 <= (field * rows).sum() <= 16 and 12 <= (field * columns).sum() <= 16
-    # Where the gradient is large, a change of the picture changes the latent more.
+    # Pixels with a large gradient change the latent more than others.
     before = tokenizer.latents(image[None])[0, :, 4, 6]
 
     def moved(row: int, column: int) -> float:

@@ -145,7 +145,7 @@ def test_missing_and_broken_files(tmp_path):
     with pytest.raises(CheckpointError, match="does not exist"):
         load_tokenizer(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(CheckpointError, match="no checkpoint"):
+    with pytest.raises(CheckpointError, match="is not a checkpoint"):
         load_tokenizer(tmp_path / "empty")
     folder = make().save_pretrained(tmp_path / "b", atlas={"a": np.arange(3)}).path
     weights = (folder / "model.safetensors").read_bytes()

@@ -1,9 +1,10 @@
-"""Model cards and published figures: written from the bundle's JSON, never by hand."""
+"""Model cards and published figures, which are written from the bundle's JSON."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
+from huggingface_hub import ModelCard
 
 from core.bundles.bundle import find_bundle
 from core.cards.tokenizer import model_card
@@ -65,7 +66,8 @@ def test_published_figures_reach_metrics_card_and_atlas(tmp_path):
         "| jpeg | 150 | 50% | 20.00 dB | 0.4000 | 1.0000 |",
         "9 of 16 codes used",
         "python train/run.py photos-regvq --data.root DIR --steps 10",
-        "10 of 10 steps of 4 crops of 64 pixels (of 128 pixels in the last 20%, as many fewer)",
+        "10 of 10 steps of 4 crops of 64 pixels (crops of 128 pixels, proportionally fewer, in "
+        "the last 20%)",
         "neither LPIPS nor FID",
     ):
         assert words in bundle.card
@@ -73,7 +75,7 @@ def test_published_figures_reach_metrics_card_and_atlas(tmp_path):
     assert torch.equal(load_tokenizer(bundle).encode(image), tokenizer.encode(image))
 
 
-def test_publishing_again_keeps_what_is_not_said_anew(tmp_path):
+def test_publishing_again_keeps_notes_that_are_not_given(tmp_path):
     tokenizer = make()
     tokenizer.save_pretrained(tmp_path / "b", recipe=RECIPE)
     note = {"data": "Seven photographs.", "terms": None, "pictures": "bridges"}
@@ -84,7 +86,7 @@ def test_publishing_again_keeps_what_is_not_said_anew(tmp_path):
     assert "On 7 bridges" in bundle.card
 
 
-def test_rfid_and_lpips_stand_on_the_card_with_what_they_are_computed_on(tmp_path):
+def test_rfid_and_lpips_are_on_the_card_with_their_features(tmp_path):
     report = {
         **REPORT,
         "rfid": 12.5,
@@ -99,7 +101,7 @@ def test_rfid_and_lpips_stand_on_the_card_with_what_they_are_computed_on(tmp_pat
         "| LPIPS (VGG-16) | 0.2500 |",
         "- `rfid`: on Inception; 7 pictures.",
         "- `lpips_vgg`: on VGG-16; mean.",
-        "centre squares of 256 pixels, argmax codes",
+        "center squares of 256 pixels, argmax codes",
     ):
         assert words in card
 
@@ -107,4 +109,6 @@ def test_rfid_and_lpips_stand_on_the_card_with_what_they_are_computed_on(tmp_pat
 def test_a_card_without_figures_says_so():
     card = model_card("x", make().config, RECIPE, {})
     assert "Not evaluated yet" in card
-    assert card.startswith("---\nlicense: other\n")
+    assert card.startswith("---\n") and "\nlicense: other\n" in card
+    data = ModelCard(card).data
+    assert data.license == "other" and data.tags[0] == "vector-quantization"

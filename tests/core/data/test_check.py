@@ -1,4 +1,4 @@
-"""``python -m core.data check``: what it counts, what it finds, and its exit codes."""
+"""``python -m core.data check``: its counts, the problems it finds, and its exit codes."""
 
 from __future__ import annotations
 
@@ -28,22 +28,25 @@ def test_a_whole_data_set(name: str, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert code == 0 and "!" not in out, out
     assert "terms: " in out and "train: " in out
     with Image.open(sheet) as picture:
-        colours = picture.convert("RGB").getcolors(1 << 20)
-    assert picture.width > 250 and len(colours) > 50
+        colors = picture.convert("RGB").getcolors(1 << 20)
+    assert picture.width > 250 and len(colors) > 50
 
 
 def test_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = check(capsys, "ade20k", "--root", made.ade20k(tmp_path), "--split", "train")
     assert code == 0
     assert "train: 4 items (20,210 are published), 4 read" in out
-    # One map is half wall, half flag; three are half unlabelled, half flag.
-    assert "maps: 4, 2 of 150 classes occur, 37.5% unlabelled; most: flag 50.0%, wall 12.5%" in out
+    # One map is half wall, half flag; three are half unlabeled, half flag.
+    assert (
+        "maps: 4, 2 of 150 classes occur, 37.5% unlabeled; most frequent: flag 50.0%, wall 12.5%"
+        in out
+    )
     code, out, _ = check(capsys, "coco", "--root", made.coco(tmp_path / "c"), "--split", "val")
-    assert "captions: 4, 2.0 an item" in out
+    assert "captions: 4, 2.0 per item" in out
     code, out, _ = check(capsys, "cub", "--root", made.cub(tmp_path / "b"), "--split", "train")
     assert code == 0 and "labels: 4 items of 2 classes" in out
     assert "boxes: 4, 20x10 pixels on average" in out
-    assert "attributes: 2 names, 1.2 an item" in out
+    assert "attributes: 2 names, 1.2 per item" in out
     (tmp_path / "b" / "attributes.txt").unlink()
     code, out, _ = check(capsys, "cub", "--root", tmp_path / "b", "--split", "train")
     assert code == 1 and "attributes.txt is missing; extract CUB_200_2011.tgz again." in out
@@ -65,7 +68,7 @@ def test_uneven_captions_are_found(tmp_path: Path, capsys: pytest.CaptureFixture
     picture = made.encoded(made.picture(0))
     made.tar(tmp_path / "a.tar", [("1.png", picture), ("1.txt", b"one"), ("2.png", picture)])
     code, out, _ = check(capsys, "shards", "--root", tmp_path)
-    assert code == 1 and "1 items have no caption" in out
+    assert code == 1 and "1 items have no caption, but others do." in out
 
 
 def test_missing_files_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

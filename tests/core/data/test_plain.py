@@ -1,4 +1,4 @@
-"""A plain folder of pictures in the place of a named data set, and what is not one."""
+"""A plain folder of pictures in place of a named data set."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tests.helpers import published_layouts as made
 
 @pytest.mark.parametrize("name", made.LAYOUTS)
 def test_layouts_are_known(name: str, tmp_path: Path) -> None:
-    """Whole or with any part gone, a layout is never taken for a plain folder."""
+    """Complete or with any part missing, a layout is never taken for a plain folder."""
     root = made.LAYOUTS[name](tmp_path / "data")
     assert fitting_name(name, root) == name
     base = root / "ADEChallengeData2016" if name == "ade20k" else root
     parts = sorted(base.iterdir())
     if name in ("captions", "facades"):
-        return  # they have one part that tells; pictures without it are a plain folder
+        return  # only one part identifies them; pictures without it are a plain folder
     for part in parts:
         aside = part.rename(tmp_path / "aside")
         made.save(root / "more" / "a.jpg", made.picture(0))
@@ -28,8 +28,8 @@ def test_layouts_are_known(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", made.LAYOUTS)
-def test_plain_folders_are_told(name: str, tmp_path: Path) -> None:
-    assert fitting_name(name, tmp_path) == name  # nothing there: the loader says what is wrong
+def test_plain_folders_are_recognized(name: str, tmp_path: Path) -> None:
+    assert fitting_name(name, tmp_path) == name  # the root is empty: the loader raises the error
     made.save(tmp_path / "nature_pictures" / "deep" / "a.JPG", made.picture(0))
     assert fitting_name(name, tmp_path) == "folder"
     made.write(tmp_path / "README.md", "words")
@@ -38,7 +38,7 @@ def test_plain_folders_are_told(name: str, tmp_path: Path) -> None:
     assert fitting_name(name, tmp_path) == name
 
 
-def test_what_else_a_root_may_be(tmp_path: Path) -> None:
+def test_other_roots_keep_the_name(tmp_path: Path) -> None:
     made.save(tmp_path / "a.png", made.picture(0))
     assert fitting_name("scenes", None) == "scenes"
     assert fitting_name("folder", tmp_path) == "folder"

@@ -1,4 +1,4 @@
-"""Bundles of judges: written and read again, and refused where they do not fit."""
+"""Bundles of judges: saving, loading, and errors for bundles that do not fit."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ def attributes() -> AttributeClassifier:
 
 
 @pytest.mark.parametrize("make", [segmenter, attributes])
-def test_a_judge_comes_back_as_it_was(tmp_path: Path, make) -> None:
+def test_a_loaded_judge_equals_the_saved_one(tmp_path: Path, make) -> None:
     judge = make().eval()
     bundle = judge.save_pretrained(
         tmp_path / "judge", data={"name": "scenes"}, metrics={"mean_iou": 0.5}, card="# j\n"
     )
-    assert [found.config["kind"] for found in list_bundles(tmp_path)] == ["judge"]
+    assert [each.config["kind"] for each in list_bundles(tmp_path)] == ["judge"]
     assert bundle.metrics == {"mean_iou": 0.5} and bundle.card == "# j\n"
-    back = load_judge(tmp_path / "judge", type(judge))
-    assert back.config == judge.config and not back.training
-    assert not any(weight.requires_grad for weight in back.parameters())
+    loaded = load_judge(tmp_path / "judge", type(judge))
+    assert loaded.config == judge.config and not loaded.training
+    assert not any(weight.requires_grad for weight in loaded.parameters())
     images = torch.rand(2, 3, 32, 32) * 2 - 1
-    assert torch.allclose(back(images), judge(images), atol=3e-2)
+    assert torch.allclose(loaded(images), judge(images), atol=3e-2)
     judge.save_pretrained(tmp_path / "judge", data={}, metrics={}, card="# again\n")
     assert (tmp_path / "judge" / "README.md").read_text() == "# again\n"
     assert [path.name for path in tmp_path.iterdir()] == ["judge"]
 
 
-def test_what_is_no_such_judge_is_refused_by_name(tmp_path: Path) -> None:
+def test_bundles_that_do_not_fit_are_named(tmp_path: Path) -> None:
     folder = tmp_path / "judge"
     segmenter().save_pretrained(folder, data={}, metrics={}, card="")
     with pytest.raises(CheckpointError, match=r"'segmenter'.*'attributes'.*judge.py attributes"):
@@ -55,13 +55,13 @@ def test_what_is_no_such_judge_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="does not exist"):
         load_judge(tmp_path / "gone", Segmenter)
     config = json.loads((folder / "config.json").read_text())
-    for change, said in (
+    for change, words in (
         ({"kind": "tokenizer"}, "'tokenizer', not a judge"),
         ({"judge": {**config["judge"], "depth": 3}}, "does not describe a judge"),
         ({"judge": {**config["judge"], "widths": [8, 24]}}, "does not fit"),
     ):
         (folder / "config.json").write_text(json.dumps(config | change))
-        with pytest.raises(CheckpointError, match=said):
+        with pytest.raises(CheckpointError, match=words):
             load_judge(folder, Segmenter)
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "model.safetensors").write_bytes(b"\0" * 64)

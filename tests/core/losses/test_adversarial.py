@@ -1,4 +1,4 @@
-"""The adversarial loss: hinge, adaptive weight, ramp, and the objective that puts them together."""
+"""The adversarial loss: hinge, adaptive weight, ramp, and the objective that combines them."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def test_ramp():
     assert ramp(0.5, 0.5, 0.0) == 1.0
 
 
-def test_discriminator_judges_patches():
-    judge = Discriminator(DiscriminatorConfig(width=8, layers=2))
+def test_a_logit_of_the_discriminator_sees_one_patch():
+    discriminator = Discriminator(DiscriminatorConfig(width=8, layers=2))
     images = torch.rand(2, 3, 64, 64) * 2 - 1
-    logits = judge(images)
+    logits = discriminator(images)
     assert logits.shape[:2] == (2, 1)
     assert logits.shape[2] > 4
-    # Apart from GroupNorm, which sees the whole picture, an output sees 34 x 34 pixels: four
-    # kernels of 4, the first two with stride 2: ((1 + 3 + 3) * 2 + 2) * 2 + 2.
-    judge.layers = nn.Sequential(
-        *(layer for layer in judge.layers if not isinstance(layer, nn.GroupNorm))
+    # Without GroupNorm, which sees the whole picture, a logit sees 34 x 34 pixels: four kernels of
+    # 4, the first two with stride 2: ((1 + 3 + 3) * 2 + 2) * 2 + 2.
+    discriminator.layers = nn.Sequential(
+        *(layer for layer in discriminator.layers if not isinstance(layer, nn.GroupNorm))
     )
     images.requires_grad_()
-    judge(images)[0, 0, 7, 7].backward()
+    discriminator(images)[0, 0, 7, 7].backward()
     seen = images.grad.abs().sum((0, 1)) > 0
     rows, columns = seen.any(1).nonzero().flatten(), seen.any(0).nonzero().flatten()
     assert int(rows[-1] - rows[0]) + 1 == int(columns[-1] - columns[0]) + 1 == 34
@@ -61,23 +61,25 @@ class Net(nn.Module):
 
 
 def test_objective_equals_the_usual_two_pass_computation():
-    """One walk backwards per network gives the gradients of the textbook formulation."""
+    """One backward pass per network gives the gradients of the textbook formulation."""
     torch.manual_seed(0)
-    net, judge = Net(), Discriminator(DiscriminatorConfig(width=8, layers=1))
+    net, discriminator = Net(), Discriminator(DiscriminatorConfig(width=8, layers=1))
     images = torch.rand(2, 3, 32, 32) * 2 - 1
     config = LossConfig(l1=1.0, l2=0.5, perceptual=0.0, adversarial=0.8)
     quantized = Quantized(torch.empty(0), torch.zeros(2, 4, 4, dtype=torch.int64), {})
 
-    painted = net(images)
-    result = Objective(config, None)(images, painted, quantized, net.last.weight, judge, 0.5)
-    (painted * result.gradient).sum().backward()
+    decoded = net(images)
+    result = Objective(config, None)(
+        images, decoded, quantized, net.last.weight, discriminator, 0.5
+    )
+    (decoded * result.gradient).sum().backward()
     mine = [p.grad.clone() for p in net.parameters()]
-    assert all(p.grad is None for p in judge.parameters())  # the judge learns by its own loss
+    assert all(p.grad is None for p in discriminator.parameters())  # it has its own loss
 
     net.zero_grad()
-    painted = net(images)
-    reconstruction = (painted - images).abs().mean() + 0.5 * (painted - images).square().mean()
-    adversarial = -judge(painted).mean()
+    decoded = net(images)
+    reconstruction = (decoded - images).abs().mean() + 0.5 * (decoded - images).square().mean()
+    adversarial = -discriminator(decoded).mean()
     weight = adaptive_weight(
         *(
             torch.autograd.grad(loss, net.last.weight, retain_graph=True)[0]
@@ -87,17 +89,17 @@ def test_objective_equals_the_usual_two_pass_computation():
     (reconstruction + 0.8 * 0.5 * weight * adversarial).backward()
     for a, p in zip(mine, net.parameters(), strict=True):
         torch.testing.assert_close(a, p.grad, rtol=1e-4, atol=1e-7)
-    weighed = float(result.losses["adversarial_weight"])
-    assert weighed == pytest.approx(0.4 * float(weight), rel=1e-4)
+    scaled = float(result.losses["adversarial_weight"])
+    assert scaled == pytest.approx(0.4 * float(weight), rel=1e-4)
 
 
-def test_silent_discriminator_changes_nothing():
-    net, judge = Net(), Discriminator(DiscriminatorConfig(width=8, layers=1))
+def test_a_discriminator_of_scale_zero_changes_nothing():
+    net, discriminator = Net(), Discriminator(DiscriminatorConfig(width=8, layers=1))
     images = torch.rand(1, 3, 16, 16)
     quantized = Quantized(torch.empty(0), torch.zeros(1, 2, 2, dtype=torch.int64), {})
     objective = Objective(LossConfig(perceptual=0.0, adversarial=0.8), None)
-    painted = net(images)
-    with_judge = objective(images, painted, quantized, net.last.weight, judge, 0.0)
-    without = objective(images, painted, quantized, net.last.weight)
-    assert torch.equal(with_judge.gradient, without.gradient)
+    decoded = net(images)
+    with_discriminator = objective(images, decoded, quantized, net.last.weight, discriminator, 0.0)
+    without = objective(images, decoded, quantized, net.last.weight)
+    assert torch.equal(with_discriminator.gradient, without.gradient)
     assert set(without.losses) == {"l1"}

@@ -48,7 +48,7 @@ def test_contrastive_loss_is_equation_2():
     assert float(contrastive_loss(y, z, TAU)) == pytest.approx(wanted, rel=1e-12)
 
 
-def test_probabilistic_loss_is_equation_3_to_the_letter():
+def test_probabilistic_loss_is_equation_3():
     y, z, w = features()
     mine = probabilistic_contrastive_loss(y, z, w, tau=TAU, eps=0.0, reduction="sum")
     wanted = sum(equation_3(y[b], z[b], w[b]) for b in range(2)) / 2
@@ -92,7 +92,7 @@ def test_only_positions_of_the_mask_count():
     assert float(mine) == pytest.approx(sum(terms) / 2, rel=1e-12)
 
 
-def test_gradients_reach_the_reconstruction_alone():
+def test_only_the_reconstruction_gets_a_gradient():
     y, z, w = (x.requires_grad_() for x in features())
     probabilistic_contrastive_loss(y, z, w).backward()
     assert y.grad is None
@@ -100,7 +100,7 @@ def test_gradients_reach_the_reconstruction_alone():
     assert z.grad.abs().sum() > 0
 
 
-def test_undisturbed_tokens_and_empty_masks_stay_finite():
+def test_zero_perturbations_and_empty_masks_stay_finite():
     y, z, w = features()
     w[0] = 0
     mask = torch.zeros(2, 6, dtype=torch.bool)
@@ -112,7 +112,7 @@ def test_undisturbed_tokens_and_empty_masks_stay_finite():
         assert torch.isfinite(leaf.grad).all()
 
 
-def test_features_meet_tokens_by_area():
+def test_features_are_averaged_over_the_area_of_a_token():
     fine = torch.randn(2, 3, 8, 8)
     same, coarse = torch.randn(2, 4, 4, 4), torch.randn(2, 4, 2, 2)
     grids = on_token_grid([fine, same, coarse], 4, 4)

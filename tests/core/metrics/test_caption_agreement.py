@@ -1,4 +1,4 @@
-"""Caption agreement: counted by hand, on a classifier whose answers are known."""
+"""Caption agreement, counted by hand, with a classifier whose answers are known."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ASKED = (("hour", ("dawn", "noon", "dusk")), ("house", ("no", "yes")), ("sea", (
 
 
 class Constant(AttributeClassifier):
-    """Says noon, a house, and sea where a picture is blue."""
+    """A classifier that answers noon, a house, and sea if a picture is blue."""
 
     def answer(self, images: Tensor) -> Tensor:
         sea = (images[:, 2].mean((1, 2)) > 0).long()
@@ -44,10 +44,10 @@ def test_shares_are_counted_over_what_is_named() -> None:
     }
 
 
-def test_strange_questions_answers_and_numbers_of_captions_are_refused() -> None:
+def test_unknown_questions_answers_and_wrong_numbers_of_captions_are_refused() -> None:
     image = torch.zeros(1, 3, 32, 32)
     for named in ({"tide": "high"}, {"hour": "tea time"}):
-        with pytest.raises(ValueError, match="knows no answer"):
+        with pytest.raises(ValueError, match="does not know the answer"):
             caption_agreement(constant(), image, [named])
     with pytest.raises(ValueError, match="2 captions"):
         caption_agreement(constant(), image, [{}, {}])
@@ -57,7 +57,7 @@ def test_strange_questions_answers_and_numbers_of_captions_are_refused() -> None
         AnswerAgreement("abc").update(torch.zeros(1, 2).long(), torch.zeros(1, 2).long())
 
 
-def test_named_attributes_of_a_scene_are_words_that_its_caption_means() -> None:
+def test_named_attributes_are_those_of_the_caption() -> None:
     scenes = Scenes(split="test", length=100)
     named = named_attributes(scenes, 2)
     assert scenes[2].caption.startswith("at midday in autumn, an autumn meadow")
@@ -66,13 +66,13 @@ def test_named_attributes_of_a_scene_are_words_that_its_caption_means() -> None:
     assert all(answer in QUESTIONS[question] for question, answer in named.items())
 
 
-def test_the_classifiers_answers_and_losses_are_their_definitions() -> None:
+def test_answers_and_losses_of_the_classifier_equal_their_definitions() -> None:
     torch.manual_seed(0)
     config = AttributesConfig(ASKED, ("sky", "sea", "sun", "house"), 32, (8, 8, 8), hidden=8)
     classifier = AttributeClassifier(config).eval()
     images = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
-        logits, read = classifier.look(images)
+        logits, read = classifier.answers_and_map(images)
     assert logits.shape == (2, 7) and read.shape == (2, 4, 32, 32)
     with torch.no_grad():
         assert torch.allclose(read, classifier.reader(images), atol=1e-5)

@@ -27,7 +27,7 @@ def clip() -> Clip:
         {"width": 32, "heads": 2, "layers": 1},
     )
     with torch.no_grad():
-        for weight in model.parameters():  # its init is so small that all embeddings are alike
+        for weight in model.parameters():  # small initial weights make all embeddings similar
             if weight.ndim > 1:
                 weight.normal_(0, 0.3)
     preprocess = open_clip.image_transform(32, is_train=False)
@@ -41,7 +41,7 @@ def images() -> Tensor:
 
 @torch.no_grad()
 def cosines(clip: Clip, images: Tensor, captions: list[str]) -> np.ndarray:
-    """One picture and one caption at a time, float64 from the model's own output on."""
+    """Return the cosines of pictures and captions, one by one, in float64."""
     tokens = clip.tokenize(captions)
     text = [clip.model.encode_text(row[None])[0].double().numpy() for row in tokens]
     shown = []
@@ -50,14 +50,14 @@ def cosines(clip: Clip, images: Tensor, captions: list[str]) -> np.ndarray:
     return np.array([[a @ b / math.sqrt((a @ a) * (b @ b)) for b in text] for a in shown])
 
 
-def test_clip_score_is_its_definition(clip: Clip, images: Tensor) -> None:
+def test_clip_score_equals_its_definition(clip: Clip, images: Tensor) -> None:
     alike = np.diag(cosines(clip, images, CAPTIONS))
-    assert (alike < 0).any() and (alike > 0).any()  # both sides of the clamp are met
+    assert (alike < 0).any() and (alike > 0).any()  # values on both sides of the clamp
     expected = np.mean([100 * max(value, 0) for value in alike])
     assert clip_score(clip, images, CAPTIONS) == pytest.approx(expected, rel=1e-4)
 
 
-def test_r_precision_among_all_is_the_share_of_rows_whose_own_is_largest(
+def test_r_precision_is_the_share_of_pictures_closest_to_their_own_caption(
     clip: Clip, images: Tensor
 ) -> None:
     alike = cosines(clip, images, CAPTIONS)
@@ -76,21 +76,21 @@ def test_r_precision_among_all_is_the_share_of_rows_whose_own_is_largest(
 
 
 class Known(Clip):
-    """Embeds pictures and captions to given places, so that ranks are known."""
+    """A model with given embeddings of pictures and captions, so that ranks are known."""
 
     def __init__(self, pictures: Tensor, captions: dict[str, Tensor]) -> None:
         super().__init__(nn.Linear(1, 1), lambda x: x, lambda x: x, "known")
         self._pictures, self._captions = pictures, captions
 
-    def of_images(self, images: Tensor, batch: int = 32) -> Tensor:
+    def embed_images(self, images: Tensor, batch: int = 32) -> Tensor:
         return self._pictures
 
-    def of_captions(self, captions: list[str], batch: int = 128) -> Tensor:
+    def embed_captions(self, captions: list[str], batch: int = 128) -> Tensor:
         return torch.stack([self._captions[text] for text in captions])
 
 
-def test_mismatched_captions_are_drawn_by_the_seed_and_never_the_own() -> None:
-    # Every picture is most like its own caption but for one other, which few draws contain.
+def test_mismatched_captions_depend_on_the_seed_and_exclude_the_own() -> None:
+    # Every picture is closest to its own caption except for one other, which few draws contain.
     texts = [f"caption {i:03d}" for i in range(300)]
     angles = torch.linspace(0, 3, 300)
     places = torch.stack([angles.cos(), angles.sin()], dim=1)
@@ -100,13 +100,13 @@ def test_mismatched_captions_are_drawn_by_the_seed_and_never_the_own() -> None:
     shifted = torch.stack([(angles + 0.006).cos(), (angles + 0.006).sin()], dim=1)
     shares = [r_precision(Known(shifted, captions), images, texts, seed=s) for s in (0, 0, 1)]
     assert shares[0] == shares[1] != shares[2]
-    # The one that is nearer is among 99 of 299 others in a third of the draws.
+    # The closer caption is among 99 of 299 others in a third of the draws.
     assert shares[0] == pytest.approx(1 - 99 / 299, abs=0.1)
     tied = dict.fromkeys(texts, places[0])
     assert r_precision(Known(places, tied), images, texts) == 0
 
 
-def test_what_cannot_be_ranked_is_refused(clip: Clip, images: Tensor) -> None:
+def test_captions_that_cannot_be_ranked_are_refused(clip: Clip, images: Tensor) -> None:
     with pytest.raises(ValueError, match="as many captions as images"):
         clip_score(clip, images, CAPTIONS[:5])
     with pytest.raises(ValueError, match="100 captions needs as many different ones"):
@@ -115,7 +115,7 @@ def test_what_cannot_be_ranked_is_refused(clip: Clip, images: Tensor) -> None:
         r_precision(clip, images, ["the same"] * 6, among=2)
 
 
-def test_weights_that_cannot_be_had_are_named_with_the_remedy(
+def test_missing_weights_are_named_with_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def offline(*arguments: object, **settings: object) -> None:

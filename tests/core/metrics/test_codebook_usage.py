@@ -1,4 +1,4 @@
-"""Codebook usage against hand counts."""
+"""Codebook usage compared with counts by hand."""
 
 from __future__ import annotations
 
@@ -35,6 +35,6 @@ def test_many_tokens_do_not_overflow() -> None:
 
 
 @pytest.mark.parametrize("counts", [np.array([[1, 2]]), np.array([]), np.array([1, -1])])
-def test_what_are_no_counts_is_refused(counts: np.ndarray) -> None:
+def test_invalid_counts_are_refused(counts: np.ndarray) -> None:
     with pytest.raises(ValueError, match="counts must"):
         usage_of(counts)

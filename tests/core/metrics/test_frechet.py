@@ -1,4 +1,4 @@
-"""Feature and Fréchet distances against NumPy and SciPy in float64."""
+"""Feature and Fréchet distances compared with NumPy and SciPy in float64."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from core.metrics.frechet import FrechetStatistics
 
 
 def two_layers(images: Tensor) -> list[Tensor]:
-    """A stand-in for a network: signed features, one position without any activity."""
+    """Return features without a network: signed, with one position without any activity."""
     fine = torch.cat([images, images.square() - 0.3], dim=1)
     fine[:, :, 0, 0] = 0
     return [fine, images.unfold(2, 2, 2).unfold(3, 2, 2).mean(dim=(4, 5))]
 
 
 def expected_distance(x: list[np.ndarray], y: list[np.ndarray]) -> np.ndarray:
-    """From the definition, position by position."""
+    """Return the distance from its definition, position by position."""
     layers = []
     for a, b in zip(x, y, strict=True):
         batch, _, height, width = a.shape
@@ -36,7 +36,7 @@ def expected_distance(x: list[np.ndarray], y: list[np.ndarray]) -> np.ndarray:
     return np.mean(layers, axis=0)
 
 
-def test_feature_distance_is_its_definition() -> None:
+def test_feature_distance_equals_its_definition() -> None:
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.rand(3, 3, 6, 8, generator=generator) * 2 - 1 for _ in range(2))
     x, y = ([layer.double().numpy() for layer in two_layers(images)] for images in (a, b))
@@ -45,7 +45,7 @@ def test_feature_distance_is_its_definition() -> None:
     np.testing.assert_allclose(measured.numpy(), expected_distance(x, y), rtol=1e-5)
 
 
-def test_feature_distance_is_zero_only_for_the_same_and_ignores_the_features_scale() -> None:
+def test_feature_distance_is_zero_for_equal_images_and_ignores_the_scale_of_features() -> None:
     a = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(1)) + 0.1
     assert feature_distance(two_layers, a, a).tolist() == [0, 0]
     b = a.flip(1)
@@ -77,7 +77,7 @@ def gathered(rows: np.ndarray, chunks: int = 3) -> FrechetStatistics:
 
 
 def sets(count_a: int, count_b: int, dim: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two sets of correlated samples with different means and spreads."""
+    """Return two sets of correlated samples with different means and spreads."""
     rng = np.random.default_rng(dim)
     mix = rng.standard_normal((dim, dim)) / np.sqrt(dim)
     a = rng.standard_normal((count_a, dim)) @ mix + 3
@@ -85,7 +85,7 @@ def sets(count_a: int, count_b: int, dim: int) -> tuple[np.ndarray, np.ndarray]:
     return a, b
 
 
-def test_mean_and_covariance_do_not_depend_on_how_samples_arrive() -> None:
+def test_mean_and_covariance_do_not_depend_on_batches() -> None:
     rows, _ = sets(50, 2, 6)
     statistics = gathered(rows, chunks=7)
     assert statistics.count == 50
@@ -96,7 +96,7 @@ def test_mean_and_covariance_do_not_depend_on_how_samples_arrive() -> None:
 
 
 @pytest.mark.parametrize("dim", [1, 2, 24])
-def test_frechet_distance_is_scipys(dim: int) -> None:
+def test_frechet_distance_equals_scipys(dim: int) -> None:
     a, b = sets(200, 160, dim)
     c1, c2 = (np.cov(rows, rowvar=False).reshape(dim, dim) for rows in (a, b))
     apart = np.square(a.mean(axis=0) - b.mean(axis=0)).sum()
@@ -106,7 +106,7 @@ def test_frechet_distance_is_scipys(dim: int) -> None:
 
 
 def test_frechet_distance_with_fewer_samples_than_dimensions() -> None:
-    # With C1 = X'X and C2 = Y'Y (X, Y centred, scaled), tr (C1 C2)^(1/2) is the sum of the
+    # With C1 = X'X and C2 = Y'Y (X, Y centered, scaled), tr (C1 C2)^(1/2) is the sum of the
     # singular values of X Y': exact although both covariances are singular.
     a, b = sets(5, 7, 30)
     x, y = ((rows - rows.mean(axis=0)) / np.sqrt(len(rows) - 1) for rows in (a, b))
@@ -124,13 +124,13 @@ def test_frechet_distance_to_itself_is_zero_and_a_shift_counts_squared() -> None
 
 
 def test_sums_are_kept_in_float64() -> None:
-    # In float32 the spread of 1 would drown beside a mean of 1e4.
+    # In float32 a spread of 1 would be lost beside a mean of 1e4.
     rows = np.random.default_rng(0).standard_normal((4000, 2)) + 1e4
     covariance = gathered(rows, chunks=40).covariance().numpy()
     np.testing.assert_allclose(covariance, np.cov(rows, rowvar=False), atol=1e-6)
 
 
-def test_statistics_refuse_what_they_cannot_use() -> None:
+def test_statistics_refuse_invalid_features() -> None:
     statistics = FrechetStatistics(3)
     with pytest.raises(ValueError, match=r"\(N, 3\)"):
         statistics.update(torch.zeros(2, 4))

@@ -1,4 +1,4 @@
-"""Judging what a prior draws: perfect pictures, wrong ones, and what is beside them."""
+"""Judging a prior's pictures: perfect ones, wrong ones, and the versions for comparison."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from core.errors import DataError
 from core.judges.attributes import AttributeClassifier, AttributesConfig
 from core.judges.segmenter import Segmenter, SegmenterConfig
 from core.metrics.frechet import FrechetStatistics
-from core.metrics.generation import Judges, Shown, judge_prior
+from core.metrics.generation import HeldOut, Judges, judge_prior
 
 SIZE = 8
 
 
 class Copies:
-    """A tokenizer without loss: a token is a pixel, red from -1 to 1 in three levels."""
+    """A lossless tokenizer: a token is a pixel, red from -1 to 1 in three levels."""
 
     device = torch.device("cpu")
 
@@ -33,7 +33,7 @@ class Copies:
 
 
 class Drawer:
-    """A prior that draws the map it is told, or its opposite; it notes what it was asked."""
+    """A prior that draws its semantic map, or its opposite; it notes the arguments of each call."""
 
     draws_layout = False
 
@@ -50,14 +50,14 @@ class Drawer:
 
 
 class Reads(Segmenter):
-    """The class of a pixel is its token."""
+    """A segmenter for which the class of a pixel is its token."""
 
     def segment(self, images: Tensor) -> Tensor:
         return (images[:, 0] + 1).round().long()
 
 
 class Sees(AttributeClassifier):
-    """Dusk where the first pixel is dark."""
+    """A classifier that answers dusk if the first pixel is dark."""
 
     def answer(self, images: Tensor) -> Tensor:
         return (images[:, 0, 0, 0] < 0).long()[:, None]
@@ -72,10 +72,10 @@ def judges() -> Judges:
     )
 
 
-def scenes(count: int = 6) -> list[Shown]:
+def scenes(count: int = 6) -> list[HeldOut]:
     maps = torch.randint(0, 3, (count, SIZE, SIZE), generator=torch.Generator().manual_seed(0))
     return [
-        Shown(
+        HeldOut(
             Sample(Copies().decode(ids[None])[0], "a sea", segmentation=ids),
             {"hour": int(ids[0, 0] == 0)},
         )
@@ -88,15 +88,15 @@ BOTH = (TextConfig(), SemanticConfig(classes=3))
 
 def test_perfect_pictures_are_as_good_as_real_ones() -> None:
     prior = Drawer(conditions=BOTH)
-    told = scenes()
+    held_out = scenes()
     figures = judge_prior(
-        prior, Copies(), told, judges(), sampling={"guidance": 2.0}, seed=3, batch=4
+        prior, Copies(), held_out, judges(), sampling={"guidance": 2.0}, seed=3, batch=4
     )
     same = {"drawn": 1.0, "real": 1.0, "reconstructed": 1.0}
     assert figures["mean_iou"] == figures["pixel_accuracy"] == same
     by_chance = figures["named_right"].pop("real of other captions")
     assert figures["named_right"] == same
-    first = torch.stack([shown.sample.segmentation[0, 0] for shown in told])
+    first = torch.stack([each.sample.segmentation[0, 0] for each in held_out])
     dusk = (first == 0).long()
     others = torch.cat([dusk[:4].roll(1), dusk[4:].roll(1)])  # within each batch
     assert by_chance == pytest.approx(float((dusk == others).float().mean()))
@@ -104,7 +104,7 @@ def test_perfect_pictures_are_as_good_as_real_ones() -> None:
     assert figures["features"] == "four pixels"
     assert figures["pictures"] == 6 and figures["named_asked"] == 6
     assert figures["sampling"] == {"guidance": 2.0} and figures["seed"] == 3
-    tokens = torch.stack([shown.sample.segmentation for shown in told])
+    tokens = torch.stack([each.sample.segmentation for each in held_out])
     assert figures["bits_per_token"] == pytest.approx(float(tokens.float().mean()))
     assert figures["seconds_per_picture"] > 0
     assert [n for _, n, _ in prior.asked] == [4, 2]
@@ -113,11 +113,11 @@ def test_perfect_pictures_are_as_good_as_real_ones() -> None:
 
 
 def test_wrong_pictures_are_counted_as_wrong() -> None:
-    told = scenes()
+    held_out = scenes()
     figures = judge_prior(
-        Drawer(opposite=True, conditions=BOTH), Copies(), told, judges(), sampling={}, batch=6
+        Drawer(opposite=True, conditions=BOTH), Copies(), held_out, judges(), sampling={}, batch=6
     )
-    ids = torch.stack([shown.sample.segmentation for shown in told])
+    ids = torch.stack([each.sample.segmentation for each in held_out])
     same = float((2 - ids == ids).float().mean())
     assert figures["pixel_accuracy"]["drawn"] == pytest.approx(same)
     first = ids[:, 0, 0]
@@ -129,12 +129,12 @@ def test_wrong_pictures_are_counted_as_wrong() -> None:
         sets.append(FrechetStatistics(4))
         sets[-1].update((tokens[:, :2, :2] - 1.0).flatten(1))
     expected = sets[0].distance(sets[1])
-    # shown in 8 bits, zero is not quite zero
+    # in 8 bits, zero is not exactly zero
     assert figures["frechet_distance"]["drawn"] == pytest.approx(expected, rel=1e-3)
     assert expected > 0.01 and figures["frechet_distance"]["reconstructed"] < 1e-6
 
 
-def test_judges_are_asked_only_about_what_the_prior_was_told() -> None:
+def test_judges_are_used_only_for_the_conditions_of_the_prior() -> None:
     figures = judge_prior(
         Drawer(conditions=(SemanticConfig(classes=3),)), Copies(), scenes(), judges(), sampling={}
     )
@@ -146,7 +146,7 @@ def test_judges_are_asked_only_about_what_the_prior_was_told() -> None:
 
 
 class Planner(Drawer):
-    """A prior that draws a map of its own, all zeros, where it is told none."""
+    """A prior that draws its own map, all zeros, if no map is given."""
 
     draws_layout = True
 
@@ -161,24 +161,24 @@ class Planner(Drawer):
         return {"bits": ids.float().mean(), "layout_bits": torch.tensor(0.5)}
 
 
-def test_bits_of_a_prior_that_draws_maps_hold_those_of_the_maps() -> None:
-    told = scenes()
+def test_bits_of_a_prior_that_draws_maps_include_those_of_the_maps() -> None:
+    held_out = scenes()
     figures = judge_prior(
-        Planner(conditions=BOTH), Copies(), told, judges(), sampling={}, told=BOTH[:1]
+        Planner(conditions=BOTH), Copies(), held_out, judges(), sampling={}, conditions=BOTH[:1]
     )
-    tokens = torch.stack([shown.sample.segmentation for shown in told]).float()
+    tokens = torch.stack([each.sample.segmentation for each in held_out]).float()
     assert figures["bits_with_map"] == pytest.approx(float(tokens.mean()) + 0.5)
     assert "bits_per_token" not in figures
-    bare = [shown._replace(sample=replace(shown.sample, segmentation=None)) for shown in told]
+    bare = [each._replace(sample=replace(each.sample, segmentation=None)) for each in held_out]
     figures = judge_prior(
-        Planner(conditions=BOTH), Copies(), bare, Judges(), sampling={}, told=BOTH[:1]
+        Planner(conditions=BOTH), Copies(), bare, Judges(), sampling={}, conditions=BOTH[:1]
     )
     assert figures["bits_per_token"] == 2 and "bits_with_map" not in figures
 
 
-def test_nothing_to_judge_by_is_refused() -> None:
+def test_no_pictures_and_missing_conditions_are_refused() -> None:
     with pytest.raises(DataError, match="no picture"):
         judge_prior(Drawer(), Copies(), [], judges(), sampling={})
-    bare = [Shown(Sample(torch.zeros(3, SIZE, SIZE)))]
+    bare = [HeldOut(Sample(torch.zeros(3, SIZE, SIZE)))]
     with pytest.raises(DataError, match="no captions"):
         judge_prior(Drawer(conditions=BOTH), Copies(), bare, judges(), sampling={})

@@ -1,4 +1,4 @@
-"""FID's Inception features and LPIPS on random weights, against their definitions."""
+"""FID's Inception features and LPIPS on random weights, compared with their definitions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def images() -> Tensor:
     return torch.rand(2, 3, 40, 48, generator=torch.Generator().manual_seed(2)) * 2 - 1
 
 
-def test_inception_features_are_torch_fidelitys_own(
+def test_inception_features_equal_those_of_torch_fidelity(
     random_inception: pretrained_weights.RandomInception,
     inception_file: Path,
     images: Tensor,
@@ -49,10 +49,10 @@ def test_inception_features_are_torch_fidelitys_own(
     features = inception(images)
     assert features.shape == (2, 2048) and features.dtype == torch.float32
     pixels = ((images + 1) * 127.5).round().byte()
-    (expected,) = random_inception(pixels)  # with its resize, which torchmetrics' default is not
+    (expected,) = random_inception(pixels)  # with its own resize
     assert torch.allclose(features, expected, rtol=1e-4, atol=1e-6)
     assert features.std() > 0
-    # Random weights give no FID, and do not claim to.
+    # On random weights the distance is not FID and must not be called so.
     assert inception.key == "inception_fd" and "random.pth, not the published" in inception.label
     digest = hashlib.sha256(inception_file.read_bytes()).hexdigest()
     monkeypatch.setattr(inception_module, "_PREFIX", digest[:8])
@@ -60,7 +60,7 @@ def test_inception_features_are_torch_fidelitys_own(
 
 
 class Pixels(nn.Module):
-    """Twelve features of a picture, for torchmetrics and for us."""
+    """Twelve features of a picture, for torchmetrics and for this library."""
 
     num_features = 12
 
@@ -69,7 +69,7 @@ class Pixels(nn.Module):
         return grid.flatten(1)
 
 
-def test_frechet_distance_is_torchmetrics_on_the_same_features() -> None:
+def test_frechet_distance_equals_torchmetrics_on_the_same_features() -> None:
     draw = torch.Generator().manual_seed(0)
     real = torch.randint(0, 256, (70, 3, 8, 8), generator=draw, dtype=torch.uint8)
     fake = torch.randint(30, 200, (50, 3, 8, 8), generator=draw, dtype=torch.uint8)
@@ -91,7 +91,7 @@ def backbone(net: str) -> nn.Module:
 
 @pytest.mark.parametrize(("net", "taps"), [("alex", (1, 4, 7, 9, 11)),
                                            ("squeeze", (1, 4, 7, 9, 10, 11, 12))])  # fmt: skip
-def test_lpips_is_its_definition(
+def test_lpips_equals_its_definition(
     net: str, taps: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layers = backbone(net)
@@ -114,7 +114,7 @@ def test_lpips_is_its_definition(
                 expected += (weight * (u - v).square()).sum(1).mean((1, 2)).numpy()
     assert lpips(a, b).tolist() == pytest.approx(expected.tolist(), rel=2e-3)
     assert lpips(a, a).tolist() == [0, 0]
-    assert lpips(a[:, :, :20, :20], b[:, :, :20, :20]).shape == (2,)  # below what the net can see
+    assert lpips(a[:, :, :20, :20], b[:, :, :20, :20]).shape == (2,)  # below the minimum
     assert lpips.key == f"{net}_weighted_distance" and "not torchvision's" in lpips.label
     monkeypatch.setattr(lpips_module, "verified", lambda file, prefix: True)
     assert load_lpips(net, weights).key == f"lpips_{net}"
@@ -122,7 +122,7 @@ def test_lpips_is_its_definition(
         lpips(a, b[:1])
 
 
-def test_weights_that_are_not_there_are_named_with_the_remedy(
+def test_missing_weights_are_named_with_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def offline(*arguments: object, **settings: object) -> None:
@@ -144,7 +144,7 @@ def test_weights_that_are_not_there_are_named_with_the_remedy(
 
 
 @pytest.mark.parametrize("load", [load_inception, lambda file: load_lpips("alex", file)])
-def test_a_file_of_something_else_is_refused_by_name(load, tmp_path: Path) -> None:
+def test_files_with_other_content_are_refused_by_name(load, tmp_path: Path) -> None:
     other, text, pickled = (tmp_path / name for name in ("other.pth", "text.pth", "pickled.pth"))
     torch.save({"features.0.weight": torch.zeros(2)}, other)
     text.write_text("no weights at all")

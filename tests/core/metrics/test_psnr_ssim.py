@@ -1,4 +1,4 @@
-"""PSNR and SSIM against scikit-image."""
+"""PSNR and SSIM compared with scikit-image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from core.metrics.psnr_ssim import psnr, ssim
 
 
 def pair(height: int, width: int, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A smooth picture and a noisy one, float64 (H, W, 3) in [0, 1]."""
+    """Return a smooth picture and a noisy copy, float64 (H, W, 3) in [0, 1]."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:height, :width]
     waves = [np.sin(rows / (5 + c) + columns / (9 - c)) for c in range(3)]
@@ -24,25 +24,25 @@ def to_images(*pictures: np.ndarray) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("height, width", [(40, 56), (11, 11), (11, 30)])
-def test_each_picture_has_scikit_images_figures(height: int, width: int) -> None:
+def test_figures_equal_those_of_scikit_image(height: int, width: int) -> None:
     pairs = [pair(height, width, noise, seed) for seed, noise in enumerate((0.02, 0.1, 0.4))]
     a, b = (to_images(*side) for side in zip(*pairs, strict=True))
-    for (x, y), db, likeness in zip(pairs, psnr(a, b), ssim(a, b), strict=True):
+    for (x, y), db, similarity in zip(pairs, psnr(a, b), ssim(a, b), strict=True):
         assert float(db) == pytest.approx(peak_signal_noise_ratio(x, y, data_range=1), abs=1e-9)
         expected = structural_similarity(
             x, y, data_range=1, channel_axis=-1, gaussian_weights=True, sigma=1.5,
             use_sample_covariance=False,
         )  # fmt: skip
-        assert float(likeness) == pytest.approx(expected, abs=1e-9)
+        assert float(similarity) == pytest.approx(expected, abs=1e-9)
 
 
-def test_float32_images_lose_nothing_that_matters() -> None:
+def test_float32_images_lose_little_precision() -> None:
     x, y = pair(32, 32, 0.1)
     a, b = to_images(x).float(), to_images(y).float()
     assert float(psnr(a, b)) == pytest.approx(peak_signal_noise_ratio(x, y, data_range=1), abs=1e-5)
 
 
-def test_psnr_is_per_picture_and_not_of_the_batchs_mean_error() -> None:
+def test_psnr_is_per_picture_not_of_the_mean_error_of_the_batch() -> None:
     a = torch.zeros(2, 3, 4, 4)
     b = torch.stack([a[0] + 0.2, a[1] + 0.02])  # on [0, 1]: 0.1 and 0.01 off
     assert psnr(a, b).tolist() == pytest.approx([20.0, 40.0], abs=1e-5)
@@ -61,7 +61,7 @@ def test_black_against_white_is_the_worst() -> None:
     assert ssim(black, white).tolist() == pytest.approx([1e-4 / (1 + 1e-4)], abs=1e-9)
 
 
-def test_ssim_of_a_picture_below_the_window_continues_its_edges() -> None:
+def test_ssim_pads_pictures_smaller_than_the_window() -> None:
     x, y = pair(4, 7, 0.2)
     grown = [np.pad(p, ((3, 4), (2, 2), (0, 0)), mode="edge") for p in (x, y)]
     whole = ssim(to_images(grown[0]), to_images(grown[1]))

@@ -32,7 +32,7 @@ def tokenizer() -> Tokenizer:
 
 @pytest.fixture(scope="module")
 def pictures() -> list[Tensor]:
-    """Smooth ones, of three sizes; 4 divides neither side of the second."""
+    """Return smooth pictures of two sizes; 4 divides neither side of the second."""
     generator = torch.Generator().manual_seed(1)
     coarse = [torch.rand(1, 3, 3, 4, generator=generator) for _ in range(4)]
     sizes = [(24, 32), (18, 30), (24, 32), (24, 32)]
@@ -43,7 +43,7 @@ def pictures() -> list[Tensor]:
 
 
 class TwoMaps:
-    """A stand-in for pretrained features."""
+    """Features that stand for pretrained ones."""
 
     name = "standin"
     label = "Stand-in (no weights)"
@@ -54,12 +54,12 @@ class TwoMaps:
 
 
 def decoded_again(tokenizer: Tokenizer, picture: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """A picture's ids, and its reconstruction as 8-bit pixels, by the other road: reconstruct."""
+    """Return a picture's ids and its reconstruction as 8-bit pixels, by `reconstruct`."""
     ids = tokenizer.encode(picture[None])[0].numpy()
     return ids, to_pixels(tokenizer.reconstruct(picture[None]))[0]
 
 
-def test_figures_are_those_of_each_picture_by_itself(
+def test_figures_equal_those_of_single_pictures(
     tokenizer: Tokenizer, pictures: list[Tensor]
 ) -> None:
     figures = evaluate_tokenizer(tokenizer, iter(pictures))
@@ -97,7 +97,9 @@ def test_batches_change_nothing(tokenizer: Tokenizer, pictures: list[Tensor]) ->
     assert many == pytest.approx(one, rel=1e-4)
 
 
-def test_distances_bear_the_features_name(tokenizer: Tokenizer, pictures: list[Tensor]) -> None:
+def test_distances_are_named_after_the_features(
+    tokenizer: Tokenizer, pictures: list[Tensor]
+) -> None:
     figures = evaluate_tokenizer(tokenizer, pictures, features=TwoMaps())
     assert figures["features"] == "Stand-in (no weights)"
     original, painted = [], []
@@ -106,7 +108,7 @@ def test_distances_bear_the_features_name(tokenizer: Tokenizer, pictures: list[T
         original.append(TwoMaps()(picture[None])[1].mean(dim=(2, 3))[0].double().numpy())
         painted.append(TwoMaps()(shown[None] / 127.5 - 1)[1].mean(dim=(2, 3))[0].double().numpy())
     x, y = (np.array(rows) for rows in (original, painted))
-    # Four samples in six dimensions: by singular values (see test_metrics_distances).
+    # Four samples in six dimensions: by singular values (see test_frechet).
     cx, cy = ((rows - rows.mean(axis=0)) / math.sqrt(3) for rows in (x, y))
     root = np.linalg.svd(cx @ cy.T, compute_uv=False).sum()
     apart = np.square(x.mean(axis=0) - y.mean(axis=0)).sum()
@@ -120,7 +122,7 @@ def test_one_picture_has_no_frechet_distance(tokenizer: Tokenizer, pictures: lis
     assert "standin_distance" in figures and "standin_fd" not in figures
 
 
-def test_codecs_are_measured_on_the_same_pictures_and_their_bytes_told(
+def test_codecs_are_measured_on_the_same_pictures_with_their_bytes(
     tokenizer: Tokenizer, pictures: list[Tensor]
 ) -> None:
     codecs = evaluate_tokenizer(tokenizer, pictures, codecs=True)["codecs"]
@@ -140,7 +142,7 @@ def test_codecs_are_measured_on_the_same_pictures_and_their_bytes_told(
         psnrs.append(10 * math.log10(1 / np.mean(error**2)))
     assert codecs["jpeg_smallest"]["bytes"] == pytest.approx(np.mean(sizes))
     assert codecs["jpeg_smallest"]["psnr"] == pytest.approx(np.mean(psnrs), abs=1e-4)
-    # 26 bytes hold no JPEG header: at this size every codec exceeds the budget, and says so.
+    # A JPEG header does not fit into 26 bytes: every codec exceeds the budget at this size.
     assert {row["within_budget"] for row in codecs.values()} == {0}
     assert codecs["jpeg"]["bytes"] == codecs["jpeg_smallest"]["bytes"]
     assert {"jpeg", "webp"} <= set(codecs)
@@ -152,7 +154,7 @@ def test_no_picture_is_an_error(tokenizer: Tokenizer) -> None:
         evaluate_tokenizer(tokenizer, [])
 
 
-def test_as_shown_is_what_a_file_would_hold() -> None:
+def test_as_shown_equals_the_content_of_a_file() -> None:
     images = torch.tensor([-3.0, -1.0, -0.5, 0.001, 0.7, 2.0, float("nan")]).view(1, 1, 1, 7)
     images = images.expand(1, 3, 1, 7)
     expected = torch.from_numpy(to_pixels(images)).permute(0, 3, 1, 2) / 127.5 - 1
@@ -179,7 +181,7 @@ def test_batches_hold_one_size_each_in_order() -> None:
 
     batches = in_batches(reading(pictures), 2)
     first = next(batches)
-    assert first.shape == (2, 3, 2, 2) and len(taken) == 3  # it does not read ahead of its need
+    assert first.shape == (2, 3, 2, 2) and len(taken) == 3  # it reads no further than needed
     rest = list(batches)
     assert [len(batch) for batch in [first, *rest]] == [2, 1, 1, 2]
     assert torch.cat([batch[:, 0, 0, 0] for batch in [first, *rest]]).tolist() == [0, 1, 2, 3, 4, 5]

@@ -1,4 +1,4 @@
-"""Layout agreement against counts by hand and by scikit-learn."""
+"""Layout agreement compared with counts by hand and by scikit-learn."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from core.metrics.segmentation import LayoutAgreement, agreement, at_size
 
 
 class Painted(Segmenter):
-    """Reads a class off a picture's redness: -1 is class 0, 0 class 1, 1 class 2."""
+    """A segmenter that reads classes from the red channel: -1 is class 0, 0 class 1, 1 class 2."""
 
     def segment(self, images: Tensor) -> Tensor:
         return (images[:, 0] + 1).round().long()
@@ -31,14 +31,14 @@ def test_hand_counted_agreement() -> None:
     figures = gathered.figures()
     assert figures["pixels"] == 5
     assert figures["pixel_accuracy"] == pytest.approx(3 / 5)
-    # a: 1 of 2; b: 2 of 4 (one of three is lost to c, one of a's taken); c and d occur nowhere
+    # a: 1 of 2; b: 2 of 4 (one pixel predicted as c, one of a's predicted as b); no c, no d
     assert figures["iou"] == {"a": pytest.approx(1 / 2), "b": pytest.approx(2 / 4),
                               "c": None, "d": None}  # fmt: skip
     assert figures["mean_iou"] == pytest.approx(0.5)
     assert figures["classes_counted"] == 2
 
 
-def test_gathered_in_parts_it_is_scikit_learns() -> None:
+def test_figures_gathered_in_parts_equal_scikit_learns() -> None:
     rng = np.random.default_rng(0)
     truth, guess = rng.integers(0, 5, (2, 6, 7, 9))
     guess = np.where(rng.random(guess.shape) < 0.6, truth, guess)
@@ -55,7 +55,7 @@ def test_gathered_in_parts_it_is_scikit_learns() -> None:
     assert figures["pixel_accuracy"] == pytest.approx((truth == guess).mean())
 
 
-def test_what_are_no_maps_is_refused() -> None:
+def test_invalid_maps_are_refused() -> None:
     gathered = LayoutAgreement("ab")
     with pytest.raises(ValueError, match="one shape"):
         gathered.update(torch.zeros(1, 2, 2).long(), torch.zeros(1, 2, 3).long())
@@ -63,11 +63,11 @@ def test_what_are_no_maps_is_refused() -> None:
         gathered.update(torch.zeros(1, 1, 1).long(), torch.full((1, 1, 1), 2))
     with pytest.raises(ValueError, match="predicted map"):
         gathered.update(torch.full((1, 1, 1), 255), torch.zeros(1, 1, 1).long())
-    with pytest.raises(ValueError, match="no labelled pixel"):
+    with pytest.raises(ValueError, match="no labeled pixel"):
         gathered.figures()
 
 
-def test_pictures_are_read_at_the_segmenters_size_and_compared_on_the_maps_grid() -> None:
+def test_maps_of_several_sizes_are_compared_on_one_grid() -> None:
     ids = torch.tensor([[0, 2], [1, 2]]).repeat_interleave(4, 0).repeat_interleave(4, 1)
     images = (ids - 1.0).expand(2, 3, 8, 8)
     finer = ids.repeat_interleave(3, 0).repeat_interleave(3, 1)
@@ -81,7 +81,7 @@ def test_pictures_are_read_at_the_segmenters_size_and_compared_on_the_maps_grid(
     assert wrong["pixel_accuracy"] == 0.5
 
 
-def test_a_token_grid_is_compared_with_the_most_frequent_class_of_its_cells() -> None:
+def test_a_token_grid_is_compared_with_the_most_frequent_class_of_each_cell() -> None:
     ids = torch.ones(8, 8).long()
     ids[0, :4] = 0  # 4 of the 16 pixels of one cell
     figures = agreement(painted(), (ids - 1.0).expand(1, 3, 8, 8), torch.ones(1, 2, 2).long())

@@ -45,15 +45,15 @@ def test_impossible_networks_are_refused(settings):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (4, 4), (5, 9), (17, 40)])
-def test_any_size_goes_in_and_comes_out(size):
+def test_images_of_any_size_keep_their_size(size):
     tokenizer = small()
     images = torch.rand(2, 3, *size) * 2 - 1
     ids = tokenizer.encode(images)
     assert ids.shape == (2, -(-size[0] // 4), -(-size[1] // 4))
-    painted = tokenizer.reconstruct(images)
-    assert painted.shape == images.shape
-    assert painted.abs().max() <= 1
-    assert torch.equal(painted, tokenizer.decode(ids)[..., : size[0], : size[1]])
+    reconstruction = tokenizer.reconstruct(images)
+    assert reconstruction.shape == images.shape
+    assert reconstruction.abs().max() <= 1
+    assert torch.equal(reconstruction, tokenizer.decode(ids)[..., : size[0], : size[1]])
 
 
 def test_padding_repeats_the_edge():
@@ -103,7 +103,7 @@ def test_wrong_ids_and_shapes_are_named():
 
 
 def keras_like(tmp_path, seed: int = 0):
-    """SqueezeNet weights of our own making, in the two conventions of weight files."""
+    """Random SqueezeNet weights in the two conventions of weight files."""
     torch.manual_seed(seed)
     state = squeezenet1_1(weights=None).features.state_dict()
     npz, safe = tmp_path / "weights.npz", tmp_path / "weights.safetensors"
@@ -125,7 +125,7 @@ def test_squeezenet_features_from_files(tmp_path):
     assert features.label == "SqueezeNet 1.1 (weights file weights.safetensors)"
     assert [x.shape[1] for x in features(images)] == [64, 128, 256, 384, 384, 512, 512]
 
-    # the .npz convention: BGR, 0 to 255, minus the channel means, pooling without ragged windows
+    # the .npz convention: BGR, 0 to 255, minus the channel means, no incomplete windows
     shifted = pixels.flip(1) * 255 - torch.tensor([103.939, 116.779, 123.68]).view(3, 1, 1)
     for layer in reference:
         if isinstance(layer, torch.nn.MaxPool2d):
@@ -135,14 +135,14 @@ def test_squeezenet_features_from_files(tmp_path):
     )
 
 
-def test_features_are_a_fixed_yardstick(tmp_path):
+def test_features_stay_in_eval_mode_without_gradients(tmp_path):
     features = load_features("squeezenet", keras_like(tmp_path)[2]).train()
     assert not features.training
     assert not any(p.requires_grad for p in features.parameters())
     images = (torch.rand(1, 3, 40, 40) * 2 - 1).requires_grad_()
     sum(x.sum() for x in features(images)).backward()
     assert images.grad.abs().sum() > 0
-    assert all(torch.isfinite(x).all() for x in features(torch.zeros(1, 3, 3, 5)))  # tiny picture
+    assert all(torch.isfinite(x).all() for x in features(torch.zeros(1, 3, 3, 5)))  # a tiny picture
 
 
 def test_weights_that_do_not_fit_are_named(tmp_path):
@@ -157,6 +157,6 @@ def test_weights_that_do_not_fit_are_named(tmp_path):
             load_features("squeezenet", file)
     with pytest.raises(FeatureError, match="VGG-19"):
         load_features("vgg19", npz)
-    with pytest.raises(FeatureError, match="squeezenet, vgg19 or none"):
+    with pytest.raises(FeatureError, match="available: squeezenet, vgg19, none"):
         load_features("resnet", npz)
     assert load_features("none") is None

@@ -1,4 +1,4 @@
-"""RMSNorm with a gradient of its own: torch's result and gradient, in every type."""
+"""RMSNorm with an explicit gradient: the result and the gradient of torch, in every type."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from core.networks.rms_norm import RMSNorm
 
 
 @pytest.mark.parametrize("shape", [(8,), (3, 8), (2, 3, 5, 8)])
-def test_result_and_gradients_are_torchs(shape):
+def test_result_and_gradients_equal_those_of_torch(shape):
     draw = torch.Generator().manual_seed(0)
     x = torch.randn(shape, generator=draw, dtype=torch.float64).float()
-    x.view(-1, 8)[:1] *= 1e-4  # where eps weighs in
+    x.view(-1, 8)[:1] *= 1e-4  # small enough for eps to matter
     upstream = torch.randn(shape, generator=draw)
     ours, theirs = RMSNorm(8), nn.RMSNorm(8, eps=1e-6).double()
     gain = torch.rand(8, generator=draw) + 0.5
-    found = []
-    for norm, of in ((ours, x), (theirs, x.double())):
+    results = []
+    for norm, leaf in ((ours, x), (theirs, x.double())):
         with torch.no_grad():
             norm.weight.copy_(gain)
-        of = of.clone().requires_grad_()
-        y = norm(of)
+        leaf = leaf.clone().requires_grad_()
+        y = norm(leaf)
         y.backward(upstream.to(y))
-        found.append([y.detach().float(), of.grad.float(), norm.weight.grad.float()])
+        results.append([y.detach().float(), leaf.grad.float(), norm.weight.grad.float()])
     assert "_Normed" in type(ours(x.clone().requires_grad_()).grad_fn).__name__
-    for one, other in zip(*found, strict=True):
+    for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, rtol=2e-5, atol=2e-5)
 
 
@@ -42,7 +42,7 @@ def test_keeps_bfloat16_and_its_gradient():
     torch.testing.assert_close(half.grad.float(), exact.grad, rtol=0.05, atol=0.05)
 
 
-def test_without_gradient_it_is_torchs_own():
+def test_without_gradient_torchs_kernel_is_used():
     x = torch.randn(2, 8)
     norm = RMSNorm(8)
     with torch.no_grad():

@@ -1,16 +1,15 @@
-"""Bundles of priors: what is saved is what is loaded, and a tokenizer that fits is found."""
+"""Bundles of priors: saving, loading, and finding the tokenizer."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
-from core.bundles.bundle import find_bundle, list_bundles
+from core.bundles.bundle import Bundle, find_bundle, list_bundles
 from core.checkpoints import fingerprint_of, load_prior, load_tokenizer, prior_tokenizer
 from core.conditions import Condition, LabelConfig, SemanticConfig
 from core.errors import CheckpointError
@@ -26,14 +25,14 @@ from core.quantizers import VQConfig
 from core.tokenizer import Tokenizer, TokenizerConfig
 
 SMALL = {"codebook_size": 8, "grid": (2, 3), "width": 16, "layers": 1, "heads": 2}
-TOLD = (LabelConfig(classes=3), SemanticConfig(classes=4, width=8))
+BOTH = (LabelConfig(classes=3), SemanticConfig(classes=4, width=8))
 CONFIGS = [
-    AutoregressiveConfig(**SMALL, conditions=TOLD),
-    DiffusionConfig(**SMALL, conditions=TOLD, timesteps=5),
-    MaskedConfig(**SMALL, conditions=TOLD),
-    LatentConfig(latent_dim=4, grid=(2, 2), width=32, factors=(1, 2), blocks=1, conditions=TOLD),
+    AutoregressiveConfig(**SMALL, conditions=BOTH),
+    DiffusionConfig(**SMALL, conditions=BOTH, timesteps=5),
+    MaskedConfig(**SMALL, conditions=BOTH),
+    LatentConfig(latent_dim=4, grid=(2, 2), width=32, factors=(1, 2), blocks=1, conditions=BOTH),
     DiffusionConfig(
-        **SMALL, conditions=TOLD, layout=LayoutConfig(width=16, layers=1, heads=2), timesteps=5
+        **SMALL, conditions=BOTH, layout=LayoutConfig(width=16, layers=1, heads=2), timesteps=5
     ),
 ]
 
@@ -52,9 +51,9 @@ def prior_of(config=CONFIGS[2]):
     return prior
 
 
-def save(folder: Path, config=CONFIGS[2], mark: str = "sha256:0", name: str = "tokens", **more):
+def save(folder, config=CONFIGS[2], fingerprint="sha256:0", name="tokens", **more) -> Bundle:
     return prior_of(config).save_pretrained(
-        folder, tokenizer={"name": name, "fingerprint": mark}, **more
+        folder, tokenizer={"name": name, "fingerprint": fingerprint}, **more
     )
 
 
@@ -88,14 +87,14 @@ def test_parts_of_a_bundle(tmp_path):
     config = bundle.config
     assert config["format"] == 1 and config["recipe"] == {"name": "x"}
     assert config["prior"]["name"] == "masked" and config["prior"]["grid"] == [2, 3]
-    assert [told["name"] for told in config["prior"]["conditions"]] == ["label", "semantic"]
+    assert [each["name"] for each in config["prior"]["conditions"]] == ["label", "semantic"]
     assert config["tokenizer"] == {"name": "tokens", "fingerprint": "sha256:0"}
     assert config["data"]["palette"] == [[1, 2, 3]] and config["sampling"] == {"guidance": 2.0}
     names = {file.name for file in bundle.path.iterdir()}
     assert names == {"config.json", "model.safetensors", "README.md", "metrics.json"}
 
 
-def test_weights_are_stored_once_and_in_half(tmp_path):
+def test_weights_are_stored_once_and_in_half_precision(tmp_path):
     from safetensors.torch import load_file
 
     prior = prior_of()
@@ -105,7 +104,7 @@ def test_weights_are_stored_once_and_in_half(tmp_path):
     assert {t.dtype for t in weights.values() if t.is_floating_point()} == {torch.float16}
 
 
-def test_kinds_are_told_apart(tmp_path):
+def test_bundles_are_listed_by_kind(tmp_path):
     save(tmp_path / "p")
     tokenizer().save_pretrained(tmp_path / "t")
     (tmp_path / "broken").mkdir()
@@ -124,33 +123,33 @@ def test_kinds_are_told_apart(tmp_path):
 def test_the_tokenizer_is_found_by_its_fingerprint(tmp_path):
     tokenizer(0).save_pretrained(tmp_path / "one")
     right = tokenizer(1).save_pretrained(tmp_path / "two")
-    mark = fingerprint_of(right)
-    assert mark == load_tokenizer(right).fingerprint
-    assert mark != fingerprint_of(find_bundle(tmp_path / "one"))
-    # beside it whatever its name is, in a run folder, and below the given roots
-    save(tmp_path / "p", mark=mark, name="renamed")
+    fingerprint = fingerprint_of(right)
+    assert fingerprint == load_tokenizer(right).fingerprint
+    assert fingerprint != fingerprint_of(find_bundle(tmp_path / "one"))
+    # Beside the prior under any name, in a run folder, and inside the given roots.
+    save(tmp_path / "p", fingerprint=fingerprint, name="renamed")
     assert prior_tokenizer(tmp_path / "p").path == right.path
-    save(tmp_path / "run" / "bundle", mark=mark, name="two")
+    save(tmp_path / "run" / "bundle", fingerprint=fingerprint, name="two")
     assert prior_tokenizer(tmp_path / "run").path == right.path
-    save(tmp_path / "far" / "p", mark=mark, name="two")
+    save(tmp_path / "far" / "p", fingerprint=fingerprint, name="two")
     assert prior_tokenizer(tmp_path / "far" / "p", tmp_path).path == right.path
 
 
 def test_a_tokenizer_that_does_not_fit_is_named(tmp_path):
     tokenizer(0).save_pretrained(tmp_path / "tokens")
-    mark = fingerprint_of(tokenizer(1).save_pretrained(tmp_path / "gone"))
+    fingerprint = fingerprint_of(tokenizer(1).save_pretrained(tmp_path / "gone"))
     shutil.rmtree(tmp_path / "gone")
-    save(tmp_path / "p", mark=mark, name="tokens")
+    save(tmp_path / "p", fingerprint=fingerprint, name="tokens")
     with pytest.raises(CheckpointError, match=r"another tokenizer than .*tokens: the") as caught:
         prior_tokenizer(tmp_path / "p", tmp_path)
     assert "\n" not in str(caught.value)
-    save(tmp_path / "q", mark=mark, name="elsewhere")
+    save(tmp_path / "q", fingerprint=fingerprint, name="elsewhere")
     with pytest.raises(CheckpointError, match="needs its tokenizer 'elsewhere'"):
         prior_tokenizer(tmp_path / "q", tmp_path)
 
 
-def test_a_setting_at_its_default_makes_no_other_tokenizer():
-    """Were a setting added, old tokenizers would have it at its default."""
+def test_settings_at_their_defaults_do_not_change_the_fingerprint():
+    """A setting that is added later has its default in old tokenizers."""
     one = tokenizer()
     other = tokenizer()
     other.config = replace(one.config, quantizer=replace(one.config.quantizer, decay=0.5))

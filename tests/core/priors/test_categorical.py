@@ -1,4 +1,4 @@
-"""Drawing codes: the distribution is the one asked for."""
+"""Draws of codes follow the requested distribution."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def frequencies(logits: torch.Tensor, count: int, **how) -> torch.Tensor:
 
 
 def expected(logits: torch.Tensor, temperature=1.0, top_k=0, top_p=1.0) -> torch.Tensor:
-    """The same by definition, in float64."""
+    """The same shares by definition, in float64."""
     p = (logits.double() / temperature).softmax(0)
     order = p.argsort(descending=True)
     if top_k:
@@ -36,7 +36,7 @@ def expected(logits: torch.Tensor, temperature=1.0, top_k=0, top_p=1.0) -> torch
     "how",
     [{}, {"temperature": 0.5}, {"top_k": 5}, {"top_p": 0.7}, {"top_k": 9, "top_p": 0.8}],
 )
-@pytest.mark.parametrize("size", [12, 3000])  # 3000 codes go in two levels
+@pytest.mark.parametrize("size", [12, 3000])  # 3000 codes are summed in two levels
 def test_draws_follow_the_distribution(size, how):
     torch.manual_seed(3)
     logits = torch.full((size,), -30.0)
@@ -49,7 +49,7 @@ def test_draws_follow_the_distribution(size, how):
 
 
 @pytest.mark.parametrize("size", [50, 1024, 1025, 5000])
-def test_pick_finds_where_the_sum_passes(size):
+def test_inverse_cdf_finds_the_share(size):
     weights = torch.rand(64, size) * (torch.rand(64, size) < 0.3)
     weights[:, -1] = 0
     at = torch.rand(64)
@@ -62,7 +62,7 @@ def test_pick_finds_where_the_sum_passes(size):
     assert bool((share.gather(1, index[:, None] + 1)[:, 0] >= at - 1e-5).all())
 
 
-@pytest.mark.parametrize("scale", [0.01, 8.0])  # nearly even: the head is not enough; peaked: it is
+@pytest.mark.parametrize("scale", [0.01, 8.0])  # even: a full sort is needed; peaked: it is not
 def test_nucleus_of_many_codes_equals_that_by_sorting(scale):
     logits = torch.randn(3, 4096) * scale
     weights, codes = truncate(logits, top_p=0.86)
@@ -74,13 +74,13 @@ def test_nucleus_of_many_codes_equals_that_by_sorting(scale):
         torch.testing.assert_close(found[row], want, atol=2e-5, rtol=1e-3)
 
 
-def test_the_most_likely_stays():
+def test_the_most_likely_code_is_always_kept():
     logits = torch.randn(7, 30)
     for how in ({"temperature": 0.0}, {"top_k": 1}, {"top_p": 1e-9}):
         assert torch.equal(sample_categorical(logits, **how), logits.argmax(1))
 
 
-def test_same_seed_same_draw_however_many_at_once(monkeypatch):
+def test_draws_do_not_depend_on_the_tile_size(monkeypatch):
     logits = torch.randn(40, 100)
     first = sample_categorical(logits, torch.Generator().manual_seed(5))
     monkeypatch.setattr("core.priors.categorical._TILE", 700)
@@ -88,7 +88,7 @@ def test_same_seed_same_draw_however_many_at_once(monkeypatch):
     assert not torch.equal(sample_categorical(logits, torch.Generator().manual_seed(6)), first)
 
 
-def test_a_generator_a_row_gives_each_row_its_own_numbers():
+def test_one_generator_per_row_gives_each_row_its_own_numbers():
     logits = torch.randn(3, 6, 40)
     both = sample_categorical(logits, [torch.Generator().manual_seed(seed) for seed in (1, 2, 1)])
     for row, seed in enumerate((1, 2, 1)):
@@ -100,7 +100,7 @@ def test_a_generator_a_row_gives_each_row_its_own_numbers():
     )
 
 
-def test_guidance_goes_from_null_through_the_condition():
+def test_guidance_is_the_formula():
     logits = torch.randn(6, 4, 5)
     conditional, null = logits.chunk(2)
     assert torch.equal(classifier_free_guidance(logits, 1.0), conditional)
@@ -110,7 +110,7 @@ def test_guidance_goes_from_null_through_the_condition():
     )
 
 
-def test_only_what_is_wanted_is_drawn():
+def test_only_wanted_cells_are_drawn():
     logits, wanted = torch.randn(4, 5, 30) - 5, torch.rand(4, 5) < 0.5
     logits[..., 0] = -40
     whole = sample_categorical(logits, torch.Generator().manual_seed(2))
@@ -121,7 +121,7 @@ def test_only_what_is_wanted_is_drawn():
 
 @pytest.mark.parametrize("codes", [6, 3000])
 @pytest.mark.parametrize("temperature", [0.0, 1e-46, 1e-12, 1e-5])
-def test_the_coldest_draws_are_the_most_likely(codes, temperature):
+def test_draws_at_temperature_zero_are_the_most_likely_codes(codes, temperature):
     logits = torch.randn(40, codes, generator=torch.Generator().manual_seed(0))
     assert torch.equal(sample_categorical(logits, temperature=temperature), logits.argmax(1))
     assert torch.equal(

@@ -1,4 +1,4 @@
-"""VQ-Diffusion's process against its dense matrices, in float64, and against diffusers."""
+"""VQ-Diffusion's process against its dense matrices in float64, and against diffusers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def process(request) -> MaskAndReplace:
 
 
 def matrix(process: MaskAndReplace, begin: int, end: int) -> torch.Tensor:
-    """Q[i, j] = q(x_end = j | x_begin = i), float64 (K + 1, K + 1), step by step multiplied."""
+    """Q[i, j] = q(x_end = j | x_begin = i), float64 (K + 1, K + 1), the product of all steps."""
     size = process.codes
     total = torch.eye(size + 1, dtype=torch.float64)
     for time in range(begin + 1, end + 1):
@@ -42,11 +42,11 @@ def dense_posterior(process: MaskAndReplace, begin: int, end: int) -> torch.Tens
 
 def test_rates_compose(process):
     for begin, end in ((0, 1), (0, 20), (3, 9), (19, 20)):
-        want = matrix(process, begin, end)
+        wanted = matrix(process, begin, end)
         rates = process.rates(torch.tensor(begin), torch.tensor(end))
-        torch.testing.assert_close(rates.alpha + rates.beta, want[0, 0], atol=1e-12, rtol=1e-9)
-        torch.testing.assert_close(rates.beta, want[0, 1], atol=1e-13, rtol=1e-6)
-        torch.testing.assert_close(rates.gamma, want[0, -1], atol=1e-12, rtol=1e-9)
+        torch.testing.assert_close(rates.alpha + rates.beta, wanted[0, 0], atol=1e-12, rtol=1e-9)
+        torch.testing.assert_close(rates.beta, wanted[0, 1], atol=1e-13, rtol=1e-6)
+        torch.testing.assert_close(rates.gamma, wanted[0, -1], atol=1e-12, rtol=1e-9)
 
 
 def test_corruption_follows_the_rates(process):
@@ -76,9 +76,9 @@ def test_divergence_is_that_of_the_dense_matrices(process, begin, end):
     posterior = dense_posterior(process, begin, end)
     q = posterior[clean[0], now[0]]  # (30, K + 1)
     p = torch.einsum("ni,nik->nk", log_p[0].exp(), posterior[:, now[0]].transpose(0, 1))
-    want = torch.special.xlogy(q, q / p).nan_to_num().sum(1)
+    wanted = torch.special.xlogy(q, q / p).nan_to_num().sum(1)
     found = process.divergence(log_p.float(), clean, now, *_times(begin, end))[0]
-    torch.testing.assert_close(found.double(), want, atol=2e-5, rtol=2e-4)
+    torch.testing.assert_close(found.double(), wanted, atol=2e-5, rtol=2e-4)
     if begin == 0:
         nll = -log_p[0].gather(1, clean[0][:, None])[:, 0]
         torch.testing.assert_close(found.double(), nll, atol=2e-5, rtol=2e-4)
@@ -99,8 +99,8 @@ def test_divergence_has_the_gradient_of_its_formula(process):
         min=1e-300
     )
     q = posterior[clean[0], now[0]]
-    (want,) = torch.autograd.grad(-(q * p.log()).sum(), exact)
-    torch.testing.assert_close(found.double(), want, atol=1e-4, rtol=1e-3)
+    (wanted,) = torch.autograd.grad(-(q * p.log()).sum(), exact)
+    torch.testing.assert_close(found.double(), wanted, atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize(("begin", "end"), [(0, 1), (9, 10), (4, 17), (0, 20)])
@@ -112,10 +112,10 @@ def test_steps_back_follow_the_dense_posterior(process, begin, end):
     rows = logits[:, None].expand(6, count, 5)
     found = process.step_back(rows, now, begin, end, torch.Generator().manual_seed(1))
     for j in range(6):
-        want = logits[j].double().softmax(0) @ posterior[:, j]
+        wanted = logits[j].double().softmax(0) @ posterior[:, j]
         share = torch.bincount(found[j], minlength=6).double() / count
-        error = (share - want).abs() / (want * (1 - want) / count).sqrt().clamp(min=1e-4)
-        assert float(error.max()) < 5, (j, share, want)
+        error = (share - wanted).abs() / (wanted * (1 - wanted) / count).sqrt().clamp(min=1e-4)
+        assert float(error.max()) < 5, (j, share, wanted)
 
 
 def test_posterior_is_that_of_diffusers():
@@ -124,12 +124,12 @@ def test_posterior_is_that_of_diffusers():
     process = MaskAndReplace(5, 100, *SCHEDULES["released"])
     log_p = (2 * torch.randn(1, 5, 6)).log_softmax(1)
     now = torch.arange(6)[None]
-    for time in (2, 30, 77, 100):  # theirs count from 0
+    for time in (2, 30, 77, 100):  # diffusers counts from 0
         theirs = scheduler.q_posterior(log_p, now, time - 1)[0].exp().T.double()
         posterior = dense_posterior(process, time - 1, time)
         p = log_p[0].double().exp()  # (K, N)
         ours = torch.stack([p[:, j] @ posterior[:, j] for j in range(6)])
-        # Their probabilities of what is not masked are float32 sums of cancelling terms.
+        # diffusers' probabilities of codes are float32 sums of canceling terms.
         torch.testing.assert_close(ours[-1], theirs[-1], atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(ours[:-1], theirs[:-1], atol=2e-2, rtol=0)
 
@@ -138,15 +138,15 @@ def test_known_divergence_of_the_noise(process):
     first = matrix(process, 0, 20)[0]
     noise = torch.full((6,), (1 - float(process.masked[-1])) / 5, dtype=torch.float64)
     noise[-1] = process.masked[-1]
-    want = float((first * (first / noise).log()).sum())
-    assert process.prior_divergence() == pytest.approx(want, abs=1e-9)
+    wanted = float((first * (first / noise).log()).sum())
+    assert process.prior_divergence() == pytest.approx(wanted, abs=1e-9)
 
 
 @pytest.mark.parametrize(
     ("alpha", "gamma"),
     [((0.1, 0.9), (0.1, 0.9)), ((0.9, 0.0), (0.1, 1.0)), ((0.9, 0.1), (0.1, 1.0))],
 )
-def test_schedules_that_cannot_be(alpha, gamma):
+def test_invalid_schedules_are_named(alpha, gamma):
     with pytest.raises(ValueError, match="alpha"):
         MaskAndReplace(5, 10, alpha, gamma)
 

@@ -1,4 +1,4 @@
-"""Priors that draw a semantic map before the picture's tokens."""
+"""Priors that draw a semantic map before the tokens of the picture."""
 
 from __future__ import annotations
 
@@ -45,16 +45,17 @@ def prior(request) -> PlannedPrior:
     return built
 
 
-def test_the_map_grows_first_and_the_picture_is_told_of_it(prior, monkeypatch):
-    heard = []
+def test_the_map_is_drawn_first_and_conditions_the_picture(prior, monkeypatch):
+    conditions = []
     sample = type(prior.tokens)._sample
     monkeypatch.setattr(
         type(prior.tokens), "_sample",
-        lambda self, told, choices: heard.append(told) or sample(self, told, choices),
+        lambda self, condition, options: conditions.append(condition)
+        or sample(self, condition, options),
     )  # fmt: skip
     steps = list(prior.sample(FIRST, 3, generator=seeded()))
     assert [step.done for step in steps] == list(range(1, steps[0].total + 1))
-    maps, rest = steps[:4], steps[4:]  # a row of cells each
+    maps, rest = steps[:4], steps[4:]  # one row of cells per step
     assert all(int(step.ids.max()) == -1 for step in maps)
     left = [int((step.layout == -1).sum()) for step in maps]
     assert left == [36, 24, 12, 0]
@@ -62,19 +63,19 @@ def test_the_map_grows_first_and_the_picture_is_told_of_it(prior, monkeypatch):
     assert set(final.unique().tolist()) <= {*range(CLASSES), 255}
     assert all(torch.equal(step.layout, final) for step in rest)
     assert int(rest[-1].ids.min()) >= 0
-    # The map's own draw hears the label alone, the picture's hears both.
-    told = heard[-1]
-    assert torch.equal(told.segmentation, final) and told.labels.tolist() == [0, 0, 0]
+    # The map is conditioned on the label, the picture on both.
+    last = conditions[-1]
+    assert torch.equal(last.segmentation, final) and last.labels.tolist() == [0, 0, 0]
 
 
-def test_a_picture_is_what_its_map_would_have_given(prior):
+def test_a_picture_equals_that_of_its_map_given_as_condition(prior):
     noise = seeded(3)
-    choices = {"guidance": 2.0, "top_p": 0.9}
-    whole = list(prior.sample(FIRST, 1, generator=seeded(3), **choices))[-1]
-    for _ in prior.layout.prior.sample(FIRST, 1, generator=noise, **choices):
+    options = {"guidance": 2.0, "top_p": 0.9}
+    whole = list(prior.sample(FIRST, 1, generator=seeded(3), **options))[-1]
+    for _ in prior.layout.prior.sample(FIRST, 1, generator=noise, **options):
         pass
-    told = replace(FIRST, segmentation=whole.layout)
-    assert torch.equal(prior.generate(told, 1, generator=noise, **choices), whole.ids)
+    condition = replace(FIRST, segmentation=whole.layout)
+    assert torch.equal(prior.generate(condition, 1, generator=noise, **options), whole.ids)
 
 
 def test_each_picture_and_its_map_have_their_own_seed(prior):
@@ -84,19 +85,20 @@ def test_each_picture_and_its_map_have_their_own_seed(prior):
     assert torch.equal(alone.ids[0], batch.ids[1])
 
 
-def test_a_map_that_is_given_or_a_picture_that_is_known_needs_none(prior):
+def test_no_map_is_drawn_for_a_given_map_or_known_ids(prior):
     plan = torch.zeros(1, 4, 4, dtype=torch.int64)
     known = torch.full((4, 4), -1)
     known[0] = 2
-    for told, how in ((Condition(segmentation=plan), {}), (FIRST, {"known": known})):
-        steps = list(prior.sample(told, 1, generator=seeded(), **how))
+    for condition, options in ((Condition(segmentation=plan), {}), (FIRST, {"known": known})):
+        steps = list(prior.sample(condition, 1, generator=seeded(), **options))
         assert all(step.layout is None for step in steps)
         plain = replace(prior.config, layout=None).build().eval()
         plain.load_state_dict(prior.state_dict(), strict=False)
-        assert torch.equal(steps[-1].ids, plain.generate(told, 1, generator=seeded(), **how))
+        ids = plain.generate(condition, 1, generator=seeded(), **options)
+        assert torch.equal(steps[-1].ids, ids)
 
 
-def test_told_nothing_at_all_it_draws_a_map_of_its_own(prior):
+def test_without_a_condition_a_map_is_drawn_too(prior):
     last = list(prior.sample(n=2, generator=seeded()))[-1]
     assert last.layout.shape == last.ids.shape == (2, 4, 4)
     bigger = list(prior.sample(n=1, generator=seeded(), grid=(2, 6)))[-1]
@@ -106,7 +108,7 @@ def test_told_nothing_at_all_it_draws_a_map_of_its_own(prior):
 def test_the_loss_of_maps_is_that_of_their_cells(prior):
     ids = torch.randint(6, (2, 4, 4), generator=seeded())
     pixels = torch.full((2, 8, 8), 255)
-    pixels[0, :, :4], pixels[1, 4:, 1::2] = 1, 2  # the second: ties within cells, the lower wins
+    pixels[0, :, :4], pixels[1, 4:, 1::2] = 1, 2  # the second: ties in cells, the lower class wins
     pixels[1, 4:, ::2] = 0
     cells = torch.full((2, 4, 4), CLASSES)
     cells[0, :, :2], cells[1, 2:] = 1, 0
@@ -121,7 +123,7 @@ def test_the_loss_of_maps_is_that_of_their_cells(prior):
     assert not any("layout" in name for name in prior.loss(ids, Condition(labels=labels)))
 
 
-def test_maps_are_learnt_with_the_pictures():
+def test_maps_are_learned_with_the_pictures():
     torch.manual_seed(0)
     config = DiffusionConfig(**SMALL | {"drop": 0.0}, timesteps=20)
     prior = config.build()
@@ -129,10 +131,10 @@ def test_maps_are_learnt_with_the_pictures():
     maps = torch.zeros(2, 4, 4, dtype=torch.int64)
     maps[0, :, 2:], maps[1, :2] = 1, 2
     ids, labels = maps + 3, torch.tensor([0, 1])
-    told = Condition(segmentation=maps, labels=labels).repeat(4)
+    condition = Condition(segmentation=maps, labels=labels).repeat(4)
     noise = seeded()
     for _ in range(400):
-        losses = prior.loss(ids.repeat(4, 1, 1), told, noise)
+        losses = prior.loss(ids.repeat(4, 1, 1), condition, noise)
         optimizer.zero_grad()
         sum(loss for name, loss in losses.items() if not name.endswith("bits")).backward()
         optimizer.step()
@@ -141,7 +143,7 @@ def test_maps_are_learnt_with_the_pictures():
         assert float((drawn == wanted.repeat(4, 1, 1)).float().mean()) > 0.95
 
 
-def test_what_makes_no_sense_is_refused():
+def test_a_layout_needs_a_semantic_condition_without_shares():
     conditions = (LabelConfig(classes=2),)
     with pytest.raises(ValueError, match="the prior has none"):
         DiffusionConfig(layout=TINY, conditions=conditions)
@@ -149,7 +151,7 @@ def test_what_makes_no_sense_is_refused():
         MaskedConfig(layout=TINY, conditions=(SemanticConfig(classes=3, shares=True),))
 
 
-def test_the_most_likely_alone_is_drawn_of_maps_too(prior):
+def test_top_k_1_draws_the_most_likely_map_too(prior):
     first, second = (
         list(prior.sample(FIRST, 2, generator=seeded(seed), top_k=1)) for seed in (0, 1)
     )

@@ -1,4 +1,4 @@
-"""What every prior promises, whichever it is; and what each one's formulas are."""
+"""The contract of every prior, and the formulas of each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from core.conditions import Condition, LabelConfig, SemanticConfig
-from core.networks.patchify import Neighbours, Patches
+from core.networks.patchify import NeighborMixing, Patches
 from core.priors import (
     PRIORS,
     AutoregressiveConfig,
@@ -38,7 +38,7 @@ KINDS = DISCRETE | {
 def built(kind: str, conditions=(), **settings) -> Prior:
     torch.manual_seed(0)
     prior = KINDS[kind](**SMALL | settings, conditions=conditions).build().eval()
-    with torch.no_grad():  # an untrained network's head says next to nothing
+    with torch.no_grad():  # the head of an untrained network is nearly zero
         prior.network.head.weight.normal_(std=0.5)
         for name, parameter in prior.named_parameters():
             if "modulat" in name:
@@ -50,7 +50,7 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def told(rows: int) -> Condition:
+def conditions_of(rows: int) -> Condition:
     maps = torch.arange(12).view(1, 3, 4) % 3
     return Condition(segmentation=maps, labels=torch.tensor([1])).repeat(rows)
 
@@ -64,7 +64,7 @@ def kind(request) -> str:
     return request.param
 
 
-def test_steps_grow_into_a_picture(kind):
+def test_steps_lead_to_a_complete_picture(kind):
     prior = built(kind)
     steps = list(prior.sample(n=3, generator=seeded()))
     assert [step.done for step in steps] == list(range(1, steps[0].total + 1))
@@ -79,13 +79,13 @@ def test_steps_grow_into_a_picture(kind):
 
 
 def same_alone_as_among_others(prior: Prior, **how) -> None:
-    """Picture i of a batch is what its seed draws by itself, and other seeds draw other ones."""
-    known, whole = how.pop("known", None), told(4)
+    """Picture i of a batch is the one that its seed draws alone; other seeds draw others."""
+    known, whole = how.pop("known", None), conditions_of(4)
     given = {} if known is None else {"known": known}
     batch = prior.generate(whole, 4, generator=each_seeded(7, 4), **given, **how)
     for i in (3, 0):
         given = {} if known is None else {"known": known[i]}
-        alone = prior.generate(told(1), 1, generator=each_seeded(7 + i, 1), **given, **how)
+        alone = prior.generate(conditions_of(1), 1, generator=each_seeded(7 + i, 1), **given, **how)
         torch.testing.assert_close(alone[0], batch[i], atol=1e-4, rtol=1e-4)
     assert len({str(picture.tolist()) for picture in batch}) == 4
 
@@ -94,24 +94,24 @@ def test_each_picture_has_its_own_seed(kind):
     prior = built(kind, BOTH)
     for how in ({}, {"guidance": (1.0, 3.0), "top_p": 0.9}, {"temperature": 1.3, "top_k": 5}):
         same_alone_as_among_others(prior, **how)
-    # Pictures of which different cells, and more or fewer of them, are known.
+    # Pictures in which different cells, and different numbers of cells, are known.
     known = torch.full((4, 3, 4), -1)
     known[0, 0], known[1, 1:] = torch.tensor([1, 2, 3, 4]), 5
     known[3, 0, :2], known[3, 2, 1] = 4, 0
     same_alone_as_among_others(prior, known=known, guidance=2.0)
 
 
-def test_seeds_of_pictures_can_be_entered():
+def test_seeds_of_pictures_are_consecutive():
     assert seeds(5, 3) == [5, 6, 7]
     assert seeds(SEEDS - 1, 2) == [SEEDS - 1, 0]
 
 
-def test_a_generator_for_some_of_the_pictures_is_refused(kind):
+def test_too_few_generators_are_refused(kind):
     with pytest.raises(ValueError, match="one for each of the 3 pictures, got 2"):
         built(kind).sample(n=3, generator=each_seeded(0, 2))
 
 
-def test_a_prior_can_be_left_in_the_middle(kind):
+def test_sampling_can_be_stopped_early(kind):
     prior = built(kind)
     steps = prior.sample(n=1, generator=seeded())
     next(steps)
@@ -125,7 +125,7 @@ def test_known_ids_are_kept(kind):
     known = torch.full((2, 3, 4), -1)
     known[0, 1, 1:3] = torch.tensor([5, 0])
     known[1, 0] = 2
-    for step in prior.sample(told(2), 2, known=known, guidance=2.0, generator=seeded()):
+    for step in prior.sample(conditions_of(2), 2, known=known, guidance=2.0, generator=seeded()):
         assert torch.equal(step.ids[1, 0], known[1, 0]) or kind == "autoregressive"
     assert torch.equal(step.ids[known >= 0], known[known >= 0])
     assert int(step.ids.min()) >= 0
@@ -136,7 +136,7 @@ def test_known_ids_are_kept(kind):
     assert torch.equal(free, prior.generate(n=2, generator=seeded()))
 
 
-def test_a_known_beginning_is_read_as_if_it_had_been_drawn():
+def test_known_tokens_at_the_start_count_as_drawn_ones():
     prior = built("autoregressive")
     ids = prior.generate(n=2, generator=seeded())
     known = ids.clone()
@@ -151,39 +151,39 @@ def test_a_known_beginning_is_read_as_if_it_had_been_drawn():
 
 def test_other_grids(kind):
     prior = built(kind, BOTH)
-    assert prior.generate(told(1), 2, grid=(4, 5)).shape == (2, 4, 5)
-    assert prior.loss(torch.zeros(2, 2, 3, dtype=torch.int64), told(2))["bits"].isfinite()
+    assert prior.generate(conditions_of(1), 2, grid=(4, 5)).shape == (2, 4, 5)
+    assert prior.loss(torch.zeros(2, 2, 3, dtype=torch.int64), conditions_of(2))["bits"].isfinite()
 
 
-def test_patches_come_apart_as_they_were_put_together():
+def test_patches_merge_cells_and_split_them_again():
     torch.manual_seed(0)
     patches = Patches(2, 3)
     cells = torch.randn(2, 3 * 5, 3)
-    places, seen = patches.gather(cells, (3, 5))
-    assert places.shape == (2, 2 * 3, 3)
-    torch.testing.assert_close(seen, patches.before(cells, (3, 5)))
-    # The second square of the second row: cells (2, 2) and (2, 3), and two beyond the edge.
+    positions, mixed = patches.merge(cells, (3, 5))
+    assert positions.shape == (2, 2 * 3, 3)
+    torch.testing.assert_close(mixed, patches.before(cells, (3, 5)))
+    # The second patch of the second row: cells (2, 2) and (2, 3), and two beyond the edge.
     square = torch.zeros(2, 2, 2, 3)
-    square[:, 0] = seen.view(2, 3, 5, 3)[:, 2, 2:4]
-    torch.testing.assert_close(places[:, 4], patches.join(square.flatten(1)))
-    apart = patches.part(places).view(2, 2, 3, 2, 2, 3)  # squares, then the cells in each
-    parted = torch.stack([apart[:, r // 2, c // 2, r % 2, c % 2] for r in range(3)
-                          for c in range(5)], 1)  # fmt: skip
-    wanted = patches.norm(patches.after(seen + parted, (3, 5)))
-    torch.testing.assert_close(patches.scatter(places, seen, (3, 5)), wanted)
+    square[:, 0] = mixed.view(2, 3, 5, 3)[:, 2, 2:4]
+    torch.testing.assert_close(positions[:, 4], patches.join(square.flatten(1)))
+    parts = patches.part(positions).view(2, 2, 3, 2, 2, 3)  # patches, then the cells of each
+    split = torch.stack([parts[:, r // 2, c // 2, r % 2, c % 2] for r in range(3)
+                         for c in range(5)], 1)  # fmt: skip
+    wanted = patches.norm(patches.after(mixed + split, (3, 5)))
+    torch.testing.assert_close(patches.split(positions, mixed, (3, 5)), wanted)
 
 
-def test_a_cell_sees_the_cells_around_it_and_no_others():
+def test_a_cell_sees_its_neighbors_only():
     torch.manual_seed(0)
-    around = Neighbours(4)
+    mixing = NeighborMixing(4)
     cells = torch.randn(1, 4 * 5, 4)
     moved = cells.clone()
     moved[0, 7] += 1.0  # row 1, column 2
-    changed = (around(moved, (4, 5)) - around(cells, (4, 5))).abs().amax(2).view(4, 5) > 1e-6
+    changed = (mixing(moved, (4, 5)) - mixing(cells, (4, 5))).abs().amax(2).view(4, 5) > 1e-6
     assert changed.nonzero().tolist() == [[r, c] for r in (0, 1, 2) for c in (1, 2, 3)]
 
 
-def test_codes_that_are_alike_begin_alike():
+def test_similar_codes_are_initialized_similarly():
     torch.manual_seed(0)
     network = built("masked", ()).network
     codes = torch.randn(network.codes, 6)
@@ -193,7 +193,7 @@ def test_codes_that_are_alike_begin_alike():
     for weight in (network.embed.weight[: network.codes], network.head.weight):
         apart = torch.cdist(weight, weight) / torch.cdist(weight, weight).mean()
         assert apart[2, 3] < 0.05 < apart[2, 4]
-        # Distances are the codes' own, but for what a random projection loses of them.
+        # Distances are those of the codes, up to the error of a random projection.
         pairs = torch.stack([apart.flatten(), torch.cdist(codes, codes).flatten()])
         assert torch.corrcoef(pairs)[0, 1] > 0.8
     assert torch.equal(network.embed.weight[-1], unknown)
@@ -205,13 +205,13 @@ def test_guidance(kind):
     def run(condition, guidance, seed=0):
         return prior.generate(condition, 4, guidance=guidance, generator=seeded(seed))
 
-    plain = prior.generate(told(4), 4, generator=seeded())
-    assert torch.equal(run(told(4), 1.0), plain)
-    assert torch.equal(run(told(4), 0.0), run(None, 1.0))
-    assert not torch.equal(run(told(4), 3.0), plain)
+    plain = prior.generate(conditions_of(4), 4, generator=seeded())
+    assert torch.equal(run(conditions_of(4), 1.0), plain)
+    assert torch.equal(run(conditions_of(4), 0.0), run(None, 1.0))
+    assert not torch.equal(run(conditions_of(4), 3.0), plain)
 
 
-def test_a_pair_of_guidances_goes_from_the_first_step_to_the_last(kind, monkeypatch):
+def test_a_pair_of_guidances_changes_from_the_first_step_to_the_last(kind, monkeypatch):
     scales = []
 
     def noted(logits, scale):
@@ -221,12 +221,12 @@ def test_a_pair_of_guidances_goes_from_the_first_step_to_the_last(kind, monkeypa
     for module in ("autoregressive", "diffusion", "masked"):
         monkeypatch.setattr(f"core.priors.{module}.classifier_free_guidance", noted)
     prior = built(kind, BOTH)
-    prior.generate(told(1), 1, guidance=(1.0, 3.0), generator=seeded())
+    prior.generate(conditions_of(1), 1, guidance=(1.0, 3.0), generator=seeded())
     steps = len(scales)
     assert steps > 2 and scales == pytest.approx([1 + 2 * i / (steps - 1) for i in range(steps)])
 
 
-def test_a_picture_is_continued_beyond_its_edges(kind):
+def test_a_picture_can_be_extended_beyond_its_edges(kind):
     known = torch.full((6, 8), -1)
     known[2:5, 2:6] = torch.arange(12).view(3, 4) % 6
     drawn = built(kind).generate(n=2, known=known, generator=seeded())
@@ -236,30 +236,30 @@ def test_a_picture_is_continued_beyond_its_edges(kind):
 
 def test_guided_logits_are_the_formula():
     prior = built("autoregressive", BOTH)
-    ids = prior.generate(told(2), 2, guidance=2.5, temperature=0.0)
+    ids = prior.generate(conditions_of(2), 2, guidance=2.5, temperature=0.0)
     with torch.no_grad():
-        given, null = prior.logits(ids, told(2)), prior.logits(ids)
+        given, null = prior.logits(ids, conditions_of(2)), prior.logits(ids)
     assert torch.equal((null + 2.5 * (given - null)).argmax(2), ids.flatten(1))
 
 
 def test_loss_has_a_gradient_for_every_weight(kind):
     prior = built(kind, BOTH, drop=0.5).train()
-    terms = prior(torch.randint(6, (8, 3, 4)), told(8), seeded())
+    terms = prior(torch.randint(6, (8, 3, 4)), conditions_of(8), seeded())
     assert not terms["bits"].requires_grad
     sum(value for name, value in terms.items() if name != "bits").backward()
     assert [name for name, p in prior.named_parameters() if p.grad is None] == []
 
 
-def test_loss_is_repeatable_and_passes_over_what_is_not_taken(kind):
+def test_loss_is_repeatable_and_ignores_unused_conditions(kind):
     prior, ids = built(kind, (LabelConfig(classes=2),)).train(), torch.randint(6, (4, 3, 4))
-    one = prior.loss(ids, Condition(labels=told(4).labels), seeded())
-    two = prior.loss(ids, told(4), seeded())
+    one = prior.loss(ids, Condition(labels=conditions_of(4).labels), seeded())
+    two = prior.loss(ids, conditions_of(4), seeded())
     assert {k: v.item() for k, v in one.items()} == {k: v.item() for k, v in two.items()}
 
 
 def toy(rows: int, generator: torch.Generator) -> tuple[torch.Tensor, Condition]:
-    """Label 0: all cells one of 0, 1, 2; label 1: of 3, 4, 5; but where the map says 2, then the
-    next one. So there are log2(3) / 12 bits a token to be learnt."""
+    """Label 0: all cells have one of the ids 0, 1, 2; label 1: one of 3, 4, 5. Where the map is 2,
+    it is the next id. The entropy is log2(3) / 12 bits per token."""
     labels = torch.randint(2, (rows,), generator=generator)
     base = torch.randint(3, (rows,), generator=generator)
     maps = torch.randint(3, (rows, 3, 4), generator=generator)
@@ -268,7 +268,7 @@ def toy(rows: int, generator: torch.Generator) -> tuple[torch.Tensor, Condition]
 
 
 @pytest.mark.parametrize("kind", [*DISCRETE, "diffusion in patches"])
-def test_learns_a_small_world(kind):
+def test_learns_a_small_data_set(kind):
     settings = {"label_smoothing": 0.0} if kind == "masked" else {}
     if kind.startswith("diffusion"):
         settings = {"timesteps": 20, "alpha": (0.98, 0.001), "gamma": (0.01, 0.99)}
@@ -296,33 +296,33 @@ def test_learns_a_small_world(kind):
     drawn = prior.generate(condition, 64, generator=generator)
     base = (drawn - 3 * condition.labels[:, None, None] - (condition.segmentation == 2).int()) % 3
     right = (base == base[:, :1, :1]) & (drawn // 3 == condition.labels[:, None, None])
-    # What one step draws within a square is drawn independently.
+    # Tokens of one patch that are drawn in one step are drawn independently.
     assert float(right.float().mean()) > (0.8 if "patches" in kind else 0.9)
-    assert len(base[:, 0, 0].unique()) == 3  # and not always the same
+    assert len(base[:, 0, 0].unique()) == 3  # not always the same
 
 
 def test_bits_of_the_autoregressive_prior_are_exact():
     prior, ids = built("autoregressive", BOTH), torch.randint(6, (3, 3, 4))
-    found = prior.loss(ids, told(3))
-    log_p = prior.logits(ids, told(3)).double().log_softmax(2)
+    found = prior.loss(ids, conditions_of(3))
+    log_p = prior.logits(ids, conditions_of(3)).double().log_softmax(2)
     nll = -log_p.gather(2, ids.flatten(1)[..., None]).mean()
     assert float(found["bits"]) == pytest.approx(float(nll) / math.log(2), rel=1e-5)
     assert float(found["nll"]) == pytest.approx(float(nll), rel=1e-5)
 
 
-def test_cached_draws_are_those_of_the_whole_network():
+def test_draws_with_a_cache_equal_those_of_the_full_pass():
     prior = built("autoregressive", BOTH)
-    ids = prior.generate(told(2), 2, temperature=0.0)
-    assert torch.equal(prior.logits(ids, told(2)).argmax(2), ids.flatten(1))
+    ids = prior.generate(conditions_of(2), 2, temperature=0.0)
+    assert torch.equal(prior.logits(ids, conditions_of(2)).argmax(2), ids.flatten(1))
 
 
 @pytest.mark.parametrize("begin", [1, 5])
 @torch.no_grad()
-def test_steps_of_one_shape_are_the_steps(begin):
-    """What a GPU replays as a graph computes the same logits as the plain path."""
+def test_static_steps_equal_the_plain_ones(begin):
+    """The steps that a GPU replays as a graph compute the same logits as the plain ones."""
     prior = built("autoregressive", BOTH)
     network, ids = prior.network, torch.randint(6, (2, 12))
-    context = network.context(told(2), 2)
+    context = network.context(conditions_of(2), 2)
     plain, static = (network.decoder(context, 2, 12, static=way) for way in (False, True))
     torch.testing.assert_close(static(ids[:, :begin]), plain(ids[:, :begin]))
     for at in range(begin, 12):
@@ -331,28 +331,28 @@ def test_steps_of_one_shape_are_the_steps(begin):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_graph_draws_what_the_processor_draws():
+def test_a_cuda_graph_draws_the_same_as_the_cpu():
     prior = built("autoregressive", BOTH)
-    expected = prior.generate(told(3), 3, generator=each_seeded(5, 3), guidance=2.0)
+    expected = prior.generate(conditions_of(3), 3, generator=each_seeded(5, 3), guidance=2.0)
     prior = prior.cuda()
-    told_there = told(3).to(torch.device("cuda"))
-    found = prior.generate(told_there, 3, generator=each_seeded(5, 3), guidance=2.0)
+    on_gpu = conditions_of(3).to(torch.device("cuda"))
+    found = prior.generate(on_gpu, 3, generator=each_seeded(5, 3), guidance=2.0)
     assert float((found.cpu() == expected).float().mean()) > 0.9  # rounding may move a draw
-    again = prior.generate(told_there, 3, generator=each_seeded(5, 3), guidance=2.0)
+    again = prior.generate(on_gpu, 3, generator=each_seeded(5, 3), guidance=2.0)
     assert torch.equal(again, found)
 
 
-def test_an_autoregressive_cell_is_told_its_own_class():
+def test_an_autoregressive_cell_depends_most_on_its_own_class():
     prior = built("autoregressive", BOTH)
     ids = torch.randint(6, (1, 3, 4))
-    other = told(1)
+    other = conditions_of(1)
     other.segmentation[0, 2, 1] = (other.segmentation[0, 2, 1] + 1) % 3
-    change = (prior.logits(ids, told(1)) - prior.logits(ids, other)).abs().amax((0, 2))
+    change = (prior.logits(ids, conditions_of(1)) - prior.logits(ids, other)).abs().amax((0, 2))
     assert int(change.argmax()) == 9
 
 
 def test_bits_of_the_masked_prior_bound_the_likelihood():
-    # With a network that knows each code's share and nothing else, every order gives the same.
+    # With a network that predicts only the share of each code, all orders give the same bound.
     prior = built("masked")
     with torch.no_grad():
         prior.network.head.weight.zero_()
@@ -370,7 +370,7 @@ def test_bits_of_the_diffusion_prior_are_the_variational_bound():
     process = prior.process
     with torch.no_grad():
         found = torch.stack([prior.loss(ids.expand(600, -1, -1))["bits"] for _ in range(4)])
-        # Term by term, each with draws of its own.
+        # Term by term, each with its own draws.
         total = process.prior_divergence()
         clean = ids.flatten(1).expand(800, -1)
         context = prior.network.context(None, 800)
@@ -382,7 +382,7 @@ def test_bits_of_the_diffusion_prior_are_the_variational_bound():
     assert float(found.mean()) == pytest.approx(total / math.log(2), rel=0.03)
 
 
-def test_the_noisy_end_counts_more_with_focus(monkeypatch):
+def test_focus_gives_the_noisy_end_more_weight(monkeypatch):
     prior = built("diffusion", timesteps=2, focus=4.0, alpha=(0.9, 0.05), gamma=(0.05, 0.8))
     monkeypatch.setattr(  # a divergence of t nats
         prior.process, "divergence",
@@ -396,17 +396,17 @@ def test_the_noisy_end_counts_more_with_focus(monkeypatch):
     )
 
 
-def test_timesteps_are_drawn_by_the_size_of_their_losses():
+def test_timesteps_are_drawn_in_proportion_to_their_losses():
     prior = built("diffusion", timesteps=5).train()
-    even = prior._times(40, None, torch.device("cpu"))[1]
+    even = prior._draw_times(40, None, torch.device("cpu"))[1]
     torch.testing.assert_close(even, torch.full((40,), 0.2))
     prior.draws.fill_(11)
     prior.squares.copy_(torch.tensor([100.0, 1.0, 4.0, 9.0, 16.0]))
-    time, chance = prior._times(100_000, seeded(), torch.device("cpu"))
+    time, chance = prior._draw_times(100_000, seeded(), torch.device("cpu"))
     want = torch.tensor([1.0, 1.0, 2.0, 3.0, 4.0]) / 11  # the first as the second
     torch.testing.assert_close(chance, want[time - 1])
     torch.testing.assert_close(torch.bincount(time)[1:] / 100_000, want, atol=1e-3, rtol=0)
-    prior._remember(torch.tensor([2, 2, 5]), torch.tensor([1.0, 3.0, 2.0]))
+    prior._record(torch.tensor([2, 2, 5]), torch.tensor([1.0, 3.0, 2.0]))
     assert prior.squares.tolist() == pytest.approx([100, 0.9 + 0.1 * 5, 4, 9, 14.4 + 0.4])
     assert prior.draws.tolist() == [11, 13, 11, 11, 12]
 
@@ -427,25 +427,25 @@ def test_diffusion_starts_from_noise_for_any_number_of_steps():
     hook.remove()
 
 
-def test_what_is_told_of_staying_is_about_tokens_that_are_there_alone():
-    plain, told = built("diffusion"), built("diffusion", stay=20.0)
+def test_stay_applies_only_to_tokens_that_are_not_masked():
+    plain, staying = built("diffusion"), built("diffusion", stay=20.0)
     now = torch.tensor([[0, 5, 6, 6, 3, 6, 6, 6, 1, 6, 6, 6]])
     time, context = torch.tensor([70]), plain.network.context(None, 1)
     with torch.no_grad():
-        more = told._logits(now, context, time) - plain._logits(now, context, time)
+        more = staying._logits(now, context, time) - plain._logits(now, context, time)
     want = torch.zeros(1, 12, 6)
     for cell, code in enumerate(now[0].tolist()):
         if code < 6:
             want[0, cell, code] = 20
     torch.testing.assert_close(more, want)
-    # An untrained network would deny most tokens that it sees, at a high price.
+    # An untrained network would predict other codes for most visible tokens, at a high cost.
     ids = torch.randint(6, (64, 3, 4), generator=seeded())
     with torch.no_grad():
-        bits = [float(prior.loss(ids, generator=seeded())["bits"]) for prior in (told, plain)]
+        bits = [float(prior.loss(ids, generator=seeded())["bits"]) for prior in (staying, plain)]
     assert 2 < bits[0] < 0.5 * bits[1]
 
 
-def test_masked_decoding_keeps_to_the_cosine():
+def test_masked_decoding_follows_the_cosine():
     prior = built("masked")
     left = [int((s.ids < 0).sum()) for s in prior.sample(n=1, steps=4, generator=seeded())]
     assert left == [math.floor(12 * math.cos(math.pi / 2 * i / 4) + 1e-9) for i in (1, 2, 3)] + [0]
@@ -474,18 +474,18 @@ def test_masked_decoding_keeps_to_the_cosine():
         ({"condition": Condition(texts=("a tree",))}, "takes no text"),
     ],
 )
-def test_values_that_cannot_be_used(kind, how, word):
+def test_invalid_options_are_named(kind, how, word):
     with pytest.raises(ValueError, match=word) as caught:
         built(kind).sample(**how)
     assert "\n" not in str(caught.value)
 
 
-def test_ids_that_are_not_its_own(kind):
+def test_ids_of_another_tokenizer_are_refused(kind):
     with pytest.raises(ValueError, match="from 0 to 5, got 0 to 6"):
         built(kind).loss(torch.tensor([[[0, 6]]]))
 
 
-def test_sizes_that_cannot_be():
+def test_invalid_sizes_are_named():
     for config, settings in (
         (AutoregressiveConfig, {"codebook_size": 0}),
         (MaskedConfig, {"label_smoothing": 1.0}),
@@ -516,9 +516,9 @@ def latent() -> Prior:
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
-def test_latent_diffusion_with_a_network_that_knows_the_answer(prediction, monkeypatch):
+def test_latent_diffusion_with_a_perfect_network(prediction, monkeypatch):
     prior = latent_prior(prediction).eval()
-    with pytest.raises(ValueError, match="not trained"):
+    with pytest.raises(ValueError, match="is not trained"):
         prior.sample()
     prior.mean.copy_(torch.tensor([5.0, -1.0]))
     prior.std.fill_(2.0)
@@ -542,9 +542,9 @@ def test_latent_diffusion_with_a_network_that_knows_the_answer(prediction, monke
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize("steps", [1, 3, 29, 31, 37, 50])
-def test_each_step_of_latent_diffusion_goes_where_the_next_begins(prediction, steps, monkeypatch):
-    """Of Gaussian latents the best network is known, and each step multiplies by a number. One
-    that knows the truth would mend whatever a step before had spoilt."""
+def test_latent_diffusion_steps_lead_to_the_next_time(prediction, steps, monkeypatch):
+    """The best network for Gaussian latents is known, and each step multiplies by a number. A
+    network that predicts the true latents would hide the error of an earlier step."""
     prior, size = latent_prior(prediction).eval(), 0.3
     prior.std.fill_(1.0)
     left = torch.cumprod(1 - torch.linspace(2e-3, 0.3, 50, dtype=torch.float64), 0)
@@ -568,26 +568,26 @@ def test_each_step_of_latent_diffusion_goes_where_the_next_begins(prediction, st
     torch.testing.assert_close(seen[-1].ids, gain * start, atol=1e-4, rtol=1e-3)
 
 
-def test_latent_diffusion_is_told_its_conditions(latent):
+def test_latent_diffusion_depends_on_each_condition(latent):
     latent.eval().measure(torch.randn(8, 2, 4, 4))
 
     def run(condition, guidance=1.0):
         return latent.generate(condition, 2, steps=2, guidance=guidance, generator=seeded())
 
-    plain = run(told(2))
-    assert torch.equal(run(told(2)), plain)
-    torch.testing.assert_close(run(told(2), 0.0), run(None), atol=1e-3, rtol=1e-2)
-    label, segmentation = Condition(labels=told(2).labels), told(2).segmentation
+    plain = run(conditions_of(2))
+    assert torch.equal(run(conditions_of(2)), plain)
+    torch.testing.assert_close(run(conditions_of(2), 0.0), run(None), atol=1e-3, rtol=1e-2)
+    label, segmentation = Condition(labels=conditions_of(2).labels), conditions_of(2).segmentation
     answers = [
         plain,
-        run(told(2), 3.0),
+        run(conditions_of(2), 3.0),
         run(None),
         run(label),
         run(Condition(segmentation=segmentation)),
     ]
     for number, one in enumerate(answers):
         assert not any(torch.allclose(one, other) for other in answers[:number])
-    terms = latent.train().loss(torch.randn(4, 2, 4, 4), told(4), seeded())
+    terms = latent.train().loss(torch.randn(4, 2, 4, 4), conditions_of(4), seeded())
     terms["denoising"].backward()
     assert [name for name, p in latent.named_parameters() if p.grad is None] == []
 
@@ -597,7 +597,7 @@ def test_each_latent_has_its_own_seed(latent):
     same_alone_as_among_others(latent, steps=3, guidance=2.0)
 
 
-def test_latent_diffusion_is_scaled_by_its_first_batch(latent):
+def test_latent_diffusion_is_scaled_by_the_first_batch(latent):
     latents = 7 + 4 * torch.randn(64, 2, 4, 4)
     assert latent.loss(latents)["denoising"].item() < 3
     torch.testing.assert_close(latent.mean, latents.mean((0, 2, 3)))
@@ -610,9 +610,9 @@ def test_latent_diffusion_is_scaled_by_its_first_batch(latent):
         latent.loss(torch.zeros(1, 3, 4, 4))
 
 
-def test_label_of_nobody_is_unconditional(kind):
+def test_a_missing_label_is_unconditional(kind):
     prior = built(kind, (LabelConfig(classes=2),))
-    nobody = Condition(labels=torch.tensor([-1, -1]))
-    found = prior.generate(nobody, 2, generator=seeded())
+    missing = Condition(labels=torch.tensor([-1, -1]))
+    found = prior.generate(missing, 2, generator=seeded())
     assert torch.equal(found, prior.generate(None, 2, generator=seeded()))
     assert F.one_hot(found, 6).shape[-1] == 6

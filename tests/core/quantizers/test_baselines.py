@@ -11,9 +11,9 @@ import torch.nn.functional as F
 
 from core.quantizers import FSQConfig, GumbelConfig, IBQConfig, LFQConfig, NSVQConfig, SimVQConfig
 from core.quantizers.base import to_grid, to_rows
-from core.quantizers.lfq import combinations
+from core.quantizers.lfq import joint_probabilities
 from core.quantizers.nsvq import non_stationary_loss
-from core.quantizers.ops import rotated
+from core.quantizers.ops import rotation_trick
 from core.quantizers.tiled import lookup
 
 
@@ -41,7 +41,7 @@ def twin_of(config, quantizer, z):
     return twin, to_rows(z).detach().double().requires_grad_()
 
 
-def test_simvq_is_a_layer_in_front_of_frozen_codes():
+def test_simvq_projects_frozen_codes():
     config = SimVQConfig(size=20)
     quantizer, z = make(config)
     twin, rows = twin_of(config, quantizer, z)
@@ -60,15 +60,15 @@ def test_simvq_is_a_layer_in_front_of_frozen_codes():
     assert "frozen" not in dict(quantizer.named_parameters())
 
 
-def test_simvq_with_the_rotation_trick_turns_the_decoders_gradient():
+def test_simvq_with_the_rotation_trick():
     quantizer, z = make(SimVQConfig(size=20, estimator="rotation"))
     towards = torch.randn(3, 6, 4, 5)
     out = quantizer(z)
     assert torch.equal(out.z, quantizer.embed(out.ids))
     (out.z * towards).sum().backward()
     rows = to_rows(z).detach().requires_grad_()
-    turned = rotated(rows, quantizer.codebook()[out.ids.flatten()].detach())
-    (turned * to_rows(towards)).sum().backward()
+    rotated = rotation_trick(rows, quantizer.codebook()[out.ids.flatten()].detach())
+    (rotated * to_rows(towards)).sum().backward()
     torch.testing.assert_close(to_rows(z.grad), rows.grad)
     with pytest.raises(ValueError, match="estimator"):
         SimVQConfig(estimator="rotated")
@@ -137,7 +137,7 @@ def test_nsvq_draws_a_share_of_its_codes_from_its_softmax():
     assert out.mask.sum((1, 2)).tolist() == [8, 8, 8]  # of 20 positions each
     assert torch.equal(out.ids[~out.mask], exact.ids[~out.mask])
     assert (out.ids != exact.ids).any()
-    # The decoder gets the drawn codes; the losses are those of the nearest.
+    # The decoder gets the drawn codes; the losses use the nearest codes.
     codes = quantizer.codebook()
     torch.testing.assert_close(to_rows(out.z), codes[out.ids.flatten()])
     assert {k: float(v.detach()) for k, v in out.losses.items()} == {
@@ -145,7 +145,7 @@ def test_nsvq_draws_a_share_of_its_codes_from_its_softmax():
     }
     moved = (codes[out.ids.flatten()] - codes[exact.ids.flatten()]).square().sum(1)
     torch.testing.assert_close(out.perturbation.flatten(), moved)
-    # What is drawn follows the softmax.
+    # The draws follow the softmax.
     one = z.detach()[:1, :, :1, :1].expand(1, -1, 100, 100)
     drawn = quantizer(one, mask_ratio=1.0, generator=torch.Generator().manual_seed(1)).ids
     share = torch.bincount(drawn.flatten(), minlength=20) / 10_000
@@ -155,7 +155,7 @@ def test_nsvq_draws_a_share_of_its_codes_from_its_softmax():
     assert quantizer(z).mask is None and torch.equal(quantizer(z).ids, exact.ids)
 
 
-def test_nsvq_with_a_frozen_encoder_keeps_the_codebook_loss_alone():
+def test_nsvq_with_a_frozen_encoder_has_only_the_codebook_loss():
     quantizer, z = make(NSVQConfig(size=20, epoch=1, replacement_warmup=0))
     quantizer.encoder_frozen = True
     out = quantizer(z.detach())
@@ -164,7 +164,7 @@ def test_nsvq_with_a_frozen_encoder_keeps_the_codebook_loss_alone():
     assert not quantizer.updates
 
 
-def test_nsvq_replaces_what_an_epoch_did_not_use():
+def test_nsvq_replaces_codes_not_used_for_an_epoch():
     config = NSVQConfig(size=40, epoch=3, replacement_warmup=2, replacement_noise=1e-3)
     quantizer, z = make(config)
     with torch.no_grad():
@@ -263,7 +263,7 @@ def test_fsq_uses_its_whole_grid_and_nothing_else(levels):
     assert torch.equal(quantizer.grid()[quantizer.assign_rows(rows)], quantizer.bound(rows).round())
 
 
-def test_fsq_bound_is_the_papers():
+def test_fsq_bound_is_that_of_the_paper():
     quantizer, _ = make(FSQConfig((8, 5)))
     rows = torch.randn(50, 6)
     x = quantizer.to_levels(rows).double()
@@ -297,11 +297,11 @@ def test_lfq_mean_use_by_halves_is_the_mean_softmax(bits):
     draw = torch.Generator().manual_seed(0)
     logits = torch.randn(30, bits, dtype=torch.float64, generator=draw)
     half = bits // 2
-    low, high = combinations(logits[:, :half]), combinations(logits[:, half:])
+    low, high = joint_probabilities(logits[:, :half]), joint_probabilities(logits[:, half:])
     codes = torch.tensor(list(product((-1.0, 1.0), repeat=bits))).double().flip(1)
     wanted = (logits @ codes.T / 2).softmax(1)
     torch.testing.assert_close((high.T @ low).flatten() / 30, wanted.mean(0))
-    torch.testing.assert_close(combinations(logits), wanted)
+    torch.testing.assert_close(joint_probabilities(logits), wanted)
 
 
 def test_lfq_losses_and_gradients(monkeypatch):
@@ -338,7 +338,7 @@ def test_ibq_losses_and_gradients(monkeypatch):
     logits = rows @ twin.codes.T
     assert torch.equal(out.ids.flatten(), logits.argmax(1))
     soft, hard = logits.softmax(1), F.one_hot(logits.argmax(1), 20).double()
-    # the soft part reaches the codes through the logits; as values they are reached where chosen
+    # The soft part reaches the codes through the logits; the hard part only the chosen codes.
     z_q = hard @ twin.codes + (soft - soft.detach()) @ twin.codes.detach()
     chosen, p = hard @ twin.codes, (logits / 0.5).softmax(1)
     loss = (z_q - rows).square().mean() + (chosen - rows.detach()).square().mean()

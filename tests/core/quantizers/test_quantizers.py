@@ -1,4 +1,4 @@
-"""What every quantizer promises, whichever it is."""
+"""The contract of every quantizer."""
 
 from __future__ import annotations
 
@@ -76,10 +76,10 @@ def test_in_training_the_decoder_gets_the_code_itself(quantizer):
     assert torch.equal(out.z, quantizer.embed(out.ids))
 
 
-def test_scores_agree_with_assign(quantizer):
+def test_logits_agree_with_assign(quantizer):
     z = torch.randn(2, 8, 4, 4)
-    scores = quantizer.logits(to_rows(z))
-    assert torch.equal(scores.argmax(1), quantizer.assign(z).flatten())
+    logits = quantizer.logits(to_rows(z))
+    assert torch.equal(logits.argmax(1), quantizer.assign(z).flatten())
     total = quantizer.log_posterior(to_rows(z)).exp().sum(1)
     torch.testing.assert_close(total, torch.ones_like(total))
 
@@ -125,7 +125,7 @@ def test_one_code(config):
     assert torch.isfinite(z.grad).all()
 
 
-def test_the_encoder_gets_a_gradient_from_every_quantizer(quantizer):
+def test_every_quantizer_passes_a_gradient_to_the_encoder(quantizer):
     z = torch.randn(2, 8, 4, 4, requires_grad=True)
     out = quantizer(z, generator=torch.Generator().manual_seed(0))
     (out.z * torch.randn(2, 8, 4, 4)).sum().backward()
@@ -142,7 +142,7 @@ def test_a_bundle_describes_its_quantizer(name):
 
 @pytest.mark.parametrize("tile", [1, 2**20])
 @pytest.mark.parametrize("name", [n for n in CONFIGS if n.startswith("regvq")])
-def test_regvq_keeps_its_promises_in_one_tile_and_in_many(name, tile, monkeypatch):
+def test_regvq_is_the_same_in_one_tile_and_in_many(name, tile, monkeypatch):
     monkeypatch.setattr("core.quantizers.tiled.lookup.SOFT_TILE", tile)
     quantizer = CONFIGS[name].build(8)
     z = torch.randn(2, 8, 5, 3, requires_grad=True)
@@ -164,7 +164,7 @@ def test_regvq_keeps_its_promises_in_one_tile_and_in_many(name, tile, monkeypatc
     seed=st.integers(0, 99),
 )
 def test_tiled_lookup_is_exact(count, size, dim, seed):
-    """Ids are those of a float64 search, but where two codes are as near as rounding allows."""
+    """Ids are those of a float64 search, except where two codes are equally near up to rounding."""
     draw = torch.Generator().manual_seed(seed)
     rows = torch.randn(count, dim, generator=draw)
     codes = torch.randn(size, dim, generator=draw)
@@ -177,16 +177,16 @@ def test_tiled_lookup_is_exact(count, size, dim, seed):
 
 @pytest.mark.parametrize(("size", "dim"), [(65_536, 32), (16_384, 8), (16_384, 256)])
 def test_lookup_is_exact_at_full_size(size, dim):
-    """Ids are those of a float64 search at every position but true ties, up to 65,536 codes."""
+    """Ids are those of a float64 search at every position except ties, up to 65,536 codes."""
     draw = torch.Generator().manual_seed(0)
     rows = torch.randn(300, dim, generator=draw)
     codes = torch.randn(size, dim, generator=draw) * dim**-0.5
-    codes[size // 2 :: 997] = codes[: len(codes[size // 2 :: 997])]  # exact twins
-    codes[:300] = rows * (1 + 1e-3 * torch.randn(300, dim, generator=draw))  # and near ones
+    codes[size // 2 :: 997] = codes[: len(codes[size // 2 :: 997])]  # equal codes
+    codes[:300] = rows * (1 + 1e-3 * torch.randn(300, dim, generator=draw))  # and similar ones
     distances = -2 * rows.double() @ codes.double().t() + codes.double().square().sum(1)
     ids, wanted = nearest_code(rows, codes), distances.argmin(1)
     gap = (distances.gather(1, ids[:, None]) - distances.gather(1, wanted[:, None])).squeeze(1)
-    tie = gap <= 4e-7 * rows.double().square().sum(1)  # of neighbours in float32
+    tie = gap <= 4e-7 * rows.double().square().sum(1)  # of adjacent float32 numbers
     assert torch.equal(ids[~tie], wanted[~tie])
     assert (ids == wanted).float().mean() > 0.98
 

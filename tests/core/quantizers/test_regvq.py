@@ -1,4 +1,4 @@
-"""Reg-VQ against its equations, written again in float64 from the paper's notation."""
+"""Reg-VQ against its equations, computed in float64 from the paper's notation."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_prior_divergence_is_equation_1():
     assert float(prior_divergence(torch.full((12,), 1 / 12))) == pytest.approx(0, abs=1e-6)
 
 
-def test_prior_pulls_unused_codes_by_the_slope_it_states():
+def test_prior_has_the_documented_slope_at_unused_codes():
     use = torch.zeros(1024, dtype=torch.float64)
     use[0] = 1.0
     use.requires_grad_()
@@ -103,12 +103,12 @@ def test_perturbation_is_the_distance_of_drawn_and_best_code(kind):
     assert not out.perturbation.flatten()[~out.mask.flatten()].any()
 
 
-@pytest.mark.parametrize("tile", [1, 2**20], ids=["8 rows a tile", "one tile"])
+@pytest.mark.parametrize("tile", [1, 2**20], ids=["8 rows per tile", "one tile"])
 @pytest.mark.parametrize("prior", ["uniform", "gaussian"])
 @pytest.mark.parametrize("kind", ["distance", "head"])
 @pytest.mark.parametrize("scope", ["batch", "image"])
 def test_losses_and_gradients_against_float64_autograd(kind, scope, prior, tile, monkeypatch):
-    """The whole forward pass again: mixed one-hots, straight through, Eq. 1, commitment."""
+    """The whole forward pass in float64: mixed one-hots, straight-through, Eq. 1, commitment."""
     monkeypatch.setattr("core.quantizers.tiled.lookup.SOFT_TILE", tile)
     settings = {"posterior": kind, "prior_scope": scope, "prior_weight": 0.3, "temperature": 0.7}
     settings["prior"] = prior
@@ -118,7 +118,7 @@ def test_losses_and_gradients_against_float64_autograd(kind, scope, prior, tile,
     out = quantizer(z, generator=noise())
     ((out.z * towards).sum() + sum(out.losses.values())).backward()
 
-    # the same noise, drawn in the same order, then everything dense and in float64
+    # The same noise in the same order, then everything dense and in float64.
     draw, size = noise(), quantizer.size
     mask = stochastic_mask(3, 24, 0.4, draw, torch.device("cpu")).flatten()
     gumbel = torch.zeros(72, size, dtype=torch.float64)
@@ -176,7 +176,7 @@ def test_every_part_can_be_switched_off():
     assert torch.equal(out.ids, quantizer.assign(z))
 
 
-def test_gaussian_prior_is_centred_and_as_wide_as_asked():
+def test_gaussian_prior_is_centered_and_has_the_given_width():
     p = gaussian_prior(1000, 0.1).double()
     position = torch.arange(1000).double()
     mean = float((p * position).sum())
@@ -198,7 +198,7 @@ def test_prior_from_a_histogram_is_minimal_at_it(tmp_path, suffix):
     torch.testing.assert_close(quantizer.prior, wanted, atol=1e-3, rtol=0)
     assert float(prior_divergence(quantizer.prior, quantizer.prior)) == pytest.approx(0, abs=1e-5)
     assert float(prior_divergence(torch.full((12,), 1 / 12), quantizer.prior)) > 0.1
-    # a checkpoint has the values and needs no file
+    # A checkpoint contains the values and needs no file.
     loaded = RegVQConfig(size=12, prior="histogram").build(5)
     loaded.load_state_dict(quantizer.state_dict())
     assert torch.equal(loaded.prior, quantizer.prior)

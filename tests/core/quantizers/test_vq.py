@@ -7,7 +7,7 @@ import torch
 
 from core.quantizers import VQConfig
 from core.quantizers.base import to_rows
-from core.quantizers.ops import kmeans, rotated
+from core.quantizers.ops import kmeans, rotation_trick
 
 
 def make(config: VQConfig | None = None, dim: int = 6, spread: float = 1.0, seed: int = 0):
@@ -100,7 +100,7 @@ def test_restart_is_a_function_of_the_state():
     for quantizer in (first, second):
         for _ in range(3):
             quantizer.update(z, quantizer.assign(z))
-        torch.manual_seed(99)  # the global generator has no part in it
+        torch.manual_seed(99)  # must have no effect
     assert torch.equal(first.codes, second.codes)
 
 
@@ -111,12 +111,12 @@ def test_without_restart_dead_codes_stay():
     assert torch.equal(quantizer.codes, before)
 
 
-def test_codes_begin_on_latents_of_the_first_batch():
+def test_codes_are_initialized_with_latents_of_the_first_batch():
     quantizer = VQConfig(size=50, start="data").build(6)
     quantizer.eval()
     z = torch.randn(3, 6, 4, 5)
     quantizer(z)
-    assert quantizer.codes.abs().max() <= 1 / 50  # evaluation does not start it
+    assert quantizer.codes.abs().max() <= 1 / 50  # not initialized in eval mode
     quantizer.train()
     quantizer(z)
     gaps = (quantizer.codes[:, None] - to_rows(z)[None]).abs().sum(-1)
@@ -127,7 +127,7 @@ def test_codes_begin_on_latents_of_the_first_batch():
     assert torch.equal(quantizer.codes, before)
 
 
-def test_codes_that_begin_on_the_same_latent_are_told_apart():
+def test_codes_initialized_with_one_latent_differ():
     quantizer, z = VQConfig(size=200, start="data").build(6), torch.randn(3, 6, 4, 5)
     quantizer(z)
     rows = to_rows(z)
@@ -138,19 +138,19 @@ def test_codes_that_begin_on_the_same_latent_are_told_apart():
     assert float(gaps[60:].mean()) < 0.15 * float(rows.std()) * 6**0.5
 
 
-def test_kmeans_finds_the_centres_of_clusters():
+def test_kmeans_finds_the_centers_of_clusters():
     truth = torch.tensor([[10.0, 0.0], [0.0, 10.0], [-10.0, -10.0]])
     draw = torch.Generator().manual_seed(0)
     rows = truth.repeat(30, 1) + 0.1 * torch.randn(90, 2, generator=draw)
-    centres = kmeans(rows, rows[:3].clone(), 10)
+    centers = kmeans(rows, rows[:3].clone(), 10)
     wanted = torch.stack([rows[i::3].mean(0) for i in range(3)])
-    torch.testing.assert_close(centres, wanted, rtol=1e-5, atol=1e-5)
-    # a centre that nothing is near stays where it is
-    far = torch.cat([centres, torch.full((1, 2), 1e3)])
+    torch.testing.assert_close(centers, wanted, rtol=1e-5, atol=1e-5)
+    # A center without rows stays where it is.
+    far = torch.cat([centers, torch.full((1, 2), 1e3)])
     assert torch.equal(kmeans(rows, far, 3)[3], far[3])
 
 
-def test_codes_begin_on_kmeans_centres():
+def test_codes_are_initialized_with_kmeans_centers():
     z = torch.randn(3, 6, 8, 8, generator=torch.Generator().manual_seed(0))
     losses = {}
     for start in ("data", "kmeans"):
@@ -160,7 +160,7 @@ def test_codes_begin_on_kmeans_centres():
     assert losses["kmeans"] < 0.8 * losses["data"]
     rows = to_rows(z)
     ids = quantizer.assign(z).flatten()
-    for code in torch.unique(ids).tolist():  # ten rounds of Lloyd's have nearly settled
+    for code in torch.unique(ids).tolist():  # ten rounds of k-means nearly converge
         gap = rows[ids == code].mean(0) - quantizer.codes[code]
         assert float(gap.norm().detach()) < 0.5
     before = quantizer.codes.detach().clone()
@@ -189,21 +189,21 @@ def test_cosine_codes_ignore_length():
     torch.testing.assert_close(quantizer.codes.grad.double(), twin.grad, rtol=1e-4, atol=1e-7)
 
 
-def test_rotation_trick_turns_the_gradient_with_the_latent():
-    """For every row the matrix lambda R: it maps e to q, and R keeps lengths and angles."""
+def test_rotation_trick_rotates_the_gradient():
+    """Each row's Jacobian is lambda R: it maps e to q, and R is a rotation."""
     draw = torch.Generator().manual_seed(0)
     rows, chosen = torch.randn(2, 7, 4, dtype=torch.float64, generator=draw)
     rows.requires_grad_()
-    torch.testing.assert_close(rotated(rows, chosen), chosen)
-    matrix = torch.autograd.functional.jacobian(lambda e: rotated(e, chosen).sum(0), rows)
+    torch.testing.assert_close(rotation_trick(rows, chosen), chosen)
+    matrix = torch.autograd.functional.jacobian(lambda e: rotation_trick(e, chosen).sum(0), rows)
     matrix = matrix.permute(1, 0, 2)  # (7, out, in)
     scale = chosen.norm(dim=1) / rows.detach().norm(dim=1)
     rotation = matrix / scale[:, None, None]
     eye = torch.eye(4, dtype=torch.float64).expand(7, 4, 4)
     torch.testing.assert_close(rotation @ rotation.mT, eye)
     torch.testing.assert_close(torch.linalg.det(rotation), torch.ones(7, dtype=torch.float64))
-    # rows without a direction pass straight through
-    assert torch.equal(rotated(torch.zeros(1, 4), torch.ones(1, 4)), torch.zeros(1, 4))
+    # Rows without a direction are returned as they are.
+    assert torch.equal(rotation_trick(torch.zeros(1, 4), torch.ones(1, 4)), torch.zeros(1, 4))
 
 
 def test_rotation_estimator_in_the_quantizer():
@@ -214,8 +214,8 @@ def test_rotation_estimator_in_the_quantizer():
     assert torch.equal(out.z, quantizer.embed(out.ids))
     (gradient,) = torch.autograd.grad((out.z * towards).sum(), z)
     rows = to_rows(z).detach().double().requires_grad_()
-    turned = rotated(rows, quantizer.codes.detach().double()[out.ids.flatten()])
-    (wanted,) = torch.autograd.grad((turned * to_rows(towards).double()).sum(), rows)
+    rotated = rotation_trick(rows, quantizer.codes.detach().double()[out.ids.flatten()])
+    (wanted,) = torch.autograd.grad((rotated * to_rows(towards).double()).sum(), rows)
     torch.testing.assert_close(to_rows(gradient).double(), wanted, rtol=1e-4, atol=1e-5)
 
 

@@ -64,7 +64,7 @@ def test_the_recipe_leaves_a_prior(folder):
     assert bundle.kind == "prior" and bundle.config["recipe"]["name"] == "scenes-masked"
     assert bundle.config["tokenizer"]["name"] == "scenes-tokens"
     assert "python train/run.py scenes-masked --tokens DIR --steps 2" in bundle.card
-    assert "Pictures not judged yet" in bundle.card
+    assert "Not evaluated yet" in bundle.card
 
 
 def test_a_prior_is_drawn_from_judged_and_published(tmp_path, folder, command):
@@ -101,7 +101,7 @@ def test_what_cannot_be_used_is_said_in_a_sentence(tmp_path, folder, command):
         (("--prior.steps", 0), "steps must be a whole number from 1"),
         (("--prior.top-p", 7), "top_p must be above 0"),
         (("--prior.guidance", "nan"), "guidance must be from 0"),
-        (("--prior.told", "label"), "can be told text and semantic"),
+        (("--prior.told", "label"), "is not a condition of this prior; available: text, semantic"),
         (("--prior.tokenizer", other), "other is not the tokenizer"),
         (("--prior.segmenter", folder / "attributes"), "'segmenter' of format"),
     ):

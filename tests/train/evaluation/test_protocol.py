@@ -111,7 +111,7 @@ def test_rfid_and_lpips_on_files_of_weights(
     )
     assert not {"rfid", "fid", "lpips_alex"} & set(report)
     assert report["data"]["square"] == 32
-    assert "centre squares, resized to 32 x 32" in report["protocol"]["pictures"]
+    assert "center squares, resized to 32 x 32" in report["protocol"]["pictures"]
     said = report["protocol"]["inception_fd"]
     assert "inception.pth, not the published" in said and "299 x 299" in said and "3 pict" in said
     assert f"{report['inception_fd']:.4f}" in printed and "alex weighted distance" in printed

@@ -1,18 +1,20 @@
-"""The flags on a card make its run again."""
+"""The flags on a card turn the recipe into the run again."""
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from train.config.base import CommonConfig
 from train.export.recipe_flags import flags_beyond
-from train.recipes.priors import prior_config_of
-from train.recipes.tokenizers import config_of
+from train.recipes import config_of
+from train.recipes.command_line import parse_run
 
-_parse = importlib.import_module("train.run")._parse
+
+def parse(words: list[str]) -> CommonConfig:
+    return parse_run(words, "python train/run.py")
 
 
 @pytest.mark.parametrize(
@@ -25,13 +27,13 @@ _parse = importlib.import_module("train.run")._parse
         ["scenes-text-diffusion", "--prior.width", "96", "--sampling.guidance", "2.0"],
     ],
 )
-def test_flags_lead_from_the_recipe_to_the_run(words):
+def test_flags_turn_the_recipe_into_the_run(words):
     recipe = words[0]
-    config = _parse([*words, "--steps", "7", "--out", "somewhere", "--data.root", "PHOTOS"])
-    usual = (prior_config_of if "diffusion" in recipe else config_of)(recipe)
+    config = parse([*words, "--steps", "7", "--out", "somewhere", "--data.root", "PHOTOS"])
+    usual = config_of(recipe)
     flags = flags_beyond(config, usual)
     assert "somewhere" not in flags and "PHOTOS" not in flags and "steps" not in flags
-    again = _parse([recipe, *flags.split(), "--steps", "7"])
+    again = parse([recipe, *flags.split(), "--steps", "7"])
     data = replace(config.data, root=None)
     assert replace(again, data=replace(again.data, root=None)) == replace(
         config, out=None, data=data
@@ -39,6 +41,6 @@ def test_flags_lead_from_the_recipe_to_the_run(words):
     assert flags_beyond(usual, usual) == ""
 
 
-def test_paths_are_their_makers_affair():
+def test_paths_are_not_among_the_flags():
     config = replace(config_of("photos-regvq"), init=Path("mine"), codes_rate=3.0)
     assert flags_beyond(config, config_of("photos-regvq")) == "--codes-rate 3.0"

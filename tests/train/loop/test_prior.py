@@ -18,10 +18,10 @@ from core.data.token_shards import TokenShards
 from core.errors import CheckpointError, DataError
 from tests.helpers.tiny_prior_runs import PRIORS, prior_run, scene_shards, tokenizer_bundle
 from train.cli.errors import UsageError
+from train.config.base import PicturesConfig
 from train.config.prior import SamplingConfig
-from train.config.tokenizer import PicturesConfig
 from train.loop.prior import PriorTrainer
-from train.run import _remember
+from train.loop.settings import remember_settings
 
 
 @pytest.fixture(scope="module")
@@ -189,10 +189,10 @@ def test_what_cannot_be_built_or_drawn_is_refused_at_once(
 
 def test_a_run_may_go_on_to_be_drawn_from_in_another_way(tmp_path, tokenizer):
     run = prior_run("diffusion", tokenizer)
-    _remember(run, tmp_path)
-    _remember(replace(run, sampling=SamplingConfig(steps=5), steps=9), tmp_path)
+    remember_settings(run, tmp_path)
+    remember_settings(replace(run, sampling=SamplingConfig(steps=5), steps=9), tmp_path)
     with pytest.raises(CheckpointError, match=r"another prior\.width"):
-        _remember(replace(run, prior=replace(run.prior, width=32)), tmp_path)
+        remember_settings(replace(run, prior=replace(run.prior, width=32)), tmp_path)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**24, 20_240_101])

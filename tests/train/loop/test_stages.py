@@ -14,9 +14,10 @@ import torch.multiprocessing as mp
 
 from core.quantizers import NSVQConfig, SimVQConfig
 from tests.train.loop.test_tokenizer import config, pictures, state
+from train.config.stages import StagesConfig
 from train.config.tokenizer import LossConfig
-from train.loop.stages import Stages, StagesConfig
-from train.loop.tokenizer import Trainer
+from train.loop.stages import Stages
+from train.loop.tokenizer import TokenizerTrainer
 
 __all__ = ["pictures"]  # the fixture
 NSVQ = NSVQConfig(size=32, epoch=1, replacement_warmup=0)
@@ -75,17 +76,18 @@ def test_stages_follow_each_other():
     assert [stages.at(step).name for step in (19, 20, 49, 50)] == [
         "joint", "warm-up", "warm-up", "refine",
     ]  # fmt: skip
-    assert [stages.at(step).volume for step in (19, 20, 50, 60, 70, 99)] == [1, 0, 0, 0.5, 1, 1]
-    assert [stages.at(step).judging for step in (19, 49, 50)] == [True, False, True]
+    scales = [stages.at(step).adversarial_scale for step in (19, 20, 50, 60, 70, 99)]
+    assert scales == [1, 0, 0, 0.5, 1, 1]
+    assert [stages.at(step).has_discriminator for step in (19, 49, 50)] == [True, False, True]
 
 
 @pytest.mark.parametrize("quantizer", [NSVQ, SimVQConfig(size=32)], ids=["nsvq", "simvq"])
 @pytest.mark.parametrize("stop", [2, 3, 5])
 def test_a_resumed_run_gives_the_same_bits_in_every_stage(tmp_path, pictures, quantizer, stop):
     whole = staged(pictures, quantizer)
-    Trainer(whole, tmp_path / "whole").train()
-    Trainer(replace(whole, stop_after=stop), tmp_path / "parts").train()
-    Trainer(whole, tmp_path / "parts").train()
+    TokenizerTrainer(whole, tmp_path / "whole").train()
+    TokenizerTrainer(replace(whole, stop_after=stop), tmp_path / "parts").train()
+    TokenizerTrainer(whole, tmp_path / "parts").train()
     one, two = state(tmp_path / "whole"), state(tmp_path / "parts")
     assert one.keys() == two.keys()
     assert not [name for name in one if not torch.equal(one[name], two[name])]
@@ -93,7 +95,7 @@ def test_a_resumed_run_gives_the_same_bits_in_every_stage(tmp_path, pictures, qu
 
 
 def test_each_stage_trains_its_own(tmp_path, pictures):
-    trainer = Trainer(staged(pictures), tmp_path / "run")
+    trainer = TokenizerTrainer(staged(pictures), tmp_path / "run")
     parts = {
         "encoder": trainer.tokenizer.encoder,
         "decoder": trainer.tokenizer.decoder,
@@ -133,7 +135,7 @@ def test_each_stage_trains_its_own(tmp_path, pictures):
 def test_adversarial_weight_rises_again(tmp_path, pictures):
     loss = replace(LOSS, adaptive=False)
     run = staged(pictures, loss=loss, stages=replace(STAGES, epoch=2, warmup=1), log_every=1)
-    Trainer(run, tmp_path / "run").train()
+    TokenizerTrainer(run, tmp_path / "run").train()
     lines = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     weights = [line.get("adversarial_weight", 0.0) for line in lines]
     assert weights == pytest.approx([0.5, 0.5, 0, 0, 0, 0.125, 0.25, 0.375])
@@ -143,7 +145,7 @@ def process(rank: int, port: int, pictures: str, folder: str) -> None:
     torch.set_num_threads(1)
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "ACCELERATE_USE_CPU": "true"}
-    trainer = Trainer(_shared(Path(pictures), batch=2), Path(folder) / "two")
+    trainer = TokenizerTrainer(_shared(Path(pictures), batch=2), Path(folder) / "two")
     assert trainer.accelerator.num_processes == 2
     trainer.train()
     torch.save(trainer.tokenizer.state_dict(), Path(folder) / f"{rank}.pt")
@@ -163,7 +165,7 @@ def test_two_processes_go_through_the_stages_as_one_does(tmp_path, pictures):
     mp.spawn(process, args=(port, str(pictures), str(tmp_path)), nprocs=2)
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
-    Trainer(_shared(pictures, batch=4), tmp_path / "one").train()
+    TokenizerTrainer(_shared(pictures, batch=4), tmp_path / "one").train()
     one, two = state(tmp_path / "one"), state(tmp_path / "two")
     assert torch.equal(one["stages/frozen_at"], two["stages/frozen_at"])
     for name in first:  # Adam's first steps are signs: rounding may turn a few

@@ -25,10 +25,11 @@ from core.quantizers import GumbelConfig, RegVQConfig, VQConfig
 from core.tokenizer import TokenizerConfig
 from tests.core.networks.test_networks import keras_like
 from train.config.tokenizer import DataConfig, FeatureConfig, LossConfig, OptimizerConfig, RunConfig
-from train.export.tokenizer import _centre, spread
-from train.loop.base import NotFinite, learning_rate
+from train.export.tokenizer import _center, sample_pictures
+from train.loop.base import NonFiniteLoss
 from train.loop.draws import Batches
-from train.loop.tokenizer import Trainer
+from train.loop.optim import lr_scale
+from train.loop.tokenizer import TokenizerTrainer
 
 NETWORK = NetworkConfig(widths=(8, 16), encoder_blocks=1, decoder_blocks=1, latent_dim=4)
 REGVQ = RegVQConfig(size=32)
@@ -74,12 +75,12 @@ def state(folder: Path) -> dict[str, torch.Tensor]:
 def test_a_resumed_run_gives_the_same_bits(tmp_path, pictures, quantizer, precision):
     """Weights, averages, moments and the discriminator, after an interruption between steps."""
     whole = config(pictures, quantizer, precision=precision)
-    Trainer(whole, tmp_path / "whole").train()
-    Trainer(replace(whole, stop_after=3), tmp_path / "parts").train()
+    TokenizerTrainer(whole, tmp_path / "whole").train()
+    TokenizerTrainer(replace(whole, stop_after=3), tmp_path / "parts").train()
     numbers = json.loads((tmp_path / "parts/state/state.json").read_text())
     assert numbers == {"step": 3, "broken": {}, "fixed": {"features": "none"}}
     torch.manual_seed(123)  # whatever else the process did in between has no part in it
-    Trainer(whole, tmp_path / "parts").train()
+    TokenizerTrainer(whole, tmp_path / "parts").train()
     one, two = state(tmp_path / "whole"), state(tmp_path / "parts")
     assert one.keys() == two.keys()
     differing = [name for name in one if not torch.equal(one[name], two[name])]
@@ -98,7 +99,7 @@ def test_a_resumed_run_gives_the_same_bits(tmp_path, pictures, quantizer, precis
 
 def test_the_seed_decides(tmp_path, pictures):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        Trainer(config(pictures, seed=seed, steps=2), tmp_path / name).train()
+        TokenizerTrainer(config(pictures, seed=seed, steps=2), tmp_path / name).train()
     a, b, c = (state(tmp_path / name) for name in "abc")
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert not all(torch.equal(a[name], c[name]) for name in a)
@@ -107,7 +108,7 @@ def test_the_seed_decides(tmp_path, pictures):
 def test_training_learns(tmp_path, pictures):
     loss = LossConfig(perceptual=0.0, adversarial=0.0)
     run = config(pictures, steps=80, loss=loss, optimizer=OptimizerConfig(lr=4e-3), log_every=5)
-    Trainer(run, tmp_path / "run").train()
+    TokenizerTrainer(run, tmp_path / "run").train()
     lines = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     assert lines[-1]["step"] == 80
     errors = [line["l1"] for line in lines]  # of four pictures each: one line alone says little
@@ -119,7 +120,7 @@ def test_training_learns(tmp_path, pictures):
 
 def test_what_a_run_leaves(tmp_path, pictures):
     out = tmp_path / "run"
-    bundle = Trainer(config(pictures, steps=4, save_every=2), out).train()
+    bundle = TokenizerTrainer(config(pictures, steps=4, save_every=2), out).train()
     assert bundle == out / "bundle"
     found = find_bundle(out)
     assert found.metrics["step"] == 4
@@ -138,17 +139,17 @@ def test_what_a_run_leaves(tmp_path, pictures):
 
 def test_a_large_codebook_has_its_atlas_at_the_end_only(tmp_path, pictures, monkeypatch):
     saved = []
-    save = Trainer._save
+    save = TokenizerTrainer._save
 
     def watched(self, step, **how):
         folder = save(self, step, **how)
         saved.append(sorted(find_bundle(folder).atlas))
         return folder
 
-    monkeypatch.setattr(Trainer, "_save", watched)
+    monkeypatch.setattr(TokenizerTrainer, "_save", watched)
     for limit in (31, 32):
         monkeypatch.setattr("train.export.tokenizer.QUICK_ATLAS", limit)
-        Trainer(config(pictures, steps=2, save_every=1), tmp_path / str(limit)).train()
+        TokenizerTrainer(config(pictures, steps=2, save_every=1), tmp_path / str(limit)).train()
     assert not saved[0]
     assert "paints" in saved[1]
     assert saved[1] == saved[2] == saved[3]
@@ -160,14 +161,14 @@ def test_held_out_split_is_used(tmp_path, pictures):
         (root / split).mkdir(parents=True)
         for index in names:
             (pictures / f"{index:02d}.png").rename(root / split / f"{index:02d}.png")
-    Trainer(config(root, steps=1), tmp_path / "run").train()
+    TokenizerTrainer(config(root, steps=1), tmp_path / "run").train()
     metrics = find_bundle(tmp_path / "run").metrics
     assert metrics["images"] == 4
     assert metrics["data"]["held_out"] is True
 
 
 def test_bundle_holds_the_averaged_weights(tmp_path, pictures):
-    Trainer(config(pictures, steps=3), tmp_path / "run").train()
+    TokenizerTrainer(config(pictures, steps=3), tmp_path / "run").train()
     kept, weights = state(tmp_path / "run"), load_file(tmp_path / "run/bundle/model.safetensors")
     name = "decoder.to_pixels.weight"
     assert torch.equal(weights[name], kept[f"averaged/module.{name}"].half())
@@ -182,7 +183,7 @@ def test_perceptual_and_contrastive_loss_on_a_weights_file(tmp_path, pictures):
         features=FeatureConfig("squeezenet", npz),
         loss=LossConfig(contrastive="pcl", adversarial=0.0),
     )
-    Trainer(run, tmp_path / "run").train()
+    TokenizerTrainer(run, tmp_path / "run").train()
     last = json.loads((tmp_path / "run/log.jsonl").read_text().splitlines()[-1])
     assert last["perceptual"] > 0
     assert last["contrastive"] > 0
@@ -192,7 +193,7 @@ def test_perceptual_and_contrastive_loss_on_a_weights_file(tmp_path, pictures):
 
 
 def test_sigterm_saves_and_stops(tmp_path, pictures, monkeypatch):
-    step = Trainer.step
+    step = TokenizerTrainer.step
 
     def interrupted(self, images, number):
         if number == 1:
@@ -200,21 +201,21 @@ def test_sigterm_saves_and_stops(tmp_path, pictures, monkeypatch):
         return step(self, images, number)
 
     whole = config(pictures)
-    monkeypatch.setattr(Trainer, "step", interrupted)
-    Trainer(whole, tmp_path / "run").train()
+    monkeypatch.setattr(TokenizerTrainer, "step", interrupted)
+    TokenizerTrainer(whole, tmp_path / "run").train()
     numbers = json.loads((tmp_path / "run/state/state.json").read_text())
     assert numbers == {"step": 2, "broken": {}, "fixed": {"features": "none"}}
     assert find_bundle(tmp_path / "run").metrics["step"] == 2
-    monkeypatch.setattr(Trainer, "step", step)
-    Trainer(whole, tmp_path / "run").train()
-    Trainer(whole, tmp_path / "whole").train()
+    monkeypatch.setattr(TokenizerTrainer, "step", step)
+    TokenizerTrainer(whole, tmp_path / "run").train()
+    TokenizerTrainer(whole, tmp_path / "whole").train()
     one, two = state(tmp_path / "whole"), state(tmp_path / "run")
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_weights(tmp_path, pictures, monkeypatch):
     out, run = tmp_path / "run", config(pictures, steps=8, save_every=2)
-    step = Trainer.step
+    step = TokenizerTrainer.step
 
     def poisoned(self, images, number):
         if number == 5:
@@ -222,9 +223,9 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights(tmp_path, pictures, 
             images[0, 0, 0, 0] = math.nan
         return step(self, images, number)
 
-    monkeypatch.setattr(Trainer, "step", poisoned)
-    trainer = Trainer(run, out)
-    with pytest.raises(NotFinite, match="l1 is not finite at step 5"):
+    monkeypatch.setattr(TokenizerTrainer, "step", poisoned)
+    trainer = TokenizerTrainer(run, out)
+    with pytest.raises(NonFiniteLoss, match="l1 is not finite at step 5"):
         trainer.train()
     assert all(torch.isfinite(p).all() for p in trainer.tokenizer.parameters())
     numbers = json.loads((out / "state/state.json").read_text())
@@ -234,7 +235,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights(tmp_path, pictures, 
 
 def test_replaced_codes_are_forgotten_by_the_optimizer(tmp_path, pictures):
     quantizer = VQConfig(size=32, restart_below=0.5, decay=0.5)
-    trainer = Trainer(config(pictures, quantizer), tmp_path / "run")
+    trainer = TokenizerTrainer(config(pictures, quantizer), tmp_path / "run")
     images = next(trainer._stream(0, 1))
     replaced = None
     update = trainer.tokenizer.quantizer.update
@@ -265,7 +266,7 @@ def test_codes_can_learn_faster_than_the_network(tmp_path, pictures):
     moved = {}
     for rate in (1.0, 10.0):
         run = replace(config(pictures), codes_rate=rate, optimizer=OptimizerConfig(warmup=0.0))
-        trainer = Trainer(run, tmp_path / str(rate))
+        trainer = TokenizerTrainer(run, tmp_path / str(rate))
         before = {n: p.detach().clone() for n, p in trainer.tokenizer.named_parameters()}
         trainer.step(torch.stack([trainer.data.draw(k).image for k in range(4)]), 0)
         moved[rate] = {
@@ -281,7 +282,7 @@ def test_codes_can_learn_faster_than_the_network(tmp_path, pictures):
 
 
 def test_learning_rate_warms_up_and_falls():
-    rates = [learning_rate(step, 100, 0.1) for step in range(101)]
+    rates = [lr_scale(step, 100, 0.1) for step in range(101)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[9] == rates[10] == 1.0
     assert rates[55] == pytest.approx(0.5)
@@ -290,10 +291,10 @@ def test_learning_rate_warms_up_and_falls():
 
 
 def test_a_constant_learning_rate_stays_after_its_warm_up():
-    rates = [learning_rate(step, 100, 0.1, "constant") for step in range(100)]
+    rates = [lr_scale(step, 100, 0.1, "constant") for step in range(100)]
     assert rates[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
     assert set(rates[10:]) == {1.0}
-    assert learning_rate(0, 100, 0.0, "constant") == 1.0
+    assert lr_scale(0, 100, 0.0, "constant") == 1.0
 
 
 def test_a_histogram_prior_needs_its_file():
@@ -303,7 +304,7 @@ def test_a_histogram_prior_needs_its_file():
 
 
 def test_the_quantizer_hears_how_far_the_run_is(tmp_path, pictures):
-    trainer = Trainer(config(pictures, GumbelConfig(size=32)), tmp_path / "run")
+    trainer = TokenizerTrainer(config(pictures, GumbelConfig(size=32)), tmp_path / "run")
     heard = []
     trainer.tokenizer.quantizer.schedule = heard.append
     for number, images in enumerate(trainer._stream(0, 3)):
@@ -313,7 +314,7 @@ def test_the_quantizer_hears_how_far_the_run_is(tmp_path, pictures):
 
 @pytest.mark.parametrize("start", [0, 3, 5])
 def test_the_last_part_has_larger_and_fewer_crops(tmp_path, pictures, start):
-    trainer = Trainer(config(pictures, steps=6), tmp_path / "run")
+    trainer = TokenizerTrainer(config(pictures, steps=6), tmp_path / "run")
     shapes = [tuple(images.shape) for images in trainer._stream(start, 6)]
     assert shapes == ([(4, 3, 32, 32)] * 3 + [(1, 3, 64, 64)] * 3)[start:]
 
@@ -345,7 +346,7 @@ def test_broken_pictures_are_counted_and_named(tmp_path, pictures, workers, caps
     (pictures / "bad.jpg").write_bytes(b"\xff\xd8 no picture")
     run = config(pictures, steps=60)
     run = replace(run, data=replace(run.data, workers=workers))
-    Trainer(run, tmp_path / "run").train()
+    TokenizerTrainer(run, tmp_path / "run").train()
     assert "1 broken pictures were skipped: bad.jpg" in capsys.readouterr().out
     assert find_bundle(tmp_path / "run").config["recipe"]["data"]["broken_files"] == 1
 
@@ -357,7 +358,7 @@ def test_too_many_broken_pictures_stop_the_run(tmp_path, pictures, workers):
     run = config(pictures, steps=40)
     run = replace(run, data=replace(run.data, workers=workers))
     with pytest.raises(DataError, match="bad"):
-        Trainer(run, tmp_path / "run").train()
+        TokenizerTrainer(run, tmp_path / "run").train()
 
 
 def test_what_was_broken_before_a_stop_is_counted_after_it(tmp_path, pictures):
@@ -365,20 +366,20 @@ def test_what_was_broken_before_a_stop_is_counted_after_it(tmp_path, pictures):
         (pictures / f"{index:03d}.png").write_bytes((pictures / "00.png").read_bytes())
     (pictures / "bad.jpg").write_bytes(b"\xff\xd8 no picture")
     run = config(pictures, steps=60)
-    Trainer(replace(run, stop_after=55), tmp_path / "run").train()
-    Trainer(run, tmp_path / "run").train()
+    TokenizerTrainer(replace(run, stop_after=55), tmp_path / "run").train()
+    TokenizerTrainer(run, tmp_path / "run").train()
     assert find_bundle(tmp_path / "run").config["recipe"]["data"]["broken_files"] == 1
 
 
 def test_a_run_does_not_go_on_with_other_features(tmp_path, pictures):
     run = config(pictures)
-    Trainer(replace(run, stop_after=3), tmp_path / "run").train()
+    TokenizerTrainer(replace(run, stop_after=3), tmp_path / "run").train()
     file = tmp_path / "run/state/state.json"
     numbers = json.loads(file.read_text())
     assert numbers["fixed"] == {"features": "none"}
     file.write_text(json.dumps(numbers | {"fixed": {"features": "SqueezeNet 1.1"}}))
     with pytest.raises(CheckpointError, match=r"with features 'SqueezeNet 1\.1'.* 'none'"):
-        Trainer(run, tmp_path / "run").train()
+        TokenizerTrainer(run, tmp_path / "run").train()
 
 
 class Shown:
@@ -394,7 +395,8 @@ class Shown:
 
 
 def test_pictures_that_a_run_judges_itself_on_are_small_and_whole():
-    assert [tuple(image.shape) for image in spread(Shown(), 3)] == [(3, 256, 1024), (3, 40, 30)]
+    shapes = [tuple(image.shape) for image in sample_pictures(Shown(), 3)]
+    assert shapes == [(3, 256, 1024), (3, 40, 30)]
 
 
 @pytest.mark.parametrize("shape", [(300, 200), (40, 100), (5000, 1)])
@@ -403,5 +405,5 @@ def test_a_sample_sheet_shows_the_middle_at_the_size_of_a_tile(shape):
     short = min(shape)
     top, left = (shape[0] - short) // 2, (shape[1] - short) // 2
     image[:, top : top + short, left : left + short] = 0.5
-    tile = _centre(image, 192)
+    tile = _center(image, 192)
     assert tile.shape == (3, 192, 192) and float((tile - 0.5).abs().max()) < 0.01

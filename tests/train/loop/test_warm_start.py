@@ -18,10 +18,11 @@ from core.paths import ROOT
 from core.quantizers import IBQConfig, NSVQConfig, RegVQConfig, SimVQConfig, VQConfig
 from core.tokenizer import Tokenizer, TokenizerConfig
 from tests.train.loop.test_tokenizer import NETWORK, REGVQ, config, pictures, state
+from train.config.stages import StagesConfig
 from train.config.tokenizer import LossConfig
-from train.loop.stages import StagesConfig
-from train.loop.tokenizer import Trainer
-from train.recipes.tokenizers import config_of
+from train.loop.settings import remember_settings
+from train.loop.tokenizer import TokenizerTrainer
+from train.recipes import config_of
 
 __all__ = ["pictures"]  # the fixture
 
@@ -36,19 +37,19 @@ def test_a_run_begins_with_the_bundles_weights(tmp_path, pictures):
     source = bundle_of(tmp_path / "source")
     # settings that shape no weight are the run's own
     run = config(pictures, RegVQConfig(size=32, mask_ratio=0.1), init=source)
-    trainer = Trainer(run, tmp_path / "run")
+    trainer = TokenizerTrainer(run, tmp_path / "run")
     wanted = load_tokenizer(source).state_dict()
     for tokenizer in (trainer.tokenizer, trainer.averaged.module):
         assert all(torch.equal(x, wanted[name]) for name, x in tokenizer.state_dict().items())
     assert trainer.tokenizer.config.quantizer.mask_ratio == 0.1
-    fresh = Trainer(replace(run, init=None), tmp_path / "other").tokenizer
+    fresh = TokenizerTrainer(replace(run, init=None), tmp_path / "other").tokenizer
     assert not torch.equal(fresh.decoder.last_weight, wanted["decoder.to_pixels.weight"])
 
 
 def test_everything_goes_on_learning_and_the_bundle_says_where_from(tmp_path, pictures):
     source = bundle_of(tmp_path / "first" / "bundle")
     run = config(pictures, init=tmp_path / "first", steps=2)
-    Trainer(run, tmp_path / "run").train()
+    TokenizerTrainer(run, tmp_path / "run").train()
     before, after = load_tokenizer(source).state_dict(), state(tmp_path / "run")
     for part in ("encoder", "quantizer", "decoder"):
         names = [name for name in before if name.startswith(part)]
@@ -61,10 +62,10 @@ def test_everything_goes_on_learning_and_the_bundle_says_where_from(tmp_path, pi
 def test_a_resumed_run_needs_its_beginning_no_more(tmp_path, pictures):
     source = bundle_of(tmp_path / "source")
     whole = config(pictures, init=source)
-    Trainer(whole, tmp_path / "whole").train()
-    Trainer(replace(whole, stop_after=3), tmp_path / "parts").train()
+    TokenizerTrainer(whole, tmp_path / "whole").train()
+    TokenizerTrainer(replace(whole, stop_after=3), tmp_path / "parts").train()
     source.rename(tmp_path / "gone")
-    Trainer(whole, tmp_path / "parts").train()
+    TokenizerTrainer(whole, tmp_path / "parts").train()
     one, two = state(tmp_path / "whole"), state(tmp_path / "parts")
     assert all(torch.equal(one[name], two[name]) for name in one)
 
@@ -72,7 +73,7 @@ def test_a_resumed_run_needs_its_beginning_no_more(tmp_path, pictures):
 @pytest.mark.parametrize(
     ("quantizer", "network", "words"),
     [
-        (VQConfig(size=32), NETWORK, "VectorQuantizer, the run's a Regularized"),
+        (VQConfig(size=32), NETWORK, "VectorQuantizer, the run's is a Regularized"),
         (RegVQConfig(size=64), NETWORK, r"quantizer.codes is \(64, 4\) there and \(32, 4\) here"),
         (RegVQConfig(size=32, posterior="head"), NETWORK, "none there|none here"),
         (REGVQ, NetworkConfig((8, 12), 1, 1, latent_dim=4), "does not fit this run: encoder"),
@@ -81,29 +82,26 @@ def test_a_resumed_run_needs_its_beginning_no_more(tmp_path, pictures):
 def test_a_bundle_that_does_not_fit_is_named(tmp_path, pictures, quantizer, network, words):
     source = bundle_of(tmp_path / "source", quantizer, network)
     with pytest.raises(CheckpointError, match=words) as error:
-        Trainer(config(pictures, init=source), tmp_path / "run")
+        TokenizerTrainer(config(pictures, init=source), tmp_path / "run")
     assert str(source) in str(error.value)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_begun_before_there_was_init_goes_on(tmp_path, pictures, monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "train"))  # as `python train/run.py` does
-    from train.run import _remember
-
+def test_a_run_from_before_there_was_init_resumes(tmp_path, pictures):
     run = config(pictures)
-    _remember(run, tmp_path / "run")
+    remember_settings(run, tmp_path / "run")
     file = tmp_path / "run" / "run.json"
     older = json.loads(file.read_text())
     del older["init"], older["train_only"]
     file.write_text(json.dumps(older))
-    _remember(run, tmp_path / "run")
+    remember_settings(run, tmp_path / "run")
     with pytest.raises(CheckpointError, match="another init"):
-        _remember(replace(run, init=tmp_path), tmp_path / "run")
+        remember_settings(replace(run, init=tmp_path), tmp_path / "run")
 
 
 def test_a_bundle_that_is_not_there_is_named(tmp_path, pictures):
     with pytest.raises(CheckpointError, match="nowhere does not exist"):
-        Trainer(config(pictures, init=tmp_path / "nowhere"), tmp_path / "run")
+        TokenizerTrainer(config(pictures, init=tmp_path / "nowhere"), tmp_path / "run")
 
 
 @pytest.mark.parametrize(
@@ -122,7 +120,7 @@ def test_the_decoder_alone(tmp_path, pictures, quantizer):
     source = bundle_of(tmp_path / "source", quantizer)
     loss = LossConfig(perceptual=0.0, adversarial=0.5, discriminator_start=0.0, listen_after=0.0)
     run = config(pictures, quantizer, init=source, train_only="decoder", loss=loss, steps=4)
-    trainer = Trainer(run, tmp_path / "run")
+    trainer = TokenizerTrainer(run, tmp_path / "run")
     trainer.train()
     kept, before = load_tokenizer(tmp_path / "run"), load_tokenizer(source)
     weights = load_file(tmp_path / "run/bundle/model.safetensors")
@@ -145,7 +143,7 @@ def test_tokens_are_still_drawn_while_the_decoder_trains(tmp_path, pictures):
     """Reg-VQ's decoder goes on seeing imperfect tokens, unless the mask is set to 0."""
     source = bundle_of(tmp_path / "source")
     run = config(pictures, init=source, train_only="decoder")
-    trainer = Trainer(run, tmp_path / "run")
+    trainer = TokenizerTrainer(run, tmp_path / "run")
     seen = []
     forward = trainer.tokenizer.quantizer.forward
     trainer.tokenizer.quantizer.forward = lambda z, **given: (
@@ -173,6 +171,6 @@ def test_the_decoders_recipe_goes_on_from_the_shipped_tokenizer(tmp_path, pictur
     assert recipe.loss.perceptual > base.loss.perceptual
     assert recipe.loss.adversarial > base.loss.adversarial
     run = replace(config(pictures), tokenizer=recipe.tokenizer, init=recipe.init)
-    trainer = Trainer(run, tmp_path / "run")
+    trainer = TokenizerTrainer(run, tmp_path / "run")
     shipped = load_tokenizer(ROOT / recipe.init)
     assert torch.equal(trainer.tokenizer.quantizer.codes, shipped.quantizer.codes)

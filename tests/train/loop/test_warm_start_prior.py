@@ -87,7 +87,7 @@ def test_a_prior_of_another_kind_gives_what_both_have(tmp_path, old):
     first, second = (block.modulation.tolist() for block in network.transformer.blocks)
     assert [row[0] for row in first] == [0, 0, 1, 0, 0, 1] and not any(map(any, second))
     PriorTrainer(run, tmp_path / "run").train()
-    assert "**Begun with:** the weights of the prior `source`\n" in (
+    assert "**Initialized from:** the weights of the prior `source`\n" in (
         find_bundle(tmp_path / "run").card
     )
     # A condition of both comes along with its vocabulary.
@@ -113,10 +113,11 @@ def test_a_prior_that_is_told_more_takes_what_there_is(tmp_path, old):
     known = after["layout.prior.network.conditioner.encoders.text.known"]
     assert torch.equal(known, after["network.conditioner.encoders.text.known"]) and known.max() > 0
     found = find_bundle(tmp_path / "run")
-    assert "the prior `source`; only what draws maps was trained\n" in found.card
-    assert "- **Draws first:** where it is told no map" in found.card
-    assert "pictures told by a text, with or without a semantic map, in" in found.card
-    assert 'Condition(texts=("a lake below mountains",)), n=4' in found.card
+    assert "the prior `source`; only the part that draws maps was trained\n" in found.card
+    assert "- **Two-stage:** without a given map it first draws one" in found.card
+    assert "pictures conditioned on a text, with or without a semantic map, as" in found.card
+    assert 'condition = Condition(texts=("a lake below mountains",))\n' in found.card
+    assert "ids = prior.generate(condition, n=4" in found.card
     logged = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     assert any("layout_bits" in line for line in logged)
     assert not any("variational" in line for line in logged)
@@ -131,7 +132,7 @@ def test_a_prior_that_is_told_more_takes_what_there_is(tmp_path, old):
     after = trainer.prior.state_dict()
     moved = {name for name in begun if not torch.equal(begun[name], after[name])}
     assert moved and not any(name.startswith("layout.") for name in moved)
-    assert "only what draws tokens was trained" in find_bundle(tmp_path / "rest").card
+    assert "only the part that draws tokens was trained" in find_bundle(tmp_path / "rest").card
 
 
 def test_only_a_prior_that_draws_maps_can_train_a_part(old):
@@ -165,7 +166,7 @@ def test_tokens_begin_as_alike_as_their_codes(tmp_path, old, kind):
         assert found["codes"] > 0.8 > found["random"], (weight, found)
     assert (begun["codes"].column.std() > 0.03) and (begun["random"].column.std() < 0.03)
     PriorTrainer(prior_run(kind, old, steps=1), tmp_path / "run").train()
-    assert "**Begun with:** token embeddings and output weights projected" in (
+    assert "**Initialized from:** token embeddings and output weights projected" in (
         find_bundle(tmp_path / "run").card
     )
 

@@ -18,11 +18,15 @@ from core.networks.features import Features, load_features
 from core.quantizers import GumbelConfig, NSVQConfig, RegVQConfig, SimVQConfig, VQConfig
 from core.tokenizer import Tokenizer
 from tests.helpers import published_layouts as made
-from train.loop.tokenizer import Trainer
-from train.recipes.papers import PAPERS
-from train.recipes.tokenizers import config_of
+from train.loop.tokenizer import TokenizerTrainer
+from train.recipes import GROUPS, config_of, recipe_of
 
-NAMES = [recipe.__name__.replace("_", "-") for recipe in PAPERS]
+NAMES = [
+    name
+    for group in GROUPS
+    if group.module in ("papers.regvq", "papers.imagenet")
+    for name in group.names
+]
 QUANTIZERS = {
     "regvq": RegVQConfig, "vq": VQConfig, "gumbel": GumbelConfig, "simvq": SimVQConfig,
     "nsvq": NSVQConfig,
@@ -69,7 +73,7 @@ def test_sizes_are_the_papers(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_docstrings_say_figure_source_and_what_is_inferred(name: str) -> None:
-    words = next(r for r in PAPERS if r.__name__ == name.replace("-", "_")).__doc__ or ""
+    words = recipe_of(name).__doc__ or ""
     assert "arXiv" in words or "taming-transformers" in words
     assert "nferred" in words
     assert "rFID" in words
@@ -155,7 +159,7 @@ def test_one_step_on_the_published_layout(
         discriminator=replace(config.discriminator, width=8, layers=2),
         batch=2, steps=1, precision="fp32",
     )  # fmt: skip
-    trainer = Trainer(config, tmp_path / "run")
+    trainer = TokenizerTrainer(config, tmp_path / "run")
     before = {name: p.detach().clone() for name, p in trainer.tokenizer.named_parameters()}
     trainer.train()
     moved = {

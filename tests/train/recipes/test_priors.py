@@ -18,9 +18,10 @@ from core.priors import AutoregressiveConfig, DiffusionConfig, LatentConfig
 from tests.helpers import published_layouts as made
 from tests.helpers.tiny_prior_runs import tokenizer_bundle
 from train.loop.prior import PriorTrainer
-from train.recipes.priors import PRIOR_RECIPES, prior_config_of
+from train.recipes import GROUPS, config_of, recipe_of
 
-NAMES = list(PRIOR_RECIPES)
+MODULES = ("priors", "papers.priors")
+NAMES = [name for group in GROUPS if group.module in MODULES for name in group.names]
 PAPERS = ("ade20k-semantic-ar", "celebamask-semantic-ar", "cub-text-diffusion",
           "coco-text-diffusion-large", "imagenet128-latent")  # fmt: skip
 
@@ -53,7 +54,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", PAPERS)
 def test_sizes_are_the_papers(name: str) -> None:
-    config = prior_config_of(name)
+    config = config_of(name)
     with torch.device("meta"):
         prior = config.prior.build()
     assert config.data.size == (128 if name.startswith("imagenet") else 256)
@@ -76,9 +77,13 @@ def test_sizes_are_the_papers(name: str) -> None:
         assert config.optimizer.betas == (0.9, 0.96) and config.optimizer.weight_decay == 0.045
 
 
+def test_the_papers_priors_are_in_the_list() -> None:
+    assert set(PAPERS) < set(NAMES) and len(NAMES) == 12
+
+
 @pytest.mark.parametrize("name", PAPERS)
 def test_docstrings_say_figure_source_and_what_is_inferred(name: str) -> None:
-    words = " ".join((PRIOR_RECIPES[name].__doc__ or "").split())
+    words = " ".join((recipe_of(name).__doc__ or "").split())
     assert "Aims at FID" in words and "arXiv" in words
     assert "nferred" in words or "Otherwise as ade20k-semantic-ar" in words
 
@@ -86,7 +91,7 @@ def test_docstrings_say_figure_source_and_what_is_inferred(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_one_step_on_the_published_layout(name: str, tmp_path: Path, tokenizer: Path) -> None:
     """The recipe as it is, but for the sizes."""
-    config = prior_config_of(name)
+    config = config_of(name)
     data = config.data.name
     root = None if data == "scenes" else made.LAYOUTS[data](tmp_path / "data")
     held_out = open_dataset(data, root, size=16, split="test")

@@ -1,4 +1,4 @@
-"""ImageNet at 128 and 256 pixels: SimVQ, NSVQ and the VQ-GAN that they are compared with."""
+"""ImageNet at 128 and 256 pixels: SimVQ, NSVQ and their baseline, VQ-GAN."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from regvq.networks.autoencoder import NetworkConfig
 from regvq.quantizers import NSVQConfig, QuantizerConfig, SimVQConfig, VQConfig
 from regvq.tokenizer import TokenizerConfig
 
+from ...config.stages import StagesConfig
 from ...config.tokenizer import DataConfig, FeatureConfig, LossConfig, RunConfig
-from ...loop.stages import StagesConfig
 from .shared import PATCH_GAN, VQGAN_F16, VQGAN_RATE, adam
 
 _PICTURES = 1_281_167
@@ -40,9 +40,10 @@ def imagenet128_nsvq_65k() -> RunConfig:
     2606.11363, Table 1).
     From the paper (section 4, appendix D): network size, Adam 1e-4 without schedule, EMA, batch
     128, 70 epochs of 10,010 steps, alpha 0.1, tau 0.35, beta 0.25, replacement after 5 epochs, and
-    the three stages with their rule. Inferred, since the paper is silent: where codes begin, betas,
-    EMA's decay, crops, and SimVQ's discriminator. The paper's weight of 1 on the adversarial term
-    is taken to multiply SimVQ's generator loss, which has a 0.1 of its own.
+    the three stages with their rule. Inferred, because the paper does not state them: the codes'
+    initialization, betas, EMA's decay, crops, and SimVQ's discriminator. The paper's weight of 1 on
+    the adversarial term is understood to multiply SimVQ's generator loss, which has its own factor
+    of 0.1.
     """
     return _nsvq_setting(_F8, 128)
 
@@ -50,21 +51,21 @@ def imagenet128_nsvq_65k() -> RunConfig:
 def imagenet128_vq_65k() -> RunConfig:
     """VQ-GAN's quantizer in the setting of imagenet128-simvq-65k: the baseline of both papers.
 
-    Aims at what they print for it: rFID 3.74, LPIPS 0.17, PSNR 22.20, SSIM 0.706 and 1.4 % of the
-    codes used (NSVQ, arXiv 2606.11363, Table 1, taken over from SimVQ's, arXiv 2411.02038: 50
-    epochs, batch 256). Quantizer: nearest code, uniform start, beta 0.25, no restart, as in
-    VQ-GAN's code. Inferred: that all else was as SimVQ's.
+    Aims at the papers' figures for it: rFID 3.74, LPIPS 0.17, PSNR 22.20, SSIM 0.706 and 1.4 % of
+    the codes used (NSVQ, arXiv 2606.11363, Table 1, copied from SimVQ's, arXiv 2411.02038: 50
+    epochs, batch 256). Quantizer: nearest code, uniform initialization, beta 0.25, no restart, as
+    in VQ-GAN's code. Inferred: all other settings are SimVQ's.
     """
     return _simvq_setting(VQConfig(size=65_536))
 
 
 def imagenet256_simvq_65k() -> RunConfig:
-    """SimVQ on ImageNet at 256 pixels, one of 65,536 codes for 16x16 pixels; for 4 GPUs (4 x 32).
+    """SimVQ on ImageNet at 256 pixels, 65,536 codes, one per 16x16 pixels; for 4 GPUs (4 x 32).
 
     Aims at rFID 3.29, LPIPS 0.13, PSNR 22.58 and SSIM 0.5756 (as trained by NSVQ's authors, arXiv
-    2606.11363, Table 2). From that paper: 16 pixels a token, 256 tokens, 65,536 codes. Inferred:
-    the network (that of 128 pixels with one more halving, 128 channels times 1 1 2 2 4), and all
-    else as in imagenet128-nsvq-65k, with which it shares epochs and batch.
+    2606.11363, Table 2). From that paper: one token per 16x16 pixels, 256 tokens, 65,536 codes.
+    Inferred: the network (that for 128 pixels with one more halving, 128 channels times 1 1 2 2 4),
+    and all else as in imagenet128-nsvq-65k, whose epochs and batch it has.
     """
     return replace(
         _nsvq_setting(_F16, 256),
@@ -74,33 +75,34 @@ def imagenet256_simvq_65k() -> RunConfig:
 
 
 def imagenet256_nsvq_65k() -> RunConfig:
-    """NSVQ on ImageNet at 256 pixels, one of 65,536 codes for 16x16 pixels; for 4 GPUs (4 x 32).
+    """NSVQ on ImageNet at 256 pixels, 65,536 codes, one per 16x16 pixels; for 4 GPUs (4 x 32).
 
     Aims at rFID 2.89, LPIPS 0.12, PSNR 23.65 and SSIM 0.5785 (NSVQ, arXiv 2606.11363, Table 2).
-    From the paper: 16 pixels a token, 256 tokens, 65,536 codes. Inferred: the network (that of 128
-    pixels with one more halving, 128 channels times 1 1 2 2 4), and all else as in
+    From the paper: one token per 16x16 pixels, 256 tokens, 65,536 codes. Inferred: the network
+    (that for 128 pixels with one more halving, 128 channels times 1 1 2 2 4), and all else as in
     imagenet128-nsvq-65k.
     """
     return _nsvq_setting(_F16, 256)
 
 
 def imagenet256_vq() -> RunConfig:
-    """VQ-GAN on ImageNet at 256 pixels, one of 1,024 codes for 16x16 pixels; 8 GPUs (8 x 12).
+    """VQ-GAN on ImageNet at 256 pixels, 1,024 codes, one per 16x16 pixels; for 8 GPUs (8 x 12).
 
     Aims at rFID 7.94 against the validation set (10.54 against the training set; the authors'
     README of taming-transformers, for VQ-GAN, arXiv 2012.09841). From the authors' config: network,
-    L1 + perceptual, the adaptive weight times 0.8 from step 250,001 on, 12 pictures a GPU, 4.5e-6 a
-    picture as learning rate, betas 0.5 0.9. Inferred: 8 GPUs (for others, scale optimizer.lr and
-    optimizer.discriminator_lr), the length of 50 epochs, and the crops.
+    L1 + perceptual, the adaptive weight times 0.8 from step 250,001 on, 12 pictures per GPU, a
+    learning rate of 4.5e-6 per picture, betas 0.5 0.9. Inferred: 8 GPUs (for another number, scale
+    optimizer.lr and optimizer.discriminator_lr), the length of 50 epochs, and the crops.
     """
     return _vqgan_setting(1024)
 
 
 def imagenet256_vq_16k() -> RunConfig:
-    """VQ-GAN on ImageNet at 256 pixels, one of 16,384 codes for 16x16 pixels; 8 GPUs (8 x 12).
+    """VQ-GAN on ImageNet at 256 pixels, 16,384 codes, one per 16x16 pixels; for 8 GPUs (8 x 12).
 
     Aims at rFID 4.98 against the validation set (7.41 against the training set; the authors'
-    README of taming-transformers). Settings, and what is inferred: as imagenet256-vq.
+    README of taming-transformers). Its settings, and the inferred ones, are those of
+    imagenet256-vq.
     """
     return _vqgan_setting(16_384)
 
@@ -116,7 +118,7 @@ def _nsvq_setting(network: NetworkConfig, size: int) -> RunConfig:
 
 
 def _run(tokenizer: TokenizerConfig, size: int, batch: int, steps: int) -> RunConfig:
-    """SimVQ's losses, optimizer and crops (of the whole short side)."""
+    """Return a run with SimVQ's losses, optimizer and crops (of the whole short side)."""
     return RunConfig(
         tokenizer=tokenizer,
         data=DataConfig(name="imagenet", size=size, crop=(1.0, 1.0), workers=8),

@@ -1,7 +1,7 @@
 """Priors on the tokens of these recipes: Reg-VQ's four and the downstream test of NSVQ.
 
-Reg-VQ's paper says which kind of prior each data set has and what it reached, and nothing of its
-size or training: those are of the works that it builds on.
+Reg-VQ's paper states the kind of prior of each data set and its figures, but neither size nor
+training: those are taken from the works on which it builds.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from pathlib import Path
 from regvq.conditions import SemanticConfig, TextConfig
 from regvq.priors import AutoregressiveConfig, DiffusionConfig, LatentConfig
 
+from ...config.base import AdamWConfig, PicturesConfig
 from ...config.prior import PriorRunConfig, SamplingConfig
-from ...config.tokenizer import AdamWConfig, PicturesConfig
 
 VQGAN = {"width": 1024, "layers": 24, "heads": 16}
 """VQ-GAN's transformer for semantic synthesis."""
 VQ_DIFFUSION = {"width": 1024, "layers": 19, "heads": 16}
-"""VQ-Diffusion's on CUB-200 and MS-COCO."""
+"""VQ-Diffusion's transformer for CUB-200 and MS-COCO."""
 
 
 def ade20k_semantic_ar() -> PriorRunConfig:
@@ -25,9 +25,9 @@ def ade20k_semantic_ar() -> PriorRunConfig:
 
     Aims at FID 34.47 (Reg-VQ, arXiv 2303.06424, Table 2; VQ-GAN's tokens there: 38.53), on tokens
     of ade20k-regvq (--tokenizer). From the papers: an autoregressive transformer as VQ-GAN's, 24
-    layers, 16 heads, width 1024. Inferred: optimizer, batch, length, sampling. Ours: a cell's class
-    is added to its token, where VQ-GAN sets tokens of the map before those of the picture; RMSNorm,
-    SwiGLU and rotary positions. Needs --data.root.
+    layers, 16 heads, width 1024. Inferred: optimizer, batch, length, sampling. Our choice: a cell's
+    class is added to its token, where VQ-GAN puts tokens of the map before those of the picture;
+    RMSNorm, SwiGLU and rotary positions. Needs --data.root.
     """
     return _semantic("ade20k", classes=150, steps=200_000)
 
@@ -35,9 +35,9 @@ def ade20k_semantic_ar() -> PriorRunConfig:
 def celebamask_semantic_ar() -> PriorRunConfig:
     """Reg-VQ's semantic synthesis on CelebAMask-HQ: autoregressive, 16x16 tokens; several GPUs.
 
-    Aims at FID 15.34 (Reg-VQ, arXiv 2303.06424, as the public leaderboard has it; other notes on
-    the paper say 16.97, so take it with care). Otherwise as ade20k-semantic-ar, with 19 classes.
-    Needs --data.root; tokens are celebamask-regvq's (--tokenizer).
+    Aims at FID 15.34 (Reg-VQ, arXiv 2303.06424, as on the public leaderboard; other notes on the
+    paper say 16.97, so treat it with care). Otherwise as ade20k-semantic-ar, with 19 classes. Needs
+    --data.root, and the tokens of celebamask-regvq (--tokenizer).
     """
     return _semantic("celebamask", classes=19, steps=200_000)
 
@@ -48,7 +48,7 @@ def cub_text_diffusion() -> PriorRunConfig:
     Aims at FID 16.93 (Reg-VQ, arXiv 2303.06424, from notes on the paper; Gumbel-VQ's tokens there:
     20.39). From VQ-Diffusion's released config: 19 layers, 16 heads, width 1024, T = 100, CLIP
     ViT-B/32's text tower, frozen, AdamW 0.9 0.96 with weight decay 0.045, rate 4.5e-4, 400 epochs.
-    Inferred: a batch of 32 in all, and 16x16 tokens in place of their 32x32, since Reg-VQ's own
+    Inferred: a batch of 32 in all, and 16x16 tokens instead of their 32x32, because Reg-VQ's own
     tokenizer is used; our rate falls along a cosine. Needs --data.root, --tokenizer, and
     open_clip's ViT-B-32 weights of OpenAI.
     """
@@ -59,8 +59,8 @@ def coco_text_diffusion_large() -> PriorRunConfig:
     """Reg-VQ's text-to-image on MS-COCO: discrete diffusion, 256 pixels; for several GPUs.
 
     Aims at FID 19.91 (Reg-VQ, arXiv 2303.06424). As cub-text-diffusion, with VQ-Diffusion's rate of
-    2e-4 and 100 epochs; guidance 3 is that of its second version on COCO. Inferred: as there.
-    Needs --data.root, --tokenizer, and open_clip's ViT-B-32 weights of OpenAI.
+    2e-4 and 100 epochs; guidance 3 is that of its second version on COCO. Inferred: as in
+    cub-text-diffusion. Needs --data.root, --tokenizer, and open_clip's ViT-B-32 weights of OpenAI.
     """
     return _text("coco", rate=2e-4, steps=100 * 118_287 // 32, guidance=3.0)
 
@@ -68,10 +68,10 @@ def coco_text_diffusion_large() -> PriorRunConfig:
 def imagenet128_latent() -> PriorRunConfig:
     """NSVQ's downstream test: latent diffusion on ImageNet at 128 pixels; for 4 GPUs (4 x 32).
 
-    Aims at FID 16.62 of 5,000 drawn pictures on NSVQ's tokenizer, 20.11 on SimVQ's (NSVQ, arXiv
-    2606.11363, Table 2; FID of so few is larger than of 50,000). From the paper: 128 latent
-    channels on 16x16, a U-Net of 256 channels times 1 2 4 with 2 blocks and attention at every
-    level, DDPM with 1,000 steps from 1e-4 to 2e-2 that foretells the noise, AdamW 1e-4 without
+    Aims at FID 16.62 with 5,000 generated pictures on NSVQ's tokenizer, 20.11 on SimVQ's (NSVQ,
+    arXiv 2606.11363, Table 2; FID of so few pictures is larger than of 50,000). From the paper: 128
+    latent channels on 16x16, a U-Net of 256 channels times 1 2 4 with 2 blocks and attention at
+    every level, DDPM with 1,000 steps from 1e-4 to 2e-2 that predicts the noise, AdamW 1e-4 without
     decay, batch 128, 100 epochs, DDIM with 50 steps. Inferred: no condition, EMA's decay, heads of
     256 / 4 channels, a constant rate. Needs --data.root and --tokenizer (imagenet128-nsvq-65k).
     """

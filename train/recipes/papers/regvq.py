@@ -4,11 +4,11 @@ From the paper, for all: 256 pixels; VQ-GAN's setting as the base (L1, perceptua
 loss); for Reg-VQ a head of logits, prior and stochastic-mask regularization at 40 %, and the
 probabilistic contrastive loss, beside the perceptual one, on VGG-19 relu1_2 to relu5_3.
 
-Inferred, for all, since neither the paper nor any public code gives it: every loss weight and
-temperature, 1,024 codes of 256 numbers, one for 16x16 pixels (256 tokens), batch, length and
-crops. Network, learning rate a picture, betas and the adversarial weight of 0.8 are those of
-VQ-GAN's configs. The recipes of one data set differ in the quantizer and its losses alone, so that
-their difference, which the paper prints too, can be measured although these settings are unknown.
+Inferred for all, because neither the paper nor any public code states it: every loss weight and
+temperature, 1,024 codes of 256 numbers, one per 16x16 pixels (256 tokens), batch, length and crops.
+Network, learning rate per picture, betas and the adversarial weight of 0.8 are those of VQ-GAN's
+configs. The recipes of one data set differ only in the quantizer and its losses, so that their
+difference, which the paper prints too, can be measured although these settings are unknown.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ def ade20k_regvq() -> RunConfig:
     """Reg-VQ on ADE20K at 256 pixels, 1,024 codes, one per 16x16 pixels; for one large GPU.
 
     Aims at rFID 23.69 and PSNR 18.44 (Reg-VQ, arXiv 2303.06424, Table 2; VQ-GAN there: 28.17 and
-    18.89, so a ratio of 0.84 in rFID). What is the paper's and what is inferred: see
-    train/papers/regvq.py. Length: 100 epochs, inferred.
+    18.89, so a ratio of 0.84 in rFID). The paper's settings and the inferred ones are listed in
+    train/recipes/papers/regvq.py. Length: 100 epochs, inferred.
     """
     return _regvq("ade20k", _epochs(100, 20_210))
 
 
 def ade20k_vq() -> RunConfig:
-    """VQ-GAN on ADE20K at 256 pixels: the baseline of ade20k-regvq, whose setting it shares.
+    """VQ-GAN on ADE20K at 256 pixels: the baseline of ade20k-regvq, in the same setting.
 
     Aims at rFID 28.17 and PSNR 18.89 (Reg-VQ, arXiv 2303.06424, Table 2, first row). Quantizer as
-    in VQ-GAN's code: nearest code, uniform start, beta 0.25, no restart. Inferred: see
-    train/papers/regvq.py.
+    in VQ-GAN's code: nearest code, uniform initialization, beta 0.25, no restart. Inferred: see
+    train/recipes/papers/regvq.py.
     """
     return _vqgan("ade20k", VQConfig(), _epochs(100, 20_210))
 
@@ -45,10 +45,10 @@ def ade20k_vq() -> RunConfig:
 def ade20k_gumbel() -> RunConfig:
     """Gumbel-VQ on ADE20K at 256 pixels, in the setting of ade20k-vq.
 
-    A baseline of Reg-VQ's paper (arXiv 2303.06424). Its figure for reconstruction on ADE20K is not
-    known to us, so it aims at none: it stands beside ade20k-vq (rFID 28.17) and ade20k-regvq
-    (23.69). From taming-transformers' code: KL of weight 5e-4 at each position, temperature from
-    0.9 to 1e-6 along a cosine. Inferred: see train/papers/regvq.py.
+    A baseline of Reg-VQ's paper (arXiv 2303.06424). Its reconstruction figure on ADE20K is not
+    known to us, so the recipe has no target: compare it with ade20k-vq (rFID 28.17) and
+    ade20k-regvq (23.69). From taming-transformers' code: KL of weight 5e-4 at each position,
+    temperature from 0.9 to 1e-6 along a cosine. Inferred: see train/recipes/papers/regvq.py.
     """
     return _vqgan("ade20k", GumbelConfig(), _epochs(100, 20_210))
 
@@ -56,18 +56,18 @@ def ade20k_gumbel() -> RunConfig:
 def celebamask_regvq() -> RunConfig:
     """Reg-VQ on CelebA-HQ (CelebAMask-HQ) at 256 pixels; for one large GPU.
 
-    Aims at rFID 10.09 (Reg-VQ, arXiv 2303.06424; generation from its tokens: FID 15.34). What is
-    the paper's and what is inferred: see train/papers/regvq.py. Whole portraits, 100 epochs and
-    the official split are inferred.
+    Aims at rFID 10.09 (Reg-VQ, arXiv 2303.06424; generation from its tokens: FID 15.34). The
+    paper's settings and the inferred ones are listed in train/recipes/papers/regvq.py. Also
+    inferred: whole portraits, 100 epochs and the official split.
     """
     return _regvq("celebamask", _epochs(100, 24_183), crop=(1.0, 1.0))
 
 
 def celebamask_vq() -> RunConfig:
-    """VQ-GAN on CelebA-HQ at 256 pixels: the baseline of celebamask-regvq, whose setting it shares.
+    """VQ-GAN on CelebA-HQ at 256 pixels: the baseline of celebamask-regvq, in the same setting.
 
     Aims at rFID 12.03 to 12.74: accounts of the table in Reg-VQ's paper (arXiv 2303.06424) differ.
-    Quantizer as in VQ-GAN's code. Inferred: see train/papers/regvq.py.
+    Quantizer as in VQ-GAN's code. Inferred: see train/recipes/papers/regvq.py.
     """
     return _vqgan("celebamask", VQConfig(), _epochs(100, 24_183), crop=(1.0, 1.0))
 
@@ -76,19 +76,20 @@ def cub_regvq() -> RunConfig:
     """Reg-VQ on CUB-200-2011 at 256 pixels; for one large GPU.
 
     Aims at rFID 10.84 (Reg-VQ, arXiv 2303.06424; generation from text: FID 16.93, both from one
-    account of the paper). What is the paper's and what is inferred: see train/papers/regvq.py.
-    Also inferred: pictures cut around the bird, the data set's own split (works on text to image
-    mostly take 150 species to train and 50 to test), and 300 epochs, for there are few pictures.
+    account of the paper). The paper's settings and the inferred ones are listed in
+    train/recipes/papers/regvq.py. Also inferred: pictures cropped around the bird, the data set's
+    own split (most works on text-to-image train on 150 species and test on 50), and 300 epochs,
+    because there are few pictures.
     """
     return _regvq("cub", _epochs(300, 5_994))
 
 
 def cub_gumbel() -> RunConfig:
-    """Gumbel-VQ on CUB-200-2011 at 256 pixels: a baseline of cub-regvq, whose setting it shares.
+    """Gumbel-VQ on CUB-200-2011 at 256 pixels: a baseline of cub-regvq, in the same setting.
 
-    Its figure in Reg-VQ's paper (arXiv 2303.06424), FID 20.39, is of generation from text; for
-    reconstruction none is known to us. It stands beside cub-regvq (rFID 10.84). Quantizer as
-    ade20k-gumbel. Inferred: see train/papers/regvq.py.
+    Its figure in Reg-VQ's paper (arXiv 2303.06424), FID 20.39, is of generation from text; its
+    reconstruction figure is not known to us. Compare it with cub-regvq (rFID 10.84). Quantizer as
+    in ade20k-gumbel. Inferred: see train/recipes/papers/regvq.py.
     """
     return _vqgan("cub", GumbelConfig(), _epochs(300, 5_994))
 
@@ -97,8 +98,8 @@ def coco_regvq() -> RunConfig:
     """Reg-VQ on MS-COCO 2017 at 256 pixels; for one large GPU.
 
     Aims at rFID 13.76 (Reg-VQ, arXiv 2303.06424; another account: 14.14; generation from text: FID
-    19.91). What is the paper's and what is inferred: see train/papers/regvq.py. Length: 30 epochs,
-    inferred. The paper does not say which year's split it takes.
+    19.91). The paper's settings and the inferred ones are listed in train/recipes/papers/regvq.py.
+    Length: 30 epochs, inferred. The paper does not state the year of its split.
     """
     return _regvq("coco", _epochs(30, 118_287))
 

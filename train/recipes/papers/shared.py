@@ -1,4 +1,4 @@
-"""What recipes at the papers' scale share: networks, discriminator, optimizer."""
+"""Networks, discriminator and optimizer that recipes at the papers' scale share."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ VQGAN_F16 = NetworkConfig(
     latent_dim=256,
     attention=True,
 )
-"""VQ-GAN's network of 16 pixels a token: 128 channels times 1 1 2 2 4, attention at the coarsest
-grid, codes of 256 numbers (taming-transformers' configs). The decoder's third block is its code's,
-not its config's."""
+"""VQ-GAN's network with one token per 16x16 pixels: 128 channels times 1 1 2 2 4, attention at the
+coarsest grid, codes of 256 numbers (taming-transformers' configs). The decoder's third block comes
+from its code, not from its configs."""
 
 VQGAN_RATE = 4.5e-6
-"""VQ-GAN's learning rate for each picture of the whole batch."""
+"""VQ-GAN's learning rate per picture of the whole batch."""
 
 
 def adam(rate: float) -> OptimizerConfig:
-    """Adam with betas 0.5 and 0.9 at a constant rate, for the discriminator too, as VQ-GAN has."""
+    """Return VQ-GAN's Adam: betas 0.5 and 0.9, a constant rate, also for the discriminator."""
     return OptimizerConfig(
         lr=rate,
         betas=(0.5, 0.9),

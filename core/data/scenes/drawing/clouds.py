@@ -1,4 +1,4 @@
-"""Clouds: thin layers of noise, and heaped cumulus lit from the sun's side."""
+"""Clouds: thin layers of noise, and cumulus clouds lit from the sun's side."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .shapes import balls, lambert
 
 
 def paint_clouds(canvas: Canvas, plan: Plan, light: Light) -> None:
-    """The veil, then the cumulus from the far ones to the near ones."""
+    """Paint the thin layers, then the cumulus clouds from far to near."""
     if plan.veil > 0:
         _veil(canvas, plan, light)
     for cloud in plan.cumulus:
@@ -22,10 +22,10 @@ def paint_clouds(canvas: Canvas, plan: Plan, light: Light) -> None:
 def _near_light(plan: Plan, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     disc = plan.sun or plan.moon
     if disc is None:
-        centre_x, centre_y = 0.5 + 0.7 * plan.side, 0.15
+        center_x, center_y = 0.5 + 0.7 * plan.side, 0.15
     else:
-        centre_x, centre_y = disc.x, disc.y
-    return np.exp(-((x - centre_x) ** 2 + (y - centre_y) ** 2) * 7)
+        center_x, center_y = disc.x, disc.y
+    return np.exp(-((x - center_x) ** 2 + (y - center_y) ** 2) * 7)
 
 
 def _veil(canvas: Canvas, plan: Plan, light: Light) -> None:
@@ -49,11 +49,11 @@ def _veil(canvas: Canvas, plan: Plan, light: Light) -> None:
     tone = clip(0.5 + 0.30 * body + 0.55 * _near_light(plan, box.x, box.y), 0, 1)
     if not closed:
         tone = clip(tone + 0.12, 0, 1)
-    colour = (
+    color = (
         light.cloud_shade[:, None, None]
         + tone * (light.cloud_lit - light.cloud_shade)[:, None, None]
     )
-    canvas.paint(box, density, colour, "cloud")
+    canvas.paint(box, density, color, "cloud")
 
 
 def _cumulus(canvas: Canvas, plan: Plan, light: Light, cloud: Cumulus) -> None:
@@ -71,9 +71,9 @@ def _cumulus(canvas: Canvas, plan: Plan, light: Light, cloud: Cumulus) -> None:
     dome = 1 - spread * spread
     lift = np.abs(rng[1]) / 1.6
     radius = cloud.height * (0.20 + 0.22 * dome + 0.05 * rng[2])
-    centre_x = cloud.x + spread * half + 0.03 * half * rng[2]
-    centre_y = cloud.y - cloud.height * np.minimum(lift, 0.62) * dome - radius * 0.25
-    front = np.argsort(centre_y)
+    center_x = cloud.x + spread * half + 0.03 * half * rng[2]
+    center_y = cloud.y - cloud.height * np.minimum(lift, 0.62) * dome - radius * 0.25
+    front = np.argsort(center_y)
     fine = noise.field(
         canvas.size, 22, 26, cloud.key, octaves=4, gain=0.6, rows=box.rows, cols=box.cols
     )
@@ -81,7 +81,7 @@ def _cumulus(canvas: Canvas, plan: Plan, light: Light, cloud: Cumulus) -> None:
         canvas.size, 30, 34, cloud.key + 1, octaves=3, gain=0.6, rows=box.rows, cols=box.cols
     )
     inside, nx, ny = balls(
-        box, centre_x[front], centre_y[front], radius[front].astype(np.float32), 0.20 * fine, 0.16
+        box, center_x[front], center_y[front], radius[front].astype(np.float32), 0.20 * fine, 0.16
     )
     soft = 0.010 + 0.035 * cloud.height
     alpha = smoothstep(-0.25 * soft, soft, inside)
@@ -94,9 +94,9 @@ def _cumulus(canvas: Canvas, plan: Plan, light: Light, cloud: Cumulus) -> None:
     tone = 0.80 * lit + 0.50 * smoothstep(-0.1, 0.9, base) - 0.20 + 0.05 * puff
     tone = clip(tone + 0.35 * _near_light(plan, box.x, box.y), 0, 1)
     far = clip((cloud.y / plan.horizon - 0.35) * 0.75, 0, 0.5)
-    colour = (
+    color = (
         light.cloud_shade[:, None, None]
         + tone * (light.cloud_lit - light.cloud_shade)[:, None, None]
     )
-    colour = colour + np.float32(far) * (light.horizon[:, None, None] - colour)
-    canvas.paint(box, alpha * 0.97, colour, "cloud")
+    color = color + np.float32(far) * (light.horizon[:, None, None] - color)
+    canvas.paint(box, alpha * 0.97, color, "cloud")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..composition import path_centre
+from ..composition import path_center
 from ..plan import Plan
 from . import noise
 from .canvas import Box, Canvas, clip, smoothstep, steepness
-from .land import meadow_colour
+from .land import meadow_color
 from .light import Light, rgb
 
 _PETALS = {
@@ -21,7 +21,7 @@ _PETALS = {
 
 
 def shore_line(canvas: Canvas, plan: Plan) -> np.ndarray:
-    """The y at which the ground in front begins, at each pixel column, (1, size)."""
+    """Return the y at which the ground in front begins, for each pixel column, (1, size)."""
     size = canvas.size
     x = (np.arange(size, dtype=np.float32) + 0.5) / size
     swell = noise.line(size, 2.6, plan.key + 41, octaves=5, gain=0.42)
@@ -32,12 +32,12 @@ def shore_line(canvas: Canvas, plan: Plan) -> np.ndarray:
 
 
 def _depth(plan: Plan, y: np.ndarray) -> np.ndarray:
-    """Distance of each row on the ground plane; 1 at the picture's lower edge."""
+    """Return the distance of each row on the ground plane; 1 at the picture's lower edge."""
     return (1.06 - plan.horizon) / np.maximum(y - plan.horizon + 0.06, 0.02)
 
 
 def paint_ground(canvas: Canvas, plan: Plan, light: Light) -> None:
-    """All of the ground in front, back to front: sand, then grass or snow, path, flowers."""
+    """Paint all of the ground in front, back to front: sand, then grass or snow, path, flowers."""
     edge = shore_line(canvas, plan)
     if plan.land == "coast":
         _sand(canvas, plan, light, edge)
@@ -69,10 +69,10 @@ def _sand(canvas: Canvas, plan: Plan, light: Light, edge: np.ndarray) -> None:
     if plan.season == "winter":
         albedo = albedo * rgb(0.95, 0.98, 1.06)[:, None, None]
     albedo = albedo + 0.75 * wet * (damp[:, None, None] - albedo)
-    colour = light.shade(albedo, clip(0.62 + 0.16 * ripple + 0.06 * grain, 0, 1.1))
+    color = light.shade(albedo, clip(0.62 + 0.16 * ripple + 0.06 * grain, 0, 1.1))
     # wet sand mirrors a little of the sky
-    colour = colour + 0.30 * wet * (light.middle[:, None, None] - colour)
-    canvas.paint(box, canvas.edge(below), colour, "beach")
+    color = color + 0.30 * wet * (light.middle[:, None, None] - color)
+    canvas.paint(box, canvas.edge(below), color, "beach")
 
 
 def _meadow(canvas: Canvas, plan: Plan, light: Light, edge: np.ndarray) -> None:
@@ -87,7 +87,7 @@ def _meadow(canvas: Canvas, plan: Plan, light: Light, edge: np.ndarray) -> None:
     swell = noise.field(size, 2.4, 5, key + 61, octaves=3, rows=box.rows)
     tufts = noise.ground(size, box.rows, depth, 30, 20, key + 62, octaves=4, gain=0.9)
     patch = noise.ground(size, box.rows, depth, 3.0, 3.6, key + 63, octaves=3)
-    base = meadow_colour(plan)
+    base = meadow_color(plan)
     if winter:
         albedo = base[:, None, None] * (1 + 0.012 * tufts)
         drifts = noise.field(
@@ -97,26 +97,26 @@ def _meadow(canvas: Canvas, plan: Plan, light: Light, edge: np.ndarray) -> None:
         lit = 0.46 + 0.18 * swell + 0.20 * clip(bank, -1.4, 1.4) + 0.04 * patch
         lit = clip(lit + 0.02 * tufts + 0.14 * (1 - near), 0.05, 1.1)
     else:
-        fibre = noise.field(size, 76, 30, key + 65, octaves=3, gain=1.0, rows=box.rows)
-        tufts = 0.62 * tufts + (0.20 + 0.45 * near) * fibre
+        fiber = noise.field(size, 76, 30, key + 65, octaves=3, gain=1.0, rows=box.rows)
+        tufts = 0.62 * tufts + (0.20 + 0.45 * near) * fiber
         deep, pale = base * rgb(0.62, 0.78, 0.62), base * rgb(1.25, 1.08, 0.95)
         amount = clip(0.56 + 0.20 * patch + 0.22 * tufts - 0.14 * near, 0, 1)
         albedo = deep[:, None, None] + amount * (pale - deep)[:, None, None]
         lit = clip(0.58 + 0.26 * swell + 0.18 * tufts - 0.12 * near, 0.05, 1.1)
-    colour = light.shade(albedo, lit)
+    color = light.shade(albedo, lit)
     far = np.float32(0.30 * min(1.2, light.density)) * (1 - near) ** 3
-    colour = colour + far * (light.haze[:, None, None] - colour)
+    color = color + far * (light.haze[:, None, None] - color)
     label = "snow" if winter else "grass"
     shag = 0.0 if winter else 0.006 * noise.line(size, 60, key + 64, octaves=3, gain=0.8)[None, :]
-    canvas.paint(box, canvas.edge(box.y - edge + shag), colour, label)
+    canvas.paint(box, canvas.edge(box.y - edge + shag), color, label)
     if not winter:
         _blades(canvas, plan, light, edge)
 
 
 def _blades(canvas: Canvas, plan: Plan, light: Light, edge: np.ndarray) -> None:
-    """Rows of grass blades, longer and darker at the root towards the viewer."""
+    """Paint rows of grass blades, longer and darker at the root toward the viewer."""
     size = canvas.size
-    base = meadow_colour(plan)
+    base = meadow_color(plan)
     top = float(edge.min())
     x = (np.arange(size, dtype=np.float32) + 0.5) / size
     for row in range(7):
@@ -129,7 +129,7 @@ def _blades(canvas: Canvas, plan: Plan, light: Light, edge: np.ndarray) -> None:
         clump = 0.62 + 0.42 * noise.line(size, 7, key + 9, octaves=3, gain=0.6)
         sway = 0.022 * noise.line(size, 3, key + 3, octaves=3)
         root = y + sway
-        grows = smoothstep(0.005, 0.03, root - edge[0])  # not on the sand before the meadow
+        grows = smoothstep(0.005, 0.03, root - edge[0])  # no blades on the sand
         height = tall * grows * clip(spikes, 0, 1.2) * clip(clump, 0, 1.5)
         box = canvas.box(y0=float((root - height).min()), y1=float(root.max()) + 0.6 * tall)
         if box is None:
@@ -137,12 +137,12 @@ def _blades(canvas: Canvas, plan: Plan, light: Light, edge: np.ndarray) -> None:
         up = (root[None, :] - box.y) / tall  # 0 at the root, 1 at a tall tip
         inside = box.y - (root - height)[None, :]
         cover = clip(inside * size * 0.5 + 0.5, 0, 1) * grows
-        sink = smoothstep(-0.6, 0.12, up)  # the roots melt into the meadow
+        sink = smoothstep(-0.6, 0.12, up)  # the roots blend into the meadow
         tone = clip(0.26 + 0.80 * up, 0.1, 1.15)
         tint = base * rgb(0.86, 0.94, 0.66) * (0.98 + 0.08 * float(np.sin(plan.key + row)))
-        colour = light.shade(tint, clip(tone, 0, 1.1))
+        color = light.shade(tint, clip(tone, 0, 1.1))
         glint = (0.12 * np.abs(np.sin(x * 310 + row)))[None, None, :] * clip(up, 0, 1)
-        canvas.paint(box, cover * sink * 0.88, colour * (1 + glint), None)
+        canvas.paint(box, cover * sink * 0.88, color * (1 + glint), None)
 
 
 def _path(canvas: Canvas, plan: Plan, light: Light, edge: np.ndarray) -> None:
@@ -153,26 +153,26 @@ def _path(canvas: Canvas, plan: Plan, light: Light, edge: np.ndarray) -> None:
         return
     size, key = canvas.size, plan.key
     t = (box.y - plan.horizon) / (1 - plan.horizon)
-    centre = path_centre(plan.path, t)
+    center = path_center(plan.path, t)
     half = 0.004 + 0.115 * np.maximum(t, 0) ** 1.5
     depth = _depth(plan, box.y[:, 0])
     ragged = noise.ground(size, box.rows, depth, 26, 30, key + 81, octaves=4, gain=0.85)
-    inside = half - np.abs(box.x - centre) + half * 0.05 * ragged
+    inside = half - np.abs(box.x - center) + half * 0.05 * ragged
     cover = canvas.edge(inside) * canvas.edge(box.y - edge)
     winter = plan.season == "winter"
     sand = rgb(0.74, 0.60, 0.43) if not winter else rgb(0.70, 0.66, 0.62)
-    across = (box.x - centre) / half
+    across = (box.x - center) / half
     ruts = np.exp(-((np.abs(across) - 0.48) ** 2) * 30)
     albedo = sand[:, None, None] * (1 + 0.09 * ragged - 0.12 * ruts)
     lit = clip(0.55 + 0.14 * ragged + 0.10 * across * np.float32(plan.side), 0, 1)
-    colour = light.shade(albedo, lit)
+    color = light.shade(albedo, lit)
     far = np.float32(0.30 * min(1.2, light.density)) * clip(1 - 1.4 * t, 0, 1) ** 2
-    colour = colour + far * (light.haze[:, None, None] - colour)
-    canvas.paint(box, cover, colour, "path")
+    color = color + far * (light.haze[:, None, None] - color)
+    canvas.paint(box, cover, color, "path")
 
 
 def _flowers(canvas: Canvas, plan: Plan, light: Light, edge: np.ndarray) -> None:
-    """Drifts of flowers: soft dots, larger towards the viewer, on a jittered ground grid."""
+    """Paint drifts of flowers: soft dots, larger toward the viewer, on a jittered ground grid."""
     top = float(edge.max()) + 0.02
     if top > 0.94:
         return
@@ -192,7 +192,7 @@ def _flowers(canvas: Canvas, plan: Plan, light: Light, edge: np.ndarray) -> None
         keep = drift[at] + 0.5 * draws[1] > -0.1
         if plan.path is not None:
             tt = (y - plan.horizon) / (1 - plan.horizon)
-            keep &= np.abs(x - path_centre(plan.path, tt)) > 0.02 + 0.125 * tt**1.5
+            keep &= np.abs(x - path_center(plan.path, tt)) > 0.02 + 0.125 * tt**1.5
         if not keep.any():
             continue
         x, draws = x[keep], draws[:, keep]
@@ -212,7 +212,7 @@ def _dots(
     y: np.ndarray,
     r: np.ndarray,
 ) -> None:
-    """Splat each flower over the few pixels about it, nearest flower first where they meet."""
+    """Splat each flower over the few pixels around it; the nearest flower covers the others."""
     size = canvas.size
     reach = int(np.ceil(float(r.max()) * size + 1))
     steps = np.arange(-reach, reach + 1)
@@ -239,7 +239,7 @@ def _dots(
     shade[flat] = tone[fits]
     np.maximum.at(heart, flat, eye[fits].astype(np.float32))
     alpha, shade, heart = (v.reshape(height, width) for v in (alpha, shade, heart))
-    colour = light.shade(petal, shade)
+    color = light.shade(petal, shade)
     core = light.flat(rgb(0.95, 0.75, 0.2) if petal[2] > 0.4 else rgb(0.25, 0.12, 0.08), 0.8)
-    colour = colour + heart * (core[:, None, None] - colour)
-    canvas.paint(box, alpha, colour, "flowers")
+    color = color + heart * (core[:, None, None] - color)
+    canvas.paint(box, alpha, color, "flowers")

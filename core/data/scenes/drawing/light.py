@@ -1,4 +1,4 @@
-"""How an hour and a weather light a scene: the sky's colours, the sun's, the shade's, the haze."""
+"""The light of an hour and a weather: colors of the sky, the sun, the shade and the haze."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ HOURS: tuple[str, ...] = ("dawn", "noon", "dusk", "night")
 WEATHERS: tuple[str, ...] = ("clear", "cloudy", "overcast", "rain", "snowfall", "fog")
 SEASONS: tuple[str, ...] = ("spring", "summer", "autumn", "winter")
 
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Light:
-    """Colours are sRGB-like in [0, 1]; `sun` and `ambient` multiply a surface's own colour."""
+    """The light of a scene; colors are sRGB-like in [0, 1].
+
+    `sun` and `ambient` multiply a surface's own color.
+    """
 
     zenith: np.ndarray
     middle: np.ndarray
@@ -24,14 +27,14 @@ class Light:
     sun: np.ndarray
     ambient: np.ndarray
     haze: np.ndarray
-    density: float  # how much haze lies between here and the horizon, 0 .. 1
+    density: float  # amount of haze between the viewer and the horizon, 0 .. 1
     sunny: float  # the sun's share of all light, 0 .. 1
-    side: float  # where the light comes from: -1 left .. 1 right
+    side: float  # direction of the light: -1 left .. 1 right
     cloud_lit: np.ndarray
     cloud_shade: np.ndarray
 
     def shade(self, albedo: np.ndarray, lit: np.ndarray | float) -> np.ndarray:
-        """A surface's colour where the sun reaches it by `lit` (h, w); gives (3, h, w)."""
+        """Return (3, h, w), the color of a surface that the sun reaches by `lit` (h, w)."""
         lit = np.asarray(lit, np.float32)
         if albedo.ndim == 1:
             shape = (3,) + (1,) * lit.ndim
@@ -41,23 +44,26 @@ class Light:
         return albedo * (self.ambient.reshape(shape) + self.sun.reshape(shape) * lit)
 
     def flat(self, albedo: np.ndarray, lit: float = 0.5) -> np.ndarray:
-        """One lit colour, (3,)."""
+        """Return the color of an evenly lit surface, (3,)."""
         return albedo * (self.ambient + self.sun * np.float32(lit))
 
-    def fade(self, colour: np.ndarray, distance: float) -> np.ndarray:
-        """Air between: the colour (3, ...) seen through `distance` 0 .. 1 of the way to the sky."""
+    def fade(self, color: np.ndarray, distance: float) -> np.ndarray:
+        """Return a color (3, ...) seen through `distance` 0 ..
+
+        1 of the air between here and the sky.
+        """
         amount = np.float32(min(0.97, distance * self.density))
-        haze = self.haze.reshape((3,) + (1,) * (colour.ndim - 1))
-        return colour + amount * (haze - colour)
+        haze = self.haze.reshape((3,) + (1,) * (color.ndim - 1))
+        return color + amount * (haze - color)
 
 
 def rgb(*values: float) -> np.ndarray:
-    """A colour, (3,) float32."""
+    """Return a color, (3,) float32."""
     return np.array(values, np.float32)
 
 
-# zenith, middle, horizon, glow, sun, ambient; drawn for this project, several moods an hour.
-_MOODS: dict[str, tuple[tuple[Colour, ...], ...]] = {
+# zenith, middle, horizon, glow, sun, ambient; chosen for this project, several moods per hour.
+_MOODS: dict[str, tuple[tuple[Color, ...], ...]] = {
     "dawn": (
         (
             (0.38, 0.50, 0.76),
@@ -164,21 +170,21 @@ _MOODS: dict[str, tuple[tuple[Colour, ...], ...]] = {
     ),
 }
 
-_GREY_SKY: dict[str, Colour] = {
+_GRAY_SKY: dict[str, Color] = {
     "dawn": (0.74, 0.73, 0.77),
     "noon": (0.72, 0.76, 0.80),
     "dusk": (0.50, 0.44, 0.50),
     "night": (0.19, 0.25, 0.37),
 }
 
-_FOG: dict[str, Colour] = {
+_FOG: dict[str, Color] = {
     "dawn": (0.93, 0.88, 0.86),
     "noon": (0.87, 0.90, 0.92),
     "dusk": (0.93, 0.79, 0.72),
     "night": (0.27, 0.34, 0.48),
 }
 
-# how far the sky turns grey, how dark it gets, haze density
+# grayness of the sky, brightness, haze density
 _WEATHER: dict[str, tuple[float, float, float]] = {
     "clear": (0.0, 1.0, 0.62),
     "cloudy": (0.10, 1.0, 0.66),
@@ -194,25 +200,25 @@ def _mix(a: np.ndarray, b: np.ndarray, amount: float) -> np.ndarray:
 
 
 def light_of(hour: str, weather: str, mood: tuple[int, float, float], side: float) -> Light:
-    """The light of an hour and a weather; `mood` is (variant, blend with the next, warmth)."""
+    """Return the light of an hour and a weather; `mood`: variant, blend with the next, warmth."""
     variants = _MOODS[hour]
     first = np.array(variants[mood[0] % len(variants)], np.float32)
     second = np.array(variants[(mood[0] + 1) % len(variants)], np.float32)
-    colours = _mix(first, second, mood[1])
-    colours = colours * (1 + np.float32(mood[2]) * rgb(1.0, 0.1, -1.0))
-    zenith, middle, horizon, glow, sun, ambient = colours
-    grey_by, dark, density = _WEATHER[weather]
-    grey = rgb(*_GREY_SKY[hour])
+    colors = _mix(first, second, mood[1])
+    colors = colors * (1 + np.float32(mood[2]) * rgb(1.0, 0.1, -1.0))
+    zenith, middle, horizon, glow, sun, ambient = colors
+    gray_by, dark, density = _WEATHER[weather]
+    gray = rgb(*_GRAY_SKY[hour])
     light = np.float32(dark)
-    zenith = _mix(zenith, grey * 0.80, grey_by) * light
-    middle = _mix(middle, grey * 0.95, grey_by) * light
-    horizon = _mix(horizon, grey * 1.08, grey_by * 0.9) * light
-    overcast = np.float32(grey_by)
+    zenith = _mix(zenith, gray * 0.80, gray_by) * light
+    middle = _mix(middle, gray * 0.95, gray_by) * light
+    horizon = _mix(horizon, gray * 1.08, gray_by * 0.9) * light
+    overcast = np.float32(gray_by)
     even = sun.mean() * 0.45 + ambient.mean()
-    ambient = _mix(ambient, (ambient / ambient.mean() * 0.4 + 0.6) * even, grey_by) * light
+    ambient = _mix(ambient, (ambient / ambient.mean() * 0.4 + 0.6) * even, gray_by) * light
     sun = sun * (1 - np.float32(0.85) * overcast) * light
-    if hour == "night":  # no moon to see by: let the eye get used to the dark
-        ambient = ambient * np.float32(1 + 0.5 * grey_by)
+    if hour == "night":  # no moon under clouds: brighten, as for an eye adapted to the dark
+        ambient = ambient * np.float32(1 + 0.5 * gray_by)
     haze = _mix(horizon, middle, 0.25)
     if weather == "fog":
         haze = _mix(haze, rgb(*_FOG[hour]), 0.6)
@@ -227,8 +233,8 @@ def light_of(hour: str, weather: str, mood: tuple[int, float, float], side: floa
         shade = _mix(shade, rgb(0.80, 0.84, 0.90), 0.62)
     if hour == "dawn":
         shade = _mix(shade, rgb(0.78, 0.72, 0.80), 0.5)
-    lit = _mix(lit, grey * 1.12, grey_by * 0.85) * light
-    shade = _mix(shade, grey * 0.82, grey_by * 0.85) * light
+    lit = _mix(lit, gray * 1.12, gray_by * 0.85) * light
+    shade = _mix(shade, gray * 0.82, gray_by * 0.85) * light
     return Light(
         zenith,
         middle,

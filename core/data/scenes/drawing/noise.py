@@ -1,4 +1,4 @@
-"""Smooth random fields in scene coordinates, so a scene looks the same at every size.
+"""Smooth random fields in scene coordinates, so that a scene looks the same at every size.
 
 A field is a cubic B-spline over a lattice of white noise. On a regular pixel grid it separates:
 rows @ lattice @ columns, two small matrix products, where each row of the weight matrices is the
@@ -15,12 +15,12 @@ import numpy as np
 _SIDE = 512
 _MOST_CELLS = 320
 _SUBSAMPLES = 4
-_SPLINE_GAIN = 1 / 0.479  # a cubic B-spline leaves white noise with this share of its deviation
+_SPLINE_GAIN = 1 / 0.479  # a cubic B-spline reduces the deviation of white noise to 0.479
 
 
 @lru_cache(maxsize=1)
 def table() -> np.ndarray:
-    """(512, 512) float32 white noise of unit variance, read-only, the same for every scene."""
+    """Return (512, 512) float32 white noise of unit variance, read-only, equal for every scene."""
     values = np.random.default_rng(0x5CE7E5).standard_normal((_SIDE, _SIDE), dtype=np.float32)
     np.clip(values, -2.2, 2.2, out=values)
     values.setflags(write=False)
@@ -29,7 +29,7 @@ def table() -> np.ndarray:
 
 @lru_cache(maxsize=512)
 def _weights(size: int, cells: float) -> np.ndarray:
-    """(size, ceil(cells) + 3) float32 spline weights of each pixel, averaged over the pixel."""
+    """Return the spline weights averaged over each pixel, (size, ceil(cells) + 3) float32."""
     at = (np.arange(size * _SUBSAMPLES) + 0.5) * (cells / (size * _SUBSAMPLES))
     cell = np.floor(at).astype(np.int64)
     t = at - cell
@@ -64,11 +64,11 @@ def field(
     rows: slice = slice(None),
     cols: slice = slice(None),
 ) -> np.ndarray:
-    """Fractal noise over a box of the picture, (h, w) float32, about unit variance.
+    """Return fractal noise over a box of the picture, (h, w) float32, of about unit variance.
 
-    fx and fy count lattice cells across the picture in the first octave; each further octave
-    doubles them and is scaled by `gain`. `ridged` turns valleys of |n| into crests (about [-2, 1]).
-    `key` picks the field. Octaves that a picture of this size cannot show are left out.
+    fx and fy are the numbers of lattice cells across the picture in the first octave; each further
+    octave doubles them and is scaled by `gain`. `ridged` turns valleys of |n| into crests (about
+    [-2, 1]). `key` selects the field. Octaves that a picture of this size cannot show are left out.
     """
     lattice = table()
     top, bottom, _ = rows.indices(size)
@@ -83,7 +83,7 @@ def field(
             break
         wy, wx = _weights(size, fy), _weights(size, fx)
         y0, x0 = _corner(key, octave, wy.shape[1], wx.shape[1])
-        # only the stretch of the lattice that the box lies on
+        # only the part of the lattice under the box
         y1, y2 = int(top * fy), min(int(bottom * fy) + 4, wy.shape[1])
         x1, x2 = int(left * fx), min(int(right * fx) + 4, wx.shape[1])
         part = wy[rows, y1:y2] @ lattice[y0 + y1 : y0 + y2, x0 + x1 : x0 + x2]
@@ -99,12 +99,13 @@ def field(
         fx, fy = fx * 2, fy * 2
     if total is None:  # too fine to show at this size
         return np.zeros((height, width), np.float32)
-    total *= power**-0.5
+    scale: float = power**-0.5
+    total *= scale
     return total
 
 
 def line(size: int, cells: float, key: int, *, octaves: int = 4, gain: float = 0.5) -> np.ndarray:
-    """Fractal noise along one axis, (size,) float32, about unit variance: a skyline, a shore."""
+    """Return fractal noise along one axis, (size,) float32, of about unit variance."""
     weights, widths = _line_weights(size, cells, octaves, gain)
     if not widths:
         return np.zeros(size, np.float32)
@@ -120,7 +121,7 @@ def line(size: int, cells: float, key: int, *, octaves: int = 4, gain: float = 0
 def _line_weights(
     size: int, cells: float, octaves: int, gain: float
 ) -> tuple[np.ndarray, tuple[int, ...]]:
-    """All octaves of `line` side by side, scaled, so a line is one product; and their widths."""
+    """Return all octaves of `line` side by side, scaled, and their widths."""
     parts, power, amplitude = [], 0.0, 1.0
     for _ in range(octaves):
         power += amplitude * amplitude
@@ -147,10 +148,11 @@ def ground(
     octaves: int = 3,
     gain: float = 0.6,
 ) -> np.ndarray:
-    """Noise lying on the ground plane, (h, size) float32, about unit variance near the viewer.
+    """Return noise on the ground plane, (h, size) float32, of about unit variance near the viewer.
 
-    depth (h,) is the distance of each row (1 at the lower edge of the picture, growing upwards);
-    fx and fy count cells per unit of ground. A row fades where its cells get finer than a pixel.
+    depth (h,) is the distance of each row (1 at the lower edge of the picture, increasing upward);
+    fx and fy are the numbers of cells per unit of ground. A row fades where its cells get finer
+    than a pixel.
     """
     lattice = table()
     x = (np.arange(size, dtype=np.float32) + 0.5) / size - 0.5
@@ -163,7 +165,7 @@ def ground(
         power += amplitude * amplitude
         cell = np.maximum(depth * (fx / size), slope * fy)
         fade = np.minimum(1.6 - 1.6 * cell, 1) * amplitude
-        first = int(np.searchsorted(fade, 0.02))  # rows come near, so fade grows along them
+        first = int(np.searchsorted(fade, 0.02))  # rows get nearer, so fade increases along them
         if first >= len(depth):
             break
         y0, x0 = _corner(key, octave, 1, 1)

@@ -1,4 +1,4 @@
-"""Paints a plan: the order of the layers, back to front."""
+"""The painting of a plan: the order of its layers, back to front."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PAINTERS: dict[str, Callable[[Canvas, Plan, Light, Thing, int], None]] = {
     "bird": paint_bird,
 }
 
-# half the width of the grass that grows about a thing's foot, in its heights
+# half the width of the grass around the foot of a thing, in heights of the thing
 _FOOT = {"conifer": 0.10, "tree": 0.14, "house": 0.62, "rock": 0.95}
 
 
@@ -34,7 +34,7 @@ def _on_grass(plan: Plan, thing: Thing) -> bool:
 
 
 def paint(plan: Plan, size: int) -> Canvas:
-    """The finished canvas of a plan, size x size pixels; things are owned by their index."""
+    """Return the finished canvas of a plan, size x size pixels; owners are the things' indices."""
     canvas = Canvas(size)
     light = light_of(plan.hour, plan.weather, plan.mood, plan.side)
     paint_sky(canvas, plan, light)

@@ -1,4 +1,4 @@
-"""Trees that stand near enough to have a shape of their own: conifers and broadleaf trees."""
+"""Trees that are near enough to have an individual shape: conifers and broadleaf trees."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from ..plan import Plan, Thing
 from . import noise
 from .canvas import Canvas, clip, smoothstep
-from .land import meadow_colour
+from .land import meadow_color
 from .light import Light, rgb
 from .shapes import balls, lambert
 
@@ -23,7 +23,7 @@ _LEAVES = {
 def shadow(
     canvas: Canvas, plan: Plan, light: Light, x: float, y: float, wide: float, strength: float = 0.5
 ) -> None:
-    """The shadow that something casts on the ground about its foot, away from the light."""
+    """Paint the shadow of a thing on the ground around its foot, away from the light."""
     reach = wide * (1.0 + 0.9 * abs(plan.side))
     shift = -0.55 * reach * plan.side
     flat = 0.16
@@ -38,7 +38,7 @@ def shadow(
 def tuft(
     canvas: Canvas, plan: Plan, light: Light, x: float, y: float, wide: float, key: int
 ) -> None:
-    """Grass about the foot of something, so that it stands in the meadow and not on it."""
+    """Paint grass around the foot of a thing, so that it stands in the meadow and not on it."""
     if plan.season == "winter":
         return
     tall = 0.010 + 0.03 * max(0.0, y - plan.horizon)
@@ -50,8 +50,8 @@ def tuft(
     tips = y + 0.15 * tall - tall * t * (0.25 + 0.45 * spikes)
     up = (y - box.y) / tall
     cover = clip((box.y - tips) * (0.5 * canvas.size) + 0.5, 0, 1) * smoothstep(-0.5, 0.0, up)
-    colour = light.shade(meadow_colour(plan) * rgb(0.80, 0.90, 0.64), clip(0.3 + up, 0, 1))
-    canvas.paint(box, cover * np.minimum(1, 3 * t), colour, "grass")
+    color = light.shade(meadow_color(plan) * rgb(0.80, 0.90, 0.64), clip(0.3 + up, 0, 1))
+    canvas.paint(box, cover * np.minimum(1, 3 * t), color, "grass")
 
 
 def _distance(plan: Plan, thing: Thing) -> float:
@@ -59,7 +59,7 @@ def _distance(plan: Plan, thing: Thing) -> float:
 
 
 def paint_conifer(canvas: Canvas, plan: Plan, light: Light, tree: Thing, owner: int) -> None:
-    """A fir or spruce: tiers of drooping boughs, darker under each, snow on them in winter."""
+    """Paint a fir or spruce: tiers of drooping boughs, darker under each, with snow in winter."""
     tall = tree.height
     half = tall * (0.18 + 0.025 * tree.lean)
     shadow(canvas, plan, light, tree.x, tree.y, half * 1.5)
@@ -76,7 +76,7 @@ def paint_conifer(canvas: Canvas, plan: Plan, light: Light, tree: Thing, owner: 
     tiers = 12.0 + 2.5 * tree.lean
     trunk_top = 0.93
     grown = clip(v / trunk_top, 0, 1)
-    # tiers lengthen towards the ground; boughs droop, so a tier ends lower at its outside
+    # tiers get longer toward the ground; boughs droop, so a tier ends lower at its outside
     phase = tiers * grown**0.8 - 0.75 * np.abs(u) + 0.30 * boughs + 0.23 * np.sign(u)
     step = phase - np.floor(phase)
     width = grown**0.95 * (0.62 + 0.38 * step) + 0.012
@@ -96,58 +96,58 @@ def paint_conifer(canvas: Canvas, plan: Plan, light: Light, tree: Thing, owner: 
     deep, fresh = rgb(0.05, 0.17, 0.13), rgb(0.22, 0.44, 0.22)
     amount = clip(0.15 + 0.60 * step + 0.20 * needles + 0.12 * boughs, 0, 1)
     albedo = deep[:, None, None] + amount * (fresh - deep)[:, None, None]
-    colour = light.shade(albedo, lit)
+    color = light.shade(albedo, lit)
     if plan.season == "winter":
         snow = smoothstep(0.45, 0.80, step + 0.26 * boughs + 0.12 * needles - 0.12 * grown)
         white = light.shade(rgb(0.92, 0.95, 1.0), clip(lit + 0.15, 0, 1))
-        colour = colour + 0.92 * snow * (white - colour)
-    canvas.paint(box, cover, light.fade(colour, far), "conifer", owner=owner)
+        color = color + 0.92 * snow * (white - color)
+    canvas.paint(box, cover, light.fade(color, far), "conifer", owner=owner)
 
 
 def paint_tree(canvas: Canvas, plan: Plan, light: Light, tree: Thing, owner: int) -> None:
-    """A broadleaf tree: trunk and boughs, and unless it is winter a crown of lit leaf masses."""
+    """Paint a broadleaf tree: trunk, boughs and, except in winter, a crown of lit leaf masses."""
     tall = tree.height
     half = tall * 0.36
     shadow(canvas, plan, light, tree.x, tree.y, half * 1.05)
     box = canvas.box(tree.x - half * 1.25, tree.x + half * 1.25, tree.y - tall * 1.04, tree.y)
     if box is None:
         return
-    bare = tree.colour == "bare"
+    bare = tree.color == "bare"
     far = _distance(plan, tree)
     _boughs(canvas, plan, light, tree, owner, far, bare)
     if bare:
         return
     size = canvas.size
     rng = noise.table()[tree.key % 500, : 3 * 17].reshape(3, 17)
-    angle = np.arange(17) * 2.39996 + rng[0] * 0.3  # a sunflower's spiral spreads them evenly
+    angle = np.arange(17) * 2.39996 + rng[0] * 0.3  # the golden angle spreads them evenly
     ring = np.sqrt((np.arange(17) + 0.4) / 17)
-    centre_x = tree.x + half * 0.66 * ring * np.cos(angle) + 0.04 * half * rng[1]
-    centre_y = tree.y - tall * 0.64 + tall * 0.235 * ring * np.sin(angle)
+    center_x = tree.x + half * 0.66 * ring * np.cos(angle) + 0.04 * half * rng[1]
+    center_y = tree.y - tall * 0.64 + tall * 0.235 * ring * np.sin(angle)
     radius = half * (0.40 - 0.10 * ring + 0.035 * rng[2])
-    order = np.argsort(centre_y)[::-1]
-    centre_x, centre_y, radius = (
-        value[order].astype(np.float32) for value in (centre_x, centre_y, radius)
+    order = np.argsort(center_y)[::-1]
+    center_x, center_y, radius = (
+        value[order].astype(np.float32) for value in (center_x, center_y, radius)
     )
     leaf = noise.field(
         size, 74, 74, tree.key + 3, octaves=3, gain=0.8, rows=box.rows, cols=box.cols
     )
     clump = noise.field(size, 28, 28, tree.key + 4, octaves=3, rows=box.rows, cols=box.cols)
-    inside, nx, ny = balls(box, centre_x, centre_y, radius, 0.30 * leaf + 0.18 * clump)
+    inside, nx, ny = balls(box, center_x, center_y, radius, 0.30 * leaf + 0.18 * clump)
     cover = canvas.edge(inside, 1.4)
     high = plan.hour == "noon"
     lit = lambert(nx + 0.28 * leaf, ny + 0.20 * clump, 0.9 * plan.side, -0.9 if high else -0.45)
-    whole = (tree.y - tall * 0.36 - box.y) / (tall * 0.66)  # crown's foot 0, its top 1
+    whole = (tree.y - tall * 0.36 - box.y) / (tall * 0.66)  # 0 at the crown's foot, 1 at its top
     tone = clip(0.62 * lit + 0.40 * whole + 0.12 * leaf - 0.05, 0, 1)
-    deep, fresh = _LEAVES[tree.colour]
+    deep, fresh = _LEAVES[tree.color]
     albedo = deep[:, None, None] + tone * (fresh - deep)[:, None, None]
-    colour = light.shade(albedo, clip(0.10 + 0.85 * lit + 0.10 * leaf, 0, 1.1))
-    canvas.paint(box, cover, light.fade(colour, far), "tree", owner=owner)
+    color = light.shade(albedo, clip(0.10 + 0.85 * lit + 0.10 * leaf, 0, 1.1))
+    canvas.paint(box, cover, light.fade(color, far), "tree", owner=owner)
 
 
 def _boughs(
     canvas: Canvas, plan: Plan, light: Light, tree: Thing, owner: int, far: float, bare: bool
 ) -> None:
-    """Trunk, boughs and, on a bare tree, twigs: tapering strokes, all at once."""
+    """Paint trunk, boughs and, on a bare tree, twigs: tapering strokes, all at once."""
     ax, ay, bx, by, ra, rb = _skeleton(tree, 5 if bare else 2, 0.10 / canvas.size)
     half = tree.height * 0.42
     box = canvas.box(tree.x - half, tree.x + half, tree.y - tree.height * 1.02, tree.y + 0.005)
@@ -155,7 +155,7 @@ def _boughs(
         return
     best = np.zeros((box.rows.stop - box.rows.start, box.cols.stop - box.cols.start), np.float32)
     lit = np.full_like(best, 0.5)
-    for k in range(0, len(ax), 16):  # in bunches, to bound the memory at large sizes
+    for k in range(0, len(ax), 16):  # 16 at a time, to limit the memory at large sizes
         part = slice(k, k + 16)
         px = box.x[None] - ax[part, None, None]
         py = box.y[None] - ay[part, None, None]
@@ -177,9 +177,10 @@ def _boughs(
 
 
 def _skeleton(tree: Thing, levels: int, thinnest: float) -> tuple[np.ndarray, ...]:
-    """Segments (ax, ay, bx, by, ra, rb) of a tree that forks `levels` times, each (n,) float32.
+    """Return segments (ax, ay, bx, by, ra, rb), each (n,) float32, of a tree that forks repeatedly.
 
-    Twigs whose radius is below `thinnest` would not show and are left out.
+    It forks `levels` times. Twigs whose radius is below `thinnest` would not be visible and are
+    left out.
     """
     draws = noise.table()[tree.key % 480 : tree.key % 480 + 8].ravel()
     tall, count = tree.height, 0

@@ -9,20 +9,21 @@ from .canvas import Box, clip
 
 def balls(
     box: Box,
-    centre_x: np.ndarray,
-    centre_y: np.ndarray,
+    center_x: np.ndarray,
+    center_y: np.ndarray,
     radius: np.ndarray,
     wobble: np.ndarray | None = None,
     melt: float = 0.10,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A heap of balls (x, y and radius (n,)) seen from the front, over a box of pixels.
+    """Return the outline and normals of a heap of balls over a box of pixels.
 
-    Returns (inside, nx, ny), each (h, w): signed distance (positive inside) and the outward
-    normal, which melts from ball to ball over `melt` of a radius so that no crease shows.
-    `wobble` (h, w), a share of the radius, roughens the outline.
+    The balls have x, y and radius (n,). Returns (inside, nx, ny), each (h, w): signed distance
+    (positive inside) and the outward normal as seen from the front, blended from ball to ball over
+    `melt` of a radius so that no crease is visible. `wobble` (h, w), a share of the radius,
+    roughens the outline.
     """
-    dx = (box.x[None] - centre_x[:, None, None]) / radius[:, None, None]
-    dy = (box.y[None] - centre_y[:, None, None]) / radius[:, None, None]
+    dx = (box.x[None] - center_x[:, None, None]) / radius[:, None, None]
+    dy = (box.y[None] - center_y[:, None, None]) / radius[:, None, None]
     hump = 1 - dx * dx - dy * dy
     if wobble is not None:
         hump += wobble
@@ -40,7 +41,7 @@ def balls(
 
 
 def lambert(nx: np.ndarray, ny: np.ndarray, light_x: float, light_y: float) -> np.ndarray:
-    """How much a rounded surface faces the light, 0 .. 1, from its normal's x and y."""
+    """Return the light that reaches a rounded surface, 0 .. 1, from its normal's x and y."""
     nz = np.sqrt(np.maximum(0.05, 1 - nx * nx - ny * ny))
     strength = (light_x * light_x + light_y * light_y + 0.3) ** -0.5
     facing = (nx * light_x + ny * light_y + nz * 0.55) * strength

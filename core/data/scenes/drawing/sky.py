@@ -11,7 +11,7 @@ from .light import Light, rgb
 
 
 def paint_sky(canvas: Canvas, plan: Plan, light: Light) -> None:
-    """Everything above that is not a cloud, over the whole sheet (land is painted over it)."""
+    """Paint the sky without its clouds, over the whole canvas (land is painted over it)."""
     box = canvas.box(y1=plan.horizon + 0.12)
     assert box is not None
     t = box.y[:, 0] / plan.horizon
@@ -64,10 +64,10 @@ def _sun(canvas: Canvas, plan: Plan, light: Light, sun: Disc) -> None:
     top = rgb(1.0, 0.97, 0.80) if low else rgb(1.0, 1.0, 0.96)
     bottom = light.glow * 0.35 + rgb(1.0, 0.80, 0.42) * 0.65 if low else rgb(1.0, 0.99, 0.90)
     t = clip((box.y - sun.y + sun.radius) / (2 * sun.radius), 0, 1)[None]
-    colour = top[:, None, None] + t * (bottom - top)[:, None, None]
+    color = top[:, None, None] + t * (bottom - top)[:, None, None]
     if plan.weather == "fog":
-        colour = 0.75 * colour + 0.25 * light.haze[:, None, None]
-    canvas.paint(box, cover, colour, "sun")
+        color = 0.75 * color + 0.25 * light.haze[:, None, None]
+    canvas.paint(box, cover, color, "sun")
 
 
 def _moon(canvas: Canvas, plan: Plan, moon: Disc) -> None:
@@ -88,8 +88,8 @@ def _moon(canvas: Canvas, plan: Plan, moon: Disc) -> None:
         cover = np.minimum(cover, canvas.edge((across - limb) * r))
     seas = noise.field(canvas.size, 46, 46, plan.key + 5, octaves=3, rows=box.rows, cols=box.cols)
     tone = 1 - 0.12 * smoothstep(0.0, 0.9, seas) - 0.10 * smoothstep(0.6, 1.0, disc)
-    colour = rgb(1.0, 0.97, 0.86)[:, None, None] * tone
-    canvas.paint(box, cover, colour, "moon")
+    color = rgb(1.0, 0.97, 0.86)[:, None, None] * tone
+    canvas.paint(box, cover, color, "moon")
 
 
 def _stars(canvas: Canvas, plan: Plan) -> None:
@@ -97,7 +97,7 @@ def _stars(canvas: Canvas, plan: Plan) -> None:
     draws = noise.table()
     start = plan.key % 200
     for row, count, sigma, peak in ((start, 34, 0.0030, 0.95), (start + 1, 260, 0.0012, 0.8)):
-        # a normal deviate folded into [0, 1) is close to uniform
+        # a scaled normal deviate modulo 1 is close to uniform
         x = (draws[row, :count] * 7.31) % 1.0
         y = (draws[row + 3, :count] * 7.31) % 1.0 * (plan.horizon + 0.02)
         gain = (np.abs(draws[row + 5, :count]) * 0.45 + 0.15) * peak
@@ -136,12 +136,12 @@ def _aurora(canvas: Canvas, plan: Plan) -> None:
         alpha = clip(glow, 0, 0.92)
         green, violet = rgb(0.22, 0.95, 0.58), rgb(0.52, 0.30, 0.85)
         high = smoothstep(0.15, 1.0, up)[None]
-        colour = green[:, None, None] + high * (violet - green)[:, None, None]
-        canvas.paint(box, alpha, colour, "aurora", cover=smoothstep(0.12, 0.55, alpha))
+        color = green[:, None, None] + high * (violet - green)[:, None, None]
+        canvas.paint(box, alpha, color, "aurora", cover=smoothstep(0.12, 0.55, alpha))
 
 
 def paint_rainbow(canvas: Canvas, plan: Plan) -> None:
-    """The bow, over the clouds: translucent, but its band is labelled as one class."""
+    """Paint the rainbow over the clouds: translucent, but its band is labeled as one class."""
     if plan.rainbow is None:
         return
     x, y, radius = plan.rainbow
@@ -157,9 +157,9 @@ def paint_rainbow(canvas: Canvas, plan: Plan) -> None:
         (0.25, 0.18, 0.30, 0.42, 0.95, 0.95, 0.90),
     )
     stops = np.linspace(0.02, 0.98, 7)
-    colour = np.stack([np.interp(t, stops, hue) for hue in hues]).astype(np.float32)
+    color = np.stack([np.interp(t, stops, hue) for hue in hues]).astype(np.float32)
     cover = np.minimum(canvas.edge(t * band), canvas.edge((1 - t) * band))
     soft = smoothstep(0.0, 0.22, t) * smoothstep(0.0, 0.22, 1 - t)
     glow = smoothstep(-0.2, 1.4, t) * (1 - smoothstep(1.0, 4.5, t)) * 0.12
     canvas.paint(box, glow, rgb(1.0, 1.0, 1.0))
-    canvas.paint(box, 0.62 * soft, colour, "rainbow", cover=cover)
+    canvas.paint(box, 0.62 * soft, color, "rainbow", cover=cover)

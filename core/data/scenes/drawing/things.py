@@ -1,4 +1,4 @@
-"""What people and chance put into a landscape: houses, boats, rocks, birds."""
+"""Single things in a landscape: houses, boats, rocks, birds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ROOFS = (rgb(0.52, 0.24, 0.17), rgb(0.30, 0.31, 0.36), rgb(0.38, 0.26, 0.20))
 
 
 def _quad(canvas: Canvas, box: Box, corners: tuple[tuple[float, float], ...]) -> np.ndarray:
-    """Coverage (h, w) of a convex polygon whose corners run clockwise on the screen."""
+    """Return the coverage (h, w) of a convex polygon whose corners run clockwise on the screen."""
     inside = np.full((1, 1), 9.0, np.float32)
     for (ax, ay), (bx, by) in zip(corners, corners[1:] + corners[:1], strict=True):
         dx, dy = bx - ax, by - ay
@@ -38,11 +38,11 @@ def _quad(canvas: Canvas, box: Box, corners: tuple[tuple[float, float], ...]) ->
 
 
 def paint_house(canvas: Canvas, plan: Plan, light: Light, house: Thing, owner: int) -> None:
-    """A house seen a little from the side: gable and long wall, roof, windows, door, chimney."""
+    """Paint a house seen a little from the side: gable, long wall, roof, windows, door, chimney."""
     tall, y = house.height, house.y
     flip = 1.0 if house.lean > 0 else -1.0
     gable, long, wall = 0.40 * tall, 0.74 * tall, 0.52 * tall
-    lift = 0.035 * tall  # the far end of the long wall stands a little higher: perspective
+    lift = 0.035 * tall  # perspective: the far end of the long wall is a little higher
     x0 = house.x - flip * (gable + long) / 2
     x1, x2 = x0 + flip * gable, x0 + flip * (gable + long)
     shadow(canvas, plan, light, house.x, y, (gable + long) * 0.62, 0.6)
@@ -58,8 +58,8 @@ def paint_house(canvas: Canvas, plan: Plan, light: Light, house: Thing, owner: i
 
     planks = noise.field(canvas.size, 9, 120, house.key, octaves=2, rows=box.rows, cols=box.cols)
     grain = noise.field(canvas.size, 60, 60, house.key + 1, octaves=2, rows=box.rows, cols=box.cols)
-    albedo = _WALLS[house.colour][:, None, None] * (1 + 0.05 * planks + 0.035 * grain)
-    faces_light = flip * plan.side < 0  # the gable looks to the outside of the house
+    albedo = _WALLS[house.color][:, None, None] * (1 + 0.05 * planks + 0.035 * grain)
+    faces_light = flip * plan.side < 0  # the gable is on the outer side of the house
     bright, dim = (0.95, 0.34) if faces_light else (0.40, 0.80)
     far = max(0.0, 0.36 * (1.0 - (y - plan.horizon) / (1 - plan.horizon)))
     foot = 0.78 + 0.22 * clip((y - box.y) / wall, 0, 1)
@@ -73,7 +73,7 @@ def paint_house(canvas: Canvas, plan: Plan, light: Light, house: Thing, owner: i
     )
     _openings(canvas, plan, light, house, (x0, x1, x2, y, wall, tall, lift, flip))
     roof = _ROOFS[house.key % 3]
-    if house.colour == "red":
+    if house.color == "red":
         roof = _ROOFS[1]
     out = 0.05 * tall * flip
     tiles = roof[:, None, None] * (1 + 0.10 * planks + 0.10 * grain)
@@ -123,26 +123,24 @@ def _openings(
     )
     glow = rgb(1.0, 0.80, 0.38)
     pane = glow if lit_up else light.flat(rgb(0.16, 0.22, 0.30), 0.6) * 0.8 + light.middle * 0.2
-    frame_colour = light.flat(rgb(0.94, 0.93, 0.90), 0.55)
+    frame_color = light.flat(rgb(0.94, 0.93, 0.90), 0.55)
 
-    def panel(left: float, right: float, top: float, bottom: float, colour: np.ndarray) -> None:
+    def panel(left: float, right: float, top: float, bottom: float, color: np.ndarray) -> None:
         left, right = min(left, right), max(left, right)
         spot = canvas.box(left, right, top, bottom)
         if spot is None:
             return
         across = canvas.edge(spot.x - left) + canvas.edge(right - spot.x) - 1
         down = canvas.edge(spot.y - top) + canvas.edge(bottom - spot.y) - 1
-        canvas.paint(spot, across * down, colour)  # the wall's class is there already
+        canvas.paint(spot, across * down, color)  # without a label: it belongs to the wall
 
     def window(cx: float, cy: float, wide: float, high: float) -> None:
         w, h, trim = flip * wide, high, 0.016 * tall
-        panel(
-            cx - w - flip * trim, cx + w + flip * trim, cy - h - trim, cy + h + trim, frame_colour
-        )
+        panel(cx - w - flip * trim, cx + w + flip * trim, cy - h - trim, cy + h + trim, frame_color)
         panel(cx - w, cx + w, cy - h, cy + h, pane)
         if 0.012 * tall * canvas.size < 0.2:
-            return  # the glazing bar would not show
-        panel(cx - flip * 0.006 * tall, cx + flip * 0.006 * tall, cy - h, cy + h, frame_colour)
+            return  # the glazing bar would not be visible
+        panel(cx - flip * 0.006 * tall, cx + flip * 0.006 * tall, cy - h, cy + h, frame_color)
 
     middle = (x0 + x1) / 2
     window(middle, y - 0.30 * wall, 0.075 * tall, 0.085 * tall)
@@ -177,15 +175,15 @@ def _smoke(
     t = (y - box.y) / rise
     curl = noise.field(canvas.size, 16, 22, key + 8, octaves=3, rows=box.rows, cols=box.cols)
     away = -1.0 if side > 0 else 1.0
-    centre = x + tall * (away * 0.30 * t * t + 0.05 * np.sin(t * 9 + key) * t)
+    center = x + tall * (away * 0.30 * t * t + 0.05 * np.sin(t * 9 + key) * t)
     wide = tall * (0.03 + 0.11 * t)
-    body = np.exp(-(((box.x - centre) / wide) ** 2)) * (1 + 0.35 * curl)
+    body = np.exp(-(((box.x - center) / wide) ** 2)) * (1 + 0.35 * curl)
     alpha = clip(body * (1 - t) * smoothstep(-0.01, 0.05, t) * 0.5, 0, 0.7)
     canvas.paint(box, alpha, light.cloud_lit * 0.6 + light.haze * 0.4)
 
 
 def paint_boat(canvas: Canvas, plan: Plan, light: Light, boat: Thing, owner: int) -> None:
-    """A small sailing boat with its broken reflection."""
+    """Paint a small sailing boat with its broken reflection."""
     tall, x, y = boat.height, boat.x, boat.y
     flip = 1.0 if boat.lean > 0 else -1.0
     half, deep = 0.36 * tall, 0.13 * tall
@@ -193,9 +191,9 @@ def paint_boat(canvas: Canvas, plan: Plan, light: Light, boat: Thing, owner: int
     box = canvas.box(x - half * 1.2, x + half * 1.2, y - tall, y + deep + 0.55 * tall)
     if box is None:
         return
-    hull = light.fade(light.flat(_HULLS[boat.colour], 0.6), far)
+    hull = light.fade(light.flat(_HULLS[boat.color], 0.6), far)
     sail = light.fade(light.flat(rgb(0.97, 0.95, 0.90), 0.75), far)
-    # reflection first: no label, it belongs to the water
+    # the reflection first, without a label: it belongs to the water
     under = (box.y - y - 0.6 * deep) / (0.55 * tall)
     shake = noise.field(canvas.size, 14, 90, boat.key, octaves=2, rows=box.rows, cols=box.cols)
     body = np.abs(box.x - x + 0.03 * tall * shake) / half
@@ -210,12 +208,12 @@ def paint_boat(canvas: Canvas, plan: Plan, light: Light, boat: Thing, owner: int
     cover = canvas.edge(inside)
     shade = 1.08 - 0.45 * v
     stripe = np.exp(-((v - 0.18) ** 2) * 260)[None] * 0.7
-    colour = hull[:, None, None] * shade
+    color = hull[:, None, None] * shade
     trim = light.fade(
-        light.flat(rgb(0.93, 0.90, 0.84) if boat.colour != "white" else rgb(0.2, 0.3, 0.5), 0.6),
+        light.flat(rgb(0.93, 0.90, 0.84) if boat.color != "white" else rgb(0.2, 0.3, 0.5), 0.6),
         far,
     )[:, None, None]
-    colour = colour + stripe * (trim - colour)
+    color = color + stripe * (trim - color)
     mast_top = y - tall
     rise = clip((box.y - mast_top) / (tall - 1.5 * deep), 0, 1)
     mast = canvas.stroke(np.abs(box.x - x), 0.010 * tall) * canvas.edge(box.y - mast_top)
@@ -238,20 +236,20 @@ def paint_boat(canvas: Canvas, plan: Plan, light: Light, boat: Thing, owner: int
             "boat",
             owner=owner,
         )
-    canvas.paint(box, cover, colour, "boat", owner=owner)
+    canvas.paint(box, cover, color, "boat", owner=owner)
 
 
 def paint_rock(canvas: Canvas, plan: Plan, light: Light, rock: Thing, owner: int) -> None:
-    """A boulder: a few flattened balls with crags, snow on top in winter."""
+    """Paint a boulder: a few flattened balls with crags, with snow on top in winter."""
     r = rock.height
     shadow(canvas, plan, light, rock.x, rock.y, r * 1.1, 0.6)
     box = canvas.box(rock.x - 1.1 * r, rock.x + 1.1 * r, rock.y - r, rock.y + 0.12 * r)
     if box is None:
         return
     draws = noise.table()[rock.key % 500, :12].reshape(3, 4)
-    centre_x = (rock.x + r * 0.42 * np.linspace(-1, 1, 4) + 0.08 * r * draws[0]).astype(np.float32)
+    center_x = (rock.x + r * 0.42 * np.linspace(-1, 1, 4) + 0.08 * r * draws[0]).astype(np.float32)
     radius = (r * (0.44 + 0.09 * draws[1])).astype(np.float32)
-    centre_y = (rock.y - 0.18 * r - 0.16 * r * np.abs(draws[2])).astype(np.float32)
+    center_y = (rock.y - 0.18 * r - 0.16 * r * np.abs(draws[2])).astype(np.float32)
     crag = noise.field(
         canvas.size,
         22,
@@ -263,22 +261,22 @@ def paint_rock(canvas: Canvas, plan: Plan, light: Light, rock: Thing, owner: int
         rows=box.rows,
         cols=box.cols,
     )
-    inside, nx, ny = balls(box, centre_x, centre_y, radius, 0.16 * crag, 0.03)
+    inside, nx, ny = balls(box, center_x, center_y, radius, 0.16 * crag, 0.03)
     inside = np.minimum(inside, rock.y + 0.05 * r * crag - box.y)
-    # facets: normals in steps look hewn rather than soft
+    # facets: quantized normals look like hewn stone
     nx, ny = np.round(nx * 2.2 + 0.4 * crag) / 2.2, np.round(ny * 2.2 + 0.3 * crag) / 2.2
     lit = lambert(clip(nx, -0.95, 0.95), clip(ny, -0.95, 0.95), plan.side, -0.6)
     stone = rgb(0.50, 0.48, 0.46)
-    colour = light.shade(stone[:, None, None] * (0.92 + 0.12 * crag), lit)
+    color = light.shade(stone[:, None, None] * (0.92 + 0.12 * crag), lit)
     if plan.season == "winter":
         snow = smoothstep(-0.10, -0.55, ny + 0.1 * crag) * 0.9
         white = light.shade(rgb(0.93, 0.96, 1.0), lit)
-        colour = colour + snow * (white - colour)
-    canvas.paint(box, canvas.edge(inside), colour, "rock", owner=owner)
+        color = color + snow * (white - color)
+    canvas.paint(box, canvas.edge(inside), color, "rock", owner=owner)
 
 
 def paint_bird(canvas: Canvas, plan: Plan, light: Light, bird: Thing, owner: int) -> None:
-    """A gliding bird: two curved wings."""
+    """Paint a gliding bird: two curved wings."""
     half = bird.height / 2
     box = canvas.box(bird.x - half, bird.x + half, bird.y - half, bird.y + half)
     if box is None:

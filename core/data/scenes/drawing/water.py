@@ -12,7 +12,7 @@ from .light import Light, rgb
 
 
 def paint_water(canvas: Canvas, plan: Plan, light: Light) -> None:
-    """The water from its far shore down (the near ground is painted over it)."""
+    """Paint the water from its far shore down (the near ground is painted over it)."""
     far = plan.far_shore
     shore = shore_line(canvas, plan)
     box = canvas.box(y0=far, y1=min(1.0, float(shore.max()) + 0.03))
@@ -39,28 +39,28 @@ def paint_water(canvas: Canvas, plan: Plan, light: Light) -> None:
     share = clip((0.20 if calm else 0.36) + 0.34 * near + 0.06 * swell, 0, 0.85)
     if plan.hour == "night":
         share = share * 0.7
-    colour = mirrored + share * (deep - mirrored)
+    color = mirrored + share * (deep - mirrored)
     crest = smoothstep(0.35, 1.6, wave + 0.5 * swell) * (0.22 if sea else 0.14)
-    colour = colour + crest * (light.horizon[:, None, None] - colour)
+    color = color + crest * (light.horizon[:, None, None] - color)
     trough = smoothstep(0.3, 1.7, -wave - 0.3 * swell) * (0.20 if sea else 0.12)
-    colour = colour * (1 - trough)
+    color = color * (1 - trough)
     haze = np.float32(0.42 * min(1.3, light.density)) * np.exp(-away * 26)
-    colour = colour + haze * (light.haze[:, None, None] - colour)
+    color = color + haze * (light.haze[:, None, None] - color)
     glitter = _glitter(plan, box.x, away, wave, swell)
     if glitter is not None:
         sparkle = np.minimum(1, light.glow * 1.12 + 0.08)[:, None, None]
-        colour = colour + glitter * (sparkle - colour)
-    canvas.paint(box, canvas.edge(box.y - far), colour, plan.water)
+        color = color + glitter * (sparkle - color)
+    canvas.paint(box, canvas.edge(box.y - far), color, plan.water)
     if sea:
         _surf(canvas, plan, light, shore)
 
 
 def _mirror(canvas: Canvas, far: float, y: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """What stands above the far shore, upside down and shaken by the waves: (3, h, w)."""
+    """Return (3, h, w): the scene above the far shore, upside down and distorted by the waves."""
     size = canvas.size
     source = (2 * far - y - shift) * size - 0.5
     source = clip(source, 0, far * size - 0.5)
-    # the sheet above the shore runs out where the water reaches far down: fold it back
+    # rows beyond the top edge of the canvas are clamped to it
     low = np.floor(source).astype(np.int32)
     part = (source - low).astype(np.float32)
     cols = np.arange(size)[None, :]
@@ -89,7 +89,7 @@ def _glitter(
 
 
 def _surf(canvas: Canvas, plan: Plan, light: Light, shore: np.ndarray) -> None:
-    """Foam: a lace along the sand and two breaking lines behind it."""
+    """Paint foam: a line along the sand and two breaking lines behind it."""
     size = canvas.size
     foam = light.flat(rgb(0.96, 0.98, 1.0), 0.85)
     lace = noise.field(size, 44, 60, plan.key + 111, octaves=3, gain=0.7)

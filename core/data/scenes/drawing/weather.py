@@ -1,4 +1,4 @@
-"""What is in the air in front of everything: mist, rain, falling snow; and the finish."""
+"""Weather in front of everything: mist, rain, falling snow; and the final color grading."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .light import Light, rgb
 
 
 def paint_weather(canvas: Canvas, plan: Plan, light: Light) -> None:
-    """Fog banks, streaks or flakes over the finished scene. The map stays as it is."""
+    """Paint fog banks, rain streaks or snowflakes over the finished scene; the map is unchanged."""
     if plan.weather == "fog":
         _fog(canvas, plan, light)
     elif plan.weather == "rain":
@@ -75,14 +75,14 @@ def _snowfall(canvas: Canvas, plan: Plan, light: Light) -> None:
 
 
 def finish(canvas: Canvas, plan: Plan) -> None:
-    """A gentle grade: deeper shadows, richer colour, a painter's tooth, darker corners."""
+    """Grade the colors: deeper shadows, richer colors, a canvas texture, darker corners."""
     image = canvas.image
     np.clip(image, 0, 1, out=image)
-    grey = image.mean(axis=0, keepdims=True)
+    gray = image.mean(axis=0, keepdims=True)
     rich = {"fog": 1.04, "rain": 1.02, "overcast": 1.05, "snowfall": 1.04}.get(plan.weather, 1.14)
-    image -= grey
+    image -= gray
     image *= np.float32(rich)
-    image += grey
+    image += gray
     np.clip(image, 0, 1, out=image)
     amount = np.float32(0.14)  # an S curve
     image += amount * (image * image * (3 - 2 * image) - image)

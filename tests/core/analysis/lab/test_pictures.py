@@ -1,4 +1,4 @@
-"""The collapse lab on small pictures: real tokenizers, tiny."""
+"""The collapse lab on small pictures: real tokenizers, very small."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def trained(name: str, pictures: SmallPictures, steps: int, size: int = 48) -> T
 
 
 @pytest.mark.parametrize("name", list(tiny_quantizers()))
-def test_every_contestant_learns_to_paint(name: str, drawn: SmallPictures) -> None:
+def test_every_quantizer_learns_to_reconstruct(name: str, drawn: SmallPictures) -> None:
     run = trained(name, drawn, 0, size=16)
     start = run.look()
     for _ in range(25):
@@ -43,7 +43,7 @@ def test_every_contestant_learns_to_paint(name: str, drawn: SmallPictures) -> No
     assert (start.step, frame.step) == (0, 25) and frame.psnr > start.psnr + 3
     assert frame.sheet.shape == (2 * SIDE, 3 * SIDE, 3) and frame.sheet.dtype == np.uint8
     assert frame.paints.shape == (16, 4, 4, 3) and frame.ids.shape == (16, 24)
-    # The figures are those of the test pictures as the tokenizer itself encodes and decodes them.
+    # The figures equal those of the test pictures encoded and decoded by the tokenizer itself.
     ids = run.tokenizer.eval().encode(drawn.test)
     counts = np.bincount(ids.numpy().ravel(), minlength=16)
     np.testing.assert_array_equal(frame.counts, counts)
@@ -55,13 +55,13 @@ def test_every_contestant_learns_to_paint(name: str, drawn: SmallPictures) -> No
     assert frame.psnr == pytest.approx(quality.mean(), abs=1e-4)
 
 
-def test_plain_vq_collapses_where_regvq_does_not(drawn: SmallPictures) -> None:
+def test_plain_vq_collapses_and_regvq_does_not(drawn: SmallPictures) -> None:
     used = {name: trained(name, drawn, 80).look().usage for name in ("VQ", "Reg-VQ")}
     assert used["VQ"].utilization < 0.5 < 0.8 < used["Reg-VQ"].utilization
     assert used["VQ"].perplexity < 0.5 * used["Reg-VQ"].perplexity
 
 
-def test_runs_side_by_side_differ_in_nothing_but_the_quantizer(drawn: SmallPictures) -> None:
+def test_runs_side_by_side_differ_only_in_the_quantizer(drawn: SmallPictures) -> None:
     runs = [trained(name, drawn, 0) for name in tiny_quantizers()]
     for run in runs[1:]:
         for part in ("encoder", "decoder"):
@@ -92,7 +92,7 @@ def test_a_reset_reproduces_and_another_seed_does_not(drawn: SmallPictures) -> N
     "change",
     [{"prior_weight": 1.0}, {"mask_ratio": 1.0}, {"rate": 3e-4}, {"temperature": 0.2}],
 )
-def test_what_is_changed_takes_effect_from_the_next_step(
+def test_changes_take_effect_from_the_next_step(
     change: dict[str, float], drawn: SmallPictures
 ) -> None:
     def run(changed_at: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -118,7 +118,7 @@ def test_a_picture_is_cut_into_patches() -> None:
     torch.testing.assert_close(found.test[-6], found.watched[0, :, :32, :32])
     torch.testing.assert_close(found.test[-1], found.watched[0, :, 32:, 64:])
     assert sheet_of(found.watched).shape == (64, 96, 3)
-    # From left to right it grows as the picture does, whatever size and shape that has.
+    # From left to right it increases as the picture does, for any size and shape.
     row = found.watched[0, 0, 10].numpy()
     assert (np.diff(row) > 0).all() and abs(row).max() <= 1
     for size in ((1, 1), (7, 900), (900, 7)):

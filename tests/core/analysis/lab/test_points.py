@@ -1,4 +1,4 @@
-"""The collapse lab: real quantizers on points of a plane."""
+"""The collapse lab on points of a plane: real quantizers."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from core.analysis.lab.points import DATA, LabConfig, Run
+from core.analysis.lab.points import DATA, LabConfig, PointsRun
 from core.analysis.lab.training import default_quantizers
 from core.quantizers import NSVQConfig, RegVQConfig, VQConfig
 
 
 @pytest.mark.parametrize("name", list(default_quantizers()))
-def test_every_contestant_learns(name: str) -> None:
-    run = Run(LabConfig(default_quantizers(24)[name], batch=128), watched=200)
+def test_every_quantizer_learns(name: str) -> None:
+    run = PointsRun(LabConfig(default_quantizers(24)[name], batch=128), watched=200)
     frames = list(run.frames(90, every=45))
     assert [frame.step for frame in frames] == [0, 45, 90]
     assert frames[-1].loss < 0.75 * frames[0].loss
@@ -28,16 +28,16 @@ def test_every_contestant_learns(name: str) -> None:
         assert frame.perplexity == pytest.approx(math.exp(-(share * np.log(share)).sum()))
 
 
-def test_plain_vq_collapses_where_the_rules_against_it_do_not() -> None:
+def test_plain_vq_collapses_and_others_do_not() -> None:
     def used(name: str) -> float:
-        return Run(LabConfig(default_quantizers(48)[name], batch=128)).advance(100).used
+        return PointsRun(LabConfig(default_quantizers(48)[name], batch=128)).advance(100).used
 
     assert used("VQ") < 0.35
     assert used("Reg-VQ") > 0.5 and used("SimVQ") > 0.45
 
 
-def test_runs_side_by_side_begin_alike_and_see_the_same() -> None:
-    one, other = (Run(LabConfig(default_quantizers(16)[name])) for name in ("VQ", "Reg-VQ"))
+def test_runs_side_by_side_start_equal_and_get_the_same_data() -> None:
+    one, other = (PointsRun(LabConfig(default_quantizers(16)[name])) for name in ("VQ", "Reg-VQ"))
     for part in ("encoder", "decoder"):
         pairs = zip(getattr(one, part).parameters(), getattr(other, part).parameters(), strict=True)
         assert all(torch.equal(*pair) for pair in pairs), part
@@ -47,20 +47,21 @@ def test_runs_side_by_side_begin_alike_and_see_the_same() -> None:
     assert not torch.equal(one.draw.get_state(), other.draw.get_state())
 
 
-def test_a_run_repeats_itself_and_leaves_the_global_draw_alone() -> None:
+def test_a_run_is_reproducible_and_keeps_the_global_generator() -> None:
     config = LabConfig(RegVQConfig(size=16), data="spiral", seed=4)
     before = torch.random.get_rng_state()
-    one, same = (Run(config, watched=50).advance(20) for _ in range(2))
+    one, same = (PointsRun(config, watched=50).advance(20) for _ in range(2))
     assert torch.equal(before, torch.random.get_rng_state())
     np.testing.assert_array_equal(one.codes, same.codes)
     np.testing.assert_array_equal(one.ids, same.ids)
-    other = Run(LabConfig(RegVQConfig(size=16), data="spiral", seed=5), watched=50).advance(20)
+    reseeded = LabConfig(RegVQConfig(size=16), data="spiral", seed=5)
+    other = PointsRun(reseeded, watched=50).advance(20)
     assert not np.array_equal(one.codes, other.codes)
 
 
-def test_a_weight_is_changed_while_it_runs() -> None:
+def test_settings_change_during_a_run() -> None:
     config = LabConfig(RegVQConfig(size=16, prior_weight=0.0))
-    still, changed = Run(config), Run(config)
+    still, changed = PointsRun(config), PointsRun(config)
     for run in (still, changed):
         run.advance(10)
     changed.change(prior_weight=0.5)
@@ -80,13 +81,13 @@ def test_a_weight_is_changed_while_it_runs() -> None:
         changed.change(taste=1.0)
 
 
-def test_replaced_codes_start_anew() -> None:
-    run = Run(LabConfig(NSVQConfig(size=32, epoch=5, replacement_warmup=1)))
+def test_replaced_codes_have_no_optimizer_state() -> None:
+    run = PointsRun(LabConfig(NSVQConfig(size=32, epoch=5, replacement_warmup=1)))
     run.advance(9)
     before = run.quantizer.codebook().detach().clone()
     dead = np.setdiff1d(np.arange(32), run.look().ids)
     assert len(dead)
-    run.advance(1)  # the tenth step replaces what five steps have not used
+    run.advance(1)  # the tenth step replaces codes that were unused for five steps
     moved = (run.quantizer.codebook() - before).norm(dim=1)
     memory = run.optimizer.state[run.quantizer.codes]["exp_avg_sq"]
     assert (moved > 0.1).any() and (memory.sum(1) == 0).any()

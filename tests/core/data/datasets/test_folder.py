@@ -1,4 +1,4 @@
-"""core.data.datasets.folder: draws that depend on (seed, k) alone, and what broken files get."""
+"""core.data.datasets.folder: draws that depend on (seed, k) alone, and broken files."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from core.errors import DataError, PictureError
 from core.images import open_picture, to_pixels, to_tensor
 from tests.helpers.odd_pictures import write_all
 
-pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # Pillow's, and right
+pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # a correct warning of Pillow
 
 
 def write_plain(root: Path, count: int, size: tuple[int, int] = (20, 16)) -> None:
-    """Pictures of one grey each: the file is known from any crop of it."""
+    """Write pictures of one gray level each, so that any crop identifies its file."""
     root.mkdir(exist_ok=True)
     for index in range(count):
         Image.new("RGB", size, (index,) * 3).save(root / f"{index:03d}.png")
@@ -33,7 +33,7 @@ def write_broken(root: Path, *indices: int) -> None:
 
 
 def write_ramp(root: Path, width: int, height: int) -> None:
-    """A picture whose red is the column and whose green is the row, as parts of 255."""
+    """Write a picture whose red is the column and whose green is the row, as parts of 255."""
     root.mkdir(exist_ok=True)
     rows, columns = np.mgrid[:height, :width]
     red, green = (columns + 0.5) / width * 255, (rows + 0.5) / height * 255
@@ -42,7 +42,7 @@ def write_ramp(root: Path, width: int, height: int) -> None:
 
 
 def boxes(dataset: PictureFolder, width: int, height: int, draws: int) -> np.ndarray:
-    """(draws, 5): left, top, width, height of each crop in pixels of the ramp, and flipped."""
+    """Return (draws, 5): left, top, width and height of each crop in ramp pixels, and flipped."""
     found = []
     for k in range(draws):
         image = (dataset.draw(k).image.double().numpy() + 1) / 2
@@ -82,7 +82,7 @@ class TestDraw:
         other = PictureFolder(photos, size=32, seed=4)
         assert not any(torch.equal(other.draw(k).image, draws[k]) for k in range(30))
 
-    def test_threads_get_the_same(self, photos: Path):
+    def test_threads_get_the_same_draws(self, photos: Path):
         want = [PictureFolder(photos, size=24).draw(k).image for k in range(40)]
         shared = PictureFolder(photos, size=24)
         with ThreadPoolExecutor(4) as pool:
@@ -96,14 +96,14 @@ class TestDraw:
         assert all(sorted(epoch) == list(range(30)) for epoch in epochs)
         assert len({tuple(epoch) for epoch in epochs}) == 3
 
-    def test_crops_lie_inside_and_are_never_blown_up(self, tmp_path: Path):
+    def test_crops_lie_inside_and_are_never_enlarged(self, tmp_path: Path):
         write_ramp(tmp_path, 256, 192)
         found = boxes(PictureFolder(tmp_path, size=32, seed=2), 256, 192, 400)
         left, top, width, height, _ = found.T
         assert left.min() > -2 and (left + width).max() < 258
         assert top.min() > -2 and (top + height).max() < 194
         assert min(width.min(), height.min()) > 32 - 1
-        aspect = (width / height)[width > 80]  # of small ones the ramp's levels are too coarse
+        aspect = (width / height)[width > 80]  # the ramp is too coarse for smaller crops
         assert 0.73 < aspect.min() < 0.8 and 1.25 < aspect.max() < 1.37
         # The side is log-uniform in [32, 192]: its median is their geometric mean.
         side = np.sqrt(width * height)
@@ -119,7 +119,7 @@ class TestDraw:
         side = np.sqrt(found[:, 2] * found[:, 3])
         assert 77 < side.min() < 86 and 114 < side.max() < 123
 
-    def test_half_are_flipped_unless_told_otherwise(self, tmp_path: Path):
+    def test_half_are_flipped_by_default(self, tmp_path: Path):
         write_ramp(tmp_path, 64, 64)
         flipped = boxes(PictureFolder(tmp_path, size=16), 64, 64, 300)[:, 4]
         assert 0.4 < flipped.mean() < 0.6
@@ -130,7 +130,7 @@ class TestDraw:
         board = (np.indices((256, 256)).sum(0) % 2 * 255).astype(np.uint8)
         Image.fromarray(board).save(tmp_path / "board.png")
         image = PictureFolder(tmp_path, size=32, crop_scale=(1.0, 1.0)).draw(0).image
-        assert image[:, 4:-4, 4:-4].abs().max() < 0.08  # grey, where picking would give +-1
+        assert image[:, 4:-4, 4:-4].abs().max() < 0.08  # gray; picking single pixels would give +-1
 
     @pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (63, 65), (64, 64), (30, 200)])
     def test_small_and_thin_pictures_are_filled(self, tmp_path: Path, size: tuple[int, int]):
@@ -154,14 +154,14 @@ class TestItems:
         for path, sample in zip(dataset.files, samples, strict=True):
             assert torch.equal(sample.image, to_tensor(open_picture(path))), path
 
-    def test_is_not_what_the_cache_has_shrunk(self, tmp_path: Path):
+    def test_items_are_not_shrunk_by_the_cache(self, tmp_path: Path):
         Image.new("RGB", (2200, 1100)).save(tmp_path / "large.png")
         dataset = PictureFolder(tmp_path, size=16)
         dataset.draw(0)
         assert dataset[0].image.shape == (3, 1100, 2200)
         assert dataset._cache[0][0].shape == (1024, 2048, 3)
 
-    def test_ends(self, tmp_path: Path):
+    def test_indices_count_from_either_end(self, tmp_path: Path):
         write_plain(tmp_path, 3)
         dataset = PictureFolder(tmp_path)
         assert level(dataset[-1]) == 2
@@ -203,7 +203,7 @@ class TestCache:
             dataset.draw(k)
         assert len(opened) == 50
 
-    def test_the_first_that_fit_are_kept(self, tmp_path: Path, opened: list[Path]):
+    def test_the_cache_keeps_the_first_items_that_fit(self, tmp_path: Path, opened: list[Path]):
         write_plain(tmp_path, 10, size=(256, 256))  # 192 KiB each
         dataset = PictureFolder(tmp_path, size=8, cache_mb=1)
         for k in range(30):
@@ -211,7 +211,7 @@ class TestCache:
         kept = [path for path in dataset.files if opened.count(path) == 1]
         assert kept == sorted(opened[:5]) and len(opened) == 5 + 3 * 5
 
-    def test_a_copy_for_a_worker_takes_no_cache_along(self, tmp_path: Path):
+    def test_a_pickled_copy_has_no_cache(self, tmp_path: Path):
         write_plain(tmp_path, 4, size=(256, 256))
         dataset = PictureFolder(tmp_path, size=8)
         for k in range(4):
@@ -234,7 +234,7 @@ class TestBroken:
         assert [level(again.draw(k)) for k in reversed(range(400))] == levels[::-1]
 
     @pytest.mark.parametrize(("count", "broken"), [(200, (1, 2, 3)), (20, (7,)), (99, (98,))])
-    def test_more_stops(self, tmp_path: Path, count: int, broken: tuple[int, ...]):
+    def test_more_than_one_percent_stops(self, tmp_path: Path, count: int, broken: tuple[int, ...]):
         write_plain(tmp_path, count)
         write_broken(tmp_path, *broken)
         dataset = PictureFolder(tmp_path, size=8)
@@ -248,7 +248,7 @@ class TestBroken:
         assert message.endswith(".") and "\n" not in message
         assert len(dataset.broken) == len(broken)
 
-    def test_what_workers_found_counts_together(self, tmp_path: Path):
+    def test_broken_files_of_workers_are_counted_together(self, tmp_path: Path):
         write_plain(tmp_path, 100)
         write_broken(tmp_path, 10, 20)
         dataset = PictureFolder(tmp_path, size=8)
@@ -268,7 +268,7 @@ class TestBroken:
             PictureFolder(tmp_path).draw(0)
 
     def test_every_kind_of_odd_picture(self, tmp_path: Path, monkeypatch):
-        """Each is drawn, or noted while another takes its place, as its entry says."""
+        """Each one is drawn, or noted while another takes its place, as its entry says."""
         odd = write_all(tmp_path)
         refused = {
             path: entry for path, entry in odd if entry.outcome == "refused" and not path.is_dir()
@@ -337,7 +337,7 @@ class TestOpening:
         same = PictureFolder(photos, size=40, seed=9)
         assert torch.equal(dataset.draw(3).image, same.draw(3).image)
 
-    def test_crop_is_handed_on(self, photos: Path):
+    def test_crop_is_passed_on(self, photos: Path):
         dataset = open_dataset("folder", photos, size=16, crop=(0.5, 0.5))
         assert torch.equal(
             dataset.draw(2).image,
@@ -359,7 +359,7 @@ class TestOpening:
     def test_splits(self, tmp_path: Path):
         assert split_folder(tmp_path, "test") == tmp_path
         (tmp_path / "train").mkdir()
-        assert split_folder(tmp_path, "train") == tmp_path  # may be the class of the trains
+        assert split_folder(tmp_path, "train") == tmp_path  # it may be the class of trains
         (tmp_path / "validation").mkdir()
         assert split_folder(tmp_path, "train") == tmp_path / "train"
         assert split_folder(tmp_path, "val") == tmp_path / "validation"

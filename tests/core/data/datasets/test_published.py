@@ -1,4 +1,4 @@
-"""Data sets in the layouts in which they are published: what is read, and what is refused."""
+"""Data sets in published layouts: how they are read, and which errors they raise."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ CAPTIONED = ("captions", "shards", "cub", "coco", "flickr8k")
 
 
 def shows(sample: Sample, seed: int) -> bool:
-    """Whether an item shows the picture of that seed (JPEG moves it a little)."""
+    """Return True if an item shows the picture of that seed (JPEG changes it a little)."""
     want = to_tensor(made.picture(seed, sample.image.shape[:0:-1]))
     return bool((sample.image - want).abs().mean() < 0.03)
 
 
 def refusal(name: str, root: Path, split: str = "train") -> str:
-    """The sentence with which a data set, or one of its items or draws, is refused."""
+    """Return the message with which a data set, or one of its items or draws, is refused."""
     with pytest.raises(DataError) as caught:
         data = open_dataset(name, root, split=split, size=8)
         for k in range(len(data)):
@@ -85,10 +85,10 @@ class TestAll:
 
 
 class TestTogether:
-    """Picture and map are cropped, resized and mirrored as one."""
+    """Picture and map are cropped, resized and mirrored together."""
 
     def test_the_map_follows_the_picture(self, tmp_path: Path) -> None:
-        """Colours tell the place, ids the field of a grid: every draw must agree with itself."""
+        """Colors encode the position, ids the cell of a grid: both must agree in every draw."""
         rows, columns = np.mgrid[:256, :256].astype(np.uint8)
         made.save(tmp_path / "picture.png", np.stack([columns, rows, 0 * rows], axis=2))
         made.save(tmp_path / "map.png", columns // 32 + rows // 32 * 8)
@@ -98,9 +98,9 @@ class TestTogether:
             sample = data.draw(k)
             red, green, _ = to_pixels(sample.image).transpose(2, 0, 1)
             wrong.append((red // 32 + green // 32 * 8 != sample.segmentation.numpy()).mean())
-        assert max(wrong) < 0.15 and np.mean(wrong) < 0.05  # fields' borders may differ
+        assert max(wrong) < 0.15 and np.mean(wrong) < 0.05  # cell borders may differ
 
-    def test_sides_change_places_in_a_mirror(self, tmp_path: Path) -> None:
+    def test_mirrored_classes_are_exchanged(self, tmp_path: Path) -> None:
         made.save(tmp_path / "map.png", made.halves(1, 2))
         made.save(tmp_path / "picture.png", made.picture(0))
         entry = Entry(tmp_path / "picture.png", tmp_path / "map.png")
@@ -129,7 +129,7 @@ class TestTogether:
         with pytest.raises(PictureError, match=r"picture\.png is 24x18 pixels but its map is 10x"):
             data[0]
 
-    def test_captions_are_drawn_and_none_lies_about_the_side(self, tmp_path: Path) -> None:
+    def test_captions_are_drawn_and_never_name_the_wrong_side(self, tmp_path: Path) -> None:
         made.save(tmp_path / "a.png", made.picture(0, (32, 32)))
         flipped = 0
         for said in (made.CAPTIONS, made.CAPTIONS[:1]):
@@ -191,7 +191,7 @@ class TestImageNet:
         assert len(open_dataset("imagenet", tmp_path)) == 6
         made.write(tmp_path / "train" / "n09999999.tar", "")
         message = refusal("imagenet", tmp_path)
-        assert "1 archives of classes that were not extracted, beginning with n09999999" in message
+        assert "1 class archives that were not extracted, beginning with n09999999" in message
         for file in (tmp_path / "train").glob("*.tar"):
             file.unlink()
         for file in whole.iterdir():
@@ -201,13 +201,11 @@ class TestImageNet:
         shutil.rmtree(whole)
         assert f"beginning with train/{made.WNIDS[0]}" in refusal("imagenet", tmp_path)
         shutil.rmtree(tmp_path / "val" / made.WNIDS[0])
-        assert len(open_dataset("imagenet", tmp_path)) == 4  # a data set of two classes, then
+        assert len(open_dataset("imagenet", tmp_path)) == 4  # then it is a data set of two classes
         made.write(tmp_path / "LOC_synset_mapping.txt", *(f"{wnid} name" for wnid in made.WNIDS))
         assert f"beginning with train/{made.WNIDS[0]}" in refusal("imagenet", tmp_path)
         made.write(tmp_path / "LOC_synset_mapping.txt", f"{made.WNIDS[0]} name")
-        assert "a class that LOC_synset_mapping.txt has no line for" in refusal(
-            "imagenet", tmp_path
-        )
+        assert "a class that is not in LOC_synset_mapping.txt" in refusal("imagenet", tmp_path)
 
     def test_half_extracted_validation(self, tmp_path: Path) -> None:
         made.devkit(made.imagenet(tmp_path, flat=True))
@@ -265,7 +263,7 @@ class TestADE20K:
         shutil.rmtree(base / "training")
         assert "annotations" in refusal("ade20k", tmp_path)
 
-    def test_a_colour_picture_is_no_map(self, tmp_path: Path) -> None:
+    def test_a_color_picture_is_no_map(self, tmp_path: Path) -> None:
         made.ade20k(tmp_path)
         base = tmp_path / "ADEChallengeData2016" / "annotations" / "training"
         made.save(base / "ADE_train_00000003.png", made.picture(0))
@@ -332,7 +330,7 @@ class TestCUB:
         made.cub(tmp_path)
         data = open_dataset("cub", tmp_path)
         assert data.box(0) == (20, 10, 20, 10)
-        # Centre (30, 15), side 1.5 * 20: columns 15..45, rows 0..30 of 60x40.
+        # Center (30, 15), side 1.5 * 20: columns 15..45, rows 0..30 of 60x40.
         whole = CUB(tmp_path, boxed=False)
         assert torch.equal(data[0].image, whole[0].image[:, 0:30, 15:45])
         assert whole[0].image.shape == (3, 40, 60) and shows(whole[2], 3)
@@ -342,7 +340,7 @@ class TestCUB:
         data = open_dataset("cub", tmp_path)
         assert data.attribute_names() == ("has_bill_shape::dagger", "has_wing_color::brown")
         assert data.notes() == [
-            "boxes: 4, 20x10 pixels on average", "attributes: 2 names, 1.2 an item",
+            "boxes: 4, 20x10 pixels on average", "attributes: 2 names, 1.2 per item",
         ]  # fmt: skip
         labels = base / "attributes" / "image_attribute_labels.txt"
         made.write(labels, "1 3 1 4 2.0")
@@ -404,9 +402,9 @@ class TestCOCO:
         file = tmp_path / "annotations" / "captions_train2017.json"
         text = file.read_text()
         file.write_text(text[:-30])
-        assert "captions_train2017.json is no JSON" in refusal("coco", tmp_path)
+        assert "captions_train2017.json is not valid JSON" in refusal("coco", tmp_path)
         file.write_text(json.dumps({"images": [{"id": 3}], "annotations": []}))
-        assert "no caption file of COCO" in refusal("coco", tmp_path)
+        assert "not a caption file of COCO" in refusal("coco", tmp_path)
         images = [{"id": 1, "file_name": "000000000001.jpg"}]
         file.write_text(json.dumps({"images": images, "annotations": []}))
         assert "captions_train2017.json holds no captions" in refusal("coco", tmp_path)
@@ -454,7 +452,10 @@ class TestCOCO:
 
 
 def real_coco(source: Path, root: Path, count: int) -> None:
-    """The first real items in the published layout (their maps hold category ids, 0 = none)."""
+    """Copy the first real items into the published layout.
+
+    Their maps hold category ids, 0 = none.
+    """
     images, said = [], []
     lines = [json.loads(line) for line in (source / "index.jsonl").read_text().splitlines()]
     chosen = [line for line in lines if line["label"] and line["captions"]][:count]
@@ -527,8 +528,8 @@ class TestFacades:
         sample = open_dataset("facades", tmp_path, split="val")[0]
         assert shows(sample, 7)
         assert (sample.segmentation.numpy() == ids).mean() > 0.85  # JPEG bleeds at borders
-        centres = sample.segmentation.numpy()[8::16, 6::12]
-        assert (centres == np.arange(12).reshape(3, 4)).all()
+        centers = sample.segmentation.numpy()[8::16, 6::12]
+        assert (centers == np.arange(12).reshape(3, 4)).all()
         made.save(tmp_path / "train" / "1.jpg", made.picture(0))
         assert "24x18 pixels" in refusal("facades", tmp_path)
 
@@ -583,7 +584,7 @@ class TestCaptions:
         assert (len(train), len(val)) == (4, 2) and val.label(1) == 5
         assert val[0].captions == ("number 4", "a picture") and shows(val[0], 4)
 
-    def test_without_splits_all_is_one(self, tmp_path: Path) -> None:
+    def test_without_splits_all_items_are_one_split(self, tmp_path: Path) -> None:
         made.save(tmp_path / "a.png", made.picture(0))
         made.write(tmp_path / "metadata.jsonl", '{"file_name": "a.png", "text": "one"}')
         assert open_dataset("captions", tmp_path, split="test")[0].captions == ("one",)
@@ -605,8 +606,8 @@ class TestCaptions:
     @pytest.mark.parametrize(
         ("line", "words"),
         [
-            ("{", "line 2, is no JSON"),
-            ("[1]", "line 2, is no JSON object"),
+            ("{", "line 2, is not valid JSON"),
+            ("[1]", "line 2, is not a JSON object"),
             ('{"captions": ["a"]}', "line 2, has no file"),
             ('{"file": "pictures/0.png"}', "line 2, has no caption"),
             ('{"file": "pictures/0.png", "captions": [3]}', "line 2, has no caption"),

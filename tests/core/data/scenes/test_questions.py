@@ -1,4 +1,4 @@
-"""What captions of scenes name, against the scenes' own facts."""
+"""The answers that captions of scenes give, compared with the facts of the scenes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def facts(**changes: Any) -> dict[str, Any]:
     return plain | changes
 
 
-def test_what_a_caption_names_is_true_of_its_scene() -> None:
+def test_captions_are_true_of_their_scenes() -> None:
     scenes = Scenes(split="test", length=5000, seed=3)
     asked = 0
     for index in range(120):
@@ -57,24 +57,24 @@ CAPTIONS = {
 
 
 @pytest.mark.parametrize("caption", CAPTIONS)
-def test_words_are_read_as_they_are_meant(caption: str) -> None:
+def test_words_are_interpreted_correctly(caption: str) -> None:
     named = words(named_in(facts(caption=caption, hour="dusk")))
     assert named == {"hour": "dusk", **CAPTIONS[caption]}
 
 
-def test_classes_and_numbers_are_those_that_the_writer_noted() -> None:
+def test_classes_and_numbers_are_those_noted_by_the_writer() -> None:
     noted = {"house": 7, "bird": 3, "lake": 0, "cloud": 0}
     named = words(named_in(facts(named=noted, caption="several houses by a lake")))
     assert named == {
         "hour": "noon", "house": "yes", "bird": "yes", "lake": "yes",
         "how many: house": "5 or more", "how many: bird": "2 or more",
     }  # fmt: skip
-    grey = named_in(facts(named=noted, weather="overcast", caption="under an overcast sky"))
+    gray = named_in(facts(named=noted, weather="overcast", caption="under an overcast sky"))
     cloudy = named_in(facts(named=noted, weather="cloudy", caption="under a cloudy sky"))
-    assert "cloud" not in grey and cloudy["cloud"] == 1
+    assert "cloud" not in gray and cloudy["cloud"] == 1
 
 
-def test_what_is_there_and_cannot_be_seen_has_no_answer() -> None:
+def test_invisible_things_have_no_answer() -> None:
     nothing = np.full((64, 64), CLASS_INDEX["sky"])
     faint = nothing.copy()
     faint[0, :3] = CLASS_INDEX["house"]
@@ -86,7 +86,7 @@ def test_what_is_there_and_cannot_be_seen_has_no_answer() -> None:
     assert not {question for question in left_out if "house" not in question}
 
 
-def test_colours_are_asked_where_the_light_leaves_them() -> None:
+def test_colors_are_asked_only_in_daylight_without_fog() -> None:
     house = {"kind": "house", "colour": "red", "side": "left", "area": 0.02}
     shown = {"areas": {"house": 0.02}, "counts": {"house": 1}, "things": [house]}
     ground = np.full((64, 64), CLASS_INDEX["grass"])

@@ -1,4 +1,4 @@
-"""core.data.scenes: the same picture everywhere, a map that fits it, captions that are true."""
+"""core.data.scenes: the same picture everywhere, a matching map, true captions."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ NUMBERS = {"a": 1, "an": 1, "two": 2, "three": 3, "four": 4, "several": 5}
 
 @pytest.fixture(scope="module")
 def drawn() -> list[tuple[Sample, dict]]:
-    """The first scenes of seed 0 at 64 px with their attributes."""
+    """Return the first scenes of seed 0 at 64 px with their attributes."""
     scenes = Scenes(size=64)
     return [(scenes[i], scenes.attributes(i)) for i in range(COUNT)]
 
 
 def shares(sample: Sample) -> np.ndarray:
-    """(C,) the share of the picture that each class has on the map."""
+    """Return (C,): the share of the map that each class covers."""
     labels = sample.segmentation.numpy().ravel()
     return np.bincount(labels, minlength=len(CLASSES)) / labels.size
 
@@ -52,7 +52,7 @@ def digest(sample: Sample) -> str:
     return hashlib.sha256(pixels + sample.caption.encode()).hexdigest()
 
 
-def test_a_sample_is_what_the_contract_says(drawn):
+def test_samples_have_the_documented_shapes_and_ranges(drawn):
     for size in (16, 50, 64):
         sample = Scenes(size=size)[3]
         assert sample.image.shape == (3, size, size) and sample.image.dtype == torch.float32
@@ -66,7 +66,7 @@ def test_a_sample_is_what_the_contract_says(drawn):
         assert sample.image.std() > 0.05
 
 
-def test_palette_has_one_clearly_different_colour_for_each_class():
+def test_palette_has_one_clearly_different_color_for_each_class():
     assert len(CLASSES) >= 14 and len(set(CLASSES)) == len(CLASSES)
     assert PALETTE.shape == (len(CLASSES), 3) and PALETTE.dtype == np.uint8
     assert [CLASSES[CLASS_INDEX[name]] for name in CLASSES] == list(CLASSES)
@@ -83,7 +83,7 @@ def test_equal_in_any_order_thread_and_instance():
     assert len(set(forwards)) == 12
 
 
-def test_equal_in_another_process_whatever_its_hash_seed():
+def test_equal_in_another_process_with_another_hash_seed():
     code = (
         "import json\n"
         "from core.data.scenes import Scenes\n"
@@ -118,7 +118,7 @@ def test_a_scene_is_the_same_composition_at_every_size():
         agreements.append((a.segmentation == b.segmentation[2::4, 2::4]).double().mean().item())
     assert np.mean(differences) < 0.02 and max(differences) < 0.045
     assert np.mean(agreements) > 0.95 and min(agreements) > 0.90
-    # two different scenes are nowhere near as close
+    # two different scenes are much less similar
     other = (small[0].image - small[1].image).abs().mean().item() / 2
     assert other > 3 * max(differences)
 
@@ -162,8 +162,8 @@ def test_hours_and_weathers_look_like_themselves(drawn):
     assert mean("weather", "fog", contrast) < mean("weather", "clear", contrast)
 
 
-# What each phrase of a caption promises: phrase -> classes that must show (an empty tuple: none).
-# Phrases are taken out of the caption from the top down; no word may be left over.
+# Phrase of a caption -> classes that must be visible (an empty tuple: none).
+# Phrases are removed from the caption from top to bottom; no word may be left over.
 PROMISES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"a line of trees|a forest|dark woods|woods", ("forest",)),
     (r"a path through the snow|a winding path|a path|a dirt road", ("path",)),
@@ -219,18 +219,21 @@ GLUE = re.compile(r"[, ]|and|behind|with|in front of|beside|next to|near|by")
 
 
 def promised(caption: str) -> tuple[dict[str, int], list[tuple[str, str, str]]]:
-    """Classes a caption promises -> their number (0: some), and (kind, colour, side) of each."""
+    """Return the classes that a caption names -> their number (0: some), and each single thing.
+
+    A single thing is (kind, color, side).
+    """
     classes: dict[str, int] = {}
     single: list[tuple[str, str, str]] = []
     left = caption
     for pattern, names in PROMISES[:2]:  # before the trees and the snow of "THINGS"
         left, hits = re.subn(rf"\b(?:{pattern})\b", "", left)
         classes.update(dict.fromkeys(names, 0) if hits else {})
-    for number, colour, noun, side in THINGS.findall(left):
+    for number, color, noun, side in THINGS.findall(left):
         singular = noun[:-1] if noun.endswith("s") else noun
         kind = KINDS.get(singular, singular)
         classes[kind] = classes.get(kind, 0) + NUMBERS[number]
-        single.append((kind, colour.strip(), side.strip()))
+        single.append((kind, color.strip(), side.strip()))
     left = THINGS.sub("", left)
     for pattern, names in PROMISES[2:]:
         left, hits = re.subn(rf"\b(?:{pattern})\b", "", left)
@@ -256,7 +259,7 @@ def test_captions_promise_only_what_the_map_shows(drawn):
 
 
 def test_counts_are_the_separate_things_on_the_map(drawn):
-    """Houses keep apart, so the gaps between the columns they take count them as well."""
+    """Houses do not overlap, so the gaps between the columns they cover also count them."""
     agree, scenes = 0, 0
     for sample, facts in drawn:
         if facts["weather"] == "fog" or "house" not in facts["counts"]:
@@ -266,7 +269,7 @@ def test_counts_are_the_separate_things_on_the_map(drawn):
         blocks = int((np.diff(columns) == 1).sum())
         agree += blocks == facts["counts"]["house"]
         scenes += 1
-    # two may touch, or a tree may stand before one: seldom
+    # rarely, two touch or a tree stands in front of one
     assert scenes > 60 and agree > 0.8 * scenes
 
 
@@ -289,12 +292,12 @@ def test_a_named_side_is_where_the_thing_is(drawn):
     assert checked > 15
 
 
-def test_a_named_house_colour_is_the_colour_of_its_walls(drawn):
+def test_a_named_house_color_is_the_color_of_its_walls(drawn):
     checked = 0
     for sample, facts in drawn:
         _, single = promised(sample.caption)
-        colours = [colour for kind, colour, _ in single if kind == "house" and colour]
-        if not colours or facts["counts"]["house"] != 1:
+        colors = [color for kind, color, _ in single if kind == "house" and color]
+        if not colors or facts["counts"]["house"] != 1:
             continue
         walls = sample.segmentation == CLASS_INDEX["house"]
         red, green, blue = ((sample.image[:, walls].median(1).values + 1) / 2).tolist()
@@ -304,7 +307,7 @@ def test_a_named_house_colour_is_the_colour_of_its_walls(drawn):
             "yellow": green > 1.15 * blue and red > 1.3 * blue and green > 0.6 * red,
             "white": min(red, green, blue) > 0.62 * max(red, green, blue),
             "brown": red > green > blue * 0.95 and red < 0.75,
-        }[colours[0]]
+        }[colors[0]]
         assert true, (sample.caption, red, green, blue)
         checked += 1
     assert checked > 15
@@ -325,19 +328,19 @@ def test_the_words_for_hour_weather_and_season_fit_the_facts(drawn):
         "clear": "clear|star",
         "cloudy": "scattered clouds|cloudy sky|with clouds",
     }
-    told = 0
+    weathers_named = 0
     for sample, facts in drawn:
         for hour, words in hours.items():
             assert bool(re.search(words, sample.caption)) == (hour == facts["hour"]), sample.caption
         for weather, words in weathers.items():
             if re.search(words, sample.caption):
                 assert weather == facts["weather"], sample.caption
-                told += 1
+                weathers_named += 1
         for season in re.findall(r"\bin (spring|summer|autumn|winter)\b", sample.caption):
             assert season == facts["season"], sample.caption
         if "star" in sample.caption:
             assert facts["stars"] and facts["hour"] == "night"
-    assert told > 0.8 * len(drawn)
+    assert weathers_named > 0.8 * len(drawn)
 
 
 def test_captions_vary(drawn):
@@ -347,7 +350,7 @@ def test_captions_vary(drawn):
     assert max(len(caption.split()) for caption in captions) < 60
 
 
-def test_the_moons_phase_is_the_share_of_its_disc_that_shines():
+def test_a_fuller_moon_has_a_larger_area():
     scenes = Scenes(size=64)
     areas: dict[str, list[float]] = {"crescent": [], "half": [], "full": []}
     for i in range(500):
@@ -371,7 +374,7 @@ def test_splits_and_seeds_share_no_scene():
     assert len(set.union(*sets)) == 160
 
 
-def test_draws_go_round_the_items():
+def test_draws_cycle_through_the_items():
     scenes = Scenes(size=16, length=5)
     assert len(scenes) == 5
     assert digest(scenes.draw(7)) == digest(scenes[2]) == digest(scenes[-3])
@@ -382,7 +385,7 @@ def test_draws_go_round_the_items():
     assert sum(1 for _ in scenes) == 5
 
 
-def test_the_picture_alone_is_the_items_image():
+def test_picture_equals_the_image_of_the_item():
     scenes = Scenes(size=48, seed=4)
     picture = scenes.picture(6)
     assert picture.shape == (48, 48, 3) and picture.dtype == np.uint8

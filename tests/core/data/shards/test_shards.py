@@ -1,4 +1,4 @@
-"""Tar shards: what is read from them, in which order, and what is refused."""
+"""Tar shards: their items, the order of draws, and the errors they raise."""
 
 from __future__ import annotations
 
@@ -99,12 +99,12 @@ def test_a_truncated_shard_is_refused(shards: Path, left: int | str) -> None:
     assert "train-001.tar" in refusal("shards", shards)
 
 
-def test_what_is_no_shard_is_refused(tmp_path: Path) -> None:
+def test_files_that_are_not_shards_are_refused(tmp_path: Path) -> None:
     assert "no tar shards" in refusal("shards", tmp_path)
     (tmp_path / "a.tar.gz").write_bytes(b"\x1f\x8b")
     assert "compressed" in refusal("shards", tmp_path)
     (tmp_path / "b.tar").write_bytes(np.random.default_rng(0).bytes(4096))
-    assert "b.tar is no tar file" in refusal("shards", tmp_path)
+    assert "b.tar is not a tar file" in refusal("shards", tmp_path)
     made.tar(tmp_path / "b.tar", [("a.txt", b"text")])
     assert "b.tar holds no pictures" in refusal("shards", tmp_path)
     (tmp_path / "b.tar").write_bytes(b"")
@@ -114,9 +114,9 @@ def test_what_is_no_shard_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("member", "words"),
     [
-        (("1.json", b"{"), "1.json is no JSON"),
-        (("1.json", b'{"caption": 5}'), "captions that are no text"),
-        (("1.cls", b"cat"), "no whole number"),
+        (("1.json", b"{"), "1.json is not valid JSON"),
+        (("1.json", b'{"caption": 5}'), "captions that are not texts"),
+        (("1.cls", b"cat"), "not a whole number"),
         (("1.seg.png", b"nothing"), "the map of a.tar/1.png is broken"),
         (("1.png", b"nothing"), "a.tar/1.png is not a picture"),
     ],

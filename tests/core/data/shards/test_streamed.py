@@ -1,4 +1,4 @@
-"""Tar shards on a web server: the same items and draws as on a disk, and what networks do."""
+"""Tar shards on a web server: the same items and draws as on a disk, and network failures."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch.utils.data import DataLoader
 from core.data import has_held_out, open_dataset
 from core.data.check import main
 from core.data.shards import remote
-from core.data.shards.cache import cache_folder
 from core.data.shards.files import _remote_headers
 from core.data.shards.remote import facts_of, url_of
 from core.errors import DataError
+from core.paths import cache_folder
 from tests.core.data.datasets.test_published import refusal
 from tests.helpers import published_layouts as made
 from tests.helpers.web_server import Server, serve
@@ -26,7 +26,7 @@ BOTH = "{train-000,train-001,val-000}.tar"
 
 @pytest.fixture(autouse=True)
 def _fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cache of the test's own, nothing remembered, no pauses, and no proxy in between."""
+    """Give each test an empty cache, no pauses, and no proxy."""
     monkeypatch.setenv("REGVQ_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(remote, "PAUSE_S", 0.0)
@@ -46,14 +46,14 @@ def server(shards: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
 
 
 def forget() -> None:
-    """As in a new process."""
+    """Forget all facts and indices, as in a new process."""
     facts_of.cache_clear()
     _remote_headers.cache_clear()
 
 
-def test_items_and_draws_are_those_of_the_files(server: Server, shards: Path) -> None:
+def test_items_and_draws_equal_those_of_local_files(server: Server, shards: Path) -> None:
     near = open_dataset("shards", shards / TRAIN, size=8, seed=3)
-    # A command's flag is a Path, which folds the two slashes of an address into one.
+    # A command's flag is a Path, which merges the two slashes of an address into one.
     far = open_dataset("shards", Path(f"{server.address}/{TRAIN}"), size=8, seed=3)
     assert len(far) == 10
     for index in range(10):
@@ -77,11 +77,11 @@ def test_splits_and_several_patterns(server: Server) -> None:
     assert not has_held_out("shards", f"{server.address}/{TRAIN}")
 
 
-def test_workers_have_connections_of_their_own(server: Server, shards: Path) -> None:
+def test_each_worker_has_its_own_connections(server: Server, shards: Path) -> None:
     far = open_dataset("shards", f"{server.address}/{TRAIN}", size=8)
     near = open_dataset("shards", shards / TRAIN, size=8)
     loader = DataLoader(_Draws(far), batch_size=None, num_workers=2, multiprocessing_context="fork")
-    far.draw(0)  # a connection of this process, which the workers must leave alone
+    far.draw(0)  # opens a connection of this process, which workers must not use
     for k, image in enumerate(loader):
         assert torch.equal(image, near.draw(k).image)
 
@@ -97,8 +97,8 @@ class _Draws(torch.utils.data.Dataset):
         return self.data.draw(k).image
 
 
-def test_only_parts_are_asked_for(tmp_path: Path) -> None:
-    """Headers are looked at where they lie, an item is one request, and nothing is copied."""
+def test_only_parts_are_requested(tmp_path: Path) -> None:
+    """Headers are read in place, an item is one request, and nothing is copied."""
     members = []
     for number in range(4):
         members += [(f"{number}.png", made.encoded(made.picture(number)))]
@@ -133,7 +133,7 @@ def test_the_index_is_kept_until_the_shard_changes(shards: Path) -> None:
         first = len(server.asked)
         forget()
         assert len(open_dataset("shards", root)) == 10
-        assert len(server.asked) == first + 2  # one question a shard: is it still the same?
+        assert len(server.asked) == first + 2  # one request per shard: is it still the same?
         (shards / "train-001.tar").write_bytes((shards / "val-000.tar").read_bytes())
         forget()
         assert len(open_dataset("shards", root)) == 7
@@ -154,7 +154,7 @@ def test_copies_are_made_once_and_bounded(shards: Path, monkeypatch: pytest.Monk
         monkeypatch.setenv("REGVQ_CACHE_GB", str(1.5 * size / 1e9))
         for copy in copies.glob("*.tar"):
             copy.unlink()
-        for index in (3, 1, 9, 8, 2):  # of the first shard, the second, the first
+        for index in (3, 1, 9, 8, 2):  # from the first shard, the second, the first
             data[index]
             assert len(list(copies.glob("*.tar"))) == 1
         assert len(server.asked) == downloads + 3
@@ -162,7 +162,7 @@ def test_copies_are_made_once_and_bounded(shards: Path, monkeypatch: pytest.Monk
         monkeypatch.setenv("REGVQ_CACHE_GB", str(0.5 * size / 1e9))
         for copy in copies.glob("*.tar"):
             copy.unlink()
-        with pytest.raises(DataError, match=r"train-000\.tar has .* GB and copies may take"):
+        with pytest.raises(DataError, match=r"train-000\.tar has .* GB, but copies may take only"):
             data[0]
         monkeypatch.setenv("REGVQ_CACHE_GB", "much")
         with pytest.raises(DataError, match="REGVQ_CACHE_GB is 'much'"):
@@ -170,7 +170,7 @@ def test_copies_are_made_once_and_bounded(shards: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("failures", [[503], [0], [429, 500, 0, 502]])
-def test_what_passes_is_tried_again(server: Server, failures: list[int]) -> None:
+def test_temporary_failures_are_retried(server: Server, failures: list[int]) -> None:
     data = open_dataset("shards", f"{server.address}/{TRAIN}", size=8)
     for copy in (cache_folder() / "shards").glob("*.tar"):
         copy.unlink()
@@ -183,11 +183,11 @@ def test_what_passes_is_tried_again(server: Server, failures: list[int]) -> None
     [
         ([500] * 5, "train-000.tar could not be read in 5 attempts (HTTP status 500)"),
         ([0] * 5, "train-000.tar could not be read in 5 attempts"),
-        ([403], "train-000.tar is refused (HTTP status 403)"),
+        ([403], "train-000.tar was refused (HTTP status 403)"),
         ([404], "train-000.tar does not exist (HTTP status 404)"),
     ],
 )
-def test_what_does_not_pass_stops_with_a_sentence(
+def test_lasting_failures_stop_with_one_sentence(
     server: Server, failures: list[int], words: str
 ) -> None:
     data = open_dataset("shards", f"{server.address}/{TRAIN}?signature=secret", size=8)
@@ -198,7 +198,7 @@ def test_what_does_not_pass_stops_with_a_sentence(
         data[3]
     said = str(caught.value)
     assert words in said and "\n" not in said and said.endswith(".") and "secret" not in said
-    assert not data.broken  # no picture is to blame, so none is skipped
+    assert not data.broken  # no picture is broken, so none is skipped
 
 
 @pytest.mark.parametrize("left", [0, 100, 512 + 200, 512 * 9 + 10, "members"])
@@ -211,7 +211,7 @@ def test_truncated_shards_are_named(server: Server, shards: Path, left: int | st
     assert f"{server.address}/train-001.tar" in refusal("shards", f"{server.address}/{TRAIN}")
 
 
-def test_a_shard_that_changes_under_a_run_stops_it(shards: Path) -> None:
+def test_a_shard_that_changes_during_a_run_stops_it(shards: Path) -> None:
     with serve(shards) as server:
         data = open_dataset("shards", f"{server.address}/{TRAIN}", size=8)
         (shards / "train-000.tar").write_bytes(bytes(10_240))
@@ -231,7 +231,7 @@ def test_broken_members_are_named_by_address(tmp_path: Path) -> None:
     ("root", "words"),
     [
         ("{at}/train-{{000..002}}.tar", "train-002.tar does not exist (HTTP status 404)"),
-        ("{at}/", "names no tar"),
+        ("{at}/", "is not a tar file"),
         ("{at}/a.tar.gz", "compressed"),
         ("pipe:curl {at}/train-000.tar", "are not run"),
         ("s3://bucket/a.tar", "give http:// or https://"),
@@ -244,9 +244,7 @@ def test_wrong_addresses(shards: Path, root: str, words: str) -> None:
         assert words in refusal("shards", Path(root.format(at=server.address)))
 
 
-def test_shards_check_themselves_from_afar(
-    shards: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_remote_shards_can_be_checked(shards: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with serve(shards) as server:
         assert main(["check", "shards", "--root", f"{server.address}/{BOTH}"]) == 0
         said = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The Triton kernel against the plain path, run by Triton's interpreter: no GPU is needed."""
+"""The Triton kernel against plain PyTorch, in Triton's interpreter, without a GPU."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from core.quantizers.tiled.lookup import plain_best_code
 
 kernel = triton_kernel.triton_best_code
 draw = torch.Generator().manual_seed(0)
-# ragged in every axis, dimensions below, between and above the blocks, one row, one code
+# incomplete blocks in every axis, dimensions below and above a block, one row, one code
 for count, size, dim in ((1, 1, 1), (70, 300, 7), (65, 129, 33), (3, 200, 130), (64, 128, 16)):
     rows, weight = (torch.randn(n, dim, generator=draw) for n in (count, size))
     bias = torch.randn(size, generator=draw)
     ids = kernel(rows, weight, bias)
     assert ids.dtype == torch.int64
     assert torch.equal(ids, plain_best_code(rows, weight, bias)), (count, size, dim)
-# rows and codes that are no contiguous memory
+# rows and codes that are not contiguous in memory
 rows, weight = (torch.randn(9, n, generator=draw).t() for n in (20, 150))
 assert torch.equal(
     kernel(rows, weight, torch.zeros(150)), plain_best_code(rows, weight, torch.zeros(150))
 )
-# of equals the lowest: within a block of codes, across blocks, and all of them; whole numbers,
-# whose sums are exact in whatever order the interpreter's BLAS adds them
+# the lowest of equal scores: within a block of codes, across blocks, and all of them; with whole
+# numbers, whose sums are exact in any order of the interpreter's BLAS
 whole = torch.cartesian_prod(*[torch.arange(-2.0, 2.0)] * 4)
 twins = whole[torch.randperm(256, generator=draw)[:140]].repeat(2, 1)
 assert torch.equal(kernel(twins[:140], twins, -0.5 * twins.square().sum(1)), torch.arange(140))
@@ -43,8 +43,8 @@ print("same")
 """
 
 
-@pytest.mark.skipif(find_spec("triton") is None, reason="torch comes without Triton here")
-def test_the_kernel_finds_the_plain_paths_codes():
+@pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
+def test_the_kernel_equals_plain_best_code():
     done = subprocess.run(
         [sys.executable, "-c", SAME],
         cwd=ROOT, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True,
@@ -54,7 +54,7 @@ def test_the_kernel_finds_the_plain_paths_codes():
     assert done.stdout == "same\n"
 
 
-def test_triton_is_not_loaded_for_a_search_on_the_cpu():
+def test_a_search_on_the_cpu_does_not_import_triton():
     code = (
         "import sys, torch; from core.quantizers.tiled.lookup import nearest_code;"
         "nearest_code(torch.ones(2, 3), torch.ones(4, 3));"
@@ -66,7 +66,7 @@ def test_triton_is_not_loaded_for_a_search_on_the_cpu():
     assert done.stdout == "False False\n", done.stderr
 
 
-def test_on_a_gpu_the_kernel_is_chosen_where_triton_is_there(monkeypatch):
+def test_the_kernel_is_used_on_a_gpu_if_triton_is_installed(monkeypatch):
     class OnGPU:
         is_cuda, dtype = True, torch.float32
 

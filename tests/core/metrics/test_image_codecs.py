@@ -1,4 +1,4 @@
-"""Codecs at equal bytes: budgets kept where they can be, bytes told as they are."""
+"""Codecs at equal bytes: budgets are kept if possible, and true sizes are returned."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.metrics.codecs import available_codecs, smallest, token_bytes, within
+from core.metrics.image_codecs import available_codecs, smallest, token_bytes, within
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_token_bytes_are_log2_k_bits_each_rounded_up() -> None:
     assert token_bytes(100, 1) == 0
 
 
-def test_jpeg_and_webp_are_there_as_every_pillow_has_them() -> None:
+def test_jpeg_and_webp_are_available() -> None:
     assert {"jpeg", "webp"} <= set(available_codecs())
 
 
@@ -44,7 +44,7 @@ def test_the_largest_file_within_the_budget_is_taken(picture: Image.Image, codec
     budget = (least.bytes + most.bytes) // 3
     coded = within(picture, codec, budget)
     assert least.bytes < coded.bytes <= budget
-    # One step of quality more would not fit (three, since sizes are not strictly rising).
+    # One step of quality more would not fit (or three: sizes do not increase strictly).
     assert any(within_one(picture, codec, coded.quality + step) > budget for step in (1, 2, 3))
     assert coded.picture.size == picture.size and coded.picture.mode == "RGB"
     off = [
@@ -70,7 +70,7 @@ def test_smallest_jpeg_is_the_smaller_of_baseline_and_progressive(picture: Image
     coded = smallest(picture, "jpeg")
     assert coded.quality == 1
     assert coded.bytes == within_one(picture, "jpeg", 1)
-    # nothing that Pillow writes at other qualities is smaller
+    # no file of another quality is smaller
     assert coded.bytes <= min(within_one(picture, "jpeg", quality) for quality in range(1, 101, 7))
 
 

@@ -1,0 +1,148 @@
+"""Helpers of the commands: on every platform, also where POSIX's modules are missing."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from core.paths import ROOT
+from train.cli import common
+from train.cli.common import (
+    bundle_name,
+    evenly_spaced,
+    extra_peak,
+    pick_device,
+    process_exists,
+    program,
+    worker_start_method,
+)
+from train.cli.errors import UsageError
+
+COMMANDS = ("run", "encode", "evaluate", "judge", "patches", "publish", "study")
+
+
+def test_indices_are_spread_evenly() -> None:
+    assert evenly_spaced(10, 4) == [0, 2, 5, 7]
+    assert evenly_spaced(3, 7) == evenly_spaced(3, None) == [0, 1, 2]
+
+
+def test_a_bundle_has_the_name_of_its_run(tmp_path: Path) -> None:
+    assert bundle_name(tmp_path / "photos" / "bundle") == "photos"
+    assert bundle_name(tmp_path / "photos") == "photos"
+
+
+def test_a_device_that_is_missing_is_named() -> None:
+    assert pick_device("cpu") == "cpu"
+    with pytest.raises(UsageError, match="--device warp cannot be used here: "):
+        pick_device("warp")
+
+
+def test_the_peak_of_a_call_is_measured_here() -> None:
+    kept = []
+    assert extra_peak(lambda: kept.append(bytearray(60_000_000))) > 3e7
+
+
+def no_proc(*_: object, **__: object) -> None:
+    raise FileNotFoundError("/proc")
+
+
+def test_without_proc_and_resource_the_peak_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows."""
+    monkeypatch.setattr(Path, "write_text", no_proc)
+    monkeypatch.setitem(sys.modules, "resource", None)
+    called = []
+    assert math.isnan(extra_peak(lambda: called.append(1))) and called == [1]
+
+
+@pytest.mark.parametrize(("platform", "unit"), [("darwin", 1), ("freebsd", 1024)])
+def test_without_proc_the_peak_is_that_of_the_process(
+    platform: str, unit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peaks = iter((100, 140))
+    usage = SimpleNamespace(
+        RUSAGE_SELF=0, getrusage=lambda who: SimpleNamespace(ru_maxrss=next(peaks))
+    )
+    monkeypatch.setattr(Path, "write_text", no_proc)
+    monkeypatch.setitem(sys.modules, "resource", usage)
+    monkeypatch.setattr(common.sys, "platform", platform)
+    assert extra_peak(lambda: None) == 40 * unit
+
+
+@pytest.mark.parametrize(("platform", "method"), [("linux", "fork"), ("darwin", None),
+                                                  ("win32", None)])  # fmt: skip
+def test_workers_are_forked_on_linux_alone(
+    platform: str, method: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(common.sys, "platform", platform)
+    assert worker_start_method(2) == method and worker_start_method(0) is None
+
+
+def test_a_process_is_running_or_not() -> None:
+    assert process_exists(os.getpid())
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert not process_exists(ended.pid)
+    assert not process_exists(2**22 + 12345)
+
+
+@pytest.mark.parametrize(("handle", "code", "runs"), [(0, 0, False), (7, 259, True), (7, 1, False)])
+def test_on_windows_a_process_is_asked_for_and_never_signaled(
+    handle: int, code: int, runs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There ``os.kill(pid, 0)`` is Ctrl-C."""
+    closed = []
+
+    def exit_code(_: int, target: object) -> None:
+        target._obj.value = code
+
+    kernel = SimpleNamespace(
+        OpenProcess=lambda access, inherit, pid: handle,
+        GetExitCodeProcess=exit_code,
+        CloseHandle=closed.append,
+    )
+    monkeypatch.setattr(ctypes, "windll", SimpleNamespace(kernel32=kernel), raising=False)
+    monkeypatch.setattr(common.os, "kill", None)
+    monkeypatch.setattr(common.os, "name", "nt")
+    try:
+        assert process_exists(1234) is runs
+    finally:
+        monkeypatch.undo()  # pathlib looks at os.name, too
+    assert closed == ([handle] if handle else [])
+
+
+def test_a_command_is_started_by_its_file_or_by_its_installed_module(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert program("run") == "python train/run.py"
+    monkeypatch.setattr(common, "__name__", "regvq_train.cli.common")
+    assert program("run") == "python -m regvq_train.run"
+
+
+@pytest.mark.parametrize(
+    ("command", "how"), [*((command, "file") for command in COMMANDS), ("run", "module")]
+)
+def test_commands_start_without_the_modules_of_posix(command: str, how: str) -> None:
+    """Each is imported, and prints its help, as a file and as a module."""
+    start = (
+        f"runpy.run_path({str(ROOT / 'train' / (command + '.py'))!r}, run_name='__main__')"
+        if how == "file"
+        else f"runpy.run_module('train.{command}', run_name='__main__', alter_sys=True)"
+    )
+    place = ROOT / "train" if how == "file" else ROOT
+    code = (
+        "import sys, runpy\n"
+        "for name in ('resource', 'fcntl', 'pwd', 'grp', 'termios'):\n"
+        "    sys.modules[name] = None\n"
+        f"sys.path[0] = {str(place)!r}\n"
+        f"sys.argv = ['{command}', '--help']\n{start}"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "usage: python train/" + command in done.stdout

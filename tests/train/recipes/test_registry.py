@@ -1,0 +1,108 @@
+"""The list of the recipes: grouped, a line each, and nothing imported for it."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+import time
+
+import pytest
+
+from core.paths import ROOT
+from train.cli.errors import UsageError
+from train.recipes import GROUPS, NAMES, config_of, recipe_of, summary_of
+from train.recipes.command_line import parse_run, recipe_list
+
+RUN = ROOT / "train" / "run.py"
+
+
+def test_every_recipe_is_in_one_group_and_has_its_name() -> None:
+    assert len(NAMES) == len(set(NAMES)) == 42
+    for name in NAMES:
+        assert config_of(name).recipe == name
+        assert recipe_of(name).__name__ == name.replace("-", "_")
+
+
+def test_every_function_of_a_module_of_recipes_is_in_the_list() -> None:
+    for module in {group.module for group in GROUPS}:
+        names = {name for group in GROUPS if group.module == module for name in group.names}
+        functions = vars(sys.modules[recipe_of(min(names)).__module__])
+        public = {
+            key.replace("_", "-")
+            for key, value in functions.items()
+            if inspect.isfunction(value)
+            and value.__module__.endswith(f"recipes.{module}")
+            and not key.startswith("_")
+        }
+        assert public == names
+
+
+def test_the_list_has_a_line_per_recipe_below_its_group() -> None:
+    lines = recipe_list().splitlines()
+    group = None
+    found = {}
+    for line in lines:
+        if line and not line.startswith(" "):
+            group = line
+        elif line:
+            found[line.split()[0]] = group, line
+    assert found.keys() == set(NAMES)
+    for each in GROUPS:
+        for name in each.names:
+            title, line = found[name]
+            assert title == each.title and len(line) <= 125
+            assert line.endswith(summary_of(name)) and summary_of(name).endswith(".")
+            assert summary_of(name) == (recipe_of(name).__doc__ or "").splitlines()[0]
+
+
+def test_the_list_imports_neither_torch_nor_tyro_and_is_there_at_once() -> None:
+    code = (
+        "import sys, runpy; sys.argv = ['run.py', '--help']; sys.path[0] = {folder!r}\n"
+        "try:\n    runpy.run_path({file!r}, run_name='__main__')\n"
+        "finally:\n    print([name for name in ('torch', 'tyro', 'numpy') if name in sys.modules])"
+    ).format(folder=str(ROOT / "train"), file=str(RUN))
+    started = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert time.perf_counter() - started < 2
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]" and "photos-regvq" in done.stdout
+
+
+def test_only_the_recipe_that_is_asked_for_is_imported() -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "from train.recipes.command_line import parse_run\n"
+        "parse_run(['scenes-vq', '--steps', '3'], 'run')\n"
+        "print(sorted(name for name in sys.modules if name.startswith('train.recipes.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(
+        ["train.recipes.command_line", "train.recipes.own_file", "train.recipes.scenes"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "name a recipe: run RECIPE"),
+        (["--steps", "3"], "name a recipe"),
+        (["--recipe"], "name a recipe"),
+        (["photos-mq"], "unknown recipe 'photos-mq'; similar names: photos-vq"),
+        (["--recipe", "nothing-like-it"], "unknown recipe 'nothing-like-it' (run --help"),
+    ],
+)
+def test_a_recipe_that_is_missing_or_unknown_is_a_sentence(
+    arguments: list[str], words: str
+) -> None:
+    with pytest.raises(UsageError) as error:
+        parse_run(arguments, "run")
+    assert words in str(error.value) and "run --help lists the recipes" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_recipe_can_be_named_by_its_flag_at_any_place() -> None:
+    wanted = parse_run(["scenes-vq", "--steps", "3"], "run")
+    assert parse_run(["--steps", "3", "--recipe", "scenes-vq"], "run") == wanted
+    assert parse_run(["--recipe=scenes-vq", "--steps", "3"], "run") == wanted

@@ -1,0 +1,79 @@
+"""Settings of every run: frozen dataclasses that recipes fill in and flags override."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class PicturesConfig:
+    """The pictures that a run trains on."""
+
+    name: str = "scenes"
+    """Data set: scenes (drawn by the code, no files), folder (any folder of pictures), captions
+    (pictures with captions.jsonl or .txt files), shards (tar files), or one in its published
+    layout: imagenet, ade20k, celebamask, cub, coco, camvid, facades, flickr8k."""
+    root: Path | None = None
+    """The data set's folder, in its published layout. In a plain folder, subfolders train/ and val/
+    or test/ are used as splits. For shards, also a pattern or an http(s) address, such as
+    'https://HOST/train-{000..146}.tar'. A plain folder of pictures is accepted for every data set
+    of which only the pictures are needed."""
+    size: int = 64
+    """Side of the training crops, in pixels."""
+    crop: tuple[float, float] = (0.0, 1.0)
+    """Smallest and largest side of a crop, as fractions of the picture's short side."""
+    workers: int = 1
+    """Processes that load pictures; 0 loads them in the training process."""
+
+
+@dataclass(frozen=True)
+class AdamWConfig:
+    """AdamW with linear warm-up, then a cosine to zero or a constant rate."""
+
+    lr: float = 4e-4
+    """Largest learning rate."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """Decay rates of the two moments."""
+    weight_decay: float = 1e-4
+    """On matrices and kernels only: never on norms, biases or codes."""
+    warmup: float = 0.03
+    """Share of the steps in which the learning rate rises."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """The learning rate after the warm-up."""
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    ema: float = 0.999
+    """Decay of the averaged weights, which are the ones that a bundle holds."""
+
+
+@dataclass(frozen=True)
+class CommonConfig:
+    """Settings that every run has: its length, its seed, and its reports."""
+
+    recipe: str = "custom"
+    """The recipe's name; set by the recipe, not a flag."""
+    steps: int = 6000
+    """Optimizer steps of the whole run."""
+    batch: int = 32
+    """Pictures per step, on each process."""
+    seed: int = 0
+    """Seed of weights, draws and noise; the same seed gives the same run."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """auto: bfloat16 autocast if the processor or GPU computes in it."""
+    out: Path | None = None
+    """Run folder; None: runs/RECIPE. A run that it holds is resumed."""
+    log_every: int = 20
+    """Steps between log lines; the usage window spans 100 steps."""
+    save_every: int = 500
+    """Steps between checkpoints, sample pictures and bundles."""
+    stop_after: int | None = None
+    """Stop at this step, as an interruption would; the schedule remains that of --steps."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "log_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.seed < 2**24:  # the noise of a step has a seed of 64 bits, 40 for the step
+            raise ValueError(f"seed must be from 0 to {2**24 - 1:,}, got {self.seed}")

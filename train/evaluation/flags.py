@@ -1,0 +1,119 @@
+"""Flags of ``train/evaluate.py``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+
+@dataclass(frozen=True)
+class DataFlags:
+    """The pictures."""
+
+    name: str
+    """The data set: scenes (drawn by the code), folder (any folder of pictures), captions, shards,
+    or one in its published layout: imagenet, ade20k, celebamask, cub, coco, camvid, facades or
+    flickr8k."""
+    root: Path | None = None
+    """The folder of a data set that is read from files."""
+    size: int | None = None
+    """Side in pixels of pictures that are drawn; pictures from files keep their own size."""
+    split: Literal["train", "val", "test"] = "test"
+    """The split, if the data set has splits."""
+    square: int | None = None
+    """Evaluate the center square of every picture, resized to this many pixels per side, as papers
+    do (256 for ImageNet); without it, whole pictures at their own size."""
+
+
+@dataclass(frozen=True)
+class FeatureFlags:
+    """The features of the feature distances."""
+
+    name: Literal["squeezenet", "vgg19", "none"] = "squeezenet"
+    """The network; none: no feature distances (the Fréchet distance of a prior's pictures is then
+    computed on the features of this project's attribute classifier, if it is available)."""
+    weights: Path | None = None
+    """A file of its weights; without one, torchvision's cache is used, then a download."""
+
+
+@dataclass(frozen=True)
+class NoteFlags:
+    """Notes of the maker for the card that --publish writes."""
+
+    data: str | None = None
+    """The pictures on which the bundle was trained."""
+    terms: str | None = None
+    """The terms under which the bundle may be used, given those of its data."""
+    pictures: str | None = None
+    """The pictures of the evaluation."""
+
+
+@dataclass(frozen=True)
+class PriorFlags:
+    """Evaluation of a prior. A sampling setting that is not given is the one that its bundle
+    recommends; with --publish the bundle recommends those of this evaluation."""
+
+    seed: int = 0
+    """Seed of the sampling."""
+    batch: int = 16
+    """Pictures that are sampled together."""
+    guidance: float | None = None
+    """Scale of classifier-free guidance; 1: no guidance."""
+    temperature: float | None = None
+    """Divides the logits; below 1, likely codes become more likely."""
+    top_k: int | None = None
+    """Sample among this many of the likeliest codes; 0: all."""
+    top_p: float | None = None
+    """Sample among the likeliest codes that together have this probability."""
+    steps: int | None = None
+    """Sampling steps."""
+    told: tuple[Literal["text", "semantic", "label"], ...] | None = None
+    """The conditions that are taken from the held-out pictures; without it, all conditions of the
+    prior."""
+    tokenizer: Path | None = None
+    """The tokenizer's bundle; without it, the tokenizer is searched beside the prior."""
+    segmenter: Path | None = None
+    """A judge of train/judge.py segmenter; without it, one for the data set is searched."""
+    attributes: Path | None = None
+    """A judge of train/judge.py attributes, for scenes; without it, one is searched."""
+
+
+@dataclass(frozen=True)
+class EvaluateFlags:
+    """Flags of the command."""
+
+    checkpoint: Path
+    """A bundle of a tokenizer or a prior, a run's folder, or the folder of a diffusers VQModel."""
+    data: DataFlags
+    out: Path
+    """The JSON report to write."""
+    value_range: Annotated[Literal["signed", "unit"] | None, tyro.conf.arg(name="range")] = None
+    """Of a diffusers VQModel: whether its pixels are in [-1, 1] (signed) or [0, 1] (unit). If not
+    given, it is unit for models without attention in the middle, as aMUSEd's, else signed."""
+    features: FeatureFlags = field(default_factory=FeatureFlags)
+    lpips: Literal["alex", "vgg", "squeeze", "none"] = "none"
+    """Also LPIPS on this network."""
+    lpips_weights: Path | None = None
+    """A file of torchvision's weights of it; without one, torch's cache, then a download."""
+    fid: bool = False
+    """Also rFID: the Fréchet Inception distance between pictures and reconstructions."""
+    fid_weights: Path | None = None
+    """A file of torch-fidelity's Inception weights; without one, the cache, then a download."""
+    codecs: bool = False
+    """Also code every picture as JPEG, WebP and AVIF in as many bytes as its tokens take."""
+    batch: int = 1
+    """Largest number of consecutive pictures of one size that are evaluated together."""
+    limit: int | None = None
+    """Only this many pictures, spread evenly over the data set; for a prior the default is 500."""
+    publish: bool = False
+    """Also write the figures into the bundle: its metrics.json, its card, its atlas's counts."""
+    note: NoteFlags = field(default_factory=NoteFlags)
+    prior: PriorFlags = field(default_factory=PriorFlags)
+    recipe: str | None = None
+    """The file of a recipe of your own, FILE.py or FILE.py:NAME, which registers the bundle's
+    quantizer or the data set."""
+    device: str = "auto"
+    """Where to compute: cpu, cuda, cuda:1, mps, or auto (a GPU if there is one)."""
