@@ -86,6 +86,10 @@ def _initialization(recipe: Mapping[str, Any]) -> str | None:
     kept = ""
     if recipe.get("train_only") == "decoder":
         kept = "; encoder and codes are unchanged, so pictures have the same tokens"
+    origin = recipe.get("init_origin")
+    if origin is not None:
+        terms = origin["license"] or "not stated"
+        kept += f" ({origin['title']}, from {origin['source']}; its license: {terms})"
     return f"the weights of `{recipe['init']}`{kept}"
 
 
