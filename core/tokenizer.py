@@ -264,6 +264,8 @@ class Tokenizer(nn.Module):
         return self.quantizer.log_posterior(to_rows(z)).view(batch, height, width, -1)
 
     def _decode_latents(self, z: Tensor) -> Tensor:
+        # A decoder may compute in half precision where ids are not affected.
+        z = z.to(self.decoder.last_weight.dtype)
         return self.network_output(self.decoder(z).float()).clamp_(-1, 1)
 
 
