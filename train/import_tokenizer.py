@@ -37,7 +37,7 @@ class ImportFlags:
     """The values of the tokenizer's pixels: signed, [-1, 1], or unit, [0, 1]; its family's if not
     given."""
     quantizer: Literal["vq", "vq-cosine", "ibq"] | None = None
-    """How a code is chosen, where weights alone cannot tell: the nearest, the nearest by cosine, or
+    """The choice of a code, if weights alone cannot tell it: the nearest, the nearest by cosine, or
     that of the largest dot product (IBQ)."""
     ema: tyro.conf.FlagCreatePairsOff[bool] = False
     """Take averaged weights (EMA), or fail; without this flag they are taken if there are any."""

@@ -38,9 +38,9 @@ class Imported:
     license: str | None
     """As the folder's own README states it; None if it states none."""
     half: bool
-    """Whether all weights were in half precision, so that a bundle in float16 loses nothing."""
+    """True if all weights were in half precision, so that a bundle in float16 loses nothing."""
     notes: tuple[str, ...]
-    """What was chosen or looks wrong, a phrase each."""
+    """Choices that were made, and doubts, a phrase each."""
 
 
 def convert(

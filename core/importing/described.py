@@ -28,7 +28,7 @@ _IMPOSSIBLE = {
 
 @dataclass
 class Described:
-    """What a file says, by the names of ``VQGANConfig``; beside them ``codes``, the codebook's
+    """The settings that a file states, by the names of ``VQGANConfig``; ``codes`` is the codebook's
     size."""
 
     file: Path

@@ -14,7 +14,7 @@ from .names import Table
 
 @dataclass(frozen=True)
 class Family:
-    """What the names and shapes of the weights do not say."""
+    """The facts on a family that the names and shapes of the weights do not state."""
 
     name: str
     title: str
@@ -24,8 +24,8 @@ class Family:
     downsample: Literal["asymmetric", "symmetric", "average"] = "asymmetric"
     skip: Literal["input", "output"] = "input"
     depth_first: bool = False
-    """Whether depth-to-space reads its channels as (dy, dx, c), not as PixelShuffle's (c, dy, dx)
-    (the convolution's channels are reordered once)."""
+    """True if depth-to-space reads its channels as (dy, dx, c), not as PixelShuffle's (c, dy, dx):
+    the convolution's channels are then reordered once."""
 
 
 TAMING = Family(

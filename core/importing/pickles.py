@@ -360,4 +360,4 @@ _WRAPPERS = {
     ("torch._utils", "_rebuild_parameter"),
     ("torch._utils", "_rebuild_parameter_with_state"),
 }
-"""What returns its first argument, as far as it matters here."""
+"""Functions that return their first argument, as far as it matters here."""

@@ -1,5 +1,5 @@
-"""Which of a file's tensors are the tokenizer: the right dictionary, averaged weights or not, and
-without prefixes, losses and optimizers."""
+"""The selection of a file's tensors that are the tokenizer: from the right dictionary, averaged or
+not, without prefixes, losses and optimizers."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class VQGANConfig:
     middle_blocks: int = 2
     """Residual blocks at the coarsest resolution, between the levels and the latents."""
     middle_attention: bool = True
-    """Whether a self-attention follows the first of the middle blocks."""
+    """True: a self-attention follows the first of the middle blocks."""
     groups: int = 32
     """Groups of every GroupNorm."""
     z_channels: int = 256
@@ -60,10 +60,10 @@ class VQGANConfig:
     latent_dim: int = 256
     """D, the channels of a latent and the length of a code."""
     quant_conv: bool = True
-    """Whether 1x1 convolutions stand before and after the codebook. They are not folded into their
+    """True: 1x1 convolutions stand before and after the codebook. They are not folded into their
     neighbors: zero padding would make borders differ, and ids would lose their last bit."""
     bias: bool = True
-    """Whether the encoder's first convolution and those of residual blocks have biases."""
+    """True: the encoder's first convolution and those of residual blocks have biases."""
     out_kernel: Literal[1, 3] = 3
     """Side of the encoder's last convolution."""
     downsample: Literal["asymmetric", "symmetric", "average"] = "asymmetric"
@@ -77,7 +77,7 @@ class VQGANConfig:
     adaptive: each level starts with a norm scaled and shifted by the codes' statistics over the
     picture (Open-MAGVIT2)."""
     skip: Literal["input", "output"] = "input"
-    """Where the 1x1 convolution of a block that changes the width starts: at the block's input, or,
+    """The start of the 1x1 convolution in a block that changes the width: the block's input, or,
     as in MaskGIT's code, at its output, so that the input is not added."""
 
     def __post_init__(self) -> None:

@@ -31,11 +31,11 @@ LOSSES = {
     "ibq": _IMPROVED,
     "maskgit": LossConfig(l1=0.0, l2=1.0, perceptual=0.1, adversarial=0.1, adaptive=False, **_SOON),
 }
-"""The losses of each family of ``core.importing``, from its paper or its authors' configs: VQ-GAN's
-weights for taming's kin (for aMUSEd, MoVQ and other VQModels INFERRED), LlamaGen's squared error
-and weight 0.5, the weight 0.1 without adaptive weight of SimVQ, Open-MAGVIT2 and IBQ, MaskGIT's
-perceptual and adversarial weights of 0.1. Their other terms (LeCam, gradient penalty) are left out,
-and when the discriminator starts is ours."""
+"""The losses of each family of ``core.importing``, from its authors' configs and code: VQ-GAN's
+weights for taming's (for aMUSEd, MoVQ and other VQModels INFERRED), LlamaGen's squared error and
+weight of 0.5 without adaptive weight, the weight of 0.1 without it of SimVQ, Open-MAGVIT2 and IBQ,
+and MaskGIT's perceptual and adversarial weights of 0.1 (its squared error is INFERRED). Their other
+terms (LeCam, gradient penalty) are left out; the discriminator's start is our choice."""
 
 
 def adopted(config: RunConfig) -> RunConfig:
