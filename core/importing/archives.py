@@ -106,7 +106,13 @@ class Safetensors(WeightsFile):
         return self._shapes[leaf]
 
     def tensor(self, name: str, leaf: Any) -> Tensor:
-        return self._open.get_tensor(leaf)
+        from safetensors import SafetensorError
+
+        try:
+            return self._open.get_tensor(leaf)
+        except (SafetensorError, OSError, RuntimeError, ValueError, TypeError) as error:
+            reason = " ".join(str(error).split())[:200]  # for example a type that torch lacks
+            raise CheckpointError(f"{self.file}: {name[:80]} cannot be read ({reason}).") from None
 
 
 class _Pickled(WeightsFile):

@@ -24,6 +24,14 @@ def import_on_arrival(folder: Path, name: str) -> Path:
     ``name`` is the entry of the variable, which the cards state as the source. Pickled weights are
     left out: only safetensors files are imported without being asked for. Raises CheckpointError.
     """
+    try:
+        return _imported(folder, name)
+    except (OSError, RuntimeError, MemoryError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise CheckpointError(f"{Path(name).name} cannot be imported ({reason}).") from None
+
+
+def _imported(folder: Path, name: str) -> Path:
     found = vqmodel_folders(folder)
     marks = {model: _mark(model) for model in found}
     digest = hashlib.sha256("".join(sorted(marks.values())).encode()).hexdigest()[:12]

@@ -15,7 +15,7 @@ import ml_collections
 import numpy as np
 from maskgit.nets.vqgan_tokenizer import VQVAE
 
-SIZES = ((2, 20, 36), (1, 64, 64))
+SIZES = ((2, 20, 36),)  # of each further one, JAX would compile every operation
 MULTIPLIERS, BLOCKS = (1, 2, 2), 2
 SETTINGS = {
     "quantizer": "vq", "codebook_size": 60, "filters": 32, "num_res_blocks": BLOCKS,

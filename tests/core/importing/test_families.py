@@ -97,7 +97,7 @@ def test_maskgit_is_read_back(tmp_path: Path) -> None:
     def nchw(name: str) -> Tensor:
         return torch.from_numpy(reference[name]).permute(0, 3, 1, 2)
 
-    for number in range(2):
+    for number in range(1):
         images, painted = nchw(f"images{number}"), nchw(f"painted{number}").clamp(0, 1)
         ids = torch.from_numpy(reference[f"ids{number}"]).long()
         ids = ids.reshape(len(images), images.shape[2] // 4, images.shape[3] // 4)
