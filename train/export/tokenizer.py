@@ -20,6 +20,7 @@ from regvq.errors import CheckpointError, DataError, PictureError
 from regvq.images import shrink, to_pictures, to_tensor
 from regvq.metrics.reconstruction import evaluate_tokenizer
 from regvq.networks.features import Features
+from regvq.paths import ROOT
 from regvq.tokenizer import Tokenizer
 
 from ..cli.common import bundle_name, evenly_spaced
@@ -115,7 +116,8 @@ def _origin(init: Path | None) -> dict[str, Any] | None:
     if init is None:
         return None
     try:
-        recipe = find_bundle(init).config.get("recipe") or {}
+        bundle = find_bundle(init if init.exists() else ROOT / init)  # as in warm_start
+        recipe = bundle.config.get("recipe") or {}
     except CheckpointError:
         return None
     return recipe.get("imported") or recipe.get("init_origin")
