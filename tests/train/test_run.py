@@ -30,6 +30,10 @@ TINY = (
     "--data.workers", "0", "--features.name", "none", "--loss.perceptual", "0",
     "--loss.adversarial", "0",
 )  # fmt: skip
+TINY_VQGAN = (  # the same, of the other network
+    "--tokenizer.network.widths", "8", "16", "--tokenizer.network.blocks", "1",
+    "--tokenizer.network.groups", "4", "--tokenizer.network.z-channels", "4", *TINY[5:],
+)  # fmt: skip
 MISSING = ("--features.weights", "missing.npz")
 PIXELS_ONLY = (
     "--features.name", "none", "--loss.perceptual", "0", "--loss.contrastive", "none",
@@ -176,7 +180,7 @@ def test_a_plain_folder_does_for_a_named_data_set(tmp_path, capsys, monkeypatch)
     from train.run import main
 
     none = ("--loss.contrastive", "none")
-    arguments = ("imagenet128-simvq-65k", "--data.root", str(pictures), *TINY, *none)
+    arguments = ("imagenet128-simvq-65k", "--data.root", str(pictures), *TINY_VQGAN, *none)
     main([*arguments, "--steps", "1", "--out", "a"])
     said = f"{pictures} is not laid out as 'imagenet': it is read as a plain folder of pictures"
     assert said in capsys.readouterr().out
@@ -217,7 +221,9 @@ def test_recipes_are_whole(name):
     assert config.recipe == name
     if name.startswith(("photos", "scenes")):
         assert config.tokenizer.quantizer.size == (1000 if name == "photos-fsq" else 1024)
-        assert config.tokenizer.network.downsampling == (4 if name.startswith("scenes") else 8)
+        of_photos = 16 if name == "photos-vqgan" else 8
+        step = 4 if name.startswith("scenes") else of_photos
+        assert config.tokenizer.network.downsampling == step
     assert recipe_of(name).__doc__
 
 
