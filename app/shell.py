@@ -45,8 +45,10 @@ def sentence(name: str | None) -> str:
     try:
         config = checkpoints.bundle(name).config["tokenizer"]
         codes = int(config["quantizer"]["size"])
-        # As NetworkConfig.downsampling, without importing torch for a sentence.
-        f = int(config["network"]["stem"]) * 2 ** (len(config["network"]["widths"]) - 1)
+        # As the network's downsampling, without importing torch for a sentence; only one of the two
+        # networks has a stem.
+        network = config["network"]
+        f = int(network.get("stem", 1)) * 2 ** (len(network["widths"]) - 1)
     except (Refused, KeyError, TypeError, ValueError):
         return NO_CHECKPOINT
     return (
@@ -262,8 +264,9 @@ def warm_up() -> None:
 def fetch_further() -> None:
     """Fetch the owner's checkpoints from the Hub; what failed may be there later."""
     from regvq.bundles.sources import fetch_all
+    from regvq.importing.arrival import import_on_arrival
 
-    while fetch_all(again=True):
+    while fetch_all(again=True, convert=import_on_arrival):
         time.sleep(AGAIN)
 
 

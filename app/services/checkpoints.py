@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ..ui.errors import Refused
 from .gpu import ModelLock, device
+from .precision import quicken
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,7 +110,7 @@ def _open(name: str, written: int, path: Path) -> Model:
 def _tokenizer(model: Model, where: str) -> Tokenizer:
     from regvq.checkpoints import load_tokenizer
 
-    return load_tokenizer(model.bundle, where)
+    return quicken(load_tokenizer(model.bundle, where))
 
 
 def model(name: Any) -> Model:
