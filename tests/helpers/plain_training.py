@@ -68,7 +68,7 @@ class PlainAdamW:
             v = self.v.setdefault(name, torch.zeros_like(w))
             noise = self.noise.setdefault(name, torch.zeros_like(w, dtype=torch.bool))
             # A code without a gradient has exactly none; a bias may have one that cancels out.
-            noise |= (g.abs() < 1e-4 * largest) & ((g != 0) | (g.ndim < 2))
+            noise |= (g.abs() < 2e-5 * largest) & ((g != 0) | (g.ndim < 2))
             t = self.count[name] = self.count.get(name, 0) + 1
             if decayed[name]:
                 w -= lr * self.decay * w
