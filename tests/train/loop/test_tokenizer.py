@@ -105,6 +105,7 @@ def test_the_seed_determines_the_run(tmp_path, pictures):
     assert not all(torch.equal(a[name], c[name]) for name in a)
 
 
+@pytest.mark.slow
 def test_training_learns(tmp_path, pictures):
     loss = LossConfig(perceptual=0.0, adversarial=0.0)
     run = config(pictures, steps=80, loss=loss, optimizer=OptimizerConfig(lr=4e-3), log_every=5)
@@ -340,6 +341,7 @@ def test_batches_are_numbered(workers):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.slow
 def test_broken_pictures_are_counted_and_named(tmp_path, pictures, workers, capsys):
     for index in range(12, 130):
         (pictures / f"{index:03d}.png").write_bytes((pictures / "00.png").read_bytes())
@@ -361,6 +363,7 @@ def test_too_many_broken_pictures_stop_the_run(tmp_path, pictures, workers):
         TokenizerTrainer(run, tmp_path / "run").train()
 
 
+@pytest.mark.slow
 def test_broken_pictures_before_a_stop_are_counted_after_it(tmp_path, pictures):
     for index in range(12, 130):
         (pictures / f"{index:03d}.png").write_bytes((pictures / "00.png").read_bytes())
