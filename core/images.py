@@ -9,15 +9,16 @@ from __future__ import annotations
 import io
 import os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from .color import as_rgb, to_bytes
+from .color import as_rgb, as_rgba, to_bytes
 from .errors import PictureError, printable
 from .formats import SUFFIXES, UNREAD, formats, guess, suffix_of
 from .orientation import load, orientation_of, turn, turn_back
@@ -29,6 +30,7 @@ __all__ = [
     "open_picture",
     "open_turned",
     "open_unturned",
+    "open_with_alpha",
     "scan_folder",
     "shrink",
     "to_pictures",
@@ -63,21 +65,18 @@ def open_picture(
     Raises:
         PictureError: the picture is missing, broken, truncated, empty, too large, or no picture.
     """
-    if isinstance(source, (str, os.PathLike)):
-        return turn(*_from_path(Path(source), name, max_pixels))
-    name = printable_name(name or _name_of(source))
-    if isinstance(source, np.ndarray):
-        return _from_array(source, name, max_pixels)
-    if isinstance(source, Image.Image):
-        return turn(*_decode(source, name, max_pixels))
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        source = io.BytesIO(source)
-    elif not hasattr(source, "read"):
-        raise PictureError(
-            f"{name}: a {type(source).__name__} is not a picture; "
-            "give a path, bytes, an open file, a PIL picture or an array."
-        )
-    return turn(*_from_stream(source, name, max_pixels))
+    return turn(*_open(source, name, max_pixels))
+
+
+def open_with_alpha(
+    source: str | Path | bytes | BinaryIO | Image.Image | np.ndarray,
+    *,
+    name: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Image.Image:
+    """Read a picture as `open_picture` does, but as "RGBA": transparency is kept, not laid over
+    white, and no color profile is applied. Raises PictureError."""
+    return turn(*_open(source, name, max_pixels, as_rgba))
 
 
 def open_turned(
@@ -91,7 +90,7 @@ def open_turned(
     1: it was not turned. `core.orientation.turn` applies the same operation to what lies on the
     stored pixels, such as a map. Raises PictureError.
     """
-    stored, orientation = open_unturned(source, name=name, max_pixels=max_pixels)
+    stored, orientation = _open(source, name, max_pixels)
     return turn(stored, orientation), orientation
 
 
@@ -105,13 +104,7 @@ def open_unturned(
 
     The orientation is 1..8: `core.orientation.turn` makes the picture upright. Raises PictureError.
     """
-    if isinstance(source, (str, os.PathLike)):
-        return _from_path(Path(source), name, max_pixels)
-    name = printable_name(name or _name_of(source))
-    if isinstance(source, Image.Image):
-        return _decode(source, name, max_pixels)
-    stream = io.BytesIO(source) if isinstance(source, (bytes, bytearray, memoryview)) else source
-    return _from_stream(stream, name, max_pixels)
+    return _open(source, name, max_pixels)
 
 
 def to_tensor(picture: Image.Image | np.ndarray) -> Tensor:
@@ -205,7 +198,34 @@ def scan_folder(root: str | Path) -> tuple[list[Path], Counter[str]]:
 # -- opening ---------------------------------------------------------------------------------------
 
 
-def _from_path(path: Path, name: str | None, max_pixels: int) -> tuple[Image.Image, int]:
+_Convert = Callable[[Image.Image, str], Image.Image]
+
+
+def _open(
+    source: object, name: str | None, max_pixels: int, convert: _Convert = as_rgb
+) -> tuple[Image.Image, int]:
+    """Return the stored pixels of a picture, converted, and its orientation."""
+    if isinstance(source, (str, os.PathLike)):
+        return _from_path(Path(source), name, max_pixels, convert)
+    name = printable_name(name or name_of(source))
+    if isinstance(source, np.ndarray):
+        return _from_array(source, name, max_pixels, convert), 1
+    if isinstance(source, Image.Image):
+        return _decode(source, name, max_pixels, convert)
+    stream: Any = source
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        stream = io.BytesIO(source)
+    elif not hasattr(source, "read"):
+        raise PictureError(
+            f"{name}: a {type(source).__name__} is not a picture; "
+            "give a path, bytes, an open file, a PIL picture or an array."
+        )
+    return _from_stream(stream, name, max_pixels, convert)
+
+
+def _from_path(
+    path: Path, name: str | None, max_pixels: int, convert: _Convert
+) -> tuple[Image.Image, int]:
     shown = printable_name(name or str(path))  # errors of the path itself show all of it
     try:
         if path.is_dir():
@@ -213,7 +233,7 @@ def _from_path(path: Path, name: str | None, max_pixels: int) -> tuple[Image.Ima
         if path.exists() and not path.is_file():
             raise PictureError(f"{shown} is not a regular file; give one picture file.")
         with path.open("rb") as stream:
-            return _from_stream(stream, printable_name(name or path.name), max_pixels)
+            return _from_stream(stream, printable_name(name or path.name), max_pixels, convert)
     except FileNotFoundError as error:
         raise PictureError(f"{shown} does not exist; check the path.") from error
     except PermissionError as error:
@@ -224,7 +244,9 @@ def _from_path(path: Path, name: str | None, max_pixels: int) -> tuple[Image.Ima
         raise PictureError(f"{shown} cannot be opened ({_reason(error)}); check it.") from error
 
 
-def _from_stream(stream: BinaryIO, name: str, max_pixels: int) -> tuple[Image.Image, int]:
+def _from_stream(
+    stream: BinaryIO, name: str, max_pixels: int, convert: _Convert
+) -> tuple[Image.Image, int]:
     head = b""
     try:
         if not getattr(stream, "seekable", lambda: True)():
@@ -240,16 +262,18 @@ def _from_stream(stream: BinaryIO, name: str, max_pixels: int) -> tuple[Image.Im
         raise PictureError(f"{name} is {guess(head)}.") from error
     except Exception as error:  # broken headers raise almost anything, struct.error to KeyError
         raise PictureError(_explain(error, name, max_pixels)) from error
-    return _decode(picture, name, max_pixels)
+    return _decode(picture, name, max_pixels, convert)
 
 
-def _decode(picture: Image.Image, name: str, max_pixels: int) -> tuple[Image.Image, int]:
+def _decode(
+    picture: Image.Image, name: str, max_pixels: int, convert: _Convert
+) -> tuple[Image.Image, int]:
     """Return the stored pixels of a picture as RGB, and its orientation."""
     _check_size(picture.size, name, max_pixels)
     try:
         orientation = load(picture)
         _check_size(picture.size, name, max_pixels)  # a HEIC file may turn out larger
-        rgb = as_rgb(picture, name)
+        rgb = convert(picture, name)
     except PictureError:
         raise
     except Exception as error:  # as above: decoders raise almost anything on broken data
@@ -260,7 +284,7 @@ def _decode(picture: Image.Image, name: str, max_pixels: int) -> tuple[Image.Ima
     return rgb, orientation
 
 
-def _from_array(array: np.ndarray, name: str, max_pixels: int) -> Image.Image:
+def _from_array(array: np.ndarray, name: str, max_pixels: int, convert: _Convert) -> Image.Image:
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         raise PictureError(
             f"{name} has shape {array.shape}; give (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)."
@@ -280,7 +304,7 @@ def _from_array(array: np.ndarray, name: str, max_pixels: int) -> Image.Image:
         )
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
-    return as_rgb(Image.fromarray(np.ascontiguousarray(array)), name)
+    return convert(Image.fromarray(np.ascontiguousarray(array)), name)
 
 
 # -- messages --------------------------------------------------------------------------------------
@@ -309,7 +333,8 @@ def _explain(error: Exception, name: str, max_pixels: int) -> str:
     return f"{name} is broken ({_reason(error)}); copy or download it again."
 
 
-def _name_of(source: object) -> str:
+def name_of(source: object) -> str:
+    """Return the name of an open file or picture, for a message."""
     path = getattr(source, "filename", None) or getattr(source, "name", None)
     return Path(path).name if isinstance(path, (str, os.PathLike)) and str(path) else "the picture"
 

@@ -23,8 +23,8 @@ WORDS: dict[str, tuple[str, ...]] = {
 _SPLIT_OF = {word: split for split, words in WORDS.items() for word in words}
 # Words that may stand beside a split's word in the name of a folder: "train_images", "test set".
 _BESIDE = frozenset(
-    "set split part subset data dataset image images img imgs picture pictures photo photos jpg "
-    "jpeg png".split()
+    {"set", "split", "part", "subset", "data", "dataset", "image", "images", "img", "imgs"}
+    | {"picture", "pictures", "photo", "photos", "jpg", "jpeg", "png"}
 )
 _HELD = re.compile(r"(?i)\b(held|hold)[\W_]?out\b")
 

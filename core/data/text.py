@@ -39,9 +39,9 @@ def decode(data: bytes, name: str) -> str:
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
+        known = encoding.upper().removesuffix("-SIG")
         raise ValueError(
-            f"{name} is not a text in {encoding.upper().removesuffix('-SIG')} (byte {error.start}); "
-            "save it as UTF-8"
+            f"{name} is not a text file in {known} (byte {error.start}); save it as UTF-8"
         ) from None
     if "\0" in text:
         raise ValueError(
