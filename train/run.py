@@ -57,7 +57,7 @@ def _train(config: CommonConfig) -> Path:
     from regvq.errors import DataError
     from regvq.paths import ROOT
 
-    from .cli.data import name_for_pictures
+    from .cli.data import data_lines, name_for_pictures
     from .config.prior import PriorRunConfig
     from .loop.base import NonFiniteLoss
     from .loop.prior import PriorTrainer
@@ -78,6 +78,7 @@ def _train(config: CommonConfig) -> Path:
         trainer = kind(config, out)
         if trainer.accelerator.is_main_process:  # not before data and features were found
             remember_settings(config, out)
+            print("\n".join(data_lines(trainer)), flush=True)
         bundle = trainer.train()
     if trainer.accelerator.is_main_process:
         print(f"the checkpoint is {bundle}")

@@ -3,17 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..data.contents import parts_of
 from ..data.sample import Sample
+from ..data.segmentation import UNLABELED
 from ..errors import DataError
 from .condition import Condition
 from .conditioner import ConditionConfig
 from .label import LabelConfig
 from .semantic import SemanticConfig
 from .text import TextConfig
+
+
+def check_parts(configs: Iterable[ConditionConfig], data: Any, what: str) -> None:
+    """Raise DataError if a data set lacks a part that a prior with these configs is conditioned on.
+
+    It is enough that some items have a part: the others are learned as pictures without one.
+    ``data``: a data set, or token shards. ``what``: its name in the message, such as "the pictures
+    of the split 'test'".
+    """
+    kinds = {type(config) for config in configs}
+    if not kinds & set(_NAMES):
+        return
+    parts = parts_of(data)
+    for kind, held in zip(_NAMES, parts, strict=True):
+        if kind in kinds and not held:
+            raise DataError(
+                f"the prior is conditioned on {_NAMES[kind]}, but {what} have none; choose other "
+                "data, or a recipe without this condition."
+            )
+
+
+_NAMES = {TextConfig: "text", SemanticConfig: "semantic maps", LabelConfig: "class labels"}
 
 
 def condition_of(
@@ -24,9 +49,10 @@ def condition_of(
 ) -> Condition | None:
     """Return the condition that a prior with these configs takes from B pictures, or None.
 
-    ``captions`` are those of the B pictures, ``segmentation`` their maps int64 (B, H, W) in pixels
-    or on the token grid, ``labels`` their labels int64 (B,). Raises DataError if the data lacks a
-    part that the prior needs.
+    ``captions`` are those of the B pictures, "" for one without; ``segmentation`` their maps int64
+    (B, H, W) in pixels or on the token grid, 255 where there is none; ``labels`` their labels int64
+    (B,), -1 for none. A batch may have no caption or label at all, if its data set has some
+    (``check_parts``). Raises DataError if a part that the prior needs is None.
     """
     kinds = {type(config) for config in configs}
     if not kinds:
@@ -38,7 +64,7 @@ def condition_of(
         texts = tuple(captions)
     if SemanticConfig in kinds and segmentation is None:
         raise DataError("the prior is conditioned on semantic maps, but the pictures have none.")
-    if LabelConfig in kinds and (labels is None or bool((labels < 0).all())):
+    if LabelConfig in kinds and labels is None:
         raise DataError("the prior is conditioned on class labels, but the pictures have none.")
     return Condition(
         texts=texts,
@@ -47,13 +73,22 @@ def condition_of(
     )
 
 
-def captions_of(samples: Sequence[Sample]) -> tuple[str, ...] | None:
-    """Return the captions of samples, or None if all of them are empty."""
-    captions = tuple(sample.caption for sample in samples)
-    return captions if any(captions) else None
+def captions_of(samples: Sequence[Sample]) -> tuple[str, ...]:
+    """Return the captions of samples; "" for one without."""
+    return tuple(sample.caption for sample in samples)
 
 
 def maps_of(samples: Sequence[Sample]) -> Tensor | None:
-    """Return the maps (B, H, W) of samples of one size, or None if a sample has none."""
-    maps = [sample.segmentation for sample in samples if sample.segmentation is not None]
-    return torch.stack(maps) if len(maps) == len(samples) else None
+    """Return the maps int64 (B, H, W) of samples of one size, or None if none of them has one.
+
+    The map of a sample without one is unlabeled.
+    """
+    if all(sample.segmentation is None for sample in samples):
+        return None
+    return torch.stack([_map_of(sample) for sample in samples])
+
+
+def _map_of(sample: Sample) -> Tensor:
+    if sample.segmentation is not None:
+        return sample.segmentation
+    return torch.full(sample.image.shape[-2:], UNLABELED)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ..errors import PictureError
 from ..images import MAX_PIXELS, name_of, open_picture, open_with_alpha, printable_name
+from .segmentation import LOSSLESS
 
 _OPAQUE = 128  # alpha from here on counts as paint
 _SHARE = 0.99  # of the opaque pixels; the rest are soft edges of strokes
@@ -34,9 +35,16 @@ def open_part(source: str | Path | BinaryIO, *, name: str) -> np.ndarray:
         with Image.open(source) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise PictureError(f"{name} is too large; shrink it to {MAX_PIXELS:,} pixels.")
+            if picture.format not in LOSSLESS:
+                raise PictureError(
+                    f"{name} is a {picture.format} file, whose black is not exactly 0; give the "
+                    "mask as PNG."
+                )
             picture.load()
             if picture.mode == "P" or "transparency" in picture.info:
                 picture = picture.convert("RGBA")
+            elif picture.mode in ("CMYK", "YCbCr", "HSV", "LAB"):
+                picture = picture.convert("RGB")
             values = np.asarray(picture)
             alpha = picture.mode in ("LA", "La", "PA", "RGBA", "RGBa")
     except FileNotFoundError as error:

@@ -16,7 +16,7 @@ from ..images import MAX_PIXELS
 from ..orientation import load, orientation_of, turn
 
 UNLABELED = 255
-_FORMATS = ("PNG", "TIFF", "BMP", "DIB", "GIF", "PPM")
+LOSSLESS = ("PNG", "TIFF", "BMP", "DIB", "GIF", "PPM")
 """Formats without loss. A JPEG changes ids at every border."""
 _ONE_CHANNEL = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "I;16N")
 
@@ -58,7 +58,7 @@ def read_map(source: str | Path | BinaryIO, *, name: str) -> MapFile:
                     f"{name} is a picture of mode {picture.mode}, not a map: a map has one channel "
                     "of class ids; give the file of class ids."
                 )
-            if picture.format not in _FORMATS:
+            if picture.format not in LOSSLESS:
                 raise PictureError(
                     f"{name} is a {picture.format} file, which changes class ids; give the map as "
                     "PNG."

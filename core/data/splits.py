@@ -7,7 +7,7 @@ names one is refused, and folders and shards of other names beside those of spli
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from ..errors import DataError
 
@@ -51,7 +51,7 @@ def split_inside(name: str) -> str | None:
     return next((_SPLIT_OF[word] for word in _words_of(name) if word in _SPLIT_OF), None)
 
 
-def served_by(split: str, known: Iterable[str]) -> str | None:
+def served_by(split: str, known: Container[str]) -> str | None:
     """Return the split that serves as ``split``, of those that a data set has; None if none does.
 
     If only one of "val" and "test" exists, it serves as both.

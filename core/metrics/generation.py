@@ -19,6 +19,7 @@ from torch import Tensor
 from ..conditions import Condition, ConditionConfig, SemanticConfig, TextConfig
 from ..conditions.from_samples import captions_of, condition_of, maps_of
 from ..data.sample import Sample
+from ..data.segmentation import UNLABELED
 from ..errors import DataError
 from ..tokenizer import Tokenizer
 from .caption_agreement import AnswerAgreement
@@ -94,7 +95,10 @@ def judge_prior(
         images = torch.stack([sample.image for sample in samples]).to(tokenizer.device)
         maps = maps_of(samples)
         labels = torch.tensor([sample.label for sample in samples])
-        condition = condition_of(given, captions_of(samples), maps, labels)
+        captions = captions_of(samples)
+        # A batch may be without any map, although its data set has some.
+        known = torch.full((len(samples), 1, 1), UNLABELED) if maps is None else maps
+        condition = condition_of(given, captions, known, labels)
         condition = None if condition is None else condition.to(tokenizer.device)
         start = time.perf_counter()
         drawn = prior.generate(condition, len(group), generator=noise, **sampling)
@@ -106,7 +110,6 @@ def judge_prior(
         if not drawn.is_floating_point():
             bits_key, found = _bits(prior, ids, condition, maps, noise)
             bits += found * len(group)
-        captions = captions_of(samples)
         versions = {DRAWN: painted, REAL: images, RECONSTRUCTED: tokenizer.decode(ids)}
         for version, pictures in versions.items():
             shown = as_shown(pictures)
@@ -187,9 +190,11 @@ class _Tables:
                 self.statistics[version] = FrechetStatistics(features.shape[1])
             self.statistics[version].update(features)
 
-    def add_captions(self, version: str, images: Tensor, captions: tuple[str, ...] | None) -> None:
-        if self.clip is not None and captions is not None:
-            self.fits.setdefault(version, CaptionFit(self.clip)).update(images, captions)
+    def add_captions(self, version: str, images: Tensor, captions: tuple[str, ...]) -> None:
+        rows = [row for row, caption in enumerate(captions) if caption]
+        if self.clip is not None and rows:
+            fit = self.fits.setdefault(version, CaptionFit(self.clip))
+            fit.update(images[rows], tuple(captions[row] for row in rows))
 
     def figures(self) -> dict[str, Any]:
         out: dict[str, Any] = {}

@@ -28,6 +28,7 @@ def report_tokenizer(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[
     from tqdm import tqdm
 
     from regvq.data import open_dataset
+    from regvq.data.contents import summary
     from regvq.data.shards.remote import redact_query
     from regvq.interop import DiffusersTokenizer, open_tokenizer
     from regvq.metrics.inception import load_inception
@@ -46,6 +47,7 @@ def report_tokenizer(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[
         )
     size = {} if flags.data.size is None else {"size": flags.data.size}
     data = open_dataset(flags.data.name, flags.data.root, split=flags.data.split, **size)
+    print(summary(data, flags.data.split))
     features = load_features(flags.features.name, flags.features.weights)
     features = features.to(device) if features is not None else None
     lpips = inception = None

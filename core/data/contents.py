@@ -1,0 +1,120 @@
+"""What a data set holds: how many items have captions, maps and labels, and which data they are.
+
+A batch may be without captions although its data set has some, so what a data set holds is
+determined when it is opened, never from a batch or from the first item.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, NamedTuple
+
+from ..errors import PictureError
+from .picture_dataset import PictureDataset
+from .sample import Dataset
+from .scenes import Scenes
+
+_TRIED = 64  # items of a data set of the user's own that are looked at
+
+
+class Contents(NamedTuple):
+    """The number of items with each part, or with a file that may hold it."""
+
+    items: int
+    captions: int
+    maps: int
+    labels: int
+
+
+class Parts(NamedTuple):
+    """True for each part that any item has."""
+
+    captions: bool
+    maps: bool
+    labels: bool
+
+
+def contents_of(data: Dataset) -> Contents | None:
+    """Return the contents of a data set; nothing is read. None for one of the user's own."""
+    items = len(data)
+    if isinstance(data, PictureDataset):
+        rows = range(items)
+        return Contents(
+            items,
+            sum(map(data.has_caption, rows)),
+            sum(map(data.has_map, rows)),
+            sum(map(data.has_label, rows)),
+        )
+    return Contents(items, items, items, items) if isinstance(data, Scenes) else None
+
+
+def parts_of(data: Any) -> Parts:
+    """Return the parts that any item of a data set, or of token shards, has.
+
+    Of a data set of the user's own, some items are looked at, spread over all of them.
+    """
+    if hasattr(data, "parts"):
+        return Parts(*data.parts())
+    if isinstance(data, Scenes):
+        return Parts(True, True, True)
+    found = Parts(False, False, False)
+    count = min(_TRIED, len(data))
+    for place in range(count):
+        try:
+            sample = data[place * len(data) // count]
+        except PictureError:
+            continue
+        found = Parts(
+            found.captions or bool(sample.captions or sample.caption),
+            found.maps or sample.segmentation is not None,
+            found.labels or sample.label >= 0,
+        )
+        if all(found):
+            break
+    return found
+
+
+def identity_of(data: Dataset) -> str:
+    """Return a digest of which data these are: the names, sizes, captions and labels of the items.
+
+    Names are relative to the folder of the data set, so that it stays the same when the folder is
+    moved or copied; pictures that are added, removed or replaced by others of another size change
+    it. Every file's size is asked for once: half a second for 100,000 files on a disk.
+    """
+    digest = hashlib.sha256(f"{getattr(data, 'name', '')} {len(data)}".encode())
+    if isinstance(data, PictureDataset):
+        for line in data.manifest():
+            digest.update(f"{line}\n".encode())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def summary(data: Dataset, split: str) -> str:
+    """Return one line on what a data set holds and what is left out of it, for its opening."""
+    contents = contents_of(data)
+    line = f"{getattr(data, 'name', 'data')}, {split}: {len(data):,} items"
+    place = getattr(data, "place", None)
+    if place is not None:
+        line += f" in {place}"
+    if contents is not None:
+        counts = contents._asdict().items()
+        line += "; " + ", ".join(
+            _share(n, len(data), what) for what, n in counts if what != "items"
+        )
+    if isinstance(data, PictureDataset):
+        for left in (_some("listed files that are missing", data.missing),
+                     _some("left out", data.skipped), *data.left_out()):  # fmt: skip
+            line += f"; {left}" if left else ""
+    return line
+
+
+def _share(count: int, items: int, what: str) -> str:
+    if not count:
+        return f"no {what}"
+    return what if count == items else f"{what} of {count:,}"
+
+
+def _some(what: str, sentences: tuple[str, ...]) -> str:
+    if not sentences:
+        return ""
+    more = f" and {len(sentences) - 2:,} more" if len(sentences) > 2 else ""
+    return f"{len(sentences):,} {what}: {', '.join(sentences[:2])}{more}"
