@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data.contents import parts_of
+from ..data.contents import Parts, parts_of
 from ..data.sample import Sample
 from ..data.segmentation import UNLABELED
 from ..errors import DataError
@@ -18,6 +18,9 @@ from .label import LabelConfig
 from .semantic import SemanticConfig
 from .text import TextConfig
 
+_NAMES = {TextConfig: "text", SemanticConfig: "semantic maps", LabelConfig: "class labels"}
+_PARTS = {TextConfig: "captions", SemanticConfig: "maps", LabelConfig: "labels"}
+
 
 def check_parts(configs: Iterable[ConditionConfig], data: Any, what: str) -> None:
     """Raise DataError if a data set lacks a part that a prior with these configs is conditioned on.
@@ -26,19 +29,20 @@ def check_parts(configs: Iterable[ConditionConfig], data: Any, what: str) -> Non
     ``data``: a data set, or token shards. ``what``: its name in the message, such as "the pictures
     of the split 'test'".
     """
+    configs = tuple(configs)
+    if any(type(config) in _NAMES for config in configs):
+        require_parts(configs, parts_of(data), what)
+
+
+def require_parts(configs: Iterable[ConditionConfig], parts: Parts, what: str) -> None:
+    """Raise DataError if a prior with these configs is conditioned on a part that is missing."""
     kinds = {type(config) for config in configs}
-    if not kinds & set(_NAMES):
-        return
-    parts = parts_of(data)
     for kind, held in zip(_NAMES, parts, strict=True):
         if kind in kinds and not held:
             raise DataError(
-                f"the prior is conditioned on {_NAMES[kind]}, but {what} have none; choose other "
-                "data, or a recipe without this condition."
+                f"the prior is conditioned on {_NAMES[kind]}, but {what} have no {_PARTS[kind]}; "
+                "choose other data, or a recipe without this condition."
             )
-
-
-_NAMES = {TextConfig: "text", SemanticConfig: "semantic maps", LabelConfig: "class labels"}
 
 
 def condition_of(

@@ -7,11 +7,13 @@ determined when it is opened, never from a batch or from the first item.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
-from ..errors import PictureError
+from ..errors import PictureError, printable
 from .picture_dataset import PictureDataset
-from .sample import Dataset
+from .sample import Dataset, Sample
 from .scenes import Scenes
 
 _TRIED = 64  # items of a data set of the user's own that are looked at
@@ -32,6 +34,9 @@ class Parts(NamedTuple):
     captions: bool
     maps: bool
     labels: bool
+
+
+NOTHING = Parts(False, False, False)
 
 
 def contents_of(data: Dataset) -> Contents | None:
@@ -57,21 +62,26 @@ def parts_of(data: Any) -> Parts:
         return Parts(*data.parts())
     if isinstance(data, Scenes):
         return Parts(True, True, True)
-    found = Parts(False, False, False)
+    found = NOTHING
     count = min(_TRIED, len(data))
     for place in range(count):
         try:
             sample = data[place * len(data) // count]
         except PictureError:
             continue
-        found = Parts(
-            found.captions or bool(sample.captions or sample.caption),
-            found.maps or sample.segmentation is not None,
-            found.labels or sample.label >= 0,
-        )
+        found = parts_in([sample], found)
         if all(found):
             break
     return found
+
+
+def parts_in(samples: Sequence[Sample], found: Parts = NOTHING) -> Parts:
+    """Return the parts that any of some samples has, or that were found before."""
+    return Parts(
+        found.captions or any(sample.captions or sample.caption for sample in samples),
+        found.maps or any(sample.segmentation is not None for sample in samples),
+        found.labels or any(sample.label >= 0 for sample in samples),
+    )
 
 
 def identity_of(data: Dataset) -> str:
@@ -90,20 +100,22 @@ def identity_of(data: Dataset) -> str:
 
 def summary(data: Dataset, split: str) -> str:
     """Return one line on what a data set holds and what is left out of it, for its opening."""
-    contents = contents_of(data)
-    line = f"{getattr(data, 'name', 'data')}, {split}: {len(data):,} items"
-    place = getattr(data, "place", None)
-    if place is not None:
-        line += f" in {place}"
-    if contents is not None:
-        counts = contents._asdict().items()
-        line += "; " + ", ".join(
-            _share(n, len(data), what) for what, n in counts if what != "items"
-        )
+    line = headline(data, split)
     if isinstance(data, PictureDataset):
-        for left in (_some("listed files that are missing", data.missing),
-                     _some("left out", data.skipped), *data.left_out()):  # fmt: skip
-            line += f"; {left}" if left else ""
+        missing = _some("listed files are missing", data.missing)
+        skipped = _some("left out", data.skipped)
+        line += "".join(f"; {left}" for left in (missing, skipped, *data.left_out()) if left)
+    return line
+
+
+def headline(data: Dataset, split: str) -> str:
+    """Return the start of the summary: how many items, captions, maps and labels there are."""
+    contents, place = contents_of(data), getattr(data, "place", None)
+    line = f"{getattr(data, 'name', 'data')}, {split}: {len(data):,} items"
+    line += f" in {printable(place)}" if place is not None else ""
+    if contents is not None:
+        shares = (_share(n, len(data), what) for what, n in contents._asdict().items())
+        line += "; " + ", ".join(islice(shares, 1, None))
     return line
 
 

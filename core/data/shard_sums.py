@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -48,10 +48,13 @@ def _content_digest(header: Mapping[str, Any]) -> str:
     return digest_of(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())
 
 
-def check_sums(root: Path, wanted: Mapping[str, str], header: str) -> None:
+def check_sums(
+    root: Path, wanted: Mapping[str, str], header: str, explain: Callable[[str], str]
+) -> None:
     """Raise DataError, which names the file, unless all files have their checksums.
 
     wanted: the checksum of each file, by its name in `root`. header: the checksum of the header.
+    explain: returns what can be seen of the damage of a file, by its name, or "".
     """
     stamps = {name: _stamp(root / name) for name in wanted}
     memory = cache_folder() / "verified" / f"{digest_of(str(root.resolve()).encode())[:32]}.json"
@@ -63,9 +66,11 @@ def check_sums(root: Path, wanted: Mapping[str, str], header: str) -> None:
         found = pool.map(lambda name: file_digest(root / name), wanted)
         for name, digest in zip(wanted, found, strict=True):
             if digest != wanted[name]:
+                seen = explain(name)
                 raise DataError(
-                    f"the shard {root / name} is damaged: its checksum is not the one in "
-                    "header.json; copy it again, or delete the folder and encode again."
+                    f"the shard {root / name} is damaged{f' ({seen})' if seen else ''}: its "
+                    "checksum is not the one in header.json; copy it again, or delete the folder "
+                    "and encode again."
                 )
     now = time.time_ns()
     if all(now - stamp[1] > _RACY_NS for stamp in stamps.values()):

@@ -172,7 +172,21 @@ def check_files(root: Path, header: dict[str, Any]) -> None:
         for shard, sums in enumerate(header["checksums"])
         for name in files_of(header)
     }
-    check_sums(root, wanted, header[OWN])
+    check_sums(root, wanted, header[OWN], lambda name: _damage(root / name, header))
+
+
+def _damage(file: Path, header: dict[str, Any]) -> str:
+    """Return what can be seen of a damaged file's damage, or ""."""
+    name, _, number = file.stem.rpartition("-")
+    data = file.read_bytes()
+    if name == "captions":
+        lines, rows = data.count(b"\n"), header["rows"][int(number)]
+        return f"it has {lines} lines, not {rows}" if lines != rows else ""
+    if name == "tokens" and data:
+        largest = int(np.frombuffer(data, np.dtype(header["dtype"]).newbyteorder("<")).max())
+        codes = header["tokenizer"]["codebook_size"]
+        return f"it holds the id {largest}, but there are {codes} codes" if largest >= codes else ""
+    return ""
 
 
 class TokenShards:

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from ..conditions import Condition, ConditionConfig, SemanticConfig, TextConfig
-from ..conditions.from_samples import captions_of, condition_of, maps_of
+from ..conditions.from_samples import captions_of, condition_of, maps_of, require_parts
+from ..data.contents import NOTHING, parts_in
 from ..data.sample import Sample
 from ..data.segmentation import UNLABELED
 from ..errors import DataError
@@ -90,11 +91,13 @@ def judge_prior(
     seconds = bits = 0.0
     bits_key = ""
     seen = 0
+    present = NOTHING
     for group in _groups(held_out, batch):
         samples = [each.sample for each in group]
         images = torch.stack([sample.image for sample in samples]).to(tokenizer.device)
         maps = maps_of(samples)
         labels = torch.tensor([sample.label for sample in samples])
+        present = parts_in(samples, present)
         captions = captions_of(samples)
         # A batch may be without any map, although its data set has some.
         known = torch.full((len(samples), 1, 1), UNLABELED) if maps is None else maps
@@ -120,6 +123,7 @@ def judge_prior(
             progress(seen)
     if not seen:
         raise DataError("there was no picture to compare with; give a data set that is not empty.")
+    require_parts(given, present, "the pictures")
     figures: dict[str, Any] = {"pictures": seen, "sampling": dict(sampling), "seed": seed}
     figures["seconds_per_picture"] = seconds / seen
     if bits:
