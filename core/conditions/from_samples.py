@@ -58,6 +58,7 @@ def condition_of(
     (B,), -1 for none. A batch may have no caption or label at all, if its data set has some
     (``check_parts``). Raises DataError if a part that the prior needs is None.
     """
+    configs = tuple(configs)
     kinds = {type(config) for config in configs}
     if not kinds:
         return None
@@ -70,11 +71,33 @@ def condition_of(
         raise DataError("the prior is conditioned on semantic maps, but the pictures have none.")
     if LabelConfig in kinds and labels is None:
         raise DataError("the prior is conditioned on class labels, but the pictures have none.")
+    check_range(configs, segmentation, labels)
     return Condition(
         texts=texts,
         segmentation=segmentation if SemanticConfig in kinds else None,
         labels=labels if LabelConfig in kinds else None,
     )
+
+
+def check_range(
+    configs: Iterable[ConditionConfig], segmentation: Tensor | None, labels: Tensor | None
+) -> None:
+    """Raise DataError for a class of maps, or a label, that a prior with these configs lacks."""
+    for config in configs:
+        if isinstance(config, SemanticConfig) and segmentation is not None:
+            known = segmentation[segmentation != UNLABELED]
+            _check_largest("a map holds the class", known, config.classes)
+        if isinstance(config, LabelConfig) and labels is not None:
+            _check_largest("a picture has the label", labels, config.classes)
+
+
+def _check_largest(what: str, values: Tensor, classes: int) -> None:
+    largest = int(values.max()) if values.numel() else -1
+    if largest >= classes:
+        raise DataError(
+            f"{what} {largest}, but the prior knows 0 to {classes - 1}: choose a recipe with more "
+            "classes, or correct the data."
+        )
 
 
 def captions_of(samples: Sequence[Sample]) -> tuple[str, ...]:

@@ -116,6 +116,8 @@ def headline(data: Dataset, split: str) -> str:
     if contents is not None:
         shares = (_share(n, len(data), what) for what, n in contents._asdict().items())
         line += "; " + ", ".join(islice(shares, 1, None))
+    if more := getattr(data, "with_json", 0):
+        line += f", and what {more:,} .json files hold"
     return line
 
 

@@ -265,6 +265,17 @@ class TokenShards:
             return rows * self.header["captions"], rows * self.header["segmentation"], labels
         return found["captions"], found["maps"], found["labels"]
 
+    def largest(self) -> tuple[Tensor, Tensor]:
+        """Return the largest class of all maps, 255 if none is labeled, and the largest label."""
+        classes, labels = [255], [-1]
+        for arrays in self._arrays:
+            labels += [int(arrays["labels"].max())] if len(arrays["labels"]) else []
+            maps = arrays.get("segmentation")
+            known = maps[maps != 255] if maps is not None else ()
+            classes += [int(known.max())] if len(known) else []
+        known = [each for each in classes if each != 255] or [255]
+        return torch.tensor([max(known)]), torch.tensor([max(labels)])
+
     def summary(self) -> str:
         """Return one line on what the shards hold, for their opening."""
         data, rows = self.header["data"], len(self)

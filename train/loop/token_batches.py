@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from regvq.conditions import ConditionConfig
-from regvq.conditions.from_samples import captions_of, check_parts, maps_of
+from regvq.conditions.from_samples import captions_of, check_parts, check_range, maps_of
 from regvq.data import Dataset, Sample, center
 from regvq.data.segmentation import UNLABELED
 from regvq.data.token_shards import TokenBatch, TokenShards
@@ -61,6 +61,7 @@ def check_data(
     """
     if isinstance(tokens, TokenShards):
         tokens.check_run(data_set)
+        check_range(conditions, *tokens.largest())
     check_parts(conditions, tokens, "the pictures that it is trained on")
     check_parts(conditions, held_out, "the held-out pictures")
 

@@ -8,11 +8,12 @@ one shard after another, so that a network is read in long runs.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -108,14 +109,18 @@ class TarShards(PictureDataset):
         return _map(self._members[index]) is not None
 
     def has_caption(self, index: int) -> bool:
-        """Return True if an item has a file that may hold a caption. Nothing is read."""
-        members = self._members[index]
-        return ".txt" in members or ".json" in members
+        """Return True if an item has a .txt that is not empty. Nothing is read."""
+        text = self._members[index].get(".txt")
+        return text is not None and text.size > 0
 
     def has_label(self, index: int) -> bool:
-        """Return True if an item has a file that may hold a label. Nothing is read."""
-        members = self._members[index]
-        return ".cls" in members or ".json" in members
+        """Return True if an item has a .cls. Nothing is read."""
+        return ".cls" in self._members[index]
+
+    @property
+    def with_json(self) -> int:
+        """The number of items with a .json, which may hold captions and a label."""
+        return sum(".json" in members for members in self._members)
 
     def parts(self) -> tuple[bool, bool, bool]:
         """Return True for each of captions, maps and labels that any item has.
@@ -123,22 +128,24 @@ class TarShards(PictureDataset):
         Texts on a disk are read until one holds a caption; on a web server, a file that may hold
         one counts, since each would be a request.
         """
-        may = super().parts()
+        captions, maps, labels = super().parts()
+        with_json = self.with_json > 0
+        may_caption, may_label = captions or with_json, labels or with_json
         if any(isinstance(shard, StreamedShard) for shard in self._shards):
-            return may
-        rows = range(len(self))
+            return may_caption, maps, may_label
         return (
-            may[0] and any(self.captions(row) for row in rows if self._is_whole(row)),
-            may[1],
-            may[2] and any(self.label(row) >= 0 for row in rows if self._is_whole(row)),
+            may_caption and self._any(lambda row: bool(self.captions(row)), ".txt"),
+            maps,
+            may_label and self._any(lambda row: self.label(row) >= 0, ".cls"),
         )
 
-    def _is_whole(self, index: int) -> bool:
-        try:
-            self.captions(index)
-            return self.label(index) >= -1
-        except PictureError:
-            return False
+    def _any(self, holds: Callable[[int], bool], suffix: str) -> bool:
+        for row, members in enumerate(self._members):
+            if suffix in members or ".json" in members:
+                with contextlib.suppress(PictureError):  # a broken item; reading it will tell
+                    if holds(row):
+                        return True
+        return False
 
     def manifest(self) -> Iterator[str]:
         """Yield a line for each shard: its name, its size and the number of its items."""
