@@ -34,7 +34,7 @@ format:
 
 docs:
 	@$(PYTHON) .ci/environment.py requirements-dev.txt
-	@$(BIN)/mkdocs build --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 wheel:
 	@$(PYTHON) .ci/environment.py requirements-dev.txt

@@ -1,7 +1,8 @@
 """The explorer: a Gradio app that shows what a tokenizer and its codebook do.
 
-One file a tab. The app draws and listens; whatever is computed comes from ``core``. Importing this
-package costs nothing: Gradio is imported by ``build_app`` and torch by the first picture.
+``tabs`` holds components and listeners, ``services`` the view models and computation (without
+Gradio), ``ui`` the look, ``static`` the HTML, CSS and JavaScript; ``core`` does the computing.
+Importing this package is cheap: ``build_app`` imports Gradio, and the first picture imports torch.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ __all__ = ["build_app"]
 
 
 def build_app() -> gr.Blocks:
-    """The explorer, ready for ``app.shell.launch``."""
+    """Return the explorer, ready for ``server.launch``."""
     from .shell import build_app as build
 
     return build()

@@ -1,10 +1,10 @@
-"""The explorer under load: so many visitors at once, mixed requests, errors and memory.
+"""The explorer under load: many visitors at once, mixed requests, errors and memory.
 
-``python benchmarks/app_load.py`` starts the app (or takes ``--url``), lets ``--visitors`` ask for
-``--seconds`` through ``gradio_client``, each one thing after the other with a pause between, and
-writes a table: requests, errors, time to the answer and the part of it that was spent waiting for a
-turn, and the server's memory. An answer "the queue is full" is a refusal by design and is counted
-apart; the visitor then waits for a second.
+``python benchmarks/app_load.py`` starts the app (or uses ``--url``), lets ``--visitors`` send
+requests for ``--seconds`` through ``gradio_client``, each one request after another with a pause in
+between, and writes a table: requests, errors, time to the answer, the time of it in the queue, and
+the server's memory. The answer "the queue is full" is intended and is counted separately; the
+visitor then waits for a second.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PROMPTS = ("a lake below snowy mountains at dusk", "a beach by the sea at noon",
 
 @dataclass(frozen=True)
 class Visit:
-    """What the visitors have: their pictures and a painted map, as files."""
+    """The visitors' files: their pictures and a semantic map."""
 
     pictures: tuple[Path, ...]
     plan: Path
@@ -61,7 +61,7 @@ def _plan(visit: Visit) -> Any:
 CHECKPOINT: list[str] = []
 """The tokenizers of the app, the default one first; filled in before the visitors come."""
 
-# What is asked, how often in comparison, and with what.
+# Each endpoint with its relative frequency and its arguments.
 ENDPOINTS: dict[str, tuple[int, Ask]] = {
     "/reconstruct": (8, lambda r, v: (_picture(r, v), CHECKPOINT[0], r.choice((0, 0.5)), 1)),
     "/codebook_usage": (3, lambda r, v: (CHECKPOINT[0], "bundle")),
@@ -77,41 +77,41 @@ ENDPOINTS: dict[str, tuple[int, Ask]] = {
 
 @dataclass
 class Tally:
-    """What became of the requests of one endpoint."""
+    """The outcome of the requests of one endpoint."""
 
     seconds: list[float] = field(default_factory=list)
-    """From asking to the answer, of each request that was answered."""
+    """From the request to the answer, of each answered request."""
     waited: list[float] = field(default_factory=list)
-    """The part of it before the server began."""
+    """The part of it before the server started."""
     refused: int = 0
     errors: list[str] = field(default_factory=list)
 
 
 def main() -> None:
-    """Measure what the flags ask for, print the tables and write them."""
+    """Measure as the flags say, print the report and write it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--visitors", type=int, default=50, help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=60, help="default: %(default)s")
     parser.add_argument("--pause", type=float, default=1, help="mean seconds between requests")
     parser.add_argument("--url", help="a running app; without it, one is started")
-    parser.add_argument("--pid", type=int, help="of --url: the process whose memory is measured")
+    parser.add_argument("--pid", type=int, help="with --url: the process whose memory is measured")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "app_load.md")
     flags = parser.parse_args()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         url, pid = flags.url, flags.pid
         if url is None:
-            url, pid = stack.enter_context(started(folder / "app.log"))
-        visit = equipped(folder)
-        left_out = tried(url, visit)
-        report = measured(url, pid, visit, flags, left_out)
+            url, pid = stack.enter_context(start_app(folder / "app.log"))
+        visit = make_files(folder)
+        left_out = try_endpoints(url, visit)
+        report = measure(url, pid, visit, flags, left_out)
     print(report)
     flags.out.write_text(report + "\n", encoding="utf-8")
 
 
 @contextlib.contextmanager
-def started(log: Path) -> Iterator[tuple[str, int]]:
-    """The app as ``python app.py`` starts it: its address and its process."""
+def start_app(log: Path) -> Iterator[tuple[str, int]]:
+    """Start ``python app.py``; yield its address and its process id."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -122,7 +122,7 @@ def started(log: Path) -> Iterator[tuple[str, int]]:
         try:
             while True:
                 if process.poll() is not None:
-                    raise SystemExit(f"error: the app did not come up: {log.read_text()[-2000:]}")
+                    raise SystemExit(f"error: the app did not start: {log.read_text()[-2000:]}")
                 with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=10):
                     break
                 time.sleep(0.3)
@@ -134,8 +134,8 @@ def started(log: Path) -> Iterator[tuple[str, int]]:
             process.kill()
 
 
-def equipped(folder: Path) -> Visit:
-    """Drawn scenes of 256 pixels as photographs, and the map of one."""
+def make_files(folder: Path) -> Visit:
+    """Write drawn scenes of 256 pixels as JPEG files, and the semantic map of one."""
     import numpy as np
     from PIL import Image
 
@@ -154,12 +154,14 @@ def equipped(folder: Path) -> Visit:
     return Visit(tuple(pictures), plan)
 
 
-def tried(url: str, visit: Visit) -> list[str]:
-    """Ask each thing once, alone: the app is warm then, and what it has no prior for is left out.
-    Returns the endpoints that are left out."""
+def try_endpoints(url: str, visit: Visit) -> list[str]:
+    """Call each endpoint once, alone, which also warms up the app.
+
+    Return the endpoints that are left out because the app has no prior or checkpoint for them.
+    """
     from gradio_client.exceptions import AppError
 
-    client = connected(url)
+    client = connect(url)
     parts = client.config["components"]
     box = next(p for p in parts if p.get("props", {}).get("elem_id") == "checkpoint")
     names = [choice[1] for choice in box["props"]["choices"]]
@@ -177,15 +179,15 @@ def tried(url: str, visit: Visit) -> list[str]:
     return left_out
 
 
-def connected(url: str) -> Any:
-    """A client as a visitor's program has one; it waits for a server that is busy."""
+def connect(url: str) -> Any:
+    """Return a client like that of a visitor's program; it waits for a busy server."""
     from gradio_client import Client
 
     return Client(url, verbose=False, download_files=False, httpx_kwargs={"timeout": 120})
 
 
 class Crowd:
-    """Visitors who come at once and ask until the time is up."""
+    """Visitors who start together and send requests until the time is up."""
 
     def __init__(self, url: str, visit: Visit, pause: float, names: list[str]) -> None:
         self.url, self.visit, self.pause, self.names = url, visit, pause, names
@@ -194,7 +196,7 @@ class Crowd:
         self._go, self._end = threading.Event(), 0.0
 
     def run(self, visitors: int, seconds: float, watch: Callable[[float], None]) -> None:
-        """Let them ask; ``watch`` is called once a second with the seconds since they began."""
+        """Let them send requests; call ``watch`` every second with the seconds since the start."""
         ready = threading.Barrier(visitors + 1)
         threads = [
             threading.Thread(target=self._visit, args=(seed, ready), daemon=True)
@@ -203,18 +205,18 @@ class Crowd:
         for thread in threads:
             thread.start()
         ready.wait()
-        began = time.monotonic()
-        self._end = began + seconds
+        started = time.monotonic()
+        self._end = started + seconds
         watch(0.0)
         self._go.set()
         while any(thread.is_alive() for thread in threads):
             time.sleep(1)
-            watch(time.monotonic() - began)
+            watch(time.monotonic() - started)
 
     def _visit(self, seed: int, ready: threading.Barrier) -> None:
         rng = random.Random(seed)
         try:
-            client = connected(self.url)
+            client = connect(self.url)
         except Exception as error:
             with self._lock:
                 self.tallies[self.names[0]].errors.append(f"no connection: {error}")
@@ -235,13 +237,13 @@ class Crowd:
         from gradio_client.utils import QueueError, Status
 
         waiting = (Status.STARTING, Status.JOINING_QUEUE, Status.IN_QUEUE)
-        began, tally = time.monotonic(), self.tallies[name]
+        started, tally = time.monotonic(), self.tallies[name]
         try:
             job = client.submit(*arguments, api_name=name)
             turn = None
             while not job.done():
                 if turn is None and job.status().code not in waiting:
-                    turn = time.monotonic() - began
+                    turn = time.monotonic() - started
                 time.sleep(0.05)
             job.result()
         except QueueError:
@@ -253,16 +255,16 @@ class Crowd:
             with self._lock:
                 tally.errors.append(f"{type(error).__name__}: {error}")
             return
-        took = time.monotonic() - began
+        took = time.monotonic() - started
         with self._lock:
             tally.seconds.append(took)
             tally.waited.append(took if turn is None else turn)
 
 
-def measured(
+def measure(
     url: str, pid: int | None, visit: Visit, flags: argparse.Namespace, left_out: list[str]
 ) -> str:
-    """The report of one run, Markdown."""
+    """Return the report of one run in Markdown."""
     memory: list[tuple[float, float]] = []
 
     def watch(since: float) -> None:
@@ -282,15 +284,15 @@ def measured(
         *memory_lines(memory, flags.seconds),
     ]
     if left_out:
-        lines += ["", f"Left out, for want of a checkpoint: {', '.join(left_out)}."]
-    said = sorted({error for tally in crowd.tallies.values() for error in tally.errors})
-    if said:
-        lines += ["", "Errors:", "", *(f"- {' '.join(error.split())[:300]}" for error in said)]
+        lines += ["", f"Left out, because no checkpoint is available: {', '.join(left_out)}."]
+    errors = sorted({error for tally in crowd.tallies.values() for error in tally.errors})
+    if errors:
+        lines += ["", "Errors:", "", *(f"- {' '.join(error.split())[:300]}" for error in errors)]
     return "\n".join(lines)
 
 
 def table(tallies: dict[str, Tally]) -> list[str]:
-    """Requests, refusals, errors and times, an endpoint a row and all of them last."""
+    """Return requests, refusals, errors and times: one row per endpoint, then all together."""
     every = Tally()
     for tally in tallies.values():
         every.seconds += tally.seconds
@@ -314,7 +316,7 @@ def table(tallies: dict[str, Tally]) -> list[str]:
 
 
 def quantile(values: list[float], share: float) -> float | None:
-    """The smallest of the values that at least ``share`` of them do not exceed, or None."""
+    """Return the smallest value that at least ``share`` of the values do not exceed, or None."""
     if not values:
         return None
     ranked = sorted(values)
@@ -322,31 +324,31 @@ def quantile(values: list[float], share: float) -> float | None:
 
 
 def memory_lines(memory: list[tuple[float, float]], seconds: float) -> list[str]:
-    """The server's resident memory in words: at the start, after 10 s, at the end, its slope."""
+    """Describe the server's resident memory: at the start, after 10 s, at the end, its slope."""
     if not memory:
-        return ["Memory: not measured (`--pid` names the process)."]
+        return ["Memory: not measured (name the process with `--pid`)."]
     start, end = memory[0][1], memory[-1][1]
     early = next((value for since, value in memory if since >= min(10, seconds / 2)), end)
     late = [(since, value) for since, value in memory if since >= seconds / 2]
-    said = [
+    words = [
         f"Memory of the server: {start:,.0f} MB at the start, {early:,.0f} MB after "
         f"{min(10, seconds / 2):g} s, {end:,.0f} MB at the end ({end / early - 1:+.1%} since then)."
     ]
     if len(late) > 2:
         times, values = zip(*late, strict=True)
         slope = statistics.linear_regression(times, values).slope * 60
-        said.append(f"Its slope over the second half: {slope:+.1f} MB a minute.")
-    return said
+        words.append(f"Its slope over the second half: {slope:+.1f} MB per minute.")
+    return words
 
 
 def resident(pid: int) -> float:
-    """The resident memory of a process in megabytes (Linux)."""
+    """Return the resident memory of a process in megabytes (Linux)."""
     with open(f"/proc/{pid}/status", encoding="ascii") as status:
         line = next(line for line in status if line.startswith("VmRSS"))
     return int(line.split()[1]) / 1000
 
 
 if __name__ == "__main__":
-    # Told to end, it ends the app that it started, too.
+    # When it is terminated, it also ends the app that it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     main()

@@ -1,10 +1,10 @@
-"""How fast the explorer answers, in a real browser: ``python benchmarks/app_speed.py``.
+"""Response times of the explorer in a real browser: ``python benchmarks/app_speed.py``.
 
-Starts ``python app.py`` (or takes one that runs, ``--address``), opens it in a headless Chromium
+It starts ``python app.py`` (or uses a running one, ``--address``), opens it in a headless Chromium
 and prints seconds: until the server answers, until the first page shows a reconstruction, from the
 click on each tab until it is drawn, from a 512-pixel photograph to its reconstruction, and from a
-move of the mask's slider to the redrawn picture at 256 pixels. To be run on an idle machine; every
-time is what a visitor waits, network, queue, model and drawing together.
+move of the mask's slider to the redrawn picture at 256 pixels. Run it on an idle machine; each time
+is what a user waits, with network, queue, model and drawing.
 """
 
 from __future__ import annotations
@@ -25,44 +25,45 @@ READY = {
     "Codebook": ('.rv-codebook[data-state="ready"]', '#code .rv-code[data-state="ready"]'),
     "Code map": ('.rv-codemap[data-state="ready"]', '#map-code .rv-code[data-state="ready"]'),
     "Mask ratio": ('.rv-masks[data-state="ready"]',),
-    "Generate": ("#prompts .rv-chips button, .rv-easel[data-state=none]",),
+    "Generate": ("#prompts .rv-chips button, .rv-results[data-state=none]",),
     "Compare": ('.rv-compare:is([data-state="partial"], [data-state="ready"])',),
     "Collapse lab": (".rv-run canvas",),
     "About": ("#card h1, #card h2, #card p",),
 }
-"""The tabs, and what is there once they are drawn: of Compare the frames, which fill one by one."""
+"""The tabs and the selectors of what is there when they are drawn; of Compare only the frames,
+which fill one by one."""
 WANTED = {"first page": 10.0, "tab": 1.0, "photograph": 1.0, "slider": 0.3}
-"""What the project holds itself to, in seconds, on 2 cores."""
+"""The project's targets in seconds, on 2 cores."""
 
 
 def waited(page: Any, act: str, ready: str) -> float:
-    """Seconds, by the page's own clock, from ``act`` to the frame in which ``ready`` is true.
+    """Return the seconds, by the page's clock, from ``act`` to the frame in which ``ready`` holds.
 
-    Both are JavaScript functions without arguments; ``ready`` is asked in every frame.
+    Both are JavaScript functions without arguments; ``ready`` is called in every frame.
     """
     return page.evaluate(
         f"""async () => {{
           const frame = () => new Promise(requestAnimationFrame);
-          const act = {act}, ready = {ready}, begun = performance.now();
+          const act = {act}, ready = {ready}, started = performance.now();
           act();
           while (!ready()) {{
-            if (performance.now() - begun > 120000) throw new Error("it did not come");
+            if (performance.now() - started > 120000) throw new Error("it did not become ready");
             await frame();
           }}
           await frame();
-          return (performance.now() - begun) / 1000;
+          return (performance.now() - started) / 1000;
         }}"""
     )
 
 
 def say(what: str, seconds: float, wanted: float | None = None, more: str = "") -> None:
-    """One line of the table."""
+    """Print one line of the table."""
     verdict = "" if wanted is None else f"  {'ok' if seconds <= wanted else 'SLOW'} (≤ {wanted:g})"
     print(f"{what:<34}{seconds:8.2f} s{verdict}{more}", flush=True)
 
 
 def tabs(page: Any) -> None:
-    """From the click on each tab until it is drawn; the first time and again."""
+    """Measure from the click on each tab until it is drawn, the first time and again."""
     for turn in ("first", "again"):
         for name, selectors in READY.items():
             seen = " && ".join(
@@ -73,15 +74,15 @@ def tabs(page: Any) -> None:
             click = f"() => {known}.find((tab) => tab.innerText.trim() === {name!r}).click()"
             say(f"{name}, {turn}", waited(page, click, f"() => {seen}"), WANTED["tab"])
             if name == "Compare":
-                begun = time.perf_counter()
+                started = time.perf_counter()
                 page.wait_for_selector('.rv-compare[data-state="ready"]')
-                say("  until all have rewritten it", time.perf_counter() - begun)
+                say("  until all checkpoints are shown", time.perf_counter() - started)
         page.get_by_role("tab", name="Reconstruct", exact=True).click()
         page.wait_for_selector('.rv-stage[data-state="ready"]')
 
 
 def photograph(page: Any, folder: Path, side: int, turns: int) -> float:
-    """Seconds from an uploaded picture of ``side`` pixels to its reconstruction, median."""
+    """Return the median seconds from the upload of ``side`` pixels to the reconstruction."""
     import numpy as np
     from PIL import Image
 
@@ -91,7 +92,7 @@ def photograph(page: Any, folder: Path, side: int, turns: int) -> float:
         known = whole.convert("RGB")
     times = []
     for turn in range(turns):
-        # Each another size, so that nothing is remembered and the page's words tell them apart.
+        # Each has another size, so that nothing is cached and the page's text differs.
         width, height = side, side * 3 // 4 - turn
         pixels = np.asarray(known.resize((width, height))).copy()
         pixels[:8, :8] = turn
@@ -100,17 +101,17 @@ def photograph(page: Any, folder: Path, side: int, turns: int) -> float:
         if remove.count():
             remove.first.click()
             page.wait_for_selector('.rv-stage[data-state="empty"]')
-        # By the page's own clock: ours would count how long the browser takes to answer us, too.
+        # By the page's clock: ours would include the time that the browser takes to answer us.
         page.evaluate(
             """(size) => {
-              let begun = 0;
-              const chosen = () => { begun = performance.now(); };
+              let started = 0;
+              const chosen = () => { started = performance.now(); };
               addEventListener("change", chosen, { capture: true, once: true });
               window.seen = new Promise((tell) => {
                 const look = () => {
                   const there = document.querySelector(".rv-size").textContent === size;
-                  if (!begun || !there) requestAnimationFrame(look);
-                  else requestAnimationFrame(() => tell((performance.now() - begun) / 1000));
+                  if (!started || !there) requestAnimationFrame(look);
+                  else requestAnimationFrame(() => tell((performance.now() - started) / 1000));
                 };
                 look();
               });
@@ -125,10 +126,10 @@ def photograph(page: Any, folder: Path, side: int, turns: int) -> float:
 
 
 def slider(page: Any, moves: int) -> list[float]:
-    """Seconds from each move of the mask's slider to the redrawn picture."""
+    """Return the seconds from each move of the mask's slider to the redrawn picture."""
     page.get_by_role("tab", name="Mask ratio", exact=True).click()
     page.wait_for_selector('.rv-masks[data-state="ready"]')
-    page.wait_for_timeout(3000)  # the curve is filled in while one watches
+    page.wait_for_timeout(3000)  # the curve is filled in meanwhile
     times = []
     for move in range(moves):
         ratio = 0.1 + 0.8 * ((0.381966 * move) % 1)
@@ -147,24 +148,29 @@ def slider(page: Any, moves: int) -> list[float]:
 
 @contextlib.contextmanager
 def served(address: str | None, folder: Path) -> Iterator[str]:
-    """An app that runs: the one at ``address``, or one of our own, with the time it took."""
+    """Yield the address of a running app: ``address``, or one that is started (and timed)."""
     from tests.e2e.harness import running_app
 
     if address:
         yield address.rstrip("/")
         return
-    begun = time.perf_counter()
+    started = time.perf_counter()
     with running_app(folder / "app.log") as own:
-        say("server answers", time.perf_counter() - begun)
+        say("server answers", time.perf_counter() - started)
         yield own
 
 
 def main() -> int:
-    """Print the table; 0, or 2 without a browser."""
+    """Print the table; return 0, or 2 without a browser."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--address", help="a running app (default: one is started)")
-    parser.add_argument("--turns", type=int, default=5, metavar="N",
-                        help="photographs and slider moves (default: 5)")  # fmt: skip
+    parser.add_argument(
+        "--turns",
+        type=int,
+        default=5,
+        metavar="N",
+        help="photographs and slider moves (default: 5)",
+    )
     arguments = parser.parse_args()
     if arguments.turns < 1:
         parser.error(f"--turns must be 1 or more, got {arguments.turns}")
@@ -174,7 +180,7 @@ def main() -> int:
     if executable is None:
         print("No Chromium was found; name one in REGVQ_CHROMIUM.", file=sys.stderr)
         return 2
-    begun = time.perf_counter()
+    started = time.perf_counter()
     with (
         tempfile.TemporaryDirectory() as scratch,
         served(arguments.address, Path(scratch)) as address,
@@ -185,9 +191,12 @@ def main() -> int:
         opened = time.perf_counter()
         page.goto(address)
         page.wait_for_selector("#checkpoint")
-        whole = time.perf_counter() - (opened if arguments.address else begun)
-        say("first page" + (", of a warm app" if arguments.address else ", from the command on"),
-            whole, WANTED["first page"])  # fmt: skip
+        whole = time.perf_counter() - (opened if arguments.address else started)
+        say(
+            "first page" + (" of a warm app" if arguments.address else ", from the command"),
+            whole,
+            WANTED["first page"],
+        )
         page.wait_for_selector('.rv-stage[data-state="ready"]')
         say("first reconstruction", time.perf_counter() - opened)
         tabs(page)
@@ -195,8 +204,12 @@ def main() -> int:
         say(f"photograph of 512 px, {arguments.turns} turns", seconds, WANTED["photograph"])
         photograph(page, Path(scratch), 256, 1)
         times = slider(page, 2 * arguments.turns)
-        say(f"mask slider at 256 px, {len(times)} moves", statistics.median(times),
-            WANTED["slider"], f", slowest {max(times):.2f} s")  # fmt: skip
+        say(
+            f"mask slider at 256 px, {len(times)} moves",
+            statistics.median(times),
+            WANTED["slider"],
+            f", slowest {max(times):.2f} s",
+        )
     return 0
 
 

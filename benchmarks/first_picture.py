@@ -1,10 +1,10 @@
-"""Seconds until a visitor of the app sees the first picture of a shipped prior.
+"""Seconds until a user of the app sees the first picture of a shipped prior.
 
-``python benchmarks/first_picture.py NAME --threads 2`` draws one picture from the prior NAME in
-this fresh process, by the same calls as the tab Generate makes, and prints as JSON how long it took
-to import what is needed, and from the request on until the prior and its tokenizer were loaded,
-until the first step was shown, and until the picture was finished; then once more, with everything
-loaded. ``python benchmarks/sampling.py --shipped`` does so for every prior in checkpoints/.
+``python benchmarks/first_picture.py NAME --threads 2`` generates one picture from the prior NAME in
+this new process, by the same calls as the tab Generate, and prints as JSON the seconds of the
+imports, and those from the request until the prior and its tokenizer were loaded, until the first
+step was shown, and until the picture was finished; then the same again with everything loaded.
+``python benchmarks/sampling.py --shipped`` does so for every prior in checkpoints/.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 
 def main() -> None:
-    """Measure the prior that is named and print its figures."""
+    """Measure the given prior and print its figures."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("prior", help="its name in the app")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads")
@@ -31,35 +31,37 @@ def main() -> None:
 
 
 def measure(name: str, threads: int) -> dict[str, Any]:
-    """Seconds of a first picture and of a second one, each in parts."""
-    begun = time.perf_counter()
+    """Return the seconds of a first picture and of a second one, each in parts."""
+    started = time.perf_counter()
     import torch
 
-    from app.services import priors, semantic_maps
+    from app.services import generation_examples, priors
     from app.tabs import generate_handlers
-    from core.checkpoints import load_prior  # noqa: F401 - the app has it by the first picture
+    from core.checkpoints import load_prior  # noqa: F401 - imported before the first picture
     from core.conditions import import_open_clip
 
-    import_open_clip()  # as the app does when the tab is opened
+    import_open_clip()  # the app does this when the tab is opened
     torch.set_num_threads(threads)
-    imported = time.perf_counter() - begun
-    found = next((each for each in priors.painters() if each.name == name), None)
+    imported = time.perf_counter() - started
+    found = next((each for each in priors.all_priors() if each.name == name), None)
     if found is None:
-        raise SystemExit(f"there is no prior called {name}")
-    begun = time.perf_counter()
-    _ = found.prior, found.model
-    loaded = time.perf_counter() - begun
-    way = "From words" if "text" in found.told else "From a map"
+        available = ", ".join(each.name for each in priors.all_priors())
+        raise SystemExit(f"there is no prior called {name}; available: {available}")
+    started = time.perf_counter()
+    _ = found.prior, found.tokenizer_handle
+    loaded = time.perf_counter() - started
+    mode = "text" if "text" in found.conditions else "semantic"
     prompt, plan = "", None
-    if way == "From words":
-        prompt = semantic_maps.prompts(found)[0]
+    if mode == "text":
+        prompt = generation_examples.example_prompts(found)[0]
     else:
-        plan = generate_handlers.prepared(way, name, None, None, None)[9]
+        plan = generate_handlers.on_prior_change(mode, name, None, None, None)["plan"]
 
     def picture() -> dict[str, float]:
-        begun, first = time.perf_counter(), None
-        for shown, _ in generate_handlers.show(way, name, prompt, plan, None, None, None, 1, 0):
-            now = time.perf_counter() - begun
+        started, first = time.perf_counter(), None
+        page = (mode, name, prompt, plan, None, None, None)
+        for values in generate_handlers.generate(*page, 1, 0):
+            now, shown = time.perf_counter() - started, values["results"]
             if "problem" in shown:
                 raise SystemExit(shown["problem"])
             if first is None and shown.get("done"):
@@ -67,20 +69,25 @@ def measure(name: str, threads: int) -> dict[str, Any]:
         return {"first_step": first, "finished": now}
 
     return {
-        "prior": name, "way": way, "threads": threads, "imports": imported, "loading": loaded,
-        "first": picture(), "second": picture(),
-    }  # fmt: skip
+        "prior": name,
+        "way": mode,
+        "threads": threads,
+        "imports": imported,
+        "loading": loaded,
+        "first": picture(),
+        "second": picture(),
+    }
 
 
 def every_shipped(threads: int) -> list[dict[str, Any]]:
-    """The figures of every prior in checkpoints/ that can be asked for a picture."""
+    """Return the figures of every prior in checkpoints/ that generates from text or a map."""
     from app.services import priors
 
     found = []
-    for painter in priors.painters():
-        if painter.name.startswith("runs/") or not {"text", "semantic"} & set(painter.told):
+    for handle in priors.all_priors():
+        if handle.name.startswith("runs/") or not {"text", "semantic"} & set(handle.conditions):
             continue
-        command = [sys.executable, __file__, painter.name, "--threads", str(threads)]
+        command = [sys.executable, __file__, handle.name, "--threads", str(threads)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(done.stderr)
@@ -89,7 +96,7 @@ def every_shipped(threads: int) -> list[dict[str, Any]]:
 
 
 def table(figures: list[dict[str, Any]]) -> str:
-    """The figures in Markdown; the first picture's are counted from the request, with loading."""
+    """Return the figures in Markdown; those of the first picture include loading."""
     lines = [
         "| prior | loading (s) | first step shown (s) | first picture (s) | next picture (s) |",
         "|---|---|---|---|---|",

@@ -16,6 +16,12 @@ installed, the folder in which the process was started."""
 
 
 def cache_folder() -> Path:
-    """Return the folder for what can be computed or fetched again: ``$REGVQ_CACHE``, by default
-    ``~/.cache/regvq-studio``. It may not exist yet."""
-    return Path(os.environ.get("REGVQ_CACHE") or Path.home() / ".cache" / "regvq-studio")
+    """Return the folder for files that can be computed or fetched again. It may not exist yet.
+
+    It is ``$REGVQ_CACHE``, by default ``regvq-studio`` in the user's cache folder
+    (``$XDG_CACHE_HOME`` or ``~/.cache``).
+    """
+    chosen = os.environ.get("REGVQ_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "regvq-studio"

@@ -56,9 +56,7 @@ def test_no_docstring_opens_with_a_question_word():
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize(
-    "folder", [*FOLDERS, "docs", "README.md"]
-)
+@pytest.mark.parametrize("folder", [*FOLDERS, "docs", "README.md"])
 def test_replaced_phrases_do_not_come_back(folder):
     root = ROOT / folder
     kinds = (".py", ".md", ".html", ".js")

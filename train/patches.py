@@ -42,7 +42,7 @@ class PatchFlags:
     """The file of a recipe of your own, FILE.py or FILE.py:NAME, which registers the bundle's
     quantizer or the data set."""
     device: str = "auto"
-    """Where to compute: cpu, cuda, cuda:1, mps, or auto (a GPU if there is one)."""
+    """Device: cpu, cuda, cuda:1, mps, or auto (a GPU if there is one)."""
 
 
 def put_patches(flags: PatchFlags) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""View models and computation of the explorer; nothing here knows Gradio."""

@@ -1,4 +1,4 @@
-"""Whether a prior kept to the map that it was told: what a segmenter finds in its pictures."""
+"""The agreement of generated pictures with their semantic map, measured by a segmenter."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ import numpy as np
 from PIL import Image
 
 from . import checkpoints, semantic_maps
-from .checkpoints import LOCK
-from .priors import Painter
+from .model_lock import LOCK
+from .priors import PriorHandle
 
 
 def agreement(
-    painter: Painter, plan: np.ndarray, pictures: list[Image.Image]
+    handle: PriorHandle, plan: np.ndarray, pictures: list[Image.Image]
 ) -> dict[str, Any] | None:
-    """How well a segmenter finds the map ``plan`` int64 (H, W) in pictures that ``painter`` drew of
-    it, or None where there is no segmenter of its classes."""
+    """Return how well a segmenter finds the map ``plan`` int64 (H, W) in pictures generated from
+    it, or None if no segmenter has the map's classes."""
     import torch
 
     from regvq.images import to_tensor
-    from regvq.metrics.segmentation import agreement as measured
+    from regvq.metrics.segmentation import agreement as measure
 
-    known = semantic_maps.legend(painter)
-    found = segmenter(known.classes)
+    known = semantic_maps.legend(handle)
+    found = find_segmenter(known.classes)
     if found is None:
         return None
     name, judge, own = found
     images = torch.stack([to_tensor(picture) for picture in pictures])
     plans = torch.from_numpy(plan)[None].expand(len(images), -1, -1)
     with LOCK:
-        each = [measured(judge, images[i : i + 1], plans[i : i + 1]) for i in range(len(images))]
-        figures = measured(judge, images, plans)
+        each = [measure(judge, images[i : i + 1], plans[i : i + 1]) for i in range(len(images))]
+        figures = measure(judge, images, plans)
     return {
         "mean_iou": figures["mean_iou"],
         "pixel_accuracy": figures["pixel_accuracy"],
@@ -43,8 +43,9 @@ def agreement(
     }
 
 
-def segmenter(classes: tuple[str, ...]) -> tuple[str, Any, dict[str, Any]] | None:
-    """The name, network and own figures of a segmenter of these classes, if one is there."""
+def find_segmenter(classes: tuple[str, ...]) -> tuple[str, Any, dict[str, Any]] | None:
+    """Return the name, network and own figures of a segmenter of these classes; None without
+    one."""
     from regvq.bundles.bundle import list_bundles
     from regvq.errors import CheckpointError
 
@@ -54,15 +55,15 @@ def segmenter(classes: tuple[str, ...]) -> tuple[str, Any, dict[str, Any]] | Non
                 continue
             about = bundle.config.get("judge", {})
             if about.get("name") == "segmenter" and tuple(about.get("classes", ())) == classes:
-                judge = _segmenter(bundle.path, checkpoints.written(bundle))
+                judge = _load(bundle.path, checkpoints.written_at(bundle))
                 return bundle.name, judge, bundle.metrics
         except (CheckpointError, AttributeError, TypeError):
-            continue  # one that cannot be read judges nothing
+            continue  # an unreadable bundle is ignored
     return None
 
 
 @lru_cache(maxsize=2)
-def _segmenter(path: Path, written: int) -> Any:
+def _load(path: Path, written: int) -> Any:
     from regvq.judges import load_judge
     from regvq.judges.segmenter import Segmenter
 

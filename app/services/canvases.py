@@ -1,96 +1,125 @@
-"""What the page is given to paint on: a map in its classes, or a picture to rub out."""
+"""The drawing surfaces of the tab Generate: a semantic map, or a picture with a hole."""
 
 from __future__ import annotations
 
-import base64
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from ..ui.pictures import data_url
 from . import generation, semantic_maps
-from .priors import Painter
+from .encoding import data_url, pack
+from .examples import examples
+from .generation_examples import trained_on_scenes
+from .priors import PriorHandle
 
 THUMB = 72
+"""Side, in pixels, of an example map's picture."""
 
 
-def _key(what: str) -> str:
-    """A mark by which the page knows that it is given something new to paint on."""
-    return f"{what}:{time.monotonic_ns()}"
+@dataclass(frozen=True)
+class InpaintSource:
+    """A picture that can be inpainted, as a user's session keeps it."""
+
+    tokenizer: str
+    """The name of the tokenizer that the tokens belong to."""
+    ids: np.ndarray
+    """int64 (h, w)"""
+    pixels: np.ndarray
+    """uint8 (H, W, 3)"""
 
 
-def map_thumb(ids: np.ndarray, table: np.ndarray) -> str:
-    """The middle of a map of classes (H, W) in the colours of ``table``, small."""
+def encode_source(handle: PriorHandle, image: Any) -> InpaintSource:
+    """Return a user's picture for inpainting. Raises UserError or PictureError."""
+    return source_of(handle, generation.encode_picture(image, handle))
+
+
+def source_of(handle: PriorHandle, ids: np.ndarray) -> InpaintSource:
+    """Return the picture of tokens int64 (h, w) for inpainting."""
+    import torch
+
+    picture = generation.decode_tokens(handle, torch.from_numpy(ids)[None])[0]
+    return InpaintSource(handle.tokenizer_handle.name, ids, np.asarray(picture))
+
+
+def map_thumbnail(ids: np.ndarray, table: np.ndarray) -> str:
+    """Return the middle of a map of classes (H, W) in the colors of ``table``, small."""
     side = min(ids.shape)
     top, left = (ids.shape[0] - side) // 2, (ids.shape[1] - side) // 2
     square = Image.fromarray(table[ids[top : top + side, left : left + side]])
     return data_url(np.asarray(square.resize((THUMB, THUMB), Image.Resampling.NEAREST)))
 
 
-def paper(painter: Painter, ids: np.ndarray | None) -> dict[str, Any]:
-    """A map to paint on, as the page takes it."""
-    known, (width, height) = semantic_maps.legend(painter), painter.size
+def map_canvas(handle: PriorHandle, ids: np.ndarray | None) -> dict[str, Any]:
+    """Return what the page needs to draw on a map of classes (H, W); None for an empty map."""
+    known, (width, height) = semantic_maps.legend(handle), handle.size
     if ids is None:
         ids = np.zeros((height, width), np.uint8)
     return {
-        "key": _key(f"{painter.name}:{painter.written}"),
+        "key": _key(_mark(handle)),
         "mode": "map",
         "classes": list(known.classes),
         "palette": known.palette,
         "width": width,
         "height": height,
-        "ids": _packed(ids),
+        "ids": pack(ids, "u1"),
     }
 
 
-def hole(
-    painter: Painter, source: Any, image: Any, marked: np.ndarray | None = None
-) -> tuple[Any, dict[str, Any]]:
-    """A picture to rub out: its tokens, kept for the session, and how the page shows it; with what
-    is ``marked``, bool (h, w), rubbed out already."""
-    if source is None or source["tokenizer"] != painter.model.name:
-        if source is not None:  # the same picture in another tokenizer's tokens
-            ids = generation.tokens_of(Image.fromarray(source["pixels"]), painter)
-        else:
-            from .examples import examples
+def inpaint_canvas(
+    handle: PriorHandle,
+    source: InpaintSource | None,
+    image: Any = None,
+    marked: np.ndarray | None = None,
+) -> tuple[InpaintSource, dict[str, Any]]:
+    """Return the picture to inpaint and what the page needs to erase a part of it.
 
-            drawn = [example.path for example in examples()]
-            # A prior of drawn scenes is at home in a scene.
-            like = drawn[-1] if semantic_maps.scenes_like(painter) else drawn[0]
-            ids = generation.tokens_of(image or like, painter)
-        source = source_of(painter, ids)
-    rows, columns = source["ids"].shape
-    width, height = painter.size
-    own = {} if marked is None else {"ids": _packed(marked)}
+    The picture is ``source``, encoded again if it belongs to another tokenizer; without a source
+    it is ``image``; without an image, an example. ``marked`` bool (h, w) is erased already.
+    """
+    if source is None:
+        # A prior of drawn scenes gets a drawn scene.
+        example = examples()[-1 if trained_on_scenes(handle) else 0]
+        source = encode_source(handle, image or example.path)
+    elif source.tokenizer != handle.tokenizer_handle.name:
+        source = encode_source(handle, Image.fromarray(source.pixels))
+    rows, columns = source.ids.shape
+    width, height = handle.size
     return source, {
-        "key": _key("hole" if marked is None else _again(painter)),
+        "key": _key("inpaint" if marked is None else _restored(handle)),
         "mode": "mask",
         "width": columns,
         "height": rows,
         "ratio": width / height,
-        "under": data_url(source["pixels"]),
-        **own,
+        "under": data_url(source.pixels),
+        **({} if marked is None else {"ids": pack(marked, "u1")}),
     }
 
 
-def resumes(hole: Any, painter: Painter) -> bool:
-    """Whether the page has a picture with a hole that was taken up again with this prior."""
-    return isinstance(hole, dict) and str(hole.get("key", "")).startswith(_again(painter))
+def is_map_of(canvas: Any, handle: PriorHandle) -> bool:
+    """Return True if the page's map belongs to this prior."""
+    return _has_key(canvas, _mark(handle))
 
 
-def _again(painter: Painter) -> str:
-    return f"again:{painter.name}:{painter.written}"
+def is_restored(canvas: Any, handle: PriorHandle) -> bool:
+    """Return True if the page's picture and hole come from an earlier run of this prior."""
+    return _has_key(canvas, _restored(handle))
 
 
-def _packed(ids: np.ndarray) -> str:
-    return base64.b64encode(np.ascontiguousarray(ids, np.uint8).tobytes()).decode()
+def _has_key(canvas: Any, start: str) -> bool:
+    return isinstance(canvas, dict) and str(canvas.get("key", "")).startswith(start)
 
 
-def source_of(painter: Painter, ids: np.ndarray) -> dict[str, Any]:
-    """A picture of tokens int64 (h, w) that can be rubbed out, as the session keeps it."""
-    import torch
+def _mark(handle: PriorHandle) -> str:
+    return f"{handle.name}:{handle.written}"
 
-    picture = generation.painted(painter, torch.from_numpy(ids)[None])[0]
-    return {"tokenizer": painter.model.name, "ids": ids, "pixels": np.asarray(picture)}
+
+def _restored(handle: PriorHandle) -> str:
+    return f"again:{_mark(handle)}"
+
+
+def _key(start: str) -> str:
+    """Return a new key, by which the page recognizes a new canvas."""
+    return f"{start}:{time.monotonic_ns()}"

@@ -1,4 +1,4 @@
-"""What is known of a checkpoint's codes: from its bundle, or counted here and remembered."""
+"""Facts about a checkpoint's codes: from its bundle, or computed here once and cached."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..ui.pictures import png, sprite
-from .checkpoints import Model
+from .cache import RecentItems
+from .checkpoints import TokenizerHandle
+from .encoding import PageFile, png
+from .token_pictures import FLOOR, heat_levels, tile_sheet
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,67 +21,94 @@ if TYPE_CHECKING:
 log = logging.getLogger("regvq.app")
 
 SCENES = 48
+"""Number of drawn scenes in a new count."""
 SCENE_SIZE = 192
-"""What a fresh count looks at: so many drawn scenes of so many pixels a side."""
+"""Their width and height in pixels."""
+UNUSED = 90
+"""Gray level of a code without a value on the color scale."""
+
+Progress = Callable[..., Any]
+"""Called as ``gradio.Progress`` is: (done, total) or a share of 1, ``desc``, ``unit``."""
 
 
 def scenes() -> Iterator[Tensor]:
-    """SCENES images (3, SCENE_SIZE, SCENE_SIZE) of the drawn data set, one by one."""
+    """Yield SCENES images (3, SCENE_SIZE, SCENE_SIZE) of the drawn data set."""
     from regvq.data import open_dataset
 
     drawn = open_dataset("scenes", size=SCENE_SIZE, seed=0, split="test")
     return (drawn[index].image for index in range(SCENES))
 
 
+def scenes_source() -> str:
+    """Return the pictures of a new count in words."""
+    return f"{SCENES} drawn scenes at {SCENE_SIZE} × {SCENE_SIZE}"
+
+
 @lru_cache(maxsize=6)
-def atlas(which: Model) -> dict[str, np.ndarray]:
-    """Statistics of every code (``core.analysis.atlas``): the bundle's own, or made on scenes."""
+def atlas(handle: TokenizerHandle) -> dict[str, np.ndarray]:
+    """Return the statistics of every code (``core.analysis.atlas``): the bundle's own if it has
+    them, otherwise computed on scenes."""
     from regvq.analysis.atlas import build_atlas
 
-    known = which.bundle.atlas
-    if len(known.get("counts", ())) == which.tokenizer.codebook_size:
+    known = handle.bundle.atlas
+    if len(known.get("counts", ())) == handle.tokenizer.codebook_size:
         return known
-    return build_atlas(which.tokenizer, scenes(), source=scenes_source())
+    return build_atlas(handle.tokenizer, scenes(), source=scenes_source())
 
 
 @lru_cache(maxsize=6)
-def sprite_png(which: Model) -> bytes:
-    """What every code paints, side by side in one PNG."""
-    return png(sprite(atlas(which)["paints"]))
+def code_sheet(handle: TokenizerHandle) -> PageFile:
+    """Return the tiles that all codes decode to, side by side in one picture file."""
+    return PageFile(png(tile_sheet(atlas(handle)["paints"])), "codes")
+
+
+@lru_cache(maxsize=6)
+def codebook(handle: TokenizerHandle) -> np.ndarray:
+    """Return the codes' vectors, float32 (K, D)."""
+    return handle.tokenizer.quantizer.codebook().detach().cpu().numpy()
+
+
+@lru_cache(maxsize=6)
+def norms(handle: TokenizerHandle) -> np.ndarray:
+    """Return the length of each code's vector, float32 (K,)."""
+    return np.linalg.norm(codebook(handle), axis=1)
+
+
+# ---------------------------------------------------------------- real patches
 
 
 @dataclass(frozen=True)
 class Patches:
-    """Pieces of real pictures that each code encodes, as the bundle holds them."""
+    """The pieces of real pictures that each code encodes, as a bundle stores them."""
 
     tiles: np.ndarray
-    """uint8 (n, s, s, 3), code by code"""
+    """uint8 (n, s, s, 3), ordered by code"""
     starts: np.ndarray
-    """int64 (K + 1,): where in ``tiles`` each code's begin"""
+    """int64 (K + 1,): index in ``tiles`` of each code's first patch"""
     sheet: bytes
-    """the same as one WebP picture"""
+    """The same tiles as one WebP picture."""
     cells: int
-    """tokens across one: the code's own in the middle, the rest is what lay around it"""
+    """Width of a patch in tokens: the code's own token in the middle, its surroundings around."""
     source: str
     pictures: int
 
     def of(self, code: int) -> np.ndarray:
-        """A code's patches, uint8 (m, s, s, 3)."""
+        """Return a code's patches, uint8 (m, s, s, 3)."""
         return self.tiles[self.starts[code] : self.starts[code + 1]]
 
 
 @lru_cache(maxsize=6)
-def patches(which: Model) -> Patches | None:
-    """The real patches of a bundle, or None: old ones hold none, and a broken sheet is as none."""
+def patches(handle: TokenizerHandle) -> Patches | None:
+    """Return a bundle's real patches; None if it has none (old bundles) or they are unreadable."""
     from regvq.analysis.real_patches import unpack_patches
 
-    known = which.bundle.atlas
+    known = handle.bundle.atlas
     try:
         found = unpack_patches(known)
     except ValueError as error:
-        log.warning("%s: %s", which.name, error)
+        log.warning("%s: %s", handle.name, error)
         return None
-    if found is None or len(found[1]) != which.tokenizer.codebook_size + 1:
+    if found is None or len(found[1]) != handle.tokenizer.codebook_size + 1:
         return None
     return Patches(
         *found,
@@ -90,42 +119,83 @@ def patches(which: Model) -> Patches | None:
     )
 
 
-def scenes_source() -> str:
-    """What a fresh count was made on, in words."""
-    return f"{SCENES} drawn scenes at {SCENE_SIZE} × {SCENE_SIZE}"
+# ---------------------------------------------------------------- counts
 
 
-_classed: dict[Model, np.ndarray] = {}
+_code_counts: RecentItems[TokenizerHandle, np.ndarray] = RecentItems(8)
+_class_counts: RecentItems[TokenizerHandle, np.ndarray] = RecentItems(8)
 
 
-def class_counts(which: Model, progress: Any = None) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Pixels of each class under each code in the scenes, int64 (K, C), and the classes' names."""
+def count_in_scenes(
+    handle: TokenizerHandle, progress: Callable[[int], None] | None = None
+) -> np.ndarray:
+    """Return how often each code occurs in the scenes, int64 (K,); counted once per checkpoint.
+
+    ``progress`` is called with the number of scenes that are done.
+    """
+    from regvq.analysis.counts import count_codes
+
+    if handle not in _code_counts:
+        _code_counts[handle] = count_codes(handle.tokenizer, scenes(), progress, batch=4)
+    return _code_counts[handle]
+
+
+def class_counts(
+    handle: TokenizerHandle, progress: Progress | None = None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the pixels of each class that each code covers in the scenes, int64 (K, C), and the
+    names of the classes."""
     from regvq.analysis.counts import count_classes
     from regvq.data import open_dataset
 
     drawn = open_dataset("scenes", size=SCENE_SIZE, seed=0, split="test")
-    if which not in _classed:
-        if len(_classed) > 8:
-            _classed.clear()
+    if handle not in _class_counts:
 
-        def tell(done: int) -> None:
+        def report(done: int) -> None:
             if progress is not None:
-                progress((done, SCENES), desc="Looking where codes stand", unit="scenes")
+                progress((done, SCENES), desc="Counting the classes of each code", unit="scenes")
 
         samples = (drawn[index] for index in range(SCENES))
-        _classed[which] = count_classes(which.tokenizer, samples, len(drawn.classes), tell)
-    return _classed[which], tuple(drawn.classes)
+        _class_counts[handle] = count_classes(handle.tokenizer, samples, len(drawn.classes), report)
+    return _class_counts[handle], tuple(drawn.classes)
 
 
-_counted: dict[Model, np.ndarray] = {}
+def dominant_classes(
+    handle: TokenizerHandle, progress: Progress | None = None
+) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """Return the class that each code covers most, int64 (K,), -1 for none; the names of the
+    classes; and their colors uint8 (C, 3)."""
+    from regvq.analysis.rendering import number_colors
+
+    counts, names = class_counts(handle, progress)
+    most = np.where(counts.any(axis=1), counts.argmax(axis=1), -1)
+    return most, list(names), number_colors(len(names))
 
 
-def count_scenes(which: Model, progress: Callable[[int], None] | None = None) -> np.ndarray:
-    """How often each code occurs in the scenes, int64 (K,); counted once a checkpoint."""
-    from regvq.analysis.counts import count_codes
+def code_colors(
+    handle: TokenizerHandle, color: str, progress: Progress | None = None
+) -> np.ndarray:
+    """Return a color for each code, uint8 (K, 3); ``color`` is usage, mean, norm or class."""
+    from regvq.analysis.rendering import ramp
 
-    if which not in _counted:
-        if len(_counted) > 8:
-            _counted.clear()
-        _counted[which] = count_codes(which.tokenizer, scenes(), progress, batch=4)
-    return _counted[which]
+    known = atlas(handle)
+    if color == "mean":
+        return known["mean_color"]
+    if color == "class":
+        most, _, palette = dominant_classes(handle, progress)
+        return np.where(most[:, None] >= 0, palette[most], UNUSED).astype(np.uint8)
+    if color == "norm":
+        lengths = norms(handle)
+        span = max(float(np.ptp(lengths)), 1e-9)
+        return ramp(FLOOR + (1 - FLOOR) * (lengths - lengths.min()) / span)
+    counts = known["counts"]
+    found = ramp(FLOOR + (1 - FLOOR) * heat_levels(counts))
+    found[counts == 0] = UNUSED
+    return found
+
+
+def color_ramp() -> list[list[int]]:
+    """Return the color scale of uses and norms in 64 steps, as RGB from 0 to 255."""
+    from regvq.analysis.rendering import ramp
+
+    return ramp(np.linspace(FLOOR, 1, 64)).tolist()

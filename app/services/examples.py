@@ -1,12 +1,11 @@
-"""Pictures to start from: two photographs if scikit-learn is installed, and drawn scenes.
+"""Example pictures: two photographs from the app's files, and drawn scenes.
 
-Nothing is made at import: the scenes are drawn when the first visitor comes, once a process, into a
-folder of the process's own that goes when it ends.
+Nothing is created at import. The scenes are drawn once per process, when the first user comes, into
+a folder of the process's own that is deleted when it ends.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import tempfile
 import threading
@@ -14,6 +13,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from .encoding import data_url
+
+PHOTOGRAPHS = Path(__file__).resolve().parents[1] / "static" / "examples"
+"""The folder of the photographs; its README.md names their authors and licenses."""
 SCENES = (45, 24, 50, 9)
 SIZE = 512
 THUMB = 96
@@ -23,43 +26,39 @@ _DRAWING = threading.Lock()
 
 @dataclass(frozen=True)
 class Example:
-    """A picture on disk, what it shows, and whose it is."""
+    """A picture on disk, its caption, and its author."""
 
     path: str
     caption: str
     credit: str
 
 
-# What sklearn/datasets/images/README.txt says of them.
-_PHOTOGRAPHS = {
-    "china.jpg": ("Summer Palace", "Photograph by danielbuechele, CC BY 2.0, via scikit-learn"),
-    "flower.jpg": ("Dahlia", "Photograph by flickr.com/vultilion, CC BY 2.0, via scikit-learn"),
+_CREDITS = {
+    "coffee.jpg": ("A cup of coffee", "Photograph by Rachel Michetti, CC0, via scikit-image"),
+    "rocket.jpg": (
+        "A rocket on its launch pad",
+        "Photograph by SpaceX, public domain, via scikit-image",
+    ),
 }
 
 
 def photographs() -> list[Example]:
-    """The real photographs that scikit-learn brings along, found without importing it."""
-    try:
-        spec = importlib.util.find_spec("sklearn")
-    except (ImportError, ValueError):
-        spec = None
-    roots = [Path(place) for place in (spec.submodule_search_locations or ())] if spec else []
+    """Return the photographs in the app's files."""
     return [
-        Example(str(file), caption, credit)
-        for name, (caption, credit) in _PHOTOGRAPHS.items()
-        for file in (root / "datasets" / "images" / name for root in roots)
-        if file.is_file()
+        Example(str(PHOTOGRAPHS / name), caption, credit)
+        for name, (caption, credit) in _CREDITS.items()
+        if (PHOTOGRAPHS / name).is_file()
     ]
 
 
 @cache
 def _folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="regvq-examples-")  # removed when the process ends
+    return tempfile.TemporaryDirectory(prefix="regvq-examples-")  # deleted when the process ends
 
 
 @cache
 def scenes() -> tuple[Example, ...]:
-    """A few pictures of the project's own drawn data set, at SIZE pixels."""
+    """Return a few pictures of the project's own drawn data set, at SIZE pixels."""
     from regvq.data import open_dataset
     from regvq.images import to_pictures
 
@@ -75,27 +74,25 @@ def scenes() -> tuple[Example, ...]:
 
 @cache
 def _copies() -> tuple[Example, ...]:
-    """The photographs in the process's own folder: Gradio serves nothing from site-packages."""
+    """Return the photographs, copied: Gradio serves no file from an installed package."""
     return tuple(
         replace(found, path=shutil.copy(found.path, _folder().name)) for found in photographs()
     )
 
 
 def examples() -> tuple[Example, ...]:
-    """All examples; the first one is what a visitor sees first."""
-    with _DRAWING:  # a second visitor waits rather than reads a file that is half written
+    """Return all examples; the first one is the first picture that a visitor sees."""
+    with _DRAWING:  # a second visitor waits instead of reading an incomplete file
         return (*_copies(), *scenes())
 
 
 @cache
 def thumbnails() -> tuple[dict[str, str], ...]:
-    """For each example its "caption", its "credit" and a square "thumb" as a data: address."""
+    """Return "caption", "credit" and a square "thumb" (a data address) of each example."""
     import numpy as np
     from PIL import Image
 
     from regvq.images import open_picture
-
-    from ..ui.pictures import data_url
 
     made = []
     for example in examples():

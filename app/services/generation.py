@@ -1,7 +1,4 @@
-"""Pictures from a prior: what a visitor asked for, checked; drawn step by step; measured.
-
-The tab Generate as an API; its page is ``app.tabs.generate``.
-"""
+"""Generation with a prior: a checked request, its steps and previews, the finished pictures."""
 
 from __future__ import annotations
 
@@ -13,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from ..ui.errors import in_a_sentence
-from ..ui.pictures import page_file, png
-from . import checkpoints, priors, sampling, semantic_maps
+from . import priors, sampling, semantic_maps
 from .agreement import agreement
-from .checkpoints import LOCK
-from .priors import Painter
+from .encoding import PageFile, png_file
+from .model_lock import LOCK
+from .priors import PriorHandle
 from .sampling import Settings
+from .uploads import open_picture
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,27 +25,30 @@ if TYPE_CHECKING:
     from regvq.priors import Step
 
 UPDATES = 10
-"""How often a growing picture is shown, at most."""
+"""The largest number of times that an unfinished picture is shown."""
 EMPTY = (20, 23, 28)
-"""A token that is not drawn yet."""
+"""Color of a token that is not generated yet."""
+GRID = (58, 66, 77)
+"""Color of the mark in the corner of such a token: a faint grid."""
 
 
 @dataclass(frozen=True)
-class Order:
-    """A run that was checked: which prior, what it is told, what is kept, how it is sampled."""
+class GenerationRequest:
+    """A checked request: the prior, its conditions, the tokens to keep, the sampling settings."""
 
-    painter: Painter
+    handle: PriorHandle
     settings: Settings
     prompt: str = ""
     note: str = ""
+    """The part of the prompt that is ignored, in words."""
     plan: np.ndarray | None = field(default=None, compare=False)
-    """A map int64 (H, W) of classes."""
+    """A semantic map, classes int64 (H, W)."""
     known: np.ndarray | None = field(default=None, compare=False)
-    """Tokens int64 (h, w) that are kept; -1 = to be drawn."""
+    """Tokens int64 (h, w) to keep; -1 for tokens to generate."""
 
     @property
     def condition(self) -> Condition | None:
-        """What the prior is told; what it was not told, it is free in."""
+        """The prior's condition; None for an unconditional picture."""
         import torch
 
         from regvq.conditions import Condition
@@ -62,10 +62,14 @@ class Order:
 
     @property
     def figures(self) -> dict[str, Any]:
-        """What the run was asked for, as JSON: enough to draw the same again."""
-        said = asdict(self.settings)
-        said = {name: said[name] for name in said if said[name] is not None}
-        about = {"prior": self.painter.name, "tokenizer": self.painter.model.name, **said}
+        """The request as JSON: enough to generate the same pictures again."""
+        settings = asdict(self.settings)
+        settings = {name: value for name, value in settings.items() if value is not None}
+        about = {
+            "prior": self.handle.name,
+            "tokenizer": self.handle.tokenizer_handle.name,
+            **settings,
+        }
         about["seeds"] = self.settings.seeds
         if self.prompt:
             about["prompt"] = self.prompt
@@ -77,7 +81,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class GenerationResult:
     """A finished run."""
 
     pictures: tuple[Image.Image, ...]
@@ -85,88 +89,103 @@ class Drawn:
     """int64 (n, h, w)"""
     figures: dict[str, Any]
     layout: np.ndarray | None = None
-    """The maps that the prior drew first, classes int64 (n, h, w), 255 = unlabelled."""
+    """The semantic maps of a two-stage prior, classes int64 (n, h, w), 255 = unlabeled."""
 
 
-# ---------------------------------------------------------------- orders
+# ---------------------------------------------------------------- requests
 
 
-def text_order(prompt: Any, prior: Any, *how: Any) -> Order:
-    """A picture of a prompt. Raises Refused or CheckpointError."""
-    painter = priors.painter(prior, "text")
-    chosen = sampling.settings(painter, *how)
-    text, note = priors.told_by_text(painter, prompt)
-    return Order(painter, chosen, text, note)
+def text_request(prompt: Any, prior: Any, *sampled: Any) -> GenerationRequest:
+    """Return a request for pictures of a prompt. Raises UserError or CheckpointError.
+
+    ``sampled``, here and below: n, seed, guidance, temperature, top_k, top_p, steps.
+    """
+    handle = priors.open_prior(prior, "text")
+    settings = sampling.parse_settings(handle, *sampled)
+    text, note = priors.clean_prompt(handle, prompt)
+    return GenerationRequest(handle, settings, text, note)
 
 
-def map_order(plan: np.ndarray | str | None, prior: Any, *how: Any, prompt: Any = "") -> Order:
-    """A picture of a map: a file in class colours, or classes int64 (H, W)."""
-    painter = priors.painter(prior, "semantic")
-    chosen = sampling.settings(painter, *how)
+def map_request(
+    plan: np.ndarray | str | None, prior: Any, *sampled: Any, prompt: Any = ""
+) -> GenerationRequest:
+    """Return a request for pictures of a semantic map: a file in class colors, or classes int64
+    (H, W). Raises UserError, CheckpointError or PictureError."""
+    handle = priors.open_prior(prior, "semantic")
+    settings = sampling.parse_settings(handle, *sampled)
     if not isinstance(plan, np.ndarray):
-        plan = semantic_maps.read_map(plan, semantic_maps.legend(painter), painter.size)
-    text, note = "", ""
-    if "text" in painter.told:
-        text, note = priors.told_by_text(painter, prompt, needed=False)
-    return Order(painter, chosen, text, note, plan=plan)
+        plan = semantic_maps.read_map(plan, semantic_maps.legend(handle), handle.size)
+    text, note = _optional_prompt(handle, prompt)
+    return GenerationRequest(handle, settings, text, note, plan=plan)
 
 
-def rest_order(
-    ids: np.ndarray, marked: np.ndarray, prior: Any, *how: Any, prompt: Any = ""
-) -> Order:
-    """The rest of a picture: tokens ``ids`` int64 (h, w), drawn anew where ``marked`` is true."""
-    painter = priors.painter(prior, "complete")
-    chosen = sampling.settings(painter, *how)
-    text, note = "", ""
-    if "text" in painter.told:
-        text, note = priors.told_by_text(painter, prompt, needed=False)
-    known = np.where(semantic_maps.checked_mask(marked), -1, ids)
-    return Order(painter, chosen, text, note, known=known)
+def inpaint_request(
+    ids: np.ndarray, marked: np.ndarray, prior: Any, *sampled: Any, prompt: Any = ""
+) -> GenerationRequest:
+    """Return a request to generate the tokens of ``ids`` int64 (h, w) where ``marked`` bool (h, w)
+    is true, and to keep the others. Raises UserError or CheckpointError."""
+    handle = priors.open_prior(prior, "complete")
+    settings = sampling.parse_settings(handle, *sampled)
+    text, note = _optional_prompt(handle, prompt)
+    known = np.where(semantic_maps.check_mask(marked), -1, ids)
+    return GenerationRequest(handle, settings, text, note, known=known)
 
 
-def tokens_of(image: Any, painter: Painter) -> np.ndarray:
-    """A visitor's picture as the prior's tokens int64 (h, w): its middle, at the prior's size."""
+def _optional_prompt(handle: PriorHandle, prompt: Any) -> tuple[str, str]:
+    if "text" not in handle.conditions:
+        return "", ""
+    return priors.clean_prompt(handle, prompt, required=False)
+
+
+def encode_picture(image: Any, handle: PriorHandle) -> np.ndarray:
+    """Return the middle of a user's picture as the prior's tokens int64 (h, w).
+
+    Raises UserError or PictureError.
+    """
     from regvq.images import to_tensor
 
-    picture = checkpoints.open_picture(image)
-    fitted = semantic_maps.fitted(picture.image, painter.size, Image.Resampling.LANCZOS)
+    picture = open_picture(image)
+    fitted = semantic_maps.crop_to_fit(picture.image, handle.size, Image.Resampling.LANCZOS)
     with LOCK:
-        return painter.model.tokenizer.encode(to_tensor(fitted)[None])[0].cpu().numpy()
+        tokenizer = handle.tokenizer_handle.tokenizer
+        return tokenizer.encode(to_tensor(fitted)[None])[0].cpu().numpy()
 
 
-# ---------------------------------------------------------------- drawing
+# ---------------------------------------------------------------- running
 
 
-def steps(order: Order) -> Iterator[Step]:
-    """The steps of a run that are worth showing, at most UPDATES, and always the last one and the
-    one with which a map is whole."""
+def shown_steps(request: GenerationRequest) -> Iterator[Step]:
+    """Yield the steps that are worth showing: at most UPDATES, the step that completes a two-stage
+    prior's map, and the last one."""
     import torch
 
-    known = None if order.known is None else torch.from_numpy(order.known)
+    known = None if request.known is None else torch.from_numpy(request.known)
     shown = 0
-    for step in sampling.sample(order.painter, order.condition, order.settings, known):
+    for step in sampling.sample(request.handle, request.condition, request.settings, known):
         due = step.done * UPDATES // max(1, step.total)
-        whole = step.sketching and int(step.layout.min()) >= 0
-        if due > shown or whole or step.done == step.total:
+        map_done = step.sketching and int(step.layout.min()) >= 0
+        if due > shown or map_done or step.done == step.total:
             shown = due
             yield step
 
 
-def growing(order: Order, step: Step) -> list[np.ndarray]:
-    """An unfinished run as pictures uint8 (H, W, 3): what each token's code paints, side by side;
-    as long as there is none, the map that the prior draws first; of a latent prior, what its
-    latents stand for so far."""
+def preview_images(request: GenerationRequest, step: Step) -> list[np.ndarray]:
+    """Return an unfinished run as pictures uint8 (H, W, 3).
+
+    They show the tiles of the codes side by side; before that, the map of a two-stage prior; of a
+    latent prior, the current latents decoded.
+    """
     if step.ids.is_floating_point():
-        return [np.asarray(picture) for picture in painted(order.painter, step.ids)]
+        return [np.asarray(picture) for picture in decode_tokens(request.handle, step.ids)]
     with LOCK:
-        tiles = priors.paints(order.painter)
+        tiles = priors.code_tiles(request.handle)
     f, ids = tiles.shape[1], step.ids.numpy()
     if step.sketching:
-        colours = semantic_maps.legend(order.painter).table
-        tiles = np.broadcast_to(colours[:, None, None], (len(colours), f, f, 3))
+        colors = semantic_maps.legend(request.handle).table
+        tiles = np.broadcast_to(colors[:, None, None], (len(colors), f, f, 3))
         ids = step.layout.numpy()
     blank = np.broadcast_to(np.array(EMPTY, np.uint8), (1, f, f, 3)).copy()
-    blank[:, : max(1, f // 8), : max(1, f // 8)] = (58, 66, 77)  # a faint grid of what is to come
+    blank[:, : max(1, f // 8), : max(1, f // 8)] = GRID
     table = np.concatenate([tiles, blank])
     known = (ids >= 0) & (ids < len(tiles))
     n, rows, columns = ids.shape
@@ -174,116 +193,63 @@ def growing(order: Order, step: Step) -> list[np.ndarray]:
     return list(shown.swapaxes(2, 3).reshape(n, rows * f, columns * f, 3))
 
 
-def finished(order: Order, step: Step, seconds: float) -> Drawn:
-    """The pictures of a run and its figures; with a map, how well they keep to it."""
+def finish(request: GenerationRequest, step: Step, seconds: float) -> GenerationResult:
+    """Return the pictures of a run's last step and their figures; with a map, its agreement."""
     ids = step.ids
-    pictures = painted(order.painter, ids)
-    figures = {**order.figures, "seconds": round(seconds, 2)}
-    if order.plan is not None:
-        figures["agreement"] = agreement(order.painter, order.plan, pictures)
-    kept = ids.numpy() if not ids.is_floating_point() else _codes(order.painter, ids)
+    pictures = decode_tokens(request.handle, ids)
+    figures = {**request.figures, "seconds": round(seconds, 2)}
+    if request.plan is not None:
+        figures["agreement"] = agreement(request.handle, request.plan, pictures)
+    if ids.is_floating_point():
+        ids = _nearest_codes(request.handle, ids)
     layout = None if step.layout is None else step.layout.numpy()
-    return Drawn(tuple(pictures), kept, figures, layout)
+    return GenerationResult(tuple(pictures), ids.numpy(), figures, layout)
 
 
-def painted(painter: Painter, ids: Tensor) -> list[Image.Image]:
-    """Pictures of token ids (n, h, w), or of latents (n, D, h, w)."""
+def decode_tokens(handle: PriorHandle, ids: Tensor) -> list[Image.Image]:
+    """Return pictures of token ids (n, h, w), or of latents (n, D, h, w)."""
     from regvq.images import to_pictures
 
     with LOCK:
-        tokenizer = painter.model.tokenizer
+        tokenizer = handle.tokenizer_handle.tokenizer
         return to_pictures(tokenizer.decode(ids.to(tokenizer.device)).cpu())
 
 
-def _codes(painter: Painter, latents: Tensor) -> np.ndarray:
+def _nearest_codes(handle: PriorHandle, latents: Tensor) -> Tensor:
     with LOCK:
-        tokenizer = painter.model.tokenizer
-        return tokenizer.quantizer.assign(latents.to(tokenizer.device)).cpu().numpy()
+        tokenizer = handle.tokenizer_handle.tokenizer
+        return tokenizer.quantizer.assign(latents.to(tokenizer.device)).cpu()
 
 
-# ---------------------------------------------------------------- the API
+# ---------------------------------------------------------------- streaming
+
+Answer = tuple[list[tuple[PageFile, str]], list, dict[str, Any]]
+"""Pictures with their captions, token ids and figures of a run."""
 
 
-Answer = tuple[list[tuple[str, str]], list, dict[str, Any]]
-"""Gallery, token ids and figures of a run."""
+def stream_results(request: GenerationRequest) -> Iterator[Answer]:
+    """Yield the unfinished pictures, then the result.
 
-
-def answers(order: Order) -> Iterator[Answer]:
-    """What grows, with how many steps are "done" of "total" and -1 for ids that are not drawn yet;
-    then what the run ends with. Closing the iterator ends the work."""
-    began = time.monotonic()
-    for step in steps(order):
+    The figures of unfinished pictures are the steps "done" and in "total"; ids that are not
+    generated yet are -1. Closing the iterator ends the run.
+    """
+    started = time.monotonic()
+    for step in shown_steps(request):
         if step.sketching or step.done < step.total:
-            grown = [Image.fromarray(pixels) for pixels in growing(order, step)]
+            preview = [Image.fromarray(pixels) for pixels in preview_images(request, step)]
             ids = [] if step.ids.is_floating_point() else step.ids.tolist()
-            yield _gallery(order, grown), ids, {"done": step.done, "total": step.total}
-    drawn = finished(order, step, time.monotonic() - began)
-    figures = dict(drawn.figures)
-    if drawn.layout is not None:
-        figures["layout"] = drawn.layout.tolist()
-    yield _gallery(order, drawn.pictures), drawn.ids.tolist(), figures
+            yield _gallery(request, preview), ids, {"done": step.done, "total": step.total}
+    result = finish(request, step, time.monotonic() - started)
+    figures = dict(result.figures)
+    if result.layout is not None:
+        figures["layout"] = result.layout.tolist()
+    yield _gallery(request, result.pictures), result.ids.tolist(), figures
 
 
-def _gallery(order: Order, pictures: Sequence[Image.Image]) -> list[tuple[str, str]]:
+def _gallery(
+    request: GenerationRequest, pictures: Sequence[Image.Image]
+) -> list[tuple[PageFile, str]]:
     return [
-        (page_file(png(picture), f"picture-{i + 1}")["path"], f"seed {seed}")
-        for i, (picture, seed) in enumerate(zip(pictures, order.settings.seeds, strict=True))
+        (png_file(picture, f"picture-{i + 1}"), f"seed {seed}")
+        for i, (picture, seed) in enumerate(zip(pictures, request.settings.seeds, strict=True))
     ]
-
-
-@in_a_sentence
-def generate_text(
-    prompt: Any,
-    prior: Any = None,
-    n: Any = 1,
-    seed: Any = 0,
-    guidance: Any = None,
-    temperature: Any = None,
-    top_k: Any = None,
-    top_p: Any = None,
-    steps: Any = None,
-) -> Iterator[Answer]:
-    """/generate_text: gallery, ids, figures; among these "layout", the maps of a prior that draws
-    them first. It streams, see ``answers``, as the others do."""
-    how = (n, seed, guidance, temperature, top_k, top_p, steps)
-    yield from answers(text_order(prompt, prior, *how))
-
-
-@in_a_sentence
-def generate_semantic(
-    plan: Any,
-    prior: Any = None,
-    n: Any = 1,
-    seed: Any = 0,
-    guidance: Any = None,
-    temperature: Any = None,
-    top_k: Any = None,
-    top_p: Any = None,
-    steps: Any = None,
-    prompt: Any = "",
-) -> Iterator[Answer]:
-    """/generate_semantic: gallery, ids, figures with "agreement"."""
-    how = (n, seed, guidance, temperature, top_k, top_p, steps)
-    yield from answers(map_order(plan, prior, *how, prompt=prompt))
-
-
-@in_a_sentence
-def complete(
-    image: Any,
-    mask: Any,
-    prior: Any = None,
-    seed: Any = 0,
-    n: Any = 1,
-    guidance: Any = None,
-    temperature: Any = None,
-    top_k: Any = None,
-    top_p: Any = None,
-    steps: Any = None,
-    prompt: Any = "",
-) -> Iterator[Answer]:
-    """/complete: gallery, ids, figures."""
-    painter = priors.painter(prior, "complete")
-    ids = tokens_of(image, painter)
-    marked = semantic_maps.read_mask(mask, ids.shape, painter.size)
-    how = (n, seed, guidance, temperature, top_k, top_p, steps)
-    yield from answers(rest_order(ids, marked, painter.name, *how, prompt=prompt))

@@ -1,98 +1,77 @@
-"""Where models run: this machine's GPU, one that is lent for a call (ZeroGPU), or the processor.
+"""The device that models run on: this machine's GPU, a GPU lent for a call (ZeroGPU), or the CPU.
 
-A Space on ZeroGPU has no GPU of its own. A function that is decorated with ``spaces.GPU`` is run in
-a forked process that is lent one: arguments and results are pickled, and what it remembers is
-forgotten. So only what takes seconds is sent there, the drawing of tokens by a prior; a tokenizer
-answers sooner on the processor than a GPU can be had. Without the package ``spaces``, or on any
-other machine, the decorator does nothing.
+A Space on ZeroGPU has no GPU of its own. A function decorated with ``spaces.GPU`` runs in a forked
+process that is lent one: arguments and results are pickled, and the process keeps no state. So only
+work that takes seconds is sent there, which is sampling tokens from a prior; a tokenizer answers
+sooner on the CPU than a GPU can be lent. Without the package ``spaces``, or on any other machine,
+the decorator does nothing.
 """
 
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from ..ui.errors import Refused
+from .errors import UserError
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-try:  # before torch: on ZeroGPU it must be there first
+try:  # before torch: ZeroGPU requires this order
     import spaces
 except ImportError:
     spaces = None
 
 LENT = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
-"""Whether GPUs are lent here for a call: what the package ``spaces`` goes by, too."""
+"""True if GPUs are lent for a call here; the package ``spaces`` reads the same variable."""
 SECONDS = 60
-"""For how long one is asked for; what is not used up is given back."""
-_HOME = os.getpid()
+"""Duration of a request for a GPU; unused time is given back."""
+_MAIN_PROCESS = os.getpid()
 
 
 def device() -> str:
-    """Where a model is put that is loaded now: "cuda" or "cpu"."""
+    """Return the device for a model that is loaded now: "cuda" or "cpu"."""
     import torch
 
-    here = not LENT or os.getpid() != _HOME
-    return "cuda" if here and torch.cuda.is_available() else "cpu"
+    has_gpu = not LENT or os.getpid() != _MAIN_PROCESS
+    return "cuda" if has_gpu and torch.cuda.is_available() else "cpu"
 
 
 @dataclass(frozen=True)
-class _Said:
-    """A refusal on its way out of the other process, where exceptions lose their words."""
+class _UserErrorText:
+    """A UserError on its way out of the other process, which drops the text of exceptions."""
 
     sentence: str
 
 
 def on_gpu(function: Callable[P, Iterator[T]]) -> Callable[P, Iterator[T]]:
-    """Let a generator function run where a GPU is lent, if any is.
+    """Run a generator function on a lent GPU, if GPUs are lent here.
 
-    Its arguments and what it yields must be picklable and on the processor.
+    Its arguments and the values that it yields must be picklable and on the CPU.
     """
     if spaces is None or not LENT:
         return function
 
     @wraps(function)
-    def there(*args: P.args, **kwargs: P.kwargs) -> Iterator[Any]:
+    def in_child(*args: P.args, **kwargs: P.kwargs) -> Iterator[Any]:
         import torch
 
-        torch.set_num_threads(1)  # OpenMP's threads are not there after a fork
+        torch.set_num_threads(1)  # OpenMP's threads do not survive a fork
         try:
             yield from function(*args, **kwargs)
-        except Refused as refusal:
-            yield _Said(str(refusal))
+        except UserError as error:
+            yield _UserErrorText(str(error))
 
-    lent = spaces.GPU(duration=SECONDS)(there)
+    lent = spaces.GPU(duration=SECONDS)(in_child)
 
     @wraps(function)
-    def here(*args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
-        for one in lent(*args, **kwargs):
-            if isinstance(one, _Said):
-                raise Refused(one.sentence)
-            yield one
+    def in_parent(*args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        for value in lent(*args, **kwargs):
+            if isinstance(value, _UserErrorText):
+                raise UserError(value.sentence)
+            yield value
 
-    return here
-
-
-class ModelLock:
-    """A lock that one thread may take several times over, free again in a forked process: whoever
-    held it when the process was forked is not there to let go of it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        if hasattr(os, "register_at_fork"):  # Windows forks nothing
-            os.register_at_fork(after_in_child=self._anew)
-
-    def _anew(self) -> None:
-        self._lock = threading.RLock()
-
-    def __enter__(self) -> ModelLock:
-        self._lock.acquire()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
+    return in_parent

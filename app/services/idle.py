@@ -1,7 +1,7 @@
-"""What may wait, waits until nobody is waiting for an answer.
+"""Work that waits until no request is running.
 
-Importing what priors read words with takes both the interpreter and a processor for seconds; a
-visitor who goes through the tabs meanwhile would feel it at every click.
+Importing the text encoder of a prior takes the interpreter and one CPU core for seconds; a user who
+is clicking through the tabs would notice it at every click.
 """
 
 from __future__ import annotations
@@ -14,76 +14,76 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-CALM = 1.5
-"""Seconds without a request after which nobody seems to be waiting."""
+QUIET = 1.5
+"""Seconds without a request after which the server counts as idle."""
 LONGEST = 60.0
-"""Seconds after which what has to be done is done all the same."""
+"""Seconds after which the work starts even if the server is not idle."""
 
-_STAYS_OPEN = "/heartbeat/"  # a stream that is open for as long as the page is
+_HEARTBEAT = "/heartbeat/"  # a stream that is open for as long as a page is
 
 
-class Attention:
-    """Knows since when nobody has waited for an answer."""
+class RequestMonitor:
+    """A counter of running requests that knows since when there has been none."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open, self._since = 0, time.monotonic()
 
     def begin(self) -> None:
-        """Someone waits."""
+        """Count a request that starts."""
         with self._lock:
             self._open += 1
 
     def end(self) -> None:
-        """One of those who wait got the answer."""
+        """Count a request that is answered."""
         with self._lock:
             self._open -= 1
             self._since = time.monotonic()
 
-    def calm(self) -> float:
-        """Seconds since the last answer; 0 while somebody waits."""
+    def idle_seconds(self) -> float:
+        """Return the seconds since the last answer; 0 while a request is running."""
         with self._lock:
             return 0.0 if self._open else time.monotonic() - self._since
 
-    def wait(self, calm: float | None = None, longest: float = LONGEST) -> bool:
-        """Return when there were ``calm`` (None: ``CALM``) seconds without a request (true), or
-        after ``longest`` (false)."""
-        calm = CALM if calm is None else calm
+    def wait(self, quiet: float | None = None, longest: float = LONGEST) -> bool:
+        """Return True after ``quiet`` seconds (None: ``QUIET``) without a request, False after
+        ``longest`` seconds."""
+        quiet = QUIET if quiet is None else quiet
         until = time.monotonic() + longest
-        while (left := calm - self.calm()) > 0:
+        while (left := quiet - self.idle_seconds()) > 0:
             if time.monotonic() + left > until:
                 time.sleep(max(0.0, until - time.monotonic()))
-                return self.calm() >= calm
+                return self.idle_seconds() >= quiet
             time.sleep(left)
         return True
 
 
-ATTENTION = Attention()
-"""That of this process's visitors."""
+REQUESTS = RequestMonitor()
+"""The monitor of this process's requests."""
 
 
-def when_calm(act: Callable[[], object], name: str) -> None:
-    """Do it in a thread of that name, as soon as nobody waits."""
+def run_when_idle(act: Callable[[], object], name: str) -> None:
+    """Call ``act`` in a thread called ``name`` as soon as the server is idle."""
 
     def run() -> None:
-        ATTENTION.wait()
+        REQUESTS.wait()
         act()
 
     threading.Thread(target=run, name=name, daemon=True).start()
 
 
-class Attended:
-    """ASGI middleware: tells ``ATTENTION`` of every request, but for the page's heartbeat."""
+class CountRequests:
+    """ASGI middleware that reports every request to ``REQUESTS``, except a page's heartbeat."""
 
     def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or _STAYS_OPEN in scope["path"]:
+        if scope["type"] != "http" or _HEARTBEAT in scope["path"]:
             await self._app(scope, receive, send)
             return
-        ATTENTION.begin()
+        REQUESTS.begin()
         try:
             await self._app(scope, receive, send)
         finally:
-            ATTENTION.end()
+            REQUESTS.end()

@@ -1,19 +1,19 @@
-"""The collapse lab's runs: what a visitor chose, what trains for them, and what the page draws."""
+"""The sessions of the collapse lab: a user's choices, the training runs, and their view."""
 
 from __future__ import annotations
 
 import itertools
-import threading
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
-from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from ..ui.errors import Refused
-from ..ui.pictures import packed
-from . import checkpoints
-from .reconstruction import MAX_SEED
+from .cache import RecentItems
+from .encoding import pack
+from .errors import UserError
+from .lab_data import training_pictures
+from .model_lock import LOCK
+from .uploads import open_picture
+from .validation import MAX_SEED, number, whole_number
 
 if TYPE_CHECKING:
     from regvq.analysis.lab.pictures import SmallPictures
@@ -24,16 +24,16 @@ NAMES = (
 )  # fmt: skip
 """Those of ``core.analysis.lab.training.default_quantizers``, which would import torch."""
 WATCH = {
-    "VQ": "Only codes that are chosen move: the rest never catch up with the encoder.",
-    "EMA": "Chosen codes follow their latents at once; one that is not chosen still stays behind.",
-    "Gumbel": "Every token is drawn in training; watch how few codes win when none is.",
-    "Reg-VQ": "The prior lights up every code; the tokens that are drawn cost accuracy at first.",
-    "Reg-VQ without prior": "Tokens are drawn, yet nothing calls an unused code back.",
+    "VQ": "Only chosen codes move; the others never catch up with the encoder.",
+    "EMA": "Chosen codes follow their latents at once; codes that are not chosen stay behind.",
+    "Gumbel": "Every token is drawn in training; watch how few codes win without the draw.",
+    "Reg-VQ": "The prior brings every code into use; the drawn tokens cost accuracy at first.",
+    "Reg-VQ without prior": "Tokens are drawn, but nothing brings an unused code back.",
     "Reg-VQ without mask": "The prior alone fills the codebook; no token is drawn in training.",
-    "SimVQ": "One linear layer moves all codes together, so the unused ones come along.",
-    "NSVQ": "Every code is pulled to the latents near it, and dead ones are put on living ones.",
+    "SimVQ": "One linear layer moves all codes together, so unused codes move as well.",
+    "NSVQ": "Every code is pulled to the latents near it; dead codes are moved onto live ones.",
 }
-"""What to look for, a sentence each."""
+"""One sentence per quantizer on what to look for."""
 KINDS = ("points", "pictures")
 POINTS = ("moons", "clusters", "spiral")
 SOURCES = ("scenes", "picture")
@@ -42,28 +42,28 @@ MOST = 6
 SIZES = (8, 256)
 STEPS = {"points": 1500, "pictures": 1000}
 EVERY = 15
-"""Steps in one go, if time allows."""
+"""Training steps per request, if the time is enough."""
 BUDGET = 0.12
-"""Seconds of training in one go; between two, other requests have their turn."""
-LABS = 24
-"""Labs that are kept at once; the one that was not asked for longest is let go."""
+"""Seconds of training per request; other requests run in between."""
+SESSIONS = 24
+"""Sessions that are kept; the one that was used least recently is dropped."""
 
 
 @dataclass(frozen=True)
-class Made:
-    """What a lab is made of: with another one it begins anew."""
+class LabSpec:
+    """The choices that need a new session when they change."""
 
     kind: str
     data: str
-    """One of POINTS, ``scenes``, or the digest of the visitor's picture."""
+    """One of POINTS, ``scenes``, or the digest of the user's picture."""
     size: int
     names: tuple[str, ...]
     seed: int
 
 
 @dataclass(frozen=True)
-class Weights:
-    """What can be changed while it runs."""
+class LabSettings:
+    """The settings that can be changed during training."""
 
     rate: float
     prior: float
@@ -72,7 +72,7 @@ class Weights:
     alpha: float
 
     def of(self, name: str) -> dict[str, float]:
-        """The settings that the quantizer ``name`` has, for ``InteractiveRun.change``."""
+        """Return the settings that the quantizer ``name`` has, for ``InteractiveRun.change``."""
         own = {"rate": self.rate}
         if name.startswith("Reg-VQ"):
             own["prior_weight"] = 0.0 if name.endswith("prior") else self.prior
@@ -84,82 +84,89 @@ class Weights:
         return own
 
 
-def made_of(
+def parse_spec(
     kind: Any, points: Any, source: Any, image: Any, size: Any, names: Any, seed: Any
-) -> Made:
-    """What a visitor chose, checked. Raises Refused or PictureError."""
+) -> LabSpec:
+    """Return a user's choices, checked. Raises UserError or PictureError."""
     if kind not in KINDS:
-        raise Refused(f"The lab works on {' or '.join(KINDS)}, not on {str(kind)[:40]!r}.")
+        raise UserError(f"The lab trains on {' or '.join(KINDS)}, not on {str(kind)[:40]!r}.")
     if kind == "points" and points not in POINTS:
-        raise Refused(f"The points must be one of {', '.join(POINTS)}, not {str(points)[:40]!r}.")
+        raise UserError(f"The points must be one of {', '.join(POINTS)}, not {str(points)[:40]!r}.")
     if kind == "pictures" and source not in SOURCES:
-        raise Refused(f"The pictures are {' or '.join(SOURCES)}, not {str(source)[:40]!r}.")
+        raise UserError(f"The pictures must be {' or '.join(SOURCES)}, not {str(source)[:40]!r}.")
     if not isinstance(names, (list, tuple)) or not {str(name) for name in names} <= set(NAMES):
-        raise Refused("There is no such quantizer in the lab.")
-    if not 1 <= len(set(names)) <= MOST:
-        raise Refused(f"The lab sets 1 to {MOST} quantizers side by side; choose so many.")
+        raise UserError(f"There is no such quantizer in the lab; available: {', '.join(NAMES)}.")
+    count = len(set(names))
+    if not 1 <= count <= MOST:
+        raise UserError(f"The lab trains 1 to {MOST} quantizers side by side, not {count}.")
     data = points if kind == "points" else source
-    return Made(
+    return LabSpec(
         kind,
-        checkpoints.open_picture(image).digest if data == "picture" else data,
-        checkpoints.whole_number(size, "number of codes", *SIZES),
+        open_picture(image).digest if data == "picture" else data,
+        whole_number(size, "number of codes", *SIZES),
         tuple(name for name in NAMES if name in names),
-        checkpoints.whole_number(seed, "seed", 0, MAX_SEED - 4),
+        whole_number(seed, "seed", 0, MAX_SEED - 4),
     )
 
 
-def weights_of(rate: Any, prior: Any, mask: Any, temperature: Any, alpha: Any) -> Weights:
-    """The weights to go on with, checked. Raises Refused."""
-    return Weights(
-        checkpoints.number(rate, "learning rate", 1e-5, 0.03),
-        checkpoints.number(prior, "prior's weight", 0, 1),
-        checkpoints.number(mask, "mask ratio", 0, 1),
-        checkpoints.number(temperature, "temperature", 0.05, 5),
-        checkpoints.number(alpha, "weight of the dense loss", 0, 1),
+def parse_settings(rate: Any, prior: Any, mask: Any, temperature: Any, alpha: Any) -> LabSettings:
+    """Return the settings for the next steps, checked. Raises UserError."""
+    return LabSettings(
+        number(rate, "learning rate", 1e-5, 0.03),
+        number(prior, "weight of the prior", 0, 1),
+        number(mask, "mask ratio", 0, 1),
+        number(temperature, "temperature", 0.05, 5),
+        number(alpha, "weight of the dense loss", 0, 1),
     )
 
 
-class Lab:
-    """One visitor's runs, side by side."""
+SETTINGS = 5
+"""The number of inputs of ``parse_settings``, the last ones of a session's inputs."""
 
-    def __init__(self, made: Made, weights: Weights, pictures: SmallPictures | None = None) -> None:
+
+class LabSession:
+    """One user's training runs, side by side."""
+
+    def __init__(
+        self, spec: LabSpec, settings: LabSettings, pictures: SmallPictures | None = None
+    ) -> None:
         from regvq.analysis.lab.pictures import TinyConfig, TinyRun, sheet_of, tiny_quantizers
         from regvq.analysis.lab.points import LabConfig, PointsRun
         from regvq.analysis.lab.training import default_quantizers
 
-        self.made, self.weights = made, weights
-        self.steps = STEPS[made.kind]
+        self.spec, self.settings = spec, settings
+        self.steps = STEPS[spec.kind]
         self.original: str | None = None
-        self.apart = False  # whether the watched pictures are several
+        self.several = False  # True if the shown pictures are several, not one in parts
         self.runs: dict[str, InteractiveRun] = {}
         if pictures is None:
-            known = default_quantizers(made.size)
-            for name in made.names:
-                config = LabConfig(known[name], data=made.data, seed=made.seed)
+            known = default_quantizers(spec.size)
+            for name in spec.names:
+                config = LabConfig(known[name], data=spec.data, seed=spec.seed)
                 self.runs[name] = PointsRun(config)
         else:
-            known = tiny_quantizers(made.size)
-            for name in made.names:
-                self.runs[name] = TinyRun(TinyConfig(known[name], seed=made.seed), pictures)
-            self.original = packed(sheet_of(pictures.watched), "u1")
-            self.apart = len(pictures.watched) > 1
-        self.weigh(weights)
+            known = tiny_quantizers(spec.size)
+            for name in spec.names:
+                self.runs[name] = TinyRun(TinyConfig(known[name], seed=spec.seed), pictures)
+            self.original = pack(sheet_of(pictures.watched), "u1")
+            self.several = len(pictures.watched) > 1
+        self.apply_settings(settings)
         self.born = time.monotonic_ns()
 
     @property
     def step(self) -> int:
-        """Steps that every run has done."""
+        """The number of steps that every run has done."""
         return next(iter(self.runs.values())).step
 
-    def weigh(self, weights: Weights) -> None:
-        """Weights from the next step on, for the runs whose parts they belong to."""
-        self.weights = weights
+    def apply_settings(self, settings: LabSettings) -> None:
+        """Use these settings from the next step on."""
+        self.settings = settings
         for name, run in self.runs.items():
-            run.change(**weights.of(name))
+            run.change(**settings.of(name))
 
     def advance(self, until: int | None = None) -> None:
-        """Some steps of every run, as many of each, for as long as BUDGET lasts; not beyond step
-        ``until``."""
+        """Train every run for the same number of steps: EVERY, or fewer if BUDGET is used up, and
+        not beyond step ``until``."""
         end = time.monotonic() + BUDGET
         last = self.steps if until is None else min(until, self.steps)
         for _ in range(min(EVERY, last - self.step)):
@@ -168,101 +175,97 @@ class Lab:
             if time.monotonic() > end:
                 return
 
-    def value(self) -> dict[str, Any]:
-        """What the page draws."""
-        show = _points if self.original is None else _pictures
-        runs = [
-            {"name": name, "watch": WATCH[name], **show(run.look())}
-            for name, run in self.runs.items()
-        ]
+    def view(self) -> dict[str, Any]:
+        """Return what the page draws."""
+        run_view = _points_view if self.original is None else _pictures_view
         return {
-            "kind": self.made.kind,
+            "kind": self.spec.kind,
             "lab": self.born,
             "step": self.step,
             "steps": self.steps,
-            "size": self.made.size,
+            "size": self.spec.size,
             "original": self.original,
-            "apart": self.apart,
-            "weights": vars(self.weights),
-            "runs": runs,
+            "several": self.several,
+            "weights": vars(self.settings),
+            "runs": [
+                {"name": name, "watch": WATCH[name], **run_view(run.look())}
+                for name, run in self.runs.items()
+            ],
         }
 
 
-def _points(frame: Any) -> dict[str, Any]:
+def _points_view(frame: Any) -> dict[str, Any]:
     return {
-        "latents": packed(frame.latents, "<f4"),
-        "codes": packed(frame.codes, "<f4"),
-        "ids": packed(frame.ids, "<u2"),
+        "latents": pack(frame.latents, "<f4"),
+        "codes": pack(frame.codes, "<f4"),
+        "ids": pack(frame.ids, "<u2"),
         "used": frame.used,
         "perplexity": frame.perplexity,
         "loss": frame.loss,
     }
 
 
-def _pictures(frame: Any) -> dict[str, Any]:
+def _pictures_view(frame: Any) -> dict[str, Any]:
     return {
-        "sheet": packed(frame.sheet, "u1"),
-        "paints": packed(frame.paints, "u1"),
-        "ids": packed(frame.ids, "<u2"),
-        "counts": packed(frame.counts, "<u4"),
+        "sheet": pack(frame.sheet, "u1"),
+        "paints": pack(frame.paints, "u1"),
+        "ids": pack(frame.ids, "<u2"),
+        "counts": pack(frame.counts, "<u4"),
         "used": frame.usage.utilization,
         "perplexity": frame.usage.perplexity,
         "psnr": frame.psnr,
     }
 
 
-_DRAWING = threading.Lock()
+# ---------------------------------------------------------------- sessions by key
+
+_sessions: RecentItems[int, LabSession] = RecentItems(SESSIONS)
+_keys = itertools.count()
 
 
-@cache
-def _scenes() -> SmallPictures:
-    from regvq.analysis.lab.pictures import scenes
-
-    return scenes()
+def find_session(key: int | None) -> LabSession | None:
+    """Return the session with this key, unless it was dropped."""
+    return None if key is None else _sessions.touch(key)
 
 
-def drawn_scenes() -> SmallPictures:
-    """The lab's scenes, drawn once a process (a second or two); others wait for the first."""
-    with _DRAWING:
-        return _scenes()
+def store_session(key: int | None, session: LabSession) -> int:
+    """Keep ``session`` in the place of the one with this key; return its own key."""
+    discard(key)
+    new = next(_keys)
+    _sessions[new] = session
+    return new
 
 
-@lru_cache(maxsize=8)
-def _cut(picture: checkpoints.Picture) -> SmallPictures:
-    from regvq.analysis.lab.pictures import patches
-    from regvq.images import to_tensor
-
-    return patches(to_tensor(picture.image))
+def discard(key: int | None) -> None:
+    """Drop a session whose user has left or starts a new one."""
+    _sessions.pop(key, None)
 
 
-def pictures_of(made: Made, image: Any) -> SmallPictures | None:
-    """What a lab of small pictures learns from; None for points."""
-    if made.kind == "points":
-        return None
-    return drawn_scenes() if made.data == "scenes" else _cut(checkpoints.open_picture(image))
+def answer(how: str, number: Any, key: int | None, *inputs: Any) -> tuple[int | None, dict]:
+    """Return a session's key and what the page draws of it.
 
+    ``how``: "tick" trains some more steps, "look" leaves the session as it is, "restart" makes a
+    new one; each makes a new one if the choices have changed. ``inputs`` are those of
+    ``parse_spec`` and of ``parse_settings``. ``number`` identifies the page's request and is
+    returned with the answer.
+    """
+    from regvq.errors import PictureError
 
-_KEPT: OrderedDict[int, Lab] = OrderedDict()
-_KEYS = itertools.count()
-
-
-def kept(key: int | None) -> Lab | None:
-    """The lab with this key, unless it was let go."""
-    if key in _KEPT:
-        _KEPT.move_to_end(key)
-    return _KEPT.get(key)
-
-
-def keep(key: int | None, lab: Lab) -> int:
-    """Keep ``lab`` in the place of the one with this key; its key."""
-    let_go(key)
-    fresh = next(_KEYS)
-    _KEPT[fresh] = lab
-    while len(_KEPT) > LABS:
-        _KEPT.popitem(last=False)
-    return fresh
-
-
-def let_go(key: int | None) -> None:
-    """A visitor has left, or begins anew."""
-    _KEPT.pop(key, None)
+    try:
+        spec = parse_spec(*inputs[:-SETTINGS])
+        settings = parse_settings(*inputs[-SETTINGS:])
+        pictures = training_pictures(spec.kind, spec.data, inputs[3])
+    except (UserError, PictureError) as error:
+        return key, {"sentence": str(error), "number": number}
+    if how == "tick":
+        # The first optimizer imports this module, and that must not happen under the lock.
+        import torch._dynamo  # noqa: F401
+    with LOCK:
+        session = find_session(key)
+        if how == "restart" or session is None or session.spec != spec:
+            session = LabSession(spec, settings, pictures)
+            key = store_session(key, session)
+        elif how == "tick":
+            session.apply_settings(settings)
+            session.advance()
+        return key, {**session.view(), "number": number}

@@ -1,8 +1,8 @@
-"""Links that open the app where someone stands: what is picked, as the query of an address.
+"""Links to the current view of the explorer: the selection as the query of an address.
 
-A link names only what is on offer to everyone: a tab, a checkpoint, a code, an example, numbers, a
-prompt. A visitor's own picture is never part of it. What comes in by a link is a stranger's text:
-each value is checked against what there is, and one that does not fit is left out with a sentence.
+A link names only what everyone can choose: a tab, a checkpoint, a code, an example, numbers, a
+prompt. A user's own picture is never part of it. The query of a link is untrusted text: each value
+is checked against the available ones, and a value that does not fit is ignored with a sentence.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from ..ui.errors import Refused
-from . import checkpoints
-from .reconstruction import MAX_SEED
+from . import checkpoints, priors
+from .errors import UserError
+from .examples import examples
+from .validation import MAX_SEED, number, whole_number
 
 TABS = {
     "reconstruct": "Reconstruct",
@@ -27,15 +28,15 @@ TABS = {
     "lab": "Collapse lab",
     "about": "About",
 }
-"""The tabs: as a link names them, and as the page does."""
+"""The tabs: the name in a link, and the title on the page."""
 
 LONGEST = 500
 """Characters of a prompt in a link."""
 
 
 @dataclass
-class Picks:
-    """What is picked; None where nothing is said of it."""
+class Selection:
+    """The selection of a link; None for everything that the link does not mention."""
 
     tab: str | None = None
     checkpoint: str | None = None
@@ -47,53 +48,51 @@ class Picks:
     prompt: str | None = None
     prompt_seed: int | None = None
     ignored: list[str] = field(default_factory=list)
-    """A sentence for each value that was left out."""
+    """One sentence per value that was ignored."""
 
 
-def link(picks: Picks) -> str:
-    """The query of the link to ``picks``, without its question mark; defaults are left out."""
-    named = {name: getattr(picks, name) for name in _READERS}
-    usual = {"ratio": 0, "seed": 0, "prompt_seed": 0, "prompt": ""}
+def to_query(selection: Selection) -> str:
+    """Return the query of the link to ``selection``, without "?"; defaults are left out."""
+    named = {name: getattr(selection, name) for name in _PARSERS}
+    default = {"ratio": 0, "seed": 0, "prompt_seed": 0, "prompt": ""}
     return urlencode(
         {
             name.replace("_", "-"): f"{value:g}" if isinstance(value, float) else value
             for name, value in named.items()
-            if value is not None and value != usual.get(name)
+            if value is not None and value != default.get(name)
         }
     )
 
 
-def read(query: Any) -> Picks:
-    """What an address's query picks. What does not fit is left out and noted in ``ignored``."""
-    picks = Picks()
+def parse_query(query: Any) -> Selection:
+    """Return the selection of an address's query; values that do not fit are noted as ignored."""
+    selection = Selection()
     text = query if isinstance(query, str) else ""
     try:
         pairs = parse_qsl(text.removeprefix("?"), keep_blank_values=True, max_num_fields=40)
     except ValueError:
-        picks.ignored.append("The link holds too much; it is read as the plain address.")
-        return picks
+        selection.ignored.append("The link has too many values; all of them are ignored.")
+        return selection
     given = {name.replace("-", "_"): value for name, value in pairs}
-    for name, reader in _READERS.items():  # in this order: a code is one of its checkpoint
+    for name, parse in _PARSERS.items():  # in this order: a code belongs to its checkpoint
         if name not in given:
             continue
         try:
-            setattr(picks, name, reader(given[name], picks))
-        except Refused as refusal:
+            setattr(selection, name, parse(given[name], selection))
+        except UserError as error:
             what = name.replace("_", " ")
-            picks.ignored.append(f"The link is read without its {what}. {refusal}")
-    return picks
+            selection.ignored.append(f"The {what} of the link is ignored. {error}")
+    return selection
 
 
-def example_of(image: Any) -> str | None:
-    """The name of the example that the picture at ``image`` is, or None: then it is a visitor's."""
-    from .examples import examples
-
+def example_name(image: Any) -> str | None:
+    """Return the name of the example that the picture at ``image`` is; None for a user's own."""
     if not isinstance(image, str):
         return None
     for example in examples():
-        known, own = Path(example.path), Path(image)
+        known, given = Path(example.path), Path(image)
         try:
-            if known.name == own.name and known.read_bytes() == own.read_bytes():
+            if known.name == given.name and known.read_bytes() == given.read_bytes():
                 return known.stem
         except OSError:
             continue
@@ -101,66 +100,63 @@ def example_of(image: Any) -> str | None:
 
 
 def example_path(name: str | None) -> str:
-    """The file of the example called ``name``; the first example for None."""
-    from .examples import examples
-
+    """Return the file of the example called ``name``; of the first example for None."""
     known = examples()
     return next((one.path for one in known if Path(one.path).stem == name), known[0].path)
 
 
-def _one_of(known: Mapping[str, Any] | list[str], what: str, value: str) -> str:
+# ---------------------------------------------------------------- one parser per value
+
+
+def _available(known: Mapping[str, Any] | list[str], what: str, value: str) -> str:
     if value not in known:
-        raise Refused(f"There is no {what} called {value[:40]!r}; there is {', '.join(known)}.")
+        raise UserError(f"There is no {what} called {value[:40]!r}; available: {', '.join(known)}.")
     return value
 
 
-def _tab(value: str, picks: Picks) -> str:
-    return _one_of(TABS, "tab", value)
+def _tab(value: str, selection: Selection) -> str:
+    return _available(TABS, "tab", value)
 
 
-def _checkpoint(value: str, picks: Picks) -> str:
-    return _one_of(checkpoints.names(), "checkpoint", value)
+def _checkpoint(value: str, selection: Selection) -> str:
+    return _available(checkpoints.names(), "checkpoint", value)
 
 
-def _example(value: str, picks: Picks) -> str:
-    from .examples import examples
-
-    return _one_of([Path(one.path).stem for one in examples()], "example", value)
+def _example(value: str, selection: Selection) -> str:
+    return _available([Path(one.path).stem for one in examples()], "example", value)
 
 
-def _code(value: str, picks: Picks) -> int:
+def _code(value: str, selection: Selection) -> int:
     names = checkpoints.names()
-    chosen = picks.checkpoint or (names[0] if names else None)
+    chosen = selection.checkpoint or (names[0] if names else None)
     try:
         size = int(checkpoints.bundle(chosen).config["tokenizer"]["quantizer"]["size"])
     except (KeyError, TypeError, ValueError):
-        size = 1 << 20  # the tab itself will see
-    return checkpoints.whole_number(value, "code", 0, size - 1)
+        size = 1 << 20  # the tab itself checks again
+    return whole_number(value, "code", 0, size - 1)
 
 
-def _seed(value: str, picks: Picks) -> int:
-    return checkpoints.whole_number(value, "seed", 0, MAX_SEED)
+def _seed(value: str, selection: Selection) -> int:
+    return whole_number(value, "seed", 0, MAX_SEED)
 
 
-def _ratio(value: str, picks: Picks) -> float:
-    return checkpoints.number(value, "mask ratio", 0, 1)
+def _ratio(value: str, selection: Selection) -> float:
+    return number(value, "mask ratio", 0, 1)
 
 
-def _prior(value: str, picks: Picks) -> str:
-    from . import priors
-
-    return _one_of(priors.names("text"), "prior that paints words", value)
+def _prior(value: str, selection: Selection) -> str:
+    return _available(priors.names("text"), "text-conditioned prior", value)
 
 
-def _prompt(value: str, picks: Picks) -> str:
+def _prompt(value: str, selection: Selection) -> str:
     if len(value) > LONGEST:
-        raise Refused(f"A prompt in a link has {LONGEST} characters at most, not {len(value):,}.")
+        raise UserError(f"A prompt in a link has {LONGEST} characters at most, not {len(value):,}.")
     if not value.isprintable():
-        raise Refused("A prompt in a link is one line of plain text.")
+        raise UserError("A prompt in a link is one line of plain text.")
     return value
 
 
-_READERS: dict[str, Callable[[str, Picks], Any]] = {
+_PARSERS: dict[str, Callable[[str, Selection], Any]] = {
     "tab": _tab,
     "checkpoint": _checkpoint,
     "example": _example,

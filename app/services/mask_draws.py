@@ -1,121 +1,189 @@
-"""The stochastic mask on a picture: what is computed of it is remembered."""
+"""The stochastic mask on a picture; its results are cached."""
 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from ..ui.pictures import packed, page_file, png
 from . import checkpoints
-from .checkpoints import Model, Picture
-from .code_stats import sprite_png
-from .reconstruction import MAX_SEED
+from .cache import RecentItems
+from .checkpoints import TokenizerHandle, open_tokenizer
+from .code_stats import code_sheet
+from .encoding import PageFile, pack, png_file
+from .errors import UserError
+from .model_lock import one_at_a_time
+from .tokenization import latents
+from .uploads import Picture, limit_size, open_picture, original_png, picture_or_example
+from .validation import MAX_SEED, finite, number, whole_number
 
 if TYPE_CHECKING:
     from regvq.analysis.mask_sweep import Draws, Point
 
 SIDE = 384
-"""Longest side, in pixels, of the picture here: a slider that moves wants its answer at once."""
+"""Longest side, in pixels, of the picture here, so that a moving slider is answered at once."""
 STEPS = 20
 """Steps of the ratio along the curve."""
 HOTTEST = 2.0
+"""The highest temperature."""
+BUDGET = 0.15
+"""Seconds of the curve that are computed per request; other requests run in between."""
+SHOWN = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Ratios whose pictures /mask_sweep returns."""
 
 
-def picture_of(image: Any) -> Picture:
-    from .examples import examples
+class NotStochastic(UserError):
+    """A checkpoint whose quantizer has no token distribution, and so no stochastic mask."""
 
-    return checkpoints.smaller(checkpoints.open_picture(image or examples()[0].path), SIDE)
-
-
-@lru_cache(maxsize=12)
-def draws(which: Model, picture: Picture, temperature: float, seed: int) -> Draws:
-    """The picture's token distribution and one draw from it everywhere."""
-    from regvq.analysis.mask_sweep import draw_tokens
-
-    latents = checkpoints.latents(which, picture)
-    return draw_tokens(which.tokenizer.quantizer, latents, temperature, seed)
+    def __init__(self, handle: TokenizerHandle) -> None:
+        super().__init__(
+            f"{handle.name} always takes the best code: its quantizer has no token distribution, "
+            "so there is nothing to draw from and no mask ratio to set."
+        )
 
 
-_points: OrderedDict[tuple, Point] = OrderedDict()
-KEPT = 4096
+def stochastic_tokenizer(checkpoint: Any) -> TokenizerHandle:
+    """Return the checkpoint. Raises UserError, NotStochastic if there is nothing to draw from."""
+    handle = open_tokenizer(checkpoint)
+    if not handle.tokenizer.quantizer.is_stochastic:
+        raise NotStochastic(handle)
+    return handle
 
 
-@lru_cache(maxsize=48)
-def painted(
-    which: Model, picture: Picture, ratio: float, temperature: float, seed: int
-) -> tuple[Point, np.ndarray]:
-    """A point of the curve and its picture uint8 (H, W, 3)."""
-    from regvq.analysis.mask_sweep import mask_point
-    from regvq.images import to_tensor
-
-    found = draws(which, picture, temperature, seed)
-    image = to_tensor(picture.image)
-    point, pixels = mask_point(which.tokenizer, image, found, ratio, seed)
-    _points[which, picture, ratio, temperature, seed] = point  # outlives the picture
-    while len(_points) > KEPT:
-        _points.popitem(last=False)
-    return point, pixels
+def first_stochastic() -> str | None:
+    """Return the name of the first checkpoint with a stochastic mask, found without loading any."""
+    for name in checkpoints.names():
+        quantizer = checkpoints.bundle(name).config.get("tokenizer", {}).get("quantizer", {})
+        if "mask_ratio" in quantizer:
+            return name
+    return None
 
 
-def point_at(which: Model, picture: Picture, ratio: float, temperature: float, seed: int) -> Point:
-    """A point of the curve."""
-    known = _points.get((which, picture, ratio, temperature, seed))
-    return known or painted(which, picture, ratio, temperature, seed)[0]
-
-
-def checked(ratio: Any, temperature: Any, seed: Any) -> tuple[float, float, int]:
-    """The three settings as numbers. Raises Refused."""
+def parse_settings(ratio: Any, temperature: Any, seed: Any) -> tuple[float, float, int]:
+    """Return the three settings as numbers. Raises UserError."""
     return (
-        checkpoints.number(ratio, "mask ratio", 0, 1),
-        checkpoints.number(temperature, "temperature", 0, HOTTEST),
-        checkpoints.whole_number(seed, "seed", 0, MAX_SEED),
+        number(ratio, "mask ratio", 0, 1),
+        number(temperature, "temperature", 0, HOTTEST),
+        whole_number(seed, "seed", 0, MAX_SEED),
     )
 
 
-def finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None  # JSON knows no infinity
+def mask_picture(image: Any) -> Picture:
+    """Return the user's picture, or the first example, at most SIDE pixels long."""
+    return limit_size(picture_or_example(image), SIDE)
+
+
+# ---------------------------------------------------------------- computation
 
 
 @lru_cache(maxsize=12)
-def _original(picture: Picture) -> bytes:
-    return png(picture.image)
+def draws(handle: TokenizerHandle, picture: Picture, temperature: float, seed: int) -> Draws:
+    """Return the picture's token distribution and one draw from it at every token."""
+    from regvq.analysis.mask_sweep import draw_tokens
+
+    return draw_tokens(handle.tokenizer.quantizer, latents(handle, picture), temperature, seed)
 
 
-def stage_of(which: Model, picture: Picture, ratio: float, heat: float, seed: int) -> tuple:
-    """What the page draws of one ratio, and its figures."""
+_points: RecentItems[tuple, Point] = RecentItems(4096)
+
+
+@lru_cache(maxsize=48)
+def masked_picture(
+    handle: TokenizerHandle, picture: Picture, ratio: float, temperature: float, seed: int
+) -> tuple[Point, np.ndarray]:
+    """Return a point of the curve and its picture uint8 (H, W, 3)."""
+    from regvq.analysis.mask_sweep import mask_point
+    from regvq.images import to_tensor
+
+    found = draws(handle, picture, temperature, seed)
+    image = to_tensor(picture.image)
+    point, pixels = mask_point(handle.tokenizer, image, found, ratio, seed)
+    _points[handle, picture, ratio, temperature, seed] = point  # kept longer than the picture
+    return point, pixels
+
+
+def curve_point(
+    handle: TokenizerHandle, picture: Picture, ratio: float, temperature: float, seed: int
+) -> Point:
+    """Return a point of the curve."""
+    known = _points.get((handle, picture, ratio, temperature, seed))
+    return known or masked_picture(handle, picture, ratio, temperature, seed)[0]
+
+
+@one_at_a_time
+def mask_sweep(
+    image: Any, checkpoint: Any, seed: Any, temperature: Any
+) -> tuple[list[tuple[PageFile, str]], dict[str, Any]]:
+    """Return pictures at the ratios SHOWN with their captions, and the curves as figures.
+
+    Raises UserError or PictureError.
+    """
+    handle = stochastic_tokenizer(checkpoint)
+    picture = limit_size(open_picture(image), SIDE)
+    _, temperature, seed = parse_settings(0, temperature, seed)
+    points, gallery = [], []
+    for step in range(STEPS + 1):
+        point = curve_point(handle, picture, step / STEPS, temperature, seed)
+        points.append(point)
+        if point.ratio in SHOWN:
+            pixels = masked_picture(handle, picture, point.ratio, temperature, seed)[1]
+            file = png_file(pixels, f"ratio-{100 * point.ratio:.0f}")
+            gallery.append((file, f"ratio {point.ratio:g}, {point.psnr:.2f} dB"))
+    found = draws(handle, picture, temperature, seed)
+    return gallery, {
+        "ratio": [point.ratio for point in points],
+        "psnr": [finite(point.psnr) for point in points],
+        "drawn": [point.drawn for point in points],
+        "changed": [point.changed for point in points],
+        "entropy_bits": float(found.entropy.mean()),
+        "tokens": int(found.best.size),
+        "codebook_size": handle.tokenizer.codebook_size,
+        "width": picture.image.width,
+        "height": picture.image.height,
+        "temperature": temperature,
+        "seed": seed,
+        "checkpoint": handle.name,
+    }
+
+
+# ---------------------------------------------------------------- views
+
+
+def mask_view(
+    handle: TokenizerHandle, picture: Picture, ratio: float, temperature: float, seed: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what the page draws of one ratio, and its figures."""
     from regvq.analysis.mask_sweep import apply_mask
     from regvq.analysis.rendering import ramp
 
-    found = draws(which, picture, heat, seed)
+    found = draws(handle, picture, temperature, seed)
     masked = apply_mask(found, ratio, seed)
-    point, pixels = painted(which, picture, ratio, heat, seed)
-    best = point_at(which, picture, 0.0, heat, seed)
-    size = which.tokenizer.codebook_size
-    stage = {
-        "original": page_file(_original(picture), "original"),
-        "reconstruction": page_file(png(Image.fromarray(pixels)), "masked"),
+    point, pixels = masked_picture(handle, picture, ratio, temperature, seed)
+    best = curve_point(handle, picture, 0.0, temperature, seed)
+    size = handle.tokenizer.codebook_size
+    view = {
+        "original": PageFile(original_png(picture), "original"),
+        "reconstruction": png_file(Image.fromarray(pixels), "masked"),
         "width": picture.image.width,
         "height": picture.image.height,
-        "patch": which.tokenizer.downsampling,
+        "patch": handle.tokenizer.downsampling,
         "rows": found.best.shape[0],
         "columns": found.best.shape[1],
-        "state": packed(masked.mask.astype(np.uint8) + masked.changed, "u1"),
-        "best": packed(found.best, "<u4"),
-        "drawn": packed(found.drawn, "<u4"),
-        "bestP": packed(found.best_p, "<f4"),
-        "drawnP": packed(found.drawn_p, "<f4"),
-        "entropy": packed(found.entropy, "<f4"),
+        "state": pack(masked.mask.astype(np.uint8) + masked.changed, "u1"),
+        "best": pack(found.best, "<u4"),
+        "drawn": pack(found.drawn, "<u4"),
+        "bestP": pack(found.best_p, "<f4"),
+        "drawnP": pack(found.drawn_p, "<f4"),
+        "entropy": pack(found.entropy, "<f4"),
         "top": float(np.log2(size)),
         "codes": size,
-        "sprite": page_file(sprite_png(which), "codes"),
+        "sprite": code_sheet(handle),
         "ramp": ramp(np.linspace(0, 1, 64)).tolist(),
     }
-    figures = {
+    return view, {
         "psnr": finite(point.psnr),
         "lost": finite(best.psnr - point.psnr),
         "ratio": ratio,
@@ -125,24 +193,28 @@ def stage_of(which: Model, picture: Picture, ratio: float, heat: float, seed: in
         "entropy": float(found.entropy.mean()),
         "codebook_size": size,
     }
-    return stage, figures
 
 
-def curve_of(
-    which: Model, picture: Picture, ratio: float, heat: float, seed: int, budget: float
+def curve_view(
+    handle: TokenizerHandle,
+    picture: Picture,
+    ratio: float,
+    temperature: float,
+    seed: int,
+    budget: float,
 ) -> dict[str, Any]:
-    """The curves as far as they are known, after ``budget`` seconds of computing more of them."""
+    """Return the known part of the curves, after up to ``budget`` seconds of computing more."""
     from regvq.analysis.mask_sweep import coarse_to_fine
 
     end, points, left, made = time.monotonic() + budget, [], 0, 0
     for place in coarse_to_fine(STEPS):
-        key = (which, picture, place, heat, seed)
+        key = (handle, picture, place, temperature, seed)
         if key not in _points:
             if budget == 0 or (made and time.monotonic() > end):
                 left += 1
                 continue
             made += 1
-        points.append(point_at(*key))
+        points.append(curve_point(*key))
     points.sort()
     return {
         "points": [
@@ -151,5 +223,28 @@ def curve_of(
         ],
         "left": left,
         "ratio": ratio,
-        "stamp": time.monotonic_ns(),  # a value that equals the last one would not wake the page
+        "stamp": time.monotonic_ns(),  # a value equal to the previous one would not reach the page
     }
+
+
+@one_at_a_time
+def tab_view(
+    image: Any, checkpoint: Any, ratio: Any, temperature: Any, seed: Any
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Return what the page draws of one ratio, its figures, and the known part of the curves.
+
+    Raises NotStochastic, UserError or PictureError.
+    """
+    handle, picture = stochastic_tokenizer(checkpoint), mask_picture(image)
+    settings = parse_settings(ratio, temperature, seed)
+    view, figures = mask_view(handle, picture, *settings)
+    return view, figures, curve_view(handle, picture, *settings, budget=0)
+
+
+@one_at_a_time
+def more_of_curve(
+    image: Any, checkpoint: Any, ratio: Any, temperature: Any, seed: Any
+) -> dict[str, Any]:
+    """Return the curves after BUDGET more seconds of computing. Raises UserError."""
+    settings = parse_settings(ratio, temperature, seed)
+    return curve_view(stochastic_tokenizer(checkpoint), mask_picture(image), *settings, BUDGET)

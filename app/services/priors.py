@@ -1,19 +1,22 @@
-"""Priors by name: which there are, and what each is told.
+"""Priors by name: the available ones, what each is conditioned on, and prompts for them.
 
 A prior is chosen from the list of bundles; its tokenizer is found by fingerprint.
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..ui.errors import Refused
 from . import checkpoints
-from .checkpoints import LOCK, Model
+from .checkpoints import TokenizerHandle
+from .errors import UserError
 from .gpu import device
+from .idle import run_when_idle
+from .model_lock import LOCK
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,214 +24,250 @@ if TYPE_CHECKING:
     from regvq.bundles.bundle import Bundle
     from regvq.priors import Prior, PriorConfig
 
-WAYS = ("text", "semantic", "complete")
-"""What a prior can be asked for: a picture of a prompt, of a painted map, the rest of a picture."""
-MOST_WORDS = 200
-"""A longer prompt is no description of a picture, and no prior reads so much."""
-TRAINED = "python train/run.py scenes-text-diffusion"
-"""The command that a visitor is told where there is no prior yet."""
-WELCOME = {"text": "scenes-text-diffusion", "semantic": "scenes-semantic-ar"}
-"""The priors that Generate opens with, where they are there: their data is drawn by the project, so
-they saw as much of it as they could learn, and prompts and maps to start from are at hand."""
+log = logging.getLogger("regvq.app")
+
+MODES = ("text", "semantic", "complete")
+"""The uses of a prior: text to image, semantic map to image, inpainting."""
+MAX_WORDS = 200
+"""A longer prompt does not describe a picture, and no prior reads so many tokens."""
+TRAIN_RECIPE = "scenes-text-diffusion"
+"""The recipe that a page without priors recommends."""
+DEFAULT = {"text": "scenes-text-diffusion", "semantic": "scenes-semantic-ar"}
+"""The priors that Generate opens with if they are available: their training data is drawn by this
+project, so it was unlimited, and example prompts and maps can be drawn here."""
 
 
 @dataclass(frozen=True)
-class Painter:
-    """A prior's bundle. Two are equal if they are the same files, unchanged."""
+class PriorHandle:
+    """A prior's bundle. Two handles are equal if they name the same unchanged files."""
 
     name: str
     written: int
-    """When its weights were written (ns)."""
+    """The time at which the weights were written (ns)."""
     bundle: Bundle = field(compare=False, repr=False)
 
     @property
-    def told(self) -> tuple[str, ...]:
-        """The names of its conditions: "text", "semantic", "label"."""
+    def conditions(self) -> tuple[str, ...]:
+        """The names of the prior's conditions: "text", "semantic", "label"."""
         described = self.bundle.config.get("prior", {}).get("conditions", [])
         return tuple(str(each.get("name")) for each in described)
 
     @property
     def kind(self) -> str:
-        """Its name in ``core.priors.PRIORS``."""
+        """The prior's name in ``core.priors.PRIORS``."""
         return str(self.bundle.config.get("prior", {}).get("name", ""))
 
     @property
     def data(self) -> dict[str, Any]:
-        """What it was trained on: "name", "classes", "palette"."""
+        """The training data: "name", "classes", "palette"."""
         found = self.bundle.config.get("data")
         return found if isinstance(found, dict) else {}
 
     @property
-    def mark(self) -> str:
-        """The fingerprint of its tokenizer."""
+    def fingerprint(self) -> str:
+        """The fingerprint of the prior's tokenizer."""
         about = self.bundle.config.get("tokenizer")
         return str(about.get("fingerprint", "")) if isinstance(about, dict) else ""
 
     @property
-    def ways(self) -> tuple[str, ...]:
-        """Those of WAYS that it can be used in."""
-        drawn = self.kind != "latent"  # latents have no ids that could be kept
-        can = {"text": "text" in self.told, "semantic": "semantic" in self.told, "complete": drawn}
-        return tuple(way for way in WAYS if can[way])
+    def modes(self) -> tuple[str, ...]:
+        """Those of MODES that the prior can be used in."""
+        keeps_tokens = self.kind != "latent"  # latents have no ids that could be kept
+        able = {
+            "text": "text" in self.conditions,
+            "semantic": "semantic" in self.conditions,
+            "complete": keeps_tokens,
+        }
+        return tuple(mode for mode in MODES if able[mode])
 
     @property
     def prior(self) -> Prior:
         """The prior, loaded at first use."""
-        return _prior(self, device())
+        return _load(self, device())
 
     @property
     def config(self) -> PriorConfig:
-        """What the prior is, without loading it. Raises CheckpointError."""
+        """The prior's configuration, without loading the prior. Raises CheckpointError."""
         return _config(self)
 
     @property
-    def model(self) -> Model:
-        """Its tokenizer. Raises CheckpointError if it is not there or another one."""
-        return _model(self)
+    def tokenizer_handle(self) -> TokenizerHandle:
+        """The prior's tokenizer. Raises CheckpointError if it is missing or has changed."""
+        return _tokenizer_handle(self)
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height in pixels of what it paints."""
-        f = self.model.tokenizer.downsampling
+        """Width and height in pixels of the generated pictures."""
+        f = self.tokenizer_handle.tokenizer.downsampling
         rows, columns = self.config.grid
         return columns * f, rows * f
 
 
 @lru_cache(maxsize=16)
-def _open(name: str, written: int, path: Path) -> Painter:
+def _open(name: str, written: int, path: Path) -> PriorHandle:
     from regvq.bundles.bundle import Bundle
 
-    return Painter(name, written, Bundle(name, path))
+    return PriorHandle(name, written, Bundle(name, path))
 
 
 @lru_cache(maxsize=3)
-def _prior(painter: Painter, where: str) -> Prior:
+def _load(handle: PriorHandle, where: str) -> Prior:
     from regvq.checkpoints import load_prior
 
-    return load_prior(painter.bundle, where)
+    return load_prior(handle.bundle, where)
 
 
 @lru_cache(maxsize=16)
-def _config(painter: Painter) -> PriorConfig:
+def _config(handle: PriorHandle) -> PriorConfig:
     from regvq.priors import prior_config
 
-    return prior_config(painter.bundle.config.get("prior"), painter.bundle.path / "config.json")
+    return prior_config(handle.bundle.config.get("prior"), handle.bundle.path / "config.json")
 
 
 @lru_cache(maxsize=16)
-def _model(painter: Painter) -> Model:
+def _tokenizer_handle(handle: PriorHandle) -> TokenizerHandle:
     from regvq.checkpoints import prior_tokenizer
     from regvq.errors import CheckpointError
 
-    found = prior_tokenizer(painter.bundle)
-    model = checkpoints.open_bundle(found)
-    codes = getattr(painter.config, "codebook_size", model.tokenizer.codebook_size)
-    if codes != model.tokenizer.codebook_size:
+    found = prior_tokenizer(handle.bundle)
+    tokenizer = checkpoints.open_bundle(found)
+    codes = getattr(handle.config, "codebook_size", tokenizer.tokenizer.codebook_size)
+    if codes != tokenizer.tokenizer.codebook_size:
         raise CheckpointError(
-            f"the prior {painter.name} draws {codes:,} codes and its tokenizer {found.name} has "
-            f"{model.tokenizer.codebook_size:,}; they do not fit."
+            f"the prior {handle.name} has {codes:,} codes and its tokenizer {found.name} has "
+            f"{tokenizer.tokenizer.codebook_size:,}; they do not fit."
         )
-    return model
+    return tokenizer
 
 
-def painters() -> list[Painter]:
-    """All priors that can be read, shipped ones first."""
+# ---------------------------------------------------------------- choosing
+
+
+def all_priors() -> list[PriorHandle]:
+    """Return every readable prior, shipped ones first."""
     from regvq.bundles.bundle import list_bundles
     from regvq.errors import CheckpointError
 
     found = []
     for bundle in list_bundles(kind="prior"):
-        painter = _open(bundle.name, checkpoints.written(bundle), bundle.path)
+        handle = _open(bundle.name, checkpoints.written_at(bundle), bundle.path)
         try:
-            if painter.kind and painter.ways:
-                found.append(painter)
+            if handle.kind and handle.modes:
+                found.append(handle)
         except (CheckpointError, AttributeError, TypeError):
-            continue  # a bundle that cannot be read is not offered
-    return sorted(found, key=lambda painter: (painter.name.startswith("runs/"), painter.name))
+            continue  # an unreadable bundle is not listed
+    return sorted(found, key=lambda handle: (handle.name.startswith("runs/"), handle.name))
 
 
-def fitting(way: str) -> list[Painter]:
-    """The priors that can be used in this way: the one that a visitor meets first, then those that
-    are made for it."""
+def priors_for(mode: str) -> list[PriorHandle]:
+    """Return the priors usable in ``mode``: the default first, then those made for this mode."""
 
-    def order(painter: Painter) -> tuple[bool, bool, bool, int]:
-        others = 0 if way == "complete" else len(painter.told)
-        known = painter.name == WELCOME.get(way)
-        # In a hole an autoregressive prior sees nothing of what comes after it.
-        worse = "autoregressive" if way == "complete" else "latent"
-        return painter.name.startswith("runs/"), painter.kind == worse, not known, others
+    def order(handle: PriorHandle) -> tuple[bool, bool, bool, int]:
+        further = 0 if mode == "complete" else len(handle.conditions)
+        is_default = handle.name == DEFAULT.get(mode)
+        # For inpainting an autoregressive prior does not see the tokens after the hole.
+        worse = "autoregressive" if mode == "complete" else "latent"
+        return handle.name.startswith("runs/"), handle.kind == worse, not is_default, further
 
-    return sorted((each for each in painters() if way in each.ways), key=order)
-
-
-def names(way: str) -> list[str]:
-    """Their names."""
-    return [painter.name for painter in fitting(way)]
+    return sorted((each for each in all_priors() if mode in each.modes), key=order)
 
 
-def painter(name: Any, way: str) -> Painter:
-    """The prior called ``name`` (none: the first) if it can be used in this way, or Refused."""
-    every, able = painters(), fitting(way)
-    if not able:
-        raise Refused(f"There is no prior for this yet: train one with `{TRAINED}`.")
+def names(mode: str) -> list[str]:
+    """Return the names of the priors usable in ``mode``."""
+    return [handle.name for handle in priors_for(mode)]
+
+
+def inpainting_names(fingerprint: str) -> list[str]:
+    """Return the priors that inpaint in the tokens of the tokenizer with this fingerprint."""
+    return [each.name for each in priors_for("complete") if each.fingerprint == fingerprint]
+
+
+def open_prior(name: Any, mode: str) -> PriorHandle:
+    """Return the prior called ``name``, the first one without a name. Raises UserError if it is
+    missing or not usable in ``mode``."""
+    usable = priors_for(mode)
+    if not usable:
+        command = checkpoints.train_command(TRAIN_RECIPE)
+        raise UserError(f"There is no prior for this yet: train one with `{command}`.")
     if name is None or name == "":
-        return able[0]
-    for each in able:
+        return usable[0]
+    for each in usable:
         if each.name == name:
             return each
-    offered = ", ".join(each.name for each in able)
-    if any(each.name == name for each in every):
-        taken = {
-            "text": "is not told by words",
-            "semantic": "is not told by maps",
-            "complete": "draws latents, not tokens, and so keeps none",
+    offered = ", ".join(each.name for each in usable)
+    if any(each.name == name for each in all_priors()):
+        reason = {
+            "text": "is not conditioned on text",
+            "semantic": "is not conditioned on semantic maps",
+            "complete": "generates latents, not tokens, and so cannot keep any",
         }
-        raise Refused(f"The prior {name} {taken[way]}; {offered} can do this.")
-    raise Refused(f"There is no prior called {str(name)[:60]!r}; there is {offered}.")
+        raise UserError(f"The prior {name} {reason[mode]}; usable here: {offered}.")
+    raise UserError(f"There is no prior called {str(name)[:60]!r}; available: {offered}.")
 
 
-# ---------------------------------------------------------------- what it is told
+@lru_cache(maxsize=8)
+def preload_prior(handle: PriorHandle) -> None:
+    """Load a prior once, as soon as the server is idle: its user is still typing a prompt."""
+    run_when_idle(lambda: load_text_prior(handle), "prior")
 
 
-def told_by_text(painter: Painter, prompt: Any, needed: bool = True) -> tuple[str, str]:
-    """A prompt as it can be used, and a note on what is not taken in of it. Raises Refused."""
-    # Half of a surrogate pair is no letter, and no answer could hold it.
+def load_text_prior(handle: PriorHandle) -> None:
+    """Load a text-conditioned prior and its text encoder; log what goes wrong."""
+    from regvq.conditions import import_open_clip
+
+    try:
+        import_open_clip()  # without the lock: it takes seconds and runs no model
+        with LOCK:
+            _ = handle.prior
+    except Exception:  # the user who asks for a picture gets the message
+        log.exception("The prior %s could not be loaded", handle.name)
+
+
+# ---------------------------------------------------------------- prompts and tiles
+
+
+def clean_prompt(handle: PriorHandle, prompt: Any, required: bool = True) -> tuple[str, str]:
+    """Return a prompt in the form that is encoded, and a note on the part that is ignored.
+
+    Raises UserError for a prompt that is empty (if ``required``), too long or unknown.
+    """
+    # Half of a surrogate pair is not a letter, and JSON could not hold it.
     text = " ".join(str(prompt or "").encode("utf-8", "replace").decode().split())
     if not text:
-        if needed:
-            raise Refused("The prompt is empty: say in a few words what is to be seen.")
+        if required:
+            raise UserError("The prompt is empty: describe the picture in a few words.")
         return "", ""
     count = len(text.split())
-    if count > MOST_WORDS or len(text) > 20 * MOST_WORDS:
-        raise Refused(
-            f"The prompt has {count:,} words and {len(text):,} letters; at most {MOST_WORDS} words "
-            "are read, and a sentence is enough."
+    if count > MAX_WORDS or len(text) > 20 * MAX_WORDS:
+        raise UserError(
+            f"The prompt has {count:,} words and {len(text):,} letters; at most {MAX_WORDS} words "
+            "are read, and one sentence is enough."
         )
     with LOCK:
-        reading = painter.prior.conditioner.coverage(text)
+        reading = handle.prior.conditioner.coverage(text)
     if reading.kept == reading.unknown:
-        raise Refused(
-            f"The prior {painter.name} knows nothing of what “{text[:60]}” is made of; it was "
-            "trained on captions such as those beside the prompt."
+        raise UserError(
+            f"The prior {handle.name} knows none of the words in “{text[:60]}”; it was trained on "
+            "captions like the examples below the prompt."
         )
     notes = []
     if not reading.whole:
         notes.append(f"Only the first {reading.kept} tokens of the prompt are read.")
     if reading.unknown:
-        notes.append("Some of its words are unknown to this prior, which passes over them.")
+        notes.append("Some words are unknown to this prior and are ignored.")
     return text, " ".join(notes)
 
 
-def paints(painter: Painter) -> np.ndarray:
-    """What each code of the tokenizer paints alone, uint8 (K, f, f, 3)."""
-    return _paints(painter.model)
+def code_tiles(handle: PriorHandle) -> np.ndarray:
+    """Return the tile that each code of the tokenizer decodes to alone, uint8 (K, f, f, 3)."""
+    return _code_tiles(handle.tokenizer_handle)
 
 
 @lru_cache(maxsize=4)
-def _paints(model: Model) -> np.ndarray:
+def _code_tiles(handle: TokenizerHandle) -> np.ndarray:
     from regvq.analysis.codes import paint_codes
 
-    known = model.bundle.atlas.get("paints")
-    if known is not None and len(known) == model.tokenizer.codebook_size:
+    known = handle.bundle.atlas.get("paints")
+    if known is not None and len(known) == handle.tokenizer.codebook_size:
         return known
-    return paint_codes(model.tokenizer, range(model.tokenizer.codebook_size))
+    return paint_codes(handle.tokenizer, range(handle.tokenizer.codebook_size))

@@ -1,7 +1,7 @@
-"""How a prior is sampled: a visitor's settings, checked, and the steps that they make.
+"""The settings of a prior's sampling, checked, and the steps that it takes.
 
-Sampling holds ``models.LOCK`` step by step, so that a visitor's run that is cancelled lets the next
-one begin.
+Sampling holds ``model_lock.LOCK`` for one step at a time, so that the next run can start when a
+user cancels one.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..ui.errors import Refused
-from . import checkpoints
-from .checkpoints import LOCK
+from .errors import UserError
 from .gpu import on_gpu
-from .priors import Painter
-from .reconstruction import MAX_SEED
+from .model_lock import LOCK
+from .priors import PriorHandle
+from .validation import MAX_SEED, number, whole_number
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +28,7 @@ MOST_PICTURES = 8
 
 @dataclass(frozen=True)
 class Settings:
-    """How to sample. With the same ones, the same pictures are drawn."""
+    """The settings of a run; equal settings give equal pictures."""
 
     n: int
     seed: int
@@ -41,27 +40,27 @@ class Settings:
 
     @property
     def seeds(self) -> list[int]:
-        """The seed of each picture, with which it is drawn again by itself."""
+        """The seed of each picture, which generates the same picture in a run of its own."""
         from regvq.priors.categorical import seeds
 
         return seeds(self.seed, self.n)
 
 
-def defaults(painter: Painter) -> dict[str, Any]:
-    """How its bundle says that it is best sampled; what it does not say is plain sampling."""
+def defaults(handle: PriorHandle) -> dict[str, Any]:
+    """Return the settings that the bundle recommends, and plain sampling for the others."""
     plain = {"guidance": 1.0, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "steps": None}
-    said = painter.bundle.config.get("sampling")
-    said = said if isinstance(said, dict) else {}
-    found = {name: said.get(name, value) for name, value in plain.items()}
-    if isinstance(found["guidance"], list | tuple):  # one that grows: its end is what shows
+    given = handle.bundle.config.get("sampling")
+    given = given if isinstance(given, dict) else {}
+    found = {name: given.get(name, value) for name, value in plain.items()}
+    if isinstance(found["guidance"], list | tuple):  # a schedule: its last value is shown
         found["guidance"] = found["guidance"][-1]
-    if painter.kind == "autoregressive":
-        found["steps"] = None  # a step a token, which is no choice
+    if handle.kind == "autoregressive":
+        found["steps"] = None  # one step per token, which cannot be chosen
     return found
 
 
-def settings(
-    painter: Painter,
+def parse_settings(
+    handle: PriorHandle,
     n: Any = 1,
     seed: Any = 0,
     guidance: Any = None,
@@ -70,46 +69,48 @@ def settings(
     top_p: Any = None,
     steps: Any = None,
 ) -> Settings:
-    """What a visitor asked for, None standing for the prior's own. Raises Refused."""
-    usual = defaults(painter)
+    """Return a user's settings, None standing for the prior's own. Raises UserError."""
+    own = defaults(handle)
 
     def given(value: Any, name: str) -> Any:
-        return usual[name] if value is None or value == "" else value
+        return own[name] if value is None or value == "" else value
 
-    count = checkpoints.whole_number(n, "number of pictures", 1, MOST_PICTURES)
-    number = checkpoints.whole_number(seed, "seed", 0, MAX_SEED)
-    stress = checkpoints.number(given(guidance, "guidance"), "guidance", 0, 20)
-    heat = checkpoints.number(given(temperature, "temperature"), "temperature", 0, 10)
-    few = checkpoints.whole_number(given(top_k, "top_k"), "top-k", 0, 2**20)
-    mass = checkpoints.number(given(top_p, "top_p"), "top-p", 0, 1)
-    if mass == 0:
-        raise Refused("The top-p must be above 0 and at most 1, not 0.")
-    walk = given(steps, "steps")
-    if walk is not None:
-        walk = checkpoints.whole_number(walk, "number of steps", 1, 2**14)
-    return Settings(count, number, stress, heat, few, mass, walk)
+    found = {
+        "n": whole_number(n, "number of pictures", 1, MOST_PICTURES),
+        "seed": whole_number(seed, "seed", 0, MAX_SEED),
+        "guidance": number(given(guidance, "guidance"), "guidance", 0, 20),
+        "temperature": number(given(temperature, "temperature"), "temperature", 0, 10),
+        "top_k": whole_number(given(top_k, "top_k"), "top-k", 0, 2**20),
+        "top_p": number(given(top_p, "top_p"), "top-p", 0, 1),
+        "steps": given(steps, "steps"),
+    }
+    if found["top_p"] == 0:
+        raise UserError("The top-p must be above 0 and at most 1, not 0.")
+    if found["steps"] is not None:
+        found["steps"] = whole_number(found["steps"], "number of steps", 1, 2**14)
+    return Settings(**found)
 
 
 @on_gpu
 def sample(
-    painter: Painter,
+    handle: PriorHandle,
     condition: Condition | None,
-    chosen: Settings,
+    settings: Settings,
     known: Tensor | None = None,
 ) -> Iterator[Step]:
-    """The prior's steps, their ids on the processor. Raises Refused at the first one for what the
-    prior cannot do."""
+    """Yield the prior's steps, their ids on the CPU. Raises UserError at the first step for what
+    the prior cannot do."""
     from regvq.priors.categorical import seeded
 
-    how = {name: value for name, value in asdict(chosen).items() if name not in ("n", "seed")}
+    how = {name: value for name, value in asdict(settings).items() if name not in ("n", "seed")}
     with LOCK:
-        # The processor's generators draw the same numbers, wherever the prior lives.
-        noise = seeded(chosen.seed, chosen.n)
-        with _refusing():
-            steps = painter.prior.sample(condition, chosen.n, generator=noise, known=known, **how)
+        # Generators on the CPU draw the same numbers on whatever device the prior runs.
+        noise = seeded(settings.seed, settings.n)
+        with _as_user_error():
+            steps = handle.prior.sample(condition, settings.n, generator=noise, known=known, **how)
     try:
         while True:
-            with LOCK, _refusing():
+            with LOCK, _as_user_error():
                 step = next(steps, None)
             if step is None:
                 return
@@ -120,11 +121,11 @@ def sample(
 
 
 @contextmanager
-def _refusing() -> Iterator[None]:
-    """What a prior says of values that it cannot use, as a sentence for the visitor."""
+def _as_user_error() -> Iterator[None]:
+    """Turn a prior's ValueError about unusable settings into a sentence for the user."""
     try:
         yield
     except ValueError as error:
         text = str(error)
         words = text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
-        raise Refused(words) from None
+        raise UserError(words) from None

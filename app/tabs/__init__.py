@@ -1,0 +1,1 @@
+"""The tabs of the explorer: their components and listeners."""

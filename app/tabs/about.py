@@ -1,53 +1,47 @@
-"""The tab About: what the checkpoints are, from their own model cards."""
+"""The tab About: an introduction, and the checkpoint's model card."""
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import gradio as gr
 
-from ..services import checkpoints
-from ..ui.errors import in_a_sentence
-
-
-@in_a_sentence
-def card(checkpoint: Any) -> str:
-    """The model card of a checkpoint as Markdown, without its YAML front matter."""
-    text = checkpoints.bundle(checkpoint).card
-    text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL).strip()
-    return text or f"The checkpoint {checkpoint} has no model card."
-
+from ..services.checkpoints import model_card
+from ..services.examples import photographs
+from ..ui.component import INSTANT
+from ..ui.errors import report_user_errors
 
 INTRODUCTION = """
-### What one is looking at
+### What this is
 
-An **image tokenizer** cuts a picture into small squares and replaces each by one entry of a learned
-list, the **codebook**. What is left of the picture is a grid of entry numbers, its **tokens**; a
-decoder paints them back. Everything that is generated from tokens can be no better than this, so it
-is worth a look.
+An **image tokenizer** divides a picture into small squares and replaces each by one entry of a
+learned list, the **codebook**. What remains of the picture is a grid of entry numbers, its
+**tokens**; a decoder turns them back into a picture. A picture generated from tokens can be no
+better than this decoding, so it is worth a look.
 
 **Reg-VQ** (*Regularized Vector Quantization for Tokenized Image Synthesis*, CVPR 2023) keeps the
-whole codebook in use with a prior on the token distribution, and makes the decoder robust by
-drawing a masked share of the tokens at random while it learns. `vq` is the plain quantizer to
+whole codebook in use with a prior on the distribution of tokens, and makes the decoder robust by
+drawing a masked share of the tokens at random during training. `vq` is the plain quantizer to
 compare with.
 
-- **Reconstruct** shows what survives of a picture, where it is lost, and at how many bytes.
-  A click on it opens one token: where the encoder looked, and what other codes would paint.
-- **Codebook** shows which codes are used, which are dead, and what a single one stands for: what it
-  paints, and real patches that it encodes.
-- **Code map** lays all codes out so that like is near like: hover, pick, or lasso a group, and set
-  other checkpoints' maps beside it.
-- **Mask ratio** draws a share of the tokens at random, as Reg-VQ does in training, and shows what
-  that costs at every ratio.
-- **Generate** paints from words or from a map, token by token, and repaints a part of a picture.
-- **Compare** sets checkpoints side by side on one picture, and the study's results beside them.
-- **Collapse lab** trains small quantizers side by side on points of a plane, to see codes die.
+- **Reconstruct** shows what is preserved of a picture, where it changes, and how many bytes it
+  takes. Click a token to see what the encoder looked at and what other codes would look like.
+- **Codebook** shows which codes are used, which are dead, and what a single code stands for: the
+  tile that it decodes to, and real patches that it encodes.
+- **Code map** places similar codes near one another: point at codes, select one or a group, and
+  compare with the maps of other checkpoints.
+- **Mask ratio** draws a share of the tokens at random, as Reg-VQ does in training, and shows the
+  cost at every ratio.
+- **Generate** makes pictures from text or from a semantic map, token by token, and inpaints a part
+  of a picture.
+- **Compare** shows several checkpoints on one picture, and the results of the study.
+- **Collapse lab** trains small quantizers side by side, on points in a plane or on small pictures,
+  to show how codes die.
 
-The button with the chain copies a **link** to what you see: whoever opens it finds the same tab,
-checkpoint, code and example. A picture of your own is never part of it.
+The button with the chain copies a **link** to the current view: it opens with the same tab,
+checkpoint, code and example. Your own picture is never part of it.
 
-### For programs
+### API
 
 Every tab is also an API:
 
@@ -60,27 +54,33 @@ pictures, tokens, error, figures = client.predict(
 )
 ```
 
-`client.view_api()` lists them all and what they take: `/edit_tokens`, `/codebook_usage`,
-`/code_detail`, `/code_map`, `/mask_sweep`, `/generate_text`, `/generate_semantic`, `/complete` and
-`/compare` are the others.
+`client.view_api()` lists all endpoints with their parameters; the others are `/edit_tokens`,
+`/codebook_usage`, `/code_detail`, `/code_map`, `/mask_sweep`, `/generate_text`,
+`/generate_semantic`, `/complete`, `/compare` and `/lab_pictures`.
 
-Pictures are seen by nobody but the machine that runs this app, which deletes them within two hours.
+### Pictures
+
+Your pictures are seen only by the machine that runs this app, which deletes them within two hours.
 """
 
 
+def introduction() -> str:
+    """Return the introduction in Markdown, with the authors of the example photographs."""
+    credits = " ".join(f"*{one.caption}*: {one.credit}." for one in photographs())
+    return f"{INTRODUCTION.rstrip()} {'Example photographs: ' + credits if credits else ''}\n"
+
+
+@report_user_errors
+def card(checkpoint: Any) -> str:
+    """Return the model card of a checkpoint in Markdown."""
+    return model_card(checkpoint)
+
+
 def build(tab: gr.Tab, checkpoint: gr.Dropdown) -> None:
-    """Draw the tab and wire it."""
+    """Draw the tab and add its listener."""
     with gr.Row(elem_classes="rv-split", equal_height=False):
         with gr.Column(scale=1, min_width=320, elem_classes="rv-prose"):
-            gr.Markdown(INTRODUCTION, elem_id="introduction")
+            gr.Markdown(introduction(), elem_id="introduction")
         with gr.Column(scale=1, min_width=320, elem_classes="rv-prose rv-card"):
             shown = gr.Markdown("", elem_id="card", sanitize_html=True)
-    gr.on(
-        [tab.select, checkpoint.change],
-        card,
-        checkpoint,
-        shown,
-        api_visibility="private",
-        queue=False,
-        show_progress="hidden",
-    )
+    gr.on([tab.select, checkpoint.change], card, checkpoint, shown, **INSTANT)

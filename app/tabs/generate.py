@@ -1,4 +1,4 @@
-"""The tab Generate: words, a painted map or a picture with a hole, and the easel they go to."""
+"""The tab Generate: a prompt, a semantic map or a picture with a hole, and the pictures from it."""
 
 from __future__ import annotations
 
@@ -6,37 +6,39 @@ from typing import Any
 
 import gradio as gr
 
-from ..services import generation, priors
-from ..services.checkpoints import MODEL_QUEUE
+from ..services import priors
 from ..services.sampling import MOST_PICTURES
-from ..ui.pictures import PictureInput
-from ..ui.theme import asset
-from . import generate_handlers as page
+from ..ui.component import INSTANT, MODEL_QUEUE, SILENT, by_name, html_component
+from . import generate_api
+from . import generate_handlers as handlers
+from .shared_inputs import picture_input
 
-_CLEARED = """(way, plan, hole) =>
-  [way === "From a map" ? {} : plan, way === "Repaint" ? {} : hole]"""
+# The canvas of the previous prior is disabled until the new prior's canvas has loaded.
+_CLEAR_CANVAS = """(mode, plan, hole) =>
+  [mode === "semantic" ? {} : plan, mode === "complete" ? {} : hole]"""
+_NEW_SEED = "() => Math.floor(Math.random() * 1e6)"
 
 
-def build(tab: gr.Tab, picture: gr.Image) -> tuple[gr.Dropdown, gr.Textbox, gr.Number]:
-    """Draw the tab and wire it. ``picture`` is shared by all tabs.
+def build(tab: gr.Tab, picture: gr.Image) -> dict[str, Any]:
+    """Draw the tab and add its listeners. ``picture`` is shared by all tabs.
 
-    Returns what a link to a painting holds: its prior, prompt and seed.
+    Returns the components that a link fills in: "prior", "prompt" and "prompt_seed".
     """
     known = priors.names("text")
     with gr.Row(elem_classes="rv-split rv-generate", equal_height=False):
-        with gr.Column(scale=0, min_width=340, elem_classes="rv-side rv-order"):
-            way = gr.Radio(
-                list(page.WAYS),
-                value=next(iter(page.WAYS)),
-                label="Paint",
-                elem_id="way",
+        with gr.Column(scale=0, min_width=340, elem_classes="rv-side rv-generate-side"):
+            mode = gr.Radio(
+                [(title, name) for name, title in handlers.TITLES.items()],
+                value="text",
+                label="Generate from",
+                elem_id="mode",
                 elem_classes="rv-pills",
                 container=False,
             )
             prior = gr.Dropdown(
                 known, value=known[0] if known else None, label="Prior", info=" ", elem_id="prior"
             )
-            with gr.Column(visible=True, elem_classes="rv-words") as words:
+            with gr.Column(visible=True, elem_classes="rv-prompt-column") as prompt_column:
                 prompt = gr.Textbox(
                     label="Prompt",
                     placeholder="a lake below mountains at sunset",
@@ -44,125 +46,122 @@ def build(tab: gr.Tab, picture: gr.Image) -> tuple[gr.Dropdown, gr.Textbox, gr.N
                     max_lines=6,
                     elem_id="prompt",
                 )
-                prompts = _html("prompts", value=[])
-            n = gr.Slider(1, MOST_PICTURES, value=4, step=1, label="Pictures", elem_id="pictures")
+                prompts = html_component("prompts", value=[])
+            n = gr.Slider(
+                1, MOST_PICTURES, value=4, step=1, label="Number of pictures", elem_id="pictures"
+            )
             with gr.Row(elem_classes="rv-seed", equal_height=False):
-                seed = gr.Number(0, label="Seed", precision=0, elem_id="generate-seed")
-                other = gr.Button("Another", elem_id="another-seed", min_width=90, scale=0)
-            with gr.Accordion("Sampling", open=False, elem_id="sampling"):
+                seed = gr.Number(0, label="Random seed", precision=0, elem_id="generate-seed")
+                new_seed = gr.Button("New seed", elem_id="new-seed", min_width=112, scale=0)
+            with gr.Accordion("Sampling settings", open=False, elem_id="sampling"):
                 guidance = gr.Slider(
-                    0, 10, value=1, step=0.1, label="Guidance", buttons=["reset"],
-                    info="How strongly to keep to what was asked; 1 is as learnt.",
-                )  # fmt: skip
+                    0,
+                    10,
+                    value=1,
+                    step=0.1,
+                    label="Guidance",
+                    buttons=["reset"],
+                    info="How strongly the pictures follow the condition; 1 is plain sampling.",
+                )
                 temperature = gr.Slider(
-                    0, 2, value=1, step=0.05, label="Temperature", buttons=["reset"],
-                    info="Below 1 the likelier codes gain.",
-                )  # fmt: skip
+                    0,
+                    2,
+                    value=1,
+                    step=0.05,
+                    label="Temperature",
+                    buttons=["reset"],
+                    info="Below 1, likely codes are preferred.",
+                )
                 top_k = gr.Number(0, label="Top-k", precision=0, info="0: all codes.")
                 top_p = gr.Slider(0.05, 1, value=1, step=0.01, label="Top-p", buttons=["reset"])
                 steps = gr.Number(None, label="Steps", precision=0, elem_id="steps")
             with gr.Row(elem_classes="rv-go"):
-                go = gr.Button("Paint", variant="primary", elem_id="paint")
+                go = gr.Button("Generate", variant="primary", elem_id="generate")
                 stop = gr.Button("Stop", elem_id="stop")
         with gr.Column(scale=1, min_width=320, elem_classes="rv-main"):
-            with gr.Column(visible=False, elem_classes="rv-map-way") as map_way:
-                plan = _html("painter", elem_id="map-painter", value={})
-                examples = _html("examples", elem_id="map-examples", value=[])
-            with gr.Column(visible=False, elem_classes="rv-rest-way") as rest_way:
-                hole = _html("painter", elem_id="mask-painter", value={})
-                own = PictureInput(
-                    type="filepath",
-                    label="Another picture to repaint",
-                    sources=["upload", "clipboard"],
-                    height=120,
-                    elem_id="repaint-picture",
-                    buttons=[],
-                )
-            easel = _html("easel", elem_id="easel", value={"empty": True})
-    source, runs, resumed = gr.State(None), gr.State([]), gr.State(None)
+            with gr.Column(visible=False, elem_classes="rv-map-mode") as map_mode:
+                plan = html_component("canvas", elem_id="map-canvas")
+                examples = html_component("examples", value=[], elem_id="map-examples")
+            with gr.Column(visible=False, elem_classes="rv-inpaint-mode") as inpaint_mode:
+                hole = html_component("canvas", elem_id="inpaint-canvas")
+                own = picture_input("Inpaint another picture", "inpaint-picture", height=120)
+            results = html_component("results", value={"empty": True})
+    source, runs, restored = gr.State(None), gr.State([]), gr.State(None)
 
-    how = [n, seed, guidance, temperature, top_k, top_p, steps]
-    quiet = {"api_visibility": "private", "show_progress": "hidden"}
-    own_queue = {**quiet, "trigger_mode": "always_last", **MODEL_QUEUE}
+    settings = {
+        "n": n, "seed": seed, "guidance": guidance, "temperature": temperature,
+        "top_k": top_k, "top_p": top_p, "steps": steps,
+    }  # fmt: skip
+    parts = {
+        **settings,
+        "mode": mode, "prior": prior, "prompt": prompt, "prompt_column": prompt_column,
+        "prompts": prompts, "examples": examples, "map_mode": map_mode,
+        "inpaint_mode": inpaint_mode, "plan": plan, "hole": hole, "source": source,
+        "results": results, "runs": runs, "restored": restored,
+    }  # fmt: skip
+    latest = {**SILENT, **MODEL_QUEUE, "trigger_mode": "always_last"}
     # Not "always_last": what that sends later is the first click's event, not the last one's.
-    each = {**quiet, "trigger_mode": "multiple", **MODEL_QUEUE}
-    ready = [guidance, temperature, top_k, top_p, steps, prior, words, prompts, examples, plan,
-             hole, source, easel]  # fmt: skip
-    ways = gr.on([tab.select, way.change], page.turned, [way, prior], [prior, map_way, rest_way],
-                 queue=False, **quiet)  # fmt: skip
-    asked = [way, prior, picture, plan, source, hole, resumed]
-    ways.then(page.prepared, asked, ready, **own_queue)
-    # What is on the easel belongs to the prior before: nobody shall paint on what is to go.
-    chosen = prior.input(None, [way, plan, hole], [plan, hole], js=_CLEARED, **quiet)
-    chosen.then(page.prepared, asked, ready, **own_queue)
-    other.click(None, None, seed, js="() => Math.floor(Math.random() * 1e6)", **quiet)
-    prompts.pick(page.say, prior, prompt, queue=False, **quiet)
-    examples.pick(page.start_from, prior, plan, **each)
-    own.upload(page.bring, [own, prior], [source, hole], **own_queue)
-    drawing = gr.on(
+    each = {**latest, "trigger_mode": "multiple"}
+
+    def named(handler: Any, *names: str) -> tuple[Any, list[Any]]:
+        """Return a handler that returns values by name, and its outputs."""
+        outputs = {name: parts[name] for name in names}
+        return by_name(handler, outputs), list(outputs.values())
+
+    change_mode, mode_parts = named(handlers.on_mode_change, "prior", "map_mode", "inpaint_mode")
+    change_prior, prior_parts = named(
+        handlers.on_prior_change,
+        "guidance",
+        "temperature",
+        "top_k",
+        "top_p",
+        "steps",
+        "prior",
+        "prompt_column",
+        "prompts",
+        "examples",
+        "plan",
+        "hole",
+        "source",
+        "results",
+    )
+    current = [mode, prior, picture, plan, source, hole, restored]
+    gr.on([tab.select, mode.change], change_mode, [mode, prior], mode_parts, **INSTANT).then(
+        change_prior, current, prior_parts, **latest
+    )
+    prior.input(None, [mode, plan, hole], [plan, hole], js=_CLEAR_CANVAS, **SILENT).then(
+        change_prior, current, prior_parts, **latest
+    )
+    new_seed.click(None, None, seed, js=_NEW_SEED, **SILENT)
+    prompts.pick(handlers.on_prompt_pick, prior, prompt, **INSTANT)
+    examples.pick(handlers.on_map_pick, prior, plan, **each)
+    upload, upload_parts = named(handlers.on_upload, "source", "hole")
+    own.upload(upload, [own, prior], upload_parts, **latest)
+    generate, generate_parts = named(handlers.generate, "results", "runs")
+    running = gr.on(
         [go.click, prompt.submit],
-        page.show,
-        [way, prior, prompt, plan, hole, source, runs, *how],
-        [easel, runs],
+        generate,
+        [mode, prior, prompt, plan, hole, source, runs, *settings.values()],
+        generate_parts,
         trigger_mode="once",
-        **quiet,
+        **SILENT,
         **MODEL_QUEUE,
     )
-    stop.click(page.stopped, None, easel, cancels=[drawing], queue=False, **quiet)
-    # The way last: when it turns, its prior must stand there already.
-    rubbed = easel.repaint(page.repaint, runs, [prior, source, hole], **each)
-    rubbed.success(None, None, way, js='() => "Repaint"', **quiet)
-    drafted = easel.sketch(page.sketch, runs, [prior, prompt, plan], **each)
-    drafted.success(None, None, way, js='() => "From a map"', **quiet)
-    taken = easel.again(
-        page.again, runs, [prior, prompt, plan, source, hole, *how, resumed], **each
+    stop.click(handlers.on_stop, None, results, cancels=[running], **INSTANT)
+    # The mode is set last: when it changes, its prior must be chosen already.
+    inpaint, inpaint_parts = named(handlers.inpaint_result, "prior", "source", "hole")
+    results.inpaint(inpaint, runs, inpaint_parts, **each).success(
+        None, None, mode, js='() => "complete"', **SILENT
     )
-    turned = taken.success(page.way_of, resumed, way, queue=False, **quiet)
-    turned.then(page.prepared, asked, ready, **own_queue)
-    _apis()
-    return prior, prompt, seed
-
-
-def _html(name: str, elem_id: str = "", value: Any = None) -> gr.HTML:
-    """A piece of the page with its template and script in app/static."""
-    return gr.HTML(
-        value=value,
-        html_template=asset(f"{name}.html"),
-        js_on_load=asset(f"{name}.js"),
-        elem_id=elem_id or name,
-        apply_default_css=False,
+    use_map, map_parts = named(handlers.use_map, "prior", "prompt", "plan")
+    results.sketch(use_map, runs, map_parts, **each).success(
+        None, None, mode, js='() => "semantic"', **SILENT
     )
-
-
-def _apis() -> None:
-    """The tab as an API: plain inputs, plain outputs."""
-
-    def how(*first: Any) -> list[Any]:
-        sampling = ("guidance", "temperature", "top_k", "top_p", "steps")
-        return [*first, *(gr.Number(None, label=name) for name in sampling)]
-
-    def outputs() -> list[Any]:
-        return [gr.Gallery(label="pictures"), gr.JSON(label="ids"), gr.JSON(label="figures")]
-
-    with gr.Row(visible=False):
-        gr.Button().click(
-            generation.generate_text,
-            how(gr.Textbox(label="prompt"), gr.Textbox("", label="prior"),
-                gr.Number(1, label="n"), gr.Number(0, label="seed")),
-            outputs(), api_name="generate_text", **MODEL_QUEUE,
-        )  # fmt: skip
-        gr.Button().click(
-            generation.generate_semantic,
-            [*how(PictureInput(type="filepath", label="map"), gr.Textbox("", label="prior"),
-                  gr.Number(1, label="n"), gr.Number(0, label="seed")),
-             gr.Textbox("", label="prompt")],
-            outputs(), api_name="generate_semantic", **MODEL_QUEUE,
-        )  # fmt: skip
-        gr.Button().click(
-            generation.complete,
-            [*how(PictureInput(type="filepath", label="image"),
-                  PictureInput(type="filepath", label="mask"), gr.Textbox("", label="prior"),
-                  gr.Number(0, label="seed"), gr.Number(1, label="n")),
-             gr.Textbox("", label="prompt")],
-            outputs(), api_name="complete", **MODEL_QUEUE,
-        )  # fmt: skip
+    restore, restored_parts = named(
+        handlers.restore_run, "prior", "prompt", "plan", "source", "hole", *settings, "restored"
+    )
+    results.restore(restore, runs, restored_parts, **each).success(
+        handlers.restored_mode, restored, mode, **INSTANT
+    ).then(change_prior, current, prior_parts, **latest)
+    generate_api.build()
+    return {"prior": prior, "prompt": prompt, "prompt_seed": seed}

@@ -1,331 +1,313 @@
-"""The tab Generate: what happens on its page. Its layout is ``app.tabs.generate``."""
+"""The handlers of the tab Generate; its layout is ``generate``. They return values by name."""
 
 from __future__ import annotations
 
 import itertools
-import logging
 import time
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 import gradio as gr
 import numpy as np
 
-from ..services import canvases, generation, priors, sampling, semantic_maps
-from ..services.checkpoints import LOCK
-from ..services.generation import Order
-from ..services.idle import when_calm
-from ..services.priors import TRAINED, Painter
-from ..ui.errors import Refused, in_a_sentence
-from ..ui.pictures import data_url, page_file, png
+from ..services import (
+    canvases,
+    checkpoints,
+    generation,
+    generation_examples,
+    generation_runs,
+    priors,
+    sampling,
+    semantic_maps,
+)
+from ..services.encoding import data_url, png_file
+from ..services.errors import UserError
+from ..services.generation import GenerationRequest
+from ..services.generation_runs import SAMPLED, RestoredSettings, SavedRun
+from ..services.model_lock import LOCK
+from ..services.priors import PriorHandle
+from ..ui.errors import report_user_errors
+from ..ui.pictures import publish
 
-log = logging.getLogger("regvq.app")
-
-WAYS = {"From words": "text", "From a map": "semantic", "Repaint": "complete"}
-NONE = {
-    "text": "No prior that is told by words is here yet.",
-    "semantic": "No prior that is told by maps is here yet.",
-    "complete": "No prior that completes pictures is here yet.",
+TITLES = {"text": "Text", "semantic": "Semantic map", "complete": "Inpaint"}
+"""The modes as the page calls them."""
+NO_PRIOR = {
+    "text": "No text-conditioned prior is available yet.",
+    "semantic": "No prior for semantic maps is available yet.",
+    "complete": "No prior that can inpaint is available yet.",
 }
-REMEMBERED = 8
-"""Runs of a visitor whose pictures can be repainted and whose settings can be taken up again."""
+KINDS = {
+    "autoregressive": "autoregressive: one token after another",
+    "masked": "masked: the most certain tokens first",
+    "diffusion": "discrete diffusion: all tokens at once, from noise",
+    "latent": "latent diffusion: latents, then tokens",
+}
 
-_run = itertools.count(1)
+_run_numbers = itertools.count(1)
 
 
 # ---------------------------------------------------------------- choosing
 
 
-@in_a_sentence
-def turned(way: Any, prior: Any) -> tuple:
-    """Another way in: the priors that know it, and the parts of the page that belong to it."""
-    kind = WAYS.get(way, "text")
-    known = priors.names(kind)
-    # A prior that is kept is not set: its visitor may have chosen another one meanwhile.
+@report_user_errors
+def on_mode_change(mode: Any, prior: Any) -> dict[str, Any]:
+    """Offer the priors of a mode, and show the parts of the page that belong to it."""
+    known = priors.names(_mode(mode))
+    # A prior that stays is not set: its user may have chosen another one in the meantime.
     kept = {} if prior in known else {"value": known[0] if known else None}
-    return (
-        gr.update(choices=known, **kept),
-        gr.update(visible=kind == "semantic"),
-        gr.update(visible=kind == "complete"),
-    )
+    return {
+        "prior": gr.update(choices=known, **kept),
+        "map_mode": gr.update(visible=mode == "semantic"),
+        "inpaint_mode": gr.update(visible=mode == "complete"),
+    }
 
 
-@in_a_sentence
-def prepared(
-    way: Any, prior: Any, image: Any, plan: Any, source: Any, hole: Any = None, resumed: Any = None
-) -> tuple:
-    """Another prior: its settings, its examples, and what is painted on. Of a run that is taken up
-    ``again`` the settings are that run's, and what it was painted on stays."""
+def _mode(mode: Any) -> str:
+    return mode if mode in priors.MODES else "text"
+
+
+@report_user_errors
+def on_prior_change(
+    mode: Any,
+    prior: Any,
+    image: Any,
+    plan: Any,
+    source: Any,
+    hole: Any = None,
+    restored: RestoredSettings | None = None,
+) -> dict[str, Any]:
+    """Show a prior's settings, examples and canvas; of a restored run, the run's settings and the
+    canvas that is there already."""
     from regvq.errors import CheckpointError
 
-    kind = WAYS.get(way, "text")
-    skip = gr.skip()
-    if not priors.names(kind):
-        words = f"{NONE[kind]} Train one: {TRAINED}"
-        return (
-            *(skip,) * 6,
-            gr.update(visible=kind == "text"),
-            [],
-            [],
-            skip,
-            skip,
-            skip,
-            {"none": words},
-        )
+    mode = _mode(mode)
+    if not priors.names(mode):
+        command = checkpoints.train_command(priors.TRAIN_RECIPE)
+        return {
+            "prompt_column": gr.update(visible=mode == "text"),
+            "prompts": [],
+            "examples": [],
+            "results": {"none": f"{NO_PRIOR[mode]} Train one: {command}"},
+        }
     try:
         with LOCK:
-            painter = priors.painter(prior, kind)
-            usual, free = sampling.defaults(painter), painter.config.default_steps
-            if resumed and (resumed["way"], resumed["prior"]) == (way, painter.name):
-                usual = dict(zip(("n", "seed", *usual), resumed["how"], strict=True))
-    except (Refused, CheckpointError) as error:
-        return *(skip,) * 12, {"problem": str(error)}
-    if kind == "text":
-        meanwhile(painter)
-    stepwise = painter.kind != "autoregressive"
-    steps = usual["steps"] or free if stepwise else None
-    titles, paper, rest = [], skip, skip
-    if kind == "semantic":
-        found = semantic_maps.example_maps(painter)
-        table = semantic_maps.legend(painter).table
-        titles = [
+            handle = priors.open_prior(prior, mode)
+            values = _settings(handle, mode, restored)
+    except (UserError, CheckpointError) as error:
+        return {"results": {"problem": str(error)}}
+    if mode == "text":
+        priors.preload_prior(handle)
+    examples: list[dict[str, str]] = []
+    if mode == "semantic":
+        known = generation_examples.example_maps(handle)
+        table = semantic_maps.legend(handle).table
+        examples = [
             {
                 "caption": title,
-                "credit": "a map to start from",
-                "thumb": canvases.map_thumb(ids, table),
+                "credit": "example map",
+                "thumb": canvases.map_thumbnail(ids, table),
             }
-            for title, ids in found
+            for title, ids in known
         ]
-        mark = f"{painter.name}:{painter.written}"
-        if not isinstance(plan, dict) or not str(plan.get("key", "")).startswith(mark):
-            paper = canvases.paper(painter, found[0][1] if found else None)
-    if kind == "complete" and not canvases.resumes(hole, painter):
-        source, rest = canvases.hole(painter, source, image)
-    return (
-        usual["guidance"],
-        usual["temperature"],
-        usual["top_k"],
-        usual["top_p"],
-        gr.update(value=steps, visible=stepwise),
-        gr.update(info=_about(painter)),
-        gr.update(visible=kind == "text" or "text" in painter.told),
-        list(semantic_maps.prompts(painter)),
-        titles,
-        paper,
-        rest,
-        source,
-        {"empty": True},
-    )
-
-
-@lru_cache(maxsize=8)
-def meanwhile(painter: Painter) -> None:
-    """Load a prior, once, as soon as nobody waits: its visitor thinks of words."""
-    when_calm(lambda: load(painter), "prior")
-
-
-def load(painter: Painter) -> None:
-    """Load a prior that is told by words, and what it reads them with."""
-    from regvq.conditions import import_open_clip
-
-    try:
-        import_open_clip()  # not holding the lock: it takes seconds, and no model
-        with LOCK:
-            _ = painter.prior
-    except Exception:  # it will be said to the visitor who asks for a picture
-        log.exception("The prior %s could not be loaded", painter.name)
-
-
-def _about(painter: Painter) -> str:
-    kinds = {
-        "autoregressive": "autoregressive: a token after the other",
-        "masked": "masked: the surest tokens first",
-        "diffusion": "discrete diffusion: all tokens at once, out of noise",
-        "latent": "latent diffusion: latents, then tokens",
+        if not canvases.is_map_of(plan, handle):
+            values["plan"] = canvases.map_canvas(handle, known[0][1] if known else None)
+    if mode == "complete" and not canvases.is_restored(hole, handle):
+        values["source"], values["hole"] = canvases.inpaint_canvas(handle, source, image)
+    return {
+        **values,
+        "prior": gr.update(info=_about(handle)),
+        "prompt_column": gr.update(visible=mode == "text" or "text" in handle.conditions),
+        "prompts": list(generation_examples.example_prompts(handle)),
+        "examples": examples,
+        "results": {"empty": True},
     }
-    width, height = painter.size
-    first = "a map first, then " if getattr(painter.config, "layout", None) is not None else ""
-    return f"{first}{kinds.get(painter.kind, painter.kind)}; {width} × {height} pixels"
 
 
-@in_a_sentence
-def start_from(prior: Any, event: gr.EventData) -> dict[str, Any]:
-    """An example map was clicked."""
-    painter = priors.painter(prior, "semantic")
-    known, index = semantic_maps.example_maps(painter), getattr(event, "index", None)
+def _settings(handle: PriorHandle, mode: str, restored: RestoredSettings | None) -> dict[str, Any]:
+    """Return the values of the page's sampling settings, without the number and the seed."""
+    values = sampling.defaults(handle)
+    if restored and restored.fits(mode, handle.name):
+        saved = dict(zip(SAMPLED, restored.sampled, strict=True))
+        values = {name: saved[name] for name in values}
+    stepwise = handle.kind != "autoregressive"
+    steps = (values["steps"] or handle.config.default_steps) if stepwise else None
+    return {**values, "steps": gr.update(value=steps, visible=stepwise)}
+
+
+def _about(handle: PriorHandle) -> str:
+    width, height = handle.size
+    two_stage = getattr(handle.config, "layout", None) is not None
+    first = "a semantic map first, then " if two_stage else ""
+    return f"{first}{KINDS.get(handle.kind, handle.kind)}; {width} × {height} pixels"
+
+
+@report_user_errors
+def on_map_pick(prior: Any, event: gr.EventData) -> dict[str, Any]:
+    """Return a canvas with the example map that was clicked."""
+    handle = priors.open_prior(prior, "semantic")
+    known, index = generation_examples.example_maps(handle), getattr(event, "index", None)
     if not isinstance(index, int) or not 0 <= index < len(known):
-        raise Refused("There is no such example.")
-    return canvases.paper(painter, known[index][1])
+        raise UserError("There is no such example.")
+    return canvases.map_canvas(handle, known[index][1])
 
 
-@in_a_sentence
-def say(prior: Any, event: gr.EventData) -> str:
-    """An example prompt was clicked."""
-    known = [words for each in priors.painters() if each.name == prior
-             for words in semantic_maps.prompts(each)]  # fmt: skip
+@report_user_errors
+def on_prompt_pick(prior: Any, event: gr.EventData) -> str:
+    """Return the example prompt that was clicked."""
+    known = [
+        prompt
+        for each in priors.all_priors()
+        if each.name == prior
+        for prompt in generation_examples.example_prompts(each)
+    ]
     index = getattr(event, "index", None)
     if not isinstance(index, int) or not 0 <= index < len(known):
-        raise Refused("There is no such example.")
+        raise UserError("There is no such example.")
     return known[index]
 
 
-@in_a_sentence
-def bring(image: Any, prior: Any) -> tuple:
-    """A picture was given to be repainted."""
+@report_user_errors
+def on_upload(image: Any, prior: Any) -> dict[str, Any]:
+    """Show the picture that was uploaded for inpainting."""
     if not image:
-        return gr.skip(), gr.skip()
-    painter = priors.painter(prior, "complete")
-    return canvases.hole(
-        painter, canvases.source_of(painter, generation.tokens_of(image, painter)), None
-    )
+        return {}
+    handle = priors.open_prior(prior, "complete")
+    source = canvases.encode_source(handle, image)
+    source, hole = canvases.inpaint_canvas(handle, source)
+    return {"source": source, "hole": hole}
 
 
-# ---------------------------------------------------------------- drawing
+# ---------------------------------------------------------------- generating
 
 
-def ordered(
-    way: Any, prior: Any, prompt: Any, plan: Any, hole: Any, source: Any, *how: Any
-) -> Order:
-    """The page's request, checked."""
-    kind = WAYS.get(way, "text")
-    if kind == "text":
-        return generation.text_order(prompt, prior, *how)
-    painter = priors.painter(prior, kind)
-    if kind == "semantic":
-        width, height = painter.size
-        known = semantic_maps.legend(painter)
-        given = plan.get("ids") if isinstance(plan, dict) else None
-        ids = semantic_maps.unpacked(given, width * height, len(known.classes) - 1)
-        return generation.map_order(ids.reshape(height, width), painter.name, *how, prompt=prompt)
-    if source is None or source["tokenizer"] != painter.model.name:
-        raise Refused("There is no picture to repaint yet: bring one, or draw one first.")
-    ids, given = source["ids"], hole.get("ids") if isinstance(hole, dict) else None
-    marked = semantic_maps.unpacked(given, ids.size, 1) if given else np.zeros(ids.size)
-    return generation.rest_order(
-        ids, marked.reshape(ids.shape) > 0, painter.name, *how, prompt=prompt
-    )
+def parse_page(
+    mode: Any, prior: Any, prompt: Any, plan: Any, hole: Any, source: Any, *sampled: Any
+) -> GenerationRequest:
+    """Return the page's request, checked. Raises UserError, CheckpointError or PictureError."""
+    mode = _mode(mode)
+    if mode == "text":
+        return generation.text_request(prompt, prior, *sampled)
+    handle = priors.open_prior(prior, mode)
+    if mode == "semantic":
+        width, height = handle.size
+        classes = semantic_maps.legend(handle).classes
+        cells = plan.get("ids") if isinstance(plan, dict) else None
+        ids = semantic_maps.unpack_cells(cells, width * height, len(classes) - 1)
+        ids = ids.reshape(height, width)
+        return generation.map_request(ids, handle.name, *sampled, prompt=prompt)
+    if source is None or source.tokenizer != handle.tokenizer_handle.name:
+        raise UserError("There is no picture to inpaint yet: upload one, or generate one first.")
+    ids, cells = source.ids, hole.get("ids") if isinstance(hole, dict) else None
+    marked = semantic_maps.unpack_cells(cells, ids.size, 1) if cells else np.zeros(ids.size)
+    marked = marked.reshape(ids.shape) > 0
+    return generation.inpaint_request(ids, marked, handle.name, *sampled, prompt=prompt)
 
 
-@in_a_sentence
-def show(
-    way: Any, prior: Any, prompt: Any, plan: Any, hole: Any, source: Any, runs: Any, *how: Any
-) -> Iterator[tuple]:
-    """A run for the page: the growing pictures, then the finished ones with their figures."""
+@report_user_errors
+def generate(
+    mode: Any,
+    prior: Any,
+    prompt: Any,
+    plan: Any,
+    hole: Any,
+    source: Any,
+    runs: list[SavedRun] | None,
+    *sampled: Any,
+) -> Iterator[dict[str, Any]]:
+    """Yield the unfinished pictures, then the finished ones with their figures."""
     from regvq.errors import CheckpointError, PictureError
 
-    number = next(_run)
+    number, mode = next(_run_numbers), _mode(mode)
     try:
-        order = ordered(way, prior, prompt, plan, hole, source, *how)
-        width, height = order.painter.size
-        page = {"run": number, "ratio": width / height, "count": order.settings.n, "way": way}
-        yield {**page, "drawing": [], "done": 0, "total": 1}, gr.skip()
-        began = time.monotonic()
-        for step in generation.steps(order):
-            grown = [data_url(pixels) for pixels in generation.growing(order, step)]
-            value = {"drawing": grown, "done": step.done, "total": step.total}
-            yield {**page, **value, "sketch": step.sketching}, gr.skip()
-        drawn = generation.finished(order, step, time.monotonic() - began)
-    except (Refused, CheckpointError, PictureError) as error:
-        yield {"problem": str(error)}, gr.skip()
+        request = parse_page(mode, prior, prompt, plan, hole, source, *sampled)
+        width, height = request.handle.size
+        page = {
+            "run": number,
+            "ratio": width / height,
+            "count": request.settings.n,
+            "title": TITLES[mode],
+        }
+        yield {"results": {**page, "drawing": [], "done": 0, "total": 1}}
+        started = time.monotonic()
+        for step in generation.shown_steps(request):
+            drawing = [data_url(pixels) for pixels in generation.preview_images(request, step)]
+            progress = {"done": step.done, "total": step.total, "sketch": step.sketching}
+            yield {"results": {**page, "drawing": drawing, **progress}}
+        result = generation.finish(request, step, time.monotonic() - started)
+    except (UserError, CheckpointError, PictureError) as error:
+        yield {"results": {"problem": str(error)}}
         return
-    files = [page_file(png(one), f"picture-{i + 1}") for i, one in enumerate(drawn.pictures)]
-    kept = {
-        "run": number,
-        "way": way,
-        "prior": order.painter.name,
-        "tokenizer": order.painter.model.name,
-        "mark": order.painter.mark,
-        "prompt": order.prompt or str(prompt or ""),
-        "how": how,
-        "plan": order.plan,
-        "source": source,
-        "marked": None if order.known is None else order.known < 0,
-        "ids": drawn.ids,
-        "layout": drawn.layout,
-        "pixels": [np.asarray(one) for one in drawn.pictures],
-    }
-    can = bool(painters_for(order.painter.mark))
-    yield (
-        {
+    files = [png_file(one, f"picture-{i + 1}") for i, one in enumerate(result.pictures)]
+    saved = generation_runs.saved_run(number, mode, request, result, prompt, source, sampled)
+    yield {
+        "results": {
             **page,
-            "pictures": files,
-            "figures": drawn.figures,
-            "repaint": can,
-            "sketched": drawn.layout is not None,
+            "pictures": publish(files),
+            "figures": result.figures,
+            "inpaint": bool(priors.inpainting_names(saved.fingerprint)),
+            "sketched": result.layout is not None,
         },
-        [*(runs or []), kept][-REMEMBERED:],
-    )
+        "runs": generation_runs.add_run(runs, saved),
+    }
 
 
-def painters_for(mark: str) -> list[str]:
-    """The priors that complete pictures in the tokens of the tokenizer of this fingerprint."""
-    return [each.name for each in priors.fitting("complete") if each.mark == mark]
-
-
-def stopped() -> dict[str, Any]:
-    """The visitor has seen enough."""
+def on_stop() -> dict[str, Any]:
+    """Tell the page that its run was cancelled."""
     return {"stopped": True}
 
 
-def _remembered(runs: Any, event: gr.EventData) -> tuple[dict[str, Any], int]:
-    wanted, index = getattr(event, "run", None), getattr(event, "index", 0)
-    for kept in runs or []:
-        if kept["run"] == wanted and isinstance(index, int) and 0 <= index < len(kept["ids"]):
-            return kept, index
-    raise Refused(f"Only the last {REMEMBERED} runs are kept; draw it again.")
+# ---------------------------------------------------------------- earlier runs
 
 
-@in_a_sentence
-def repaint(runs: Any, event: gr.EventData) -> tuple:
-    """A drawn picture is to be repainted: the prior that can, and the same tokens."""
-    kept, index = _remembered(runs, event)
-    able = painters_for(kept["mark"])
-    if not able:
-        raise Refused("No prior here can complete this picture.")
-    prior = kept["prior"] if kept["prior"] in able else able[0]
-    source = {"tokenizer": kept["tokenizer"], "ids": kept["ids"][index],
-              "pixels": kept["pixels"][index]}  # fmt: skip
-    _, paper = canvases.hole(priors.painter(prior, "complete"), source, None)
-    known = priors.names("complete")
-    return gr.update(choices=known, value=prior), source, paper
+def _find(runs: list[SavedRun] | None, event: gr.EventData) -> tuple[SavedRun, int]:
+    index = getattr(event, "index", 0)
+    return generation_runs.find_run(runs, getattr(event, "run", None), index), index
 
 
-@in_a_sentence
-def sketch(runs: Any, event: gr.EventData) -> tuple:
-    """The map that a prior drew before a picture is to be painted on, for the same prior."""
-    kept, index = _remembered(runs, event)
-    if kept["layout"] is None:
-        raise Refused("This picture was drawn without a map.")
-    painter = priors.painter(kept["prior"], "semantic")
-    width, height = painter.size
-    cells = kept["layout"][index]
-    cells = np.where(
-        cells < len(semantic_maps.legend(painter).classes), cells, 0
-    )  # there is no "nothing"
-    rows, columns = cells.shape
-    ids = cells.repeat(height // rows, 0).repeat(width // columns, 1)
-    known = priors.names("semantic")
-    words = gr.update(value=kept["prompt"])
-    return gr.update(choices=known, value=painter.name), words, canvases.paper(painter, ids)
+def _choose(handle: PriorHandle, mode: str) -> Any:
+    return gr.update(choices=priors.names(mode), value=handle.name)
 
 
-@in_a_sentence
-def again(runs: Any, event: gr.EventData) -> tuple:
-    """An earlier run as it was ordered: prior, prompt, map, picture and hole, settings, and for
-    what comes next the way, and that these are to stay."""
-    kept, _ = _remembered(runs, event)
-    kind = WAYS[kept["way"]]
-    painter = priors.painter(kept["prior"], kind)
-    plan = gr.skip() if kept["plan"] is None else canvases.paper(painter, kept["plan"])
-    source, hole = gr.skip(), gr.skip()
-    if kept["marked"] is not None:
-        source, hole = canvases.hole(painter, kept["source"], None, kept["marked"])
-    choice = gr.update(choices=priors.names(kind), value=painter.name)
-    resumed = {"way": kept["way"], "prior": painter.name, "how": kept["how"]}
-    return choice, kept["prompt"], plan, source, hole, *kept["how"], resumed
+@report_user_errors
+def inpaint_result(runs: list[SavedRun] | None, event: gr.EventData) -> dict[str, Any]:
+    """Put a generated picture on the canvas, to inpaint a part of it."""
+    handle, source = generation_runs.inpainting_of(*_find(runs, event))
+    source, hole = canvases.inpaint_canvas(handle, source)
+    return {"prior": _choose(handle, "complete"), "source": source, "hole": hole}
 
 
-def way_of(resumed: dict[str, Any]) -> str:
-    """The way of the run that was taken up again."""
-    return resumed["way"]
+@report_user_errors
+def use_map(runs: list[SavedRun] | None, event: gr.EventData) -> dict[str, Any]:
+    """Put the map that a two-stage prior generated on the canvas, for the same prior."""
+    saved, index = _find(runs, event)
+    handle, canvas = generation_runs.map_of(saved, index)
+    prompt = gr.update(value=saved.prompt)
+    return {"prior": _choose(handle, "semantic"), "prompt": prompt, "plan": canvas}
+
+
+@report_user_errors
+def restore_run(runs: list[SavedRun] | None, event: gr.EventData) -> dict[str, Any]:
+    """Restore an earlier run: prior, prompt, map, picture and hole, sampling settings.
+
+    "restored" tells ``on_prior_change`` to keep these settings.
+    """
+    saved, _ = _find(runs, event)
+    handle = priors.open_prior(saved.prior, saved.mode)
+    values: dict[str, Any] = dict(zip(SAMPLED, saved.sampled, strict=True))
+    if saved.plan is not None:
+        values["plan"] = canvases.map_canvas(handle, saved.plan)
+    if saved.marked is not None:
+        values["source"], values["hole"] = canvases.inpaint_canvas(
+            handle, saved.source, marked=saved.marked
+        )
+    return {
+        **values,
+        "prior": _choose(handle, saved.mode),
+        "prompt": saved.prompt,
+        "restored": RestoredSettings(saved.mode, handle.name, saved.sampled),
+    }
+
+
+def restored_mode(restored: RestoredSettings) -> str:
+    """Return the mode of the run that was restored."""
+    return restored.mode

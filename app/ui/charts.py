@@ -1,4 +1,4 @@
-"""Charts as pictures, for programs that ask the API; the page draws its own."""
+"""Charts as pictures, for API clients; the page draws its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LEFT, _RIGHT, _TOP, _GAP, _BOTTOM = 84, 28, 46, 74, 56
 
 
 def mask_chart(figures: dict[str, Any]) -> Image.Image:
-    """PSNR above, the share of changed tokens below, against the mask ratio."""
+    """Return a chart of PSNR (above) and the share of changed tokens (below) by mask ratio."""
     picture = Image.new("RGB", SIZE, PALETTE["surface"][0])
     pen = ImageDraw.Draw(picture)
     height = (SIZE[1] - _TOP - _GAP - _BOTTOM) // 2
@@ -23,18 +23,30 @@ def mask_chart(figures: dict[str, Any]) -> Image.Image:
     low, high = (min(exact), max(exact)) if exact else (0.0, 1.0)
     room = max(0.1 * (high - low), 0.5)
     _line(
-        pen, (_TOP, height), "PSNR in dB", PALETTE["accent"][0],
-        figures["ratio"], figures["psnr"], (low - room, high + room),
-    )  # fmt: skip
+        pen,
+        (_TOP, height),
+        "PSNR in dB",
+        PALETTE["accent"][0],
+        figures["ratio"],
+        figures["psnr"],
+        (low - room, high + room),
+    )
     _line(
-        pen, (_TOP + height + _GAP, height), "Tokens that changed, %", PALETTE["warm"][0],
-        figures["ratio"], [100 * value for value in figures["changed"]], (0.0, 100.0),
-    )  # fmt: skip
+        pen,
+        (_TOP + height + _GAP, height),
+        "Changed tokens, %",
+        PALETTE["warm"][0],
+        figures["ratio"],
+        [100 * value for value in figures["changed"]],
+        (0.0, 100.0),
+    )
     pen.text(
         ((SIZE[0] + _LEFT - _RIGHT) / 2, SIZE[1] - 12),
         f"mask ratio, {figures['checkpoint']}, temperature {figures['temperature']:g}",
-        fill=PALETTE["ink-soft"][0], font=ImageFont.load_default(18), anchor="ms",
-    )  # fmt: skip
+        fill=PALETTE["ink-soft"][0],
+        font=ImageFont.load_default(18),
+        anchor="ms",
+    )
     return picture
 
 
@@ -42,12 +54,12 @@ def _line(
     pen: ImageDraw.ImageDraw,
     band: tuple[int, int],
     title: str,
-    colour: str,
+    color: str,
     xs: Sequence[float],
     ys: Sequence[float | None],
     span: tuple[float, float],
 ) -> None:
-    """One curve over [0, 1] in the band (top, height), with its axis; None is left out."""
+    """Draw one curve over [0, 1] with its axis in the band (top, height); None is left out."""
     top, height = band
     small = ImageFont.load_default(16)
     left, right = _LEFT, SIZE[0] - _RIGHT
@@ -68,18 +80,18 @@ def _line(
         x, y = place(step / 5, span[0])
         pen.text((x, y + 8), f"{step / 5:g}", PALETTE["ink-soft"][0], small, anchor="mt")
     points = [place(x, y) for x, y in zip(xs, ys, strict=True) if y is not None]
-    pen.line(points, colour, 3, joint="curve")
+    pen.line(points, color, 3, joint="curve")
     for x, y in points:
-        pen.ellipse([x - 4, y - 4, x + 4, y + 4], colour)
+        pen.ellipse([x - 4, y - 4, x + 4, y + 4], color)
 
 
-def scatter(places: np.ndarray, colours: np.ndarray, side: int = 900) -> Image.Image:
-    """Points (K, 2 or 3) in their colours uint8 (K, 3) on a dark plate; a third axis is depth."""
+def scatter(places: np.ndarray, colors: np.ndarray, side: int = 900) -> Image.Image:
+    """Return a chart of points (K, 2 or 3) in their colors uint8 (K, 3); a third axis is depth."""
     places = np.asarray(places, dtype=np.float64)
     low, high = places.min(axis=0), places.max(axis=0)
     span = max(float((high - low)[:2].max()), 1e-9)
     at = (places - (low + high) / 2) / span
-    large = 2 * side  # drawn twice as large, so that the points come out round
+    large = 2 * side  # drawn at twice the size and reduced, so that the points are round
     picture = Image.new("RGB", (large, large), PALETTE["plate"][0])
     pen = ImageDraw.Draw(picture)
     radius = float(np.clip(0.32 * large / np.sqrt(len(at)), 3, 14))
@@ -87,5 +99,5 @@ def scatter(places: np.ndarray, colours: np.ndarray, side: int = 900) -> Image.I
     for code in order:
         x, y = large * (0.5 + 0.92 * at[code, 0]), large * (0.5 - 0.92 * at[code, 1])
         box = [x - radius, y - radius, x + radius, y + radius]
-        pen.ellipse(box, tuple(int(channel) for channel in colours[code]))
+        pen.ellipse(box, tuple(int(channel) for channel in colors[code]))
     return picture.resize((side, side), Image.Resampling.LANCZOS)

@@ -1,4 +1,4 @@
-"""What a visitor is told when something cannot be done: one sentence, and the app goes on."""
+"""Expected errors as messages on the page; the app keeps running."""
 
 from __future__ import annotations
 
@@ -10,44 +10,42 @@ from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 
+from ..services.errors import UserError
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Refused(ValueError):
-    """A request that cannot be met; its text is one sentence for the visitor."""
+def report_user_errors(handler: Callable[P, T]) -> Callable[P, T]:
+    """Show a handler's expected errors to the user as a sentence, instead of "Error".
 
-
-def in_a_sentence(handler: Callable[P, T]) -> Callable[P, T]:
-    """Let a handler's expected errors reach the visitor as a message instead of "Error".
-
-    ``handler`` is a function, or a generator function that yields what is done so far.
+    ``handler`` is a function, or a generator function that yields intermediate results.
     """
 
     @wraps(handler)
-    def spoken(*args: P.args, **kwargs: P.kwargs) -> T:
-        with _spoken():
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        with _as_gradio_error():
             return handler(*args, **kwargs)
 
     @wraps(handler)
-    def streamed(*args: P.args, **kwargs: P.kwargs) -> Any:
-        with _spoken():
+    def stream(*args: P.args, **kwargs: P.kwargs) -> Any:
+        with _as_gradio_error():
             yield from handler(*args, **kwargs)
 
-    return streamed if isgeneratorfunction(handler) else spoken
+    return stream if isgeneratorfunction(handler) else call
 
 
 @contextmanager
-def _spoken() -> Iterator[None]:
+def _as_gradio_error() -> Iterator[None]:
     from regvq.errors import CheckpointError, PictureError
 
     try:
         yield
-    except (Refused, PictureError, CheckpointError) as error:
+    except (UserError, PictureError, CheckpointError) as error:
         raise gr.Error(str(error), duration=12, print_exception=False) from None
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, MemoryError) or "memory" in str(error).lower():
             raise gr.Error(
-                "There is not enough memory for that right now; try a smaller picture."
+                "There is not enough memory for this right now; try a smaller picture."
             ) from None
         raise

@@ -1,23 +1,21 @@
 """One visual language: palette and type scale, for light and dark.
 
-The palette is the single source: Gradio's theme, the stylesheet (as ``--rv-*`` variables) and the
-drawings all read it. Fonts are system stacks, so the page asks nobody for a font. The colour scale
-of heat maps is ``core.analysis.rendering.ramp``, so that a notebook shows the same colours.
+The palette is the single source of colors: Gradio's theme, the stylesheet (as ``--rv-*`` variables)
+and the charts read it. Fonts are system stacks, so the page requests no font. The color scale of
+heat maps is ``core.analysis.rendering.ramp``, so that a notebook shows the same colors.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import gradio as gr
 
-STATIC = Path(__file__).resolve().parents[1] / "static"
+from .component import STATIC, static_text
 
 SANS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Inter", "Roboto", "sans-serif")
 SERIF = '"Iowan Old Style", "Palatino Linotype", Palatino, "URW Palladio L", Georgia, serif'
 MONO = ("ui-monospace", "SF Mono", "Cascadia Mono", "JetBrains Mono", "Consolas", "monospace")
 
-# name: (light, dark). Text on its ground has a contrast of at least 4.5 (WCAG AA) in both.
+# name: (light, dark). Text has a contrast of at least 4.5 (WCAG AA) to its background in both.
 PALETTE: dict[str, tuple[str, str]] = {
     "ground": ("#f6f4ee", "#0f1216"),
     "surface": ("#fffefb", "#171b21"),
@@ -39,9 +37,19 @@ class StudioTheme(gr.themes.Base):
 
     def __init__(self) -> None:
         accent = gr.themes.Color(
-            "#edf6f6", "#dceceb", "#b9dedd", "#8fd0d0", "#5cc9cb", "#2a9aa0", "#0b6a70", "#095a5f",
-            "#0a484d", "#0c3b40", "#15343a", name="studio",
-        )  # fmt: skip
+            "#edf6f6",
+            "#dceceb",
+            "#b9dedd",
+            "#8fd0d0",
+            "#5cc9cb",
+            "#2a9aa0",
+            "#0b6a70",
+            "#095a5f",
+            "#0a484d",
+            "#0c3b40",
+            "#15343a",
+            name="studio",
+        )
         super().__init__(
             primary_hue=accent,
             secondary_hue=accent,
@@ -95,8 +103,8 @@ class StudioTheme(gr.themes.Base):
             "loader_color": "accent",
         }
         values: dict[str, str] = {}
-        for name, colour in both.items():
-            values[name], values[f"{name}_dark"] = PALETTE[colour]
+        for name, color in both.items():
+            values[name], values[f"{name}_dark"] = PALETTE[color]
         self.set(
             **values,
             block_shadow="none",
@@ -123,21 +131,22 @@ class StudioTheme(gr.themes.Base):
         )
 
 
-def ground() -> str:
-    """CSS of the page's own ground, which lies outside of what Gradio's ``css`` reaches."""
+def background_css() -> str:
+    """Return the CSS of the page's background, which Gradio's ``css`` does not reach."""
     light, dark = PALETTE["ground"]
     return f"body{{background:{light}!important}}body.dark{{background:{dark}!important}}"
 
 
+def head() -> str:
+    """Return what the page's head contains: the background, and the script of all components."""
+    return f"<style>{background_css()}</style><script>{static_text('shared/regvq.js')}</script>"
+
+
 def stylesheet() -> str:
-    """The whole CSS: the palette as variables, static/studio.css, then what single tabs add."""
+    """Return the whole CSS: the palette as variables, app/static/shared, then each component's."""
     light = "".join(f"--rv-{name}:{pair[0]};" for name, pair in PALETTE.items())
     dark = "".join(f"--rv-{name}:{pair[1]};" for name, pair in PALETTE.items())
-    own = sorted(file.name for file in STATIC.glob("*.css") if file.name != "studio.css")
-    text = "\n".join(asset(name) for name in ("studio.css", *own))
+    shared = [f"shared/{name}.css" for name in ("page", "controls", "panels")]
+    own = sorted(file.relative_to(STATIC).as_posix() for file in STATIC.glob("*/*.css"))
+    text = "\n".join(static_text(name) for name in dict.fromkeys([*shared, *own]))
     return f":root{{{light}--rv-serif:{SERIF};}}\n.dark{{{dark}}}\n{text}"
-
-
-def asset(name: str) -> str:
-    """The text of a file in app/static."""
-    return (STATIC / name).read_text(encoding="utf-8")

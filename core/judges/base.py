@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import nn
 
-from ..bundles.bundle import FORMAT, Bundle, find_bundle
+from ..bundles.bundle import FORMAT, Bundle, open_bundle
 from ..bundles.storage import load_weights, state_for_disk, write_folder
 from ..config import from_dict, to_dict
 from ..errors import CheckpointError
@@ -32,10 +32,11 @@ class Judge(nn.Module):
     def from_pretrained(cls: type[Self], source: str | Path | Bundle, device: str = "cpu") -> Self:
         """Load the judge of a bundle: float32, in eval mode, without gradients.
 
+        ``source`` is a folder, or a repository of the Hugging Face Hub (``open_bundle``).
         Raises CheckpointError for a folder without a judge, a judge of another kind, or weights
         that do not fit.
         """
-        bundle = source if isinstance(source, Bundle) else find_bundle(source)
+        bundle = open_bundle(source)
         file = bundle.path / "config.json"
         described = bundle.config.get("judge")
         remedy = f"train one with python train/judge.py {cls.kind}."

@@ -67,7 +67,7 @@ class AutoregressivePrior(TokenPrior[AutoregressiveConfig]):
         tokens = self._step_limit(grid)
         if steps not in (None, tokens):
             raise ValueError(
-                f"an autoregressive prior takes one step per token, here {tokens}: leave steps out "
+                f"an autoregressive prior takes a step per token, here {tokens}: leave steps out "
                 f"or give that number, got {steps}"
             )
         return tokens

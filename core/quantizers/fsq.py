@@ -2,7 +2,8 @@
 
 The latent is projected to a few numbers, each is bounded and rounded to one of L values, and the
 grid of all combinations is the codebook. No codes are learned: there is no codebook loss, and the
-codebook cannot collapse.
+codebook cannot collapse. The linear projections from latents to the numbers and back are our
+choice, so that latents have the same length for every quantizer.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class GumbelQuantizer(Quantizer):
     def __init__(self, config: GumbelConfig, dim: int) -> None:
         super().__init__(config.size, dim)
         self.config = config
-        self.codes = nn.Parameter(torch.randn(self.size, dim) * dim**-0.5)
+        self.codes = nn.Parameter(torch.randn(self.size, dim) * dim**-0.5)  # our choice
         self.head = nn.Linear(dim, self.size)
         self.temperature = config.temperature
 

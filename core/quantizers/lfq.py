@@ -1,7 +1,9 @@
 """LFQ: lookup-free quantization, whose codes are the signs of m numbers.
 
 From MAGVIT-v2 (arXiv 2310.05737), trained as in Open-MAGVIT2 (arXiv 2409.04410). An entropy term
-makes the choice at each position certain and the use of codes over all positions even.
+makes the choice at each position certain and the use of codes over all positions even. The linear
+projections from latents to the m numbers and back are our choice, so that latents have the same
+length for every quantizer.
 """
 
 from __future__ import annotations

@@ -109,6 +109,7 @@ class RegularizedVectorQuantizer(Quantizer):
     def __init__(self, config: RegVQConfig, dim: int) -> None:
         super().__init__(config.size, dim)
         self.config = config
+        # INFERRED: a Gaussian; the paper's initialization is not known.
         self.codes = nn.Parameter(torch.randn(self.size, dim) * dim**-0.5)
         if config.posterior == "head":
             self.head = nn.Linear(dim, self.size)

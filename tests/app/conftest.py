@@ -1,4 +1,4 @@
-"""Small real bundles for the app's tests: random weights, real statistics."""
+"""Small real bundles for the app's tests, with random weights and real statistics."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from core.quantizers import RegVQConfig, VQConfig
 from core.tokenizer import Tokenizer, TokenizerConfig
 
 NETWORK = NetworkConfig(widths=(8, 12, 16), encoder_blocks=1, decoder_blocks=1, latent_dim=8)
-SIZE = 60  # codes: no square, so that the map has an unfinished row
+SIZE = 60  # codes: not a square number, so that the codebook has an incomplete row
 
 
 def tiny(quantizer: RegVQConfig | VQConfig, seed: int) -> Tokenizer:
-    """A tokenizer with random weights; its codes are latents of pictures, so that many are used."""
+    """Return a tokenizer with random weights; its codes are latents, so that many are used."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         tokenizer = Tokenizer(TokenizerConfig(NETWORK, quantizer)).eval().requires_grad_(False)
@@ -39,7 +39,7 @@ def tiny(quantizer: RegVQConfig | VQConfig, seed: int) -> Tokenizer:
 
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the bundles "tiny-regvq" (with an atlas) and "tiny-vq" (without one)."""
+    """Return a folder with the bundles "tiny-regvq" (with an atlas) and "tiny-vq" (without one)."""
     root = tmp_path_factory.mktemp("bundles")
     tokenizer = tiny(RegVQConfig(size=SIZE), seed=0)
     counts = np.random.default_rng(0).integers(1, 500, SIZE)
@@ -53,11 +53,13 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(scope="package", autouse=True)  # gone before tests/e2e, which wants what ships
+@pytest.fixture(
+    scope="package", autouse=True
+)  # undone before tests/e2e, which needs the shipped bundles
 def only_these(
     bundles: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[pytest.MonkeyPatch]:
-    """The app sees the test's bundles and no others, whatever has been trained on this machine."""
+    """Let the app see only the tests' bundles, whatever has been trained on this machine."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bundle, "CHECKPOINTS", tmp_path_factory.mktemp("none"))
         patch.setattr(bundle, "RUNS", tmp_path_factory.mktemp("no-runs"))
@@ -70,7 +72,7 @@ def only_these(
 
 @pytest.fixture(scope="session")
 def photograph(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A picture with structure, whose sides the downsampling does not divide."""
+    """Return a picture with structure whose sides are not multiples of the downsampling."""
     y, x = np.mgrid[0:75, 0:101]
     waves = [np.sin(x / 9 + k) + np.cos(y / (7 + k)) for k in range(3)]
     noise = np.random.default_rng(1).normal(0, 0.1, (75, 101, 3))
@@ -82,5 +84,20 @@ def photograph(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tokenizer(bundles: Path) -> Tokenizer:
-    """The one of "tiny-regvq", loaded independently of the app."""
+    """Return the tokenizer of "tiny-regvq", loaded independently of the app."""
     return Tokenizer.from_pretrained(bundles / "tiny-regvq")
+
+
+@pytest.fixture(scope="module")
+def home(
+    bundles: Path, tmp_path_factory: pytest.TempPathFactory, only_these: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """Let the app see the tokenizer "tiny-regvq" and priors on its tokens; return their folder."""
+    from tests.helpers.tiny_priors import prior_bundles
+
+    names = ("words", "planned", "both", "sketcher", "latents")
+    root = prior_bundles(tmp_path_factory.mktemp("priors"), bundles / "tiny-regvq", names)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REGVQ_CHECKPOINTS", str(root))
+        patch.setattr("app.services.priors.preload_prior", lambda handle: None)
+        yield root

@@ -1,4 +1,4 @@
-"""Open to the public: who may come in, what is not to be had, what is deleted."""
+"""Public operation: visitors and passwords, closed routes, deleted files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gradio.route_utils import delete_files_created_by_app
 from gradio_client import Client, handle_file
 from PIL import Image
 
-from app import access, shell
+from app import access, server, shell
 from app.access import SettingError, visitors
 from app.ui.pictures import page_file
 from core.bundles.bundle import ROOT
@@ -24,7 +24,7 @@ NAME = "tiny-regvq"
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where the app keeps what is uploaded and drawn."""
+    """Return the folder of the app's uploads and pictures."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(folder))
@@ -35,7 +35,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def running(cache: Path, bundles: Path) -> Iterator[tuple[shell.gr.Blocks, str]]:
     app = shell.build_app()
     _, address, _ = app.launch(
-        server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **shell.launch_options()
+        server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **server.launch_options()
     )
     try:
         yield app, address
@@ -46,19 +46,19 @@ def running(cache: Path, bundles: Path) -> Iterator[tuple[shell.gr.Blocks, str]]
 def test_names_and_passwords() -> None:
     assert visitors("ada:pw1, bob:pw2:pw3 ,") == [("ada", "pw1"), ("bob", "pw2:pw3")]
     assert visitors("") is None and visitors("  ") is None
-    for text, said in {
+    for text, message in {
         "ada": "entry 1 of REGVQ_AUTH must be",
         "ada:pw1,:pw2": "entry 2",
         "ada:": "entry 1",
         "ada:pw1,ada:pw2": "names ada twice",
         ",": "names nobody",
     }.items():
-        with pytest.raises(SettingError, match=said) as refusal:
+        with pytest.raises(SettingError, match=message) as refusal:
             visitors(text)
         assert "pw" not in str(refusal.value)
 
 
-def test_a_bad_list_of_visitors_ends_the_app_in_a_line(tmp_path: Path) -> None:
+def test_an_unusable_list_of_visitors_ends_the_app_with_one_line(tmp_path: Path) -> None:
     environment = {"REGVQ_AUTH": "ada", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "app.py"], cwd=ROOT, env=environment, capture_output=True, text=True
@@ -67,17 +67,17 @@ def test_a_bad_list_of_visitors_ends_the_app_in_a_line(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_only_invited_visitors_come_in(
+def test_only_invited_visitors_get_in(
     monkeypatch: pytest.MonkeyPatch, cache: Path, bundles: Path
 ) -> None:
     monkeypatch.setenv("REGVQ_AUTH", "ada:right")
     app = shell.build_app()
     _, address, _ = app.launch(
-        server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **shell.launch_options()
+        server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **server.launch_options()
     )
     try:
         with httpx.Client(base_url=address, timeout=60) as stranger:
-            page = stranger.get("/").text  # no part of the app but the names of its API
+            page = stranger.get("/").text  # no part of the app except the names of its API
             assert '"auth_required":true' in page and '"components":[]' in page
             for path in ("config", "gradio_api/info", "gradio_api/queue/status"):
                 assert stranger.get(f"/{path}").status_code == 401, path
@@ -88,8 +88,8 @@ def test_only_invited_visitors_come_in(
             wrong = stranger.post("/login", data={"username": "ada", "password": "wrong"})
             assert wrong.status_code == 400 and stranger.get("/config").status_code == 401
         with httpx.Client(base_url=address, timeout=60) as invited:
-            said = {"username": "ada", "password": "right"}
-            assert invited.post("/login", data=said).status_code == 200
+            right = {"username": "ada", "password": "right"}
+            assert invited.post("/login", data=right).status_code == 200
             assert "tiny-regvq" in invited.get("/config").text
     finally:
         app.close(verbose=False)
@@ -106,29 +106,34 @@ def test_only_invited_visitors_come_in(
         "gopher://127.0.0.1:70/x", "data:text/html,x",
     ],
 )  # fmt: skip
-def test_no_file_but_those_of_the_page(running: tuple[shell.gr.Blocks, str], path: str) -> None:
+def test_only_files_of_the_page_are_served(running: tuple[shell.gr.Blocks, str], path: str) -> None:
     for route in ("gradio_api/file=", "file=", "gradio_api/file/", "static/", "assets/"):
         answer = httpx.get(f"{running[1]}{route}{path}", timeout=60)
         assert answer.status_code in (400, 403, 404, 422), (route, answer.status_code)
         assert "root:" not in answer.text and "PATH=" not in answer.text
 
 
-def test_the_servers_own_fetching_and_writing_is_shut(
+def test_routes_that_fetch_or_write_for_a_visitor_are_closed(
     running: tuple[shell.gr.Blocks, str], cache: Path
 ) -> None:
     _, address = running
     before = set(cache.rglob("*"))
-    for path in ("file=https://example.org/a.png", "proxy=https://example.hf.space/x",
-                 "deep_link?session_hash=x", "run-history/connect", "vibe-code"):  # fmt: skip
+    for path in (
+        "file=https://example.org/a.png",
+        "proxy=https://example.hf.space/x",
+        "deep_link?session_hash=x",
+        "run-history/connect",
+        "vibe-code",
+    ):
         for method in ("GET", "POST"):
             answer = httpx.request(method, f"{address}gradio_api/{path}", timeout=60)
             assert answer.status_code == 404, path
     assert httpx.get(f"{address}gradio_api/runs", timeout=60).status_code == 404
     assert set(cache.rglob("*")) == before
-    assert not access._SHUT.search("/gradio_api/file=/tmp/gradio/0a/picture.png")
+    assert not access._CLOSED.search("/gradio_api/file=/tmp/gradio/0a/picture.png")
 
 
-def test_an_upload_stays_in_its_folder_and_in_its_size(
+def test_an_upload_is_limited_to_its_folder_and_size(
     running: tuple[shell.gr.Blocks, str], cache: Path
 ) -> None:
     _, address = running
@@ -141,10 +146,10 @@ def test_an_upload_stays_in_its_folder_and_in_its_size(
     assert not [file for file in cache.rglob("*.png") if file.stat().st_size > 2**20]
 
 
-def test_the_address_of_a_picture_cannot_be_worked_out_from_it(
+def test_the_address_of_a_picture_cannot_be_computed_from_it(
     running: tuple[shell.gr.Blocks, str], cache: Path, photograph: Path
 ) -> None:
-    """Whoever has the same picture cannot find out that somebody else looked at it."""
+    """A visitor with the same picture cannot find out that somebody else uses it."""
     _, address = running
     data = photograph.read_bytes()
     files = {"files": (photograph.name, data, "image/png")}
@@ -156,37 +161,35 @@ def test_the_address_of_a_picture_cannot_be_worked_out_from_it(
         assert httpx.get(f"{address}gradio_api/file={file}", timeout=60).content == data
         guess = Path(file).parent.parent / mark / Path(file).name
         assert httpx.get(f"{address}gradio_api/file={guess}", timeout=60).status_code == 403
-    # No listing, either.
+    # Folders are not listed.
     for folder in (cache, Path(path).parent):
         assert httpx.get(f"{address}gradio_api/file={folder}", timeout=60).status_code == 403
 
 
-def test_what_is_uploaded_and_drawn_is_deleted(
+def test_uploads_and_pictures_are_deleted(
     running: tuple[shell.gr.Blocks, str], cache: Path, photograph: Path, tmp_path: Path
 ) -> None:
     app, address = running
-    assert (
-        app.delete_cache == shell.DELETE and sum(shell.DELETE) <= 2 * 3600
-    )  # as the page promises
+    assert app.delete_cache == shell.DELETE
+    assert sum(shell.DELETE) <= 2 * 3600  # as the page promises
     client = Client(address, verbose=False, download_files=str(tmp_path))
     client.predict(handle_file(photograph), NAME, 0.5, 3, api_name="/reconstruct")
     client.predict(NAME, 5, handle_file(photograph), api_name="/code_detail")
     files = {file for file in cache.rglob("*") if file.is_file()}
     assert len(files) > 10
     delete_files_created_by_app(app, age=3600)
-    assert {
-        file for file in cache.rglob("*") if file.is_file()
-    } == files  # not while it is looked at
-    delete_files_created_by_app(app, age=None)  # what Gradio does on its schedule, all ages
+    # Files that were used lately stay.
+    assert {file for file in cache.rglob("*") if file.is_file()} == files
+    delete_files_created_by_app(app, age=None)  # as Gradio does on its schedule, for every age
     kept = set().union(*(getattr(part, "keep_in_cache", ()) for part in app.blocks.values()))
     left = {str(file) for file in cache.rglob("*") if file.is_file()}
     assert left <= kept, left - kept
 
 
-def test_a_picture_of_another_session_is_not_handed_out_by_name(
+def test_a_file_is_not_served_by_its_path(
     running: tuple[shell.gr.Blocks, str], tmp_path: Path
 ) -> None:
-    """An upload is used by whoever has its address, and nobody has it who was not given it."""
+    """Only a file that was uploaded can be an input, not any file on the server."""
     secret = tmp_path / "secret.png"
     Image.new("RGB", (16, 16)).save(secret)
     address = f"{running[1]}gradio_api/call/code_detail"

@@ -13,7 +13,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from app import shell
+from app import server, shell
 from core.analysis.codes import paint_codes
 from core.images import open_picture, to_pixels, to_tensor
 from core.tokenizer import Tokenizer
@@ -25,7 +25,7 @@ NAME = "tiny-regvq"
 def client(bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     app = shell.build_app()
     _, address, _ = app.launch(
-        server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **shell.launch_options()
+        server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **server.launch_options()
     )
     try:
         yield Client(
@@ -37,6 +37,88 @@ def client(bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 def pixels(path: str) -> np.ndarray:
     return np.asarray(Image.open(path).convert("RGB"))
+
+
+def test_the_endpoints_are_those_of_the_design() -> None:
+    api = shell.build_app().get_api_info()["named_endpoints"]
+    inputs = {
+        name: [(p["parameter_name"], p["parameter_has_default"]) for p in endpoint["parameters"]]
+        for name, endpoint in api.items()
+    }
+
+    def sampled(*first: str) -> list[tuple[str, bool]]:
+        names = (*first, "guidance", "temperature", "top_k", "top_p", "steps")
+        return [(name, True) for name in names]
+
+    assert inputs == {
+        "/reconstruct": [
+            ("image", False),
+            ("checkpoint", True),
+            ("mask_ratio", True),
+            ("seed", True),
+        ],
+        "/codebook_usage": [("checkpoint", True), ("source", True), ("image", True)],
+        "/code_detail": [
+            ("checkpoint", True),
+            ("code", True),
+            ("image", True),
+            ("source", True),
+        ],
+        "/edit_tokens": [("image", False), ("checkpoint", True), ("edits", True)],
+        "/code_map": [
+            ("checkpoint", True),
+            ("method", True),
+            ("colour", True),
+            ("axes", True),
+            ("neighbours", True),
+        ],
+        "/mask_sweep": [
+            ("image", False),
+            ("checkpoint", True),
+            ("seed", True),
+            ("temperature", True),
+        ],
+        "/compare": [("image", False), ("checkpoints", True)],
+        "/generate_text": [("prompt", False), *sampled("prior", "n", "seed")],
+        "/generate_semantic": [("plan", False), *sampled("prior", "n", "seed"), ("prompt", True)],
+        "/complete": [
+            ("image", False),
+            ("mask", False),
+            *sampled("prior", "seed", "n"),
+            ("prompt", True),
+        ],
+        "/lab_pictures": [
+            ("image", False),
+            *(
+                (name, True)
+                for name in (
+                    "quantizers",
+                    "codes",
+                    "seed",
+                    "steps",
+                    "rate",
+                    "prior",
+                    "mask",
+                    "temperature",
+                    "alpha",
+                )
+            ),
+        ],
+    }
+    assert [r["component"] for r in api["/reconstruct"]["returns"]] == [
+        "Imageslider",
+        "Image",
+        "Image",
+        "Json",
+    ]
+
+
+def test_one_model_call_at_a_time() -> None:
+    functions = [f for f in shell.build_app().fns.values() if f.concurrency_id == "model"]
+    names = {f.api_name for f in functions}
+    assert names >= {"reconstruct", "codebook_usage", "code_detail", "mask_sweep"}
+    assert len(functions) >= 7
+    assert {f.concurrency_limit for f in functions} == {1}
 
 
 def test_reconstruct(client: Client, photograph: Path, tokenizer: Tokenizer) -> None:
@@ -56,7 +138,7 @@ def test_reconstruct(client: Client, photograph: Path, tokenizer: Tokenizer) -> 
     assert figures["bytes_png"] > figures["bytes_jpeg"] > figures["bytes_jpeg_smallest"] > 0
 
 
-def test_only_the_picture_has_to_be_named(client: Client, photograph: Path) -> None:
+def test_only_the_picture_is_required(client: Client, photograph: Path) -> None:
     given = client.predict(handle_file(photograph), NAME, 0, 0, api_name="/reconstruct")
     default = client.predict(image=handle_file(photograph), api_name="/reconstruct")
     assert default[-1] == given[-1]
@@ -128,14 +210,14 @@ def test_code_detail(client: Client, photograph: Path, tokenizer: Tokenizer) -> 
     assert figures["occurrences"] == int((ids == 5).sum())
     assert pixels(where).shape == (75, 101, 3)
     assert len(nearest) == 8
-    assert not patches and figures["real_patches"] == 0  # this bundle holds none
+    assert not patches and figures["real_patches"] == 0  # this bundle stores none
     for entry, code in zip(nearest, figures["nearest"], strict=True):
         assert entry["caption"].startswith(f"code {code},")
         painted = paint_codes(tokenizer, [code])[0]
         np.testing.assert_array_equal(pixels(entry["image"])[::16, ::16], painted)
 
 
-def test_bad_requests_get_a_sentence_and_the_app_goes_on(
+def test_bad_requests_get_a_sentence_and_the_app_keeps_running(
     client: Client, photograph: Path, tmp_path: Path
 ) -> None:
     text = tmp_path / "notes.jpg"
@@ -164,12 +246,19 @@ def test_bad_requests_get_a_sentence_and_the_app_goes_on(
 
 
 def test_the_server_fetches_no_address_and_opens_no_path(client: Client, tmp_path: Path) -> None:
-    """What the client would never send, sent by hand."""
+    """Send requests that the client would never send."""
     secret = tmp_path / "secret.png"  # a good picture, but not one that was uploaded
     Image.new("RGB", (16, 16)).save(secret)
     address = f"{client.src}gradio_api/call/reconstruct"
-    for path in (f"{client.src}theme.css", "http://127.0.0.1:9/a.png", "file:///etc/passwd",
-                 "/etc/passwd", "../app.py", "/proc/self/environ", str(secret)):  # fmt: skip
+    for path in (
+        f"{client.src}theme.css",
+        "http://127.0.0.1:9/a.png",
+        "file:///etc/passwd",
+        "/etc/passwd",
+        "../app.py",
+        "/proc/self/environ",
+        str(secret),
+    ):
         picture = {"path": path, "orig_name": "a.png", "meta": {"_type": "gradio.FileData"}}
         event = httpx.post(address, json={"data": [picture, NAME, 0, 0]}).json()["event_id"]
         answer = httpx.get(f"{address}/{event}", timeout=120).text

@@ -1,4 +1,4 @@
-"""The load benchmark: it counts what happens, and tells refusals by design from errors."""
+"""The load benchmark: it counts requests, and separates intended refusals from errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from app import shell
+from app import server, shell
 from core.bundles.bundle import ROOT
 from tests.helpers.tiny_priors import prior_bundles
 
@@ -25,14 +25,14 @@ def app_load(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.fixture(scope="module")
 def address(bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An app with two tokenizers and a prior, in which nobody may wait while somebody is served."""
+    """Start an app with two tokenizers and a prior, and a queue of two; return its address."""
     root = prior_bundles(tmp_path_factory.mktemp("home"), bundles / "tiny-regvq", ("words",))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGVQ_CHECKPOINTS", f"{root},{bundles / 'tiny-vq'}")
         app = shell.build_app()
         app.queue(max_size=2)
         _, address, _ = app.launch(
-            server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **shell.launch_options()
+            server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **server.launch_options()
         )
         try:
             yield address
@@ -63,7 +63,7 @@ def test_a_run_writes_its_figures(
     asked, answered, refused, errors = map(int, cells["all"])
     assert asked == answered + refused and answered > 0 and errors == 0, report
     assert asked == sum(int(row[0]) for name, row in cells.items() if name != "all")
-    assert "MB at the start" in report and "Left out, for want of a checkpoint" in report
+    assert "MB at the start" in report and "Left out, because no checkpoint is available" in report
     assert "/generate_semantic" in report.split("Left out")[1]
 
 
@@ -93,5 +93,5 @@ def test_figures(app_load: ModuleType) -> None:
     memory = [(float(second), 100.0 + second) for second in range(61)]
     said = " ".join(app_load.memory_lines(memory, 60))
     assert "100 MB at the start, 110 MB after 10 s, 160 MB at the end (+45.5% since then)" in said
-    assert "+60.0 MB a minute" in said
+    assert "+60.0 MB per minute" in said
     assert 10 < app_load.resident(os.getpid()) < 1e5

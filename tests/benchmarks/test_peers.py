@@ -31,8 +31,10 @@ def test_lookup_prints_a_table_and_writes_a_file(tmp_path):
     arguments = "--cases 64x4 --rows 256 --tasks lookup --methods regvq-studio textbook --repeats 1"
     done = subprocess.run(
         [sys.executable, str(BENCHMARKS / "lookup.py"), *arguments.split(), "--out", str(out)],
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     assert "| regvq-studio |" in done.stdout
     figures = json.loads(out.read_text())["figures"]
@@ -46,8 +48,10 @@ def test_a_report_has_ratios_and_names_failed_measurements(tmp_path):
     arguments = "--cases 63x4 --rows 256 --tasks training --methods nsvq lfq --repeats 1"
     done = subprocess.run(
         [sys.executable, str(BENCHMARKS / "lookup.py"), *arguments.split(), "--out", str(out)],
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     text = out.read_text()
     assert text.startswith(f"`python benchmarks/lookup.py {arguments}")
@@ -153,7 +157,7 @@ def test_the_first_picture_of_a_prior_is_timed(sampling, monkeypatch, tmp_path):
         monkeypatch.setattr(bundle, place, tmp_path / "none")
     monkeypatch.setenv("REGVQ_CHECKPOINTS", str(root))
     rows = [first_picture.measure(name, torch.get_num_threads()) for name in ("words", "planned")]
-    assert [row["way"] for row in rows] == ["From words", "From a map"]
+    assert [row["way"] for row in rows] == ["text", "semantic"]
     for row in rows:
         assert 0 < row["first"]["first_step"] < row["first"]["finished"]
     said = first_picture.table(rows)

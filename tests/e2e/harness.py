@@ -1,4 +1,4 @@
-"""What browser tests and screenshots share: find a Chromium, start the real app, open a page."""
+"""Helpers of browser tests and screenshots: find a Chromium, start the real app, open a page."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ SWITCHES = (
 )
 WIDTHS = {"desktop": (1440, 900), "phone": (390, 844)}
 ARTIFACTS = ROOT / "artifacts" / "screens"
-"""Where browser tests leave their screenshots."""
+"""The folder of the browser tests' screenshots."""
 PATIENCE = 180_000
-"""Milliseconds that a step may take on a machine that is busy with something else."""
+"""Milliseconds that a step may take on a busy machine."""
 
 
 def find_chromium() -> str | None:
-    """The Chromium to drive: $REGVQ_CHROMIUM, one on the PATH, or one that playwright installed."""
+    """Return the path of $REGVQ_CHROMIUM, of one on the PATH, or of playwright's own; else None."""
     named = os.environ.get("REGVQ_CHROMIUM")
     if named:
         return shutil.which(named)
@@ -51,7 +51,7 @@ def find_chromium() -> str | None:
 
 
 def _runs(browser: str) -> bool:
-    """Ubuntu's stub is there but only asks for snap; playwright's own may lack libraries."""
+    """Return True if a browser starts; Ubuntu's stub does not, and libraries may be missing."""
     try:
         answer = subprocess.run([browser, "--version"], capture_output=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
@@ -61,7 +61,7 @@ def _runs(browser: str) -> bool:
 
 @contextmanager
 def running_app(log: Path, patience: float = PATIENCE / 1000) -> Iterator[str]:
-    """``python app.py --port N`` as a visitor would start it; yields its address."""
+    """Run ``python app.py --port N``; yield its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -77,7 +77,7 @@ def running_app(log: Path, patience: float = PATIENCE / 1000) -> Iterator[str]:
             end = time.monotonic() + patience
             while not _answers(address):
                 if process.poll() is not None or time.monotonic() > end:
-                    raise RuntimeError(f"the app did not come up:\n{log.read_text()}")
+                    raise RuntimeError(f"the app did not start:\n{log.read_text()}")
                 time.sleep(0.2)
             yield address
         finally:
@@ -90,7 +90,7 @@ def running_app(log: Path, patience: float = PATIENCE / 1000) -> Iterator[str]:
 
 @contextmanager
 def browser(executable: str) -> Iterator[Any]:
-    """A headless Chromium."""
+    """Yield a headless Chromium."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -102,14 +102,14 @@ def browser(executable: str) -> Iterator[Any]:
 
 
 def open_explorer(page: Any, address: str, theme: str = "light") -> None:
-    """Go to the explorer and wait until its first example has been rewritten."""
+    """Open the explorer and wait until its first example is reconstructed."""
     page.set_default_timeout(PATIENCE)
     page.goto(f"{address}/?__theme={theme}")
     page.wait_for_selector('.rv-stage[data-state="ready"]')
 
 
 def go(page: Any, name: str) -> None:
-    """Open a tab; on a narrow screen Gradio keeps those that do not fit in a menu."""
+    """Open a tab; on a narrow screen Gradio may put it in a menu."""
     tab = page.get_by_role("tab", name=name, exact=True)
     if tab.count() and tab.first.is_visible():
         tab.first.click()
@@ -119,45 +119,45 @@ def go(page: Any, name: str) -> None:
 
 
 def open_codebook(page: Any) -> None:
-    """Go to the tab Codebook and wait until the map and a code are drawn."""
+    """Open the tab Codebook and wait until the codebook and a code are drawn."""
     go(page, "Codebook")
     page.wait_for_selector('.rv-codebook[data-state="ready"]')
     page.wait_for_selector('#code .rv-code[data-state="ready"]')
 
 
 def open_map(page: Any) -> None:
-    """Go to the tab Code map and wait until the map and a code are drawn."""
+    """Open the tab Code map and wait until the map and a code are drawn."""
     go(page, "Code map")
     page.wait_for_selector('.rv-codemap[data-state="ready"]')
     page.wait_for_selector('#map-code .rv-code[data-state="ready"]')
 
 
 def open_masks(page: Any) -> None:
-    """Go to the tab Mask ratio and wait until the mask is drawn."""
+    """Open the tab Mask ratio and wait until the mask is drawn."""
     go(page, "Mask ratio")
     page.wait_for_selector('.rv-masks[data-state="ready"]')
 
 
 def open_compare(page: Any) -> None:
-    """Go to the tab Compare and wait until all its checkpoints have rewritten the picture."""
+    """Open the tab Compare and wait until the picture is reconstructed by every checkpoint."""
     go(page, "Compare")
     page.wait_for_selector('.rv-compare[data-state="ready"]')
 
 
 def open_generate(page: Any) -> None:
-    """Go to the tab Generate and wait until it is ready, or says that there is no prior."""
+    """Open the tab Generate and wait until it is ready, or says that there is no prior."""
     go(page, "Generate")
-    page.wait_for_selector("#prompts .rv-chips button, .rv-easel[data-state=none]")
+    page.wait_for_selector("#prompts .rv-chips button, .rv-results[data-state=none]")
 
 
 def open_lab(page: Any) -> None:
-    """Go to the tab Collapse lab and wait until its quantizers are training."""
+    """Open the tab Collapse lab and wait until its quantizers are training."""
     go(page, "Collapse lab")
     page.wait_for_selector(".rv-lab[data-step]:not([data-step='0'])")
 
 
 def open_about(page: Any) -> None:
-    """Go to the tab About and wait until the checkpoint's card is there."""
+    """Open the tab About and wait until the checkpoint's card is shown."""
     go(page, "About")
     page.locator("#card h1").first.wait_for()
 

@@ -1,7 +1,7 @@
 """Screenshots of the explorer: ``python -m tests.e2e.screenshots --out docs/images``.
 
-Writes the README's pictures (``screenshot.png``, Reconstruct, and some more tabs) and, with
-``--all``, every tab at a desktop's and a phone's width, light and dark.
+It writes the README's pictures (``screenshot.png`` of Reconstruct, and some more tabs) and, with
+``--all``, every tab at the width of a desktop and of a phone, light and dark.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from tests.e2e.harness import (
 )
 
 SHOWN = ("codebook", "map", "generate", "lab")
-"""The tabs that the README shows, beside the first one."""
+"""The tabs that the README shows, besides the first one."""
 
 
 def tabs(page: Any, address: str, theme: str) -> Iterator[str]:
-    """Go through the tabs; the name of each when it can be photographed."""
+    """Go through the tabs; yield the name of each when it is ready for a screenshot."""
     open_explorer(page, address, theme)
     page.wait_for_timeout(800)  # transitions
     yield "reconstruct"
@@ -58,8 +58,8 @@ def tabs(page: Any, address: str, theme: str) -> Iterator[str]:
     if page.locator("#prompts .rv-chips button").count():
         page.locator("#prompts .rv-chips button").first.click()
         page.wait_for_function("document.querySelector('#prompt textarea').value")
-        page.get_by_role("button", name="Paint", exact=True).click()
-        page.wait_for_selector(".rv-easel[data-state=done]")
+        page.get_by_role("button", name="Generate", exact=True).click()
+        page.wait_for_selector(".rv-results[data-state=done]")
     page.wait_for_timeout(800)
     yield "generate"
     open_compare(page)
@@ -71,7 +71,7 @@ def tabs(page: Any, address: str, theme: str) -> Iterator[str]:
 
 
 def main() -> int:
-    """Take them; 0, or 2 without a browser."""
+    """Take the screenshots; return 0, or 2 without a browser."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--out", type=Path, default=Path("docs/images"), help="folder (default: %(default)s)"

@@ -1,4 +1,4 @@
-"""The real app, on the shipped checkpoint, in a real browser."""
+"""The real app with the shipped checkpoint in a real browser."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def name() -> str:
-    """The checkpoint that a visitor sees first."""
+    """Return the checkpoint that a page opens with."""
     return checkpoints.names()[0]
 
 
@@ -52,7 +52,7 @@ def atlas(name: str) -> dict[str, np.ndarray]:
 
 
 def picture_at(page: Any, selector: str) -> np.ndarray:
-    """The pixels of an <img>, as the browser got them."""
+    """Return the pixels of an <img>, as the browser received them."""
     address = page.locator(selector).evaluate("image => image.src")
     if address.startswith("data:"):
         data = base64.b64decode(address.split(",", 1)[1])
@@ -78,8 +78,8 @@ def size_of(path: Path) -> str:
     return f"{width} × {height} pixels"
 
 
-def rewritten(page: Any, path: Path) -> None:
-    """Upload a picture and wait until it is shown, and with it its figures."""
+def reconstruct(page: Any, path: Path) -> None:
+    """Upload a picture and wait until it is shown with its figures."""
     upload(page, path)
     page.get_by_text(size_of(path), exact=True).wait_for()
     page.wait_for_selector('.rv-stage[data-state="ready"]')
@@ -104,7 +104,7 @@ def test_an_uploaded_photograph(
 ) -> None:
     page = visit().page
     open_explorer(page, app)
-    rewritten(page, photograph)
+    reconstruct(page, photograph)
     original, shown = picture_at(page, ".rv-under"), picture_at(page, ".rv-over")
     np.testing.assert_array_equal(original, np.asarray(open_picture(photograph)))
     psnr = 10 * math.log10(255**2 / error(original, shown))
@@ -113,21 +113,21 @@ def test_an_uploaded_photograph(
     ids = tokenizer.encode(to_tensor(open_picture(photograph))[None])
     assert figure(page, "#figures", "tokens") == ids.numel()
     assert figure(page, "#figures", "codes_used") == len(ids.unique())
-    # The token grid: as many flat squares as there are tokens, each in its code's colour.
+    # The token grid: as many flat squares as there are tokens, each in its code's color.
     grid = picture_at(page, ".rv-tokens")
     f = tokenizer.downsampling
-    colours = checkpoints.bundle(checkpoints.names()[0]).atlas["mean_color"]
-    np.testing.assert_array_equal(grid[::f, ::f], colours[ids[0].numpy()])
+    colors = checkpoints.bundle(checkpoints.names()[0]).atlas["mean_color"]
+    np.testing.assert_array_equal(grid[::f, ::f], colors[ids[0].numpy()])
 
 
-def test_a_picture_is_asked_for_once(app: str, visit: Any, photograph: Path) -> None:
+def test_a_picture_is_requested_once(app: str, visit: Any, photograph: Path) -> None:
     visitor = visit()
     page = visitor.page
     open_explorer(page, app)
     visitor.settle()
     asked: list[str] = []
     page.on("request", lambda sent: "/join" in sent.url and asked.append(sent.post_data or ""))
-    rewritten(page, photograph)
+    reconstruct(page, photograph)
     visitor.settle()
     calls = Counter(re.findall(r'"fn_index":(\d+)', " ".join(asked)))
     assert calls and set(calls.values()) == {1}, calls
@@ -136,13 +136,13 @@ def test_a_picture_is_asked_for_once(app: str, visit: Any, photograph: Path) -> 
 def test_the_slider_moves_the_boundary(app: str, visit: Any, photograph: Path) -> None:
     page = visit().page
     open_explorer(page, app)
-    rewritten(page, photograph)
+    reconstruct(page, photograph)
     pictures = {name: picture_at(page, f".rv-{name}") for name in ("under", "over")}
     frame = page.locator(".rv-frame")
     box = frame.bounding_box()
 
     def nearer() -> str:
-        """Which picture the strip from 30 % to 45 % of the width shows."""
+        """Return the picture that is shown from 30 % to 45 % of the width."""
         seen = Image.open(io.BytesIO(frame.screenshot())).convert("RGB")
         left, right = int(0.30 * seen.width), int(0.45 * seen.width)
         top, bottom = int(0.2 * seen.height), int(0.8 * seen.height)
@@ -198,10 +198,10 @@ def test_a_broken_picture_gets_a_sentence(
     upload(page, broken)
     page.wait_for_selector('.rv-stage[data-state="problem"]')
     assert page.locator(".rv-problem p").inner_text().startswith("shopping.jpg is not a picture")
-    rewritten(page, photograph)  # and the app goes on
+    reconstruct(page, photograph)  # and the app keeps running
 
 
-def test_a_code_picked_in_the_map(
+def test_a_code_is_selected_in_the_codebook(
     app: str, visit: Any, tokenizer: Tokenizer, atlas: dict[str, np.ndarray]
 ) -> None:
     page = visit().page
@@ -233,9 +233,9 @@ def test_a_code_picked_in_the_map(
     )
     painted = paint_codes(tokenizer, [code])[0]
     np.testing.assert_array_equal(picture_at(page, "#code .rv-swatch"), atlas["paints"][code])
-    # The bundle's was painted elsewhere, in a batch: a level may have been rounded otherwise.
+    # The bundle's tile was computed elsewhere, in a batch: a level may be rounded differently.
     np.testing.assert_allclose(picture_at(page, "#code .rv-swatch"), painted.astype(int), atol=1)
-    # Its occurrences are those on the picture of the other tab.
+    # Its occurrences are those in the picture of the tab Reconstruct.
     picture = picture_at(page, ".rv-under")
     where = picture_at(page, "#code .rv-where img")
     ids = tokenizer.encode(to_tensor(Image.fromarray(picture))[None])[0].numpy()
@@ -245,7 +245,7 @@ def test_a_code_picked_in_the_map(
     lit = (ids == code).repeat(f, 0).repeat(f, 1)[: picture.shape[0], : picture.shape[1]]
     np.testing.assert_array_equal(where[lit], picture[lit])
 
-    # A neighbour is one click away, and the map follows.
+    # A click on a nearest code selects it, and the codebook follows.
     codes = tokenizer.quantizer.codebook().numpy().astype(np.float64)
     apart = np.linalg.norm(codes - codes[code], axis=1)
     apart[code] = np.inf
@@ -254,7 +254,7 @@ def test_a_code_picked_in_the_map(
     page.wait_for_selector(f'.rv-code[data-code="{nearest}"]')
     assert page.locator(".rv-codebook").get_attribute("data-code") == str(nearest)
 
-    # With the keyboard: one cell on, and Enter.
+    # With the keyboard: one cell further, and Enter.
     square.focus()
     step = "ArrowLeft" if nearest % side == side - 1 or nearest == size - 1 else "ArrowRight"
     page.keyboard.press(step)
@@ -264,7 +264,7 @@ def test_a_code_picked_in_the_map(
     assert figure(page, "#code", "uses") == counts[following]
 
 
-def test_the_map_is_drawn_from_the_counts(
+def test_the_codebook_is_drawn_from_the_counts(
     app: str, visit: Any, atlas: dict[str, np.ndarray]
 ) -> None:
     page = visit().page
@@ -294,7 +294,7 @@ def test_the_codes_of_this_picture_are_counted(
 ) -> None:
     page = visit().page
     open_explorer(page, app)
-    rewritten(page, photograph)
+    reconstruct(page, photograph)
     open_codebook(page)
     page.get_by_role("radio", name="This picture").check(force=True)
     ids = tokenizer.encode(to_tensor(open_picture(photograph))[None])
@@ -312,7 +312,7 @@ def test_checkpoints_are_compared_on_one_picture(
     visitor = visit()
     page = visitor.page
     open_explorer(page, app)
-    rewritten(page, photograph)
+    reconstruct(page, photograph)
     page.evaluate(
         """() => {
             window.states = [];
@@ -335,12 +335,12 @@ def test_checkpoints_are_compared_on_one_picture(
         text = page.locator(f'.rv-table tr[data-key="{name}"] [data-figure=psnr] span')
         assert float(text.inner_text()) == pytest.approx(measured[name], abs=0.006)
 
-    # It is asked for once, although the tab was opened and filled in; and frames stay filled.
+    # It is requested once, although the tab was opened and filled in; and frames stay filled.
     visitor.settle()
     states = page.evaluate("window.states")
     assert "empty" not in states and "partial" not in states[states.index("ready") :], states
 
-    # Sorted by a column, the best first; the wall follows.
+    # Sorted by a column, the best first; the pictures follow.
     page.locator('.rv-table th button[data-key="psnr"]').click()
     page.wait_for_selector('.rv-table th[aria-sort="descending"] button[data-key="psnr"]')
     rows = page.locator(".rv-table tbody tr[data-key]")
@@ -371,7 +371,7 @@ def test_checkpoints_are_compared_on_one_picture(
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("device", ["desktop", "phone"])
 def test_every_tab_fits_the_screen(app: str, visit: Any, theme: str, device: str) -> None:
-    """And is photographed: continuous integration keeps artifacts/."""
+    """Check the width of every tab, and take a screenshot that continuous integration keeps."""
     touch = {"has_touch": True, "is_mobile": True, "device_scale_factor": 2}
     width, height = WIDTHS[device]
     page = visit(width, height, **(touch if device == "phone" else {})).page
@@ -393,23 +393,23 @@ def test_every_tab_fits_the_screen(app: str, visit: Any, theme: str, device: str
         page.screenshot(path=ARTIFACTS / name)
     grounds = page.evaluate("getComputedStyle(document.querySelector('.gradio-container')).color")
     bright = sum(int(part) for part in grounds[4:-1].split(",")) / 3
-    assert bright > 200 if theme == "dark" else bright < 60  # the text's colour
+    assert bright > 200 if theme == "dark" else bright < 60  # the text's color
 
 
-def test_light_and_dark_are_switched_and_remembered(app: str, visit: Any) -> None:
+def test_the_theme_is_switched_and_remembered(app: str, visit: Any) -> None:
     visitor = visit()
     page = visitor.page
     open_explorer(page, app, "light")
 
     def ground() -> float:
-        colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        return sum(int(part) for part in colour[4:-1].split(",")[:3]) / 3
+        color = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return sum(int(part) for part in color[4:-1].split(",")[:3]) / 3
 
     assert ground() > 200
     page.get_by_role("button", name="Switch between light and dark").click()
     page.wait_for_function("document.body.classList.contains('dark')")
     assert ground() < 60
-    visitor.settle()  # Gradio's page complains when it is left while it listens
+    visitor.settle()  # Gradio's page reports an error when it is left while it waits
     page.goto(app)
     page.wait_for_selector('.rv-stage[data-state="ready"]')
     assert ground() < 60

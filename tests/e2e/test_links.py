@@ -28,13 +28,13 @@ def test_a_copied_link_opens_where_it_was_copied(app: str, visit: Any) -> None:
     page.keyboard.press("Enter")
     code = page.locator(".rv-codemap").get_attribute("data-hovered")
     page.wait_for_selector(f'#map-code .rv-code[data-code="{code}"]')
-    page.get_by_role("button", name="Copy a link to what you see").click()
+    page.get_by_role("button", name="Copy a link to this view").click()
     page.get_by_text("Link copied").wait_for()
     address = page.evaluate("navigator.clipboard.readText()")
     assert address == page.locator(".rv-share-note input").input_value()
     assert f"tab=codemap&checkpoint={checkpoints.names()[0]}&example=" in address
     assert address.endswith(f"&code={code}")
-    # Whoever opens it stands there: the tab, the code, the picture.
+    # It opens with the same tab, code and picture.
     where = page.locator("#map-code .rv-where img").get_attribute("src")
     other = visit().page
     open_link(other, app, address.split("?", 1)[1])
@@ -43,10 +43,10 @@ def test_a_copied_link_opens_where_it_was_copied(app: str, visit: Any) -> None:
     assert other.locator("#map-code .rv-where img").get_attribute("src") == where
 
 
-def test_a_bad_link_opens_the_app_and_says_what_was_wrong(app: str, visit: Any) -> None:
+def test_a_bad_link_opens_the_app_with_a_message(app: str, visit: Any) -> None:
     page = visit().page
     open_link(page, app, "tab=codebook&checkpoint=../../etc&code=99999999&ratio=<b>")
-    # Said as soon as the page is there, before the model has drawn anything.
+    # The message comes with the page, before any model has run.
     page.get_by_text("There is no checkpoint called '../../etc'").wait_for()
     page.wait_for_selector('.rv-codebook[data-state="ready"]')
     page.wait_for_selector('#code .rv-code[data-state="ready"]')

@@ -1,4 +1,4 @@
-"""Code map, Mask ratio and single tokens in a real browser, on the shipped checkpoint."""
+"""Code map, Mask ratio, single tokens and the lab in a real browser, on the shipped checkpoint."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from app.services import checkpoints
-from app.tabs import mask_ratio
+from app.services.mask_draws import NotStochastic
 from core.analysis.real_patches import unpack_patches
 from core.analysis.token_edits import edited
 from core.images import open_picture, to_pixels, to_tensor
 from core.tokenizer import Tokenizer
 from tests.e2e.harness import go, open_codebook, open_explorer, open_lab, open_map, open_masks
-from tests.e2e.test_explorer import figure, picture_at, rewritten
+from tests.e2e.test_explorer import figure, picture_at, reconstruct
 
 pytestmark = pytest.mark.browser
 
@@ -27,7 +27,7 @@ def tokenizer() -> Tokenizer:
     return Tokenizer.from_pretrained(checkpoints.bundle(checkpoints.names()[0]).path)
 
 
-def test_codes_are_picked_and_lassoed_on_the_map(app: str, visit: Any) -> None:
+def test_codes_are_selected_on_the_map(app: str, visit: Any) -> None:
     page = visit().page
     open_explorer(page, app)
     open_map(page)
@@ -35,7 +35,7 @@ def test_codes_are_picked_and_lassoed_on_the_map(app: str, visit: Any) -> None:
     atlas = checkpoints.bundle(checkpoints.names()[0]).atlas
     counts, having = atlas["counts"], np.diff(unpack_patches(atlas)[1])
     assert cloud.get_attribute("data-codes") == str(len(counts))
-    # With the keyboard from the picked code to the next one on the right, and Enter.
+    # With the keyboard from the selected code to the next one on the right, and Enter.
     first = cloud.get_attribute("data-code")
     plate.focus()
     page.keyboard.press("ArrowRight")
@@ -47,7 +47,7 @@ def test_codes_are_picked_and_lassoed_on_the_map(app: str, visit: Any) -> None:
     page.wait_for_selector(f'#map-code .rv-code[data-code="{there}"]')
     assert figure(page, "#map-code", "uses") == counts[there]
     assert page.locator("#map-code .rv-real img").count() == having[there]
-    # A lasso around everything takes every code, Escape lets go.
+    # A lasso around everything selects every code, Escape clears the selection.
     page.get_by_role("radio", name="Lasso").click()
     box = plate.bounding_box()
     page.mouse.move(box["x"] + 2, box["y"] + 2)
@@ -59,19 +59,19 @@ def test_codes_are_picked_and_lassoed_on_the_map(app: str, visit: Any) -> None:
     page.mouse.up()
     assert cloud.get_attribute("data-chosen") == str(len(counts))
     assert page.locator(".rv-many").inner_text() == f"{len(counts):,} codes"
-    # What they encode in real pictures, if the bundle holds it; the radio group moves by keys.
-    page.locator(".rv-group").get_by_role("radio", name="What it paints").focus()
+    # Their real patches, if the bundle stores them; the radio group reacts to keys.
+    page.locator(".rv-group").get_by_role("radio", name="Decoded tile").focus()
     page.keyboard.press("ArrowRight")
     note = page.locator(".rv-group-note")
-    note.get_by_text(f"{(having == 0).sum()} codes stand nowhere").wait_for()
+    note.get_by_text(f"{(having == 0).sum()} codes do not occur").wait_for()
     assert cloud.get_attribute("data-shown") == str(min(480, (having > 0).sum()))
     plate.focus()
     page.keyboard.press("Escape")
     assert cloud.get_attribute("data-chosen") is None
-    # The bundle brings its UMAP along.
+    # The bundle stores its UMAP.
     page.get_by_role("radio", name="UMAP").click()
     page.wait_for_selector('.rv-codemap[data-layout="umap2-15"]')
-    # What is picked here is picked in the codebook too.
+    # A code that is selected here is also selected in the codebook.
     open_codebook(page)
     page.wait_for_selector(f'#code .rv-code[data-code="{there}"]')
 
@@ -80,8 +80,12 @@ def test_the_mask_follows_its_slider(app: str, visit: Any) -> None:
     page = visit().page
     open_explorer(page, app)
     open_masks(page)
-    tokens = int(page.locator("#mask-figures [data-figure=drawn] .rv-note").inner_text()
-                 .split()[1].replace(",", ""))  # fmt: skip
+    tokens = int(
+        page.locator("#mask-figures [data-figure=drawn] .rv-note")
+        .inner_text()
+        .split()[1]
+        .replace(",", "")
+    )
     assert figure(page, "#mask-figures", "drawn") == tokens - math.floor(tokens * 0.6 + 1e-9)
     box = page.locator("#mask-share input[type=number]")
     box.fill("1")
@@ -90,7 +94,7 @@ def test_the_mask_follows_its_slider(app: str, visit: Any) -> None:
     assert figure(page, "#mask-figures", "drawn") == tokens
     assert 0 < figure(page, "#mask-figures", "changed") <= tokens
     page.wait_for_function("Number(document.querySelector('.rv-sweep').dataset.points) >= 5")
-    # A token is pointed at in all four views, and its code is picked for the other tabs.
+    # A token is marked in all four views.
     face = page.locator("[data-view=entropy] canvas")
     face.hover(position={"x": 40, "y": 40})
     assert page.locator(".rv-quad .rv-cursor:visible").count() == 4
@@ -100,7 +104,7 @@ def test_the_mask_follows_its_slider(app: str, visit: Any) -> None:
 def test_a_checkpoint_without_a_posterior_says_so(app: str, visit: Any) -> None:
     plain = [name for name in checkpoints.names() if "regvq" not in name]
     if not plain:
-        pytest.skip("every shipped checkpoint draws")
+        pytest.skip("every shipped checkpoint is stochastic")
     page = visit().page
     open_explorer(page, app)
     open_masks(page)
@@ -108,17 +112,17 @@ def test_a_checkpoint_without_a_posterior_says_so(app: str, visit: Any) -> None:
     page.get_by_role("option", name=plain[0], exact=True).click()
     page.wait_for_selector('.rv-masks[data-state="refused"]')
     words = page.locator(".rv-refused p").inner_text()
-    assert words == mask_ratio.no_posterior(checkpoints.model(plain[0]))
+    assert words == str(NotStochastic(checkpoints.open_tokenizer(plain[0])))
     page.locator(".rv-offer").click()
     page.wait_for_selector('.rv-masks[data-state="ready"]')
 
 
-def test_another_code_is_put_in_a_token(
+def test_the_code_of_a_token_is_replaced(
     app: str, visit: Any, photograph: Path, tokenizer: Tokenizer
 ) -> None:
     page = visit().page
     open_explorer(page, app)
-    rewritten(page, photograph)
+    reconstruct(page, photograph)
     image = to_tensor(open_picture(photograph))
     ids, f = tokenizer.encode(image[None])[0].numpy(), tokenizer.downsampling
     row, column = 7, 5
@@ -146,14 +150,14 @@ def lab_step(page: Any) -> int:
     return int(page.locator(".rv-lab").get_attribute("data-step") or -1)
 
 
-def halted(page: Any) -> int:
-    """The step at which the lab stands: an answer may still be on its way when it is paused."""
+def stopped_step(page: Any) -> int:
+    """Return the step at which the lab has stopped; an answer may come after the pause."""
     for _ in range(20):
         before = lab_step(page)
         page.wait_for_timeout(1500)
         if lab_step(page) == before:
             return before
-    raise AssertionError("the lab goes on although it is paused")
+    raise AssertionError("the lab continues although it is paused")
 
 
 def set_slider(page: Any, where: str, value: str) -> None:
@@ -170,17 +174,17 @@ def test_quantizers_train_in_the_lab(app: str, visit: Any) -> None:
     assert page.locator(".rv-run").count() == 6
     page.get_by_role("button", name="Pause").click()
     page.wait_for_selector('.rv-lab[data-playing="false"]')
-    stands = halted(page)
-    assert f"Paused at step {stands}" in page.locator(".rv-lab-said").inner_text()
-    # A weight that is changed meanwhile is no restart: it goes on where it was.
+    step = stopped_step(page)
+    assert f"Paused at step {step}" in page.locator(".rv-lab-status").inner_text()
+    # A setting that is changed meanwhile is not a restart: training continues.
     set_slider(page, "#lab-prior", "0.5")
     page.get_by_role("button", name="Play").click()
     page.wait_for_function(
-        "before => Number(document.querySelector('.rv-lab').dataset.step) > before", arg=stands
+        "before => Number(document.querySelector('.rv-lab').dataset.step) > before", arg=step
     )
     page.get_by_role("button", name="Reset", exact=True).click()
     page.wait_for_function(
-        "before => Number(document.querySelector('.rv-lab').dataset.step) < before", arg=stands
+        "before => Number(document.querySelector('.rv-lab').dataset.step) < before", arg=step
     )
 
 
@@ -200,11 +204,11 @@ def test_tiny_tokenizers_train_in_the_lab(app: str, visit: Any, photograph: Path
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
     assert page.locator(".rv-watch").first.inner_text().startswith("Code 1: ")
-    # The visitor's own picture, one and not six.
+    # The user's own picture, one instead of six.
     page.locator("#lab-source").get_by_text("Your picture").click()
     page.wait_for_selector("#lab-picture")
     page.locator("#lab-picture input[type=file]").set_input_files(photograph)
     page.wait_for_function(
-        "() => !document.querySelector('.rv-lab').hasAttribute('data-apart')"
+        "() => !document.querySelector('.rv-lab').hasAttribute('data-several')"
         " && Number(document.querySelector('.rv-lab').dataset.step) > 0"
     )

@@ -1,4 +1,4 @@
-"""The explorer in public: visitors kept apart, and what is too much refused in a sentence."""
+"""The explorer in public: visitors are kept apart, and too large files are refused."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from tests.e2e.harness import BROWSERS, find_chromium, open_explorer
-from tests.e2e.test_explorer import picture_at, rewritten, size_of, upload
+from tests.e2e.test_explorer import picture_at, reconstruct, size_of, upload
 
 pytestmark = pytest.mark.browser
 
 
 def file_addresses(visitor: Any) -> set[str]:
-    """The files that a visitor's browser asked for."""
+    """Return the files that a visitor's browser requested."""
     return {url for url in visitor.requests if "file=" in url}
 
 
@@ -25,11 +25,11 @@ def test_visitors_are_kept_apart(app: str, visit: Any, photograph: Path) -> None
         open_explorer(one.page, app)
     shared = file_addresses(bob)
     before = picture_at(bob.page, ".rv-under")
-    rewritten(ada.page, photograph)
+    reconstruct(ada.page, photograph)
     hers = file_addresses(ada) - shared
     assert any(photograph.name in url for url in hers)
 
-    # Nothing of it comes to a visitor who is there already, or to one who comes later.
+    # Nothing of it reaches a visitor who is there already, or one who comes later.
     late = visit()
     open_explorer(late.page, app)
     for one in (bob, late):
@@ -37,7 +37,7 @@ def test_visitors_are_kept_apart(app: str, visit: Any, photograph: Path) -> None
         assert one.page.get_by_text(size_of(photograph), exact=True).count() == 0
         assert (picture_at(one.page, ".rv-under") == before).all()
 
-    # Not even one who has the same photograph can work out its address, or list what is there.
+    # Even a visitor with the same photograph cannot guess its address, or list the files.
     mine = next(url for url in hers if photograph.name in url)
     mark = mine.rsplit("/", 2)[1]
     guess = hashlib.sha256(photograph.read_bytes()).hexdigest()
@@ -58,18 +58,18 @@ def test_a_file_that_is_too_large_is_refused_in_a_sentence(
     upload(page, large)
     page.get_by_text("exceed the maximum allowed size", exact=False).first.wait_for()
     assert not [url for url in visitor.requests if "/upload?" in url]  # it is not even sent
-    assert visitor.complaints == []
-    visitor.settle()  # Gradio's page complains when it is left while it listens
-    page.reload()  # and the app goes on
+    assert visitor.errors == []
+    visitor.settle()  # Gradio's page reports an error when it is left while it waits
+    page.reload()  # and the app keeps running
     page.wait_for_selector('.rv-stage[data-state="ready"]')
     assert (picture_at(page, ".rv-under") == shown).all()
 
 
-def test_a_browser_that_cannot_start_is_none(
+def test_a_browser_that_cannot_start_is_ignored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     *stubs, works = BROWSERS
-    for name in BROWSERS:  # as Ubuntu's, which only asks for another package
+    for name in BROWSERS:  # like Ubuntu's, which only names another package
         (tmp_path / name).write_text(f"#!/bin/sh\nexit {int(name in stubs)}\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -1,7 +1,7 @@
-"""A Space on ZeroGPU, as far as one machine can be one: run by test_gpu.py in its own process.
+"""An imitation of a Space on ZeroGPU; test_gpu.py runs it in its own process.
 
-The module ``spaces`` here does what the package does there: what is decorated runs in a forked
-process, its arguments and results are pickled. The lock is held by another thread at that moment.
+The module ``spaces`` here does what the package does on a Space: a decorated function runs in a
+forked process, its arguments and results are pickled. Another thread holds the lock at that moment.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ asked: list[Any] = []
 
 
 def lend(duration: Any = None) -> Any:
-    """``spaces.GPU(duration=…)`` for generator functions."""
+    """Return ``spaces.GPU(duration=…)`` for generator functions."""
 
     def decorate(task: Any) -> Any:
         @functools.wraps(task)
@@ -36,7 +36,7 @@ def lend(duration: Any = None) -> Any:
                     args, kwargs = pickle.loads(given)
                     for one in task(*args, **kwargs):
                         far.send_bytes(pickle.dumps((os.getpid(), one)))
-                finally:  # what was not caught there says here no more than that
+                finally:  # an exception that is not caught here only ends the process
                     far.send_bytes(pickle.dumps(None))
 
             process = context.Process(target=work)
@@ -58,20 +58,20 @@ pids: set[int] = set()
 sys.modules["spaces"] = types.SimpleNamespace(GPU=lend)  # type: ignore[assignment]
 os.environ["SPACES_ZERO_GPU"] = "true"
 
-from app.services import checkpoints as models  # noqa: E402
 from app.services import generation, gpu, priors, sampling  # noqa: E402
-from app.ui.errors import Refused  # noqa: E402
+from app.services.errors import UserError  # noqa: E402
+from app.services.model_lock import LOCK  # noqa: E402
 from core.bundles import bundle  # noqa: E402
 
 bundle.CHECKPOINTS = bundle.RUNS = Path("/nowhere")
 
 
-def held() -> Any:
-    """The lock, held by a thread that does not let go until it is told."""
+def hold_lock() -> Any:
+    """Let a thread hold the lock until the returned event is set; return the event."""
     taken, go = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with models.LOCK:
+        with LOCK:
             taken.set()
             go.wait(120)
 
@@ -80,15 +80,15 @@ def held() -> Any:
     return go
 
 
-order = generation.text_order("a lake below mountains", "words", 1, 7)
-go = held()
-steps = list(generation.steps(order))
+request = generation.text_request("a lake below mountains", "words", 1, 7)
+go = hold_lock()
+steps = list(generation.shown_steps(request))
 go.set()
-known = priors.painter("planned", "semantic")
+handle = priors.open_prior("planned", "semantic")
 try:
-    list(sampling.sample(known, None, sampling.settings(known, steps=3)))
+    list(sampling.sample(handle, None, sampling.parse_settings(handle, steps=3)))
     refusal = ""
-except Refused as error:
+except UserError as error:
     refusal = str(error)
 print(
     json.dumps(

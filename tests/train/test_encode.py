@@ -1,4 +1,4 @@
-"""train/encode.py and the shards it writes: bytes, resuming, reading, and what is refused."""
+"""train/encode.py and its shards: bytes, resuming, reading and refusals."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Encoder:
-    """The command in this process, with the same small settings every time."""
+    """Runs train/encode.py in this process with small settings."""
 
     def __init__(
         self, checkpoint: Path, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: object
@@ -84,7 +84,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_centre_squares(encode: Encoder, checkpoint: Path, data_root: Path, tmp_path: Path) -> None:
+def test_center_squares(encode: Encoder, checkpoint: Path, data_root: Path, tmp_path: Path) -> None:
     code, said = encode(tmp_path / "out")
     assert code == 0, said
     tokenizer = load_tokenizer(checkpoint)
@@ -117,7 +117,7 @@ def test_files(encode: Encoder, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("augmentations", [0, 3])
-def test_interrupted_and_gone_on_gives_the_same_bytes(
+def test_a_resumed_encoding_has_the_bytes_of_an_uninterrupted_one(
     encode: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, augmentations: int
 ) -> None:
     more = ("--augmentations", augmentations)
@@ -143,7 +143,7 @@ def test_interrupted_and_gone_on_gives_the_same_bytes(
     assert len(calls) == 4
 
 
-def test_augmentations_are_the_data_sets_draws(
+def test_augmentations_equal_the_data_sets_draws(
     encode: Encoder, checkpoint: Path, data_root: Path, tmp_path: Path
 ) -> None:
     encode(tmp_path / "out", "--augmentations", 2, "--data.seed", 5, "--workers", 1)
@@ -245,7 +245,7 @@ def test_mistakes_get_one_line(encode: Encoder, tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
-def test_centre() -> None:
+def test_center() -> None:
     image = torch.zeros(3, 20, 40)
     image[0, :, 10:30] = 1  # the middle square is red
     ids = torch.zeros(20, 40, dtype=torch.int64)

@@ -1,4 +1,4 @@
-"""train/evaluate.py as a user runs it: its figures computed again, and what mistakes get."""
+"""train/evaluate.py: figures compared with independent computations, and errors."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random SqueezeNet weights: the figures mean nothing, but can be computed again."""
+    """Random SqueezeNet weights: their figures mean nothing but are reproducible."""
     from torchvision.models import squeezenet1_1
 
     torch.manual_seed(1)
@@ -59,7 +59,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, str(TRAIN / "evaluate.py"), *map(str, arguments)],
-        cwd=folder,  # any folder: the command finds the project itself
+        cwd=folder,  # the command works in any folder
         capture_output=True,
         text=True,
         timeout=300,
@@ -69,7 +69,7 @@ def command(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str
 def run_here(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: object
 ) -> tuple[int, str, str]:
-    """The same in this process (torch is loaded once): exit code, stdout, stderr."""
+    """Run evaluate.py in this process and return its exit code, stdout and stderr."""
     monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, arguments)])
     monkeypatch.syspath_prepend(str(TRAIN))  # as `python train/evaluate.py` does
     code = 0
@@ -84,14 +84,25 @@ def run_here(
     return code, said.out, said.err
 
 
-def test_a_plain_folder_does_for_a_named_data_set(
+def test_a_plain_folder_can_replace_a_named_data_set(
     checkpoint: Path, pictures: Path, tmp_path: Path, capsys, monkeypatch
 ) -> None:
     code, said, _ = run_here(
-        capsys, monkeypatch,
-        "--checkpoint", checkpoint, "--data.name", "ade20k", "--data.root", pictures,
-        "--features.name", "none", "--device", "cpu", "--out", tmp_path / "report.json",
-    )  # fmt: skip
+        capsys,
+        monkeypatch,
+        "--checkpoint",
+        checkpoint,
+        "--data.name",
+        "ade20k",
+        "--data.root",
+        pictures,
+        "--features.name",
+        "none",
+        "--device",
+        "cpu",
+        "--out",
+        tmp_path / "report.json",
+    )
     assert code == 0
     assert "is not laid out as 'ade20k': it is read as a plain folder of pictures" in said
     report = json.loads((tmp_path / "report.json").read_text())
@@ -103,10 +114,23 @@ def test_figures_on_a_folder_are_those_computed_by_hand(
 ) -> None:
     out = tmp_path / "new" / "report.json"
     done = command(
-        "--checkpoint", checkpoint, "--data.name", "folder", "--data.root", pictures,
-        "--features.weights", weights, "--codecs", "--batch", 2, "--device", "cpu", "--out", out,
+        "--checkpoint",
+        checkpoint,
+        "--data.name",
+        "folder",
+        "--data.root",
+        pictures,
+        "--features.weights",
+        weights,
+        "--codecs",
+        "--batch",
+        2,
+        "--device",
+        "cpu",
+        "--out",
+        out,
         folder=tmp_path,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     report = json.loads(out.read_text())
 
@@ -122,10 +146,15 @@ def test_figures_on_a_folder_are_those_computed_by_hand(
         psnrs.append(10 * math.log10(1 / np.mean((x - y) ** 2)))
         ssims.append(
             structural_similarity(
-                x, y, data_range=1, channel_axis=-1, gaussian_weights=True, sigma=1.5,
+                x,
+                y,
+                data_range=1,
+                channel_axis=-1,
+                gaussian_weights=True,
+                sigma=1.5,
                 use_sample_covariance=False,
             )
-        )  # fmt: skip
+        )
         shown = torch.from_numpy(painted).permute(2, 0, 1)[None].float() / 127.5 - 1
         layers = []
         for a, b in zip(features(image), features(shown), strict=True):
@@ -157,10 +186,10 @@ def test_figures_on_a_folder_are_those_computed_by_hand(
     assert report["checkpoint"] == "tiny"
     assert report["data"] == {"name": "folder", "root": "some photos", "split": "test"}
     assert report["skipped"] == 0
-    # A report is published: nothing of this machine is in it.
+    # Reports are published: they hold no path of this machine.
     assert str(pictures.parent) not in out.read_text() and str(tmp_path) not in out.read_text()
     assert sorted(path.name for path in out.parent.iterdir()) == ["report.json"]
-    # What is printed are the report's figures.
+    # The printed figures are those of the report.
     row = next(line for line in done.stdout.splitlines() if line.startswith("tokens"))
     assert f"{report['psnr']:.2f}" in row and f"{report['squeezenet_distance']:.4f}" in row
     assert f"{len(share)} of 24 codes used" in done.stdout
@@ -168,7 +197,7 @@ def test_figures_on_a_folder_are_those_computed_by_hand(
 
 
 def frechet(x: np.ndarray, y: np.ndarray) -> float:
-    """Of fewer samples than dimensions, by singular values (see test_metrics_distances)."""
+    """Return the Fréchet distance of few samples by singular values (see tests/core/metrics)."""
     cx, cy = ((rows - rows.mean(axis=0)) / math.sqrt(len(rows) - 1) for rows in (x, y))
     root = np.linalg.svd(cx @ cy.T, compute_uv=False).sum()
     apart = np.square(x.mean(axis=0) - y.mean(axis=0)).sum()
@@ -183,9 +212,21 @@ def test_scenes_need_no_files_and_limit_takes_some(
 ) -> None:
     out = tmp_path / "report.json"
     code, printed, said = run_here(
-        capsys, monkeypatch, "--checkpoint", checkpoint, "--data.name", "scenes", "--data.size", 32,
-        "--features.name", "none", "--limit", 5, "--out", out,
-    )  # fmt: skip
+        capsys,
+        monkeypatch,
+        "--checkpoint",
+        checkpoint,
+        "--data.name",
+        "scenes",
+        "--data.size",
+        32,
+        "--features.name",
+        "none",
+        "--limit",
+        5,
+        "--out",
+        out,
+    )
     assert code == 0, said
     report = json.loads(out.read_text())
     assert report["images"] == 5 and report["tokens"] == 5 * 64
@@ -203,14 +244,24 @@ def test_a_broken_picture_is_skipped_named_and_counted(
 ) -> None:
     folder = tmp_path / "many"
     folder.mkdir()
-    for index in range(120):  # one of 120 is below the 1 % at which a folder is refused
+    for index in range(120):  # 1 of 120 is below the 1 % above which a folder is refused
         Image.new("RGB", (8, 8), (index, 2 * index, 90)).save(folder / f"{index:03d}.png")
     (folder / "050.png").write_bytes(b"\x89PNG\r\n\x1a\n and then nothing")
     out = tmp_path / "report.json"
     code, printed, said = run_here(
-        capsys, monkeypatch, "--checkpoint", checkpoint, "--data.name", "folder",
-        "--data.root", folder, "--features.name", "none", "--out", out,
-    )  # fmt: skip
+        capsys,
+        monkeypatch,
+        "--checkpoint",
+        checkpoint,
+        "--data.name",
+        "folder",
+        "--data.root",
+        folder,
+        "--features.name",
+        "none",
+        "--out",
+        out,
+    )
     assert code == 0, said
     report = json.loads(out.read_text())
     assert (report["images"], report["skipped"]) == (119, 1)
@@ -252,9 +303,12 @@ def test_a_mistake_gets_one_line_and_exit_code_2(
     flags, named = MISTAKES[mistake]
     out = tmp_path / "report.json"
     code, _, said = run_here(
-        capsys, monkeypatch,
-        *(flag.format(tmp=tmp_path, tiny=checkpoint) for flag in flags.split()), "--out", out,
-    )  # fmt: skip
+        capsys,
+        monkeypatch,
+        *(flag.format(tmp=tmp_path, tiny=checkpoint) for flag in flags.split()),
+        "--out",
+        out,
+    )
     assert code == 2
     assert said.startswith("error: ") and said.count("\n") == 1, said
     assert named in said
@@ -284,7 +338,15 @@ def test_the_command_itself_refuses_and_helps(tmp_path: Path) -> None:
     helped = command("--help", folder=tmp_path)
     assert helped.returncode == 0
     for flag in (
-        "--data.name", "--data.root", "--data.square", "--features.weights", "--codecs", "--out",
-        "--fid", "--fid-weights", "--lpips", "--lpips-weights",
-    ):  # fmt: skip
+        "--data.name",
+        "--data.root",
+        "--data.square",
+        "--features.weights",
+        "--codecs",
+        "--out",
+        "--fid",
+        "--fid-weights",
+        "--lpips",
+        "--lpips-weights",
+    ):
         assert flag in helped.stdout

@@ -1,4 +1,4 @@
-"""train/patches.py: real patches into a bundle, and what else stays as it was."""
+"""train/patches.py: adds real patches to a bundle and changes nothing else."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def bundle(tmp_path: Path) -> Path:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, command: str, *arguments: object) -> int:
-    """``python train/COMMAND …`` in this process: its exit code."""
+    """Run ``python train/COMMAND …`` in this process and return its exit code."""
     monkeypatch.setattr(sys, "argv", [command, *map(str, arguments)])
     monkeypatch.syspath_prepend(str(TRAIN))
     try:
@@ -43,7 +43,7 @@ def run(monkeypatch: pytest.MonkeyPatch, command: str, *arguments: object) -> in
     return 0
 
 
-def test_patches_are_put_in_and_named_and_nothing_else_changes(
+def test_patches_are_added_and_named_and_nothing_else_changes(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, weights = find_bundle(bundle).atlas, (bundle / "model.safetensors").read_bytes()
@@ -59,12 +59,23 @@ def test_patches_are_put_in_and_named_and_nothing_else_changes(
     told = after.metrics["patches"]
     assert told["patches"] == len(tiles) and told["pictures"] == 5
     assert "5 pictures: scenes drawn by this project" in after.card
-    # Figures that are published later leave them, and the map that took long, where they are.
+    # A later evaluate.py --publish keeps the patches and the UMAP positions.
     report = tmp_path / "report.json"
-    assert run(
-        monkeypatch, "evaluate.py", *flags, "--limit", 2, "--features.name", "none", "--publish",
-        "--out", report,
-    ) == 0  # fmt: skip
+    assert (
+        run(
+            monkeypatch,
+            "evaluate.py",
+            *flags,
+            "--limit",
+            2,
+            "--features.name",
+            "none",
+            "--publish",
+            "--out",
+            report,
+        )
+        == 0
+    )
     published = find_bundle(bundle)
     np.testing.assert_array_equal(published.atlas["patches"], after.atlas["patches"])
     np.testing.assert_array_equal(published.atlas["umap2"], before["umap2"])
@@ -82,9 +93,12 @@ def test_patches_are_put_in_and_named_and_nothing_else_changes(
     ],
 )
 def test_a_mistake_gets_one_line(
-    bundle: Path, flags: tuple, named: str, monkeypatch: pytest.MonkeyPatch,
+    bundle: Path,
+    flags: tuple,
+    named: str,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     defaults = {"--checkpoint": bundle, "--data.name": "scenes", "--device": "cpu"}
     given = defaults | dict(zip(flags[::2], flags[1::2], strict=True))
     code = run(monkeypatch, "patches.py", *(part for pair in given.items() for part in pair))
@@ -92,13 +106,26 @@ def test_a_mistake_gets_one_line(
     assert code == 2 and said.startswith("error: ") and said.count("\n") == 1 and named in said
 
 
-def test_a_bundle_without_an_atlas_is_told_what_to_do(
+def test_a_bundle_without_an_atlas_is_refused_with_advice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     network = NetworkConfig(widths=(8, 8), encoder_blocks=1, decoder_blocks=1, latent_dim=4)
     Tokenizer(TokenizerConfig(network, VQConfig(size=8))).save_pretrained(tmp_path / "bare")
-    assert run(
-        monkeypatch, "patches.py", "--checkpoint", tmp_path / "bare", "--data.name", "scenes",
-        "--data.size", 32, "--limit", 1, "--device", "cpu",
-    ) == 2  # fmt: skip
+    assert (
+        run(
+            monkeypatch,
+            "patches.py",
+            "--checkpoint",
+            tmp_path / "bare",
+            "--data.name",
+            "scenes",
+            "--data.size",
+            32,
+            "--limit",
+            1,
+            "--device",
+            "cpu",
+        )
+        == 2
+    )
     assert "has no atlas.npz; run train/evaluate.py with --publish" in capsys.readouterr().err

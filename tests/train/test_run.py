@@ -1,11 +1,10 @@
-"""``python train/run.py`` as its user runs it, with good and with bad arguments."""
+"""``python train/run.py`` with correct and with wrong arguments."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +17,9 @@ from core.paths import ROOT
 from tests.helpers import published_layouts as made
 from tests.helpers.odd_pictures import write_all
 from tests.helpers.web_server import serve
-from train.config.tokenizer import RunConfig
-from train.recipes import NAMES, config_of, recipe_of
+from train.recipes import NAMES
 
 RUN = ROOT / "train" / "run.py"
-TOKENIZERS = [name for name in NAMES if isinstance(config_of(name), RunConfig)]
 TINY = (
     "--tokenizer.network.widths", "8", "16", "--tokenizer.network.encoder-blocks", "1",
     "--tokenizer.network.decoder-blocks", "1", "--tokenizer.network.latent-dim", "4",
@@ -56,13 +53,21 @@ def folder_of(tmp_path: Path, count: int = 6) -> Path:
     return folder
 
 
-def test_from_a_folder_of_pictures_to_a_listed_checkpoint(tmp_path):
+def test_a_folder_of_pictures_becomes_a_listed_checkpoint(tmp_path):
     pictures = folder_of(tmp_path)
     none = ("--loss.contrastive", "none")
     done = run(
-        tmp_path, "photos-regvq", "--data.root", pictures, "--steps", 2, "--out", "mine/first",
-        *TINY, *none,
-    )  # fmt: skip
+        tmp_path,
+        "photos-regvq",
+        "--data.root",
+        pictures,
+        "--steps",
+        2,
+        "--out",
+        "mine/first",
+        *TINY,
+        *none,
+    )
     assert done.returncode == 0, done.stderr
     assert "the checkpoint is mine/first/bundle" in done.stdout
     assert [bundle.name for bundle in list_bundles(tmp_path / "mine")] == ["first"]
@@ -71,17 +76,35 @@ def test_from_a_folder_of_pictures_to_a_listed_checkpoint(tmp_path):
     assert bundle.config["recipe"]["name"] == "photos-regvq"
     assert "python train/run.py photos-regvq --data.root DIR --steps 2" in bundle.card
 
-    # the same command goes on where it was; other settings are refused by name
+    # The same command resumes the run; other settings are refused by name.
     more = run(
-        tmp_path, "photos-regvq", "--data.root", pictures, "--steps", 3, "--out", "mine/first",
-        *TINY, *none,
-    )  # fmt: skip
+        tmp_path,
+        "photos-regvq",
+        "--data.root",
+        pictures,
+        "--steps",
+        3,
+        "--out",
+        "mine/first",
+        *TINY,
+        *none,
+    )
     assert more.returncode == 0, more.stderr
     assert find_bundle(tmp_path / "mine/first").metrics["step"] == 3
     other = run(
-        tmp_path, "photos-regvq", "--data.root", pictures, "--steps", 3, "--out", "mine/first",
-        *TINY, *none, "--optimizer.lr", "0.1",
-    )  # fmt: skip
+        tmp_path,
+        "photos-regvq",
+        "--data.root",
+        pictures,
+        "--steps",
+        3,
+        "--out",
+        "mine/first",
+        *TINY,
+        *none,
+        "--optimizer.lr",
+        "0.1",
+    )
     assert other.returncode == 2
     assert other.stderr.strip().endswith(
         "mine/first holds a run with another optimizer.lr; choose another --out, "
@@ -154,7 +177,7 @@ def test_mistakes_get_one_line(tmp_path, arguments, words, capsys, monkeypatch):
 
 
 def test_odd_pictures_train_and_broken_ones_stop(tmp_path):
-    """Every readable oddity is trained on; a folder of broken ones is refused by name."""
+    """Every readable odd file is trained on; a folder of broken ones is refused by name."""
     readable, refused = tmp_path / "readable", tmp_path / "refused"
     for folder, outcome in ((readable, "reads"), (refused, "refused")):
         folder.mkdir()
@@ -169,7 +192,7 @@ def test_odd_pictures_train_and_broken_ones_stop(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_a_plain_folder_does_for_a_named_data_set(tmp_path, capsys, monkeypatch):
+def test_a_plain_folder_can_replace_a_named_data_set(tmp_path, capsys, monkeypatch):
     pictures = folder_of(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(RUN.parent))
@@ -181,12 +204,14 @@ def test_a_plain_folder_does_for_a_named_data_set(tmp_path, capsys, monkeypatch)
     said = f"{pictures} is not laid out as 'imagenet': it is read as a plain folder of pictures"
     assert said in capsys.readouterr().out
     bundle = find_bundle(tmp_path / "a")
-    assert bundle.config["recipe"]["data"]["name"] == "folder"  # the card says what was read
+    assert (
+        bundle.config["recipe"]["data"]["name"] == "folder"
+    )  # the card names the data that was read
     assert json.loads((tmp_path / "a" / "run.json").read_text())["data"]["name"] == "folder"
 
 
 def test_streamed_shards_train(tmp_path, capsys, monkeypatch):
-    """The command on an address; its flag is a path, in which two slashes become one."""
+    """The root may be an address: a path would merge its two slashes."""
     made.shards(tmp_path / "web")
     monkeypatch.setenv("REGVQ_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -209,37 +234,3 @@ def test_scenes_need_no_files(tmp_path):
     card = find_bundle(tmp_path / "s").card
     assert "license: apache-2.0" in card
     assert "held-out" in card
-
-
-@pytest.mark.parametrize("name", TOKENIZERS)
-def test_recipes_are_whole(name):
-    config = config_of(name)
-    assert config.recipe == name
-    if name.startswith(("photos", "scenes")):
-        assert config.tokenizer.quantizer.size == (1000 if name == "photos-fsq" else 1024)
-        assert config.tokenizer.network.downsampling == (4 if name.startswith("scenes") else 8)
-    assert recipe_of(name).__doc__
-
-
-@pytest.mark.parametrize("name", ["vq", "vqvae", "simvq", "nsvq", "gumbel", "fsq", "lfq", "ibq"])
-def test_photo_recipes_have_one_network_and_budget(name):
-    regvq, other = config_of("photos-regvq"), config_of(f"photos-{name}")
-    assert regvq.tokenizer.network == other.tokenizer.network
-    for part in ("data", "optimizer", "steps", "batch", "discriminator", "init", "train_only"):
-        assert getattr(regvq, part) == getattr(other, part)
-    if name != "vqvae":
-        assert regvq.loss.adversarial == other.loss.adversarial
-        assert regvq.features == other.features
-
-
-@pytest.mark.parametrize("name", ["regvq", "nsvq"])
-def test_fast_recipes_differ_in_the_rate_of_the_codes_alone(name):
-    slow, fast = config_of(f"photos-{name}"), config_of(f"photos-{name}-fast")
-    assert (slow.codes_rate, fast.codes_rate) == (1.0, 10.0)
-    assert replace(fast, codes_rate=1.0, recipe=slow.recipe) == slow
-
-
-def test_vqvae_has_the_squared_error_alone():
-    loss = config_of("photos-vqvae").loss
-    assert (loss.l1, loss.l2, loss.perceptual, loss.adversarial) == (0.0, 1.0, 0.0, 0.0)
-    assert loss.contrastive == "none"

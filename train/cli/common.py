@@ -16,6 +16,8 @@ def program(command: str) -> str:
     package = __name__.partition(".")[0]
     if package == "train":
         return f"python train/{command}.py"
+    if command == "run" and Path(sys.argv[0]).stem == "regvq-train":  # the console script
+        return "regvq-train"
     return f"python -m {package}.{command}"
 
 

@@ -14,9 +14,11 @@ from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 from regvq.errors import tolerant_output
+from regvq.extras import missing_extra
 
 Flags = TypeVar("Flags")
 
+_PACKAGES = ("accelerate", "tensorboard", "threadpoolctl", "tqdm", "tyro")
 _FRAME = "│╭╰╮╯┃┏┗┓┛|"
 _RULE = " ─━"
 _HELP_INDENT = 9
@@ -46,6 +48,13 @@ def one_line_errors(*mistakes: type[BaseException]) -> Iterator[None]:
         raise SystemExit(2) from None
 
 
+def check_packages() -> None:
+    """Exit with one sentence and code 2 if packages of the extra ``train`` are not installed."""
+    if problem := missing_extra("training", "train", *_PACKAGES):
+        print(f"error: {problem}", file=sys.stderr)
+        raise SystemExit(2)
+
+
 def parse_flags(
     flags: type[Flags],
     arguments: Sequence[str] | None = None,
@@ -58,6 +67,7 @@ def parse_flags(
     ``arguments`` defaults to ``sys.argv[1:]``. Exits with code 2 after ``error: …`` if they are
     wrong, and with code 0 after printing the help if ``--help`` is among them.
     """
+    check_packages()
     import tyro
 
     complaint = io.StringIO()

@@ -23,7 +23,7 @@ from ..cli.common import process_exists
 from ..cli.errors import UsageError
 from .catalog import all_runs, chosen
 from .flags import DownstreamFlags, RunFlags, TimingFlags
-from .runs import StudyRun
+from .runs import Study, StudyRun
 
 _COMMAND = Path(__file__).resolve().parents[1] / "study.py"
 
@@ -35,6 +35,7 @@ def run_all(flags: RunFlags) -> int:
         for run in todo:
             print(f"{'done' if _result(run, flags) else 'to do':6} {run.group:6} {run.name}")
         return sum(_result(run, flags) is not None for run in todo)
+    _check(todo, flags.study)
     flags.out.mkdir(parents=True, exist_ok=True)
 
     def make(run: StudyRun) -> bool:
@@ -59,7 +60,9 @@ def run_all(flags: RunFlags) -> int:
 
 def time_all(flags: TimingFlags) -> None:
     """Time the chosen runs, one after the other."""
-    for run in _choice(flags.group, flags.only, flags.jobs):
+    todo = _choice(flags.group, flags.only, flags.jobs)
+    _check(todo, flags.study)
+    for run in todo:
         if flags.jobs == 0:
             from .execute import time_alone
 
@@ -91,6 +94,16 @@ def _choice(group: tuple[str, ...], only: tuple[str, ...], jobs: int) -> list[St
     if jobs < 0:
         raise UsageError(f"--jobs must be 0 or more, got {jobs}")
     return chosen(all_runs(), group, only)
+
+
+def _check(runs: list[StudyRun], study: Study) -> None:
+    """Raise once what would otherwise stop every run in its own process."""
+    if not study.root.is_dir():
+        raise UsageError(f"--study.root: {study.root} does not exist or is not a folder")
+    if study.weights is not None and not study.weights.is_file():
+        raise UsageError(f"--study.weights: {study.weights} does not exist or is not a file")
+    for run in runs:
+        run.config(study)  # raises ValueError
 
 
 def _execute(run: StudyRun, flags: RunFlags) -> None:

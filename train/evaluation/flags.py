@@ -117,4 +117,4 @@ class EvaluateFlags:
     """The file of a recipe of your own, FILE.py or FILE.py:NAME, which registers the bundle's
     quantizer or the data set."""
     device: str = "auto"
-    """Where to compute: cpu, cuda, cuda:1, mps, or auto (a GPU if there is one)."""
+    """Device: cpu, cuda, cuda:1, mps, or auto (a GPU if there is one)."""

@@ -51,11 +51,15 @@ def train_segmenter(run: SegmenterRun) -> Path:
     device = pick_device(run.device)
     train, test = (
         open_dataset(
-            run.data.name, run.data.root, size=run.size, seed=run.seed, split=split,
+            run.data.name,
+            run.data.root,
+            size=run.size,
+            seed=run.seed,
+            split=split,
             crop=run.data.crop,
         )
         for split in ("train", "test")
-    )  # fmt: skip
+    )
     for split, data in (("train", train), ("test", test)):
         if not parts_of(data).maps:
             raise DataError(f"no picture of {run.data.name}, {split}, has a semantic map.")

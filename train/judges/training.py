@@ -35,7 +35,7 @@ class JudgeRun:
     seed: int = 0
     """Seed of weights, draws and augmentations."""
     device: str = "auto"
-    """Where to compute: cpu, cuda, cuda:1, mps, or auto (a GPU if there is one)."""
+    """Device: cpu, cuda, cuda:1, mps, or auto (a GPU if there is one)."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """auto: bfloat16 autocast if the processor or GPU computes in it."""
 

@@ -68,6 +68,8 @@ class ADE20K(PictureDataset):
         unread = Counter[str]()
         entries, missing = existing_entries(
             [Entry(path, maps / f"{path.stem}.png") for path in pictures_in(pictures, unread)],
-            root, f"images/{part}", self.name,
-        )  # fmt: skip
+            root,
+            f"images/{part}",
+            self.name,
+        )
         super().__init__(root, entries, missing=missing, unread=unread, **options)

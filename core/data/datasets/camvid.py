@@ -50,8 +50,10 @@ class CamVid(PictureDataset):
         unread = Counter[str]()
         entries, missing = existing_entries(
             [Entry(path, maps / f"{path.stem}.png") for path in pictures_in(pictures, unread)],
-            root, pictures.relative_to(root).as_posix(), self.name,
-        )  # fmt: skip
+            root,
+            pictures.relative_to(root).as_posix(),
+            self.name,
+        )
         super().__init__(root, entries, missing=missing, unread=unread, **options)
 
 

@@ -63,8 +63,10 @@ class Flickr8k(PictureDataset):
         table = _comma_separated(listed) if listed.name == "captions.txt" else _tokens(listed)
         entries, missing = existing_entries(
             (Entry(pictures / name, captions=tuple(said)) for name, said in sorted(table.items())),
-            root, listed.name, self.name,
-        )  # fmt: skip
+            root,
+            listed.name,
+            self.name,
+        )
         official = {
             each: found
             for each in SPLITS

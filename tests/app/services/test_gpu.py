@@ -1,4 +1,4 @@
-"""A GPU that is lent for a call (ZeroGPU), and none."""
+"""A GPU that is lent for a call (ZeroGPU), and machines without one."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 
 from app.services import generation, gpu, priors, sampling
-from app.ui.errors import Refused
+from app.services.errors import UserError
 from core.bundles.bundle import ROOT
 from tests.helpers.tiny_priors import prior_bundles
 
@@ -24,40 +23,32 @@ def home(bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return root
 
 
-def test_a_lent_gpu_draws_the_same_in_a_process_of_its_own(home: Path) -> None:
+def test_a_lent_gpu_generates_the_same_tokens_in_another_process(home: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.helpers.lent_gpu"],
-        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
         timeout=300,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     there = json.loads(done.stdout.splitlines()[-1])
     assert there["elsewhere"] and there["here"] == "cpu" and there["asked"] == [gpu.SECONDS] * 2
-    order = generation.text_order("a lake below mountains", "words", 1, 7)
-    *_, last = generation.steps(order)
+    request = generation.text_request("a lake below mountains", "words", 1, 7)
+    *_, last = generation.shown_steps(request)
     assert there["ids"] == last.ids.tolist()
-    # What a visitor is told comes through.
-    known = priors.painter("planned", "semantic")
-    with pytest.raises(Refused) as refusal:
-        list(sampling.sample(known, None, sampling.settings(known, steps=3)))
+    # The sentence for the user comes through.
+    handle = priors.open_prior("planned", "semantic")
+    with pytest.raises(UserError) as refusal:
+        list(sampling.sample(handle, None, sampling.parse_settings(handle, steps=3)))
     assert there["refusal"] == str(refusal.value) != ""
 
 
-def test_elsewhere_the_decorator_does_nothing() -> None:
+def test_without_lent_gpus_the_decorator_does_nothing() -> None:
     assert not gpu.LENT
 
     def plain() -> None:
         yield None
 
     assert gpu.on_gpu(plain) is plain
-
-
-def test_the_lock_lets_one_thread_in_at_a_time_and_that_one_again() -> None:
-    lock, inside = gpu.ModelLock(), []
-    with lock, lock:
-        other = threading.Thread(target=lambda: [lock.__enter__(), inside.append(1)])
-        other.start()
-        other.join(0.2)
-        assert inside == []
-    other.join(10)
-    assert inside == [1]

@@ -1,26 +1,47 @@
-"""Links to what is picked: read as strangers' text, and written without a visitor's picture."""
+"""Links to the current view: untrusted when read, without the user's own picture when written."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 
-from app import shell
-from app.services import examples, links
-from app.services.links import Picks, link, read
+from app.services import examples
+from app.services.links import Selection, parse_query, to_query
 
 NAME = "tiny-regvq"
 
 
-def test_what_is_written_is_read_again() -> None:
+def test_a_written_link_is_read_back() -> None:
     example = Path(examples.examples()[-1].path).stem
-    picks = Picks("codemap", "tiny-vq", example, 17, 0.35, 5, None, "snow & a lake = ☃?", 9)
-    assert read("?" + link(picks)) == picks
-    assert link(picks).startswith("tab=codemap&checkpoint=tiny-vq&")
-    assert link(Picks("codebook", NAME, None, 0, 0, 0)) == f"tab=codebook&checkpoint={NAME}&code=0"
-    assert read("") == read(None) == read("?__theme=dark") == Picks()
+    selection = Selection("codemap", "tiny-vq", example, 17, 0.35, 5, None, "snow & a lake = ☃?", 9)
+    assert parse_query("?" + to_query(selection)) == selection
+    assert to_query(selection).startswith("tab=codemap&checkpoint=tiny-vq&")
+    assert (
+        to_query(Selection("codebook", NAME, None, 0, 0, 0))
+        == f"tab=codebook&checkpoint={NAME}&code=0"
+    )
+    assert parse_query("") == parse_query(None) == parse_query("?__theme=dark") == Selection()
+
+
+def test_links_that_were_copied_earlier_still_work() -> None:
+    query = (
+        "?tab=codemap&checkpoint=tiny-vq&example=scene-45&code=17&ratio=0.35&seed=5"
+        "&prompt=a+lake&prompt-seed=9"
+    )
+    expected = Selection("codemap", "tiny-vq", "scene-45", 17, 0.35, 5, None, "a lake", 9)
+    assert parse_query(query) == expected
+    for tab in (
+        "reconstruct",
+        "codebook",
+        "codemap",
+        "masks",
+        "generate",
+        "compare",
+        "lab",
+        "about",
+    ):
+        assert parse_query(f"?tab={tab}").tab == tab
 
 
 @pytest.mark.parametrize(
@@ -36,58 +57,25 @@ def test_what_is_written_is_read_again() -> None:
         ("ratio=nan", "a number from 0 to 1"),
         ("seed=-1", "The seed must be a number from 0"),
         ("prompt-seed=1.5", "a whole number"),
-        ("prior=none-such", "no prior that paints words called 'none-such'"),
+        ("prior=none-such", "no text-conditioned prior called 'none-such'"),
         ("prompt=" + "x" * 501, "500 characters at most, not 501"),
         ("prompt=a%0Ab", "one line of plain text"),
     ],
 )
-def test_what_does_not_fit_is_left_out_with_a_sentence(query: str, named: str) -> None:
+def test_a_value_that_does_not_fit_is_ignored_with_a_sentence(query: str, named: str) -> None:
     *rest, (bad, _) = [part.split("=") for part in query.split("&")]
     good = "ratio=0.5" if bad != "ratio" else "tab=lab"
-    picks = read(f"?{good}&{query}")
-    assert len(picks.ignored) == 1 and named in picks.ignored[0], picks
-    assert getattr(picks, bad.replace("-", "_")) is None
-    assert (picks.ratio, picks.tab) in ((0.5, None), (None, "lab"))  # the rest of it holds
-    assert not rest or picks.checkpoint == "tiny-vq"
+    selection = parse_query(f"?{good}&{query}")
+    assert len(selection.ignored) == 1 and named in selection.ignored[0], selection
+    assert getattr(selection, bad.replace("-", "_")) is None
+    # The other values are used.
+    assert (selection.ratio, selection.tab) in (
+        (0.5, None),
+        (None, "lab"),
+    )
+    assert not rest or selection.checkpoint == "tiny-vq"
 
 
-def test_a_link_with_hundreds_of_values_is_not_read() -> None:
-    picks = read("tab=lab&" + "&".join(f"a{k}=1" for k in range(500)))
-    assert picks.tab is None and "holds too much" in picks.ignored[0]
-
-
-def test_the_page_opens_where_the_link_leads(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-    monkeypatch.setattr("gradio.Warning", lambda text, **_: said.append(text))
-    opened = shell.welcome("?tab=codemap&checkpoint=tiny-vq&code=17&seed=x")
-    assert opened[0]["value"] == "tiny-vq"
-    assert opened[3] == "Code map" and opened[4] == 17
-    assert opened[2] == examples.examples()[0].path
-    assert len(said) == 1 and "without its seed" in said[0]
-    assert "value" not in shell.welcome("", "tiny-vq")[0]
-    assert list(links.TABS) == [tab.id for tab in _tabs()]
-    assert list(links.TABS.values()) == [tab.label for tab in _tabs()]
-
-
-def _tabs() -> list:
-    import gradio as gr
-
-    return [block for block in shell.build_app().blocks.values() if isinstance(block, gr.Tab)]
-
-
-def test_a_visitors_picture_is_never_in_the_link(photograph: Path, tmp_path: Path) -> None:
-    example = examples.examples()[-1].path
-    cached = shutil.copy(example, tmp_path)  # as Gradio's cache has it
-    rest = (17, 0.0, 0, "words", "my secret", 3)
-    mine = shell.copy_link("Codebook", NAME, str(photograph), *rest)
-    assert mine["own"] and mine["query"] == f"tab=codebook&checkpoint={NAME}&code=17"
-    theirs = shell.copy_link("Codebook", NAME, cached, *rest)
-    assert not theirs["own"] and f"example={Path(example).stem}" in theirs["query"]
-    # An upload that bears an example's name is the visitor's all the same.
-    forged = tmp_path / "own" / Path(example).name
-    forged.parent.mkdir()
-    shutil.copy(photograph, forged)
-    assert shell.copy_link("Codebook", NAME, str(forged), *rest)["own"]
-    assert "example" not in shell.copy_link("Codebook", NAME, str(forged), *rest)["query"]
-    painting = shell.copy_link("Generate", NAME, cached, *rest)["query"]
-    assert "prompt=my+secret" in painting and "prompt-seed=3" in painting
+def test_a_link_with_hundreds_of_values_is_ignored() -> None:
+    selection = parse_query("tab=lab&" + "&".join(f"a{k}=1" for k in range(500)))
+    assert selection.tab is None and "too many values" in selection.ignored[0]

@@ -1,4 +1,4 @@
-"""Code maps side by side: what the page gets of each, and what is refused."""
+"""Code maps side by side: the values that the page gets, and refusals."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from app.services import checkpoints
+from app.services.code_stats import dominant_classes
 from app.tabs import code_map_gallery
 from core.analysis.embedding import pca_map
 from core.tokenizer import Tokenizer
@@ -32,7 +33,7 @@ def test_each_map_is_its_checkpoints_own() -> None:
             array(one["norms"], "<f4"), np.sqrt((codes.astype(float) ** 2).sum(1)), rtol=1e-5
         )
         assert one["total"] == 60 and one["used"] == (array(one["counts"], "<f8") > 0).sum()
-        assert one["umap"] is None  # none was stored, and none is laid out for this
+        assert one["umap"] is None  # none is stored, and none is computed for this
     assert found["maps"][0]["used"] == 57
     assert len(found["ramp"]) == 64
 
@@ -40,7 +41,7 @@ def test_each_map_is_its_checkpoints_own() -> None:
 def test_none_is_drawn_until_another_is_chosen() -> None:
     assert code_map_gallery.show(NAME, []) == code_map_gallery.show(NAME, None) == {"maps": []}
     assert code_map_gallery.show(NAME, [OTHER], "Codebook") == gr.skip()
-    # The checkpoint itself does not stand beside itself.
+    # The checkpoint is not shown beside itself.
     assert len(code_map_gallery.show(NAME, [NAME, OTHER, OTHER])["maps"]) == 2
     update = code_map_gallery.choices(OTHER, [OTHER, "gone"])
     assert update["choices"] == [NAME] and update["value"] == []
@@ -48,11 +49,9 @@ def test_none_is_drawn_until_another_is_chosen() -> None:
 
 
 def test_classes_of_each() -> None:
-    from app.tabs.code_map import classes_of
-
     found = code_map_gallery.show_classes(NAME, [OTHER])["classes"]
     assert set(found["of"]) == {NAME, OTHER}
-    most, names, _ = classes_of(checkpoints.model(OTHER))
+    most, names, _ = dominant_classes(checkpoints.open_tokenizer(OTHER))
     np.testing.assert_array_equal(array(found["of"][OTHER], "u1"), np.where(most < 0, 255, most))
     assert found["names"] == names
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.services import checkpoints, code_stats
+from app.services import checkpoints, code_details, code_stats
+from app.services import token_pictures as pictures
 from app.tabs import codebook
-from app.ui import pictures
 from core.analysis.codes import paint_codes
 from core.analysis.real_patches import unpack_patches
 from core.images import open_picture, to_tensor
@@ -70,7 +70,7 @@ def test_an_unknown_source_is_refused(source: object) -> None:
         codebook.codebook_usage(NAME, source)
 
 
-def test_the_heat_picture_is_brighter_for_more_and_crosses_out_the_dead() -> None:
+def test_the_heat_map_is_brighter_for_more_uses_and_crosses_out_dead_codes() -> None:
     counts = np.array([0, 1, 10, 100, 1000, 10000, 100, 0, 5])
     cell = 20
     grid = np.asarray(pictures.heat_picture(counts, cell)).astype(float) @ [0.2126, 0.7152, 0.0722]
@@ -78,7 +78,7 @@ def test_the_heat_picture_is_brighter_for_more_and_crosses_out_the_dead() -> Non
     middle = tiles[:, 2, 9]  # beside the diagonals
     alive = np.argsort(counts[[1, 8, 2, 3, 4, 5]])
     assert list(middle[[1, 8, 2, 3, 4, 5]][alive]) == sorted(middle[[1, 8, 2, 3, 4, 5]])
-    assert middle[1] > 1.5 * middle[0]  # one use is clear of none
+    assert middle[1] > 1.5 * middle[0]  # one use is clearly brighter than none
     for dead in (0, 7):
         assert tiles[dead, 4, 4] > 3 * tiles[dead, 4, 9]  # a stroke, not only a colour
     assert np.ptp(tiles[3][: cell - 1, : cell - 1]) == 0
@@ -89,15 +89,15 @@ def test_a_large_codebook_has_a_heat_picture_of_bounded_size() -> None:
 
 
 def test_the_page_gets_what_it_draws(photograph: Path) -> None:
-    chart, strip = codebook.show_usage(NAME, "Checkpoint's own", str(photograph))
+    chart, strip = codebook.show_usage(NAME, "bundle", str(photograph))
     known = checkpoints.bundle(NAME).atlas
     counts = np.frombuffer(base64.b64decode(chart["counts"]), "<f8")
     assert counts.tolist() == known["counts"].tolist()
     alike = np.frombuffer(base64.b64decode(chart["alike"]), "<u4")
     assert sorted(alike) == list(range(60))
     assert all(alike[known["grid"][code]] == code for code in range(60))
-    colours = np.frombuffer(base64.b64decode(chart["colours"]), "u1").reshape(60, 3)
-    np.testing.assert_array_equal(colours, known["mean_color"])
+    colors = np.frombuffer(base64.b64decode(chart["colors"]), "u1").reshape(60, 3)
+    np.testing.assert_array_equal(colors, known["mean_color"])
     sheet = np.asarray(Image.open(chart["sprite"]["path"]))
     assert sheet.shape == (64, 64, 3)
     np.testing.assert_array_equal(sheet[8:16, 16:24], known["paints"][10])  # row 1, column 2 of 8
@@ -113,17 +113,17 @@ def test_detail_of_a_code(photograph: Path, tokenizer: Tokenizer) -> None:
     assert figures["share"] == pytest.approx(counts[code] / counts.sum())
     assert figures["rank"] == 1 + sum(count > counts[code] for count in counts)
     assert figures["occurrences"] == (ids == code).sum() > 0
-    # What it paints: the tokenizer's own, magnified without smoothing.
+    # Its tile: the tokenizer's own, enlarged without smoothing.
     painted = paint_codes(tokenizer, [code])[0]
     np.testing.assert_array_equal(np.asarray(Image.open(swatch))[::16, ::16], painted)
-    # Its neighbours, by brute force.
+    # Its nearest codes, by brute force.
     codes = tokenizer.quantizer.codebook().numpy().astype(np.float64)
     apart = np.linalg.norm(codes - codes[code], axis=1)
     expected = [found for found in apart.argsort() if found != code][:8]
     assert figures["nearest"] == expected
     assert figures["distances"] == pytest.approx(apart[expected], rel=1e-4)
     assert [caption.split(",")[0] for _, caption in nearest] == [f"code {n}" for n in expected]
-    # Where it occurs: untouched there, dark elsewhere.
+    # Its occurrences: unchanged there, dark elsewhere.
     shown = np.asarray(Image.open(where)).astype(float)
     original = np.asarray(open_picture(photograph)).astype(float)
     lit = (ids == code).repeat(8, 0).repeat(8, 1)[:75, :101]
@@ -139,7 +139,7 @@ def test_detail_of_a_dead_code() -> None:
 
 
 @pytest.mark.parametrize("code", [-1, 60, 10**9, 1.5, math.nan, math.inf, None, "seven", [1]])
-def test_a_code_that_is_not_there_is_refused(code: object) -> None:
+def test_a_code_outside_the_codebook_is_refused(code: object) -> None:
     with pytest.raises(gr.Error, match="from 0 to 59") as refusal:
         codebook.code_detail(NAME, code)
     assert refusal.value.message.startswith("The code must be a")
@@ -147,7 +147,7 @@ def test_a_code_that_is_not_there_is_refused(code: object) -> None:
 
 def test_the_card_of_a_clicked_code(photograph: Path, tokenizer: Tokenizer) -> None:
     click = SimpleNamespace(index=5)
-    code, card = codebook.show_picked(NAME, str(photograph), "This picture", click)
+    code, card = codebook.select_code(NAME, str(photograph), "picture", click)
     assert code == card["code"] == 5
     ids = ids_of(tokenizer, photograph)
     assert card["uses"] == card["occurrences"] == (ids == 5).sum()  # counted in this picture
@@ -158,18 +158,18 @@ def test_the_card_of_a_clicked_code(photograph: Path, tokenizer: Tokenizer) -> N
     assert len(card["near"]) == len(card["nearest"]) == 8
     for index in (None, 60, "x"):
         with pytest.raises(gr.Error, match="code must be"):
-            codebook.show_picked(NAME, None, "This picture", SimpleNamespace(index=index))
+            codebook.select_code(NAME, None, "picture", SimpleNamespace(index=index))
 
 
-def test_the_picked_code_is_kept_and_the_first_is_the_pictures_own(
+def test_the_selected_code_is_kept_and_the_first_is_the_one_used_most(
     photograph: Path, tokenizer: Tokenizer
 ) -> None:
-    source = "Checkpoint's own"
+    source = "bundle"
     most = int(np.bincount(ids_of(tokenizer, photograph).ravel()).argmax())
-    assert codebook.show_again(NAME, None, str(photograph), source)[0] == most
-    assert codebook.show_again(NAME, 41, str(photograph), source)[0] == 41
+    assert codebook.show_code(NAME, None, str(photograph), source)[0] == most
+    assert codebook.show_code(NAME, 41, str(photograph), source)[0] == 41
     # It may be beyond the end of another checkpoint's codebook.
-    assert codebook.show_again(NAME, 4000, str(photograph), source)[0] == most
+    assert codebook.show_code(NAME, 4000, str(photograph), source)[0] == most
 
 
 def test_real_patches_of_a_code_are_those_of_its_bundle() -> None:
@@ -183,26 +183,26 @@ def test_real_patches_of_a_code_are_those_of_its_bundle() -> None:
     for picture, tile in zip(shown, tiles[starts[code] : starts[code + 1]], strict=True):
         step = picture.shape[0] // side
         np.testing.assert_array_equal(picture[::step, ::step], tile)
-    card = codebook.card_of(NAME, code, None, "bundle")
+    card = code_details.code_card(NAME, code, None, "bundle")
     assert card["real"]["source"] == "noise of a test" and card["real"]["cells"] == 3
     assert len(card["real"]["patches"]) == having[code]
-    # A code that occurs in none of the pictures has none, and says in how many it was looked for.
+    # A code that occurs in none of the pictures has none, and the card says how many were searched.
     missing = int((having == 0).argmax())
     assert having[missing] == 0
-    card = codebook.card_of(NAME, missing, None, "bundle")
+    card = code_details.code_card(NAME, missing, None, "bundle")
     assert card["real"]["patches"] == [] and card["real"]["pictures"] == 4
 
 
 def test_a_bundle_without_patches_shows_none() -> None:
     *_, figures, real = codebook.code_detail("tiny-vq", 5)
     assert figures["real_patches"] is None and real == []
-    assert codebook.card_of("tiny-vq", 5, None, "bundle")["real"] is None
+    assert code_details.code_card("tiny-vq", 5, None, "bundle")["real"] is None
 
 
-def test_patches_that_cannot_be_read_are_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_patches_count_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = {**checkpoints.bundle(NAME).atlas, "patches": np.arange(50, dtype=np.uint8)}
-    which = checkpoints.model(NAME)
-    monkeypatch.setitem(which.bundle.__dict__, "atlas", broken)
+    handle = checkpoints.open_tokenizer(NAME)
+    monkeypatch.setitem(handle.bundle.__dict__, "atlas", broken)
     code_stats.patches.cache_clear()
-    assert codebook.card_of(NAME, 5, None, "bundle")["real"] is None
+    assert code_details.code_card(NAME, 5, None, "bundle")["real"] is None
     code_stats.patches.cache_clear()

@@ -1,10 +1,8 @@
-"""The tab Compare and the study's charts, against computations of our own."""
+"""The tab Compare, against computations of our own."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections import OrderedDict
 from pathlib import Path
 
 import gradio as gr
@@ -14,8 +12,10 @@ from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from app.services import checkpoints
-from app.tabs import compare, compare_study
+from app.services import checkpoints, comparison, reconstruction
+from app.services.cache import RecentItems
+from app.services.reconstruction import parse_request
+from app.tabs import compare
 from core.checkpoints import load_tokenizer
 from core.images import open_picture, to_pixels, to_tensor
 from tests.app.test_api import client, pixels  # noqa: F401  the fixture
@@ -23,7 +23,7 @@ from tests.app.test_api import client, pixels  # noqa: F401  the fixture
 NAMES = ["tiny-regvq", "tiny-vq"]
 
 
-def test_each_checkpoint_rewrites_the_picture(photograph: Path, bundles: Path) -> None:
+def test_each_checkpoint_reconstructs_the_picture(photograph: Path, bundles: Path) -> None:
     pictures, figures = compare.compare(str(photograph), NAMES)
     original = pixels(str(photograph))
     assert [words for _, words in pictures] == ["original", *NAMES]
@@ -43,26 +43,26 @@ def test_each_checkpoint_rewrites_the_picture(photograph: Path, bundles: Path) -
         assert (row["codebook_size"], row["downsampling"]) == (60, 8)
 
 
-def test_the_table_has_what_a_bundle_says_of_itself(
+def test_the_table_contains_a_bundles_own_figures(
     bundles: Path, photograph: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    which = checkpoints.model("tiny-vq")
+    handle = checkpoints.open_tokenizer("tiny-vq")
     measured = {
         "utilization": 0.25, "perplexity": float("nan"), "images": 7,
         "data": {"described": "meadows"},
     }  # fmt: skip
-    monkeypatch.setitem(which.bundle.__dict__, "metrics", measured)
-    found = compare.described(which)
+    monkeypatch.setitem(handle.bundle.__dict__, "metrics", measured)
+    found = comparison.describe(handle)
     assert found["quantizer"] == "VQ" and found["utilization"] == 0.25
     assert found["perplexity"] is None  # JSON knows no NaN
     assert found["measured_on"] == "7 meadows"
-    assert compare.described(checkpoints.model("tiny-regvq"))["utilization"] is None
+    assert comparison.describe(checkpoints.open_tokenizer("tiny-regvq"))["utilization"] is None
 
 
-def test_the_wall_fills_checkpoint_by_checkpoint(
+def test_the_page_fills_checkpoint_by_checkpoint(
     photograph: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compare, "_kept", OrderedDict())
+    monkeypatch.setattr(reconstruction, "_cache", RecentItems(8))
     steps = list(compare.show(str(photograph), NAMES))
     assert [["picture" in row for row in step["rows"]] for step in steps] == [
         [False, False],  # the frames come before anything is loaded
@@ -78,18 +78,18 @@ def test_the_wall_fills_checkpoint_by_checkpoint(
     assert light[apart > 60].min() > light[apart < 5].max()
 
 
-def test_asked_again_the_wall_never_empties(photograph: Path) -> None:
+def test_known_results_never_disappear_from_the_page(photograph: Path) -> None:
     *_, before = compare.show(str(photograph), NAMES)
     (again,) = compare.show(str(photograph), NAMES)
     assert again == before
-    # One of them anew: the other stays, and only the new one is waited for.
-    for key in [key for key in compare._kept if key[0].name == NAMES[1]]:
-        del compare._kept[key]
+    # If one result is missing, the other stays and only the missing one is computed.
+    for key in [key for key in reconstruction._cache if key.handle.name == NAMES[1]]:
+        del reconstruction._cache[key]
     first, last = compare.show(str(photograph), NAMES)
     assert first["rows"] == [before["rows"][0], {"checkpoint": NAMES[1]}] and last == before
 
 
-def test_what_is_missing_is_said_on_the_wall(photograph: Path, tmp_path: Path) -> None:
+def test_the_page_says_what_is_missing(photograph: Path, tmp_path: Path) -> None:
     def words(image: str | None, chosen: list[str]) -> dict:
         (only,) = compare.show(image, chosen)
         return only
@@ -102,11 +102,11 @@ def test_what_is_missing_is_said_on_the_wall(photograph: Path, tmp_path: Path) -
     assert "no checkpoint called 'gone'" in words(str(photograph), [*NAMES, "gone"])["problem"]
 
 
-def test_opening_keeps_what_was_chosen_if_it_is_still_there(photograph: Path) -> None:
-    path, thumbs, update = compare.opening(str(photograph), ["gone", "tiny-vq"], "tiny-regvq")
+def test_opening_keeps_the_choice_if_it_is_still_available(photograph: Path) -> None:
+    path, thumbs, update = compare.open_tab(str(photograph), ["gone", "tiny-vq"], "tiny-regvq")
     assert path == str(photograph) and thumbs[0]["thumb"].startswith("data:image/png")
     assert update["value"] == ["tiny-vq"] and update["choices"] == NAMES
-    _, _, update = compare.opening(None, [], "tiny-vq")
+    _, _, update = compare.open_tab(None, [], "tiny-vq")
     assert update["value"] == ["tiny-vq", "tiny-regvq"]
 
 
@@ -116,11 +116,11 @@ def test_compare_as_an_api(client, photograph: Path) -> None:  # noqa: F811
     assert [entry["caption"] for entry in gallery] == ["original", *NAMES]
     assert [row["checkpoint"] for row in figures["table"]] == NAMES
     assert pixels(gallery[2]["image"]).shape == (75, 101, 3)
-    # All that there are, if none is named; a list may also be written with commas.
+    # Without names, all that are available.
     _, default = client.predict(image=good, api_name="/compare")
     assert default == figures
     cases = [
-        ((good, ["tiny-vq"]), "needs at least 2 checkpoints; there is tiny-regvq, tiny-vq"),
+        ((good, ["tiny-vq"]), "needs at least 2 checkpoints; available: tiny-regvq, tiny-vq"),
         ((good, ["tiny-vq", "tiny-vq"]), "needs at least 2"),
         ((good, [f"c{i}" for i in range(7)]), "At most 6 checkpoints .* not 7"),
         ((good, ["tiny-vq", "../../etc"]), "no checkpoint called"),
@@ -134,70 +134,30 @@ def test_compare_as_an_api(client, photograph: Path) -> None:  # noqa: F811
         assert "Traceback" not in str(refusal.value)
 
 
-def test_names_may_be_written_in_a_line() -> None:
+def test_names_may_be_given_in_one_line() -> None:
     for text in ("tiny-vq, tiny-regvq", '["tiny-vq", "tiny-regvq"]'):
-        assert [which.name for which in compare.wanted(text)] == ["tiny-vq", "tiny-regvq"]
+        assert [handle.name for handle in comparison.parse_checkpoints(text)] == [
+            "tiny-vq",
+            "tiny-regvq",
+        ]
 
 
-# ---------------------------------------------------------------- the study
-
-
-def result(name: str, **changes: object) -> dict:
-    return {
-        "name": name, "label": name.upper(), "group": "main", "method": name, "codes": 1024,
-        "seed": 0, "kind": "ours", "note": "a note", "utilization": 0.5, "perplexity": 200.0,
-        "psnr": 21.5, "ssim": 0.6, "feature_distance": 0.4, "fd": 900.0, "step_ms": 700.0,
-        "peak_mb": None, **changes,
-    }  # fmt: skip
-
-
-def test_the_studys_results_become_charts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    runs = [
-        result("vqgan"),
-        result("regvq", peak_mb=800.0),
-        result("regvq-mask0", group="mask", method="regvq"),
-        result("outside-simvq", kind="outside", psnr=float("nan")),
-        {"name": "no figures"},
-    ]
-    series = {"regvq": [[0.4, "regvq"], [0.0, "regvq-mask0"], [1.0, "never made"]]}
-    sweeps = [
-        {"name": "mask", "title": "Mask", "axis": "share", "series": series},
-        {"name": "size", "title": "Size", "axis": "codes", "series": {"vq": [[1024, "vqgan"]]}},
-    ]
-    groups = [{"name": "main", "title": "1,024 codes"}]
-    file = tmp_path / "results.json"
-    file.write_text(json.dumps({"runs": runs, "sweeps": sweeps, "groups": groups}))
-    monkeypatch.setattr(compare_study, "RESULTS", file)
-    page = compare_study.show()
-    made = {run["name"]: run for run in page["runs"]}
-    assert list(made) == ["vqgan", "regvq", "regvq-mask0", "outside-simvq"]
-    assert made["vqgan"]["values"] == {
-        "utilization": 50.0, "perplexity": 200.0, "psnr": 21.5, "ssim": 0.6,
-        "feature_distance": 0.4, "fd": 900.0, "step_ms": 700.0, "codes": 1024.0,
-    }  # fmt: skip
-    assert "psnr" not in made["outside-simvq"]["values"] and made["outside-simvq"]["outside"]
-    assert [run["family"] for run in page["runs"]] == ["vq", "regvq", "regvq", "simvq"]
-    assert {"peak_mb", "fd"} <= {axis["key"] for axis in page["axes"]}
-    assert page["parts"] == {"main": "1,024 codes"}
-    (sweep,) = page["sweeps"]  # a single point is no line
-    assert sweep["lines"][0]["points"] == [(0.0, "regvq-mask0"), (0.4, "regvq")]
-
-
-@pytest.mark.parametrize("text", ["{", "[1]", '{"runs": 3}'])
-def test_results_that_cannot_be_read_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
-) -> None:
-    file = tmp_path / "results.json"
-    monkeypatch.setattr(compare_study, "RESULTS", file)
-    assert compare_study.show() == {"empty": True}
-    file.write_text(text)
-    assert compare_study.show()["problem"].startswith("results.json of the study cannot be read")
-
-
-def test_a_picked_example_is_the_picture_of_every_tab() -> None:
+def test_a_chosen_example_is_the_picture_of_every_tab() -> None:
     event = type("Event", (), {"index": 0})()
-    own, shared = compare.picked(event)
+    own, shared = compare.choose_example(event)
     assert own == shared and Image.open(own).size[0] > 0
     event.index = 99
     with pytest.raises(gr.Error, match="no such example"):
-        compare.picked(event)
+        compare.choose_example(event)
+
+
+def test_reconstruct_and_compare_share_their_results(photograph: Path) -> None:
+    found = comparison.compare_on(
+        checkpoints.open_tokenizer(NAMES[0]), parse_request(str(photograph), NAMES[0]).picture
+    )
+    again, _ = reconstruction.run(parse_request(str(photograph), NAMES[0]))
+    assert again is found
+    _, figures = compare.compare(str(photograph), NAMES)
+    for name in ("psnr", "ssim", "tokens", "codes_used", "codebook_size", "downsampling"):
+        assert figures["table"][0][name] == found.figures[name]
+    assert figures["table"][0]["bytes"] == found.figures["bytes_tokens"]

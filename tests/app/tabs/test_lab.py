@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.services import lab_sessions
+from app.services import lab_data, lab_sessions
 from app.tabs import lab
 from core.analysis.lab import pictures
 from core.analysis.lab.points import DATA
@@ -29,13 +29,13 @@ PICTURES = {"kind": "pictures"}
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Few scenes, short goes that no clock cuts off, and no lab left over."""
+    """Use few scenes, few steps per request without a time limit, and leave no session behind."""
     few = pictures.scenes(train=8, test=6)
-    monkeypatch.setattr(lab_sessions, "_scenes", lambda: few)
+    monkeypatch.setattr(lab_data, "_scenes", lambda: few)
     monkeypatch.setattr(lab_sessions, "BUDGET", 60.0)
     monkeypatch.setattr(lab_sessions, "EVERY", 2)
     yield
-    lab_sessions._KEPT.clear()
+    lab_sessions._sessions.clear()
 
 
 def ask(
@@ -49,14 +49,14 @@ def unpacked(text: str, kind: str) -> np.ndarray:
     return np.frombuffer(base64.b64decode(text), kind)
 
 
-def test_what_the_tab_offers_is_what_the_lab_knows() -> None:
+def test_the_tab_offers_the_quantizers_of_the_lab() -> None:
     assert tuple(default_quantizers()) == tuple(pictures.tiny_quantizers()) == lab_sessions.NAMES
     assert tuple(DATA) == lab_sessions.POINTS and set(lab_sessions.WATCH) == set(lab_sessions.NAMES)
     assert set(lab.FIRST) <= set(lab_sessions.NAMES) and len(lab.FIRST) <= lab_sessions.MOST
 
 
 @pytest.mark.parametrize("kind", lab_sessions.KINDS)
-def test_a_lab_goes_on_until_what_it_is_made_of_changes(kind: str) -> None:
+def test_a_session_continues_until_its_choices_change(kind: str) -> None:
     key, start = ask(None, kind=kind)
     assert start["step"] == 0 and [run["name"] for run in start["runs"]] == ["VQ", "Reg-VQ"]
     assert start["number"] == 7
@@ -74,16 +74,16 @@ def test_a_lab_goes_on_until_what_it_is_made_of_changes(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", lab_sessions.KINDS)
-def test_a_reset_begins_as_the_first_time(kind: str) -> None:
+def test_a_reset_starts_as_the_first_time(kind: str) -> None:
     key, start = ask(None, kind=kind)
     key, later = ask(key, kind=kind)
-    again, value = ask(key, "again", kind=kind)
+    again, value = ask(key, "restart", kind=kind)
     assert again != key and value["step"] == 0 and value["runs"] == start["runs"]
     assert ask(again, kind=kind)[1]["runs"] == later["runs"] != start["runs"]
-    assert list(lab_sessions._KEPT) == [again]
+    assert list(lab_sessions._sessions) == [again]
 
 
-def test_what_is_drawn_of_points() -> None:
+def test_the_view_of_points() -> None:
     _, value = ask(None)
     for run in value["runs"]:
         assert run["used"] == len(np.unique(unpacked(run["ids"], "<u2"))) / 16
@@ -91,10 +91,10 @@ def test_what_is_drawn_of_points() -> None:
         assert run["watch"] == lab_sessions.WATCH[run["name"]]
 
 
-def test_what_is_drawn_of_pictures() -> None:
+def test_the_view_of_pictures() -> None:
     key, value = ask(None, **PICTURES)
-    frames = [run.look() for run in lab_sessions.kept(key).runs.values()]
-    assert value["apart"] and len(unpacked(value["original"], "u1")) == 64 * 96 * 3
+    frames = [run.look() for run in lab_sessions.find_session(key).runs.values()]
+    assert value["several"] and len(unpacked(value["original"], "u1")) == 64 * 96 * 3
     for run, frame in zip(value["runs"], frames, strict=True):
         np.testing.assert_array_equal(unpacked(run["sheet"], "u1"), frame.sheet.ravel())
         np.testing.assert_array_equal(unpacked(run["paints"], "u1"), frame.paints.ravel())
@@ -103,27 +103,27 @@ def test_what_is_drawn_of_pictures() -> None:
         assert run["psnr"] == frame.psnr and run["used"] == (frame.counts > 0).mean()
 
 
-def test_a_visitors_picture_is_learnt(tmp_path: Path) -> None:
+def test_a_users_picture_is_learned(tmp_path: Path) -> None:
     path = tmp_path / "mine.png"
     Image.new("RGB", (90, 120), (200, 30, 60)).save(path)
     own = {**PICTURES, "source": "picture", "image": str(path), "names": ["EMA"]}
     key, value = ask(None, **own)
-    assert not value["apart"] and value["step"] == 0
+    assert not value["several"] and value["step"] == 0
     shown = unpacked(value["original"], "u1").reshape(64, 96, 3)
     np.testing.assert_array_equal(shown[5, 5], (200, 30, 60))
     assert ask(key, **own)[1]["step"] == 2
-    Image.new("RGB", (90, 120), (10, 200, 60)).save(path)  # another picture, another lab
+    Image.new("RGB", (90, 120), (10, 200, 60)).save(path)  # another picture, another session
     assert ask(key, **own)[1]["step"] == 0
 
 
 @pytest.mark.parametrize("kind", lab_sessions.KINDS)
-def test_weights_are_changed_while_it_runs(kind: str) -> None:
+def test_settings_are_changed_during_training(kind: str) -> None:
     names = ["Reg-VQ", "Reg-VQ without prior", "Reg-VQ without mask", "NSVQ", "Gumbel"]
     key, _ = ask(None, kind=kind, names=names)
     changed = {"prior": 0.7, "mask": 0.2, "alpha": 0.5, "temperature": 0.6, "rate": 1e-3}
     same, value = ask(key, kind=kind, names=names, **changed)
     assert same == key and value["step"] == 2 and value["weights"] == changed
-    runs = lab_sessions.kept(key).runs
+    runs = lab_sessions.find_session(key).runs
     found = {name: run.quantizer.config for name, run in runs.items()}
     assert (found["Reg-VQ"].prior_weight, found["Reg-VQ"].mask_ratio) == (0.7, 0.2)
     assert (found[names[1]].prior_weight, found[names[1]].mask_ratio) == (0.0, 0.2)
@@ -133,29 +133,29 @@ def test_weights_are_changed_while_it_runs(kind: str) -> None:
     assert {run.optimizer.param_groups[0]["lr"] for run in runs.values()} == {1e-3}
 
 
-def test_a_lab_comes_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(lab_sessions.STEPS, "points", 3)
     key, _ = ask(None)
     assert [ask(key)[1]["step"] for _ in range(3)] == [2, 3, 3]
 
 
-def test_labs_are_bounded_and_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab_sessions, "LABS", 2)
+def test_the_number_of_sessions_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab_sessions._sessions, "size", 2)
     first, _ = ask(None)
     second, _ = ask(None)
     ask(first)
     third, _ = ask(None)
-    assert list(lab_sessions._KEPT) == [first, third]
-    assert ask(second)[1]["step"] == 0  # whoever comes back begins anew
-    lab_sessions.let_go(third)
-    assert lab_sessions.kept(third) is None
-    lab_sessions.let_go(None)
+    assert list(lab_sessions._sessions) == [first, third]
+    assert ask(second)[1]["step"] == 0  # a user who returns starts a new one
+    lab_sessions.discard(third)
+    assert lab_sessions.find_session(third) is None
+    lab_sessions.discard(None)
 
 
 WRONG = [
-    ({"kind": "songs"}, "works on points or pictures"),
+    ({"kind": "songs"}, "trains on points or pictures"),
     ({"points": "internet"}, "points must be one of moons"),
-    ({"kind": "pictures", "source": "internet"}, "pictures are scenes or picture"),
+    ({"kind": "pictures", "source": "internet"}, "pictures must be scenes or picture"),
     ({"kind": "pictures", "source": "picture"}, "no picture yet"),
     ({"size": 4}, "number of codes must be a number from 8 to 256"),
     ({"size": 10**9}, "number of codes must be"),
@@ -166,7 +166,7 @@ WRONG = [
     ({"names": None}, "no such quantizer"),
     ({"seed": -1}, "seed must be"),
     ({"rate": 1}, "learning rate must be"),
-    ({"prior": 2}, "prior's weight must be"),
+    ({"prior": 2}, "weight of the prior must be"),
     ({"mask": float("nan")}, "mask ratio must be"),
     ({"temperature": 0}, "temperature must be"),
     ({"alpha": None}, "weight of the dense loss must be"),
@@ -181,9 +181,9 @@ def test_wrong_settings_are_refused_and_nothing_is_lost(changed: dict, words: st
     assert ask(key)[1]["step"] == 2
 
 
-def test_the_api_trains_and_says_how_it_went() -> None:
+def test_the_api_trains_and_returns_the_figures() -> None:
     *growing, (gallery, codebooks, figures) = lab.lab_pictures(None, ["VQ", "Reg-VQ"], 16, 0, 5)
-    assert len(growing) == 3  # goes of two steps, so that others have their turn in between
+    assert len(growing) == 3  # two steps at a time, so that other requests run in between
     assert figures["step"] == [0, 2, 4, 5] and figures["prior"] == 0.1
     assert [words.split(":")[0] for _, words in gallery] == ["Originals", "VQ", "Reg-VQ"]
     assert Image.open(gallery[1][0]).size == (4 * 96, 4 * 64)

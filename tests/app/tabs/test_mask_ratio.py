@@ -7,19 +7,27 @@ import itertools
 import math
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import gradio as gr
 import numpy as np
 import pytest
 from PIL import Image
 
-from app.services import checkpoints
+from app.services import mask_draws
+from app.services.mask_draws import STEPS
 from app.tabs import mask_ratio
 from core.analysis.mask_sweep import apply_mask, draw_tokens
 from core.images import open_picture, to_tensor
 from core.tokenizer import Tokenizer
 
 NAME, PLAIN = "tiny-regvq", "tiny-vq"
+
+
+def page_values(*asked: Any) -> tuple:
+    """Return the three values that the page gets."""
+    found = mask_ratio.show(*asked)
+    return found["stage"], found["figures"], found["curve"]
 
 
 def array(text: str, kind: str) -> np.ndarray:
@@ -29,7 +37,7 @@ def array(text: str, kind: str) -> np.ndarray:
 def test_the_page_gets_the_mask_the_changes_and_the_picture(
     photograph: Path, tokenizer: Tokenizer
 ) -> None:
-    stage, panel, curve = mask_ratio.show(str(photograph), NAME, 0.4, 1.5, 7)
+    stage, panel, curve = page_values(str(photograph), NAME, 0.4, 1.5, 7)
     image = to_tensor(open_picture(photograph))
     draws = draw_tokens(tokenizer.quantizer, tokenizer.latents(image[None]), 1.5, 7)
     masked = apply_mask(draws, 0.4, 7)
@@ -46,24 +54,24 @@ def test_the_page_gets_the_mask_the_changes_and_the_picture(
     psnr = 10 * math.log10(255**2 / np.mean((shown - original) ** 2))
     assert f">{psnr:.2f}<" in panel and f"of {masked.mask.size} tokens" in panel
     assert f">{masked.changed.sum()}<" in panel
-    # What is known of the curves so far: what was just computed, where that lies on their grid.
+    # The known part of the curves: the points just computed, if they lie on the grid of ratios.
     assert {point["ratio"] for point in curve["points"]} == {0.0, 0.4}
-    assert curve["left"] == mask_ratio.STEPS + 1 - 2
+    assert curve["left"] == STEPS + 1 - 2
 
 
-def test_the_curves_fill_in_until_they_are_whole(
+def test_the_curves_fill_in_until_they_are_complete(
     photograph: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mask_ratio, "BUDGET", 1e-9)  # the least that a go computes: one point
+    monkeypatch.setattr(mask_draws, "BUDGET", 1e-9)  # a request computes at least one point
     seen = []
-    for _ in range(mask_ratio.STEPS + 2):
-        curve = mask_ratio.more(str(photograph), NAME, 0.3, 0.7, 1)
+    for _ in range(STEPS + 2):
+        curve = mask_ratio.more_of_curve(str(photograph), NAME, 0.3, 0.7, 1)
         seen.append([point["ratio"] for point in curve["points"]])
         if not curve["left"]:
             break
     assert not curve["left"] and len(seen) > 5
     assert all(set(a) < set(b) for a, b in itertools.pairwise(seen))
-    assert seen[-1] == [step / mask_ratio.STEPS for step in range(mask_ratio.STEPS + 1)]
+    assert seen[-1] == [step / STEPS for step in range(STEPS + 1)]
     *_, figures = mask_ratio.mask_sweep(str(photograph), NAME, 1, 0.7)
     assert [point["psnr"] for point in curve["points"]] == figures["psnr"]
     assert [point["changed"] for point in curve["points"]] == figures["changed"]
@@ -72,10 +80,10 @@ def test_the_curves_fill_in_until_they_are_whole(
 def test_a_sweep_as_an_api(photograph: Path) -> None:
     gallery, chart, figures = mask_ratio.mask_sweep(str(photograph), NAME)
     assert [caption.split(",")[0] for _, caption in gallery] == [
-        f"ratio {ratio:g}" for ratio in mask_ratio.SHOWN
+        f"ratio {ratio:g}" for ratio in mask_draws.SHOWN
     ]
     original = np.asarray(open_picture(photograph)).astype(float)
-    for (path, _), ratio in zip(gallery, mask_ratio.SHOWN, strict=True):
+    for (path, _), ratio in zip(gallery, mask_draws.SHOWN, strict=True):
         apart = np.mean((np.asarray(Image.open(path)).astype(float) - original) ** 2)
         at = figures["ratio"].index(ratio)
         assert figures["psnr"][at] == pytest.approx(10 * math.log10(255**2 / apart), abs=1e-4)
@@ -85,26 +93,28 @@ def test_a_sweep_as_an_api(photograph: Path) -> None:
 
 
 def test_a_quantizer_without_a_posterior_gets_a_sentence_and_an_offer(photograph: Path) -> None:
-    stage, panel, curve = mask_ratio.show(str(photograph), PLAIN, 0.4, 1, 0)
-    assert stage["sentence"].startswith("tiny-vq takes the best code everywhere")
+    stage, panel, curve = page_values(str(photograph), PLAIN, 0.4, 1, 0)
+    assert stage["sentence"].startswith("tiny-vq always takes the best code")
     assert (stage["offer"], panel, curve) == (NAME, "", {})
     assert mask_ratio.choose_offer()["value"] == NAME
     with pytest.raises(gr.Error, match="no token distribution"):
         mask_ratio.mask_sweep(str(photograph), PLAIN)
     with pytest.raises(gr.Error, match="no token distribution"):
-        mask_ratio.more(str(photograph), PLAIN, 0.4, 1, 0)
+        mask_ratio.more_of_curve(str(photograph), PLAIN, 0.4, 1, 0)
 
 
 def test_a_picture_that_cannot_be_read_gets_a_sentence(tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG\r\n")
-    stage, _, _ = mask_ratio.show(str(broken), NAME, 0.4, 1, 0)
+    stage, _, _ = page_values(str(broken), NAME, 0.4, 1, 0)
     assert "broken.png" in stage["sentence"] and "offer" not in stage
 
 
 def test_a_tab_that_is_not_open_does_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoints, "model", lambda name: pytest.fail("it asked for the model"))
-    assert mask_ratio.show(None, NAME, 0.4, 1, 0, "Codebook") == (gr.skip(),) * 3
+    monkeypatch.setattr(
+        mask_draws, "open_tokenizer", lambda name: pytest.fail("it opened the tokenizer")
+    )
+    assert mask_ratio.show(None, NAME, 0.4, 1, 0, "Codebook") == {}
 
 
 @pytest.mark.parametrize(
@@ -123,19 +133,19 @@ def test_settings_out_of_range_are_refused(photograph: Path, inputs: tuple, word
         mask_ratio.show(str(photograph), NAME, *inputs)
 
 
-def test_what_is_clicked_is_checked() -> None:
+def test_clicks_are_checked() -> None:
     assert mask_ratio.choose_ratio(SimpleNamespace(ratio=0.25)) == 0.25
-    assert mask_ratio.choose_code(NAME, SimpleNamespace(index=59)) == 59
+    assert mask_ratio.select_code(NAME, SimpleNamespace(index=59)) == 59
     for value in (None, 2, "x"):
         with pytest.raises(gr.Error, match="mask ratio must be"):
             mask_ratio.choose_ratio(SimpleNamespace(ratio=value))
     for value in (None, 60, 1.5):
         with pytest.raises(gr.Error, match="code must be"):
-            mask_ratio.choose_code(NAME, SimpleNamespace(index=value))
+            mask_ratio.select_code(NAME, SimpleNamespace(index=value))
 
 
-def test_a_large_picture_is_looked_at_smaller(tmp_path: Path) -> None:
+def test_a_large_picture_is_shrunk(tmp_path: Path) -> None:
     large = tmp_path / "large.png"
     Image.new("RGB", (900, 300), "teal").save(large)
-    stage, _, _ = mask_ratio.show(str(large), NAME, 0.5, 1, 0)
-    assert (stage["width"], stage["height"]) == (mask_ratio.SIDE, 128)
+    stage, _, _ = page_values(str(large), NAME, 0.5, 1, 0)
+    assert (stage["width"], stage["height"]) == (mask_draws.SIDE, 128)

@@ -6,7 +6,6 @@ import io
 import math
 import re
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -15,7 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from app.services import checkpoints, examples
+from app.services import checkpoints, reconstruction, tokenization, uploads
+from app.services.token_pictures import ERROR_TOP
 from app.tabs import reconstruct
 from core.images import open_picture, to_pixels, to_tensor
 from core.tokenizer import Tokenizer
@@ -24,8 +24,8 @@ from tests.helpers.odd_pictures import ODD_PICTURES, OddPicture
 NAME = "tiny-regvq"
 
 
-def at_last(*asked: Any) -> tuple:
-    """What the page has in the end."""
+def final(*asked: Any) -> tuple:
+    """Return the last values that the page gets."""
     return list(reconstruct.show(*asked))[-1]
 
 
@@ -34,12 +34,14 @@ def pixels(path: str) -> np.ndarray:
 
 
 def decibels(a: np.ndarray, b: np.ndarray) -> float:
-    """PSNR from its definition, on 8-bit pictures."""
+    """Return the PSNR of 8-bit pictures by its definition."""
     error = np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2)
     return 10 * math.log10(255**2 / error)
 
 
-def test_the_reconstruction_is_the_tokenizers(photograph: Path, tokenizer: Tokenizer) -> None:
+def test_the_reconstruction_is_that_of_the_tokenizer(
+    photograph: Path, tokenizer: Tokenizer
+) -> None:
     (original, shown), _, _, figures = reconstruct.reconstruct(str(photograph), NAME)
     picture = to_tensor(open_picture(photograph))[None]
     np.testing.assert_array_equal(pixels(original), pixels(str(photograph)))
@@ -80,18 +82,18 @@ def test_ssim_is_that_of_the_shown_pictures(photograph: Path) -> None:
     assert figures["ssim"] == pytest.approx(expected, abs=1e-5)
 
 
-def test_each_token_has_its_codes_colour(photograph: Path, tokenizer: Tokenizer) -> None:
+def test_each_token_has_the_color_of_its_code(photograph: Path, tokenizer: Tokenizer) -> None:
     _, grid, _, _ = reconstruct.reconstruct(str(photograph), NAME)
     ids = tokenizer.encode(to_tensor(open_picture(photograph))[None])[0].numpy()
-    colours = checkpoints.bundle(NAME).atlas["mean_color"]
+    colors = checkpoints.bundle(NAME).atlas["mean_color"]
     shown = pixels(grid)
     assert shown.shape == (75, 101, 3)
     for y, x in [(0, 0), (7, 7), (8, 7), (74, 100), (40, 63), (40, 64)]:
-        np.testing.assert_array_equal(shown[y, x], colours[ids[y // 8, x // 8]])
+        np.testing.assert_array_equal(shown[y, x], colors[ids[y // 8, x // 8]])
 
 
-def test_tokens_can_be_painted_three_ways(photograph: Path, tokenizer: Tokenizer) -> None:
-    stage, _ = at_last(str(photograph), NAME, 0, 0)
+def test_tokens_can_be_drawn_in_three_ways(photograph: Path, tokenizer: Tokenizer) -> None:
+    stage, _ = final(str(photograph), NAME, 0, 0)
     files = {name: pixels(file["path"]) for name, file in stage["tokens"].items()}
     assert set(files) == {"mean", "patch", "number"}
     ids = tokenizer.encode(to_tensor(open_picture(photograph))[None])[0].numpy()
@@ -114,7 +116,7 @@ def test_the_error_is_bright_where_the_pictures_differ(photograph: Path) -> None
     apart = np.abs(pixels(original).astype(float) - pixels(shown)).mean(-1)
     light = pixels(error) @ np.array([0.2126, 0.7152, 0.0722])
     assert light.shape == apart.shape
-    below = apart < 255 * reconstruct.ERROR_TOP  # above it the scale is at its end
+    below = apart < 255 * ERROR_TOP  # above it the scale is at its end
     order = np.corrcoef(apart[below].argsort().argsort(), light[below].argsort().argsort())
     assert order[0, 1] > 0.99
 
@@ -133,23 +135,23 @@ def test_mask_ratio_draws_that_share_by_the_seed(
     generator = torch.Generator().manual_seed(5)
     expected = to_pixels(tokenizer.reconstruct(picture, ratio, generator))[0]
     np.testing.assert_array_equal(shown(5), expected)
-    checkpoints.tokens.cache_clear()
-    reconstruct.reconstruction.cache_clear()
+    tokenization.tokenize.cache_clear()
+    reconstruction._cache.clear()
     np.testing.assert_array_equal(shown(5), expected)
     assert not np.array_equal(shown(6), expected)
 
 
-def test_a_large_picture_is_shrunk_and_that_is_said(tmp_path: Path) -> None:
+def test_a_large_picture_is_shrunk_and_the_panel_says_so(tmp_path: Path) -> None:
     path = tmp_path / "large.png"
     Image.new("RGB", (1300, 200), "teal").save(path)
     (original, _), _, _, figures = reconstruct.reconstruct(str(path), NAME)
     assert pixels(original).shape[:2] == (158, 1024)
     assert (figures["width"], figures["uploaded_width"]) == (1024, 1300)
-    _, panel = at_last(str(path), NAME, 0, 0)
+    _, panel = final(str(path), NAME, 0, 0)
     assert "Shrunk from 1300 × 200 to 1024 × 158" in panel
 
 
-def test_a_picture_smaller_than_a_token_is_done(tmp_path: Path) -> None:
+def test_a_picture_smaller_than_a_token_is_reconstructed(tmp_path: Path) -> None:
     path = tmp_path / "dot.png"
     Image.new("RGB", (1, 1), "teal").save(path)
     (_, shown), _, _, figures = reconstruct.reconstruct(str(path), NAME)
@@ -157,7 +159,7 @@ def test_a_picture_smaller_than_a_token_is_done(tmp_path: Path) -> None:
     assert figures["tokens"] == 1
 
 
-# Outside a page Gradio warns what it would have shown, and Pillow tells of bad EXIF data.
+# Outside a page Gradio warns with the text of its message, and Pillow warns about bad EXIF data.
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("odd", ODD_PICTURES, ids=lambda odd: odd.name)
 def test_odd_pictures_are_read_or_refused_by_name(odd: OddPicture, tmp_path: Path) -> None:
@@ -167,12 +169,12 @@ def test_odd_pictures_are_read_or_refused_by_name(odd: OddPicture, tmp_path: Pat
         with pytest.raises(gr.Error) as refusal:
             reconstruct.reconstruct(str(path), NAME)
         odd.check_message(refusal.value.message)
-        stage, panel = at_last(str(path), NAME, 0, 0)
+        stage, panel = final(str(path), NAME, 0, 0)
         odd.check_message(stage["problem"])
         assert 'data-ready="false"' in panel
     else:
         (original, _), _, _, figures = reconstruct.reconstruct(str(path), NAME)
-        if max(odd.size) <= checkpoints.MAX_SIDE:
+        if max(odd.size) <= uploads.MAX_SIDE:
             odd.check(Image.open(original))
         assert (figures["uploaded_width"], figures["uploaded_height"]) == odd.size
 
@@ -214,29 +216,17 @@ def test_only_a_checkpoint_of_the_list_is_opened(photograph: Path, name: object)
 def test_without_a_picture(photograph: Path) -> None:
     with pytest.raises(gr.Error, match="no picture"):
         reconstruct.reconstruct(None, NAME)
-    stage, panel = at_last(None, NAME, 0, 0)
+    stage, panel = final(None, NAME, 0, 0)
     assert stage == {"empty": True}
     assert 'data-ready="false"' in panel
 
 
 def test_the_panel_shows_the_figures(photograph: Path) -> None:
     _, _, _, figures = reconstruct.reconstruct(str(photograph), NAME)
-    _, panel = at_last(str(photograph), NAME, 0, 0)
+    _, panel = final(str(photograph), NAME, 0, 0)
     words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", panel))
     assert f"PSNR {figures['psnr']:.2f} dB" in words
     assert f"SSIM {figures['ssim']:.3f}" in words
     assert "Tokens 130 13 × 10, one per 8 × 8 pixels" in words
     assert "of 60 codes" in words
     assert f"Tokens {figures['bytes_tokens']} B" in words
-
-
-def test_examples_are_pictures_and_are_picked_by_number() -> None:
-    known = examples.examples()
-    assert len(known) >= 4
-    for index, example in enumerate(known):
-        assert example.caption and example.credit
-        assert min(open_picture(example.path).size) >= 400
-        assert reconstruct.pick_example(SimpleNamespace(index=index)) == example.path
-    for index in (-1, len(known), "0", None, 0.0):
-        with pytest.raises(gr.Error, match="no such example"):
-            reconstruct.pick_example(SimpleNamespace(index=index))

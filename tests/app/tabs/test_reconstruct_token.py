@@ -1,4 +1,4 @@
-"""Tokens one by one: the card, edits on the page and by /edit_tokens."""
+"""Single tokens: the card, edits on the page and by /edit_tokens."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from core.analysis.codes import runner_ups
 from core.analysis.token_edits import edited
 from core.images import open_picture, to_pixels, to_tensor
 from core.tokenizer import Tokenizer
-from tests.app.tabs.test_reconstruct import at_last
+from tests.app.tabs.test_reconstruct import final
 
 NAME, PLAIN = "tiny-regvq", "tiny-vq"
 
@@ -29,7 +29,7 @@ def ids_of(tokenizer: Tokenizer, path: Path) -> np.ndarray:
     return tokenizer.encode(to_tensor(open_picture(path))[None])[0].numpy()
 
 
-def painted(tokenizer: Tokenizer, ids: np.ndarray) -> np.ndarray:
+def decoded(tokenizer: Tokenizer, ids: np.ndarray) -> np.ndarray:
     return to_pixels(tokenizer.decode(torch.from_numpy(ids)[None])[..., :75, :101])[0]
 
 
@@ -43,13 +43,13 @@ def other_code(ids: np.ndarray, row: int, column: int) -> int:
     return (int(ids[row, column]) + 7) % 60
 
 
-def test_edited_tokens_are_painted(photograph: Path, tokenizer: Tokenizer) -> None:
+def test_edited_tokens_are_decoded(photograph: Path, tokenizer: Tokenizer) -> None:
     ids = ids_of(tokenizer, photograph)
     edits = [[2, 3, other_code(ids, 2, 3)], [9, 12, other_code(ids, 9, 12)]]
     picture, figures = reconstruct_token.edit_tokens(str(photograph), NAME, edits)
-    expected = painted(tokenizer, edited(ids, map(tuple, edits), 60))
+    expected = decoded(tokenizer, edited(ids, map(tuple, edits), 60))
     np.testing.assert_array_equal(pixels(picture), expected)
-    before = painted(tokenizer, ids)
+    before = decoded(tokenizer, ids)
     assert figures["tokens_edited"] == 2
     assert figures["pixels_changed"] == pytest.approx((expected != before).any(2).mean())
     original = np.asarray(open_picture(photograph)).astype(float)
@@ -102,22 +102,23 @@ def test_the_card_of_a_token(photograph: Path, tokenizer: Tokenizer) -> None:
             reconstruct_token.show_token(str(photograph), NAME, 0, 0, None, wrong)
 
 
-def test_a_quantizer_without_a_posterior_tells_distances(photograph: Path) -> None:
+def test_a_quantizer_without_a_posterior_shows_distances(photograph: Path) -> None:
     card, _ = reconstruct_token.show_token(
         str(photograph), PLAIN, 0, 0, None, SimpleNamespace(row=0, column=0)
     )
     assert card["p"] is None and {runner["p"] for runner in card["runners"]} == {None}
-    apart = [runner["apart"] for runner in card["runners"]]
+    apart = [runner["distance"] for runner in card["runners"]]
     assert apart == sorted(apart) and card["runners"][0]["code"] == card["code"]
 
 
-def test_codes_are_put_and_taken_back(photograph: Path, tokenizer: Tokenizer) -> None:
+def test_codes_are_replaced_and_edits_undone(photograph: Path, tokenizer: Tokenizer) -> None:
     ids = ids_of(tokenizer, photograph)
     settings = (str(photograph), NAME, 0, 0)
 
     def put(kept: Any, row: int, column: int, code: Any, **more: Any) -> tuple:
         event = SimpleNamespace(row=row, column=column, code=code, **more)
-        return reconstruct_token.put(*settings, kept, event)
+        found = reconstruct_token.replace_code(*settings, kept, event)
+        return tuple(found[name] for name in ("edits", "stage", "figures", "token", "code"))
 
     first, second = other_code(ids, 1, 1), other_code(ids, 5, 5)
     kept, stage, _, card, code = put(None, 1, 1, first)
@@ -128,15 +129,15 @@ def test_codes_are_put_and_taken_back(photograph: Path, tokenizer: Tokenizer) ->
     shown = np.frombuffer(base64.b64decode(stage["ids"]), "<u4").reshape(ids.shape)
     np.testing.assert_array_equal(shown, expected)
     picture = pixels(stage["reconstruction"]["path"])
-    np.testing.assert_array_equal(picture, painted(tokenizer, expected))
+    np.testing.assert_array_equal(picture, decoded(tokenizer, expected))
     original = np.asarray(open_picture(photograph)).astype(float)
     psnr = 10 * math.log10(255**2 / np.mean((picture - original) ** 2))
     assert f">{psnr:.2f}<" in panel
-    # Coming back to the tab shows them; another picture, ratio or checkpoint does not.
-    assert at_last(*settings, kept)[0]["edited"] == [[1, 1], [5, 5]]
-    assert at_last(str(photograph), NAME, 0.1, 0, kept)[0]["edited"] == []
-    assert at_last(str(photograph), PLAIN, 0, 0, kept)[0]["edited"] == []
-    # One is taken back, or its own code is put, or all are taken back.
+    # The tab opened again shows them; another picture, ratio or checkpoint does not.
+    assert final(*settings, kept)[0]["edited"] == [[1, 1], [5, 5]]
+    assert final(str(photograph), NAME, 0.1, 0, kept)[0]["edited"] == []
+    assert final(str(photograph), PLAIN, 0, 0, kept)[0]["edited"] == []
+    # One edit is undone, or replaced by the token's own code, or all are undone.
     kept, stage, *_ = put(kept, 1, 1, None)
     assert stage["edited"] == [[5, 5]]
     assert put(kept, 5, 5, int(ids[5, 5]))[1]["edited"] == []
@@ -147,5 +148,5 @@ def test_codes_are_put_and_taken_back(photograph: Path, tokenizer: Tokenizer) ->
 
 
 def test_a_tab_that_is_not_open_does_no_work(photograph: Path) -> None:
-    found = at_last(str(photograph), "nothing", 0, 0, None, "Codebook")
+    found = final(str(photograph), "nothing", 0, 0, None, "Codebook")
     assert found == (gr.skip(), gr.skip())

@@ -1,9 +1,11 @@
-"""Helpers of the commands: on every platform, also where POSIX's modules are missing."""
+"""Helpers of the commands, also on platforms without the modules of POSIX."""
 
 from __future__ import annotations
 
 import ctypes
+import importlib
 import math
+import mmap
 import os
 import subprocess
 import sys
@@ -44,9 +46,15 @@ def test_a_device_that_is_missing_is_named() -> None:
         pick_device("warp")
 
 
-def test_the_peak_of_a_call_is_measured_here() -> None:
-    kept = []
-    assert extra_peak(lambda: kept.append(bytearray(60_000_000))) > 3e7
+def test_the_peak_of_a_call_is_measured() -> None:
+    size, page = 60_000_000, 4096
+
+    def take() -> None:
+        with mmap.mmap(-1, size) as block:  # fresh pages: the heap may hold freed ones
+            for start in range(0, size, page):
+                block[start] = 1
+
+    assert extra_peak(take) > 3e7
 
 
 def no_proc(*_: object, **__: object) -> None:
@@ -54,7 +62,7 @@ def no_proc(*_: object, **__: object) -> None:
 
 
 def test_without_proc_and_resource_the_peak_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on Windows."""
+    """The peak is NaN on Windows."""
     monkeypatch.setattr(Path, "write_text", no_proc)
     monkeypatch.setitem(sys.modules, "resource", None)
     called = []
@@ -77,7 +85,7 @@ def test_without_proc_the_peak_is_that_of_the_process(
 
 @pytest.mark.parametrize(("platform", "method"), [("linux", "fork"), ("darwin", None),
                                                   ("win32", None)])  # fmt: skip
-def test_workers_are_forked_on_linux_alone(
+def test_workers_are_forked_only_on_linux(
     platform: str, method: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(common.sys, "platform", platform)
@@ -93,10 +101,10 @@ def test_a_process_is_running_or_not() -> None:
 
 
 @pytest.mark.parametrize(("handle", "code", "runs"), [(0, 0, False), (7, 259, True), (7, 1, False)])
-def test_on_windows_a_process_is_asked_for_and_never_signaled(
+def test_on_windows_a_process_is_looked_up_and_never_signaled(
     handle: int, code: int, runs: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There ``os.kill(pid, 0)`` is Ctrl-C."""
+    """``os.kill(pid, 0)`` would send Ctrl-C on Windows."""
     closed = []
 
     def exit_code(_: int, target: object) -> None:
@@ -113,23 +121,38 @@ def test_on_windows_a_process_is_asked_for_and_never_signaled(
     try:
         assert process_exists(1234) is runs
     finally:
-        monkeypatch.undo()  # pathlib looks at os.name, too
+        monkeypatch.undo()  # pathlib reads os.name, too
     assert closed == ([handle] if handle else [])
 
 
-def test_a_command_is_started_by_its_file_or_by_its_installed_module(
+def test_a_command_is_named_as_it_was_started(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert program("run") == "python train/run.py"
     monkeypatch.setattr(common, "__name__", "regvq_train.cli.common")
     assert program("run") == "python -m regvq_train.run"
+    monkeypatch.setattr(common.sys, "argv", ["/usr/bin/regvq-train"])
+    assert program("run") == "regvq-train" and program("study") == "python -m regvq_train.study"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_names_the_packages_that_it_lacks(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "tyro", None)
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    with pytest.raises(SystemExit) as stop:
+        importlib.import_module(f"train.{command}").main([])
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert said == ("error: training needs accelerate, tyro: pip install 'regvq-studio[train]'\n")
 
 
 @pytest.mark.parametrize(
     ("command", "how"), [*((command, "file") for command in COMMANDS), ("run", "module")]
 )
 def test_commands_start_without_the_modules_of_posix(command: str, how: str) -> None:
-    """Each is imported, and prints its help, as a file and as a module."""
+    """Every command prints its help, as a file and as a module."""
     start = (
         f"runpy.run_path({str(ROOT / 'train' / (command + '.py'))!r}, run_name='__main__')"
         if how == "file"

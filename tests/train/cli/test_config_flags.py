@@ -1,4 +1,4 @@
-"""The flags of a run: all names that ever worked, the everyday ones first, and their values."""
+"""The flags of a run: their names, order and values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from train.recipes import NAMES, config_of
 from train.recipes.command_line import parse_run
 
 PROGRAM = "python train/run.py"
-# The names of flags are an interface: a name, once published, keeps working.
+# The names of flags are an interface: a published name keeps working.
 ALL = """batch data.crop data.name data.root data.size data.workers init log-every optimizer.betas
 optimizer.clip optimizer.ema optimizer.lr optimizer.schedule optimizer.warmup optimizer.weight-decay
 out precision save-every seed steps stop-after train-only"""
@@ -122,17 +122,17 @@ def test_flags_change_settings_at_every_depth() -> None:
 
 
 @pytest.mark.parametrize("recipe", NAMES)
-def test_without_flags_a_recipe_is_itself(recipe: str) -> None:
+def test_without_flags_a_recipe_is_unchanged(recipe: str) -> None:
     assert parse_run([recipe], PROGRAM) == config_of(recipe)
 
 
 @dataclass(frozen=True)
 class Inner:
-    """Settings that no package of this project has."""
+    """Settings outside this project's packages."""
 
     size: int = 3
-    """A number
-    that goes over two lines."""
+    """A number with a docstring
+    of two lines."""
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -141,7 +141,7 @@ class Inner:
 
 @dataclass(frozen=True)
 class Outer:
-    """Settings with others inside."""
+    """Settings with nested ones."""
 
     recipe: str = "mine"
     steps: int = 5
@@ -150,7 +150,7 @@ class Outer:
     missing: Inner | None = None
 
 
-def test_any_dataclass_can_be_inside(capsys: pytest.CaptureFixture[str]) -> None:
+def test_any_dataclass_can_be_nested(capsys: pytest.CaptureFixture[str]) -> None:
     def parse(*words: str) -> Outer:
         return parse_config(Outer(), words, program="a command", description="")
 
@@ -158,7 +158,7 @@ def test_any_dataclass_can_be_inside(capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit):
         parse("--help")
     said = " ".join(capsys.readouterr().out.split())
-    assert "A number that goes over two lines. (default: 3)" in said
+    assert "A number with a docstring of two lines. (default: 3)" in said
     assert "--missing" not in said and "--recipe" not in said
     with pytest.raises(UsageError, match=r"size must be at least 1, got 0 \(all flags: a command"):
         parse("--inner.size", "0")

@@ -1,4 +1,4 @@
-"""What commands say when they are used wrongly."""
+"""Error messages of the commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from train.cli.errors import UsageError, one_line_errors, parse_flags
 @dataclass(frozen=True)
 class Inner:
     name: str
-    """What it is called, told at such a length that the help text has to go over several lines."""
+    """Name of the thing, described at such length that the help text needs several lines."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return said.err
 
 
-def test_right_flags_make_the_dataclass() -> None:
+def test_flags_fill_the_dataclass() -> None:
     flags = parse("--inner.name", "a", "--size", "3", "--path", "x/y")
     assert flags == Outer(Inner("a"), size=3, path=Path("x/y"))
 
 
-def test_an_unknown_flag_is_named_with_what_was_perhaps_meant(
+def test_an_unknown_flag_is_named_with_similar_ones(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     said = complaint(capsys, "--inner.name", "a", "--inner.nome", "b")
@@ -94,7 +94,7 @@ def ended(capsys: pytest.CaptureFixture[str], error: BaseException) -> tuple[int
     return stop.value.code, capsys.readouterr().err
 
 
-def test_a_users_mistake_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_users_mistake_gets_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert ended(capsys, UsageError("--limit 0\n  is wrong")) == (2, "error: --limit 0 is wrong\n")
     assert ended(capsys, KeyError("no 'x'")) == (2, "error: no 'x'\n")
     missing = FileNotFoundError(errno.ENOENT, "No such file or directory", "a/b.json")
@@ -105,7 +105,7 @@ def test_ctrl_c_ends_quietly(capsys: pytest.CaptureFixture[str]) -> None:
     assert ended(capsys, KeyboardInterrupt()) == (130, "stopped\n")
 
 
-def test_a_defect_of_ours_keeps_its_traceback() -> None:
+def test_a_defect_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError), one_line_errors(UsageError):
         raise ZeroDivisionError
     with one_line_errors(UsageError):

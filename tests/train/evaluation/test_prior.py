@@ -1,4 +1,4 @@
-"""``train/run.py`` and ``train/evaluate.py`` on priors, as their user runs them."""
+"""``train/run.py`` and ``train/evaluate.py`` on priors."""
 
 from __future__ import annotations
 
@@ -34,10 +34,28 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("train.loop.prior.HELD_OUT", 3)
         run(
-            ["scenes-masked", "--tokenizer", str(root / "scenes-tokens"), "--tokens",
-             str(tokens), "--data.size", str(SIZE), "--prior.width", "16", "--prior.layers", "1",
-             "--prior.heads", "2", "--steps", "2", "--batch", "2", "--out", str(root / "painter")]
-        )  # fmt: skip
+            [
+                "scenes-masked",
+                "--tokenizer",
+                str(root / "scenes-tokens"),
+                "--tokens",
+                str(tokens),
+                "--data.size",
+                str(SIZE),
+                "--prior.width",
+                "16",
+                "--prior.layers",
+                "1",
+                "--prior.heads",
+                "2",
+                "--steps",
+                "2",
+                "--batch",
+                "2",
+                "--out",
+                str(root / "painter"),
+            ]
+        )
     segmenter = Segmenter(SegmenterConfig(tuple(CLASSES), size=16, widths=(8, 8)))
     segmenter.save_pretrained(root / "segmenter", data={"name": "scenes"}, metrics={}, card="")
     config = AttributesConfig(tuple(QUESTIONS.items()), tuple(CLASSES), 16, (8, 8, 8), hidden=8)
@@ -48,7 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def command(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
-    """The command in this process, judges as they are found: its exit code and what it said."""
+    """Run evaluate.py in this process and return its exit code and what it printed."""
     monkeypatch.setenv("REGVQ_CHECKPOINTS", str(folder))
 
     def said(out: Path, *more: object) -> tuple[int, str]:
@@ -74,10 +92,20 @@ def test_the_recipe_leaves_a_prior(folder):
     assert "Not evaluated yet" in bundle.card
 
 
-def test_a_prior_is_drawn_from_judged_and_published(tmp_path, folder, command):
+def test_a_prior_is_sampled_judged_and_published(tmp_path, folder, command):
     out = tmp_path / "report.json"
-    code, table = command(out, "--features.name", "none", "--prior.steps", 4, "--publish",
-                          "--prior.told", "semantic", "--note.terms", "do as you like")  # fmt: skip
+    code, table = command(
+        out,
+        "--features.name",
+        "none",
+        "--prior.steps",
+        4,
+        "--publish",
+        "--prior.told",
+        "semantic",
+        "--note.terms",
+        "do as you like",
+    )
     assert code == 0, table
     report = json.loads(out.read_text())
     assert report["pictures"] == 6 and report["seed"] == 0
@@ -88,17 +116,17 @@ def test_a_prior_is_drawn_from_judged_and_published(tmp_path, folder, command):
         assert all(0 <= value <= 1 for value in report[key].values())
     assert set(report["frechet_distance"]) == {"drawn", "reconstructed"}
     assert "attribute classifier" in report["features"]
-    assert report["told"] == ["semantic"] and "named_right" not in report  # it was told no text
+    assert report["told"] == ["semantic"] and "named_right" not in report  # the text was withheld
     assert re.search(r"Mean IoU .* \d\.\d{3} \(real \d\.\d{3}, reconstructed \d\.\d{3}\)", table)
     found = find_bundle(folder / "painter")
     assert found.metrics["mean_iou"] == report["mean_iou"] and found.metrics["step"] == 2
     assert f"| {report['mean_iou']['drawn']:.3f} (real" in found.card
     assert "do as you like" in found.card and str(folder) not in found.card
-    assert found.config["sampling"]["steps"] == 4  # what was measured is what it hands on
+    assert found.config["sampling"]["steps"] == 4  # the measured settings become the bundle's
     assert "steps 4" in found.card
 
 
-def test_what_cannot_be_used_is_said_in_a_sentence(tmp_path, folder, command):
+def test_mistakes_get_one_line(tmp_path, folder, command):
     out = tmp_path / "report.json"
     other = tokenizer_bundle(tmp_path / "other", seed=1)
     for more, words in (
@@ -185,7 +213,8 @@ def test_clip_needs_text_and_weights(tmp_path, folder, command) -> None:
     ):
         code, said = command(out, "--features.name", "none", *more)
         assert code == 2 and said.startswith("error: ") and words in said, said
-    code, said = command(out, "--features.name", "none", "--prior.clip",
-                         "--checkpoint", folder / "scenes-tokens")  # fmt: skip
+    code, said = command(
+        out, "--features.name", "none", "--prior.clip", "--checkpoint", folder / "scenes-tokens"
+    )
     assert code == 2 and "--prior.clip is for priors" in said
     assert not out.exists()

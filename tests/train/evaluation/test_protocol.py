@@ -25,7 +25,7 @@ from tests.train.test_evaluate import frechet, run_here
 
 
 def waves(tokenizer: Tokenizer) -> Tokenizer:
-    """Weights that no random generator of any version has a part in."""
+    """Set weights by formula: they do not depend on a version's random generator."""
     state = tokenizer.state_dict()
     for index, (name, weight) in enumerate(sorted(state.items())):
         line = torch.arange(weight.numel(), dtype=torch.float64)
@@ -47,7 +47,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tokenizer.save_pretrained(tmp_path_factory.mktemp("bundles") / "waves").path
 
 
-def test_the_expected_value_of_one_small_evaluation(
+def test_figures_of_one_small_evaluation_do_not_change(
     checkpoint: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -55,13 +55,27 @@ def test_the_expected_value_of_one_small_evaluation(
 ) -> None:
     out = tmp_path / "report.json"
     code, _, said = run_here(
-        capsys, monkeypatch, "--checkpoint", checkpoint, "--data.name", "scenes", "--data.size", 32,
-        "--features.name", "none", "--limit", 6, "--device", "cpu", "--out", out,
-    )  # fmt: skip
+        capsys,
+        monkeypatch,
+        "--checkpoint",
+        checkpoint,
+        "--data.name",
+        "scenes",
+        "--data.size",
+        32,
+        "--features.name",
+        "none",
+        "--limit",
+        6,
+        "--device",
+        "cpu",
+        "--out",
+        out,
+    )
     assert code == 0, said
     report = json.loads(out.read_text())
-    # Measured once. Another value means another protocol (or other scenes): then figures of before
-    # and after must not be compared.
+    # Measured once. Another value means that the protocol (or the scenes) changed, and that figures
+    # before and after the change must not be compared.
     assert report["psnr"] == pytest.approx(7.5373, abs=2e-3)
     assert report["ssim"] == pytest.approx(0.012138, abs=1e-4)
     assert report["utilization"] == pytest.approx(21 / 24)
@@ -88,11 +102,30 @@ def test_rfid_and_lpips_on_files_of_weights(
     features = pretrained_weights.inception(tmp_path / "inception.pth")
     pretrained_weights.alex(tmp_path / "alex.safetensors")
     code, printed, said = run_here(
-        capsys, monkeypatch, "--checkpoint", checkpoint, "--data.name", "folder",
-        "--data.root", folder, "--data.square", 32, "--features.name", "none", "--fid",
-        "--fid-weights", tmp_path / "inception.pth", "--lpips", "alex", "--lpips-weights",
-        tmp_path / "alex.safetensors", "--device", "cpu", "--out", out,
-    )  # fmt: skip
+        capsys,
+        monkeypatch,
+        "--checkpoint",
+        checkpoint,
+        "--data.name",
+        "folder",
+        "--data.root",
+        folder,
+        "--data.square",
+        32,
+        "--features.name",
+        "none",
+        "--fid",
+        "--fid-weights",
+        tmp_path / "inception.pth",
+        "--lpips",
+        "alex",
+        "--lpips-weights",
+        tmp_path / "alex.safetensors",
+        "--device",
+        "cpu",
+        "--out",
+        out,
+    )
     assert code == 0, said
     report = json.loads(out.read_text())
 
@@ -103,7 +136,7 @@ def test_rfid_and_lpips_on_files_of_weights(
     painted = as_shown(tokenizer.reconstruct(images))
     seen = [features(((x + 1) * 127.5).round().byte())[0].double() for x in (images, painted)]
     expected = frechet(*(x.numpy() for x in seen))
-    # Random weights: under names of their own, never as rFID or LPIPS.
+    # Figures on random weights have their own names: they are never rFID or LPIPS.
     assert report["inception_fd"] == pytest.approx(expected, rel=1e-3)
     lpips = load_lpips("alex", tmp_path / "alex.safetensors")
     assert report["alex_weighted_distance"] == pytest.approx(
@@ -134,9 +167,12 @@ class Named:
 def test_only_published_weights_give_rfid_and_lpips_their_names(checkpoint: Path) -> None:
     images = torch.rand(3, 3, 16, 16) * 2 - 1
     figures = evaluate_tokenizer(
-        Tokenizer.from_pretrained(checkpoint), list(images), lpips=Named("lpips_vgg"),
-        inception=Named("fid"), codecs=True,
-    )  # fmt: skip
+        Tokenizer.from_pretrained(checkpoint),
+        list(images),
+        lpips=Named("lpips_vgg"),
+        inception=Named("fid"),
+        codecs=True,
+    )
     assert figures["features_of"] == {"lpips_vgg": "Stand-in", "rfid": "Stand-in"}
     for row in (figures, *figures["codecs"].values()):
         assert row["rfid"] > 0 and row["lpips_vgg"] > 0
@@ -153,7 +189,7 @@ def test_only_published_weights_give_rfid_and_lpips_their_names(checkpoint: Path
         (("--data.square", 0), "--data.square must be 1 or more"),
     ],
 )
-def test_what_cannot_be_measured_gets_one_line_and_exit_code_2(
+def test_unmeasurable_figures_get_one_line_and_exit_code_2(
     flags: tuple[object, ...],
     named: str,
     checkpoint: Path,
@@ -167,9 +203,18 @@ def test_what_cannot_be_measured_gets_one_line_and_exit_code_2(
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     code, _, said = run_here(
-        capsys, monkeypatch, "--checkpoint", checkpoint, "--data.name", "scenes",
-        "--features.name", "none", *flags, "--out", tmp_path / "report.json",
-    )  # fmt: skip
+        capsys,
+        monkeypatch,
+        "--checkpoint",
+        checkpoint,
+        "--data.name",
+        "scenes",
+        "--features.name",
+        "none",
+        *flags,
+        "--out",
+        tmp_path / "report.json",
+    )
     assert code == 2
     assert said.startswith("error: ") and said.count("\n") == 1 and named in said, said
 
@@ -177,24 +222,37 @@ def test_what_cannot_be_measured_gets_one_line_and_exit_code_2(
 def test_an_exact_copy_is_published_with_its_card(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A decoder that paints mid-grey, of mid-grey pictures: the PSNR is infinite."""
+    """The PSNR of an exact copy is infinite: a decoder of mid-gray, on mid-gray pictures."""
     network = NetworkConfig(widths=(8, 8), encoder_blocks=1, decoder_blocks=1, latent_dim=4)
     tokenizer = Tokenizer(TokenizerConfig(network, VQConfig(size=24))).eval()
     state = tokenizer.state_dict()
     state["decoder.to_pixels.weight"].zero_()
     state["decoder.to_pixels.bias"].fill_(1 / 255)  # 128 of 255
     tokenizer.load_state_dict(state)
-    bundle = tokenizer.save_pretrained(tmp_path / "grey", recipe={"steps": 1})
+    bundle = tokenizer.save_pretrained(tmp_path / "gray", recipe={"steps": 1})
     folder, out = tmp_path / "photos", tmp_path / "report.json"
     folder.mkdir()
     for index in range(2):
         Image.new("RGB", (16, 16), (128, 128, 128)).save(folder / f"{index}.png")
-    for _ in range(2):  # the second time, the card is written from what JSON kept of the first
+    for _ in range(2):  # the second card is written from the JSON of the first
         code, printed, said = run_here(
-            capsys, monkeypatch, "--checkpoint", bundle.path, "--data.name", "folder",
-            "--data.root", folder, "--features.name", "none", "--publish", "--codecs",
-            "--device", "cpu", "--out", out,
-        )  # fmt: skip
+            capsys,
+            monkeypatch,
+            "--checkpoint",
+            bundle.path,
+            "--data.name",
+            "folder",
+            "--data.root",
+            folder,
+            "--features.name",
+            "none",
+            "--publish",
+            "--codecs",
+            "--device",
+            "cpu",
+            "--out",
+            out,
+        )
         assert code == 0, said
         assert json.loads(out.read_text(), parse_constant=pytest.fail)["psnr"] is None
         published = find_bundle(bundle.path)

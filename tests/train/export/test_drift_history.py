@@ -1,4 +1,4 @@
-"""train/history.py: what a run writes of its codes, however often it stops and goes on."""
+"""The history of a run's codes, with and without interruptions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from train.export.drift_history import MOST, remember
 
 
-def test_ways_are_measured_in_lengths_of_the_codes(tmp_path: Path) -> None:
+def test_drift_is_measured_in_lengths_of_the_codes(tmp_path: Path) -> None:
     file = tmp_path / "run" / "history.npz"
     first = np.array([[3.0, 4.0], [0.0, 5.0]])
     remember(file, 10, first, np.array([7, 0]))
@@ -21,17 +21,17 @@ def test_ways_are_measured_in_lengths_of_the_codes(tmp_path: Path) -> None:
     np.testing.assert_allclose(found["history_moved"], [[0, 0], [0, 5 / length]], rtol=1e-3)
 
 
-def test_a_run_that_is_gone_back_on_forgets_what_came_after(tmp_path: Path) -> None:
+def test_a_run_resumed_from_an_earlier_step_drops_later_saves(tmp_path: Path) -> None:
     file, codes = tmp_path / "history.npz", np.eye(3)
     for step in (10, 20, 30):
         remember(file, step, codes * step, np.full(3, step))
     found = remember(file, 20, codes, np.full(3, 99))
     assert found["history_steps"].tolist() == [10, 20]
     assert found["history_counts"][-1].tolist() == [99, 99, 99]
-    assert not found["history_moved"][-1].any()  # the codes at step 10 are not known any more
+    assert not found["history_moved"][-1].any()  # the codes of step 10 are no longer known
 
 
-def test_many_saves_are_thinned_and_their_ways_add_up(tmp_path: Path) -> None:
+def test_many_saves_are_thinned_and_their_drift_adds_up(tmp_path: Path) -> None:
     file, walked = tmp_path / "history.npz", 0.0
     code = np.array([[1.0, 0.0], [0.0, 1.0]])
     for step in range(1, 101):
@@ -51,7 +51,7 @@ def test_a_large_codebook_keeps_fewer_saves(tmp_path: Path) -> None:
     assert len(found["history_steps"]) <= 8
 
 
-def test_a_file_that_does_not_fit_or_is_broken_is_begun_anew(tmp_path: Path) -> None:
+def test_a_file_that_does_not_fit_or_is_broken_is_replaced(tmp_path: Path) -> None:
     file = tmp_path / "history.npz"
     remember(file, 5, np.eye(4), np.ones(4))
     assert remember(file, 9, np.eye(3), np.ones(3))["history_steps"].tolist() == [9]

@@ -1,4 +1,4 @@
-"""The flags on a card turn the recipe into the run again."""
+"""The flags on a card reproduce the run from its recipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A data set that cannot fill one step is refused, with a batch that it can."""
+"""Data sets that are smaller than a batch are refused, with advice."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ from train.loop.draws import check_enough
         (1, 7, "holds 6 pictures, fewer than the 7 of one step; give more pictures."),
     ],
 )  # fmt: skip
-def test_too_small(tmp_path: Path, batch: int, processes: int, end: str) -> None:
+def test_too_few_pictures_for_a_batch_are_refused(
+    tmp_path: Path, batch: int, processes: int, end: str
+) -> None:
     data = open_dataset("imagenet", made.imagenet(tmp_path))
     with pytest.raises(DataError) as caught:
         check_enough(data, batch, processes)
     assert str(caught.value).startswith(f"{tmp_path} holds") and str(caught.value).endswith(end)
 
 
-def test_just_enough(tmp_path: Path) -> None:
+def test_just_enough_pictures_are_accepted(tmp_path: Path) -> None:
     data = open_dataset("imagenet", made.imagenet(tmp_path))
     check_enough(data, 6, 1)
     check_enough(data, 2, 3)

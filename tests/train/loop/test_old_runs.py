@@ -1,4 +1,4 @@
-"""Run folders that an earlier version wrote: their settings and states are read as they are.
+"""Run folders of an earlier version: their settings and states are still read.
 
 The names below are those of version 0.1.0, written down by hand: a rename in the code must not
 reach them.
@@ -102,7 +102,7 @@ DISCRIMINATOR = {
 
 
 def moments(part: str, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """An optimizer's moments: matrices that decay come first, then all others."""
+    """Return an optimizer's moments: first the matrices with weight decay, then the others."""
     decayed = [s for name, s in shapes.items() if len(s) > 1 and not name.startswith("quantizer")]
     others = [s for name, s in shapes.items() if len(s) < 2 or name.startswith("quantizer")]
     return {
@@ -133,7 +133,7 @@ def old_state() -> dict[str, Tensor]:
 
 @pytest.fixture
 def run_folder(tmp_path: Path) -> Path:
-    """A run that version 0.1.0 left after its third step."""
+    """A run of version 0.1.0 that was stopped after its third step."""
     folder = tmp_path / "run"
     (folder / "state").mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps(RUN))
@@ -155,8 +155,12 @@ def test_a_run_of_an_earlier_version_resumes(run_folder: Path) -> None:
     TokenizerTrainer(config, run_folder).train()
     moved = load_file(run_folder / "state/state.safetensors")
     assert moved.keys() == before.keys()
-    for part in ("tokenizer/decoder.to_pixels.weight", "discriminator/layers.0.weight",
-                 "optimizer/13/step", "judge_optimizer/0/exp_avg"):  # fmt: skip
+    for part in (
+        "tokenizer/decoder.to_pixels.weight",
+        "discriminator/layers.0.weight",
+        "optimizer/13/step",
+        "judge_optimizer/0/exp_avg",
+    ):
         assert not torch.equal(moved[part], before[part]), part
     assert int(moved["stages/frozen_at"]) == 2 and int(moved["averaged/n_averaged"]) == 8
     bundle = find_bundle(run_folder)
@@ -174,13 +178,13 @@ def test_settings_that_are_newer_than_a_run_have_their_defaults_in_it(run_folder
 
 
 @pytest.mark.parametrize("text", ["{", "[]"])
-def test_settings_that_cannot_be_read_are_a_sentence(run_folder: Path, text: str) -> None:
+def test_unreadable_settings_get_one_sentence(run_folder: Path, text: str) -> None:
     (run_folder / "run.json").write_text(text)
     with pytest.raises(CheckpointError, match=r"run\.json"):
         remember_settings(parse_run(FLAGS.split(), "run"), run_folder)
 
 
-def test_a_state_of_another_architecture_is_a_sentence(run_folder: Path) -> None:
+def test_a_state_of_another_architecture_gets_one_sentence(run_folder: Path) -> None:
     state = old_state()
     del state["judge_optimizer/0/exp_avg"]
     state["tokenizer/quantizer.codes"] = torch.zeros(3, 3)

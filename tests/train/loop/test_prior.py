@@ -1,4 +1,4 @@
-"""Training priors: resumed runs, token shards, what is refused, and what a run leaves behind."""
+"""Training of priors: resumed runs, token shards, refusals and files."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def state(folder: Path) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("kind", PRIORS)
 def test_a_resumed_run_gives_the_same_bits(tmp_path, tokenizer, shards, kind):
-    """Weights, averages, moments and what a prior remembers of its losses."""
+    """Weights, averages, moments and the prior's record of losses equal those without a stop."""
     whole = prior_run(kind, tokenizer, tokens=None if kind == "latent" else shards)
     PriorTrainer(whole, tmp_path / "whole").train()
     PriorTrainer(replace(whole, stop_after=3), tmp_path / "parts").train()
     numbers = json.loads((tmp_path / "parts/state/state.json").read_text())
     assert numbers == {"step": 3, "broken": {}, "fixed": {}}
-    torch.manual_seed(123)  # whatever else the process did in between has no part in it
+    torch.manual_seed(123)  # the generator's state in between must not matter
     PriorTrainer(whole, tmp_path / "parts").train()
     one, two = state(tmp_path / "whole"), state(tmp_path / "parts")
     assert one.keys() == two.keys()
@@ -62,8 +62,8 @@ def test_a_resumed_run_gives_the_same_bits(tmp_path, tokenizer, shards, kind):
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_shards_and_pictures_encoded_as_they_come_are_the_same_tokens(tmp_path, tokenizer, shards):
-    """Scenes are drawn in their order on the fly; shards hold the same pictures by row."""
+def test_shards_and_pictures_encoded_on_the_fly_give_the_same_tokens(tmp_path, tokenizer, shards):
+    """Scenes encoded in order on the fly equal the shards' rows."""
     fly = PriorTrainer(prior_run("autoregressive", tokenizer), tmp_path / "fly")
     read = PriorTrainer(prior_run("autoregressive", tokenizer, tokens=shards), tmp_path / "read")
     (encoded,) = fly._stream(0, 1)
@@ -77,9 +77,9 @@ def test_shards_and_pictures_encoded_as_they_come_are_the_same_tokens(tmp_path, 
     assert stored.captions[0] == fly.data[spread[row]].caption
 
 
-def test_draws_read_together_are_those_read_one_by_one(shards):
+def test_draws_read_together_equal_those_read_one_by_one(shards):
     found = TokenShards(shards, seed=3)
-    numbers = range(len(found) - 3, len(found) + 4)  # over the end of an epoch
+    numbers = range(len(found) - 3, len(found) + 4)  # across the end of an epoch
     batch = found.draws(numbers)
     each = [found.draw(k) for k in numbers]
     assert torch.equal(batch.ids, torch.stack([one.ids for one in each]))
@@ -100,7 +100,7 @@ def test_a_prior_learns(tmp_path, tokenizer, shards):
     assert find_bundle(tmp_path / "run").metrics["bits_per_token"] == held_out[1]
 
 
-def test_what_a_run_leaves(tmp_path, tokenizer, shards):
+def test_files_of_a_finished_run(tmp_path, tokenizer, shards):
     out = tmp_path / "run"
     run = prior_run("masked", tokenizer, tokens=shards, save_every=3)
     bundle = PriorTrainer(run, out).train()
@@ -158,7 +158,7 @@ def test_shards_of_another_tokenizer_are_refused(tmp_path, shards):
     assert str(shards) in said and "another tokenizer (tiny-tokens" in said
 
 
-def test_what_does_not_fit_is_refused_by_name(tmp_path, tokenizer, shards):
+def test_shards_that_do_not_fit_are_refused_by_name(tmp_path, tokenizer, shards):
     said = refused(tmp_path, prior_run("latent", tokenizer, tokens=shards))
     assert "leave out --tokens" in said
     larger = PicturesConfig("scenes", size=32, workers=0)
@@ -176,18 +176,18 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path, tokenizer, shards):
     [
         ("diffusion", {"sampling": SamplingConfig(steps=99)}, "steps must be .* from 1 to 8"),
         ("latent", {"sampling": SamplingConfig(temperature=float("nan"))}, "temperature"),
-        ("autoregressive", {"sampling": SamplingConfig(steps=3)}, "a step per token"),
+        ("autoregressive", {"sampling": SamplingConfig(steps=3)}, "step per token"),
         ("masked", {"prior": replace(PRIORS["masked"], width=15)}, "test: .*width"),
     ],
 )
-def test_what_cannot_be_built_or_drawn_is_refused_at_once(
+def test_wrong_sizes_and_sampling_are_refused_before_training(
     tmp_path, tokenizer, kind, changes, words
 ):
     with pytest.raises(UsageError, match=words):
         PriorTrainer(prior_run(kind, tokenizer, **changes), tmp_path / "run")
 
 
-def test_a_run_may_go_on_to_be_drawn_from_in_another_way(tmp_path, tokenizer):
+def test_a_resumed_run_may_have_other_sampling_settings(tmp_path, tokenizer):
     run = prior_run("diffusion", tokenizer)
     remember_settings(run, tmp_path)
     remember_settings(replace(run, sampling=SamplingConfig(steps=5), steps=9), tmp_path)
@@ -196,6 +196,6 @@ def test_a_run_may_go_on_to_be_drawn_from_in_another_way(tmp_path, tokenizer):
 
 
 @pytest.mark.parametrize("seed", [-1, 2**24, 20_240_101])
-def test_seeds_that_steps_cannot_have_are_refused(tokenizer, seed):
+def test_seeds_out_of_range_are_refused(tokenizer, seed):
     with pytest.raises(ValueError, match="seed must be from 0 to 16,777,215"):
         prior_run("masked", tokenizer, seed=seed)

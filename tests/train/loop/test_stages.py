@@ -30,7 +30,7 @@ def staged(pictures, quantizer=NSVQ, **changes):
 
 
 def frozen_at(losses: list[float], **settings) -> int:
-    """Step at which a run with these commitment losses a step freezes its encoder (-1: never)."""
+    """Return the step at which a run with these losses freezes its encoder (-1: never)."""
     stages = Stages(StagesConfig(**settings), len(losses))
     for step, loss in enumerate(losses):
         latents = torch.full((1, 2, 3, 3), loss**0.5)
@@ -40,7 +40,7 @@ def frozen_at(losses: list[float], **settings) -> int:
 
 
 def rule(losses: list[float], patience: int) -> int:
-    """The paper's words: min over the last ``patience`` epochs >= min over those before."""
+    """Return the paper's rule: min over the last ``patience`` epochs >= min over those before."""
     for t in range(patience, len(losses)):
         recent = losses[t - patience + 1 : t + 1]
         if min(recent) >= min(losses[: t - patience + 1]):
@@ -49,18 +49,18 @@ def rule(losses: list[float], patience: int) -> int:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_freezing_rule_is_the_papers(seed):
+def test_the_freezing_rule_is_that_of_the_paper(seed):
     draw = torch.Generator().manual_seed(seed)
     noise = torch.rand(60, generator=draw) * 0.3
     losses = (noise + torch.linspace(1, 0, 60).square()).tolist()
     assert frozen_at(losses, epoch=1, patience=4) == rule(losses, 4)
-    # an epoch of three steps: the rule sees means
+    # epochs of three steps: the rule is applied to means
     means = [sum(losses[i : i + 3]) / 3 for i in range(0, 60, 3)]
     wanted = rule(means, 3)
     assert frozen_at(losses, epoch=3, patience=3) == (3 * wanted if wanted > 0 else -1)
 
 
-def test_shares_bound_the_rule():
+def test_earliest_and_latest_shares_bound_the_freezing():
     rising = [float(k) for k in range(1, 21)]
     assert frozen_at(rising, epoch=1, patience=3) == 4
     assert frozen_at(rising, epoch=1, patience=3, earliest=0.5) == 10
@@ -74,8 +74,11 @@ def test_stages_follow_each_other():
     assert stages.at(99).name == "joint"
     stages.frozen_at.fill_(20)
     assert [stages.at(step).name for step in (19, 20, 49, 50)] == [
-        "joint", "warm-up", "warm-up", "refine",
-    ]  # fmt: skip
+        "joint",
+        "warm-up",
+        "warm-up",
+        "refine",
+    ]
     scales = [stages.at(step).adversarial_scale for step in (19, 20, 50, 60, 70, 99)]
     assert scales == [1, 0, 0, 0.5, 1, 1]
     assert [stages.at(step).has_discriminator for step in (19, 49, 50)] == [True, False, True]
@@ -94,7 +97,7 @@ def test_a_resumed_run_gives_the_same_bits_in_every_stage(tmp_path, pictures, qu
     assert int(one["stages/frozen_at"]) == 2
 
 
-def test_each_stage_trains_its_own(tmp_path, pictures):
+def test_each_stage_trains_its_own_parts(tmp_path, pictures):
     trainer = TokenizerTrainer(staged(pictures), tmp_path / "run")
     parts = {
         "encoder": trainer.tokenizer.encoder,
@@ -128,11 +131,11 @@ def test_each_stage_trains_its_own(tmp_path, pictures):
         *[(2, {"decoder"}, False)] * 2,
         *[(3, {"decoder", "discriminator"}, False)] * 4,
     ]
-    assert torch.equal(trainer.optimizer.state[encoder]["exp_avg"], moments)  # kept, not stepped
+    assert torch.equal(trainer.optimizer.state[encoder]["exp_avg"], moments)  # kept without a step
     assert torch.equal(trainer.averaged.module.encoder.layers[1].weight, encoder)
 
 
-def test_adversarial_weight_rises_again(tmp_path, pictures):
+def test_the_adversarial_weight_rises_again_in_each_stage(tmp_path, pictures):
     loss = replace(LOSS, adaptive=False)
     run = staged(pictures, loss=loss, stages=replace(STAGES, epoch=2, warmup=1), log_every=1)
     TokenizerTrainer(run, tmp_path / "run").train()
@@ -152,13 +155,13 @@ def process(rank: int, port: int, pictures: str, folder: str) -> None:
 
 
 def _shared(pictures: Path, batch: int):
-    """A run that two processes can share: no noise of their own, and no part a batch decides."""
+    """Return a run that two processes can share: without noise and without batch statistics."""
     run = staged(pictures, loss=replace(LOSS, adaptive=False), batch=batch, precision="fp32")
     run = replace(run, optimizer=replace(run.optimizer, lr=1e-4, discriminator_lr=1e-5))
     return replace(run, data=replace(run.data, last_size=None))
 
 
-def test_two_processes_go_through_the_stages_as_one_does(tmp_path, pictures):
+def test_two_processes_pass_the_stages_like_one(tmp_path, pictures):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Training: resumed runs, numbered draws, guards, and what a run leaves behind."""
+"""Training of tokenizers: resumed runs, numbered draws, guards and files."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ def state(folder: Path) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("quantizer", [REGVQ, VQ], ids=["regvq", "vq"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_resumed_run_gives_the_same_bits(tmp_path, pictures, quantizer, precision):
-    """Weights, averages, moments and the discriminator, after an interruption between steps."""
+    """Weights, averages, moments and the discriminator equal those without an interruption."""
     whole = config(pictures, quantizer, precision=precision)
     TokenizerTrainer(whole, tmp_path / "whole").train()
     TokenizerTrainer(replace(whole, stop_after=3), tmp_path / "parts").train()
     numbers = json.loads((tmp_path / "parts/state/state.json").read_text())
     assert numbers == {"step": 3, "broken": {}, "fixed": {"features": "none"}}
-    torch.manual_seed(123)  # whatever else the process did in between has no part in it
+    torch.manual_seed(123)  # the generator's state in between must not matter
     TokenizerTrainer(whole, tmp_path / "parts").train()
     one, two = state(tmp_path / "whole"), state(tmp_path / "parts")
     assert one.keys() == two.keys()
@@ -88,7 +88,7 @@ def test_a_resumed_run_gives_the_same_bits(tmp_path, pictures, quantizer, precis
     assert any("judge_optimizer" in name for name in one)
     a, b = (load_file(tmp_path / n / "bundle/model.safetensors") for n in ("whole", "parts"))
     assert all(torch.equal(a[name], b[name]) for name in a)
-    # The history of the codes knows of the stop, and the same codes at the end.
+    # The history of the codes has the stop's step, and ends with the same codes.
     drifts = {n: find_bundle(tmp_path / n).atlas for n in ("whole", "parts")}
     assert drifts["whole"]["history_steps"].tolist() == [6]
     assert drifts["parts"]["history_steps"].tolist() == [3, 6]
@@ -97,7 +97,7 @@ def test_a_resumed_run_gives_the_same_bits(tmp_path, pictures, quantizer, precis
     assert drifts["parts"]["history_moved"][1].max() > 0
 
 
-def test_the_seed_decides(tmp_path, pictures):
+def test_the_seed_determines_the_run(tmp_path, pictures):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         TokenizerTrainer(config(pictures, seed=seed, steps=2), tmp_path / name).train()
     a, b, c = (state(tmp_path / name) for name in "abc")
@@ -111,14 +111,14 @@ def test_training_learns(tmp_path, pictures):
     TokenizerTrainer(run, tmp_path / "run").train()
     lines = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     assert lines[-1]["step"] == 80
-    errors = [line["l1"] for line in lines]  # of four pictures each: one line alone says little
+    errors = [line["l1"] for line in lines]  # of four pictures each: single lines are noisy
     assert sum(errors[-4:]) / 4 < 0.75 * errors[0]
     assert 0 < lines[-1]["utilization"] <= 1
     assert 1 <= lines[-1]["perplexity"] <= 32
     assert lines[-1]["images_per_second"] > 0
 
 
-def test_what_a_run_leaves(tmp_path, pictures):
+def test_files_of_a_finished_run(tmp_path, pictures):
     out = tmp_path / "run"
     bundle = TokenizerTrainer(config(pictures, steps=4, save_every=2), out).train()
     assert bundle == out / "bundle"
@@ -137,7 +137,7 @@ def test_what_a_run_leaves(tmp_path, pictures):
     assert str(tmp_path) not in json.dumps(found.config) + found.card  # no path of this machine
 
 
-def test_a_large_codebook_has_its_atlas_at_the_end_only(tmp_path, pictures, monkeypatch):
+def test_a_large_codebook_gets_its_atlas_at_the_end_only(tmp_path, pictures, monkeypatch):
     saved = []
     save = TokenizerTrainer._save
 
@@ -233,7 +233,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights(tmp_path, pictures, 
     assert load_tokenizer(out).codebook_size == 32
 
 
-def test_replaced_codes_are_forgotten_by_the_optimizer(tmp_path, pictures):
+def test_the_optimizer_resets_moments_of_replaced_codes(tmp_path, pictures):
     quantizer = VQConfig(size=32, restart_below=0.5, decay=0.5)
     trainer = TokenizerTrainer(config(pictures, quantizer), tmp_path / "run")
     images = next(trainer._stream(0, 1))
@@ -262,7 +262,7 @@ def test_replaced_codes_are_forgotten_by_the_optimizer(tmp_path, pictures):
 
 
 def test_codes_can_learn_faster_than_the_network(tmp_path, pictures):
-    """Adam's first step moves a weight by its rate: ten times as far, for the codes alone."""
+    """Adam's first step moves a weight by its rate: here ten times as far for the codes only."""
     moved = {}
     for rate in (1.0, 10.0):
         run = replace(config(pictures), codes_rate=rate, optimizer=OptimizerConfig(warmup=0.0))
@@ -290,7 +290,7 @@ def test_learning_rate_warms_up_and_falls():
     assert all(a >= b for a, b in pairwise(rates[10:]))
 
 
-def test_a_constant_learning_rate_stays_after_its_warm_up():
+def test_a_constant_learning_rate_stays_constant_after_warm_up():
     rates = [lr_scale(step, 100, 0.1, "constant") for step in range(100)]
     assert rates[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
     assert set(rates[10:]) == {1.0}
@@ -303,7 +303,7 @@ def test_a_histogram_prior_needs_its_file():
         RunConfig(tokenizer=TokenizerConfig(NETWORK, quantizer))
 
 
-def test_the_quantizer_hears_how_far_the_run_is(tmp_path, pictures):
+def test_the_quantizer_is_given_the_progress_of_the_run(tmp_path, pictures):
     trainer = TokenizerTrainer(config(pictures, GumbelConfig(size=32)), tmp_path / "run")
     heard = []
     trainer.tokenizer.quantizer.schedule = heard.append
@@ -320,7 +320,7 @@ def test_the_last_part_has_larger_and_fewer_crops(tmp_path, pictures, start):
 
 
 class Numbers:
-    """A data set whose k-th draw says k."""
+    """A data set whose k-th draw has the value k."""
 
     def draw(self, k):
         from core.data import Sample
@@ -361,7 +361,7 @@ def test_too_many_broken_pictures_stop_the_run(tmp_path, pictures, workers):
         TokenizerTrainer(run, tmp_path / "run").train()
 
 
-def test_what_was_broken_before_a_stop_is_counted_after_it(tmp_path, pictures):
+def test_broken_pictures_before_a_stop_are_counted_after_it(tmp_path, pictures):
     for index in range(12, 130):
         (pictures / f"{index:03d}.png").write_bytes((pictures / "00.png").read_bytes())
     (pictures / "bad.jpg").write_bytes(b"\xff\xd8 no picture")
@@ -371,7 +371,7 @@ def test_what_was_broken_before_a_stop_is_counted_after_it(tmp_path, pictures):
     assert find_bundle(tmp_path / "run").config["recipe"]["data"]["broken_files"] == 1
 
 
-def test_a_run_does_not_go_on_with_other_features(tmp_path, pictures):
+def test_a_run_is_not_resumed_with_other_features(tmp_path, pictures):
     run = config(pictures)
     TokenizerTrainer(replace(run, stop_after=3), tmp_path / "run").train()
     file = tmp_path / "run/state/state.json"
@@ -383,7 +383,7 @@ def test_a_run_does_not_go_on_with_other_features(tmp_path, pictures):
 
 
 class Shown:
-    """A data set of a camera's picture, one that is none, and a small one."""
+    """A data set of a large picture, a broken file and a small picture."""
 
     def __len__(self):
         return 3
@@ -394,7 +394,7 @@ class Shown:
         return Sample(torch.rand(3, *((600, 2400) if index == 0 else (40, 30))))
 
 
-def test_pictures_that_a_run_judges_itself_on_are_small_and_whole():
+def test_evaluation_pictures_of_a_run_are_small_and_whole():
     shapes = [tuple(image.shape) for image in sample_pictures(Shown(), 3)]
     assert shapes == [(3, 256, 1024), (3, 40, 30)]
 

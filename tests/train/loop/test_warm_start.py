@@ -1,4 +1,4 @@
-"""Runs that begin with a bundle's weights, and runs that train the decoder alone."""
+"""Runs that start from a bundle's weights, and runs that train only the decoder."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def bundle_of(folder: Path, quantizer=REGVQ, network=NETWORK) -> Path:
     return folder
 
 
-def test_a_run_begins_with_the_bundles_weights(tmp_path, pictures):
+def test_a_run_starts_from_the_bundles_weights(tmp_path, pictures):
     source = bundle_of(tmp_path / "source")
-    # settings that shape no weight are the run's own
+    # settings that shape no weight are those of the run
     run = config(pictures, RegVQConfig(size=32, mask_ratio=0.1), init=source)
     trainer = TokenizerTrainer(run, tmp_path / "run")
     wanted = load_tokenizer(source).state_dict()
@@ -46,7 +46,7 @@ def test_a_run_begins_with_the_bundles_weights(tmp_path, pictures):
     assert not torch.equal(fresh.decoder.last_weight, wanted["decoder.to_pixels.weight"])
 
 
-def test_everything_goes_on_learning_and_the_bundle_says_where_from(tmp_path, pictures):
+def test_every_part_learns_and_the_bundle_names_its_source(tmp_path, pictures):
     source = bundle_of(tmp_path / "first" / "bundle")
     run = config(pictures, init=tmp_path / "first", steps=2)
     TokenizerTrainer(run, tmp_path / "run").train()
@@ -59,7 +59,7 @@ def test_everything_goes_on_learning_and_the_bundle_says_where_from(tmp_path, pi
     assert "weights of `first`" in found.card
 
 
-def test_a_resumed_run_needs_its_beginning_no_more(tmp_path, pictures):
+def test_a_resumed_run_does_not_need_its_source(tmp_path, pictures):
     source = bundle_of(tmp_path / "source")
     whole = config(pictures, init=source)
     TokenizerTrainer(whole, tmp_path / "whole").train()
@@ -87,7 +87,7 @@ def test_a_bundle_that_does_not_fit_is_named(tmp_path, pictures, quantizer, netw
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_from_before_there_was_init_resumes(tmp_path, pictures):
+def test_a_run_without_the_init_setting_resumes(tmp_path, pictures):
     run = config(pictures)
     remember_settings(run, tmp_path / "run")
     file = tmp_path / "run" / "run.json"
@@ -115,8 +115,8 @@ def test_a_bundle_that_is_not_there_is_named(tmp_path, pictures):
     ],
     ids=lambda q: type(q).__name__,
 )
-def test_the_decoder_alone(tmp_path, pictures, quantizer):
-    """Its weights move, nothing else does, and pictures keep their tokens."""
+def test_only_the_decoder_is_trained(tmp_path, pictures, quantizer):
+    """Only the decoder's weights change, and pictures keep their tokens."""
     source = bundle_of(tmp_path / "source", quantizer)
     loss = LossConfig(perceptual=0.0, adversarial=0.5, discriminator_start=0.0, listen_after=0.0)
     run = config(pictures, quantizer, init=source, train_only="decoder", loss=loss, steps=4)
@@ -139,8 +139,8 @@ def test_the_decoder_alone(tmp_path, pictures, quantizer):
     assert trained == {id(p) for p in trainer.tokenizer.decoder.parameters()}
 
 
-def test_tokens_are_still_drawn_while_the_decoder_trains(tmp_path, pictures):
-    """Reg-VQ's decoder goes on seeing imperfect tokens, unless the mask is set to 0."""
+def test_tokens_are_still_sampled_while_the_decoder_trains(tmp_path, pictures):
+    """Reg-VQ's decoder still sees imperfect tokens, unless the mask is set to 0."""
     source = bundle_of(tmp_path / "source")
     run = config(pictures, init=source, train_only="decoder")
     trainer = TokenizerTrainer(run, tmp_path / "run")
@@ -153,7 +153,7 @@ def test_tokens_are_still_drawn_while_the_decoder_trains(tmp_path, pictures):
     assert seen[0].mask.float().mean() > 0.35
 
 
-def test_a_decoder_run_that_makes_no_sense_is_refused(pictures):
+def test_settings_that_contradict_training_the_decoder_are_refused(pictures):
     with pytest.raises(ValueError, match="set init"):
         config(pictures, train_only="decoder")
     with pytest.raises(ValueError, match="stages"):
@@ -162,7 +162,7 @@ def test_a_decoder_run_that_makes_no_sense_is_refused(pictures):
         config(pictures, train_only="encoder")
 
 
-def test_the_decoders_recipe_goes_on_from_the_shipped_tokenizer(tmp_path, pictures, monkeypatch):
+def test_the_decoders_recipe_starts_from_the_shipped_tokenizer(tmp_path, pictures, monkeypatch):
     monkeypatch.chdir(tmp_path)  # from any folder
     recipe = config_of("photos-regvq-decoder")
     assert recipe.train_only == "decoder"

@@ -1,4 +1,4 @@
-"""Priors' runs that begin with another prior's weights."""
+"""Runs of priors that start from another prior's weights."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def trained(kind: str, tokenizer: Path, out: Path) -> Path:
     return out
 
 
-def test_a_prior_goes_on_with_a_retrained_tokenizers_tokens(tmp_path, old, new):
+def test_a_prior_is_trained_further_on_a_retrained_tokenizers_tokens(tmp_path, old, new):
     source = trained("diffusion", old, tmp_path / "source")
     run = prior_run("diffusion", new, init=source, steps=4, seed=3)
     trainer = PriorTrainer(run, tmp_path / "run")
@@ -49,7 +49,7 @@ def test_a_prior_goes_on_with_a_retrained_tokenizers_tokens(tmp_path, old, new):
     for prior in (trainer.prior, trainer.averaged.module):
         assert all(torch.equal(x, wanted[name]) for name, x in prior.state_dict().items())
     PriorTrainer(replace(run, stop_after=2), tmp_path / "run").train()
-    # Once begun, it needs what it began with no more.
+    # A resumed run does not need its source.
     source.rename(tmp_path / "gone")
     PriorTrainer(run, tmp_path / "run").train()
     found = find_bundle(tmp_path / "run")
@@ -63,7 +63,7 @@ def test_a_prior_goes_on_with_a_retrained_tokenizers_tokens(tmp_path, old, new):
     assert str(tmp_path) not in json.dumps(found.config) + found.card
 
 
-def test_on_the_same_tokens_nothing_is_said_of_others(tmp_path, old):
+def test_on_the_same_tokens_no_other_tokenizer_is_mentioned(tmp_path, old):
     source = trained("masked", old, tmp_path / "source")
     run = prior_run("masked", old, init=source / "bundle", steps=1)
     PriorTrainer(run, tmp_path / "run").train()
@@ -73,39 +73,39 @@ def test_on_the_same_tokens_nothing_is_said_of_others(tmp_path, old):
     assert "weights of the prior" not in find_bundle(source).card
 
 
-def test_a_prior_of_another_kind_gives_what_both_have(tmp_path, old):
-    source = trained("autoregressive", old, tmp_path / "source")  # told a map, a layer
+def test_a_prior_of_another_kind_shares_its_common_weights(tmp_path, old):
+    source = trained("autoregressive", old, tmp_path / "source")  # conditioned on a map: one layer
     deeper = replace(PRIORS["diffusion"], layers=2)
     run = prior_run("diffusion", old, prior=deeper, init=source, steps=1)
-    begun = PriorTrainer(run, tmp_path / "run").prior
-    network, theirs = begun.network, load_prior(source).network.state_dict()
+    started = PriorTrainer(run, tmp_path / "run").prior
+    network, theirs = started.network, load_prior(source).network.state_dict()
     mine = network.state_dict()
     for name in ("embed.weight", "row", "head.weight", "transformer.blocks.0.qkv.weight"):
         assert torch.equal(mine[name], theirs[name]), name
-    assert "conditioner.encoders.semantic.known" not in mine and begun.conditioner.has_memory
-    # The layer that comes along is open as it was trained, the new one is closed as new ones are.
+    assert "conditioner.encoders.semantic.known" not in mine and started.conditioner.has_memory
+    # The gate of the copied layer is open as trained; that of the new layer is closed.
     first, second = (block.modulation.tolist() for block in network.transformer.blocks)
     assert [row[0] for row in first] == [0, 0, 1, 0, 0, 1] and not any(map(any, second))
     PriorTrainer(run, tmp_path / "run").train()
     assert "**Initialized from:** the weights of the prior `source`\n" in (
         find_bundle(tmp_path / "run").card
     )
-    # A condition of both comes along with its vocabulary.
+    # A condition of both priors is copied with its vocabulary.
     both = trained("masked", old, tmp_path / "both")
     taken = PriorTrainer(prior_run("diffusion", old, init=both), tmp_path / "other").prior
     known = "network.conditioner.encoders.text.known"
     assert torch.equal(taken.state_dict()[known], load_prior(both).state_dict()[known])
 
 
-def test_a_prior_that_is_told_more_takes_what_there_is(tmp_path, old):
-    source = trained("diffusion", old, tmp_path / "source")  # told a text
+def test_a_prior_with_more_conditions_takes_the_weights_that_fit(tmp_path, old):
+    source = trained("diffusion", old, tmp_path / "source")  # conditioned on text
     theirs = load_prior(source).state_dict()
     planner = replace(PRIORS["diffusion"], conditions=(TEXT, SEMANTIC), layout=LAYOUT)
     run = prior_run("diffusion", old, prior=planner, init=source, steps=2, train_only="layout")
     trainer = PriorTrainer(run, tmp_path / "run")
     before = {name: x.clone() for name, x in trainer.prior.state_dict().items()}
     assert all(torch.equal(x, before[name]) for name, x in theirs.items())
-    # What draws the maps learns, alone, and knows the words of the captions, too.
+    # Only the prior of maps learns; it knows the words of the captions, too.
     trainer.train()
     after = trainer.prior.state_dict()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
@@ -121,21 +121,21 @@ def test_a_prior_that_is_told_more_takes_what_there_is(tmp_path, old):
     logged = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     assert any("layout_bits" in line for line in logged)
     assert not any("variational" in line for line in logged)
-    # And the other way round.
+    # The other way round.
     rest = replace(run, init=tmp_path / "run", train_only="tokens")
     trainer = PriorTrainer(rest, tmp_path / "rest")
     stored = load_prior(tmp_path / "run").state_dict()
-    begun = {name: x.clone() for name, x in trainer.prior.state_dict().items()}
-    assert begun.keys() == stored.keys()
-    assert all(torch.equal(x, stored[name]) for name, x in begun.items())
+    started = {name: x.clone() for name, x in trainer.prior.state_dict().items()}
+    assert started.keys() == stored.keys()
+    assert all(torch.equal(x, stored[name]) for name, x in started.items())
     trainer.train()
     after = trainer.prior.state_dict()
-    moved = {name for name in begun if not torch.equal(begun[name], after[name])}
+    moved = {name for name in started if not torch.equal(started[name], after[name])}
     assert moved and not any(name.startswith("layout.") for name in moved)
     assert "only the part that draws tokens was trained" in find_bundle(tmp_path / "rest").card
 
 
-def test_only_a_prior_that_draws_maps_can_train_a_part(old):
+def test_only_a_prior_of_maps_can_train_a_part(old):
     planner = replace(PRIORS["diffusion"], conditions=(TEXT, SEMANTIC), layout=LAYOUT)
     for prior, init, words in (
         (planner, None, "set init"),
@@ -148,7 +148,7 @@ def test_only_a_prior_that_draws_maps_can_train_a_part(old):
 
 
 @pytest.mark.parametrize("kind", ["autoregressive", "diffusion", "masked"])
-def test_tokens_begin_as_alike_as_their_codes(tmp_path, old, kind):
+def test_token_embeddings_start_as_similar_as_their_codes(tmp_path, old, kind):
     codes = load_tokenizer(old).quantizer.codebook().detach()
     ids = torch.tensor([[[3, 0], [7, 3]]])
     torch.testing.assert_close(
@@ -159,19 +159,21 @@ def test_tokens_begin_as_alike_as_their_codes(tmp_path, old, kind):
         pairs = [torch.cdist(x, x).flatten() for x in (codes, weight[: len(codes)].detach())]
         return float(torch.corrcoef(torch.stack(pairs))[0, 1])
 
-    begun = {how: PriorTrainer(prior_run(kind, old, embeddings=how), tmp_path / how).prior.network
-             for how in ("codes", "random")}  # fmt: skip
+    started = {
+        how: PriorTrainer(prior_run(kind, old, embeddings=how), tmp_path / how).prior.network
+        for how in ("codes", "random")
+    }
     for weight in ("embed.weight", "head.weight"):
-        found = {how: likeness(network.get_parameter(weight)) for how, network in begun.items()}
+        found = {how: likeness(network.get_parameter(weight)) for how, network in started.items()}
         assert found["codes"] > 0.8 > found["random"], (weight, found)
-    assert (begun["codes"].column.std() > 0.03) and (begun["random"].column.std() < 0.03)
+    assert (started["codes"].column.std() > 0.03) and (started["random"].column.std() < 0.03)
     PriorTrainer(prior_run(kind, old, steps=1), tmp_path / "run").train()
     assert "**Initialized from:** token embeddings and output weights projected" in (
         find_bundle(tmp_path / "run").card
     )
 
 
-def test_places_begin_as_alike_as_they_are_near():
+def test_position_embeddings_start_more_similar_when_near():
     network = replace(PRIORS["autoregressive"], width=128, grid=(12, 16)).build().network
     network.init_positions(torch.Generator().manual_seed(0))
     for places in (network.row, network.column):
@@ -180,17 +182,19 @@ def test_places_begin_as_alike_as_they_are_near():
         far = (at[:, None] - at).abs()
         assert float(torch.corrcoef(torch.stack([apart.flatten(), far.flatten()]))[0, 1]) > 0.9
         assert 0.03 < float(places.detach().std()) < 0.08
-    replace(PRIORS["autoregressive"], grid=(1, 1)).build().network.init_positions()  # no waves fit
+    replace(
+        PRIORS["autoregressive"], grid=(1, 1)
+    ).build().network.init_positions()  # too small for any wave
 
 
-def test_another_tokenizers_latents_are_measured_anew(tmp_path, old, new):
+def test_another_tokenizers_latents_are_measured_again(tmp_path, old, new):
     source = trained("latent", old, tmp_path / "source")
-    begun = [
+    started = [
         PriorTrainer(prior_run("latent", tokenizer, init=source), tmp_path / tokenizer.name).prior
         for tokenizer in (old, new)
     ]
-    assert float(begun[0].std) > 0 and float(begun[1].std) == 0
-    assert torch.equal(begun[0].unet.conv_in.weight, begun[1].unet.conv_in.weight)
+    assert float(started[0].std) > 0 and float(started[1].std) == 0
+    assert torch.equal(started[0].unet.conv_in.weight, started[1].unet.conv_in.weight)
 
 
 def test_a_prior_that_does_not_fit_is_named(tmp_path, old):

@@ -22,7 +22,7 @@ from train.recipes.command_line import parse_run
 from train.recipes.own_file import default_folder
 
 SOURCE = '''
-"""A quantizer, a data set and recipes, as somebody who uses the package writes them."""
+"""A quantizer, a data set and recipes in a user's file."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ register_quantizer("round", RoundConfig)
 
 
 class Stripes:
-    """Pictures of stripes, which nobody has to draw."""
+    """Computed pictures of stripes."""
 
     name = "stripes"
 
@@ -169,7 +169,7 @@ number = 7
 
 @pytest.fixture(autouse=True)
 def forgotten() -> Iterator[None]:
-    """Each test registers its own: what a file registered is gone afterwards."""
+    """Undo, after each test, what its file registered."""
     known, path = dict(QUANTIZERS), list(sys.path)
     modules, sets = set(sys.modules), dict(registry._REGISTERED)
     yield
@@ -196,8 +196,11 @@ def file(tmp_path: Path) -> Path:
 def command(script: str, folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, str(ROOT / "train" / script), *map(str, arguments)],
-        cwd=folder, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
 
 
 def test_an_own_quantizer_is_trained_resumed_evaluated_and_encoded(
@@ -212,7 +215,7 @@ def test_an_own_quantizer_is_trained_resumed_evaluated_and_encoded(
 
     out = tmp_path / "run"
     flags = ["--recipe", f"{file}:tiny", "--out", str(out), "--data.workers", "1"]
-    done = command("run.py", tmp_path, *flags, "--stop-after", 2)  # as its user runs it
+    done = command("run.py", tmp_path, *flags, "--stop-after", 2)  # in a process of its own
     assert done.returncode == 0, done.stderr
     run([*flags, "--tokenizer.quantizer.weight", "1.0"])
     bundle = find_bundle(out)
@@ -238,7 +241,7 @@ def test_an_own_quantizer_is_trained_resumed_evaluated_and_encoded(
     assert done.returncode == 0, done.stderr
     assert json.loads(report.read_text())["images"] == 6
 
-    # Without the file: a sentence that names the quantizer.
+    # Without the file, one sentence names the quantizer.
     forget("my_recipes", "round", "stripes")
     with pytest.raises(SystemExit) as stop:
         evaluate(figures)
@@ -246,8 +249,16 @@ def test_an_own_quantizer_is_trained_resumed_evaluated_and_encoded(
     assert stop.value.code == 2 and said.startswith("error: ") and said.count("\n") == 1
     assert "unknown quantizer 'round'; available: vq, " in said and "REGVQ_EXTENSIONS" in said
     with pytest.raises(SystemExit) as stop:
-        encode(["--checkpoint", str(ROOT / "checkpoints/scenes-regvq"), "--data.name", "stripes",
-                "--out", str(tmp_path / "tokens")])  # fmt: skip
+        encode(
+            [
+                "--checkpoint",
+                str(ROOT / "checkpoints/scenes-regvq"),
+                "--data.name",
+                "stripes",
+                "--out",
+                str(tmp_path / "tokens"),
+            ]
+        )
     assert "unknown data set 'stripes'" in capsys.readouterr().err
 
     monkeypatch.setenv("REGVQ_EXTENSIONS", str(file))
@@ -260,7 +271,7 @@ def forget(module: str, quantizer: str, dataset: str) -> None:
     del sys.modules[module], QUANTIZERS[quantizer], registry._REGISTERED[dataset]
 
 
-def test_a_bundle_is_opened_with_its_file_and_not_without(
+def test_a_bundle_needs_the_file_of_its_quantizer(
     tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from core.tokenizer import Tokenizer
@@ -274,10 +285,10 @@ def test_a_bundle_is_opened_with_its_file_and_not_without(
     monkeypatch.setenv("REGVQ_EXTENSIONS", str(file))
     assert load_tokenizer(tmp_path / "bundle").codebook_size == 16
     with pytest.raises(CheckpointError, match="RoundConfig is not a registered quantizer"):
-        config.tokenizer.to_dict()  # of the module that is gone
+        config.tokenizer.to_dict()  # its module was unloaded
 
 
-def test_its_flags_and_its_docstring_are_the_help(
+def test_help_shows_its_flags_and_its_docstring(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stop:
@@ -325,7 +336,7 @@ def test_a_prior_and_a_recipe_without_the_flag(file: Path) -> None:
         ("{own}/zeros.py:tiny", "zeros.py"),
     ],
 )  # fmt: skip
-def test_mistakes_are_a_line(
+def test_mistakes_get_one_line(
     file: Path, text: str, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from train.run import main

@@ -1,4 +1,4 @@
-"""Recipes at the papers' scale: their sizes as published, and a step of each on a tiny data set."""
+"""Recipes at the papers' scale: the published sizes, and one step of each on a tiny data set."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CODES = {"65k": 65_536, "16k": 16_384}
 
 
 def convolutions(widths: tuple[int, ...], blocks: int, latent: int, attention: bool) -> int:
-    """Weights and biases of an encoder or a decoder, counted by hand."""
+    """Count the weights and biases of an encoder or a decoder by formula."""
     total = 3 * widths[0] * 9 + latent * widths[-1]  # to pixels, to the latent
     total += 9 * sum(a * b for a, b in pairwise(widths))
     total += sum(blocks * 2 * 9 * w * w for w in widths)
@@ -43,7 +43,7 @@ def convolutions(widths: tuple[int, ...], blocks: int, latent: int, attention: b
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_sizes_are_the_papers(name: str) -> None:
+def test_sizes_are_those_of_the_papers(name: str) -> None:
     config = config_of(name)
     data, quantizer, *rest = name.split("-")
     pixels = 128 if data == "imagenet128" else 256
@@ -55,7 +55,7 @@ def test_sizes_are_the_papers(name: str) -> None:
         tokenizer = Tokenizer(config.tokenizer)
         judge = Discriminator(config.discriminator)
     assert tokenizer.downsampling == step
-    assert (pixels // step) ** 2 == 256  # tokens a picture, in all three papers
+    assert (pixels // step) ** 2 == 256  # tokens per picture in all three papers
     assert tokenizer.codebook_size == (CODES[rest[0]] if rest else 1024)
     network = config.tokenizer.network
     of_vqgan = not rest or (quantizer == "vq" and data == "imagenet256")
@@ -72,7 +72,7 @@ def test_sizes_are_the_papers(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_docstrings_say_figure_source_and_what_is_inferred(name: str) -> None:
+def test_docstrings_give_figure_source_and_inferred_settings(name: str) -> None:
     words = recipe_of(name).__doc__ or ""
     assert "arXiv" in words or "taming-transformers" in words
     assert "nferred" in words
@@ -87,9 +87,14 @@ def test_epochs() -> None:
     assert nsvq.steps == 700_700 == 70 * nsvq.stages.epoch
     assert nsvq.batch * 4 * nsvq.stages.epoch == pytest.approx(1_281_167, rel=1e-3)
     assert nsvq.tokenizer.quantizer == NSVQConfig(
-        size=65_536, alpha=0.1, tau=0.35, beta=0.25, epoch=nsvq.stages.epoch,
-        replacement_warmup=5, replacement_noise=0.001,
-    )  # fmt: skip
+        size=65_536,
+        alpha=0.1,
+        tau=0.35,
+        beta=0.25,
+        epoch=nsvq.stages.epoch,
+        replacement_warmup=5,
+        replacement_noise=0.001,
+    )
     for run in (simvq, nsvq):
         assert run.optimizer.lr == 1e-4 and run.optimizer.schedule == "constant"
     vqgan = config_of("imagenet256-vq")
@@ -109,7 +114,7 @@ def test_regvq_has_the_papers_regularizers(data: str) -> None:
                                             ("ade20k-vq", "ade20k-regvq"),
                                             ("celebamask-vq", "celebamask-regvq"),
                                             ("cub-gumbel", "cub-regvq")])  # fmt: skip
-def test_baselines_differ_in_the_quantizer_and_its_losses_alone(one: str, other: str) -> None:
+def test_baselines_differ_only_in_the_quantizer_and_its_losses(one: str, other: str) -> None:
     base, run = config_of(one), config_of(other)
     assert base.tokenizer.network == run.tokenizer.network
     for part in ("data", "optimizer", "steps", "batch", "discriminator", "features", "stages"):
@@ -119,17 +124,18 @@ def test_baselines_differ_in_the_quantizer_and_its_losses_alone(one: str, other:
 
 @pytest.fixture(scope="module")
 def vgg() -> Features:
-    """VGG-19 with random weights, which nothing here needs to be good."""
+    """VGG-19 with random weights."""
     from torchvision.models import vgg19
 
     with torch.device("meta"):
         shapes = {name: x.shape for name, x in vgg19().features.state_dict().items()}
     torch.manual_seed(0)
     state = {
-        name: torch.randn(shape) * (2 / shape[1:].numel()) ** 0.5 if len(shape) > 1
+        name: torch.randn(shape) * (2 / shape[1:].numel()) ** 0.5
+        if len(shape) > 1
         else torch.zeros(shape)
         for name, shape in shapes.items()
-    }  # fmt: skip
+    }
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(features, "_torchvision_weights", lambda name: state)
         return load_features("vgg19")
@@ -139,17 +145,19 @@ def vgg() -> Features:
 def test_one_step_on_the_published_layout(
     name: str, tmp_path: Path, vgg: Features, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The recipe as it is, but for the sizes: every loss, the discriminator's too, is computed."""
+    """One step of the recipe with smaller sizes computes every loss, the discriminator's too."""
     monkeypatch.setattr(train.loop.tokenizer, "load_features", lambda name, weights: vgg)
     config = config_of(name)
     network = replace(
         config.tokenizer.network,
-        widths=(8,) * len(config.tokenizer.network.widths), encoder_blocks=1, decoder_blocks=1,
+        widths=(8,) * len(config.tokenizer.network.widths),
+        encoder_blocks=1,
+        decoder_blocks=1,
         latent_dim=8,
-    )  # fmt: skip
+    )
     quantizer = replace(config.tokenizer.quantizer, size=64)
     root = made.LAYOUTS[config.data.name](tmp_path / "data")
-    for file in root.glob("CelebA-HQ-img/*.jpg"):  # a run judges itself on whole pictures
+    for file in root.glob("CelebA-HQ-img/*.jpg"):  # a run is evaluated on whole pictures
         made.save(file, made.picture(0, (64, 64)))
     config = replace(
         config,
@@ -157,15 +165,18 @@ def test_one_step_on_the_published_layout(
         data=replace(config.data, root=root, size=32, workers=0),
         loss=replace(config.loss, discriminator_start=0.0, listen_after=0.0, ramp=0.0),
         discriminator=replace(config.discriminator, width=8, layers=2),
-        batch=2, steps=1, precision="fp32",
-    )  # fmt: skip
+        batch=2,
+        steps=1,
+        precision="fp32",
+    )
     trainer = TokenizerTrainer(config, tmp_path / "run")
     before = {name: p.detach().clone() for name, p in trainer.tokenizer.named_parameters()}
     trainer.train()
     moved = {
         name.partition(".")[0]
-        for name, p in trainer.tokenizer.named_parameters() if not torch.equal(p, before[name])
-    }  # fmt: skip
+        for name, p in trainer.tokenizer.named_parameters()
+        if not torch.equal(p, before[name])
+    }
     assert moved == {"encoder", "quantizer", "decoder"}
     (line,) = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
     losses = json.loads(line)

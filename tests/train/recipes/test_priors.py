@@ -1,4 +1,4 @@
-"""Recipes of priors: their sizes as published, and a step of each on a tiny data set."""
+"""Recipes of priors: their sizes as published, and one step of each on a tiny data set."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PAPERS = ("ade20k-semantic-ar", "celebamask-semantic-ar", "cub-text-diffusion",
 
 
 class Tower(nn.Module):
-    """In the place of CLIP's text tower, whose weights would have to be downloaded."""
+    """A stand-in for CLIP's text tower, whose weights would have to be downloaded."""
 
     width, output_dim, context_length = 512, 512, 77
 
@@ -53,7 +53,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", PAPERS)
-def test_sizes_are_the_papers(name: str) -> None:
+def test_sizes_are_those_of_the_papers(name: str) -> None:
     config = config_of(name)
     with torch.device("meta"):
         prior = config.prior.build()
@@ -82,7 +82,7 @@ def test_the_papers_priors_are_in_the_list() -> None:
 
 
 @pytest.mark.parametrize("name", PAPERS)
-def test_docstrings_say_figure_source_and_what_is_inferred(name: str) -> None:
+def test_docstrings_give_figure_source_and_inferred_settings(name: str) -> None:
     words = " ".join((recipe_of(name).__doc__ or "").split())
     assert "Aims at FID" in words and "arXiv" in words
     assert "nferred" in words or "Otherwise as ade20k-semantic-ar" in words
@@ -90,7 +90,7 @@ def test_docstrings_say_figure_source_and_what_is_inferred(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_one_step_on_the_published_layout(name: str, tmp_path: Path, tokenizer: Path) -> None:
-    """The recipe as it is, but for the sizes."""
+    """One step of the recipe with smaller sizes."""
     config = config_of(name)
     data = config.data.name
     root = None if data == "scenes" else made.LAYOUTS[data](tmp_path / "data")
@@ -113,13 +113,17 @@ def test_one_step_on_the_published_layout(name: str, tmp_path: Path, tokenizer: 
         tokenizer=tokenizer,
         data=replace(config.data, root=root, size=16, workers=0),
         sampling=replace(config.sampling, steps=config.sampling.steps and 2),
-        batch=2, steps=1, precision="fp32",
-    )  # fmt: skip
+        batch=2,
+        steps=1,
+        precision="fp32",
+    )
     trainer = PriorTrainer(config, tmp_path / "run")
     before = [p.detach().clone() for p in trainer.prior.parameters()]
     trainer.train()
     moved = [not torch.equal(p, q) for p, q in zip(trainer.prior.parameters(), before, strict=True)]
-    assert sum(moved) > len(moved) / 4  # what begins at zero holds back what is before it
+    assert (
+        sum(moved) > len(moved) / 4
+    )  # layers that start at zero block the gradients of those before them
     lines = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     assert all(value == value for line in lines for value in line.values())  # none is NaN
     bundle = find_bundle(tmp_path / "run")

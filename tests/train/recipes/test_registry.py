@@ -1,4 +1,4 @@
-"""The list of the recipes: grouped, a line each, and nothing imported for it."""
+"""The list of recipes: its groups and lines, what it imports, and settings the recipes share."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import inspect
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
 from core.paths import ROOT
 from train.cli.errors import UsageError
+from train.config.tokenizer import RunConfig
 from train.recipes import GROUPS, NAMES, config_of, recipe_of, summary_of
 from train.recipes.command_line import parse_run, recipe_list
 
 RUN = ROOT / "train" / "run.py"
+TOKENIZERS = [name for name in NAMES if isinstance(config_of(name), RunConfig)]
 
 
 def test_every_recipe_is_in_one_group_and_has_its_name() -> None:
@@ -56,7 +59,7 @@ def test_the_list_has_a_line_per_recipe_below_its_group() -> None:
             assert summary_of(name) == (recipe_of(name).__doc__ or "").splitlines()[0]
 
 
-def test_the_list_imports_neither_torch_nor_tyro_and_is_there_at_once() -> None:
+def test_the_list_is_fast_and_imports_neither_torch_nor_tyro() -> None:
     code = (
         "import sys, runpy; sys.argv = ['run.py', '--help']; sys.path[0] = {folder!r}\n"
         "try:\n    runpy.run_path({file!r}, run_name='__main__')\n"
@@ -69,7 +72,7 @@ def test_the_list_imports_neither_torch_nor_tyro_and_is_there_at_once() -> None:
     assert done.stdout.splitlines()[-1] == "[]" and "photos-regvq" in done.stdout
 
 
-def test_only_the_recipe_that_is_asked_for_is_imported() -> None:
+def test_only_the_named_recipe_is_imported() -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
         "from train.recipes.command_line import parse_run\n"
@@ -93,9 +96,7 @@ def test_only_the_recipe_that_is_asked_for_is_imported() -> None:
         (["--recipe", "nothing-like-it"], "unknown recipe 'nothing-like-it' (run --help"),
     ],
 )
-def test_a_recipe_that_is_missing_or_unknown_is_a_sentence(
-    arguments: list[str], words: str
-) -> None:
+def test_a_missing_or_unknown_recipe_gets_one_sentence(arguments: list[str], words: str) -> None:
     with pytest.raises(UsageError) as error:
         parse_run(arguments, "run")
     assert words in str(error.value) and "run --help lists the recipes" in str(error.value)
@@ -106,3 +107,37 @@ def test_a_recipe_can_be_named_by_its_flag_at_any_place() -> None:
     wanted = parse_run(["scenes-vq", "--steps", "3"], "run")
     assert parse_run(["--steps", "3", "--recipe", "scenes-vq"], "run") == wanted
     assert parse_run(["--recipe=scenes-vq", "--steps", "3"], "run") == wanted
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_recipes_have_docstrings_and_the_shared_sizes(name: str) -> None:
+    config = config_of(name)
+    assert config.recipe == name
+    if name.startswith(("photos", "scenes")):
+        assert config.tokenizer.quantizer.size == (1000 if name == "photos-fsq" else 1024)
+        assert config.tokenizer.network.downsampling == (4 if name.startswith("scenes") else 8)
+    assert recipe_of(name).__doc__
+
+
+@pytest.mark.parametrize("name", ["vq", "vqvae", "simvq", "nsvq", "gumbel", "fsq", "lfq", "ibq"])
+def test_photo_recipes_have_one_network_and_budget(name: str) -> None:
+    regvq, other = config_of("photos-regvq"), config_of(f"photos-{name}")
+    assert regvq.tokenizer.network == other.tokenizer.network
+    for part in ("data", "optimizer", "steps", "batch", "discriminator", "init", "train_only"):
+        assert getattr(regvq, part) == getattr(other, part)
+    if name != "vqvae":
+        assert regvq.loss.adversarial == other.loss.adversarial
+        assert regvq.features == other.features
+
+
+@pytest.mark.parametrize("name", ["regvq", "nsvq"])
+def test_fast_recipes_differ_only_in_the_rate_of_the_codes(name: str) -> None:
+    slow, fast = config_of(f"photos-{name}"), config_of(f"photos-{name}-fast")
+    assert (slow.codes_rate, fast.codes_rate) == (1.0, 10.0)
+    assert replace(fast, codes_rate=1.0, recipe=slow.recipe) == slow
+
+
+def test_vqvae_has_only_the_squared_error() -> None:
+    loss = config_of("photos-vqvae").loss
+    assert (loss.l1, loss.l2, loss.perceptual, loss.adversarial) == (0.0, 1.0, 0.0, 0.0)
+    assert loss.contrastive == "none"

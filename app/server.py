@@ -1,0 +1,120 @@
+"""The server: its command line, how the app is launched, and what is prepared in the background.
+
+Nothing here imports Gradio or torch at module level, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from regvq.extras import missing_extra
+
+from .access import OnlyOurFiles, SettingError, visitors
+
+log = logging.getLogger("regvq.app")
+
+RETRY = 600.0
+"""Seconds until a checkpoint that could not be fetched is requested again."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve the explorer as the command line asks. Exits with code 2 for an unusable setting."""
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
+    host, port = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), "GRADIO_SERVER_PORT"
+    parser = argparse.ArgumentParser(description="Open RegVQ Studio's explorer in a browser.")
+    parser.add_argument("--host", default=host, help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=int(os.environ.get(port, 0)) or None,
+        help=f"port (default: ${port}, otherwise the first free one from 7860)",
+    )
+    flags = parser.parse_args(arguments)
+    if problem := missing_extra("the explorer", "app", "gradio"):
+        parser.exit(2, f"error: {problem}\n")
+    try:
+        launch(flags.host, flags.port)
+    except SettingError as error:
+        parser.exit(2, f"error: {error}\n")
+
+
+def launch_options() -> dict[str, Any]:
+    """Return the arguments of ``Blocks.launch``. Raises access.SettingError for an unusable
+    ``REGVQ_AUTH``."""
+    from starlette.middleware import Middleware
+
+    from .services.idle import CountRequests
+    from .ui.component import STATIC
+    from .ui.theme import StudioTheme, head, stylesheet
+
+    return {
+        "auth": visitors(),
+        "app_kwargs": {"middleware": [Middleware(CountRequests), Middleware(OnlyOurFiles)]},
+        "run_history": False,
+        "theme": StudioTheme(),
+        "css": stylesheet(),
+        "head": head(),
+        "favicon_path": str(STATIC / "shared" / "mark.svg"),
+        "max_file_size": "20mb",
+        "show_error": False,
+        "share": False,
+        "ssr_mode": False,
+        "footer_links": [],
+        "enable_monitoring": False,
+    }
+
+
+def launch(host: str = "127.0.0.1", port: int | None = None) -> None:
+    """Serve the explorer on ``host`` and ``port`` (None: the first free one from 7860) until the
+    process ends. Raises access.SettingError for unusable settings."""
+    from regvq.malloc import share_freed_memory
+
+    from .shell import build_app
+
+    share_freed_memory()
+    options = launch_options()
+    app = build_app()
+    app.launch(server_name=host, server_port=port, prevent_thread_lock=True, **options)
+    # Not earlier: importing torch would delay the page.
+    threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
+    app.block_thread()
+
+
+def warm_up() -> None:
+    """Load the first checkpoint and reconstruct the first picture, so that the first visitor waits
+    less; then load the first text-conditioned prior and the owner's further checkpoints."""
+    from .services import checkpoints, priors, reconstruction
+    from .services.code_stats import atlas
+    from .services.examples import examples
+    from .services.model_lock import LOCK
+
+    try:
+        if known := checkpoints.names():
+            request = reconstruction.parse_request(examples()[0].path, known[0])
+            reconstruction.run(request)
+            with LOCK:
+                atlas(request.handle)
+        if names := priors.names("text"):
+            priors.preload_prior(priors.open_prior(names[0], "text"))
+    except Exception:
+        # The visitor who needs it gets the message; the page must come up.
+        log.exception("The warm-up did not finish")
+    fetch_further()
+
+
+def fetch_further() -> None:
+    """Fetch the owner's checkpoints from the Hub; retry those that failed."""
+    from regvq.bundles.sources import fetch_all
+
+    while fetch_all(again=True):
+        time.sleep(RETRY)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""The lock that lets one model call run at a time."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class ModelLock:
+    """A reentrant lock that is free again in a forked process.
+
+    The thread that held the lock when the process was forked does not exist in the child and could
+    never release it there.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        if hasattr(os, "register_at_fork"):  # Windows has no fork
+            os.register_at_fork(after_in_child=self._reset)
+
+    def _reset(self) -> None:
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> ModelLock:
+        self._lock.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+LOCK = ModelLock()
+"""Held by everything that runs a model, for a visitor or for the warm-up."""
+
+
+def one_at_a_time(function: Callable[P, T]) -> Callable[P, T]:
+    """Run ``function`` while holding ``LOCK``."""
+
+    @wraps(function)
+    def locked(*args: P.args, **kwargs: P.kwargs) -> T:
+        with LOCK:
+            return function(*args, **kwargs)
+
+    return locked

@@ -1,0 +1,174 @@
+// The functions that all components of the page share; a script uses them as ``regvq.name``.
+
+// The theme that was chosen earlier in this browser; an address with ?__theme= has precedence.
+(() => {
+  let chosen = null;
+  try { chosen = localStorage.getItem("regvq-theme"); } catch (blocked) { /* private mode */ }
+  if (chosen && !new URL(window.location).searchParams.has("__theme")) {
+    document.body.classList.toggle("dark", chosen === "dark");
+  }
+})();
+
+// A browser cannot preview every format that the server reads (TIFF, PPM): hide the broken picture.
+for (const kind of ["error", "load"]) {
+  document.addEventListener(kind, (event) => {
+    const image = event.target;
+    if (image instanceof HTMLImageElement && image.closest("#picture")) {
+      image.style.visibility = kind === "error" ? "hidden" : "";
+    }
+  }, true);
+}
+
+window.regvq = {
+  // A function that finds the first element with a selector inside of ``element``.
+  finder: (element) => (selector) => element.querySelector(selector),
+
+  // A new HTML element.
+  html(name, className, text) {
+    const node = document.createElement(name);
+    if (className) node.className = className;
+    if (text !== undefined) node.textContent = text;
+    return node;
+  },
+
+  // A new SVG element.
+  svg(name, attributes, text) {
+    const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes || {})) node.setAttribute(key, value);
+    if (text !== undefined) node.textContent = text;
+    return node;
+  },
+
+  // A number with thousands separators, at most ``digits`` decimals.
+  many: (n, digits = 3) => n.toLocaleString("en", { maximumFractionDigits: digits }),
+
+  // A probability or share as a percentage with two significant digits.
+  percent: (p) => (100 * p).toPrecision(2) + " %",
+
+  // The values of an array that the server sent as base64; Kind is a typed array.
+  unpack: (text, Kind) => new Kind(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer),
+
+  // The base64 of a Uint8Array.
+  pack(array) {
+    let text = "";
+    for (let i = 0; i < array.length; i += 8192) text += String.fromCharCode(...array.subarray(i, i + 8192));
+    return btoa(text);
+  },
+
+  // A color of the palette (app/ui/theme.py) in the current theme.
+  color: (element, name) => getComputedStyle(element).getPropertyValue("--rv-" + name).trim(),
+
+  // The smallest and the largest of some values.
+  span(values) {
+    let low = Infinity, high = -Infinity;
+    for (const v of values) { if (v < low) low = v; if (v > high) high = v; }
+    return [low, high];
+  },
+
+  // The color [r, g, b] at t (0 to 1) of a color scale.
+  onRamp: (ramp, t) => ramp[Math.round(Math.max(0, Math.min(1, t)) * (ramp.length - 1))],
+
+  // A color scale as a CSS gradient from left to right.
+  gradient: (ramp) => "linear-gradient(90deg," + ramp.map((c) => "rgb(" + c + ")").join(",") + ")",
+
+  // A canvas in the resolution of the screen, cleared: {pen, width, height} in CSS pixels, or null
+  // while it is not visible.
+  penOn(canvas) {
+    const dpr = window.devicePixelRatio || 1, width = canvas.clientWidth, height = canvas.clientHeight;
+    if (!width || !height) return null;
+    canvas.width = width * dpr;
+    canvas.height = height * dpr;
+    const pen = canvas.getContext("2d");
+    pen.scale(dpr, dpr);
+    return { pen, width, height };
+  },
+
+  // Draw the tile of one code from the sheet of all tiles (``count`` tiles of f x f pixels).
+  drawTile(pen, sheet, code, count, f, x, y, width, height = width) {
+    if (!sheet || !sheet.complete || !sheet.naturalWidth) return;
+    const columns = Math.ceil(Math.sqrt(count));
+    pen.drawImage(sheet, (code % columns) * f, Math.floor(code / columns) * f, f, f, x, y, width, height);
+  },
+
+  // The same in a small canvas of its own, without smoothing.
+  showTile(canvas, sheet, code, count, f) {
+    const pen = canvas.getContext("2d");
+    pen.imageSmoothingEnabled = false;
+    pen.clearRect(0, 0, canvas.width, canvas.height);
+    regvq.drawTile(pen, sheet, code, count, f, 0, 0, canvas.width, canvas.height);
+  },
+
+  // A picture that the browser has decoded, so that showing it does not flicker.
+  async loadImage(address) {
+    const image = new Image();
+    image.src = address;
+    await image.decode().catch(() => {});
+    return image;
+  },
+
+  // Place a tip above the box {x: middle, y: top, height}, or below it where there is no room.
+  placeTip(tip, width, box, gap = 8, margin = 6) {
+    const left = Math.max(margin, Math.min(width - tip.offsetWidth - margin, box.x - tip.offsetWidth / 2));
+    const above = box.y - tip.offsetHeight - gap;
+    tip.style.left = left + "px";
+    tip.style.top = (above > 0 ? above : box.y + box.height + gap) + "px";
+  },
+
+  // A color key and a name, for a legend of classes.
+  classKey(color, text) {
+    const entry = regvq.html("i"), key = regvq.html("u");
+    key.style.background = "rgb(" + color + ")";
+    entry.append(key, text);
+    return entry;
+  },
+
+  // A radio group of buttons: chosen by click, or by the arrow keys among the visible ones.
+  // ``onChange`` gets the data-value; the returned function shows a value as the chosen one.
+  radios(group, onChange) {
+    const show = (value, focus) => group.querySelectorAll("[role=radio]").forEach((button) => {
+      const on = button.dataset.value === String(value);
+      button.setAttribute("aria-checked", on);
+      button.tabIndex = on ? 0 : -1;
+      if (on && focus) button.focus();
+    });
+    const choose = (button, focus) => { show(button.dataset.value, focus); onChange(button.dataset.value); };
+    group.addEventListener("click", (event) => {
+      const button = event.target.closest("[role=radio]");
+      if (button) choose(button);
+    });
+    group.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      const buttons = [...group.querySelectorAll("[role=radio]")].filter((button) => button.offsetParent);
+      const now = buttons.findIndex((button) => button.getAttribute("aria-checked") === "true");
+      choose(buttons[(now + step + buttons.length) % buttons.length], true);
+    });
+    return show;
+  },
+
+  // Every radio group with [data-choice] in ``element``: ``onChange`` gets the choice's name and
+  // value. The returned functions, by name, show a value as the chosen one.
+  choices(element, onChange) {
+    const show = {};
+    element.querySelectorAll("[data-choice]").forEach((group) => {
+      const name = group.dataset.choice;
+      show[name] = regvq.radios(group, (value) => onChange(name, value));
+    });
+    return show;
+  },
+
+  // Call ``draw`` when the theme changes between light and dark.
+  onTheme(draw) {
+    new MutationObserver(draw).observe(document.body, { attributes: true, attributeFilter: ["class"] });
+  },
+
+  // Call ``draw`` in the next frame when the size of a node changes.
+  onResize(node, draw) {
+    new ResizeObserver(() => requestAnimationFrame(draw)).observe(node);
+  },
+
+  // The step of an arrow key as [right, down], or undefined.
+  arrow: (event) =>
+    ({ ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] })[event.key],
+};

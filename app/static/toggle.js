@@ -1,8 +1,0 @@
-// Light or dark: what was chosen is kept in the browser, and applied by head.js next time.
-element.querySelector("button").addEventListener("click", () => {
-  const dark = document.body.classList.toggle("dark");
-  try { localStorage.setItem("regvq-theme", dark ? "dark" : "light"); } catch (blocked) { /* private mode */ }
-  const address = new URL(window.location);
-  address.searchParams.delete("__theme");
-  window.history.replaceState(null, "", address);
-});
