@@ -6,6 +6,7 @@ Each message is one sentence: the file or value, what is wrong with it, and the 
 from __future__ import annotations
 
 import contextlib
+import io
 import sys
 
 
@@ -25,9 +26,9 @@ def tolerant_output() -> None:
     A file's name must not end a run: by default, printing one raises UnicodeEncodeError.
     """
     for stream in (sys.stdout, sys.stderr):
-        if getattr(stream, "errors", None) == "strict":
-            # A stream that was replaced, as tests do, may be another kind of object.
-            with contextlib.suppress(AttributeError, ValueError, OSError):
+        # A stream that was replaced, as tests do, may be another kind of object.
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            with contextlib.suppress(ValueError, OSError):
                 stream.reconfigure(errors="backslashreplace")
 
 

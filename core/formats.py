@@ -68,7 +68,7 @@ _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b
 def formats() -> tuple[str, ...]:
     """Return the names of the formats that are read, as Pillow knows them."""
     if HAS_HEIF:
-        from pillow_heif import register_heif_opener
+        from pillow_heif import register_heif_opener  # pyright: ignore[reportMissingImports]
 
         register_heif_opener()
     Image.init()  # Pillow may be built without AVIF or WebP, and refuses unknown names

@@ -28,6 +28,12 @@ def turn_back(picture: Image.Image, orientation: int) -> Image.Image:
     return turn(picture, _UNDONE.get(orientation, orientation))
 
 
+def stored_size(upright: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Return the stored (width, height) of a picture, from its upright one."""
+    width, height = upright
+    return (height, width) if orientation >= 5 else (width, height)
+
+
 def turned_box(
     box: tuple[int, int, int, int], size: tuple[int, int], orientation: int
 ) -> tuple[int, int, int, int]:

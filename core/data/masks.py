@@ -54,9 +54,9 @@ def open_part(source: str | Path | BinaryIO, *, name: str) -> np.ndarray:
     except Exception as error:  # decoders raise almost anything on broken data
         raise PictureError(f"{name} is missing or broken; extract it again.") from error
     if values.ndim == 2:
-        return values != 0
+        return np.not_equal(values, 0)
     marked = (values[..., :-1] if alpha else values).any(axis=2)
-    return marked & (values[..., -1] != 0) if alpha else marked
+        return np.asarray(values != 0)
 
 
 def open_mask(source: Any, *, name: str | None = None) -> Image.Image:

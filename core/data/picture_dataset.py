@@ -24,6 +24,7 @@ from PIL import Image
 from ..errors import DataError, PictureError, printable
 from ..formats import unread_notes
 from ..images import open_picture, open_turned, shrink, to_tensor
+from ..orientation import stored_size
 from .crops import crop_box, exchanged, fitted
 from .sample import Sample
 from .segmentation import MapFile, as_classes, place_map, read_map
@@ -217,8 +218,7 @@ class PictureDataset:
     def _on(self, picture: Image.Image, orientation: int, found: MapFile, name: str) -> np.ndarray:
         """Return the class ids of a map, uint8 (H, W), as they lie on its upright picture."""
         upright = picture.size
-        stored = upright[::-1] if orientation >= 5 else upright
-        placed = place_map(found, stored, upright, orientation)
+        placed = place_map(found, stored_size(upright, orientation), upright, orientation)
         return as_classes(placed.values, len(self.classes), self.lookup, name, placed.other)
 
     def _read(self, index: int) -> tuple[Image.Image, np.ndarray | None]:

@@ -90,9 +90,10 @@ def _levels(picture: Image.Image) -> int | None:
 
     It must be called before the picture is loaded.
     """
-    if not picture.tile:
+    tiles = getattr(picture, "tile", None)  # only a picture that was opened from a file has them
+    if not tiles:
         return None
-    decoder, _, _, arguments = picture.tile[0]
+    decoder, _, _, arguments = tiles[0]
     raw = arguments if isinstance(arguments, str) else (arguments or ("",))[0]
     if picture.mode == "1":
         return 2

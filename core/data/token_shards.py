@@ -271,8 +271,8 @@ class TokenShards:
         for arrays in self._arrays:
             labels += [int(arrays["labels"].max())] if len(arrays["labels"]) else []
             maps = arrays.get("segmentation")
-            known = maps[maps != 255] if maps is not None else ()
-            classes += [int(known.max())] if len(known) else []
+            if maps is not None and (maps != 255).any():
+                classes.append(int(maps[maps != 255].max()))
         known = [each for each in classes if each != 255] or [255]
         return torch.tensor([max(known)]), torch.tensor([max(labels)])
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from ...errors import DataError
 from ...images import open_turned
-from ...orientation import turned_box
+from ...orientation import stored_size, turned_box
 from ..picture_dataset import DatasetInfo, Entry, PictureDataset
 from ..text import cleaned
 from .published_layout import (
@@ -123,7 +123,7 @@ class CUB(PictureDataset):
         if box is None:
             return picture, None
         # Boxes are in pixels of the stored photograph.
-        stored = picture.size[::-1] if orientation >= 5 else picture.size
+        stored = stored_size(picture.size, orientation)
         return picture.crop(turned_box(_around(box, stored), stored, orientation)), None
 
     def box(self, index: int) -> tuple[float, float, float, float]:
