@@ -55,8 +55,8 @@ def open_part(source: str | Path | BinaryIO, *, name: str) -> np.ndarray:
         raise PictureError(f"{name} is missing or broken; extract it again.") from error
     if values.ndim == 2:
         return np.not_equal(values, 0)
-    marked = (values[..., :-1] if alpha else values).any(axis=2)
-        return np.asarray(values != 0)
+    marked = np.asarray((values[..., :-1] if alpha else values).any(axis=2))
+    return np.asarray(marked & (values[..., -1] != 0)) if alpha else marked
 
 
 def open_mask(source: Any, *, name: str | None = None) -> Image.Image:
