@@ -171,8 +171,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check.add_argument("--split", choices=SPLITS, help="check only this split; default: all splits")
     check.add_argument("--sheet", type=Path, help="write a contact sheet to this .png or .jpg")
     check.add_argument("--limit", type=int, help="check at most N items per split, spread evenly")
+    tolerant_output()  # before the flags: the parser may print one that is not UTF-8
     flags = parser.parse_args(arguments)
-    tolerant_output()
     try:
         return _check(flags)
     except (DataError, OSError) as error:

@@ -16,7 +16,7 @@ from ..errors import PictureError
 from ..images import MAX_PIXELS, name_of, open_picture, open_with_alpha, printable_name
 from .segmentation import LOSSLESS
 
-_OPAQUE = 128  # alpha from here on counts as paint
+_OPAQUE = 0.5  # of the strongest alpha: from here on it counts as paint, as of a marker of 40 %
 _SHARE = 0.99  # of the opaque pixels; the rest are soft edges of strokes
 _FEW, _MANY = 8, 20  # coarse colors: at most so many are strokes, more are a photograph
 _DARK, _LIGHT = 64, 192  # of 255
@@ -71,10 +71,12 @@ def open_mask(source: Any, *, name: str | None = None) -> Image.Image:
     photograph cannot be distinguished; and as `open_picture`.
     """
     rgba_HW4 = np.asarray(open_with_alpha(source, name=name))
-    opaque = rgba_HW4[..., 3] >= _OPAQUE
-    said = printable_name(name or name_of(source))
-    if opaque.all():
+    alpha, said = rgba_HW4[..., 3], printable_name(name or name_of(source))
+    if alpha.min() == 255:
         return open_picture(source, name=name)
+    opaque = alpha >= max(1, _OPAQUE * int(alpha.max()))
+    if opaque.all():  # laid over white, a faint black would become light
+        return Image.fromarray(np.ascontiguousarray(rgba_HW4[..., :3]))
     if not opaque.any():
         raise PictureError(f"{said} is wholly transparent, so that it marks nothing; {_ADVICE}.")
     paint, hidden = rgba_HW4[opaque][:, :3], rgba_HW4[~opaque][:, :3]
