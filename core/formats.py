@@ -104,7 +104,7 @@ def guess(head: bytes) -> str:
 
 
 def unread_notes(suffixes: Counter[str]) -> list[str]:
-    """Return a note for each format that was left out: "20 .heic files are not read; …"."""
+    """Return a note for each format that was left out: "20 .heic files are not read (…)"."""
     notes = []
     for suffix, count in sorted(suffixes.items()):
         if suffix in _HEIF:
@@ -114,7 +114,7 @@ def unread_notes(suffixes: Counter[str]) -> list[str]:
         else:
             remedy = "convert them to JPEG or PNG"
         verb = "file is" if count == 1 else "files are"
-        notes.append(f"{count:,} {suffix} {verb} not read; {remedy}")
+        notes.append(f"{count:,} {suffix} {verb} not read ({remedy})")
     return notes
 
 

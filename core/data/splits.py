@@ -33,7 +33,7 @@ def split_of_word(word: object) -> str | None:
     """Return the split that a word names in any case, or None."""
     if not isinstance(word, str):
         return None
-    return _SPLIT_OF.get(re.sub(r"[\W_]+", "", word.casefold()))
+    return _SPLIT_OF.get(re.sub(r"[\s_-]+", "", word.casefold()))
 
 
 def split_of_name(name: str) -> str | None:

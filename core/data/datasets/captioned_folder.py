@@ -269,7 +269,7 @@ def _beside(folder: Path, root: Path) -> _Found:
     except PictureError as error:
         raise DataError(str(error)) from error
     if not files:
-        unreadable = f" ({'; '.join(unread_notes(unread))})" if unread else ""
+        unreadable = f" ({', '.join(unread_notes(unread))})" if unread else ""
         raise DataError(f"{folder} holds no pictures{unreadable}; give a folder with {_LAYOUT}.")
     other = first_existing(*(place / name for place in (folder, root) for name in _OTHER_LISTS))
     if other is not None:

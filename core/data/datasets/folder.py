@@ -50,7 +50,7 @@ class PictureFolder(PictureDataset):
         except PictureError as error:
             raise DataError(str(error)) from error
         if not files:
-            unreadable = f" ({'; '.join(unread_notes(unread))})" if unread else ""
+            unreadable = f" ({', '.join(unread_notes(unread))})" if unread else ""
             raise DataError(
                 f"{root} holds no pictures (by suffix: .jpg, .png, .webp, ...){unreadable}; "
                 "give a folder that does."
