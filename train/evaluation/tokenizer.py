@@ -108,7 +108,8 @@ def print_table(report: dict[str, Any]) -> None:
         print(f"{name.replace('_', ' '):<{width}}" + "  ".join(f"{cell:>13}" for cell in cells))
     for name, figures in rows.items():
         if exact := figures.get("exact_copies"):
-            print(f"PSNR of {name.replace('_', ' ')}: without {exact} exact copies")
+            copies = "copy" if exact == 1 else "copies"
+            print(f"PSNR of {name.replace('_', ' ')}: without {exact} exact {copies}")
     print(
         f"\n{report['images']} pictures, {report['tokens']} tokens, "
         f"{report['bits_per_pixel']:.3f} bits per pixel; "

@@ -117,7 +117,8 @@ def test_tokens_of_other_data_are_refused(tmp_path: Path, tokenizer: Path) -> No
     with pytest.raises(DataError, match=r"tokens of the data set 'shards', but the run is on 'sce"):
         PriorTrainer(scenes, tmp_path / "run")
     arguments = ["--checkpoint", tokenizer, "--out", tmp_path / "held", "--data.name", "scenes",
-                 "--data.size", SIZE, "--limit", 8, "--data.split", "test", "--device", "cpu"]  # fmt: skip
+                 "--data.size", SIZE, "--limit", 8, "--data.split", "test",
+                 "--device", "cpu"]  # fmt: skip
     encode([*map(str, arguments)])
     held = prior_run("autoregressive", tokenizer, tokens=tmp_path / "held")
     with pytest.raises(DataError, match=r"tokens of the split 'test', whose pictures are held out"):
