@@ -30,8 +30,10 @@ def check_parts(configs: Iterable[ConditionConfig], data: Any, what: str) -> Non
     of the split 'test'".
     """
     configs = tuple(configs)
-    if any(type(config) in _NAMES for config in configs):
-        require_parts(configs, parts_of(data), what)
+    kinds = {type(config) for config in configs}
+    needed = Parts(*(kind in kinds for kind in _NAMES))
+    if any(needed):
+        require_parts(configs, parts_of(data, needed), what)
 
 
 def require_parts(configs: Iterable[ConditionConfig], parts: Parts, what: str) -> None:

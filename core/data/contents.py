@@ -16,7 +16,7 @@ from .picture_dataset import PictureDataset
 from .sample import Dataset, Sample
 from .scenes import Scenes
 
-_TRIED = 64  # items of a data set of the user's own that are looked at
+_TRIED = 1024  # items of a data set of the user's own that are looked at, at most
 
 
 class Contents(NamedTuple):
@@ -37,12 +37,13 @@ class Parts(NamedTuple):
 
 
 NOTHING = Parts(False, False, False)
+EVERYTHING = Parts(True, True, True)
 
 
 def contents_of(data: Dataset) -> Contents | None:
     """Return the contents of a data set; nothing is read. None for one of the user's own."""
     items = len(data)
-    if isinstance(data, PictureDataset):
+    if isinstance(data, PictureDataset) and _is_built_in(data):
         rows = range(items)
         return Contents(
             items,
@@ -53,26 +54,29 @@ def contents_of(data: Dataset) -> Contents | None:
     return Contents(items, items, items, items) if isinstance(data, Scenes) else None
 
 
-def parts_of(data: Any) -> Parts:
+def parts_of(data: Any, needed: Parts = EVERYTHING) -> Parts:
     """Return the parts that any item of a data set, or of token shards, has.
 
-    Of a data set of the user's own, some items are looked at, spread over all of them.
+    Of a data set of the user's own, whose items may hold more than its lists name, some items are
+    looked at, spread over all of them, until one has each part that is ``needed``.
     """
-    if hasattr(data, "parts"):
-        return Parts(*data.parts())
     if isinstance(data, Scenes):
-        return Parts(True, True, True)
-    found = NOTHING
-    count = min(_TRIED, len(data))
+        return EVERYTHING
+    found = Parts(*data.parts()) if hasattr(data, "parts") else NOTHING
+    count = 0 if hasattr(data, "parts") and _is_built_in(data) else min(_TRIED, len(data))
     for place in range(count):
+        if all(held or not wanted for held, wanted in zip(found, needed, strict=True)):
+            break
         try:
             sample = data[place * len(data) // count]
         except PictureError:
             continue
         found = parts_in([sample], found)
-        if all(found):
-            break
     return found
+
+
+def _is_built_in(data: Any) -> bool:
+    return type(data).__module__.startswith(f"{__package__}.")
 
 
 def parts_in(samples: Sequence[Sample], found: Parts = NOTHING) -> Parts:

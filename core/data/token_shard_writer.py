@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..bundles.storage import write_json
 from ..errors import DataError
-from .contents import contents_of, identity_of, parts_of
+from .contents import EVERYTHING, contents_of, identity_of, parts_of
 from .sample import Dataset, Sample
 from .segmentation import UNLABELED, on_grid
 from .shard_sums import digest_of, sealed
@@ -65,8 +65,8 @@ def new_header(
     }
     # Of all items, not of the first: what that one lacks would be lost for all. Of a data set of
     # the user's own, only reading all items would tell.
-    parts = parts_of(data)
     unknown = contents_of(data) is None
+    parts = parts_of(data) if not unknown else EVERYTHING
     return {
         "format": FORMAT,
         "kind": "tokens",
@@ -77,8 +77,8 @@ def new_header(
         "views": views,
         "grid": [side, side],
         "dtype": token_dtype(tokenizer["codebook_size"]),
-        "captions": parts.captions or unknown,
-        "segmentation": parts.maps or unknown,
+        "captions": parts.captions,
+        "segmentation": parts.maps,
     }
 
 

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from core.conditions import SemanticConfig, TextConfig
+from core.conditions.from_samples import check_parts
 from core.data import open_dataset
-from core.data.contents import identity_of, parts_of, summary
+from core.data.contents import Parts, contents_of, identity_of, parts_of, summary
 from core.data.datasets.flickr8k import Flickr8k
+from core.data.picture_dataset import Entry, PictureDataset
 from core.errors import DataError, PictureError, printable
 from core.formats import HAS_HEIF
 from core.paths import ROOT
@@ -181,3 +184,24 @@ def test_identity_is_of_the_content(tmp_path: Path) -> None:
     file = moved / "captions.jsonl"
     file.write_text(file.read_text().replace("number 0", "number zero"))
     assert identity_of(open_dataset("captions", moved)) != before
+
+
+class Rare(PictureDataset):
+    """A data set of a user's own, of which one item has what its entries do not name."""
+
+    def captions(self, index: int) -> tuple[str, ...]:
+        return ("a",) if index == 200 else ()
+
+    def label(self, index: int) -> int:
+        return 3 if index == 201 else -1
+
+
+def test_a_data_set_of_the_users_own_is_looked_at(tmp_path: Path) -> None:
+    file = made.save(tmp_path / "a.png", made.picture(0, (8, 8)))
+    data = Rare(tmp_path, [Entry(file)] * 300)
+    assert parts_of(data) == (True, False, True)
+    assert parts_of(data, Parts(True, False, False)).captions
+    assert contents_of(data) is None
+    check_parts([TextConfig(width=8, layers=1, heads=1)], data, "the pictures")
+    with pytest.raises(DataError, match="semantic maps, but the pictures have no maps"):
+        check_parts([SemanticConfig(classes=2, width=8)], data, "the pictures")

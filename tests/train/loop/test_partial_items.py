@@ -13,6 +13,7 @@ from core.data.token_shards import TokenShards
 from core.errors import DataError
 from tests.helpers import published_layouts as made
 from tests.helpers.tiny_prior_runs import PRIORS, SIZE, prior_run, tokenizer_bundle
+from train.cli.data import data_lines
 from train.config.base import PicturesConfig
 from train.config.prior import PriorRunConfig
 from train.encode import main as encode
@@ -123,6 +124,19 @@ def test_tokens_of_other_data_are_refused(tmp_path: Path, tokenizer: Path) -> No
     held = prior_run("autoregressive", tokenizer, tokens=tmp_path / "held")
     with pytest.raises(DataError, match=r"tokens of the split 'test', whose pictures are held out"):
         PriorTrainer(held, tmp_path / "run")
+
+
+def test_the_line_states_tokens_of_other_pictures(tmp_path: Path, tokenizer: Path) -> None:
+    root = partial(tmp_path / "data", {1, 2})
+    tokens = encoded(root, tokenizer, tmp_path / "tokens")
+    config = run("autoregressive", tokenizer, root, tokens)
+    training, held_out = data_lines(PriorTrainer(config, tmp_path / "run"))
+    assert training.startswith("training on tokens of shards, train: 12 pictures in ")
+    assert "captions of 2, maps of 2, no labels" in training and "other" not in training
+    assert held_out.startswith(f"held out: shards, test: 12 items in {root}; captions of 2, maps")
+    partial(root, {1, 2, 3}, ("txt", "seg.png", "cls"))
+    training, _ = data_lines(PriorTrainer(config, tmp_path / "run"))
+    assert training.endswith("; other pictures than those of --data.root")
 
 
 def test_a_card_states_that_nothing_is_held_out(tmp_path: Path, tokenizer: Path) -> None:
