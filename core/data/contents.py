@@ -1,4 +1,4 @@
-"""What a data set holds: how many items have captions, maps and labels, and which data they are.
+"""The contents of a data set: the items with captions, maps and labels, and their identity.
 
 A batch may be without captions although its data set has some, so what a data set holds is
 determined when it is opened, never from a batch or from the first item.
