@@ -174,3 +174,15 @@ def test_a_caption_that_is_forgotten_is_a_mistake(tmp_path: Path) -> None:
     for number, line in enumerate([{"file": "0.png"}, {"file": "0.png", "caption": " "}]):
         with pytest.raises(DataError, match="line 1, has no caption"):
             open_dataset("captions", listed(tmp_path / str(number), line))
+
+
+def test_cubs_captions_with_lost_signs(tmp_path: Path) -> None:
+    """Reed et al.'s texts hold pairs of U+FFFD inside words; other loaders write a space."""
+    root = made.cub(tmp_path)
+    for file in root.rglob("text_c10/*/*.txt"):
+        file.write_text("a white\ufffd\ufffdbelly\nsecond\u0085half\n", encoding="utf-8")
+    assert open_dataset("cub", root)[0].captions == ("a white belly", "second half")
+    for file in root.rglob("text_c10/*/*.txt"):
+        file.write_bytes("fenêtre".encode("latin-1"))
+    with pytest.raises(DataError, match="save it as UTF-8"):
+        open_dataset("cub", root)
