@@ -62,9 +62,9 @@ class PriorTrainer(TrainingRun):
         else:
             self.data = self._open("train")
         tokens = self.shards if self.shards is not None else self.data
+        self._check_classes()
         check_data(config.prior.conditions, config.data.name, tokens, self.held_out)
         check_enough(tokens, config.batch, self.accelerator.num_processes)
-        self._check_classes()
 
         torch.manual_seed(config.seed)
         shape = self._shape()
