@@ -111,8 +111,9 @@ def warm_up() -> None:
 def fetch_further() -> None:
     """Fetch the owner's checkpoints from the Hub; retry those that failed."""
     from regvq.bundles.sources import fetch_all
+    from regvq.importing.arrival import import_on_arrival
 
-    while fetch_all(again=True):
+    while fetch_all(again=True, convert=import_on_arrival):
         time.sleep(RETRY)
 
 

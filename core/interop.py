@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,9 @@ from .tokenizer import Tokenizer, check_ids
 if TYPE_CHECKING:
     from diffusers import VQModel  # pyright: ignore[reportPrivateImportUsage] (a lazy export)
 
+Range = Literal["signed", "unit"]
+"""The values of a model's pixels: [-1, 1] or [0, 1]."""
+
 _CLASS_NAME = "VQModel"  # in config.json
 
 
@@ -31,9 +34,10 @@ class DiffusersTokenizer(nn.Module):
     multiples of f are padded by repeating the edge, as in our Tokenizer.
     """
 
-    def __init__(self, model: VQModel) -> None:
+    def __init__(self, model: VQModel, value_range: Range = "signed") -> None:
         super().__init__()
         self.model = model.requires_grad_(False).eval()
+        self.value_range = value_range
 
     @property
     def downsampling(self) -> int:
@@ -58,8 +62,9 @@ class DiffusersTokenizer(nn.Module):
         """
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"images must be (B, 3, H, W), got {tuple(images.shape)}")
-        images = pad_to_multiple(images, self.downsampling)
-        return self.model.encode(images.to(self.device)).latents.float()
+        images = pad_to_multiple(images, self.downsampling).to(self.device)
+        inside = images if self.value_range == "signed" else (images + 1) / 2
+        return self.model.encode(inside).latents.float()
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
@@ -78,7 +83,8 @@ class DiffusersTokenizer(nn.Module):
         z = self.model.quantize.embedding(ids.to(self.device)).permute(0, 3, 1, 2).contiguous()
         spatial = self.model.config["norm_type"] == "spatial"
         images = self.model.decoder(self.model.post_quant_conv(z), z if spatial else None)
-        return images.float().clamp(-1, 1)
+        images = images.float()
+        return (images if self.value_range == "signed" else images * 2 - 1).clamp(-1, 1)
 
     @torch.no_grad()
     def reconstruct(self, images: Tensor) -> Tensor:
@@ -87,8 +93,13 @@ class DiffusersTokenizer(nn.Module):
         return self.decode(self.encode(images))[..., :height, :width]
 
 
-def import_vqmodel(folder: str | Path, device: str = "cpu") -> DiffusersTokenizer:
+def import_vqmodel(
+    folder: str | Path, device: str = "cpu", value_range: Range | None = None
+) -> DiffusersTokenizer:
     """Load the `VQModel` in a folder (`config.json` and safetensors weights; never a pickle).
+
+    No file states the value range of its pixels; None takes [0, 1] for a model without attention in
+    the middle, as aMUSEd's are, and [-1, 1] for others.
 
     Raises CheckpointError if diffusers is not installed, or if the weights are missing, broken, or
     do not fit the config.
@@ -125,7 +136,9 @@ def import_vqmodel(folder: str | Path, device: str = "cpu") -> DiffusersTokenize
     if report["missing_keys"]:  # diffusers leaves these weights random
         names = ", ".join(sorted(report["missing_keys"])[:3])
         raise CheckpointError(f"{weights} lacks weights of its config.json ({names}); fetch both.")
-    return DiffusersTokenizer(model.float()).to(device)
+    if value_range is None:
+        value_range = "signed" if model.config["mid_block_add_attention"] else "unit"
+    return DiffusersTokenizer(model.float(), value_range).to(device)
 
 
 def export_vqmodel(tokenizer: DiffusersTokenizer | Tokenizer, folder: str | Path) -> None:
@@ -140,16 +153,26 @@ def export_vqmodel(tokenizer: DiffusersTokenizer | Tokenizer, folder: str | Path
     if not isinstance(tokenizer, DiffusersTokenizer):
         raise CheckpointError(
             "this tokenizer's network has no counterpart in diffusers' VQModel, so it cannot be "
-            "written as one; use its bundle (core.Tokenizer.from_pretrained)."
+            "written as one; use its bundle (core.Tokenizer.from_pretrained), or try "
+            "train/export_tokenizer.py, which writes those that have one."
         )
     tokenizer.model.save_pretrained(str(folder), safe_serialization=True)
 
 
-def open_tokenizer(bundle: Bundle, device: str = "cpu") -> Tokenizer | DiffusersTokenizer:
+def open_tokenizer(
+    bundle: Bundle, device: str = "cpu", value_range: Range | None = None
+) -> Tokenizer | DiffusersTokenizer:
     """Load the tokenizer of a bundle of this project, or of a folder with diffusers' `VQModel`.
 
-    Raises CheckpointError for a folder with neither, or with weights that do not fit.
+    ``value_range``: as in ``import_vqmodel``; a bundle of this project states its own. Raises
+    CheckpointError for a folder with neither, with weights that do not fit, or of another range.
     """
     if bundle.config.get("_class_name") == _CLASS_NAME:
-        return import_vqmodel(bundle.path, device)
-    return Tokenizer.from_pretrained(bundle, device)
+        return import_vqmodel(bundle.path, device, value_range)
+    tokenizer = Tokenizer.from_pretrained(bundle, device)
+    if value_range not in (None, tokenizer.config.value_range):
+        raise CheckpointError(
+            f"{bundle.path} states the value range {tokenizer.config.value_range}; leave "
+            f"{value_range} out, or import the tokenizer again with it."
+        )
+    return tokenizer

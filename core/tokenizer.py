@@ -14,7 +14,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,9 +22,10 @@ from torch import Tensor, nn
 
 from .bundles.bundle import FORMAT, Bundle, bundle_of_kind
 from .bundles.storage import load_weights, state_for_disk, write_folder
-from .config import changed_settings, from_dict, to_dict
+from .config import changed_settings, entry_of, from_dict, to_dict
 from .errors import CheckpointError
-from .networks.autoencoder import Decoder, Encoder, NetworkConfig, pad_to_multiple
+from .networks.autoencoder import NetworkConfig, pad_to_multiple
+from .networks.vqgan import VQGANConfig
 from .quantizers import (
     QUANTIZERS,
     Quantized,
@@ -40,30 +41,54 @@ from .quantizers.base import to_rows
 class TokenizerConfig:
     """The architecture of a tokenizer."""
 
-    network: NetworkConfig = field(default_factory=NetworkConfig)
+    network: NetworkConfig | VQGANConfig = field(default_factory=NetworkConfig)
     quantizer: QuantizerConfig = field(default_factory=RegVQConfig)
+    value_range: Literal["signed", "unit"] = "signed"
+    """The values of pixels inside: [-1, 1] (signed) or [0, 1] (unit), as some published tokenizers
+    have them. Outside, images are in [-1, 1] for every tokenizer."""
+
+    def __post_init__(self) -> None:
+        if self.value_range not in ("signed", "unit"):
+            raise ValueError(
+                f"tokenizer.value_range must be 'signed' or 'unit', got {self.value_range!r}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the config as JSON: nested dictionaries, the quantizer tagged with its name.
 
-        Raises CheckpointError for a quantizer that is not registered.
+        The network is tagged with its kind unless it is that of ``NetworkConfig``, and the value
+        range is left out where it is "signed": bundles older than the other choices stay as they
+        are. Raises CheckpointError for a quantizer that is not registered.
         """
         if type(self.quantizer) not in QUANTIZERS.values():
             raise CheckpointError(
                 f"{type(self.quantizer).__name__} is not a registered quantizer; give it a name "
                 "with regvq.quantizers.register_quantizer."
             )
-        return {"network": to_dict(self.network), "quantizer": to_dict(self.quantizer, QUANTIZERS)}
+        network = to_dict(self.network)
+        if isinstance(self.network, VQGANConfig):
+            network = {"kind": "vqgan", **network}
+        described = {"network": network, "quantizer": to_dict(self.quantizer, QUANTIZERS)}
+        return described | ({"value_range": "unit"} if self.value_range == "unit" else {})
 
     @classmethod
     def from_dict(cls, described: Any, file: Path | str = "config.json") -> TokenizerConfig:
         """Return the config that ``to_dict`` described. Raises CheckpointError naming ``file``."""
         try:
-            network = from_dict(described["network"], NetworkConfig)
+            settings = dict(described["network"])
+            network = from_dict(settings, entry_of(_NETWORKS, settings.pop("kind", "ours")))
             name = described["quantizer"]["name"]
-            return cls(network, from_dict(described["quantizer"], {name: quantizer_class(name)}))
+            quantizer = from_dict(described["quantizer"], {name: quantizer_class(name)})
+            return cls(network, quantizer, described.get("value_range", "signed"))
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{file} does not describe a tokenizer: {error}.") from None
+
+
+_NETWORKS: dict[str, type[NetworkConfig | VQGANConfig]] = {
+    "ours": NetworkConfig,  # older than the entry, which its bundles do not have
+    "vqgan": VQGANConfig,
+}
+"""The networks by the kind that config.json states."""
 
 
 class Tokenizer(nn.Module):
@@ -79,9 +104,9 @@ class Tokenizer(nn.Module):
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config.network)
+        self.encoder = config.network.build_encoder()
         self.quantizer: Quantizer = config.quantizer.build(config.network.latent_dim)
-        self.decoder = Decoder(config.network)
+        self.decoder = config.network.build_decoder()
 
     @classmethod
     def from_pretrained(cls, source: str | Path | Bundle, device: str = "cpu") -> Tokenizer:
@@ -133,7 +158,11 @@ class Tokenizer(nn.Module):
         """
         network, quantizer = self.config.network, self.config.quantizer
         kind = type(quantizer).__name__
-        described = [kind, changed_settings(network), changed_settings(quantizer)]
+        described: list[Any] = [kind, changed_settings(network), changed_settings(quantizer)]
+        if isinstance(network, VQGANConfig):
+            described.append("vqgan")
+        if self.config.value_range != "signed":
+            described.append(self.config.value_range)
         digest = hashlib.sha256()
         digest.update(json.dumps(described, sort_keys=True).encode())
         for name, tensor in sorted(self.state_dict().items()):
@@ -164,9 +193,17 @@ class Tokenizer(nn.Module):
 
         This is the training pass; the reconstruction has the shape of the images.
         """
-        latents = self.encoder(images)
+        latents = self.encoder(self.network_input(images))
         quantized = self.quantizer(latents, generator=generator)
-        return self.decoder(quantized.z), latents, quantized
+        return self.network_output(self.decoder(quantized.z)), latents, quantized
+
+    def network_input(self, images: Tensor) -> Tensor:
+        """Return images in [-1, 1] as the encoder takes them: in the network's value range."""
+        return images if self.config.value_range == "signed" else (images + 1) / 2
+
+    def network_output(self, painted: Tensor) -> Tensor:
+        """Return images as the decoder paints them in [-1, 1], not clamped."""
+        return painted if self.config.value_range == "signed" else painted * 2 - 1
 
     @torch.no_grad()
     def latents(self, images: Tensor) -> Tensor:
@@ -177,7 +214,7 @@ class Tokenizer(nn.Module):
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"images must be (B, 3, H, W), got {tuple(images.shape)}")
         images = pad_to_multiple(images, self.downsampling)
-        return self.encoder(images.to(self.device)).float()
+        return self.encoder(self.network_input(images.to(self.device))).float()
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
@@ -236,7 +273,9 @@ class Tokenizer(nn.Module):
         return self.quantizer.log_posterior(to_rows(z)).view(batch, height, width, -1)
 
     def _decode_latents(self, z: Tensor) -> Tensor:
-        return self.decoder(z).float().clamp_(-1, 1)
+        # A decoder may compute in half precision where ids are not affected.
+        z = z.to(self.decoder.last_weight.dtype)
+        return self.network_output(self.decoder(z).float()).clamp_(-1, 1)
 
 
 def check_ids(ids: Tensor, codebook_size: int) -> None:

@@ -30,6 +30,7 @@ FLOORS = (
     ("core.priors", "core.judges", "core.interop"),
     ("core.metrics", "core.checkpoints"),
     ("core.analysis", "core.cards"),
+    ("core.importing", "core.exporting"),
     ("core",),  # the package itself, which only passes names on
 )  # fmt: skip
 """The rooms of the library from the ground up. A room may use its own floor and those below."""

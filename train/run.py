@@ -60,11 +60,15 @@ def _train(config: CommonConfig) -> Path:
 
     from .cli.data import data_lines, name_for_pictures
     from .config.prior import PriorRunConfig
+    from .config.tokenizer import RunConfig
+    from .loop.adopt import adopted
     from .loop.base import NonFiniteLoss
     from .loop.prior import PriorTrainer
     from .loop.settings import remember_settings
     from .loop.tokenizer import TokenizerTrainer
 
+    if isinstance(config, RunConfig) and config.adopt_init:
+        config = adopted(config)
     if config.data.name == "folder" and config.data.root is None:
         raise DataError(
             f"{config.recipe} trains on your pictures: name a folder with --data.root DIR."

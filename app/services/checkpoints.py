@@ -17,6 +17,7 @@ from regvq.paths import IN_TREE
 
 from .errors import UserError
 from .gpu import device
+from .precision import quicken
 
 if TYPE_CHECKING:
     from regvq.bundles.bundle import Bundle
@@ -102,7 +103,7 @@ def _open(name: str, written: int, path: Path) -> TokenizerHandle:
 def _load(handle: TokenizerHandle, where: str) -> Tokenizer:
     from regvq.checkpoints import load_tokenizer
 
-    return load_tokenizer(handle.bundle, where)
+    return quicken(load_tokenizer(handle.bundle, where))
 
 
 def open_tokenizer(name: Any) -> TokenizerHandle:
@@ -128,8 +129,10 @@ def summary(name: str | None) -> str:
     try:
         config = bundle(name).config["tokenizer"]
         codes = int(config["quantizer"]["size"])
-        # As NetworkConfig.downsampling, without importing torch for one sentence.
-        f = int(config["network"]["stem"]) * 2 ** (len(config["network"]["widths"]) - 1)
+        # As the network's downsampling, without importing torch for one sentence; only one of the
+        # two networks has a stem.
+        network = config["network"]
+        f = int(network.get("stem", 1)) * 2 ** (len(network["widths"]) - 1)
     except (UserError, KeyError, TypeError, ValueError):
         return no_checkpoint_text()
     return (

@@ -23,6 +23,11 @@ RECOUNT_INVARIANT = ("umap", "patches", "history")
 """Prefixes of the arrays that do not depend on the pictures that codes are counted on."""
 
 
+LARGE = 8192
+"""From this many codes on, a code is painted amid 3 x 3 tokens, not 5 x 5: of 16,384 codes of 16
+pixels, a network of 72 M parameters paints the wider fields for almost an hour on two cores."""
+
+
 def build_atlas(
     tokenizer: Tokenizer,
     pictures: Iterable[Tensor] | None = None,
@@ -54,7 +59,7 @@ def build_atlas(
     if counts.shape != (size,):
         raise ValueError(f"counts must have an entry for each of {size} codes, got {counts.shape}")
     codebook = tokenizer.quantizer.codebook()
-    paints = paint_codes(tokenizer)
+    paints = paint_codes(tokenizer, side=3 if size >= LARGE else 5)
     features = paint_features(paints)
     columns = grid_columns(size)
     return {

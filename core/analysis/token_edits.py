@@ -102,7 +102,8 @@ def receptive_field(
     padded = torch.nn.functional.pad(pixels, pad, mode="replicate").to(tokenizer.device)
     with torch.enable_grad():
         padded.requires_grad_(True)
-        latent = tokenizer.encoder(padded)[0, :, row - top // f, column - left // f]
+        seen = tokenizer.network_input(padded)
+        latent = tokenizer.encoder(seen)[0, :, row - top // f, column - left // f]
         stream = torch.Generator().manual_seed(0)
         ways = torch.randn(directions, len(latent), generator=stream).to(latent.device)
         total = torch.zeros_like(padded)

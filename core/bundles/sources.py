@@ -13,14 +13,18 @@ import logging
 import os
 import re
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import CheckpointError
+from .storage import read_json
 
 log = logging.getLogger("regvq.sources")
 
 VARIABLE = "REGVQ_CHECKPOINTS"
+PIPELINE = "model_index.json"
+"""The file of a pipeline of diffusers, whose folders hold its networks."""
 FETCHED = ("*.safetensors", "*.json", "*.md", "*.npz")
 """Patterns of the files of a repository that are fetched."""
 _HUB = re.compile(r"([\w.-]{1,96}/[\w.-]{1,96})(?:@([\w./-]{1,100}))?", re.ASCII)
@@ -86,25 +90,36 @@ def repository_and_folder(text: str) -> tuple[Source, str] | None:
     return Source(f"{user}/{repository}", *match.groups()), folder
 
 
+Convert = Callable[[Path, str], Path]
+"""Takes a folder and its public name; returns the folder that is, or holds, bundles."""
+
 # The result of each fetch in this process: the folder, or the error message.
 _fetched: dict[Source, Path | str] = {}
 _FETCHING = threading.Lock()
 
 
-def fetch_all(again: bool = False) -> list[str]:
+def fetch_all(again: bool = False, convert: Convert | None = None) -> list[str]:
     """Fetch the repositories of the variable that were not fetched yet; return ``problems()``.
 
     Files in this machine's Hub cache that did not change are not fetched again, and the cached
     files are used if the Hub cannot be reached. With ``again``, repositories that could not be
-    fetched are tried once more. Raises nothing.
+    fetched are tried once more. ``convert`` makes a folder of bundles from one with models in
+    diffusers' layout (``core.importing.arrival``), of repositories and of folders of the variable.
+    Raises nothing.
     """
     with _FETCHING:
         for source in sources():
             known = _fetched.get(source)
-            if source.repository is None or isinstance(known, Path) or (known and not again):
+            folder = source.folder
+            if isinstance(known, Path) or (known and not again):
+                continue
+            if folder is not None and not (convert and vqmodel_folders(folder)):
                 continue
             try:
-                _fetched[source] = fetch(source)
+                found = fetch(source) if folder is None else folder
+                if convert is not None and vqmodel_folders(found):
+                    found = convert(found, source.text if folder is None else str(folder))
+                _fetched[source] = found
             except CheckpointError as error:
                 _fetched[source] = str(error)
                 log.warning("%s", error)
@@ -117,11 +132,18 @@ def fetch(source: Source) -> Path:
     from huggingface_hub.utils import disable_progress_bars
 
     disable_progress_bars()
+    repository = source.repository or ""
+    patterns: list[str] = list(FETCHED)
     try:
+        known = snapshot_download(
+            repository, revision=source.revision, allow_patterns=["*config.json", PIPELINE]
+        )
+        if (Path(known) / PIPELINE).is_file():
+            # A pipeline of diffusers: gigabytes of other networks around its tokenizer.
+            models = [folder.name for folder in vqmodel_folders(Path(known))]
+            patterns = [f"{model}/{each}" for model in models for each in FETCHED] + ["README.md"]
         return Path(
-            snapshot_download(
-                source.repository or "", revision=source.revision, allow_patterns=list(FETCHED)
-            )
+            snapshot_download(repository, revision=source.revision, allow_patterns=patterns)
         )
     except errors.GatedRepoError:
         reason = "it is gated, and the token of this machine (HF_TOKEN) has no access"
@@ -143,10 +165,12 @@ def search_paths() -> list[SearchPath]:
     """Return the folders of the variable, including those of repositories fetched so far."""
     paths = []
     for source in sources():
+        fetched = _fetched.get(source)
         if source.folder is not None:
+            if isinstance(fetched, Path):  # imported into the cache; first, for the names are equal
+                paths.append(SearchPath(fetched, own_name=source.folder.resolve().name))
             paths.append(SearchPath(source.folder, own_name=source.folder.resolve().name))
         else:
-            fetched = _fetched.get(source)
             if isinstance(fetched, Path):
                 paths.append(SearchPath(fetched, f"{source.text}/", source.text))
     return paths
@@ -172,6 +196,18 @@ def problems() -> list[str]:
         elif isinstance(known, Path) and not _holds_bundles(known):
             messages.append(f"{source.text} was fetched, but holds no checkpoint (config.json).")
     return messages
+
+
+def vqmodel_folders(root: Path) -> list[Path]:
+    """Return the folders that hold a VQModel of diffusers: ``root`` or folders in it."""
+    try:
+        return [
+            file.parent
+            for file in sorted([*root.glob("config.json"), *root.glob("*/config.json")])
+            if read_json(file).get("_class_name") == "VQModel"
+        ]
+    except (OSError, CheckpointError):
+        return []
 
 
 def _holds_bundles(root: Path) -> bool:

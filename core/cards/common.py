@@ -59,6 +59,12 @@ def license_of(recipe: Mapping[str, Any]) -> DataTerms:
     The maker's own words (--note.data and --note.terms of train/evaluate.py) replace the defaults.
     """
     data = _DRAWN if recipe.get("data", {}).get("name") == "scenes" else _OWN
+    if origin := recipe.get("imported"):
+        data = DataTerms(
+            f"That of {origin['title']}; see its source, {origin['source']}.",
+            origin["license"] or "other",
+            origin["license"] or "Those of its source, which the file does not state.",
+        )
     description, terms = recipe.get("data_note"), recipe.get("terms_note")
     return DataTerms(description or data.description, data.license, terms or data.terms)
 

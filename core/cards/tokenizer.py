@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..metrics.protocol import is_feature_distance
 from .common import license_of, render, table
+from .imported import TAGS, imported_card
 
 if TYPE_CHECKING:
     from ..tokenizer import TokenizerConfig
-
-TAGS = ("vector-quantization", "image-tokenizer", "codebook")
 
 _QUANTIZERS = {
     "regvq": "Reg-VQ (Zhang et al., CVPR 2023, arXiv:2303.06424)",
@@ -44,21 +43,21 @@ def model_card(
     name: str, config: TokenizerConfig, recipe: Mapping[str, Any], metrics: Mapping[str, Any]
 ) -> str:
     """Return the card of a tokenizer bundle."""
+    if "imported" in recipe:
+        return imported_card(name, config, recipe["imported"], _figures(metrics))
     described = config.to_dict()
-    quantizer, network = described["quantizer"], described["network"]
+    quantizer = described["quantizer"]
     side, data = config.network.downsampling, license_of(recipe)
     kind = quantizer["name"]
     unknown = f"`{kind}`, registered by its maker (not part of this project)"
     summary = (
         f"An image tokenizer of RegVQ Studio: {quantizer['size']:,} codes of "
-        f"{network['latent_dim']} dimensions, one code per {side}x{side} pixels, for pictures of "
-        "any size."
+        f"{config.network.latent_dim} dimensions, one code per {side}x{side} pixels, for pictures "
+        "of any size."
     )
     facts = {
         "Quantizer": f"{_QUANTIZERS.get(kind, unknown)}; {_all_settings(quantizer)}",
-        "Network": f"widths {list(network['widths'])}, {network['encoder_blocks']} encoder and "
-        f"{network['decoder_blocks']} decoder blocks per level, stem {network['stem']}, "
-        f"attention {'on' if network['attention'] else 'off'}",
+        "Network": config.network.summary,
         "Training data": data.description,
         "Recipe": f"`{_command(recipe)}`",
         "Initialized from": _initialization(recipe),
@@ -87,6 +86,10 @@ def _initialization(recipe: Mapping[str, Any]) -> str | None:
     kept = ""
     if recipe.get("train_only") == "decoder":
         kept = "; encoder and codes are unchanged, so pictures have the same tokens"
+    origin = recipe.get("init_origin")
+    if origin is not None:
+        terms = origin["license"] or "not stated"
+        kept += f" ({origin['title']}, from {origin['source']}; its license: {terms})"
     return f"the weights of `{recipe['init']}`{kept}"
 
 

@@ -46,6 +46,23 @@ class NetworkConfig:
         """f, the pixels per token along each side."""
         return self.stem * 2 ** (len(self.widths) - 1)
 
+    @property
+    def summary(self) -> str:
+        """The network in words, for a model card."""
+        return (
+            f"widths {list(self.widths)}, {self.encoder_blocks} encoder and "
+            f"{self.decoder_blocks} decoder blocks per level, stem {self.stem}, "
+            f"attention {'on' if self.attention else 'off'}"
+        )
+
+    def build_encoder(self) -> Encoder:
+        """Return the encoder, with new weights."""
+        return Encoder(self)
+
+    def build_decoder(self) -> Decoder:
+        """Return the decoder, with new weights."""
+        return Decoder(self)
+
 
 def pad_to_multiple(images: Tensor, step: int) -> Tensor:
     """Pad images (B, C, H, W) at the bottom and the right until ``step`` divides both sides.

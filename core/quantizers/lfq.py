@@ -57,12 +57,21 @@ class LookupFreeQuantizer(Quantizer):
 
     def signs(self) -> Tensor:
         """Return all codes as signs, float32 (K, m); row k is code k."""
-        ids = torch.arange(self.size, device=self.strides.device)
-        return ((ids[:, None] // self.strides) % 2).float() * 2 - 1
+        return self._signs(torch.arange(self.size, device=self.strides.device))
+
+    def _signs(self, ids: Tensor) -> Tensor:
+        return ((ids[..., None] // self.strides) % 2).float() * 2 - 1
 
     def codebook(self) -> Tensor:
         with no_autocast(self.strides):
             return self.from_bits(self.signs())
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Return the latents float32 (B, D, h, w) of ids (B, h, w). A code is made of its bits, so
+        that a picture does not cost the whole codebook, which has 2^18 codes in published
+        tokenizers."""
+        with no_autocast(ids):
+            return self.from_bits(self._signs(ids)).permute(0, 3, 1, 2)
 
     def projections(self, rows: Tensor) -> Tensor:
         """Return the numbers (N, m) of latents (N, D), whose signs are the code."""

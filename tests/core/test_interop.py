@@ -101,6 +101,37 @@ def test_without_diffusers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         open_tokenizer(Bundle("peer", tmp_path))
 
 
+def test_the_range_of_a_models_pixels(tmp_path: Path) -> None:
+    """aMUSEd's VQModels have pixels in [0, 1], which nothing but their shape tells."""
+    from diffusers import VQModel
+
+    torch.manual_seed(0)
+    amused = VQModel(
+        block_out_channels=(32, 32), down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2, latent_channels=4, num_vq_embeddings=32,
+        mid_block_add_attention=False,
+    ).eval()  # fmt: skip
+    amused.save_pretrained(tmp_path / "amused")
+    images = torch.rand(1, 3, 16, 24) * 2 - 1
+    with torch.no_grad():
+        painted = amused((images + 1) / 2).sample.clamp(0, 1) * 2 - 1
+    bundle = Bundle("amused", tmp_path / "amused")
+    found = open_tokenizer(bundle)
+    assert found.value_range == "unit"
+    assert torch.allclose(found.reconstruct(images), painted, atol=1e-5)
+    signed = open_tokenizer(bundle, value_range="signed")
+    assert not torch.allclose(signed.reconstruct(images), painted, atol=1e-2)
+
+
+def test_a_bundle_states_its_own_range(tmp_path: Path) -> None:
+    network = NetworkConfig(widths=(8, 8), encoder_blocks=1, decoder_blocks=1, latent_dim=4)
+    Tokenizer(TokenizerConfig(network, VQConfig(size=8), "unit")).save_pretrained(tmp_path / "own")
+    bundle = Bundle("own", tmp_path / "own")
+    assert open_tokenizer(bundle, value_range="unit").config.value_range == "unit"
+    with pytest.raises(CheckpointError, match="states the value range unit"):
+        open_tokenizer(bundle, value_range="signed")
+
+
 def test_evaluate_measures_a_diffusers_model(
     model: object,
     tmp_path: Path,
@@ -119,6 +150,11 @@ def test_evaluate_measures_a_diffusers_model(
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["codebook_size"] == 32 and report["tokens"] == 2 * 256
     assert report["checkpoint"] == "peer" and 0 < report["psnr"] < 40
+    assert report["value_range"] == "signed"
+    monkeypatch.setattr(sys, "argv", [*map(str, flags), "--range", "unit"])
+    main()
+    other = json.loads((tmp_path / "report.json").read_text())
+    assert other["value_range"] == "unit" and other["psnr"] != report["psnr"]
     monkeypatch.setattr(sys, "argv", [*map(str, flags), "--publish"])
     with pytest.raises(SystemExit) as stop:
         main()

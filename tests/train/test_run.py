@@ -27,6 +27,10 @@ TINY = (
     "--data.workers", "0", "--features.name", "none", "--loss.perceptual", "0",
     "--loss.adversarial", "0",
 )  # fmt: skip
+TINY_VQGAN = (  # the same, of the other network
+    "--tokenizer.network.widths", "8", "16", "--tokenizer.network.blocks", "1",
+    "--tokenizer.network.groups", "4", "--tokenizer.network.z-channels", "4", *TINY[5:],
+)  # fmt: skip
 MISSING = ("--features.weights", "missing.npz")
 PIXELS_ONLY = (
     "--features.name", "none", "--loss.perceptual", "0", "--loss.contrastive", "none",
@@ -199,7 +203,7 @@ def test_a_plain_folder_can_replace_a_named_data_set(tmp_path, capsys, monkeypat
     from train.run import main
 
     none = ("--loss.contrastive", "none")
-    arguments = ("imagenet128-simvq-65k", "--data.root", str(pictures), *TINY, *none)
+    arguments = ("imagenet128-simvq-65k", "--data.root", str(pictures), *TINY_VQGAN, *none)
     main([*arguments, "--steps", "1", "--out", "a"])
     said = f"{pictures} is not laid out as 'imagenet': it is read as a plain folder of pictures"
     assert said in capsys.readouterr().out

@@ -102,12 +102,16 @@ class RunConfig(CommonConfig):
     init: Path | None = None
     """Bundle or run folder from whose weights a new run is initialized; None: random weights. Its
     network and quantizer must be those of the run."""
+    adopt_init: bool = False
+    """Take network, quantizer and value range from init, and the losses of its family if those of
+    the run are the defaults."""
     train_only: Literal["all", "decoder"] = "all"
     """decoder: encoder and codes remain those of init, so that pictures keep their tokens."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        step = self.tokenizer.network.downsampling
+        # The tokenizer of a run that adopts another one is not the run's own.
+        step = 1 if self.adopt_init else self.tokenizer.network.downsampling
         for name in ("size", "last_size"):
             if (side := getattr(self.data, name)) is not None and (side < 1 or side % step):
                 raise ValueError(
@@ -128,7 +132,7 @@ class RunConfig(CommonConfig):
         if self.train_only not in ("all", "decoder"):
             raise ValueError(f"train_only must be 'all' or 'decoder', got {self.train_only!r}")
         if self.train_only == "decoder":
-            if self.init is None:
+            if self.init is None and not self.adopt_init:
                 raise ValueError("train_only decoder needs a trained tokenizer: set init")
             if self.stages is not None:
                 raise ValueError("train_only decoder has no stages: set stages to None")

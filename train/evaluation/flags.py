@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,9 @@ class EvaluateFlags:
     data: DataFlags
     out: Path
     """The JSON report to write."""
+    value_range: Annotated[Literal["signed", "unit"] | None, tyro.conf.arg(name="range")] = None
+    """Of a diffusers VQModel: whether its pixels are in [-1, 1] (signed) or [0, 1] (unit). If not
+    given, it is unit for models without attention in the middle, as aMUSEd's, else signed."""
     features: FeatureFlags = field(default_factory=FeatureFlags)
     lpips: Literal["alex", "vgg", "squeeze", "none"] = "none"
     """Also LPIPS on this network."""

@@ -34,14 +34,20 @@ def report_tokenizer(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[
     from regvq.metrics.inception import load_inception
     from regvq.metrics.lpips import load_lpips
     from regvq.metrics.reconstruction import evaluate_tokenizer
+    from regvq.metrics.value_range import range_warning
     from regvq.networks.features import load_features
 
     if flags.prior.clip:
         raise UsageError("--prior.clip is for priors; this checkpoint is a tokenizer")
     name = name_for_pictures(flags.data.name, flags.data.root)
     flags = replace(flags, data=replace(flags.data, name=name))
-    tokenizer = open_tokenizer(bundle, device)
-    if flags.publish and isinstance(tokenizer, DiffusersTokenizer):
+    tokenizer = open_tokenizer(bundle, device, flags.value_range)
+    inside: dict[str, Any] = {}
+    if isinstance(tokenizer, DiffusersTokenizer):
+        inside["value_range"] = tokenizer.value_range
+        if warning := range_warning(tokenizer, tokenizer.value_range):
+            print(f"WARNING: {bundle.name}: {warning}")
+    if flags.publish and inside:
         raise UsageError(
             "--publish writes into bundles of this project, not into a model of diffusers"
         )
@@ -85,6 +91,7 @@ def report_tokenizer(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[
         "checkpoint": bundle.name,
         "data": where,
         "skipped": len(skipped),
+        **inside,
         **figures,
         "protocol": protocol(where, figures, len(data), len(skipped)),
     }

@@ -46,6 +46,7 @@ def publish_figures(
         atlas=recount_invariant(bundle.atlas)
         | build_atlas(tokenizer, source=source, counts=counts),
         recipe=recipe,
+        half="imported" not in recipe,  # whose ids must stay those of the original
     )
 
 

@@ -13,12 +13,14 @@ from torch import Tensor
 
 from regvq.analysis.atlas import build_atlas
 from regvq.analysis.real_patches import gather_patches
+from regvq.bundles.bundle import find_bundle
 from regvq.cards.tokenizer import model_card
 from regvq.data import Dataset, has_held_out
-from regvq.errors import DataError, PictureError
+from regvq.errors import CheckpointError, DataError, PictureError
 from regvq.images import shrink, to_pictures, to_tensor
 from regvq.metrics.reconstruction import evaluate_tokenizer
 from regvq.networks.features import Features
+from regvq.paths import ROOT
 from regvq.tokenizer import Tokenizer
 
 from ..cli.common import bundle_name, evenly_spaced
@@ -80,6 +82,9 @@ def export_bundle(
     held_out = has_held_out(config.data.name, config.data.root)
     metrics["data"] = {"name": config.data.name, "held_out": held_out, "longest": LONGEST}
     recipe = describe(config, features, broken)
+    origin = _origin(config.init)
+    if origin is not None:
+        recipe["init_origin"] = origin
     source = f"{metrics['images']} pictures of the data set {config.data.name!r}"
     atlas = None
     if final or tokenizer.codebook_size <= QUICK_ATLAS:
@@ -101,7 +106,21 @@ def export_bundle(
         metrics=metrics,
         atlas=atlas,
         recipe=recipe,
+        # An imported encoder that stays as it is must stay so to the last bit: ids depend on it.
+        half=not (origin is not None and config.train_only == "decoder"),
     )
+
+
+def _origin(init: Path | None) -> dict[str, Any] | None:
+    """Return the origin of the tokenizer that a run starts from, if it was imported."""
+    if init is None:
+        return None
+    try:
+        bundle = find_bundle(init if init.exists() else ROOT / init)  # as in warm_start
+        recipe = bundle.config.get("recipe") or {}
+    except CheckpointError:
+        return None
+    return recipe.get("imported") or recipe.get("init_origin")
 
 
 def describe(config: RunConfig, features: Features | None, broken: int) -> dict[str, Any]:

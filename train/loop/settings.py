@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, asdict, fields
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,7 @@ def remember_settings(config: CommonConfig, out: Path) -> None:
     file = out / "run.json"
     if file.exists():
         before = read_json(file)
-        for field in fields(config):  # settings that are newer than the run
-            if field.name in described and field.default is not MISSING:
-                before.setdefault(field.name, field.default)
+        _add_newer(before, config, described)
         for name in _FREE:
             before.pop(name, None)  # a setting may have become free since then
         if differing := sorted(_differences(before, described)):
@@ -42,6 +41,19 @@ def remember_settings(config: CommonConfig, out: Path) -> None:
         return
     out.mkdir(parents=True, exist_ok=True)
     write_json(file, described)
+
+
+def _add_newer(before: dict[str, Any], config: Any, described: Mapping[str, Any]) -> None:
+    """Add the settings that are newer than the run, at their defaults, also in nested configs."""
+    for field in fields(config):
+        if field.name not in described:
+            continue
+        value, inside = getattr(config, field.name), before.get(field.name)
+        if is_dataclass(value) and isinstance(inside, dict):
+            _add_newer(inside, value, described[field.name])
+        elif field.default is not MISSING:
+            default = json.loads(json.dumps(field.default, default=_path_text))
+            before.setdefault(field.name, default)
 
 
 def _path_text(path: Path) -> str:

@@ -32,6 +32,12 @@ def start_from(tokenizer: Tokenizer, source: Path) -> None:
     """
     bundle = _found(source)
     loaded = load_tokenizer(bundle)
+    if loaded.config.value_range != tokenizer.config.value_range:
+        raise CheckpointError(
+            f"{bundle.path} does not fit this run: its value range is {loaded.config.value_range}, "
+            f"the run's is {tokenizer.config.value_range}; use the recipe finetune, which takes "
+            "the bundle's."
+        )
     mine, theirs = type(tokenizer.quantizer), type(loaded.quantizer)
     if mine is not theirs:
         raise CheckpointError(
@@ -39,7 +45,10 @@ def start_from(tokenizer: Tokenizer, source: Path) -> None:
             f"run's is a {mine.__name__}; choose that quantizer's recipe, or another --init."
         )
     have = loaded.state_dict()
-    remedy = "use the bundle's --tokenizer settings, which are in its config.json"
+    remedy = (
+        "use the bundle's --tokenizer settings, which are in its config.json, or the recipe "
+        "finetune, which takes them"
+    )
     _check_shapes(bundle, have, tokenizer.state_dict(), remedy)
     tokenizer.load_state_dict(have)
 

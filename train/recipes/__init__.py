@@ -39,9 +39,10 @@ GROUPS = (
         (
             "photos-regvq", "photos-regvq-fast", "photos-regvq-decoder", "photos-nsvq",
             "photos-nsvq-fast", "photos-simvq", "photos-vq", "photos-vqvae", "photos-gumbel",
-            "photos-fsq", "photos-lfq", "photos-ibq", "birds-facades-regvq",
+            "photos-fsq", "photos-lfq", "photos-ibq", "photos-vqgan", "birds-facades-regvq",
         ),
     ),
+    Group("Any tokenizer, trained further (--init DIR --data.root DIR)", "finetune", ("finetune",)),
     Group("Tokenizers of drawn scenes (no files needed)", "scenes", ("scenes-regvq", "scenes-vq")),
     Group(
         "Priors of drawn scenes (no files needed)",

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from regvq.networks.autoencoder import NetworkConfig
+from regvq.networks.vqgan import VQGANConfig
 from regvq.quantizers import (
     FSQConfig,
     GumbelConfig,
@@ -88,6 +89,26 @@ def photos_vq() -> RunConfig:
     of pictures.
     """
     return _photos(VQConfig(start="data"), VQGAN_LOSS)
+
+
+def photos_vqgan() -> RunConfig:
+    """VQ-GAN's own network from scratch on your pictures: f = 16, 1,024 codes, for a GPU.
+
+    The network of taming-transformers' ImageNet tokenizers (72 M parameters), as imagenet256-vq
+    has it, on crops of 256 pixels, with VQ-GAN's losses and rate for a batch of 8. Codes start on
+    latents of the first batch. Start of the discriminator, length and crops are INFERRED. Needs
+    --data.root, a folder of pictures.
+    """
+    return RunConfig(
+        tokenizer=TokenizerConfig(VQGANConfig(), VQConfig(start="data")),
+        data=DataConfig(name="folder", size=256, crop=(0.5, 1.0), workers=4),
+        loss=LossConfig(adversarial=0.8, discriminator_start=0.3),
+        optimizer=OptimizerConfig(
+            lr=8 * 4.5e-6, betas=(0.5, 0.9), weight_decay=0.0, discriminator_lr=8 * 4.5e-6
+        ),
+        batch=8,
+        steps=100_000,
+    )
 
 
 def photos_vqvae() -> RunConfig:

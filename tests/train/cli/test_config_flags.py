@@ -24,6 +24,18 @@ loss.perceptual loss.ramp optimizer.discriminator-betas optimizer.discriminator-
 tokenizer.network.attention tokenizer.network.decoder-blocks tokenizer.network.encoder-blocks
 tokenizer.network.latent-dim tokenizer.network.no-attention tokenizer.network.stem
 tokenizer.network.widths tokenizer.quantizer.size"""
+# The papers' recipes have VQ-GAN's own network, whose settings are others.
+OURS_ALONE = "attention", "encoder-blocks", "no-attention", "stem"
+VQGAN = (
+    " ".join(
+        flag
+        for flag in TOKENIZER.split()
+        if flag not in {f"tokenizer.network.{name}" for name in OURS_ALONE}
+    )
+    + """ tokenizer.network.blocks tokenizer.network.attention-levels tokenizer.network.groups
+tokenizer.network.middle-blocks tokenizer.network.z-channels tokenizer.network.downsample
+tokenizer.network.upsample tokenizer.network.decoder-norm tokenizer.value-range"""
+)
 PRIOR = """embeddings prior.drop prior.dropout prior.grid prior.width sampling.guidance
 sampling.steps sampling.temperature sampling.top-k sampling.top-p tokenizer tokens"""
 TOKENS = "prior.codebook-size prior.heads prior.layers"
@@ -46,11 +58,11 @@ OF_RECIPES = {
         tokenizer.quantizer.no-replacement tokenizer.quantizer.replacement
         tokenizer.quantizer.replacement-noise tokenizer.quantizer.replacement-warmup
         tokenizer.quantizer.tau""",
-    "imagenet256-vq": f"""{TOKENIZER} tokenizer.quantizer.beta tokenizer.quantizer.codebook
+    "imagenet256-vq": f"""{VQGAN} tokenizer.quantizer.beta tokenizer.quantizer.codebook
         tokenizer.quantizer.decay tokenizer.quantizer.distance tokenizer.quantizer.estimator
         tokenizer.quantizer.restart-below tokenizer.quantizer.start""",
     "photos-simvq": f"{TOKENIZER} tokenizer.quantizer.beta tokenizer.quantizer.estimator",
-    "cub-gumbel": f"""{TOKENIZER} tokenizer.quantizer.kl-weight tokenizer.quantizer.mask-ratio
+    "cub-gumbel": f"""{VQGAN} tokenizer.quantizer.kl-weight tokenizer.quantizer.mask-ratio
         tokenizer.quantizer.last-temperature tokenizer.quantizer.temperature""",
     "photos-fsq": f"{TOKENIZER} tokenizer.quantizer.levels",
     "photos-lfq": f"""{TOKENIZER} tokenizer.quantizer.commitment

@@ -34,12 +34,23 @@ QUANTIZERS = {
 CODES = {"65k": 65_536, "16k": 16_384}
 
 
-def convolutions(widths: tuple[int, ...], blocks: int, latent: int, attention: bool) -> int:
-    """Count the weights and biases of an encoder or a decoder by formula."""
-    total = 3 * widths[0] * 9 + latent * widths[-1]  # to pixels, to the latent
-    total += 9 * sum(a * b for a, b in pairwise(widths))
-    total += sum(blocks * 2 * 9 * w * w for w in widths)
-    return total + (4 * widths[-1] ** 2 if attention else 0)
+def convolutions(widths: tuple[int, ...], blocks: int, latent: int, of_vqgan: bool) -> int:
+    """Count the weights of the kernels of an encoder or a decoder by formula.
+
+    ``widths`` are in the order of the levels: each level changes the width in its first block, with
+    a 1x1 shortcut.
+    """
+    coarse = max(widths)
+    total = 3 * 128 * 9  # to or from pixels
+    before = (widths[0], *widths)  # the width that comes to each level
+    for a, b in pairwise(before):
+        total += 9 * (a * b + b * b) + (a * b if a != b else 0)
+        total += (blocks - 1) * 2 * 9 * b * b
+    total += 2 * 2 * 9 * coarse**2  # two middle blocks
+    if of_vqgan:
+        attentions = blocks + 1  # after each block of the coarsest level, and in the middle
+        return total + attentions * 4 * coarse**2 + 9 * coarse * latent + latent * latent
+    return total
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -62,9 +73,15 @@ def test_sizes_are_those_of_the_papers(name: str) -> None:
     assert network.latent_dim == (256 if of_vqgan else 128)
     for part, blocks in ((tokenizer.encoder, 2), (tokenizer.decoder, 3 if of_vqgan else 2)):
         count = sum(p.numel() for p in part.parameters() if p.ndim > 1)
-        want = convolutions(network.widths, blocks, network.latent_dim, of_vqgan)
-        # The decoder comes from the latent by 3x3.
-        want += 8 * network.latent_dim * network.widths[-1] * (part is tokenizer.decoder)
+        encodes = part is tokenizer.encoder
+        widths = network.widths if encodes else network.widths[::-1]
+        want = convolutions(widths, blocks, network.latent_dim, of_vqgan)
+        latent, halvings = network.latent_dim, widths[:-1]
+        if of_vqgan:  # a 3x3 kernel at each halving or doubling, of one width
+            want += sum(9 * w * w for w in halvings)
+        else:  # doubling goes through four times the width; the encoder's end is 1x1
+            want += sum(9 * w * w * (1 if encodes else 4) for w in halvings)
+            want += (1 if encodes else 9) * latent * widths[-1 if encodes else 0]
         assert count == want
     # PatchGAN of 64 channels and 3 halvings: 64, 128, 256, 512, 1.
     kernels = 16 * (3 * 64 + 64 * 128 + 128 * 256 + 256 * 512 + 512)
@@ -151,9 +168,11 @@ def test_one_step_on_the_published_layout(
     network = replace(
         config.tokenizer.network,
         widths=(8,) * len(config.tokenizer.network.widths),
-        encoder_blocks=1,
+        groups=4,
+        blocks=1,
         decoder_blocks=1,
         latent_dim=8,
+        z_channels=8,
     )
     quantizer = replace(config.tokenizer.quantizer, size=64)
     root = made.LAYOUTS[config.data.name](tmp_path / "data")

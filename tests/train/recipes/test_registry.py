@@ -21,7 +21,7 @@ TOKENIZERS = [name for name in NAMES if isinstance(config_of(name), RunConfig)]
 
 
 def test_every_recipe_is_in_one_group_and_has_its_name() -> None:
-    assert len(NAMES) == len(set(NAMES)) == 42
+    assert len(NAMES) == len(set(NAMES)) == 44
     for name in NAMES:
         assert config_of(name).recipe == name
         assert recipe_of(name).__name__ == name.replace("-", "_")
@@ -115,7 +115,9 @@ def test_recipes_have_docstrings_and_the_shared_sizes(name: str) -> None:
     assert config.recipe == name
     if name.startswith(("photos", "scenes")):
         assert config.tokenizer.quantizer.size == (1000 if name == "photos-fsq" else 1024)
-        assert config.tokenizer.network.downsampling == (4 if name.startswith("scenes") else 8)
+        of_photos = 16 if name == "photos-vqgan" else 8
+        step = 4 if name.startswith("scenes") else of_photos
+        assert config.tokenizer.network.downsampling == step
     assert recipe_of(name).__doc__
 
 

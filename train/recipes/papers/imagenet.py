@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from regvq.networks.autoencoder import NetworkConfig
+from regvq.networks.vqgan import VQGANConfig
 from regvq.quantizers import NSVQConfig, QuantizerConfig, SimVQConfig, VQConfig
 from regvq.tokenizer import TokenizerConfig
 
 from ...config.stages import StagesConfig
 from ...config.tokenizer import DataConfig, FeatureConfig, LossConfig, RunConfig
-from .shared import PATCH_GAN, VQGAN_F16, VQGAN_RATE, adam
+from .shared import IMPROVED_F8, PATCH_GAN, VQGAN_F16, VQGAN_RATE, adam
 
 _PICTURES = 1_281_167
-_F8 = NetworkConfig(
-    widths=(128, 256, 256, 512), encoder_blocks=2, decoder_blocks=2, stem=1, latent_dim=128
-)
-_F16 = replace(_F8, widths=(128, 128, 256, 256, 512))
+_F16 = replace(IMPROVED_F8, widths=(128, 128, 256, 256, 512))
 _NSVQ_EPOCH = 10_010
 
 
@@ -45,7 +42,7 @@ def imagenet128_nsvq_65k() -> RunConfig:
     the adversarial term is understood to multiply SimVQ's generator loss, which has its own factor
     of 0.1.
     """
-    return _nsvq_setting(_F8, 128)
+    return _nsvq_setting(IMPROVED_F8, 128)
 
 
 def imagenet128_vq_65k() -> RunConfig:
@@ -108,10 +105,10 @@ def imagenet256_vq_16k() -> RunConfig:
 
 
 def _simvq_setting(quantizer: QuantizerConfig) -> RunConfig:
-    return _run(TokenizerConfig(_F8, quantizer), 128, batch=64, steps=250_250)
+    return _run(TokenizerConfig(IMPROVED_F8, quantizer), 128, batch=64, steps=250_250)
 
 
-def _nsvq_setting(network: NetworkConfig, size: int) -> RunConfig:
+def _nsvq_setting(network: VQGANConfig, size: int) -> RunConfig:
     quantizer = NSVQConfig(size=65_536, epoch=_NSVQ_EPOCH)
     run = _run(TokenizerConfig(network, quantizer), size, batch=32, steps=70 * _NSVQ_EPOCH)
     return replace(run, stages=StagesConfig(epoch=_NSVQ_EPOCH))
