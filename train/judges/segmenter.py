@@ -42,7 +42,7 @@ def train_segmenter(run: SegmenterRun) -> Path:
 
     from regvq.cards.judge import judge_card
     from regvq.data import center, open_dataset
-    from regvq.data.contents import parts_of
+    from regvq.data.contents import parts_of, summary
     from regvq.data.segmentation import UNLABELED
     from regvq.errors import DataError, PictureError
     from regvq.judges.segmenter import Segmenter, SegmenterConfig
@@ -61,6 +61,7 @@ def train_segmenter(run: SegmenterRun) -> Path:
         for split in ("train", "test")
     )
     for split, data in (("train", train), ("test", test)):
+        print(summary(data, split))
         if not parts_of(data).maps:
             raise DataError(f"no picture of {run.data.name}, {split}, has a semantic map.")
     torch.manual_seed(run.seed)
