@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import os
+import shutil
 import signal
 from dataclasses import replace
 from itertools import pairwise
@@ -24,6 +27,7 @@ from core.networks.discriminator import DiscriminatorConfig
 from core.quantizers import GumbelConfig, RegVQConfig, VQConfig
 from core.tokenizer import TokenizerConfig
 from tests.core.networks.test_networks import keras_like
+from train.cli.data import data_lines
 from train.config.tokenizer import DataConfig, FeatureConfig, LossConfig, OptimizerConfig, RunConfig
 from train.export.tokenizer import _center, sample_pictures
 from train.loop.base import NonFiniteLoss
@@ -351,6 +355,21 @@ def test_broken_pictures_are_counted_and_named(tmp_path, pictures, workers, caps
     TokenizerTrainer(run, tmp_path / "run").train()
     assert "1 broken pictures were skipped: bad.jpg" in capsys.readouterr().out
     assert find_bundle(tmp_path / "run").config["recipe"]["data"]["broken_files"] == 1
+
+
+def test_names_of_any_bytes_are_printed_on_a_strict_terminal(tmp_path, pictures, monkeypatch):
+    for number in range(100):
+        shutil.copy(pictures / "00.png", pictures / f"more {number}.png")
+    (pictures / os.fsdecode(b"caf\xe9\n.png")).write_bytes(b"")
+    terminal = io.TextIOWrapper(io.BytesIO(), "ascii", errors="strict")
+    monkeypatch.setattr("sys.stdout", terminal)
+    trainer = TokenizerTrainer(config(pictures, steps=30), tmp_path / "run")
+    print("\n".join(data_lines(trainer)))
+    trainer.train()
+    terminal.flush()
+    said = terminal.buffer.getvalue().decode()
+    assert f"training on folder, train: 113 items in {pictures}; no captions" in said
+    assert "1 broken pictures were skipped: caf??.png" in said
 
 
 @pytest.mark.parametrize("workers", [0, 1])
