@@ -5,8 +5,8 @@
     python -m tests.mutants --again             # only those that no test noticed the last time
 
 Each change runs in a fork of a process that has imported torch, so that a run costs no more than
-the tests. Results are kept in ``.mutants.json`` after every change: the command goes on where it
-stopped. The survivors with a reason stand in ``survivors.toml``.
+the tests. Results are kept in ``.mutants.json`` after every change, so that
+the same command resumes. The survivors with a reason stand in ``survivors.toml``.
 """
 
 from __future__ import annotations
