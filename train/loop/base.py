@@ -8,26 +8,36 @@ CPU.
 from __future__ import annotations
 
 import json
-import signal
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sized
-from contextlib import contextmanager
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 from tqdm import tqdm
 
+from regvq.distributed import mean_over_processes
 from regvq.errors import CheckpointError
 from regvq.malloc import keep_freed_memory
 
+from ..cli.stopping import StopSignals, end_loaders, stop_signals
 from ..config.base import AdamWConfig, CommonConfig
-from .draws import Batches
+from .draws import Batches, LoaderError
 from .optim import lr_scale, use_bf16
+from .processes import (
+    FAILED,
+    LOADER_DIED,
+    ProcessError,
+    accelerator,
+    agreed,
+    lost_connection,
+    share_of,
+)
+from .settings import recorded_processes
 from .state import Part, load_state, save_state
 
 
@@ -45,15 +55,20 @@ class TrainingRun(ABC):
     def __init__(self, config: CommonConfig, out: Path) -> None:
         self.config, self.out = config, out
         keep_freed_memory()
-        # Autocast is our own: accelerate has one per process, and a study trains many models.
-        self.accelerator = Accelerator(mixed_precision="no")
+        self.accelerator = accelerator()
         self.half = use_bf16(config.precision)
         self.device = self.accelerator.device
         self.parts: dict[str, Part] = {}
         self.broken: dict[Path, str] = {}
         self.fixed: dict[str, str] = {}
         """Facts that must be the same when the run is resumed, although no setting states them."""
-        self.stopping = False
+        self.processes = recorded_processes(out) or self.accelerator.num_processes
+        """Processes with which the run was started: they determine its pictures per step."""
+        self.reached = 0
+        """Steps that are done."""
+        self.stopped_by: int | None = None
+        """The signal that stopped ``train``; None if it trained to the last step."""
+        self._saved: int | None = None  # the step of the last whole state
         self._writer: Any = None
 
     @abstractmethod
@@ -79,21 +94,64 @@ class TrainingRun(ABC):
         return self.out / "state"
 
     def train(self) -> Path:
-        """Train to the last step (or ``stop_after``, or SIGTERM) and write state and bundle."""
+        """Train to the last step (or ``stop_after``, or a signal) and write state and bundle.
+
+        Raises LoaderError, after the state was saved, if a process that loads pictures died, and
+        ProcessError if another process of the run ended.
+        """
         config, main = self.config, self.accelerator.is_main_process
         numbers = load_state(self.state_folder, self.parts)
         step = 0 if numbers is None else self._resume(numbers)
+        self.reached, self._saved = step, None if numbers is None else step
         last = min(config.steps, config.stop_after or config.steps)
-        stream = self._stream(step, last)
         bar = tqdm(
             total=config.steps, initial=step, unit="step", disable=not main, dynamic_ncols=True
         )
-        self._writer = self._open_writer() if main else None
+        stop_signals.quiet = not main
+        try:
+            with stop_signals.training(self._kept) as stop, bar:
+                self._writer = self._open_writer() if main else None
+                problem = self._steps(stop, step, last, bar)
+                bundle = self.out / "bundle"
+                if self.reached > step or (self.stopped_by is None and problem is None):
+                    bundle = self._save(self.reached)
+        except RuntimeError as error:
+            if not lost_connection(error):
+                raise
+            raise ProcessError(
+                f"another of the {self.accelerator.num_processes} processes of this run ended; "
+                f"{self._kept()}."
+            ) from error
+        finally:
+            end_loaders()
+        if self._writer is not None:
+            self._writer.close()
+        if problem is not None:
+            raise LoaderError(f"{problem}; {self._kept()}.")
+        if main and self.broken:
+            names = ", ".join(sorted(path.name for path in self.broken)[:5])
+            print(f"{len(self.broken)} broken pictures were skipped: {names}")
+        return bundle
+
+    def _steps(self, stop: StopSignals, first: int, last: int, bar: tqdm) -> str | None:
+        """Take the steps ``first`` to ``last`` - 1, or fewer if all processes agree to stop.
+
+        Return a sentence if a loader died.
+        """
+        config = self.config
         seen, started = 0, time.perf_counter()
-        with bar, self._graceful_stop():
-            for batch in stream:
-                losses = self.step(batch, step)
-                step += 1
+        with closing(self._stream(first, last)) as stream:
+            while True:
+                batch, error = (None, None) if stop.number else _fetch(stream)
+                code = self._agree(stop, error)
+                if code == LOADER_DIED:
+                    return str(error or "a process that loads pictures for another one died")
+                if code or batch is None:
+                    self.stopped_by = code or None
+                    return None
+                losses = self.step(batch, self.reached)
+                self.reached = step = self.reached + 1
+                stop.progress()
                 seen += len(batch) * self.accelerator.num_processes
                 bar.update()
                 if step % config.log_every == 0 or step == last:
@@ -104,15 +162,30 @@ class TrainingRun(ABC):
                     saving = time.perf_counter()
                     self._save(step, final=False)
                     started += time.perf_counter() - saving
-                if self.stopping:
-                    break
-        bundle = self._save(step)
-        if self._writer is not None:
-            self._writer.close()
-        if main and self.broken:
-            names = ", ".join(sorted(path.name for path in self.broken)[:5])
-            print(f"{len(self.broken)} broken pictures were skipped: {names}")
-        return bundle
+
+    def _agree(self, stop: StopSignals, error: Exception | None) -> int:
+        """Return the signal by which all processes stop before the next step, LOADER_DIED, or 0.
+
+        Raises the error of a process in that process, and ProcessError in the others.
+        """
+        code = stop.number or 0
+        if error is not None:
+            code = LOADER_DIED if isinstance(error, LoaderError) else FAILED
+        code = agreed(code, self.device)
+        if code == FAILED:
+            raise error or ProcessError("another process of this run ended with an error.")
+        if code and code != LOADER_DIED:
+            stop.number = code  # also in the processes that received no signal
+        return code
+
+    def _kept(self) -> str:
+        """Return the words on what is kept if the run ends now."""
+        if self._saved is None:
+            return "no state was saved yet, and the same command starts the run again"
+        return (
+            f"the state of step {self._saved} is kept in {self.state_folder}, go on with the same "
+            "command"
+        )
 
     def _resume(self, numbers: Mapping[str, Any]) -> int:
         """Return the step that a saved run has reached. Raises CheckpointError if resuming would
@@ -124,7 +197,13 @@ class TrainingRun(ABC):
                     f"with {now!r}; provide the same {name} again, or choose another --out."
                 )
         self.broken |= {Path(path): words for path, words in numbers.get("broken", {}).items()}
+        self.processes = int(numbers.get("processes", self.processes))
         return int(numbers["step"])
+
+    def _share(self, batch: int) -> int:
+        """Return this process's pictures per step, of a run that started with ``batch`` on each
+        process. The total is that of the start, whatever the number of processes is now."""
+        return share_of(batch * self.processes, self.accelerator.num_processes, self.out)
 
     def _limited(self, batches: Batches, count: int) -> Iterator[Any]:
         """Yield the first ``count`` batches, and collect the files that turn out to be broken."""
@@ -143,14 +222,25 @@ class TrainingRun(ABC):
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
 
-    def _check(self, losses: Mapping[str, Tensor], step: int) -> None:
-        """Raise before the optimizer spreads a value that is not finite into the weights."""
-        if bool(torch.isfinite(torch.stack([x.float() for x in losses.values()])).all()):
-            return
-        term = next(name for name, x in losses.items() if not bool(torch.isfinite(x)))
+    def _check(self, losses: Mapping[str, Tensor], step: int) -> dict[str, Tensor]:
+        """Return the means of the losses over all processes.
+
+        Raises NonFiniteLoss, in all processes, before the optimizer spreads a value that is not
+        finite into the weights.
+        """
+        values = mean_over_processes(torch.stack([x.detach().float() for x in losses.values()]))
+        means = dict(zip(losses, values.unbind(), strict=True))
+        if bool(torch.isfinite(values).all()):
+            return means
+        term = next(name for name, x in means.items() if not bool(torch.isfinite(x)))
+        kept, init = "no state was saved yet", ""
+        if self._saved is not None:
+            kept = f"the state of step {self._saved} is kept in {self.state_folder}"
+            init = f", --init {self.out} to continue from its weights"
         raise NonFiniteLoss(
-            f"{term} is not finite at step {step}; the state of the last save is kept in "
-            f"{self.state_folder}. Lower optimizer.lr or that term's weight and start again."
+            f"{term} is not finite at step {step}; {kept}. Start another run: another --out, a "
+            f"lower --optimizer.lr than {self.config.optimizer.lr:g} or a lower weight of that "
+            f"term{init}."
         )
 
     def _lr_scale(self, step: int, settings: AdamWConfig) -> float:
@@ -172,12 +262,25 @@ class TrainingRun(ABC):
 
     def _save(self, step: int, final: bool = True) -> Path:
         bundle = self.out / "bundle"
+        saving = f"the state of step {step} is being saved, and its checkpoint will be exported"
         if self.accelerator.is_main_process:
             broken = {str(path): sentence for path, sentence in self.broken.items()}
-            numbers = {"step": step, "broken": broken, "fixed": self.fixed}
-            save_state(self.state_folder, self.parts, numbers)
-            self._export(bundle, step, final)
-        self.accelerator.wait_for_everyone()
+            numbers = {
+                "step": step,
+                "processes": self.processes,
+                "broken": broken,
+                "fixed": self.fixed,
+            }
+            with stop_signals.phase(saving):
+                save_state(self.state_folder, self.parts, numbers)
+            self._saved = step
+            with stop_signals.phase(
+                f"the state of step {step} is saved, and its checkpoint is being exported"
+            ):
+                self._export(bundle, step, final)
+        with stop_signals.phase("the main process is saving"):
+            self.accelerator.wait_for_everyone()
+        self._saved = step
         return bundle
 
     def _open_writer(self) -> object:
@@ -185,20 +288,10 @@ class TrainingRun(ABC):
 
         return SummaryWriter(str(self.out / "tensorboard"))
 
-    @contextmanager
-    def _graceful_stop(self) -> Iterator[None]:
-        """On SIGTERM or Ctrl-C, finish the step, save and stop; a second Ctrl-C stops at once."""
 
-        def stop(number: int, frame: object) -> None:
-            self.stopping = True
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-        try:
-            before = {n: signal.signal(n, stop) for n in (signal.SIGTERM, signal.SIGINT)}
-        except ValueError:  # not the main thread: its owner handles signals
-            before = {}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+def _fetch(stream: Iterator[Any]) -> tuple[Any, Exception | None]:
+    """Return the next batch, or None at the end, or the error that prevented it."""
+    try:
+        return next(stream, None), None
+    except Exception as error:
+        return None, error

@@ -56,7 +56,7 @@ class PriorTrainer(TrainingRun):
         else:
             self.data = self._open("train")
         tokens = self.shards if self.shards is not None else self.data
-        check_enough(tokens, config.batch, self.accelerator.num_processes)
+        check_enough(tokens, config.batch, self.processes)
         self._check_classes()
 
         torch.manual_seed(config.seed)
@@ -152,11 +152,13 @@ class PriorTrainer(TrainingRun):
 
     def _stream(self, step: int, last: int) -> Iterator[TokenBatch]:
         config, process = self.config, self.accelerator.process_index
-        place = config.batch, step, process, self.accelerator.num_processes
+        place = self._share(config.batch), step, process, self.accelerator.num_processes
         if self.shards is not None:
-            return islice(ShardBatches(self.shards, *place), last - step)
+            yield from islice(ShardBatches(self.shards, *place), last - step)
+            return
         batches = Batches(self.data, *place, config.data.workers, pictures_of)
-        return self._limited(EncodedBatches(batches, self.tokenizer, self.continuous), last - step)
+        encoded = EncodedBatches(batches, self.tokenizer, self.continuous)
+        yield from self._limited(encoded, last - step)
 
     def step(self, batch: TokenBatch, step: int) -> dict[str, Tensor]:
         """Take one optimizer step on a batch; return the loss terms, detached."""
@@ -172,7 +174,7 @@ class PriorTrainer(TrainingRun):
         losses["gradient_norm"] = torch.nn.utils.clip_grad_norm_(
             self.prior.parameters(), settings.clip
         ).detach()
-        self._check(losses, step)
+        losses = self._check(losses, step)
         self.optimizer.step()
         self.averaged.update_parameters(self.prior)
         return losses

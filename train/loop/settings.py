@@ -17,6 +17,14 @@ from ..config.base import CommonConfig
 _FREE = ("steps", "out", "log_every", "save_every", "stop_after", "precision", "sampling")
 
 
+def recorded_processes(out: Path) -> int | None:
+    """Return the number of processes with which the run in ``out`` was started, or None if its
+    ``run.json`` does not state it. Raises CheckpointError for a damaged file."""
+    file = out / "run.json"
+    processes = read_json(file).get("processes") if file.exists() else None
+    return processes if isinstance(processes, int) and processes > 0 else None
+
+
 def remember_settings(config: CommonConfig, out: Path) -> None:
     """Write a run's settings to ``out/run.json``.
 

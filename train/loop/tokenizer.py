@@ -39,7 +39,7 @@ class TokenizerTrainer(TrainingRun):
     def __init__(self, config: RunConfig, out: Path) -> None:
         super().__init__(config, out)
         self.data = _open(config, "train", config.data.size)
-        check_enough(self.data, config.batch, self.accelerator.num_processes)
+        check_enough(self.data, config.batch, self.processes)
         self.held_out = _open(config, "test", config.data.size)
         # Features may be downloaded; before that, mistakes in the data are reported.
         self.features = _load_features(config)
@@ -102,7 +102,7 @@ class TokenizerTrainer(TrainingRun):
                 continue
             batches = Batches(
                 self.data if side == config.data.size else _open(config, "train", side),
-                size,
+                self._share(size),
                 first,
                 self.accelerator.process_index,
                 self.accelerator.num_processes,
@@ -147,7 +147,7 @@ class TokenizerTrainer(TrainingRun):
         ).detach()
         if adversarial:
             losses["discriminator"] = self._train_discriminator(images, decoded)
-        self._check(losses, step)
+        losses = self._check(losses, step)
         self.optimizer.step()
         if adversarial:
             self.discriminator_optimizer.step()
