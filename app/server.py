@@ -95,10 +95,11 @@ def warm_up() -> None:
     from .services.model_lock import LOCK
 
     try:
-        request = reconstruction.parse_request(examples()[0].path, checkpoints.names()[0])
-        reconstruction.run(request)
-        with LOCK:
-            atlas(request.handle)
+        if known := checkpoints.names():
+            request = reconstruction.parse_request(examples()[0].path, known[0])
+            reconstruction.run(request)
+            with LOCK:
+                atlas(request.handle)
         if names := priors.names("text"):
             priors.preload_prior(priors.open_prior(names[0], "text"))
     except Exception:

@@ -164,8 +164,13 @@ def main() -> int:
     """Print the table; return 0, or 2 without a browser."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--address", help="a running app (default: one is started)")
-    parser.add_argument("--turns", type=int, default=5, metavar="N",
-                        help="photographs and slider moves (default: 5)")  # fmt: skip
+    parser.add_argument(
+        "--turns",
+        type=int,
+        default=5,
+        metavar="N",
+        help="photographs and slider moves (default: 5)",
+    )
     arguments = parser.parse_args()
     if arguments.turns < 1:
         parser.error(f"--turns must be 1 or more, got {arguments.turns}")
@@ -187,8 +192,11 @@ def main() -> int:
         page.goto(address)
         page.wait_for_selector("#checkpoint")
         whole = time.perf_counter() - (opened if arguments.address else started)
-        say("first page" + (" of a warm app" if arguments.address else ", from the command"),
-            whole, WANTED["first page"])  # fmt: skip
+        say(
+            "first page" + (" of a warm app" if arguments.address else ", from the command"),
+            whole,
+            WANTED["first page"],
+        )
         page.wait_for_selector('.rv-stage[data-state="ready"]')
         say("first reconstruction", time.perf_counter() - opened)
         tabs(page)
@@ -196,8 +204,12 @@ def main() -> int:
         say(f"photograph of 512 px, {arguments.turns} turns", seconds, WANTED["photograph"])
         photograph(page, Path(scratch), 256, 1)
         times = slider(page, 2 * arguments.turns)
-        say(f"mask slider at 256 px, {len(times)} moves", statistics.median(times),
-            WANTED["slider"], f", slowest {max(times):.2f} s")  # fmt: skip
+        say(
+            f"mask slider at 256 px, {len(times)} moves",
+            statistics.median(times),
+            WANTED["slider"],
+            f", slowest {max(times):.2f} s",
+        )
     return 0
 
 

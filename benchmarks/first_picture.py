@@ -69,9 +69,14 @@ def measure(name: str, threads: int) -> dict[str, Any]:
         return {"first_step": first, "finished": now}
 
     return {
-        "prior": name, "way": mode, "threads": threads, "imports": imported, "loading": loaded,
-        "first": picture(), "second": picture(),
-    }  # fmt: skip
+        "prior": name,
+        "way": mode,
+        "threads": threads,
+        "imports": imported,
+        "loading": loaded,
+        "first": picture(),
+        "second": picture(),
+    }
 
 
 def every_shipped(threads: int) -> list[dict[str, Any]]:

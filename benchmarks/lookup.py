@@ -36,17 +36,23 @@ def main() -> None:
     """Run the requested measurements and print one table per task and case."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument(
-        "--cases", nargs="+", default=CASES, metavar="KxD",
+        "--cases",
+        nargs="+",
+        default=CASES,
+        metavar="KxD",
         help=f"number of codes x length of a code (default: {' '.join(CASES)})",
-    )  # fmt: skip
+    )
     parser.add_argument("--tasks", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument(
         "--methods", nargs="+", metavar="WORD", help="only methods whose names contain one of these"
     )
     parser.add_argument(
-        "--rows", type=int, default=4096, metavar="N",
+        "--rows",
+        type=int,
+        default=4096,
+        metavar="N",
         help="latents per call, a multiple of 256 (default: 4096, 16 pictures of 16x16)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--repeats",
         type=int,
@@ -59,9 +65,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument(
-        "--out", type=Path, metavar="FILE",
+        "--out",
+        type=Path,
+        metavar="FILE",
         help="also write the tables (.md) or the figures as JSON (any other name)",
-    )  # fmt: skip
+    )
     flags = parser.parse_args()
     if flags.rows < 256 or flags.rows % 256:
         parser.error(f"--rows must be a multiple of 256, got {flags.rows}")

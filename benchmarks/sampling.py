@@ -42,20 +42,25 @@ def main() -> None:
         help="codes of the diffusion step (16,384)",
     )
     parser.add_argument(
-        "--precisions", nargs="+", default=["float32", "bfloat16"],
+        "--precisions",
+        nargs="+",
+        default=["float32", "bfloat16"],
         choices=["float32", "bfloat16"],
-    )  # fmt: skip
+    )
     parser.add_argument("--repeats", type=int, default=3, help="the fastest counts (default: 3)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument(
-        "--out", type=Path, metavar="FILE",
+        "--out",
+        type=Path,
+        metavar="FILE",
         help="also write the figures: as JSON, or as Markdown if FILE ends with .md",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--shipped", action="store_true",
+        "--shipped",
+        action="store_true",
         help="measure the first picture of each shipped prior instead, as in the explorer",
-    )  # fmt: skip
+    )
     flags = parser.parse_args()
     if flags.shipped:
         import first_picture
@@ -104,9 +109,12 @@ def autoregressive(flags: argparse.Namespace, dtype) -> list[dict]:
     torch.manual_seed(0)
     tokens = flags.side**2
     prior = AutoregressiveConfig(
-        codebook_size=flags.codes, grid=(flags.side, flags.side), width=flags.width,
-        layers=flags.layers, heads=flags.width // 64,
-    ).build()  # fmt: skip
+        codebook_size=flags.codes,
+        grid=(flags.side, flags.side),
+        width=flags.width,
+        layers=flags.layers,
+        heads=flags.width // 64,
+    ).build()
     prior = prior.eval().to(flags.device, dtype)
 
     def ours() -> torch.Tensor:
@@ -183,19 +191,29 @@ def gpt2(flags: argparse.Namespace, dtype) -> tuple[Callable, int]:
     tokens = flags.side**2
     torch.manual_seed(0)
     config = transformers.GPT2Config(
-        vocab_size=flags.codes + 1, n_positions=tokens + 1, n_embd=flags.width,
-        n_layer=flags.layers, n_head=flags.width // 64, bos_token_id=flags.codes,
-        eos_token_id=None, pad_token_id=flags.codes,
-    )  # fmt: skip
+        vocab_size=flags.codes + 1,
+        n_positions=tokens + 1,
+        n_embd=flags.width,
+        n_layer=flags.layers,
+        n_head=flags.width // 64,
+        bos_token_id=flags.codes,
+        eos_token_id=None,
+        pad_token_id=flags.codes,
+    )
     model = transformers.GPT2LMHeadModel(config).eval().to(flags.device, dtype)
     start = torch.full((ROWS, 1), flags.codes, device=flags.device)
 
     def call() -> torch.Tensor:
         with torch.no_grad():
             out = model.generate(
-                start, attention_mask=torch.ones_like(start), do_sample=True, top_k=0,
-                max_new_tokens=tokens, min_new_tokens=tokens, use_cache=True,
-            )  # fmt: skip
+                start,
+                attention_mask=torch.ones_like(start),
+                do_sample=True,
+                top_k=0,
+                max_new_tokens=tokens,
+                min_new_tokens=tokens,
+                use_cache=True,
+            )
         assert out.shape == (ROWS, tokens + 1)
         return out[:, 1:]
 
@@ -239,11 +257,13 @@ def diffusion(flags: argparse.Namespace) -> list[dict]:
         for method, best in seconds.items():
             found.append(
                 {
-                    "task": "diffusion step", "method": method, "ms": 1e3 * best,
+                    "task": "diffusion step",
+                    "method": method,
+                    "ms": 1e3 * best,
                     "ours_over_it": seconds["regvq-studio"] / best,
                     "note": f"{ROWS} x 256 tokens, {codes:,} codes, {name}",
                 }
-            )  # fmt: skip
+            )
     if scheduler is not None:
         alike = same_distribution(process, scheduler, logits[0, 0])
         for row in found:

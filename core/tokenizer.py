@@ -87,6 +87,9 @@ class Tokenizer(nn.Module):
     def from_pretrained(cls, source: str | Path | Bundle, device: str = "cpu") -> Tokenizer:
         """Load the tokenizer of a bundle or run folder: float32, in eval mode, without gradients.
 
+        ``source`` is a folder, or a repository of the Hugging Face Hub: ``user/name``,
+        ``user/name@revision`` (``core.bundles.bundle.open_bundle``).
+
         Raises CheckpointError for a folder without a tokenizer, of another format, or with weights
         that are damaged or do not fit.
         """

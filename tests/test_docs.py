@@ -74,9 +74,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
-        capture_output=True, text=True, cwd=ROOT, check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
         env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -100,7 +103,7 @@ def test_pages_make_no_request_to_other_hosts(site: Path):
         r"""|<link\b(?=[^>]*\brel=["']?(?:stylesheet|preconnect|preload|icon))[^>]*\bhref=["']?(https?:)?//"""
         r"""|@import\s|url\(["']?(https?:)?//""",
         re.IGNORECASE,
-    )  # fmt: skip
+    )
     files = [*site.rglob("*.html"), *site.rglob("*.css")]
     assert len(files) > 20
     wrong = [file for file in files if fetched.search(file.read_text(encoding="utf-8"))]
@@ -357,9 +360,12 @@ def helps() -> dict[tuple[str, ...], str]:
     def call(words: tuple[str, ...]) -> str:
         done = subprocess.run(
             [sys.executable, *words, "--help"],
-            capture_output=True, text=True, cwd=ROOT, check=False,
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            check=False,
             env=os.environ | {"COLUMNS": "200"},
-        )  # fmt: skip
+        )
         assert done.returncode == 0, f"{' '.join(words)} --help: {done.stderr}"
         return done.stdout
 

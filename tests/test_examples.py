@@ -31,9 +31,13 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_WAIT_POLICY": "PASSIVE
 def run(*words: object, cwd: Path, **environment: str) -> str:
     done = subprocess.run(
         [sys.executable, *map(str, words)],
-        capture_output=True, text=True, cwd=cwd, check=False, timeout=120,
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        check=False,
+        timeout=120,
         env=ENVIRONMENT | environment,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -142,8 +146,10 @@ def explorer(folder: Path, log: Path) -> Iterator[str]:
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, ROOT / "app.py", "--port", str(port)],
-            stdout=output, stderr=output, env=environment,
-        )  # fmt: skip
+            stdout=output,
+            stderr=output,
+            env=environment,
+        )
         try:
             deadline = time.monotonic() + 90
             while True:

@@ -24,12 +24,12 @@ from .recipes.own_file import load_own_file
 
 def evaluate(flags: EvaluateFlags) -> dict[str, Any]:
     """Evaluate a checkpoint and return the report for the JSON file."""
-    from regvq.bundles.bundle import find_bundle
+    from regvq.bundles.bundle import open_bundle
 
     check_flags(flags)
     load_own_file(flags.recipe)
     device = pick_device(flags.device)
-    bundle = find_bundle(flags.checkpoint)
+    bundle = open_bundle(flags.checkpoint.as_posix())
     report = report_prior if bundle.kind == "prior" else report_tokenizer
     return report(flags, bundle, device)
 

@@ -12,6 +12,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from regvq.bundles.sources import VARIABLE
+from regvq.paths import IN_TREE
+
 from .errors import UserError
 from .gpu import device
 
@@ -21,8 +24,19 @@ if TYPE_CHECKING:
 
 DEFAULT = "photos-regvq"
 """The checkpoint that the explorer opens with if it is available: it suits any photograph."""
-TRAIN_COMMAND = "python train/run.py photos-regvq"
-"""The command that a page without checkpoints recommends."""
+
+
+def train_command(recipe: str) -> str:
+    """Return the command that trains a recipe: in the source tree, or of an installed package."""
+    return f"python train/run.py {recipe}" if IN_TREE else f"regvq-train {recipe}"
+
+
+def no_checkpoint_text() -> str:
+    """Return the sentence for an explorer without any tokenizer."""
+    return (
+        f"No checkpoint is available yet. Train one ({train_command(DEFAULT)}), or name a folder "
+        f"or a repository of the Hugging Face Hub in {VARIABLE} and start again."
+    )
 
 
 def names() -> list[str]:
@@ -55,7 +69,7 @@ def bundle(name: Any) -> Bundle:
     known = names()
     if not isinstance(name, str) or name not in known:
         if not known:
-            raise UserError("No checkpoint is available yet: train one with `python train/run.py`.")
+            raise UserError(no_checkpoint_text())
         raise UserError(
             f"There is no checkpoint called {str(name)[:60]!r}; available: {', '.join(known)}."
         )
@@ -117,7 +131,7 @@ def summary(name: str | None) -> str:
         # As NetworkConfig.downsampling, without importing torch for one sentence.
         f = int(config["network"]["stem"]) * 2 ** (len(config["network"]["widths"]) - 1)
     except (UserError, KeyError, TypeError, ValueError):
-        return f"No checkpoint is available yet. Train one: {TRAIN_COMMAND}"
+        return no_checkpoint_text()
     return (
         f"A picture, encoded with {codes:,} learned codes, one for every {f} × {f} pixels: "
         "see what is kept, and what each code stands for."

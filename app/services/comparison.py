@@ -144,9 +144,8 @@ def too_few_text() -> str:
     """Return the sentence for a page on which fewer than FEWEST checkpoints are chosen."""
     if len(checkpoints.names()) >= FEWEST:
         return f"Choose at least {FEWEST} checkpoints to compare."
-    return (
-        "A comparison needs a second checkpoint. Train another one: python train/run.py photos-vq"
-    )
+    command = checkpoints.train_command("photos-vq")
+    return f"A comparison needs a second checkpoint. Train another one: {command}"
 
 
 def keep_choice(chosen: Any, checkpoint: Any) -> tuple[list[str], list[str]]:

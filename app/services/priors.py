@@ -30,8 +30,8 @@ MODES = ("text", "semantic", "complete")
 """The uses of a prior: text to image, semantic map to image, inpainting."""
 MAX_WORDS = 200
 """A longer prompt does not describe a picture, and no prior reads so many tokens."""
-TRAIN_COMMAND = "python train/run.py scenes-text-diffusion"
-"""The command that a page without priors recommends."""
+TRAIN_RECIPE = "scenes-text-diffusion"
+"""The recipe that a page without priors recommends."""
 DEFAULT = {"text": "scenes-text-diffusion", "semantic": "scenes-semantic-ar"}
 """The priors that Generate opens with if they are available: their training data is drawn by this
 project, so it was unlimited, and example prompts and maps can be drawn here."""
@@ -187,7 +187,8 @@ def open_prior(name: Any, mode: str) -> PriorHandle:
     missing or not usable in ``mode``."""
     usable = priors_for(mode)
     if not usable:
-        raise UserError(f"There is no prior for this yet: train one with `{TRAIN_COMMAND}`.")
+        command = checkpoints.train_command(TRAIN_RECIPE)
+        raise UserError(f"There is no prior for this yet: train one with `{command}`.")
     if name is None or name == "":
         return usable[0]
     for each in usable:

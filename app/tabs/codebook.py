@@ -37,10 +37,12 @@ def code_detail(checkpoint: Any, code: Any, image: Any = None, source: Any = "bu
     tiles, real = atlas(handle)["paints"], patches(handle)
     own = figures["code"]
     nearest = [
-        (png_file(enlarge_tile(tiles[found]), f"code-{found}"),
-         f"code {found}, distance {distance:.3f}")
+        (
+            png_file(enlarge_tile(tiles[found]), f"code-{found}"),
+            f"code {found}, distance {distance:.3f}",
+        )
         for found, distance in zip(figures["nearest"], figures["distances"], strict=True)
-    ]  # fmt: skip
+    ]
     return (
         file_path(png_file(enlarge_tile(tiles[own]), f"code-{own}")),
         file_path(png_file(where, "where")),

@@ -55,13 +55,23 @@ def build(tab: gr.Tab, picture: gr.Image) -> dict[str, Any]:
                 new_seed = gr.Button("New seed", elem_id="new-seed", min_width=112, scale=0)
             with gr.Accordion("Sampling settings", open=False, elem_id="sampling"):
                 guidance = gr.Slider(
-                    0, 10, value=1, step=0.1, label="Guidance", buttons=["reset"],
+                    0,
+                    10,
+                    value=1,
+                    step=0.1,
+                    label="Guidance",
+                    buttons=["reset"],
                     info="How strongly the pictures follow the condition; 1 is plain sampling.",
-                )  # fmt: skip
+                )
                 temperature = gr.Slider(
-                    0, 2, value=1, step=0.05, label="Temperature", buttons=["reset"],
+                    0,
+                    2,
+                    value=1,
+                    step=0.05,
+                    label="Temperature",
+                    buttons=["reset"],
                     info="Below 1, likely codes are preferred.",
-                )  # fmt: skip
+                )
                 top_k = gr.Number(0, label="Top-k", precision=0, info="0: all codes.")
                 top_p = gr.Slider(0.05, 1, value=1, step=0.01, label="Top-p", buttons=["reset"])
                 steps = gr.Number(None, label="Steps", precision=0, elem_id="steps")
@@ -100,9 +110,21 @@ def build(tab: gr.Tab, picture: gr.Image) -> dict[str, Any]:
 
     change_mode, mode_parts = named(handlers.on_mode_change, "prior", "map_mode", "inpaint_mode")
     change_prior, prior_parts = named(
-        handlers.on_prior_change, "guidance", "temperature", "top_k", "top_p", "steps",
-        "prior", "prompt_column", "prompts", "examples", "plan", "hole", "source", "results",
-    )  # fmt: skip
+        handlers.on_prior_change,
+        "guidance",
+        "temperature",
+        "top_k",
+        "top_p",
+        "steps",
+        "prior",
+        "prompt_column",
+        "prompts",
+        "examples",
+        "plan",
+        "hole",
+        "source",
+        "results",
+    )
     current = [mode, prior, picture, plan, source, hole, restored]
     gr.on([tab.select, mode.change], change_mode, [mode, prior], mode_parts, **INSTANT).then(
         change_prior, current, prior_parts, **latest

@@ -111,17 +111,26 @@ def build() -> None:
             "generate_semantic",
             generate_semantic,
             [
-                picture_parameter("map"), prior(), number("n", 1), number("seed", 0), *sampling(),
+                picture_parameter("map"),
+                prior(),
+                number("n", 1),
+                number("seed", 0),
+                *sampling(),
                 gr.Textbox("", label="prompt"),
             ],
             outputs(),
-        )  # fmt: skip
+        )
         endpoint(
             "complete",
             complete,
             [
-                picture_parameter("image"), picture_parameter("mask"), prior(),
-                number("seed", 0), number("n", 1), *sampling(), gr.Textbox("", label="prompt"),
+                picture_parameter("image"),
+                picture_parameter("mask"),
+                prior(),
+                number("seed", 0),
+                number("n", 1),
+                *sampling(),
+                gr.Textbox("", label="prompt"),
             ],
             outputs(),
-        )  # fmt: skip
+        )

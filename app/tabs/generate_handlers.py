@@ -12,6 +12,7 @@ import numpy as np
 
 from ..services import (
     canvases,
+    checkpoints,
     generation,
     generation_examples,
     generation_runs,
@@ -81,11 +82,12 @@ def on_prior_change(
 
     mode = _mode(mode)
     if not priors.names(mode):
+        command = checkpoints.train_command(priors.TRAIN_RECIPE)
         return {
             "prompt_column": gr.update(visible=mode == "text"),
             "prompts": [],
             "examples": [],
-            "results": {"none": f"{NO_PRIOR[mode]} Train one: {priors.TRAIN_COMMAND}"},
+            "results": {"none": f"{NO_PRIOR[mode]} Train one: {command}"},
         }
     try:
         with LOCK:

@@ -100,13 +100,18 @@ def build(tab: gr.Tab, picture: gr.Image) -> None:
                 elem_id="lab-names",
             )
             points = gr.Radio(
-                list(POINTS), value=POINTS[0], label="Points", elem_id="lab-data",
-            )  # fmt: skip
+                list(POINTS),
+                value=POINTS[0],
+                label="Points",
+                elem_id="lab-data",
+            )
             with gr.Column(visible=False, elem_classes="rv-lab-source") as sources:
                 source = gr.Radio(
                     [("Drawn scenes", "scenes"), ("Your picture", "picture")],
-                    value=SOURCES[0], label="Pictures of 32 × 32 pixels", elem_id="lab-source",
-                )  # fmt: skip
+                    value=SOURCES[0],
+                    label="Pictures of 32 × 32 pixels",
+                    elem_id="lab-source",
+                )
                 own = picture_input(
                     "Your picture, cut into patches", "lab-picture", height=170, visible=False
                 )
@@ -120,31 +125,63 @@ def build(tab: gr.Tab, picture: gr.Image) -> None:
                 elem_classes="rv-lab-live",
             )
             rate = gr.Slider(
-                0.0001, 0.02, value=0.003, step=0.0001, label="Learning rate",
-                elem_classes="rv-slider", elem_id="lab-rate",
-            )  # fmt: skip
+                0.0001,
+                0.02,
+                value=0.003,
+                step=0.0001,
+                label="Learning rate",
+                elem_classes="rv-slider",
+                elem_id="lab-rate",
+            )
             prior = gr.Slider(
-                0, 1, value=0.1, step=0.01, label="Reg-VQ: prior",
-                info="Weight of the regularization", elem_classes="rv-slider", elem_id="lab-prior",
-            )  # fmt: skip
+                0,
+                1,
+                value=0.1,
+                step=0.01,
+                label="Reg-VQ: prior",
+                info="Weight of the regularization",
+                elem_classes="rv-slider",
+                elem_id="lab-prior",
+            )
             mask = gr.Slider(
-                0, 1, value=0.4, step=0.05, label="Reg-VQ: mask ratio",
-                elem_classes="rv-slider", elem_id="lab-mask",
-            )  # fmt: skip
+                0,
+                1,
+                value=0.4,
+                step=0.05,
+                label="Reg-VQ: mask ratio",
+                elem_classes="rv-slider",
+                elem_id="lab-mask",
+            )
             temperature = gr.Slider(
-                0.1, 3, value=1, step=0.05, label="Temperature", info="Reg-VQ and Gumbel",
-                elem_classes="rv-slider", elem_id="lab-temperature",
-            )  # fmt: skip
+                0.1,
+                3,
+                value=1,
+                step=0.05,
+                label="Temperature",
+                info="Reg-VQ and Gumbel",
+                elem_classes="rv-slider",
+                elem_id="lab-temperature",
+            )
             alpha = gr.Slider(
-                0, 1, value=0.1, step=0.01, label="NSVQ: alpha", info="Weight of the dense loss",
-                elem_classes="rv-slider", elem_id="lab-alpha",
-            )  # fmt: skip
+                0,
+                1,
+                value=0.1,
+                step=0.01,
+                label="NSVQ: alpha",
+                info="Weight of the dense loss",
+                elem_classes="rv-slider",
+                elem_id="lab-alpha",
+            )
         with gr.Column(scale=1, min_width=320, elem_classes="rv-main"):
             kind = gr.Radio(
                 [("Points in a plane", "points"), ("Small pictures", "pictures")],
-                value=KINDS[0], label="Training data", show_label=False, container=False,
-                elem_id="lab-kind", elem_classes="rv-pills",
-            )  # fmt: skip
+                value=KINDS[0],
+                label="Training data",
+                show_label=False,
+                container=False,
+                elem_id="lab-kind",
+                elem_classes="rv-pills",
+            )
             stage = html_component("lab", scripts=("points.js", "pictures.js"))
     key = gr.State(None, time_to_live=900, delete_callback=lab_sessions.discard)
     spec = [kind, points, source, own, size, names, seed]
@@ -159,9 +196,13 @@ def build(tab: gr.Tab, picture: gr.Image) -> None:
     own.upload(lambda path: path, own, picture, **INSTANT)
     # The choices have changed: the page asks for a new session, also while it is paused.
     gr.on(
-        [part.change for part in spec], None, None, None,
-        js="() => { document.dispatchEvent(new Event('rv-lab-spec')); }", **INSTANT,
-    )  # fmt: skip
+        [part.change for part in spec],
+        None,
+        None,
+        None,
+        js="() => { document.dispatchEvent(new Event('rv-lab-spec')); }",
+        **INSTANT,
+    )
     tab.select(_open_tab, [picture, own], own, **INSTANT)
 
     with api_row() as endpoint:

@@ -23,18 +23,30 @@ def mask_chart(figures: dict[str, Any]) -> Image.Image:
     low, high = (min(exact), max(exact)) if exact else (0.0, 1.0)
     room = max(0.1 * (high - low), 0.5)
     _line(
-        pen, (_TOP, height), "PSNR in dB", PALETTE["accent"][0],
-        figures["ratio"], figures["psnr"], (low - room, high + room),
-    )  # fmt: skip
+        pen,
+        (_TOP, height),
+        "PSNR in dB",
+        PALETTE["accent"][0],
+        figures["ratio"],
+        figures["psnr"],
+        (low - room, high + room),
+    )
     _line(
-        pen, (_TOP + height + _GAP, height), "Changed tokens, %", PALETTE["warm"][0],
-        figures["ratio"], [100 * value for value in figures["changed"]], (0.0, 100.0),
-    )  # fmt: skip
+        pen,
+        (_TOP + height + _GAP, height),
+        "Changed tokens, %",
+        PALETTE["warm"][0],
+        figures["ratio"],
+        [100 * value for value in figures["changed"]],
+        (0.0, 100.0),
+    )
     pen.text(
         ((SIZE[0] + _LEFT - _RIGHT) / 2, SIZE[1] - 12),
         f"mask ratio, {figures['checkpoint']}, temperature {figures['temperature']:g}",
-        fill=PALETTE["ink-soft"][0], font=ImageFont.load_default(18), anchor="ms",
-    )  # fmt: skip
+        fill=PALETTE["ink-soft"][0],
+        font=ImageFont.load_default(18),
+        anchor="ms",
+    )
     return picture
 
 

@@ -37,9 +37,19 @@ class StudioTheme(gr.themes.Base):
 
     def __init__(self) -> None:
         accent = gr.themes.Color(
-            "#edf6f6", "#dceceb", "#b9dedd", "#8fd0d0", "#5cc9cb", "#2a9aa0", "#0b6a70", "#095a5f",
-            "#0a484d", "#0c3b40", "#15343a", name="studio",
-        )  # fmt: skip
+            "#edf6f6",
+            "#dceceb",
+            "#b9dedd",
+            "#8fd0d0",
+            "#5cc9cb",
+            "#2a9aa0",
+            "#0b6a70",
+            "#095a5f",
+            "#0a484d",
+            "#0c3b40",
+            "#15343a",
+            name="studio",
+        )
         super().__init__(
             primary_hue=accent,
             secondary_hue=accent,

@@ -26,7 +26,7 @@ import numpy as np
 from ..errors import CheckpointError
 from ..paths import ROOT
 from .replacement import OLD, is_leftover, present
-from .sources import SearchPath, search_paths
+from .sources import SearchPath, fetch, repository_and_folder, search_paths
 from .storage import ATLAS, CHECKSUMS, WEIGHTS, check_file, read_arrays, read_json
 
 log = logging.getLogger("regvq.bundles")
@@ -147,12 +147,46 @@ def _folders(path: SearchPath) -> list[tuple[str, Path]]:
     return [(path.prefix + name, path.root / name) for name in found]
 
 
+def open_bundle(source: str | Path | Bundle) -> Bundle:
+    """Return the bundle at ``source``: a folder as for ``find_bundle``, or a repository of the Hub.
+
+    A repository is a text, ``user/name``, ``user/name@revision``, or, where it holds several
+    bundles, ``user/name/bundle``. It is fetched if this machine's Hub cache does not have it, and
+    the bundle bears the text as its name. A path is never a repository, nor is a text whose path or
+    first folder exists here.
+
+    Raises CheckpointError if there is no bundle, or if the repository cannot be fetched.
+    """
+    if isinstance(source, Bundle):
+        return source
+    found = repository_and_folder(source) if isinstance(source, str) else None
+    if found is None:
+        return find_bundle(source)
+    repository, folder = found
+    try:
+        root = fetch(repository)
+    except CheckpointError as error:
+        raise CheckpointError(f"There is no folder {source} here, and {error}") from None
+    if folder or (root / "config.json").is_file():
+        if not (root / folder / "config.json").is_file():
+            raise CheckpointError(f"{repository.text} holds no checkpoint {folder!r}.")
+        return Bundle(str(source), root / folder)
+    names = [bundle.name for bundle in list_bundles(root)]
+    if not names:
+        raise CheckpointError(f"{repository.text} holds no checkpoint (config.json).")
+    raise CheckpointError(
+        f"{repository.text} holds several checkpoints; name one: "
+        + ", ".join(f"{repository.text}/{name}" for name in names)
+        + "."
+    )
+
+
 def bundle_of_kind(source: str | Path | Bundle, kind: str) -> Bundle:
-    """Return the bundle at ``source``.
+    """Return the bundle at ``source`` (see ``open_bundle``).
 
     Raises CheckpointError if it is of another kind, or of a format that this version cannot read.
     """
-    bundle = source if isinstance(source, Bundle) else find_bundle(source)
+    bundle = open_bundle(source)
     if bundle.kind != kind:
         raise CheckpointError(
             f"{bundle.path / 'config.json'} describes a {bundle.kind!r}, not a {kind}."

@@ -71,6 +71,21 @@ def _source(entry: str) -> Source:
     return Source(entry, *match.groups()) if match and not is_path else Source(entry)
 
 
+def repository_and_folder(text: str) -> tuple[Source, str] | None:
+    """Split ``user/name[@revision][/folder]`` into a repository and a folder in it ("": itself).
+
+    Return None if ``text`` is a path: one that exists, or whose first folder exists here, so that
+    a mistyped ``checkpoints/NAME`` is not looked for on the Hub.
+    """
+    user, _, rest = text.partition("/")
+    repository, _, folder = rest.partition("/")
+    match = _HUB.fullmatch(f"{user}/{repository}")
+    is_path = text.startswith((".", "~", os.sep)) or Path(user).exists() or Path(text).exists()
+    if match is None or is_path or not re.fullmatch(r"[\w.-]{0,96}", folder) or ".." in folder:
+        return None
+    return Source(f"{user}/{repository}", *match.groups()), folder
+
+
 # The result of each fetch in this process: the folder, or the error message.
 _fetched: dict[Source, Path | str] = {}
 _FETCHING = threading.Lock()

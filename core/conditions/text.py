@@ -120,9 +120,14 @@ class TextEncoder(nn.Module):
             size = _FIRST + config.vocabulary + 1 if config.vocabulary else 49_408
             inner = pooled = config.width
             self.tower = TextTransformer(
-                context_length=config.context, vocab_size=size, width=inner, heads=config.heads,
-                layers=config.layers, output_dim=None, output_tokens=True,
-            )  # fmt: skip
+                context_length=config.context,
+                vocab_size=size,
+                width=inner,
+                heads=config.heads,
+                layers=config.layers,
+                output_dim=None,
+                output_tokens=True,
+            )
             if config.vocabulary:
                 self.register_buffer("known", torch.full((config.vocabulary,), -1))
         self.to_tokens: nn.Linear | None = nn.Linear(inner, width)

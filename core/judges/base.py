@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import nn
 
-from ..bundles.bundle import FORMAT, Bundle, find_bundle, load_bundle
+from ..bundles.bundle import FORMAT, Bundle, load_bundle, open_bundle
 from ..bundles.storage import load_weights, state_for_disk, write_folder
 from ..config import from_dict, to_dict
 from ..errors import CheckpointError
@@ -32,11 +32,11 @@ class Judge(nn.Module):
     def from_pretrained(cls: type[Self], source: str | Path | Bundle, device: str = "cpu") -> Self:
         """Load the judge of a bundle: float32, in eval mode, without gradients.
 
+        ``source`` is a folder, or a repository of the Hugging Face Hub (``open_bundle``).
         Raises CheckpointError for a folder without a judge, a judge of another kind, or weights
         that are damaged or do not fit.
         """
-        bundle = source if isinstance(source, Bundle) else find_bundle(source)
-        judge = load_bundle(bundle, cls._load).to(device)
+        judge = load_bundle(open_bundle(source), cls._load).to(device)
         return judge.to(memory_format=torch.channels_last)
 
     @classmethod

@@ -79,9 +79,9 @@ def load_lpips(net: LpipsNet, weights: str | Path | None = None) -> Lpips:
         raise FeatureError("LPIPS needs torchmetrics: pip install torchmetrics.") from None
     from torchvision.models import AlexNet_Weights, SqueezeNet1_1_Weights, VGG16_Weights
 
-    source = {
-        "alex": AlexNet_Weights, "vgg": VGG16_Weights, "squeeze": SqueezeNet1_1_Weights
-    }[net].DEFAULT.url  # fmt: skip
+    source = {"alex": AlexNet_Weights, "vgg": VGG16_Weights, "squeeze": SqueezeNet1_1_Weights}[
+        net
+    ].DEFAULT.url
     name = source.rpartition("/")[2]
     what = f"torchvision's {_NAMES[net]} weights"
     file = find_weights(what, name, source, weights, "--lpips-weights")

@@ -53,7 +53,8 @@ class Prior(nn.Module, ABC, Generic[Config]):
     def from_pretrained(cls, source: str | Path | Bundle, device: str = "cpu") -> Prior[Any]:
         """Load the prior of a bundle or run folder: float32, in eval mode, without gradients.
 
-        Its class is that of the bundle's config, whatever class this method is called on.
+        ``source`` is a folder, or a repository of the Hugging Face Hub, as for a tokenizer. The
+        prior's class is that of the bundle's config, whatever class this method is called on.
         ``core.checkpoints.prior_tokenizer(source)`` is the bundle of its tokenizer. Raises
         CheckpointError for a folder without a prior, of another format, or with weights that are
         damaged or do not fit.

@@ -79,10 +79,15 @@ class TokenNetwork(nn.Module):
         self.column = nn.Parameter(torch.randn(grid[1], width) * 0.02)
         self.transformer = Transformer(
             TransformerConfig(
-                width=width, layers=layers, heads=heads, dropout=dropout, causal=causal,
-                modulated=timed or conditioner.has_vector, memory=conditioner.has_memory,
+                width=width,
+                layers=layers,
+                heads=heads,
+                dropout=dropout,
+                causal=causal,
+                modulated=timed or conditioner.has_vector,
+                memory=conditioner.has_memory,
             )
-        )  # fmt: skip
+        )
         self.patches = Patches(patch, width) if patch > 1 else None
         if timed:
             self.time = nn.Sequential(nn.Linear(256, width), nn.SiLU(), nn.Linear(width, width))

@@ -118,8 +118,13 @@ def test_routes_that_fetch_or_write_for_a_visitor_are_closed(
 ) -> None:
     _, address = running
     before = set(cache.rglob("*"))
-    for path in ("file=https://example.org/a.png", "proxy=https://example.hf.space/x",
-                 "deep_link?session_hash=x", "run-history/connect", "vibe-code"):  # fmt: skip
+    for path in (
+        "file=https://example.org/a.png",
+        "proxy=https://example.hf.space/x",
+        "deep_link?session_hash=x",
+        "run-history/connect",
+        "vibe-code",
+    ):
         for method in ("GET", "POST"):
             answer = httpx.request(method, f"{address}gradio_api/{path}", timeout=60)
             assert answer.status_code == 404, path

@@ -52,35 +52,65 @@ def test_the_endpoints_are_those_of_the_design() -> None:
 
     assert inputs == {
         "/reconstruct": [
-            ("image", False), ("checkpoint", True), ("mask_ratio", True), ("seed", True),
+            ("image", False),
+            ("checkpoint", True),
+            ("mask_ratio", True),
+            ("seed", True),
         ],
         "/codebook_usage": [("checkpoint", True), ("source", True), ("image", True)],
         "/code_detail": [
-            ("checkpoint", True), ("code", True), ("image", True), ("source", True),
+            ("checkpoint", True),
+            ("code", True),
+            ("image", True),
+            ("source", True),
         ],
         "/edit_tokens": [("image", False), ("checkpoint", True), ("edits", True)],
         "/code_map": [
-            ("checkpoint", True), ("method", True), ("colour", True), ("axes", True),
+            ("checkpoint", True),
+            ("method", True),
+            ("colour", True),
+            ("axes", True),
             ("neighbours", True),
         ],
         "/mask_sweep": [
-            ("image", False), ("checkpoint", True), ("seed", True), ("temperature", True),
+            ("image", False),
+            ("checkpoint", True),
+            ("seed", True),
+            ("temperature", True),
         ],
         "/compare": [("image", False), ("checkpoints", True)],
         "/generate_text": [("prompt", False), *sampled("prior", "n", "seed")],
         "/generate_semantic": [("plan", False), *sampled("prior", "n", "seed"), ("prompt", True)],
         "/complete": [
-            ("image", False), ("mask", False), *sampled("prior", "seed", "n"), ("prompt", True),
+            ("image", False),
+            ("mask", False),
+            *sampled("prior", "seed", "n"),
+            ("prompt", True),
         ],
         "/lab_pictures": [
             ("image", False),
-            *((name, True) for name in ("quantizers", "codes", "seed", "steps", "rate", "prior",
-                                        "mask", "temperature", "alpha")),
+            *(
+                (name, True)
+                for name in (
+                    "quantizers",
+                    "codes",
+                    "seed",
+                    "steps",
+                    "rate",
+                    "prior",
+                    "mask",
+                    "temperature",
+                    "alpha",
+                )
+            ),
         ],
-    }  # fmt: skip
+    }
     assert [r["component"] for r in api["/reconstruct"]["returns"]] == [
-        "Imageslider", "Image", "Image", "Json",
-    ]  # fmt: skip
+        "Imageslider",
+        "Image",
+        "Image",
+        "Json",
+    ]
 
 
 def test_one_model_call_at_a_time() -> None:
@@ -220,8 +250,15 @@ def test_the_server_fetches_no_address_and_opens_no_path(client: Client, tmp_pat
     secret = tmp_path / "secret.png"  # a good picture, but not one that was uploaded
     Image.new("RGB", (16, 16)).save(secret)
     address = f"{client.src}gradio_api/call/reconstruct"
-    for path in (f"{client.src}theme.css", "http://127.0.0.1:9/a.png", "file:///etc/passwd",
-                 "/etc/passwd", "../app.py", "/proc/self/environ", str(secret)):  # fmt: skip
+    for path in (
+        f"{client.src}theme.css",
+        "http://127.0.0.1:9/a.png",
+        "file:///etc/passwd",
+        "/etc/passwd",
+        "../app.py",
+        "/proc/self/environ",
+        str(secret),
+    ):
         picture = {"path": path, "orig_name": "a.png", "meta": {"_type": "gradio.FileData"}}
         event = httpx.post(address, json={"data": [picture, NAME, 0, 0]}).json()["event_id"]
         answer = httpx.get(f"{address}/{event}", timeout=120).text

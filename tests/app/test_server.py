@@ -59,7 +59,11 @@ def test_the_app_works_under_its_installed_name(tmp_path: Path, bundles: Path) -
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     done = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     endpoints, modules = done.stdout.splitlines()
     assert endpoints == "11" and "'app'" not in modules

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,10 @@ from app.ui.errors import report_user_errors
 from core.paths import ROOT
 
 NAME = "tiny-regvq"
-NO_CHECKPOINT = "No checkpoint is available yet. Train one: python train/run.py photos-regvq"
+NO_CHECKPOINT = (
+    "No checkpoint is available yet. Train one (python train/run.py photos-regvq), or name a "
+    "folder or a repository of the Hugging Face Hub in REGVQ_CHECKPOINTS and start again."
+)
 
 
 def test_building_the_page_imports_nothing_heavy(bundles: Path) -> None:
@@ -41,7 +45,7 @@ def test_without_any_checkpoint_the_page_says_how_to_get_one(
 ) -> None:
     monkeypatch.setenv("REGVQ_CHECKPOINTS", str(tmp_path))
     assert NO_CHECKPOINT in str(shell.build_app().config)
-    with pytest.raises(gr.Error, match=r"train one with `python train/run\.py`"):
+    with pytest.raises(gr.Error, match=re.escape(NO_CHECKPOINT)):
         report_user_errors(checkpoints.bundle)("tiny-regvq")
 
 

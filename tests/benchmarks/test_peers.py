@@ -31,8 +31,10 @@ def test_lookup_prints_a_table_and_writes_a_file(tmp_path):
     arguments = "--cases 64x4 --rows 256 --tasks lookup --methods regvq-studio textbook --repeats 1"
     done = subprocess.run(
         [sys.executable, str(BENCHMARKS / "lookup.py"), *arguments.split(), "--out", str(out)],
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     assert "| regvq-studio |" in done.stdout
     figures = json.loads(out.read_text())["figures"]
@@ -46,8 +48,10 @@ def test_a_report_has_ratios_and_names_failed_measurements(tmp_path):
     arguments = "--cases 63x4 --rows 256 --tasks training --methods nsvq lfq --repeats 1"
     done = subprocess.run(
         [sys.executable, str(BENCHMARKS / "lookup.py"), *arguments.split(), "--out", str(out)],
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     text = out.read_text()
     assert text.startswith(f"`python benchmarks/lookup.py {arguments}")

@@ -31,9 +31,13 @@ print(faults() - before)
 def printed(script: str, mode: str, **settings: str) -> str:
     """Return the output of a script in a new process, because malloc's settings are per process."""
     done = subprocess.run(
-        [sys.executable, "-c", script, mode], cwd=ROOT, env=os.environ | settings,
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [sys.executable, "-c", script, mode],
+        cwd=ROOT,
+        env=os.environ | settings,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return done.stdout.strip()
 
 

@@ -131,8 +131,11 @@ def test_an_installed_package_has_one_name(tmp_path):
         folder=tmp_path,
     )
     assert lines == [
-        str(tmp_path / "regvq" / "__init__.py"), "regvq.tokenizer", "[]", "False",
-    ]  # fmt: skip
+        str(tmp_path / "regvq" / "__init__.py"),
+        "regvq.tokenizer",
+        "[]",
+        "False",
+    ]
 
 
 def test_a_package_regvq_that_was_imported_first_owns_the_modules(tmp_path):

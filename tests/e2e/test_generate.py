@@ -121,8 +121,10 @@ def test_pictures_from_text_from_a_map_and_by_inpainting(gallery: str, chrome: A
     assert f"{marked} tokens inpainted" in page.locator(".rv-results-status").inner_text()
 
     # A restored run gives the same pictures: from the map, from the text.
-    for back, mode, prior, expected in ((1, "semantic", "planned", mapped),
-                                    (-1, "text", "words", first)):  # fmt: skip
+    for back, mode, prior, expected in (
+        (1, "semantic", "planned", mapped),
+        (-1, "text", "words", first),
+    ):
         run = page.locator(".rv-results").get_attribute("data-run")
         page.locator(".rv-earlier-again").nth(back).click()
         page.locator(f'#mode input[value="{mode}"]:checked').wait_for(state="attached")

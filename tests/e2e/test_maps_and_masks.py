@@ -80,8 +80,12 @@ def test_the_mask_follows_its_slider(app: str, visit: Any) -> None:
     page = visit().page
     open_explorer(page, app)
     open_masks(page)
-    tokens = int(page.locator("#mask-figures [data-figure=drawn] .rv-note").inner_text()
-                 .split()[1].replace(",", ""))  # fmt: skip
+    tokens = int(
+        page.locator("#mask-figures [data-figure=drawn] .rv-note")
+        .inner_text()
+        .split()[1]
+        .replace(",", "")
+    )
     assert figure(page, "#mask-figures", "drawn") == tokens - math.floor(tokens * 0.6 + 1e-9)
     box = page.locator("#mask-share input[type=number]")
     box.fill("1")

@@ -77,8 +77,9 @@ def hub() -> Iterator[Hub]:
             )
             name, what, revision, file = found.groups() if found else ("", "", "", "")
             folder = state.repositories.get(name)
-            if what == "tree" and any(name == f"{c['organization']}/{c['name']}"
-                                      for c in state.created):  # fmt: skip
+            if what == "tree" and any(
+                name == f"{c['organization']}/{c['name']}" for c in state.created
+            ):
                 return self.answer(
                     [
                         {

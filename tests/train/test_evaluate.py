@@ -88,10 +88,21 @@ def test_a_plain_folder_can_replace_a_named_data_set(
     checkpoint: Path, pictures: Path, tmp_path: Path, capsys, monkeypatch
 ) -> None:
     code, said, _ = run_here(
-        capsys, monkeypatch,
-        "--checkpoint", checkpoint, "--data.name", "ade20k", "--data.root", pictures,
-        "--features.name", "none", "--device", "cpu", "--out", tmp_path / "report.json",
-    )  # fmt: skip
+        capsys,
+        monkeypatch,
+        "--checkpoint",
+        checkpoint,
+        "--data.name",
+        "ade20k",
+        "--data.root",
+        pictures,
+        "--features.name",
+        "none",
+        "--device",
+        "cpu",
+        "--out",
+        tmp_path / "report.json",
+    )
     assert code == 0
     assert "is not laid out as 'ade20k': it is read as a plain folder of pictures" in said
     report = json.loads((tmp_path / "report.json").read_text())
@@ -103,10 +114,23 @@ def test_figures_on_a_folder_are_those_computed_by_hand(
 ) -> None:
     out = tmp_path / "new" / "report.json"
     done = command(
-        "--checkpoint", checkpoint, "--data.name", "folder", "--data.root", pictures,
-        "--features.weights", weights, "--codecs", "--batch", 2, "--device", "cpu", "--out", out,
+        "--checkpoint",
+        checkpoint,
+        "--data.name",
+        "folder",
+        "--data.root",
+        pictures,
+        "--features.weights",
+        weights,
+        "--codecs",
+        "--batch",
+        2,
+        "--device",
+        "cpu",
+        "--out",
+        out,
         folder=tmp_path,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     report = json.loads(out.read_text())
 
@@ -122,10 +146,15 @@ def test_figures_on_a_folder_are_those_computed_by_hand(
         psnrs.append(10 * math.log10(1 / np.mean((x - y) ** 2)))
         ssims.append(
             structural_similarity(
-                x, y, data_range=1, channel_axis=-1, gaussian_weights=True, sigma=1.5,
+                x,
+                y,
+                data_range=1,
+                channel_axis=-1,
+                gaussian_weights=True,
+                sigma=1.5,
                 use_sample_covariance=False,
             )
-        )  # fmt: skip
+        )
         shown = torch.from_numpy(painted).permute(2, 0, 1)[None].float() / 127.5 - 1
         layers = []
         for a, b in zip(features(image), features(shown), strict=True):
@@ -183,9 +212,21 @@ def test_scenes_need_no_files_and_limit_takes_some(
 ) -> None:
     out = tmp_path / "report.json"
     code, printed, said = run_here(
-        capsys, monkeypatch, "--checkpoint", checkpoint, "--data.name", "scenes", "--data.size", 32,
-        "--features.name", "none", "--limit", 5, "--out", out,
-    )  # fmt: skip
+        capsys,
+        monkeypatch,
+        "--checkpoint",
+        checkpoint,
+        "--data.name",
+        "scenes",
+        "--data.size",
+        32,
+        "--features.name",
+        "none",
+        "--limit",
+        5,
+        "--out",
+        out,
+    )
     assert code == 0, said
     report = json.loads(out.read_text())
     assert report["images"] == 5 and report["tokens"] == 5 * 64
@@ -208,9 +249,19 @@ def test_a_broken_picture_is_skipped_named_and_counted(
     (folder / "050.png").write_bytes(b"\x89PNG\r\n\x1a\n and then nothing")
     out = tmp_path / "report.json"
     code, printed, said = run_here(
-        capsys, monkeypatch, "--checkpoint", checkpoint, "--data.name", "folder",
-        "--data.root", folder, "--features.name", "none", "--out", out,
-    )  # fmt: skip
+        capsys,
+        monkeypatch,
+        "--checkpoint",
+        checkpoint,
+        "--data.name",
+        "folder",
+        "--data.root",
+        folder,
+        "--features.name",
+        "none",
+        "--out",
+        out,
+    )
     assert code == 0, said
     report = json.loads(out.read_text())
     assert (report["images"], report["skipped"]) == (119, 1)
@@ -252,9 +303,12 @@ def test_a_mistake_gets_one_line_and_exit_code_2(
     flags, named = MISTAKES[mistake]
     out = tmp_path / "report.json"
     code, _, said = run_here(
-        capsys, monkeypatch,
-        *(flag.format(tmp=tmp_path, tiny=checkpoint) for flag in flags.split()), "--out", out,
-    )  # fmt: skip
+        capsys,
+        monkeypatch,
+        *(flag.format(tmp=tmp_path, tiny=checkpoint) for flag in flags.split()),
+        "--out",
+        out,
+    )
     assert code == 2
     assert said.startswith("error: ") and said.count("\n") == 1, said
     assert named in said
@@ -284,7 +338,15 @@ def test_the_command_itself_refuses_and_helps(tmp_path: Path) -> None:
     helped = command("--help", folder=tmp_path)
     assert helped.returncode == 0
     for flag in (
-        "--data.name", "--data.root", "--data.square", "--features.weights", "--codecs", "--out",
-        "--fid", "--fid-weights", "--lpips", "--lpips-weights",
-    ):  # fmt: skip
+        "--data.name",
+        "--data.root",
+        "--data.square",
+        "--features.weights",
+        "--codecs",
+        "--out",
+        "--fid",
+        "--fid-weights",
+        "--lpips",
+        "--lpips-weights",
+    ):
         assert flag in helped.stdout

@@ -46,9 +46,23 @@ def test_a_segmenter_learns_scenes_and_states_its_own_score(tmp_path: Path) -> N
 def test_a_segmenter_learns_published_maps(tmp_path: Path) -> None:
     root = published_layouts.camvid(tmp_path / "data")
     out = main(
-        ["segmenter", "--out", str(tmp_path / "judge"), "--data.name", "camvid", "--data.root",
-         str(root), "--size", "16", "--pool", "10", "--steps", "2", *FEW]
-    )  # fmt: skip
+        [
+            "segmenter",
+            "--out",
+            str(tmp_path / "judge"),
+            "--data.name",
+            "camvid",
+            "--data.root",
+            str(root),
+            "--size",
+            "16",
+            "--pool",
+            "10",
+            "--steps",
+            "2",
+            *FEW,
+        ]
+    )
     judge = load_judge(out, Segmenter)
     assert judge.config.classes[0] == "sky" and judge.config.size == 16
     described = json.dumps(find_bundle(out).config) + find_bundle(out).card
@@ -73,9 +87,15 @@ def test_an_attribute_classifier_starts_from_a_trained_judge(
     segmenter.save_pretrained(tmp_path / "reader", data={}, metrics={}, card="")
     settings = ["--size", "32", "--pool", "8", "--steps", "1", "--lr", "1e-9", *FEW]
     out = main(
-        ["attributes", "--out", str(tmp_path / "judge"), "--begin", str(tmp_path / "reader"),
-         *settings]
-    )  # fmt: skip
+        [
+            "attributes",
+            "--out",
+            str(tmp_path / "judge"),
+            "--begin",
+            str(tmp_path / "reader"),
+            *settings,
+        ]
+    )
     judge = load_judge(out, AttributeClassifier)
     for name, weight in judge.reader.state_dict().items():
         assert torch.allclose(weight, segmenter.state_dict()[name], atol=1e-3), name
@@ -86,9 +106,16 @@ def test_an_attribute_classifier_starts_from_a_trained_judge(
     capsys.readouterr()
     with pytest.raises(SystemExit) as stop:
         main(
-            ["attributes", "--out", str(tmp_path / "other"), "--begin",
-             str(tmp_path / "reader"), "--size", "16"]
-        )  # fmt: skip
+            [
+                "attributes",
+                "--out",
+                str(tmp_path / "other"),
+                "--begin",
+                str(tmp_path / "reader"),
+                "--size",
+                "16",
+            ]
+        )
     assert stop.value.code == 2
     assert "is not a judge of scenes of 16 pixels" in capsys.readouterr().err
 
@@ -123,9 +150,27 @@ def test_pictures_without_a_labeled_pixel_do_no_harm(tmp_path: Path) -> None:
     for file in root.glob("trainannot/*.png"):
         published_layouts.save(file, published_layouts.halves(11, 11))
     out = main(
-        ["segmenter", "--out", str(tmp_path / "judge"), "--data.name", "camvid", "--data.root",
-         str(root), "--size", "16", "--pool", "4", "--steps", "6", "--batch", "1", "--judged", "2",
-         "--device", "cpu"]
-    )  # fmt: skip
+        [
+            "segmenter",
+            "--out",
+            str(tmp_path / "judge"),
+            "--data.name",
+            "camvid",
+            "--data.root",
+            str(root),
+            "--size",
+            "16",
+            "--pool",
+            "4",
+            "--steps",
+            "6",
+            "--batch",
+            "1",
+            "--judged",
+            "2",
+            "--device",
+            "cpu",
+        ]
+    )
     weights = load_judge(out, Segmenter).state_dict().values()
     assert all(bool(torch.isfinite(weight).all()) for weight in weights)

@@ -61,10 +61,21 @@ def test_patches_are_added_and_named_and_nothing_else_changes(
     assert "5 pictures: scenes drawn by this project" in after.card
     # A later evaluate.py --publish keeps the patches and the UMAP positions.
     report = tmp_path / "report.json"
-    assert run(
-        monkeypatch, "evaluate.py", *flags, "--limit", 2, "--features.name", "none", "--publish",
-        "--out", report,
-    ) == 0  # fmt: skip
+    assert (
+        run(
+            monkeypatch,
+            "evaluate.py",
+            *flags,
+            "--limit",
+            2,
+            "--features.name",
+            "none",
+            "--publish",
+            "--out",
+            report,
+        )
+        == 0
+    )
     published = find_bundle(bundle)
     np.testing.assert_array_equal(published.atlas["patches"], after.atlas["patches"])
     np.testing.assert_array_equal(published.atlas["umap2"], before["umap2"])
@@ -82,9 +93,12 @@ def test_patches_are_added_and_named_and_nothing_else_changes(
     ],
 )
 def test_a_mistake_gets_one_line(
-    bundle: Path, flags: tuple, named: str, monkeypatch: pytest.MonkeyPatch,
+    bundle: Path,
+    flags: tuple,
+    named: str,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     defaults = {"--checkpoint": bundle, "--data.name": "scenes", "--device": "cpu"}
     given = defaults | dict(zip(flags[::2], flags[1::2], strict=True))
     code = run(monkeypatch, "patches.py", *(part for pair in given.items() for part in pair))
@@ -97,8 +111,21 @@ def test_a_bundle_without_an_atlas_is_refused_with_advice(
 ) -> None:
     network = NetworkConfig(widths=(8, 8), encoder_blocks=1, decoder_blocks=1, latent_dim=4)
     Tokenizer(TokenizerConfig(network, VQConfig(size=8))).save_pretrained(tmp_path / "bare")
-    assert run(
-        monkeypatch, "patches.py", "--checkpoint", tmp_path / "bare", "--data.name", "scenes",
-        "--data.size", 32, "--limit", 1, "--device", "cpu",
-    ) == 2  # fmt: skip
+    assert (
+        run(
+            monkeypatch,
+            "patches.py",
+            "--checkpoint",
+            tmp_path / "bare",
+            "--data.name",
+            "scenes",
+            "--data.size",
+            32,
+            "--limit",
+            1,
+            "--device",
+            "cpu",
+        )
+        == 2
+    )
     assert "has no atlas.npz; run train/evaluate.py with --publish" in capsys.readouterr().err

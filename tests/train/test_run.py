@@ -57,9 +57,17 @@ def test_a_folder_of_pictures_becomes_a_listed_checkpoint(tmp_path):
     pictures = folder_of(tmp_path)
     none = ("--loss.contrastive", "none")
     done = run(
-        tmp_path, "photos-regvq", "--data.root", pictures, "--steps", 2, "--out", "mine/first",
-        *TINY, *none,
-    )  # fmt: skip
+        tmp_path,
+        "photos-regvq",
+        "--data.root",
+        pictures,
+        "--steps",
+        2,
+        "--out",
+        "mine/first",
+        *TINY,
+        *none,
+    )
     assert done.returncode == 0, done.stderr
     assert "the checkpoint is mine/first/bundle" in done.stdout
     assert [bundle.name for bundle in list_bundles(tmp_path / "mine")] == ["first"]
@@ -70,15 +78,33 @@ def test_a_folder_of_pictures_becomes_a_listed_checkpoint(tmp_path):
 
     # The same command resumes the run; other settings are refused by name.
     more = run(
-        tmp_path, "photos-regvq", "--data.root", pictures, "--steps", 3, "--out", "mine/first",
-        *TINY, *none,
-    )  # fmt: skip
+        tmp_path,
+        "photos-regvq",
+        "--data.root",
+        pictures,
+        "--steps",
+        3,
+        "--out",
+        "mine/first",
+        *TINY,
+        *none,
+    )
     assert more.returncode == 0, more.stderr
     assert find_bundle(tmp_path / "mine/first").metrics["step"] == 3
     other = run(
-        tmp_path, "photos-regvq", "--data.root", pictures, "--steps", 3, "--out", "mine/first",
-        *TINY, *none, "--optimizer.lr", "0.1",
-    )  # fmt: skip
+        tmp_path,
+        "photos-regvq",
+        "--data.root",
+        pictures,
+        "--steps",
+        3,
+        "--out",
+        "mine/first",
+        *TINY,
+        *none,
+        "--optimizer.lr",
+        "0.1",
+    )
     assert other.returncode == 2
     assert other.stderr.strip().endswith(
         "mine/first holds a run with another optimizer.lr; choose another --out, "

@@ -20,14 +20,14 @@ def encode(flags: EncodeFlags) -> dict[str, Any]:
     """Encode a data set, or the rest of one, and return the finished header."""
     from tqdm import tqdm
 
-    from regvq.bundles.bundle import find_bundle
+    from regvq.bundles.bundle import open_bundle
     from regvq.checkpoints import load_tokenizer
     from regvq.data import open_dataset
     from regvq.data.token_shard_writer import TokenShardWriter
 
     check_flags(flags)
     device = pick_device(flags.device)
-    bundle = find_bundle(flags.checkpoint)
+    bundle = open_bundle(flags.checkpoint.as_posix())
     tokenizer = load_tokenizer(bundle, device)
     if flags.data.size % tokenizer.downsampling:
         raise UsageError(

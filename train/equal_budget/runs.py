@@ -21,9 +21,7 @@ from ..config.tokenizer import DataConfig, FeatureConfig, LossConfig, RunConfig
 
 CODES, LARGE = 1024, 16_384
 GROUPS = ("main", "large", "fast", "large-fast", "long", "mask", "nsvq", "size", "seeds")
-Group = Literal[
-    "main", "large", "fast", "large-fast", "long", "mask", "nsvq", "size", "seeds"
-]  # fmt: skip
+Group = Literal["main", "large", "fast", "large-fast", "long", "mask", "nsvq", "size", "seeds"]
 EPOCHS = 70  # of NSVQ's paper; a run of any length counts as this many
 FASTER = 10.0  # factor on the learning rate of the codes, in the groups "fast" and after it
 LONGER = 4  # factor on the steps, in the group "long"
@@ -133,9 +131,10 @@ def budget(config: RunConfig) -> dict[str, Any]:
     data = asdict(config.data)
     loss = asdict(config.loss)
     return {
-        "network": {**asdict(config.tokenizer.network), "widths": list(
-            config.tokenizer.network.widths
-        )},
+        "network": {
+            **asdict(config.tokenizer.network),
+            "widths": list(config.tokenizer.network.widths),
+        },
         "data": {key: data[key] for key in ("name", "size", "last_size")}
         | {"crop": list(config.data.crop)},
         "steps": config.steps,
@@ -146,4 +145,4 @@ def budget(config: RunConfig) -> dict[str, Any]:
             k: list(v) if isinstance(v, tuple) else v for k, v in asdict(config.optimizer).items()
         },
         "discriminator": asdict(config.discriminator),
-    }  # fmt: skip
+    }

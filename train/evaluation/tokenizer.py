@@ -142,8 +142,10 @@ def readable(
 def check_flags(flags: EvaluateFlags) -> None:
     """Raise UsageError for values of flags that would fail only after the work."""
     for name, value in (
-        ("batch", flags.batch), ("limit", flags.limit), ("data.square", flags.data.square)
-    ):  # fmt: skip
+        ("batch", flags.batch),
+        ("limit", flags.limit),
+        ("data.square", flags.data.square),
+    ):
         if value is not None and value < 1:
             raise UsageError(f"--{name} must be 1 or more, got {value}")
     if flags.lpips_weights is not None and flags.lpips == "none":

@@ -50,11 +50,15 @@ def train_segmenter(run: SegmenterRun) -> Path:
     device = pick_device(run.device)
     train, test = (
         open_dataset(
-            run.data.name, run.data.root, size=run.size, seed=run.seed, split=split,
+            run.data.name,
+            run.data.root,
+            size=run.size,
+            seed=run.seed,
+            split=split,
             crop=run.data.crop,
         )
         for split in ("train", "test")
-    )  # fmt: skip
+    )
     torch.manual_seed(run.seed)
     judge = Segmenter(SegmenterConfig(tuple(train.classes), run.size))
     judge = judge.to(device, memory_format=torch.channels_last)

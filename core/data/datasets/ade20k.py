@@ -66,6 +66,8 @@ class ADE20K(PictureDataset):
             raise layout_error(root, self.name, _LAYOUT)
         entries, missing = existing_entries(
             (Entry(path, maps / f"{path.stem}.png") for path in pictures_in(pictures)),
-            root, f"images/{part}", self.name,
-        )  # fmt: skip
+            root,
+            f"images/{part}",
+            self.name,
+        )
         super().__init__(root, entries, missing=missing, **options)

@@ -48,8 +48,10 @@ class CamVid(PictureDataset):
         pictures, maps = _folders(root, split)
         entries, missing = existing_entries(
             (Entry(path, maps / f"{path.stem}.png") for path in pictures_in(pictures)),
-            root, pictures.relative_to(root).as_posix(), self.name,
-        )  # fmt: skip
+            root,
+            pictures.relative_to(root).as_posix(),
+            self.name,
+        )
         super().__init__(root, entries, missing=missing, **options)
 
 

@@ -88,8 +88,10 @@ class CelebAMaskHQ(PictureDataset):
                 Entry(path, masks / str(n // _FACES_A_FOLDER) / f"{n:05d}_skin.png")
                 for n, path in chosen
             ),
-            root, f"the split {split!r} of CelebA-HQ-img", self.name,
-        )  # fmt: skip
+            root,
+            f"the split {split!r} of CelebA-HQ-img",
+            self.name,
+        )
         super().__init__(root, entries, missing=missing, **options)
 
     def _load(self, index: int) -> tuple[Image.Image, np.ndarray]:

@@ -92,8 +92,10 @@ class COCO(PictureDataset):
                 Entry(pictures / name, maps / f"{Path(name).stem}.png" if with_maps else None, said)
                 for name, said in listed
             ),
-            root, file.name, self.name,
-        )  # fmt: skip
+            root,
+            file.name,
+            self.name,
+        )
         super().__init__(root, entries, missing=missing, **options)
 
 

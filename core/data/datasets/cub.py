@@ -91,8 +91,10 @@ class CUB(PictureDataset):
                 for number, name in file_of.items()
                 if bool(trains[number]) == (split == "train")
             ),
-            root, "images.txt", self.name,
-        )  # fmt: skip
+            root,
+            "images.txt",
+            self.name,
+        )
         self._boxes = boxes
         if texts is not None:
             entries = [

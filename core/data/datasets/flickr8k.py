@@ -56,8 +56,10 @@ class Flickr8k(PictureDataset):
         table = _comma_separated(listed) if listed.name == "captions.txt" else _tokens(listed)
         entries, missing = existing_entries(
             (Entry(pictures / name, captions=tuple(said)) for name, said in sorted(table.items())),
-            root, listed.name, self.name,
-        )  # fmt: skip
+            root,
+            listed.name,
+            self.name,
+        )
         list_name = f"Flickr_8k.{_LISTS[split]}Images.txt"
         official = first_existing(*(place / list_name for place in places))
         if official is None:

@@ -178,8 +178,11 @@ def _split_of(path: Path, base: Path | None) -> str | None:
     places = path.relative_to(base).parts if base is not None else path.parts[-2:]
     for place in reversed(places):
         for word in re.split(r"[^a-z]+", place.lower()):
-            for split, words in (("train", ("train", "training")), ("test", ("test", "testing")),
-                                 ("val", ("val", "valid", "validation"))):  # fmt: skip
+            for split, words in (
+                ("train", ("train", "training")),
+                ("test", ("test", "testing")),
+                ("val", ("val", "valid", "validation")),
+            ):
                 if word in words:
                     return split
     return None

@@ -23,9 +23,17 @@ BLOCK_ROWS, BLOCK_CODES, MAX_BLOCK_DIMS = 64, 128, 64
 
 @triton.jit
 def _best_code(
-    rows, weight, bias, ids, count, size, dim,
-    BLOCK_ROWS: tl.constexpr, BLOCK_CODES: tl.constexpr, BLOCK_DIMS: tl.constexpr,
-):  # fmt: skip
+    rows,
+    weight,
+    bias,
+    ids,
+    count,
+    size,
+    dim,
+    BLOCK_ROWS: tl.constexpr,
+    BLOCK_CODES: tl.constexpr,
+    BLOCK_DIMS: tl.constexpr,
+):
     row = (tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)).to(tl.int64)
     best = tl.full((BLOCK_ROWS,), float("-inf"), tl.float32)
     winner = tl.zeros((BLOCK_ROWS,), tl.int64)

@@ -26,9 +26,12 @@ def home(bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 def test_a_lent_gpu_generates_the_same_tokens_in_another_process(home: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.helpers.lent_gpu"],
-        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
         timeout=300,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     there = json.loads(done.stdout.splitlines()[-1])
     assert there["elsewhere"] and there["here"] == "cpu" and there["asked"] == [gpu.SECONDS] * 2

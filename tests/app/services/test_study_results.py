@@ -14,11 +14,24 @@ from core.paths import ROOT
 
 def result(name: str, **changes: object) -> dict:
     return {
-        "name": name, "label": name.upper(), "group": "main", "method": name, "codes": 1024,
-        "seed": 0, "kind": "ours", "note": "a note", "utilization": 0.5, "perplexity": 200.0,
-        "psnr": 21.5, "ssim": 0.6, "feature_distance": 0.4, "fd": 900.0, "step_ms": 700.0,
-        "peak_mb": None, **changes,
-    }  # fmt: skip
+        "name": name,
+        "label": name.upper(),
+        "group": "main",
+        "method": name,
+        "codes": 1024,
+        "seed": 0,
+        "kind": "ours",
+        "note": "a note",
+        "utilization": 0.5,
+        "perplexity": 200.0,
+        "psnr": 21.5,
+        "ssim": 0.6,
+        "feature_distance": 0.4,
+        "fd": 900.0,
+        "step_ms": 700.0,
+        "peak_mb": None,
+        **changes,
+    }
 
 
 def test_the_studys_results_become_charts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,9 +55,15 @@ def test_the_studys_results_become_charts(tmp_path: Path, monkeypatch: pytest.Mo
     made = {run["name"]: run for run in page["runs"]}
     assert list(made) == ["vqgan", "regvq", "regvq-mask0", "outside-simvq"]
     assert made["vqgan"]["values"] == {
-        "utilization": 50.0, "perplexity": 200.0, "psnr": 21.5, "ssim": 0.6,
-        "feature_distance": 0.4, "fd": 900.0, "step_ms": 700.0, "codes": 1024.0,
-    }  # fmt: skip
+        "utilization": 50.0,
+        "perplexity": 200.0,
+        "psnr": 21.5,
+        "ssim": 0.6,
+        "feature_distance": 0.4,
+        "fd": 900.0,
+        "step_ms": 700.0,
+        "codes": 1024.0,
+    }
     assert "psnr" not in made["outside-simvq"]["values"] and made["outside-simvq"]["external"]
     assert [run["family"] for run in page["runs"]] == ["vq", "regvq", "regvq", "simvq"]
     assert {"peak_mb", "fd"} <= {axis["key"] for axis in page["axes"]}

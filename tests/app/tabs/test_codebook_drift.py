@@ -33,9 +33,10 @@ def test_the_history_of_a_bundle_is_drawn(monkeypatch: pytest.MonkeyPatch) -> No
     np.testing.assert_array_equal(distances, moved)
     # A history of another codebook is ignored.
     monkeypatch.setitem(
-        handle.bundle.__dict__, "atlas", {**atlas, "history_counts": counts[:, :5],
-                                         "history_moved": moved[:, :5]},
-    )  # fmt: skip
+        handle.bundle.__dict__,
+        "atlas",
+        {**atlas, "history_counts": counts[:, :5], "history_moved": moved[:, :5]},
+    )
     assert codebook_drift.show(NAME)["history"] is None
 
 

@@ -57,9 +57,12 @@ def test_a_prompt_becomes_the_priors_picture(client: Client, home: Path) -> None
     gallery, ids, figures = client.predict(PROMPT, "words", 2, 7, api_name="/generate_text")
     prior, tokenizer = load_prior(home / "words"), load_tokenizer(home / "tiny-regvq")
     expected = prior.generate(
-        Condition(texts=(PROMPT,)), 2, generator=seeded(7, 2),
-        guidance=2.0, temperature=0.9,
-    )  # fmt: skip
+        Condition(texts=(PROMPT,)),
+        2,
+        generator=seeded(7, 2),
+        guidance=2.0,
+        temperature=0.9,
+    )
     assert ids == expected.tolist()
     shown = to_pixels(tokenizer.decode(expected))
     for entry, picture in zip(gallery, shown, strict=True):
@@ -79,9 +82,12 @@ def test_a_map_becomes_a_picture(client: Client, home: Path, plan: tuple) -> Non
         handle_file(path), "planned", 1, 3, api_name="/generate_semantic"
     )
     expected = load_prior(home / "planned").generate(
-        Condition(segmentation=torch.from_numpy(classes)[None]), 1,
-        generator=seeded(3, 1), guidance=2.0, temperature=0.9,
-    )  # fmt: skip
+        Condition(segmentation=torch.from_numpy(classes)[None]),
+        1,
+        generator=seeded(3, 1),
+        guidance=2.0,
+        temperature=0.9,
+    )
     assert ids == expected.tolist()
     assert figures["agreement"] is None  # no segmenter is available
     _, latent, _ = client.predict(handle_file(path), "latents", api_name="/generate_semantic")

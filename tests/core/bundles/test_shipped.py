@@ -87,8 +87,11 @@ def test_a_planned_prior_has_the_published_weight_names():
     assert isinstance(prior, PlannedPrior)
     assert set(prior.state_dict()) == published
     assert {name.partition(".")[0] for name in published} == {
-        "network", "layout", "squares", "draws",
-    }  # fmt: skip
+        "network",
+        "layout",
+        "squares",
+        "draws",
+    }
     # The names of the token prior are those of a token prior alone.
     alone = {name for name in published if not name.startswith("layout.")}
     assert set(prior.tokens.state_dict()) == alone

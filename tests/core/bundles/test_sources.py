@@ -13,9 +13,10 @@ import pytest
 from core import Tokenizer, TokenizerConfig
 from core.bundles import bundle as checkpoints
 from core.bundles import sources
-from core.bundles.bundle import find_bundle, list_bundles
+from core.bundles.bundle import find_bundle, list_bundles, open_bundle
 from core.bundles.sources import fetch_all, pending, problems
 from core.checkpoints import fingerprint_of, load_tokenizer, prior_tokenizer
+from core.errors import CheckpointError
 from core.networks.autoencoder import NetworkConfig
 from core.quantizers import VQConfig
 from tests.helpers.hub_server import Hub, ask_only, hub
@@ -174,3 +175,48 @@ def test_without_a_network_the_cached_copy_is_used(
         "user/never cannot be fetched: the Hub cannot be reached, and it was not fetched before."
     )
     assert names() == ["user/tiny"]
+
+
+def test_a_tokenizer_is_loaded_from_a_repository(
+    online: Hub, folder_of_two: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    online.repositories |= {"user/tiny": folder_of_two / "first", "user/zoo": folder_of_two}
+    expected = fingerprint_of(find_bundle(folder_of_two / "first"))
+    for text in ("user/tiny", "user/zoo/first"):
+        bundle = open_bundle(text)
+        assert bundle.name == text and fingerprint_of(bundle) == expected
+        assert Tokenizer.from_pretrained(text).codebook_size == 16
+    shutil.copytree(folder_of_two / "second", tmp_path / "user" / "tiny")
+    assert fingerprint_of(open_bundle("user/tiny")) != expected  # a folder takes precedence
+
+
+def test_texts_that_are_no_repository_of_a_tokenizer(
+    online: Hub, folder_of_two: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (empty / "notes.md").write_text("no checkpoint")
+    online.repositories |= {"user/zoo": folder_of_two, "user/empty": empty}
+    messages = {
+        "user/none": "There is no folder user/none here, and user/none cannot be fetched: the Hub "
+        "has no such repository, or only for its owners (HF_TOKEN).",
+        "user/zoo@v9": "There is no folder user/zoo@v9 here, and user/zoo@v9 cannot be fetched: it "
+        "has no revision 'v9'.",
+        "user/zoo": "user/zoo holds several checkpoints; name one: user/zoo/first, "
+        "user/zoo/second.",
+        "user/zoo/third": "user/zoo holds no checkpoint 'third'.",
+        "user/empty": "user/empty holds no checkpoint (config.json).",
+    }
+    for text, message in messages.items():
+        with pytest.raises(CheckpointError) as raised:
+            Tokenizer.from_pretrained(text)
+        assert str(raised.value) == message
+    asked = len(online.asked)
+    paths = ("checkpoints/none", "./user/zoo", Path("user/zoo"), "user/zoo/../..", "zoo")
+    for path in paths:
+        with pytest.raises(CheckpointError, match="does not exist; name a folder"):
+            Tokenizer.from_pretrained(path)
+    assert len(online.asked) == asked  # paths are not looked for on the Hub

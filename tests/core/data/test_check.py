@@ -108,7 +108,10 @@ def test_mistakes(
 def test_the_command_itself(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "core.data", "check", "camvid", "--root", str(tmp_path)],
-        capture_output=True, text=True, cwd=ROOT, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
     assert done.returncode == 2
     assert done.stderr.startswith("error: ") and "Traceback" not in done.stderr

@@ -66,11 +66,15 @@ def test_r_precision_is_the_share_of_pictures_closest_to_their_own_caption(
     captions += [text for text in CAPTIONS if text not in captions]
     more = torch.cat([images, images])[: len(captions)]
     alike = cosines(clip, more, captions)
-    expected = np.mean([
-        all(alike[row, row] > alike[row, other] or captions[other] == captions[row]
-            for other in range(len(captions)))
-        for row in range(len(captions))
-    ])  # fmt: skip
+    expected = np.mean(
+        [
+            all(
+                alike[row, row] > alike[row, other] or captions[other] == captions[row]
+                for other in range(len(captions))
+            )
+            for row in range(len(captions))
+        ]
+    )
     assert 0 < expected < 1
     assert r_precision(clip, more, captions, among=6) == pytest.approx(expected)
 

@@ -141,8 +141,12 @@ def test_judges_are_used_only_for_the_conditions_of_the_prior() -> None:
     assert "named_right" not in figures and figures["mean_iou"]["drawn"] == 1
     nobody = judge_prior(Drawer(conditions=BOTH), Copies(), scenes(), Judges(), sampling={})
     assert set(nobody) == {
-        "pictures", "sampling", "seed", "seconds_per_picture", "bits_per_token",
-    }  # fmt: skip
+        "pictures",
+        "sampling",
+        "seed",
+        "seconds_per_picture",
+        "bits_per_token",
+    }
 
 
 class Planner(Drawer):

@@ -150,8 +150,10 @@ def test_files_with_other_content_are_refused_by_name(load, tmp_path: Path) -> N
     text.write_text("no weights at all")
     torch.save(nn.Linear(1, 1), pickled)
     for file, said in (
-        (other, "does not hold"), (text, "cannot be read"), (pickled, "cannot be read"),
+        (other, "does not hold"),
+        (text, "cannot be read"),
+        (pickled, "cannot be read"),
         (tmp_path / "gone.pth", "does not exist"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(FeatureError, match=f"{file.name}.*{said}"):
             load(file)

@@ -30,9 +30,14 @@ def test_figures_equal_those_of_scikit_image(height: int, width: int) -> None:
     for (x, y), db, similarity in zip(pairs, psnr(a, b), ssim(a, b), strict=True):
         assert float(db) == pytest.approx(peak_signal_noise_ratio(x, y, data_range=1), abs=1e-9)
         expected = structural_similarity(
-            x, y, data_range=1, channel_axis=-1, gaussian_weights=True, sigma=1.5,
+            x,
+            y,
+            data_range=1,
+            channel_axis=-1,
+            gaussian_weights=True,
+            sigma=1.5,
             use_sample_covariance=False,
-        )  # fmt: skip
+        )
         assert float(similarity) == pytest.approx(expected, abs=1e-9)
 
 

@@ -32,8 +32,12 @@ def test_hand_counted_agreement() -> None:
     assert figures["pixels"] == 5
     assert figures["pixel_accuracy"] == pytest.approx(3 / 5)
     # a: 1 of 2; b: 2 of 4 (one pixel predicted as c, one of a's predicted as b); no c, no d
-    assert figures["iou"] == {"a": pytest.approx(1 / 2), "b": pytest.approx(2 / 4),
-                              "c": None, "d": None}  # fmt: skip
+    assert figures["iou"] == {
+        "a": pytest.approx(1 / 2),
+        "b": pytest.approx(2 / 4),
+        "c": None,
+        "d": None,
+    }
     assert figures["mean_iou"] == pytest.approx(0.5)
     assert figures["classes_counted"] == 2
 

@@ -19,8 +19,9 @@ def test_patches_merge_cells_and_split_them_again():
     square[:, 0] = mixed.view(2, 3, 5, 3)[:, 2, 2:4]
     torch.testing.assert_close(positions[:, 4], patches.join(square.flatten(1)))
     parts = patches.part(positions).view(2, 2, 3, 2, 2, 3)  # patches, then the cells of each
-    split = torch.stack([parts[:, r // 2, c // 2, r % 2, c % 2] for r in range(3)
-                         for c in range(5)], 1)  # fmt: skip
+    split = torch.stack(
+        [parts[:, r // 2, c // 2, r % 2, c % 2] for r in range(3) for c in range(5)], 1
+    )
     wanted = patches.norm(patches.after(mixed + split, (3, 5)))
     torch.testing.assert_close(patches.split(positions, mixed, (3, 5)), wanted)
 

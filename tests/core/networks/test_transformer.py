@@ -113,9 +113,8 @@ def test_rotation_is_by_row_and_column():
 
     def score(a: tuple[int, int], b: tuple[int, int]) -> float:
         rotated = [
-            rotate(x.view(1, 1, 16), table[:, [r * 6 + c]])
-            for x, (r, c) in ((q, a), (k, b))
-        ]  # fmt: skip
+            rotate(x.view(1, 1, 16), table[:, [r * 6 + c]]) for x, (r, c) in ((q, a), (k, b))
+        ]
         return float((rotated[0] * rotated[1]).sum())
 
     # Against complex numbers: the pair (i, i + 8) rotates with the row (i < 4) or the column.

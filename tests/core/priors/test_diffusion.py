@@ -31,9 +31,10 @@ def test_bits_of_the_diffusion_prior_are_the_variational_bound():
 def test_focus_gives_the_noisy_end_more_weight(monkeypatch):
     prior = built("diffusion", timesteps=2, focus=4.0, alpha=(0.9, 0.05), gamma=(0.05, 0.8))
     monkeypatch.setattr(  # a divergence of t nats
-        prior.process, "divergence",
+        prior.process,
+        "divergence",
         lambda log_p, clean, now, begin, end: end[:, None].expand_as(clean).float(),
-    )  # fmt: skip
+    )
     found = prior.loss(torch.zeros(2, 3, 4, dtype=torch.int64))  # both times, once each
     bound = 1 + 2
     assert float(found["variational"]) == pytest.approx((1 * 1.5 + 2 * 5) / 2)

@@ -17,9 +17,16 @@ def latent_prior(prediction: str = "epsilon") -> Prior:
     pytest.importorskip("diffusers")
     torch.manual_seed(0)
     return LatentConfig(
-        latent_dim=2, grid=(4, 4), width=32, factors=(1, 2), blocks=1, conditions=BOTH,
-        timesteps=50, betas=(2e-3, 0.3), prediction=prediction,
-    ).build()  # fmt: skip
+        latent_dim=2,
+        grid=(4, 4),
+        width=32,
+        factors=(1, 2),
+        blocks=1,
+        conditions=BOTH,
+        timesteps=50,
+        betas=(2e-3, 0.3),
+        prediction=prediction,
+    ).build()
 
 
 @pytest.fixture

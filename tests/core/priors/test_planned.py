@@ -49,10 +49,12 @@ def test_the_map_is_drawn_first_and_conditions_the_picture(prior, monkeypatch):
     conditions = []
     sample = type(prior.tokens)._sample
     monkeypatch.setattr(
-        type(prior.tokens), "_sample",
-        lambda self, condition, options: conditions.append(condition)
-        or sample(self, condition, options),
-    )  # fmt: skip
+        type(prior.tokens),
+        "_sample",
+        lambda self, condition, options: (
+            conditions.append(condition) or sample(self, condition, options)
+        ),
+    )
     steps = list(prior.sample(FIRST, 3, generator=seeded()))
     assert [step.done for step in steps] == list(range(1, steps[0].total + 1))
     maps, rest = steps[:4], steps[4:]  # one row of cells per step

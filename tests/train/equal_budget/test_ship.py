@@ -14,10 +14,21 @@ from train.study import main
 
 
 def test_shipped_tokenizers_are_the_measured_ones(made, place, tmp_path):
-    main([
-        "ship", "--only", "regvq", "--out", str(made), "--to", str(tmp_path),
-        "--data", "six drawn pictures", "--terms", "as you like",
-    ])  # fmt: skip
+    main(
+        [
+            "ship",
+            "--only",
+            "regvq",
+            "--out",
+            str(made),
+            "--to",
+            str(tmp_path),
+            "--data",
+            "six drawn pictures",
+            "--terms",
+            "as you like",
+        ]
+    )
     bundle = find_bundle(tmp_path / "study-regvq")
     assert isinstance(load_tokenizer(bundle).config.quantizer, RegVQConfig)
     assert bundle.metrics["psnr"] == result_of(made, "regvq")["figures"]["psnr"]

@@ -34,10 +34,28 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("train.loop.prior.HELD_OUT", 3)
         run(
-            ["scenes-masked", "--tokenizer", str(root / "scenes-tokens"), "--tokens",
-             str(tokens), "--data.size", str(SIZE), "--prior.width", "16", "--prior.layers", "1",
-             "--prior.heads", "2", "--steps", "2", "--batch", "2", "--out", str(root / "painter")]
-        )  # fmt: skip
+            [
+                "scenes-masked",
+                "--tokenizer",
+                str(root / "scenes-tokens"),
+                "--tokens",
+                str(tokens),
+                "--data.size",
+                str(SIZE),
+                "--prior.width",
+                "16",
+                "--prior.layers",
+                "1",
+                "--prior.heads",
+                "2",
+                "--steps",
+                "2",
+                "--batch",
+                "2",
+                "--out",
+                str(root / "painter"),
+            ]
+        )
     segmenter = Segmenter(SegmenterConfig(tuple(CLASSES), size=16, widths=(8, 8)))
     segmenter.save_pretrained(root / "segmenter", data={"name": "scenes"}, metrics={}, card="")
     config = AttributesConfig(tuple(QUESTIONS.items()), tuple(CLASSES), 16, (8, 8, 8), hidden=8)
@@ -76,8 +94,18 @@ def test_the_recipe_leaves_a_prior(folder):
 
 def test_a_prior_is_sampled_judged_and_published(tmp_path, folder, command):
     out = tmp_path / "report.json"
-    code, table = command(out, "--features.name", "none", "--prior.steps", 4, "--publish",
-                          "--prior.told", "semantic", "--note.terms", "do as you like")  # fmt: skip
+    code, table = command(
+        out,
+        "--features.name",
+        "none",
+        "--prior.steps",
+        4,
+        "--publish",
+        "--prior.told",
+        "semantic",
+        "--note.terms",
+        "do as you like",
+    )
     assert code == 0, table
     report = json.loads(out.read_text())
     assert report["pictures"] == 6 and report["seed"] == 0
@@ -185,7 +213,8 @@ def test_clip_needs_text_and_weights(tmp_path, folder, command) -> None:
     ):
         code, said = command(out, "--features.name", "none", *more)
         assert code == 2 and said.startswith("error: ") and words in said, said
-    code, said = command(out, "--features.name", "none", "--prior.clip",
-                         "--checkpoint", folder / "scenes-tokens")  # fmt: skip
+    code, said = command(
+        out, "--features.name", "none", "--prior.clip", "--checkpoint", folder / "scenes-tokens"
+    )
     assert code == 2 and "--prior.clip is for priors" in said
     assert not out.exists()

@@ -55,9 +55,23 @@ def test_figures_of_one_small_evaluation_do_not_change(
 ) -> None:
     out = tmp_path / "report.json"
     code, _, said = run_here(
-        capsys, monkeypatch, "--checkpoint", checkpoint, "--data.name", "scenes", "--data.size", 32,
-        "--features.name", "none", "--limit", 6, "--device", "cpu", "--out", out,
-    )  # fmt: skip
+        capsys,
+        monkeypatch,
+        "--checkpoint",
+        checkpoint,
+        "--data.name",
+        "scenes",
+        "--data.size",
+        32,
+        "--features.name",
+        "none",
+        "--limit",
+        6,
+        "--device",
+        "cpu",
+        "--out",
+        out,
+    )
     assert code == 0, said
     report = json.loads(out.read_text())
     # Measured once. Another value means that the protocol (or the scenes) changed, and that figures
@@ -88,11 +102,30 @@ def test_rfid_and_lpips_on_files_of_weights(
     features = pretrained_weights.inception(tmp_path / "inception.pth")
     pretrained_weights.alex(tmp_path / "alex.safetensors")
     code, printed, said = run_here(
-        capsys, monkeypatch, "--checkpoint", checkpoint, "--data.name", "folder",
-        "--data.root", folder, "--data.square", 32, "--features.name", "none", "--fid",
-        "--fid-weights", tmp_path / "inception.pth", "--lpips", "alex", "--lpips-weights",
-        tmp_path / "alex.safetensors", "--device", "cpu", "--out", out,
-    )  # fmt: skip
+        capsys,
+        monkeypatch,
+        "--checkpoint",
+        checkpoint,
+        "--data.name",
+        "folder",
+        "--data.root",
+        folder,
+        "--data.square",
+        32,
+        "--features.name",
+        "none",
+        "--fid",
+        "--fid-weights",
+        tmp_path / "inception.pth",
+        "--lpips",
+        "alex",
+        "--lpips-weights",
+        tmp_path / "alex.safetensors",
+        "--device",
+        "cpu",
+        "--out",
+        out,
+    )
     assert code == 0, said
     report = json.loads(out.read_text())
 
@@ -134,9 +167,12 @@ class Named:
 def test_only_published_weights_give_rfid_and_lpips_their_names(checkpoint: Path) -> None:
     images = torch.rand(3, 3, 16, 16) * 2 - 1
     figures = evaluate_tokenizer(
-        Tokenizer.from_pretrained(checkpoint), list(images), lpips=Named("lpips_vgg"),
-        inception=Named("fid"), codecs=True,
-    )  # fmt: skip
+        Tokenizer.from_pretrained(checkpoint),
+        list(images),
+        lpips=Named("lpips_vgg"),
+        inception=Named("fid"),
+        codecs=True,
+    )
     assert figures["features_of"] == {"lpips_vgg": "Stand-in", "rfid": "Stand-in"}
     for row in (figures, *figures["codecs"].values()):
         assert row["rfid"] > 0 and row["lpips_vgg"] > 0
@@ -167,9 +203,18 @@ def test_unmeasurable_figures_get_one_line_and_exit_code_2(
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     code, _, said = run_here(
-        capsys, monkeypatch, "--checkpoint", checkpoint, "--data.name", "scenes",
-        "--features.name", "none", *flags, "--out", tmp_path / "report.json",
-    )  # fmt: skip
+        capsys,
+        monkeypatch,
+        "--checkpoint",
+        checkpoint,
+        "--data.name",
+        "scenes",
+        "--features.name",
+        "none",
+        *flags,
+        "--out",
+        tmp_path / "report.json",
+    )
     assert code == 2
     assert said.startswith("error: ") and said.count("\n") == 1 and named in said, said
 
@@ -191,10 +236,23 @@ def test_an_exact_copy_is_published_with_its_card(
         Image.new("RGB", (16, 16), (128, 128, 128)).save(folder / f"{index}.png")
     for _ in range(2):  # the second card is written from the JSON of the first
         code, printed, said = run_here(
-            capsys, monkeypatch, "--checkpoint", bundle.path, "--data.name", "folder",
-            "--data.root", folder, "--features.name", "none", "--publish", "--codecs",
-            "--device", "cpu", "--out", out,
-        )  # fmt: skip
+            capsys,
+            monkeypatch,
+            "--checkpoint",
+            bundle.path,
+            "--data.name",
+            "folder",
+            "--data.root",
+            folder,
+            "--features.name",
+            "none",
+            "--publish",
+            "--codecs",
+            "--device",
+            "cpu",
+            "--out",
+            out,
+        )
         assert code == 0, said
         assert json.loads(out.read_text(), parse_constant=pytest.fail)["psnr"] is None
         published = find_bundle(bundle.path)

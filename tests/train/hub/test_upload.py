@@ -160,10 +160,18 @@ def test_the_space_is_the_explorer_with_its_checkpoints(online: Hub, made: Path)
         ("space", "gradio", "studio")
     ]
     sent = {name.removeprefix("spaces/me/studio/") for name in online.committed}
-    assert {"app.py", "README.md", "requirements.txt", "LICENSE", "app/__init__.py", "app/shell.py",
-            "app/static/shared/page.css", "core/tokenizer.py",
-            "checkpoints/tokenizer/model.safetensors",
-            "checkpoints/prior/config.json"} <= sent  # fmt: skip
+    assert {
+        "app.py",
+        "README.md",
+        "requirements.txt",
+        "LICENSE",
+        "app/__init__.py",
+        "app/shell.py",
+        "app/static/shared/page.css",
+        "core/tokenizer.py",
+        "checkpoints/tokenizer/model.safetensors",
+        "checkpoints/prior/config.json",
+    } <= sent
     assert (
         "app/gone.py" not in sent and "mine.txt" in sent
     )  # from an earlier upload; added by the owner

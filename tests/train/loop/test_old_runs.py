@@ -155,8 +155,12 @@ def test_a_run_of_an_earlier_version_resumes(run_folder: Path) -> None:
     TokenizerTrainer(config, run_folder).train()
     moved = load_file(run_folder / "state/state.safetensors")
     assert moved.keys() == before.keys()
-    for part in ("tokenizer/decoder.to_pixels.weight", "discriminator/layers.0.weight",
-                 "optimizer/13/step", "judge_optimizer/0/exp_avg"):  # fmt: skip
+    for part in (
+        "tokenizer/decoder.to_pixels.weight",
+        "discriminator/layers.0.weight",
+        "optimizer/13/step",
+        "judge_optimizer/0/exp_avg",
+    ):
         assert not torch.equal(moved[part], before[part]), part
     assert int(moved["stages/frozen_at"]) == 2 and int(moved["averaged/n_averaged"]) == 8
     bundle = find_bundle(run_folder)

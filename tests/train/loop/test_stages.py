@@ -74,8 +74,11 @@ def test_stages_follow_each_other():
     assert stages.at(99).name == "joint"
     stages.frozen_at.fill_(20)
     assert [stages.at(step).name for step in (19, 20, 49, 50)] == [
-        "joint", "warm-up", "warm-up", "refine",
-    ]  # fmt: skip
+        "joint",
+        "warm-up",
+        "warm-up",
+        "refine",
+    ]
     scales = [stages.at(step).adversarial_scale for step in (19, 20, 50, 60, 70, 99)]
     assert scales == [1, 0, 0, 0.5, 1, 1]
     assert [stages.at(step).has_discriminator for step in (19, 49, 50)] == [True, False, True]

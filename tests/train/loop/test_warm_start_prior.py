@@ -159,8 +159,10 @@ def test_token_embeddings_start_as_similar_as_their_codes(tmp_path, old, kind):
         pairs = [torch.cdist(x, x).flatten() for x in (codes, weight[: len(codes)].detach())]
         return float(torch.corrcoef(torch.stack(pairs))[0, 1])
 
-    started = {how: PriorTrainer(prior_run(kind, old, embeddings=how), tmp_path / how).prior.network
-             for how in ("codes", "random")}  # fmt: skip
+    started = {
+        how: PriorTrainer(prior_run(kind, old, embeddings=how), tmp_path / how).prior.network
+        for how in ("codes", "random")
+    }
     for weight in ("embed.weight", "head.weight"):
         found = {how: likeness(network.get_parameter(weight)) for how, network in started.items()}
         assert found["codes"] > 0.8 > found["random"], (weight, found)

@@ -196,8 +196,11 @@ def file(tmp_path: Path) -> Path:
 def command(script: str, folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, str(ROOT / "train" / script), *map(str, arguments)],
-        cwd=folder, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
 
 
 def test_an_own_quantizer_is_trained_resumed_evaluated_and_encoded(
@@ -246,8 +249,16 @@ def test_an_own_quantizer_is_trained_resumed_evaluated_and_encoded(
     assert stop.value.code == 2 and said.startswith("error: ") and said.count("\n") == 1
     assert "unknown quantizer 'round'; available: vq, " in said and "REGVQ_EXTENSIONS" in said
     with pytest.raises(SystemExit) as stop:
-        encode(["--checkpoint", str(ROOT / "checkpoints/scenes-regvq"), "--data.name", "stripes",
-                "--out", str(tmp_path / "tokens")])  # fmt: skip
+        encode(
+            [
+                "--checkpoint",
+                str(ROOT / "checkpoints/scenes-regvq"),
+                "--data.name",
+                "stripes",
+                "--out",
+                str(tmp_path / "tokens"),
+            ]
+        )
     assert "unknown data set 'stripes'" in capsys.readouterr().err
 
     monkeypatch.setenv("REGVQ_EXTENSIONS", str(file))

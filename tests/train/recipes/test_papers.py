@@ -87,9 +87,14 @@ def test_epochs() -> None:
     assert nsvq.steps == 700_700 == 70 * nsvq.stages.epoch
     assert nsvq.batch * 4 * nsvq.stages.epoch == pytest.approx(1_281_167, rel=1e-3)
     assert nsvq.tokenizer.quantizer == NSVQConfig(
-        size=65_536, alpha=0.1, tau=0.35, beta=0.25, epoch=nsvq.stages.epoch,
-        replacement_warmup=5, replacement_noise=0.001,
-    )  # fmt: skip
+        size=65_536,
+        alpha=0.1,
+        tau=0.35,
+        beta=0.25,
+        epoch=nsvq.stages.epoch,
+        replacement_warmup=5,
+        replacement_noise=0.001,
+    )
     for run in (simvq, nsvq):
         assert run.optimizer.lr == 1e-4 and run.optimizer.schedule == "constant"
     vqgan = config_of("imagenet256-vq")
@@ -126,10 +131,11 @@ def vgg() -> Features:
         shapes = {name: x.shape for name, x in vgg19().features.state_dict().items()}
     torch.manual_seed(0)
     state = {
-        name: torch.randn(shape) * (2 / shape[1:].numel()) ** 0.5 if len(shape) > 1
+        name: torch.randn(shape) * (2 / shape[1:].numel()) ** 0.5
+        if len(shape) > 1
         else torch.zeros(shape)
         for name, shape in shapes.items()
-    }  # fmt: skip
+    }
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(features, "_torchvision_weights", lambda name: state)
         return load_features("vgg19")
@@ -144,9 +150,11 @@ def test_one_step_on_the_published_layout(
     config = config_of(name)
     network = replace(
         config.tokenizer.network,
-        widths=(8,) * len(config.tokenizer.network.widths), encoder_blocks=1, decoder_blocks=1,
+        widths=(8,) * len(config.tokenizer.network.widths),
+        encoder_blocks=1,
+        decoder_blocks=1,
         latent_dim=8,
-    )  # fmt: skip
+    )
     quantizer = replace(config.tokenizer.quantizer, size=64)
     root = made.LAYOUTS[config.data.name](tmp_path / "data")
     for file in root.glob("CelebA-HQ-img/*.jpg"):  # a run is evaluated on whole pictures
@@ -157,15 +165,18 @@ def test_one_step_on_the_published_layout(
         data=replace(config.data, root=root, size=32, workers=0),
         loss=replace(config.loss, discriminator_start=0.0, listen_after=0.0, ramp=0.0),
         discriminator=replace(config.discriminator, width=8, layers=2),
-        batch=2, steps=1, precision="fp32",
-    )  # fmt: skip
+        batch=2,
+        steps=1,
+        precision="fp32",
+    )
     trainer = TokenizerTrainer(config, tmp_path / "run")
     before = {name: p.detach().clone() for name, p in trainer.tokenizer.named_parameters()}
     trainer.train()
     moved = {
         name.partition(".")[0]
-        for name, p in trainer.tokenizer.named_parameters() if not torch.equal(p, before[name])
-    }  # fmt: skip
+        for name, p in trainer.tokenizer.named_parameters()
+        if not torch.equal(p, before[name])
+    }
     assert moved == {"encoder", "quantizer", "decoder"}
     (line,) = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
     losses = json.loads(line)

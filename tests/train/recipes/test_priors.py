@@ -113,8 +113,10 @@ def test_one_step_on_the_published_layout(name: str, tmp_path: Path, tokenizer: 
         tokenizer=tokenizer,
         data=replace(config.data, root=root, size=16, workers=0),
         sampling=replace(config.sampling, steps=config.sampling.steps and 2),
-        batch=2, steps=1, precision="fp32",
-    )  # fmt: skip
+        batch=2,
+        steps=1,
+        precision="fp32",
+    )
     trainer = PriorTrainer(config, tmp_path / "run")
     before = [p.detach().clone() for p in trainer.prior.parameters()]
     trainer.train()

@@ -82,14 +82,18 @@ def imagenet128_latent() -> PriorRunConfig:
         tokenizer=Path("runs/imagenet128-nsvq-65k"),
         data=PicturesConfig(name="imagenet", size=128, crop=(1.0, 1.0), workers=8),
         optimizer=AdamWConfig(
-            lr=1e-4, betas=(0.9, 0.999), weight_decay=0.0, warmup=0.0, schedule="constant",
+            lr=1e-4,
+            betas=(0.9, 0.999),
+            weight_decay=0.0,
+            warmup=0.0,
+            schedule="constant",
             ema=0.9999,
         ),
         sampling=SamplingConfig(steps=50),
         steps=100 * 10_010,
         batch=32,
         save_every=10_010,
-    )  # fmt: skip
+    )
 
 
 def _semantic(data: str, classes: int, steps: int) -> PriorRunConfig:

@@ -51,8 +51,15 @@ def boxes(dataset: PictureFolder, width: int, height: int, draws: int) -> np.nda
         step_x, step_y = np.diff(red).mean(), np.diff(green).mean()
         crop_width, crop_height = abs(step_x) * dataset.size, step_y * dataset.size
         center_x, center_y = image[0].mean() * width, image[1].mean() * height
-        found.append((center_x - crop_width / 2, center_y - crop_height / 2,
-                      crop_width, crop_height, step_x < 0))  # fmt: skip
+        found.append(
+            (
+                center_x - crop_width / 2,
+                center_y - crop_height / 2,
+                crop_width,
+                crop_height,
+                step_x < 0,
+            )
+        )
     return np.array(found)
 
 

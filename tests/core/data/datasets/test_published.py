@@ -157,8 +157,10 @@ class TestImageNet:
         assert [train.label(i) for i in range(6)] == [0, 0, 1, 1, 2, 2]
         assert shows(train[3], 11) and train.labels == made.WNIDS
         assert {path.name[-6:-5]: val.label(i) for i, path in enumerate(val.files)} == {
-            "1": 1, "2": 2, "3": 0,
-        }  # fmt: skip
+            "1": 1,
+            "2": 2,
+            "3": 0,
+        }
 
     @pytest.mark.parametrize("source", ["map_clsloc.txt", "meta.mat", "LOC_val_solution.csv"])
     def test_flat(self, source: str, tmp_path: Path) -> None:
@@ -323,8 +325,9 @@ class TestCUB:
         assert train.labels == ("Black footed Albatross", "Laysan Albatross")
         assert train.captions(0) == made.CAPTIONS and train[1].caption == made.CAPTIONS[0]
         assert train.attributes()[:2] == [
-            ("has_bill_shape::dagger",), ("has_bill_shape::dagger", "has_wing_color::brown"),
-        ]  # fmt: skip
+            ("has_bill_shape::dagger",),
+            ("has_bill_shape::dagger", "has_wing_color::brown"),
+        ]
 
     def test_boxes(self, tmp_path: Path) -> None:
         made.cub(tmp_path)
@@ -340,8 +343,9 @@ class TestCUB:
         data = open_dataset("cub", tmp_path)
         assert data.attribute_names() == ("has_bill_shape::dagger", "has_wing_color::brown")
         assert data.notes() == [
-            "boxes: 4, 20x10 pixels on average", "attributes: 2 names, 1.2 per item",
-        ]  # fmt: skip
+            "boxes: 4, 20x10 pixels on average",
+            "attributes: 2 names, 1.2 per item",
+        ]
         labels = base / "attributes" / "image_attribute_labels.txt"
         made.write(labels, "1 3 1 4 2.0")
         with pytest.raises(DataError, match=r"image_attribute_labels\.txt, line 1, is '1 3 1 4 2"):

@@ -66,9 +66,13 @@ def test_classes_and_numbers_are_those_noted_by_the_writer() -> None:
     noted = {"house": 7, "bird": 3, "lake": 0, "cloud": 0}
     named = words(named_in(facts(named=noted, caption="several houses by a lake")))
     assert named == {
-        "hour": "noon", "house": "yes", "bird": "yes", "lake": "yes",
-        "how many: house": "5 or more", "how many: bird": "2 or more",
-    }  # fmt: skip
+        "hour": "noon",
+        "house": "yes",
+        "bird": "yes",
+        "lake": "yes",
+        "how many: house": "5 or more",
+        "how many: bird": "2 or more",
+    }
     gray = named_in(facts(named=noted, weather="overcast", caption="under an overcast sky"))
     cloudy = named_in(facts(named=noted, weather="cloudy", caption="under a cloudy sky"))
     assert "cloud" not in gray and cloudy["cloud"] == 1

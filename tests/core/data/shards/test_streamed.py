@@ -69,8 +69,10 @@ def test_items_and_draws_equal_those_of_local_files(server: Server, shards: Path
 def test_splits_and_several_patterns(server: Server) -> None:
     root = f"{server.address}/{BOTH}"
     assert [len(open_dataset("shards", root, split=s)) for s in ("train", "val", "test")] == [
-        10, 2, 2,
-    ]  # fmt: skip
+        10,
+        2,
+        2,
+    ]
     assert has_held_out("shards", Path(root))
     joined = f"{server.address}/{TRAIN}::{server.address}/val-000.tar?key={'1' * 400}"
     assert len(open_dataset("shards", joined, split="val")) == 2

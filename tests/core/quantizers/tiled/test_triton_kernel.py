@@ -47,9 +47,12 @@ print("same")
 def test_the_kernel_equals_plain_best_code():
     done = subprocess.run(
         [sys.executable, "-c", SAME],
-        cwd=ROOT, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True,
+        cwd=ROOT,
+        env=os.environ | {"TRITON_INTERPRET": "1"},
+        capture_output=True,
+        text=True,
         timeout=300,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "same\n"
 
