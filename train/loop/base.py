@@ -7,7 +7,6 @@ CPU.
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from abc import ABC, abstractmethod
@@ -22,13 +21,16 @@ from accelerate import Accelerator
 from torch import Tensor
 from tqdm import tqdm
 
+from regvq.bundles.bundle import find_bundle
 from regvq.errors import CheckpointError
 from regvq.malloc import keep_freed_memory
 
 from ..config.base import AdamWConfig, CommonConfig
 from .draws import Batches
 from .optim import lr_scale, use_bf16
-from .state import Part, load_state, save_state
+from .record import RunRecord
+from .saving import save_errors
+from .state import Part, load_state, repair_state, save_state
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -54,7 +56,10 @@ class TrainingRun(ABC):
         self.fixed: dict[str, str] = {}
         """Facts that must be the same when the run is resumed, although no setting states them."""
         self.stopping = False
-        self._writer: Any = None
+        self.saved: int | None = None
+        """The step of the last whole state."""
+        self.record: RunRecord | None = None
+        """The log, TensorBoard's file and the samples, on the main process."""
 
     @abstractmethod
     def _stream(self, step: int, last: int) -> Iterator[Sized]:
@@ -71,7 +76,22 @@ class TrainingRun(ABC):
 
     @abstractmethod
     def _export(self, bundle: Path, step: int, final: bool) -> None:
-        """Write sample pictures and the bundle, on the main process only; ``final``: the last."""
+        """Write sample pictures and the bundle, on the main process only; ``final``: the last.
+
+        It is a function of the saved state, and is called again if it was interrupted. The bundle
+        is written last.
+        """
+
+    def _measure(self) -> dict[str, float]:
+        """Return the figures that a save adds to the log, on the main process only."""
+        return {}
+
+    def _further_state(self) -> dict[str, Tensor]:
+        """Return tensors that are saved beside the parts. Collective."""
+        return {}
+
+    def _restore_further(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take back the tensors of ``_further_state``; a state of before may lack them."""
 
     @property
     def state_folder(self) -> Path:
@@ -81,14 +101,24 @@ class TrainingRun(ABC):
     def train(self) -> Path:
         """Train to the last step (or ``stop_after``, or SIGTERM) and write state and bundle."""
         config, main = self.config, self.accelerator.is_main_process
-        numbers = load_state(self.state_folder, self.parts)
-        step = 0 if numbers is None else self._resume(numbers)
+        if main:
+            repair_state(self.state_folder)
+        self.accelerator.wait_for_everyone()
+        further: dict[str, Tensor] = {}
+        numbers = load_state(self.state_folder, self.parts, further)
+        step = 0
+        if numbers is not None:
+            step = self.saved = self._resume(numbers)
+            self._restore_further(further)
         last = min(config.steps, config.stop_after or config.steps)
+        if main:
+            with save_errors(self, step):
+                self.record = RunRecord(self.out, step, config.save_every)
+                self._finish_export(step, last)
         stream = self._stream(step, last)
         bar = tqdm(
             total=config.steps, initial=step, unit="step", disable=not main, dynamic_ncols=True
         )
-        self._writer = self._open_writer() if main else None
         seen, started = 0, time.perf_counter()
         with bar, self._graceful_stop():
             for batch in stream:
@@ -107,8 +137,6 @@ class TrainingRun(ABC):
                 if self.stopping:
                     break
         bundle = self._save(step)
-        if self._writer is not None:
-            self._writer.close()
         if main and self.broken:
             names = ", ".join(sorted(path.name for path in self.broken)[:5])
             print(f"{len(self.broken)} broken pictures were skipped: {names}")
@@ -158,32 +186,52 @@ class TrainingRun(ABC):
 
     def _log(self, step: int, losses: Mapping[str, Tensor], speed: float, bar: tqdm) -> None:
         figures, shown = self._figures(losses)  # a collective: every process takes part
-        self._write({**figures, "images_per_second": speed}, step)
+        due = step % self.config.log_every == 0 or step == self.config.steps
+        self._write({**figures, "images_per_second": speed}, step, stopped=not due)
         bar.set_postfix(shown, img_s=f"{speed:.0f}")
 
-    def _write(self, figures: Mapping[str, float], step: int) -> None:
-        """Write the figures of a step to TensorBoard's log and to ``log.jsonl``."""
-        if self._writer is None:
-            return
-        for name, value in figures.items():
-            self._writer.add_scalar(name, value, step)
-        with (self.out / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **figures}) + "\n")
+    def _write(self, figures: Mapping[str, float], step: int, stopped: bool = False) -> None:
+        """Write the figures of a step to TensorBoard's file and to ``log.jsonl``.
+
+        ``stopped``: True if the uninterrupted run does not have them (see ``RunRecord``).
+        """
+        if self.record is not None and figures:
+            with save_errors(self, step):
+                self.record.write(step, figures, stopped)
+
+    def _is_due(self, step: int) -> bool:
+        """Return True if an uninterrupted run saves at this step, too."""
+        return step % self.config.save_every == 0 or step == self.config.steps
 
     def _save(self, step: int, final: bool = True) -> Path:
-        bundle = self.out / "bundle"
-        if self.accelerator.is_main_process:
-            broken = {str(path): sentence for path, sentence in self.broken.items()}
-            numbers = {"step": step, "broken": broken, "fixed": self.fixed}
-            save_state(self.state_folder, self.parts, numbers)
-            self._export(bundle, step, final)
+        bundle, further = self.out / "bundle", self._further_state()
+        if self.record is not None:
+            with save_errors(self, step):
+                if step != self.saved:
+                    self._write(self._measure(), step, stopped=not self._is_due(step))
+                    self.record.sync()  # the state vouches for the rows up to its step
+                    broken = {str(path): sentence for path, sentence in self.broken.items()}
+                    numbers = {"step": step, "broken": broken, "fixed": self.fixed}
+                    save_state(self.state_folder, self.parts, numbers, further)
+                    self.saved = step
+                self._export(bundle, step, final)
+                self.record.thin_samples(step)
         self.accelerator.wait_for_everyone()
         return bundle
 
-    def _open_writer(self) -> object:
-        from torch.utils.tensorboard import SummaryWriter
-
-        return SummaryWriter(str(self.out / "tensorboard"))
+    def _finish_export(self, step: int, last: int) -> None:
+        """Export the saved state again if the export of a save was interrupted."""
+        if not 0 < step < last or step % self.config.save_every:
+            return
+        bundle = self.out / "bundle"
+        try:
+            exported = find_bundle(bundle).metrics.get("step")
+        except CheckpointError:
+            exported = None
+        if exported != step:
+            print(f"The bundle of step {step} is written now: its export was interrupted.")
+            self._export(bundle, step, final=False)
+            self.record.thin_samples(step)
 
     @contextmanager
     def _graceful_stop(self) -> Iterator[None]:

@@ -13,6 +13,7 @@ from core.errors import CheckpointError
 from core.judges import load_judge
 from core.judges.attributes import AttributeClassifier, AttributesConfig
 from core.judges.segmenter import Segmenter, SegmenterConfig
+from tests.helpers.bundle_edits import config_of, write_config
 
 
 def segmenter() -> Segmenter:
