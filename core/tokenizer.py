@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .bundles.bundle import FORMAT, Bundle, bundle_of_kind
+from .bundles.bundle import FORMAT, Bundle, bundle_of_kind, load_bundle
 from .bundles.storage import load_weights, state_for_disk, write_folder
 from .config import changed_settings, from_dict, to_dict
 from .errors import CheckpointError
@@ -91,12 +91,16 @@ class Tokenizer(nn.Module):
         ``user/name@revision`` (``core.bundles.bundle.open_bundle``).
 
         Raises CheckpointError for a folder without a tokenizer, of another format, or with weights
-        that do not fit.
+        that are damaged or do not fit.
         """
-        bundle = bundle_of_kind(source, "tokenizer")
-        described = bundle.config.get("tokenizer")
-        tokenizer = cls(TokenizerConfig.from_dict(described, bundle.path / "config.json"))
-        return load_weights(tokenizer, bundle.path / "model.safetensors").to(device)
+
+        def load(bundle: Bundle, sha256: str | None) -> Tokenizer:
+            bundle = bundle_of_kind(bundle, "tokenizer")
+            described = bundle.config.get("tokenizer")
+            tokenizer = cls(TokenizerConfig.from_dict(described, bundle.path / "config.json"))
+            return load_weights(tokenizer, bundle.path / "model.safetensors", sha256)
+
+        return load_bundle(bundle_of_kind(source, "tokenizer"), load).to(device)
 
     def save_pretrained(
         self,
@@ -236,7 +240,8 @@ class Tokenizer(nn.Module):
         return self.quantizer.log_posterior(to_rows(z)).view(batch, height, width, -1)
 
     def _decode_latents(self, z: Tensor) -> Tensor:
-        return self.decoder(z).float().clamp_(-1, 1)
+        # The codes are float32; a tokenizer in another precision decodes in its own.
+        return self.decoder(z.to(self.decoder.last_weight.dtype)).float().clamp_(-1, 1)
 
 
 def check_ids(ids: Tensor, codebook_size: int) -> None:

@@ -66,10 +66,12 @@ def _train(config: CommonConfig) -> Path:
     from regvq.paths import ROOT
 
     from .cli.data import name_for_pictures
+    from .cli.files import locked
     from .config.prior import PriorRunConfig
     from .loop.base import NonFiniteLoss
     from .loop.prior import PriorTrainer
     from .loop.processes import ProcessError
+    from .loop.saving import SaveError, prepare_folder
     from .loop.settings import remember_settings
     from .loop.tokenizer import TokenizerTrainer
 
@@ -82,7 +84,9 @@ def _train(config: CommonConfig) -> Path:
         name = name_for_pictures(config.data.name, config.data.root)
         config = replace(config, data=replace(config.data, name=name))
     out = config.out or ROOT / "runs" / default_folder(config.recipe)
-    with one_line_errors(NonFiniteLoss, ProcessError):
+    with one_line_errors(NonFiniteLoss, SaveError, ProcessError), locked(out) as first:
+        if first:
+            prepare_folder(out)
         kind = PriorTrainer if isinstance(config, PriorRunConfig) else TokenizerTrainer
         trainer = kind(config, out)
         if trainer.accelerator.is_main_process:  # not before data and features were found

@@ -187,6 +187,18 @@ def ignore_stop_signals() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
 
+def end_with_parent() -> None:
+    """Let the system kill this process when its parent ends, on Linux.
+
+    Otherwise a loader of a run that was killed would live, and hold the run's lock, for seconds.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(1, int(signal.SIGKILL))  # PR_SET_PDEATHSIG
+
+
 @contextlib.contextmanager
 def stop_signals_held() -> Iterator[None]:
     """Hold back the signals while processes are started, which inherit that.

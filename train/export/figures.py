@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from regvq.analysis.atlas import build_atlas, extend_atlas, recount_invariant
+from regvq.analysis.atlas import build_atlas, extended_atlas, recount_invariant
 from regvq.bundles.bundle import Bundle
-from regvq.bundles.storage import write_json
+from regvq.bundles.storage import rewrite_files, write_json
 from regvq.cards.tokenizer import model_card
 from regvq.tokenizer import Tokenizer
 
@@ -60,12 +60,15 @@ def publish_patches(
     ``bytes``. Raises ValueError for a bundle without an atlas.
     """
     described = describe_patches(found)
-    extend_atlas(bundle, found)
     metrics = {**bundle.metrics, "patches": described}
     recipe = bundle.config.get("recipe", {})
-    write_json(bundle.path / "metrics.json", metrics)
     card = model_card(recipe.get("name", bundle.name), tokenizer.config, recipe, metrics)
-    (bundle.path / "README.md").write_text(card, encoding="utf-8")
+    files = {
+        "atlas.npz": extended_atlas(bundle, found),
+        "metrics.json": lambda file: write_json(file, metrics),
+        "README.md": lambda file: file.write_text(card, encoding="utf-8"),
+    }
+    rewrite_files(bundle.path, files)
     return described
 
 

@@ -19,6 +19,7 @@ from regvq.priors import LatentConfig, Prior
 from regvq.tokenizer import Tokenizer
 
 from ..cli.common import bundle_name
+from ..cli.files import save_picture
 from ..config.prior import PriorRunConfig
 from ..loop.token_batches import first_of
 from .recipe_flags import recipe_flags
@@ -40,7 +41,7 @@ def sample_sheet(
     rows = [tokenizer.decode(batch.ids), tokenizer.decode(drawn)]
     sheet = torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
     file.parent.mkdir(parents=True, exist_ok=True)
-    to_pictures(sheet[None])[0].save(file)
+    save_picture(to_pictures(sheet[None])[0], file)
 
 
 def export_prior(

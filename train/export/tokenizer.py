@@ -22,6 +22,7 @@ from regvq.networks.features import Features
 from regvq.tokenizer import Tokenizer
 
 from ..cli.common import bundle_name, evenly_spaced
+from ..cli.files import save_picture
 from ..config.tokenizer import RunConfig
 from .drift_history import remember
 from .figures import describe_patches
@@ -47,7 +48,7 @@ def sample_sheet(tokenizer: Tokenizer, pictures: Dataset, folder: Path, step: in
         return
     sheet = torch.cat(tiles, dim=3)
     folder.mkdir(parents=True, exist_ok=True)
-    to_pictures(sheet)[0].save(folder / f"{step:07d}.png")
+    save_picture(to_pictures(sheet)[0], folder / f"{step:07d}.png")
 
 
 def export_bundle(
@@ -61,12 +62,14 @@ def export_bundle(
     broken: int = 0,
     final: bool = True,
     history: Path | None = None,
+    due: bool = True,
 ) -> None:
     """Evaluate on a few held-out pictures, compute the atlas, and write the bundle.
 
     The atlas of a large codebook takes minutes, so a save that is not ``final`` has none; the
     explorer computes it when such a bundle is opened. ``history``: the run's file of the drift of
-    its codes, to which this save is added (``train.export.drift_history``).
+    its codes, to which this save is added (``train.export.drift_history``); ``due``: False for a
+    save that only a stop has brought about, which only the bundle's history has.
     """
     counts = torch.zeros(tokenizer.codebook_size, dtype=torch.int64)
     metrics: dict[str, Any] = evaluate_tokenizer(
@@ -86,7 +89,7 @@ def export_bundle(
         atlas = build_atlas(tokenizer, source=source, counts=counts.numpy())
     if history is not None:
         codes = tokenizer.quantizer.codebook().detach().float().cpu().numpy()
-        drifted = remember(history, step, codes, counts.numpy())
+        drifted = remember(history, step, codes, counts.numpy(), due)
         if atlas is not None:
             atlas |= drifted
     if final and config.data.name == "scenes":

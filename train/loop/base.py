@@ -7,7 +7,6 @@ CPU.
 
 from __future__ import annotations
 
-import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sized
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from regvq.bundles.bundle import find_bundle
 from regvq.distributed import mean_over_processes
 from regvq.errors import CheckpointError
 from regvq.malloc import keep_freed_memory
@@ -37,8 +37,10 @@ from .processes import (
     lost_connection,
     share_of,
 )
+from .record import RunRecord
+from .saving import SaveError, save_errors
 from .settings import recorded_processes
-from .state import Part, load_state, save_state
+from .state import Part, load_state, repair_state, save_state
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -68,8 +70,10 @@ class TrainingRun(ABC):
         """Steps that are done."""
         self.stopped_by: int | None = None
         """The signal that stopped ``train``; None if it trained to the last step."""
-        self._saved: int | None = None  # the step of the last whole state
-        self._writer: Any = None
+        self.saved: int | None = None
+        """The step of the last whole state."""
+        self.record: RunRecord | None = None
+        """The log, TensorBoard's file and the samples, on the main process."""
 
     @abstractmethod
     def _stream(self, step: int, last: int) -> Iterator[Sized]:
@@ -86,7 +90,22 @@ class TrainingRun(ABC):
 
     @abstractmethod
     def _export(self, bundle: Path, step: int, final: bool) -> None:
-        """Write sample pictures and the bundle, on the main process only; ``final``: the last."""
+        """Write sample pictures and the bundle, on the main process only; ``final``: the last.
+
+        It is a function of the saved state, and is called again if it was interrupted. The bundle
+        is written last.
+        """
+
+    def _measure(self) -> dict[str, float]:
+        """Return the figures that a save adds to the log, on the main process only."""
+        return {}
+
+    def _further_state(self) -> dict[str, Tensor]:
+        """Return tensors that are saved beside the parts. Collective."""
+        return {}
+
+    def _restore_further(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take back the tensors of ``_further_state``; a state of before may lack them."""
 
     @property
     def state_folder(self) -> Path:
@@ -100,23 +119,27 @@ class TrainingRun(ABC):
         ProcessError if another process of the run ended.
         """
         config, main = self.config, self.accelerator.is_main_process
-        numbers = load_state(self.state_folder, self.parts)
-        step = 0 if numbers is None else self._resume(numbers)
-        self.reached, self._saved = step, None if numbers is None else step
-        last = min(config.steps, config.stop_after or config.steps)
-        bar = tqdm(
-            total=config.steps, initial=step, unit="step", disable=not main, dynamic_ncols=True
-        )
         stop_signals.quiet = not main
+        bundle, problem = self.out / "bundle", None
         try:
+            if main:
+                repair_state(self.state_folder)
+            self.accelerator.wait_for_everyone()
+            step = self._load()
+            last = min(config.steps, config.stop_after or config.steps)
+            bar = tqdm(
+                total=config.steps, initial=step, unit="step", disable=not main, dynamic_ncols=True
+            )
             with stop_signals.training(self._kept) as stop, bar:
-                self._writer = self._open_writer() if main else None
+                if main:
+                    with save_errors(self, step):
+                        self.record = RunRecord(self.out, step, config.save_every)
+                        self._finish_export(step, last)
                 problem = self._steps(stop, step, last, bar)
-                bundle = self.out / "bundle"
                 if self.reached > step or (self.stopped_by is None and problem is None):
                     bundle = self._save(self.reached)
         except RuntimeError as error:
-            if not lost_connection(error):
+            if isinstance(error, SaveError) or not lost_connection(error):
                 raise
             raise ProcessError(
                 f"another of the {self.accelerator.num_processes} processes of this run ended; "
@@ -124,14 +147,21 @@ class TrainingRun(ABC):
             ) from error
         finally:
             end_loaders()
-        if self._writer is not None:
-            self._writer.close()
         if problem is not None:
             raise LoaderError(f"{problem}; {self._kept()}.")
         if main and self.broken:
             names = ", ".join(sorted(path.name for path in self.broken)[:5])
             print(f"{len(self.broken)} broken pictures were skipped: {names}")
         return bundle
+
+    def _load(self) -> int:
+        """Load the saved state, if there is one, and return the step that it has reached."""
+        further: dict[str, Tensor] = {}
+        numbers = load_state(self.state_folder, self.parts, further)
+        if numbers is not None:
+            self.reached = self.saved = self._resume(numbers)
+            self._restore_further(further)
+        return self.reached
 
     def _steps(self, stop: StopSignals, first: int, last: int, bar: tqdm) -> str | None:
         """Take the steps ``first`` to ``last`` - 1, or fewer if all processes agree to stop.
@@ -180,10 +210,10 @@ class TrainingRun(ABC):
 
     def _kept(self) -> str:
         """Return the words on what is kept if the run ends now."""
-        if self._saved is None:
+        if self.saved is None:
             return "no state was saved yet, and the same command starts the run again"
         return (
-            f"the state of step {self._saved} is kept in {self.state_folder}, go on with the same "
+            f"the state of step {self.saved} is kept in {self.state_folder}, go on with the same "
             "command"
         )
 
@@ -234,8 +264,8 @@ class TrainingRun(ABC):
             return means
         term = next(name for name, x in means.items() if not bool(torch.isfinite(x)))
         kept, init = "no state was saved yet", ""
-        if self._saved is not None:
-            kept = f"the state of step {self._saved} is kept in {self.state_folder}"
+        if self.saved is not None:
+            kept = f"the state of step {self.saved} is kept in {self.state_folder}"
             init = f", --init {self.out} to continue from its weights"
         raise NonFiniteLoss(
             f"{term} is not finite at step {step}; {kept}. Start another run: another --out, a "
@@ -248,45 +278,65 @@ class TrainingRun(ABC):
 
     def _log(self, step: int, losses: Mapping[str, Tensor], speed: float, bar: tqdm) -> None:
         figures, shown = self._figures(losses)  # a collective: every process takes part
-        self._write({**figures, "images_per_second": speed}, step)
+        due = step % self.config.log_every == 0 or step == self.config.steps
+        self._write({**figures, "images_per_second": speed}, step, stopped=not due)
         bar.set_postfix(shown, img_s=f"{speed:.0f}")
 
-    def _write(self, figures: Mapping[str, float], step: int) -> None:
-        """Write the figures of a step to TensorBoard's log and to ``log.jsonl``."""
-        if self._writer is None:
-            return
-        for name, value in figures.items():
-            self._writer.add_scalar(name, value, step)
-        with (self.out / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **figures}) + "\n")
+    def _write(self, figures: Mapping[str, float], step: int, stopped: bool = False) -> None:
+        """Write the figures of a step to TensorBoard's file and to ``log.jsonl``.
+
+        ``stopped``: True if the uninterrupted run does not have them (see ``RunRecord``).
+        """
+        if self.record is not None and figures:
+            with save_errors(self, step):
+                self.record.write(step, figures, stopped)
+
+    def _is_due(self, step: int) -> bool:
+        """Return True if an uninterrupted run saves at this step, too."""
+        return step % self.config.save_every == 0 or step == self.config.steps
 
     def _save(self, step: int, final: bool = True) -> Path:
-        bundle = self.out / "bundle"
+        bundle, further = self.out / "bundle", self._further_state()
         saving = f"the state of step {step} is being saved, and its checkpoint will be exported"
-        if self.accelerator.is_main_process:
-            broken = {str(path): sentence for path, sentence in self.broken.items()}
-            numbers = {
-                "step": step,
-                "processes": self.processes,
-                "broken": broken,
-                "fixed": self.fixed,
-            }
-            with stop_signals.phase(saving):
-                save_state(self.state_folder, self.parts, numbers)
-            self._saved = step
-            with stop_signals.phase(
-                f"the state of step {step} is saved, and its checkpoint is being exported"
-            ):
-                self._export(bundle, step, final)
+        exporting = f"the state of step {step} is saved, and its checkpoint is being exported"
+        if self.record is not None:
+            with save_errors(self, step):
+                if step != self.saved:
+                    with stop_signals.phase(saving):
+                        self._save_state(step, further)
+                with stop_signals.phase(exporting):
+                    self._export(bundle, step, final)
+                    self.record.thin_samples(step)
         with stop_signals.phase("the main process is saving"):
             self.accelerator.wait_for_everyone()
-        self._saved = step
+        self.saved = step
         return bundle
 
-    def _open_writer(self) -> object:
-        from torch.utils.tensorboard import SummaryWriter
+    def _save_state(self, step: int, further: Mapping[str, Tensor]) -> None:
+        self._write(self._measure(), step, stopped=not self._is_due(step))
+        self.record.sync()  # the state vouches for the rows up to its step
+        numbers = {
+            "step": step,
+            "processes": self.processes,
+            "broken": {str(path): sentence for path, sentence in self.broken.items()},
+            "fixed": self.fixed,
+        }
+        save_state(self.state_folder, self.parts, numbers, further)
+        self.saved = step
 
-        return SummaryWriter(str(self.out / "tensorboard"))
+    def _finish_export(self, step: int, last: int) -> None:
+        """Export the saved state again if the export of a save was interrupted."""
+        if not 0 < step < last or step % self.config.save_every:
+            return
+        bundle = self.out / "bundle"
+        try:
+            exported = find_bundle(bundle).metrics.get("step")
+        except CheckpointError:
+            exported = None
+        if exported != step:
+            print(f"The bundle of step {step} is written now: its export was interrupted.")
+            self._export(bundle, step, final=False)
+            self.record.thin_samples(step)
 
 
 def _fetch(stream: Iterator[Any]) -> tuple[Any, Exception | None]:

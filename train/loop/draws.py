@@ -18,7 +18,7 @@ from regvq.data import Dataset, Sample
 from regvq.errors import DataError
 
 from ..cli.common import worker_start_method
-from ..cli.stopping import ignore_stop_signals, stop_signals_held
+from ..cli.stopping import end_with_parent, ignore_stop_signals, stop_signals_held
 
 if TYPE_CHECKING:
     from regvq.data.token_shards import TokenShards
@@ -116,6 +116,7 @@ def start_loader(worker: int) -> None:
     from threadpoolctl import threadpool_limits
 
     ignore_stop_signals()
+    end_with_parent()
     threadpool_limits(1)
 
 

@@ -216,9 +216,12 @@ class PriorTrainer(TrainingRun):
                 seen += len(batch)
         return name, total / seen
 
+    def _measure(self) -> dict[str, float]:
+        name, loss = self.validate()
+        return {f"held_out_{name}": loss}
+
     def _export(self, bundle: Path, step: int, final: bool) -> None:
         name, loss = self.validate()
-        self._write({f"held_out_{name}": loss}, step)
         sample_sheet(
             self.averaged.module,
             self.tokenizer,

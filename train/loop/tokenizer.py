@@ -29,6 +29,7 @@ from .state import has_state
 from .warm_start import freeze_tokens, start_from
 
 WINDOW = 100  # steps over which utilization and perplexity are counted
+USAGE = "usage/per_step"  # the window's name in a saved state
 
 
 class TokenizerTrainer(TrainingRun):
@@ -203,6 +204,14 @@ class TokenizerTrainer(TrainingRun):
         figures |= {"utilization": usage.utilization, "perplexity": usage.perplexity}
         return figures, shown
 
+    def _further_state(self) -> dict[str, Tensor]:
+        return {USAGE: self.usage.per_step()}
+
+    def _restore_further(self, tensors: Mapping[str, Tensor]) -> None:
+        if USAGE in tensors:
+            share = int(self.accelerator.is_main_process)
+            self.usage.restore(tensors[USAGE].to(self.device), share)
+
     def _export(self, bundle: Path, step: int, final: bool) -> None:
         sample_sheet(self.averaged.module, self.held_out, self.out / "samples", step)
         export_bundle(
@@ -215,6 +224,7 @@ class TokenizerTrainer(TrainingRun):
             broken=len(self.broken),
             final=final,
             history=self.out / "history.npz",
+            due=self._is_due(step),
         )
 
 
