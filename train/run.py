@@ -90,7 +90,7 @@ def _train(config: CommonConfig) -> Path:
         kind = PriorTrainer if isinstance(config, PriorRunConfig) else TokenizerTrainer
         trainer = kind(config, out)
         if trainer.accelerator.is_main_process:  # not before data and features were found
-            remember_settings(config, out)
+            remember_settings(config, out, trainer.contents(), trainer.processes)
         bundle = trainer.train()
     if trainer.stopped_by is not None:
         if trainer.accelerator.is_main_process:

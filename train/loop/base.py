@@ -20,12 +20,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from regvq.bundles.bundle import find_bundle
+from regvq.data import Dataset
+from regvq.data.token_shards import TokenShards
 from regvq.distributed import mean_over_processes
 from regvq.errors import CheckpointError
 from regvq.malloc import keep_freed_memory
 
 from ..cli.stopping import StopSignals, end_loaders, stop_signals
 from ..config.base import AdamWConfig, CommonConfig
+from .contents import Contents, contents_of
 from .draws import Batches, LoaderError
 from .optim import lr_scale, use_bf16
 from .processes import (
@@ -107,6 +110,14 @@ class TrainingRun(ABC):
     def _restore_further(self, tensors: Mapping[str, Tensor]) -> None:
         """Take back the tensors of ``_further_state``; a state of before may lack them."""
 
+    def contents(self) -> Contents:
+        """Return the identity of the run's pictures, which may move, but must not change."""
+        return contents_of(self._pictures())
+
+    @abstractmethod
+    def _pictures(self) -> Dataset | TokenShards:
+        """Return the data that the run draws from."""
+
     @property
     def state_folder(self) -> Path:
         """The folder of the run's state."""
@@ -158,7 +169,9 @@ class TrainingRun(ABC):
         """Load the saved state, if there is one, and return the step that it has reached."""
         further: dict[str, Tensor] = {}
         numbers = load_state(self.state_folder, self.parts, further)
-        if numbers is not None:
+        if numbers is None:
+            self._check_state_is_there()
+        else:
             self.reached = self.saved = self._resume(numbers)
             self._restore_further(further)
         return self.reached
@@ -219,16 +232,43 @@ class TrainingRun(ABC):
 
     def _resume(self, numbers: Mapping[str, Any]) -> int:
         """Return the step that a saved run has reached. Raises CheckpointError if resuming would
-        change it."""
-        for name, before in numbers.get("fixed", {}).items():
+        change it, or if the numbers are not those of a run."""
+        try:
+            step, fixed = numbers["step"], dict(numbers.get("fixed", {}))
+            broken = {Path(path): str(w) for path, w in numbers.get("broken", {}).items()}
+            processes = numbers.get("processes", self.processes)
+            whole = type(step) is int and type(processes) is int and step >= 0 < processes
+        except (KeyError, TypeError, ValueError, AttributeError):
+            whole = False
+        if not whole:
+            raise CheckpointError(
+                f"{self.state_folder / 'state.json'} does not describe the state of a run; restore "
+                "it, or choose another --out."
+            )
+        for name, before in fixed.items():
             if (now := self.fixed.get(name)) != before:
                 raise CheckpointError(
                     f"the run in {self.out} was started with {name} {before!r}, and would resume "
                     f"with {now!r}; provide the same {name} again, or choose another --out."
                 )
-        self.broken |= {Path(path): words for path, words in numbers.get("broken", {}).items()}
-        self.processes = int(numbers.get("processes", self.processes))
-        return int(numbers["step"])
+        for flag, last in (("steps", self.config.steps), ("stop-after", self.config.stop_after)):
+            if last is not None and step > last:
+                raise CheckpointError(
+                    f"the run in {self.out} has reached step {step}, which is after --{flag} "
+                    f"{last}; raise it to {step} or more, or choose another --out."
+                )
+        self.broken |= broken
+        self.processes = processes
+        return step
+
+    def _check_state_is_there(self) -> None:
+        """Raise CheckpointError if a run has a log and a bundle, but no state."""
+        if (self.out / "log.jsonl").exists() and (self.out / "bundle").exists():
+            raise CheckpointError(
+                f"{self.out} holds the log and the checkpoint of a run, but no state from which it "
+                f"could resume; restore {self.state_folder}, or choose another --out (with --init "
+                f"{self.out} to start from its weights)."
+            )
 
     def _share(self, batch: int) -> int:
         """Return this process's pictures per step, of a run that started with ``batch`` on each

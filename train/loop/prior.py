@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from regvq.bundles.bundle import find_bundle
 from regvq.checkpoints import load_tokenizer
 from regvq.conditions import SemanticConfig, TextConfig
 from regvq.conditions.from_samples import condition_of
-from regvq.data import open_dataset
+from regvq.data import Dataset, open_dataset
 from regvq.data.token_shards import TokenBatch, TokenShards
 from regvq.errors import CheckpointError, DataError
 from regvq.priors import LatentConfig
@@ -24,6 +25,7 @@ from ..cli.errors import UsageError
 from ..config.prior import PriorRunConfig
 from ..export.prior import export_prior, sample_sheet
 from .base import TrainingRun
+from .contents import Contents
 from .draws import Batches, check_enough
 from .optim import adamw, averaged, set_lr
 from .state import has_state
@@ -43,6 +45,7 @@ class PriorTrainer(TrainingRun):
         super().__init__(config, out)
         self.tokenizer_bundle = find_bundle(config.tokenizer)
         self.tokenizer = load_tokenizer(self.tokenizer_bundle, str(self.device))
+        self.fixed["tokenizer"] = self.tokenizer.fingerprint
         self.continuous = isinstance(config.prior, LatentConfig)
         if self.continuous and config.tokens is not None:
             raise DataError(
@@ -85,6 +88,29 @@ class PriorTrainer(TrainingRun):
             "optimizer": self.optimizer,
         }
         self.parallel = self.accelerator.prepare(self.prior)
+
+    def contents(self) -> Contents:
+        """Return the identity of the pictures, or token shards, and of the tokenizer."""
+        return super().contents() | self.fixed
+
+    def _pictures(self) -> Dataset | TokenShards:
+        return self.shards if self.shards is not None else self.data
+
+    def _resume(self, numbers: Mapping[str, Any]) -> int:
+        step = super()._resume(numbers)
+        if "tokenizer" in numbers.get("fixed", {}):
+            return step
+        try:  # a state of an earlier version does not state it, but its bundle does
+            before = find_bundle(self.out).config["tokenizer"]["fingerprint"]
+        except (CheckpointError, KeyError, TypeError):
+            return step
+        if before != self.fixed["tokenizer"]:
+            raise CheckpointError(
+                f"{self.config.tokenizer} holds other weights than the tokenizer with which the "
+                f"run in {self.out} was started; name that one with --tokenizer, or choose another "
+                "--out."
+            )
+        return step
 
     def _initialize(self, source: Path) -> str | None:
         """Load the weights of ``source``, unless the run is resumed.

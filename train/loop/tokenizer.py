@@ -86,6 +86,9 @@ class TokenizerTrainer(TrainingRun):
         self.objective = Objective(config.loss, self.features)
         self.usage = UsageWindow(self.tokenizer.codebook_size, WINDOW)
 
+    def _pictures(self) -> Dataset:
+        return self.data
+
     def _stream(self, step: int, last: int) -> Iterator[Tensor]:
         """Yield the batches of steps ``step`` to ``last`` - 1: crops of one size, then larger
         ones."""
