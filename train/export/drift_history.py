@@ -64,9 +64,7 @@ def remember(
     return _for_atlas(steps, uses, moved)
 
 
-def _for_atlas(
-    steps: np.ndarray, uses: np.ndarray, moved: np.ndarray
-) -> dict[str, np.ndarray]:
+def _for_atlas(steps: np.ndarray, uses: np.ndarray, moved: np.ndarray) -> dict[str, np.ndarray]:
     return {
         "history_steps": steps,
         "history_counts": uses,

@@ -92,6 +92,7 @@ class TrainingRun(ABC):
 
     def _restore_further(self, tensors: Mapping[str, Tensor]) -> None:
         """Take back the tensors of ``_further_state``; a state of before may lack them."""
+        return
 
     @property
     def state_folder(self) -> Path:
@@ -113,7 +114,8 @@ class TrainingRun(ABC):
         last = min(config.steps, config.stop_after or config.steps)
         if main:
             with save_errors(self, step):
-                self.record = RunRecord(self.out, step, config.save_every)
+                log = None if numbers is None else numbers.get("log")
+                self.record = RunRecord(self.out, step, config.save_every, log)
                 self._finish_export(step, last)
         stream = self._stream(step, last)
         bar = tqdm(
@@ -209,9 +211,9 @@ class TrainingRun(ABC):
             with save_errors(self, step):
                 if step != self.saved:
                     self._write(self._measure(), step, stopped=not self._is_due(step))
-                    self.record.sync()  # the state vouches for the rows up to its step
+                    log = self.record.sync()  # the state vouches for the rows up to its step
                     broken = {str(path): sentence for path, sentence in self.broken.items()}
-                    numbers = {"step": step, "broken": broken, "fixed": self.fixed}
+                    numbers = {"step": step, "broken": broken, "fixed": self.fixed, "log": log}
                     save_state(self.state_folder, self.parts, numbers, further)
                     self.saved = step
                 self._export(bundle, step, final)

@@ -16,6 +16,7 @@ from core.checkpoints import load_prior, prior_tokenizer
 from core.conditions import SemanticConfig
 from core.data.token_shards import TokenShards
 from core.errors import CheckpointError, DataError
+from tests.helpers.bundle_edits import numbers_of
 from tests.helpers.tiny_prior_runs import PRIORS, prior_run, scene_shards, tokenizer_bundle
 from train.cli.errors import UsageError
 from train.config.base import PicturesConfig
@@ -50,7 +51,7 @@ def test_a_resumed_run_gives_the_same_bits(tmp_path, tokenizer, shards, kind):
     whole = prior_run(kind, tokenizer, tokens=None if kind == "latent" else shards)
     PriorTrainer(whole, tmp_path / "whole").train()
     PriorTrainer(replace(whole, stop_after=3), tmp_path / "parts").train()
-    numbers = json.loads((tmp_path / "parts/state/state.json").read_text())
+    numbers = numbers_of(tmp_path / "parts/state")
     assert numbers == {"step": 3, "broken": {}, "fixed": {}}
     torch.manual_seed(123)  # the generator's state in between must not matter
     PriorTrainer(whole, tmp_path / "parts").train()
@@ -140,7 +141,7 @@ def test_sigterm_saves_and_stops(tmp_path, tokenizer, shards, monkeypatch):
 
     monkeypatch.setattr(PriorTrainer, "step", interrupted)
     PriorTrainer(prior_run("masked", tokenizer, tokens=shards), tmp_path / "run").train()
-    numbers = json.loads((tmp_path / "run/state/state.json").read_text())
+    numbers = numbers_of(tmp_path / "run/state")
     assert numbers == {"step": 2, "broken": {}, "fixed": {}}
     assert find_bundle(tmp_path / "run").metrics["step"] == 2
 
