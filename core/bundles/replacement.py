@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 NEW, OLD = ".new", ".old"
 """Suffixes of the versions beside a file or folder: the next one, and the last one."""
@@ -139,15 +140,31 @@ def write_bytes(file: Path, data: bytes) -> None:
     """Write a file beside ``file``, sync it and rename it to ``file``; nothing half stays."""
     fresh = beside(file, NEW)
     try:
-        with named(file), fresh.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
+        with named(file), fresh.open("wb", buffering=0) as stream:
+            _write_all(stream, data)
             sync(stream.fileno())
         os.replace(fresh, file)
     except BaseException:
         remove(fresh)
         raise
     sync(file.parent)
+
+
+def append_bytes(file: Path, data: bytes) -> None:
+    """Add bytes to the end of a file, all of them or none. Raises OSError, which names the file."""
+    with named(file), file.open("ab", buffering=0) as stream:
+        start = os.fstat(stream.fileno()).st_size
+        try:
+            _write_all(stream, data)
+        except OSError:
+            os.ftruncate(stream.fileno(), start)
+            raise
+
+
+def _write_all(stream: IO[bytes], data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[stream.write(left) :]
 
 
 def sync(what: Path | int) -> None:

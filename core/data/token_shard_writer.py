@@ -1,14 +1,14 @@
 """Writing token shards (``core.data.token_shards``): a folder that can be interrupted and resumed.
 
 A header is written first, with no rows. Each shard's files are written under another name, synced
-and renamed before the header counts them, so that the header never vouches for a file that is not
-complete, and the finished files are the same after any interruption.
+and renamed before the header counts them and states their SHA-256, so that the header never vouches
+for a file that is not complete, and the finished files are the same after any interruption.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..bundles.storage import write_json
+from ..bundles.checksums import digest_of
+from ..bundles.replacement import NEW, is_leftover, remove, write_bytes
+from ..bundles.storage import CHECKSUMS, write_sealed
 from ..errors import DataError
 from .sample import Dataset, Sample
 from .segmentation import UNLABELED, on_grid
@@ -26,12 +28,13 @@ from .token_shards import (
     HEADER,
     arrays_of,
     check_files,
+    files_of,
     read_header,
     shard_file,
     token_dtype,
 )
 
-_PROGRESS = {"rows": [], "skipped": 0, "complete": False}
+_PROGRESS = {"rows": [], "skipped": 0, "complete": False, CHECKSUMS: {}}
 
 
 def new_header(
@@ -83,13 +86,25 @@ class TokenShardWriter:
                     "folder, or the same settings to resume."
                 )
             check_files(root, before)
-            self.header = {**header, **{key: before[key] for key in _PROGRESS}}
+            self.header = {**header, **_PROGRESS}
+            self.header |= {key: before[key] for key in _PROGRESS if key in before}
+            if CHECKSUMS not in before:  # shards of before checksums; they were checked by size
+                self.header[CHECKSUMS] = {
+                    file.name: digest_of(file) for file in files_of(root, before)
+                }
+            for file in root.iterdir():
+                if is_leftover(file.name):
+                    remove(file)
             return
-        if root.is_dir() and any(root.iterdir()):
+        # A lock and the remainder of a first header are no files of others.
+        ours = {HEADER + NEW}
+        if root.is_dir() and any(
+            not entry.name.startswith(".") and entry.name not in ours for entry in root.iterdir()
+        ):
             raise DataError(f"{root} holds other files; name an empty or a new folder.")
         root.mkdir(parents=True, exist_ok=True)
-        self.header = {**header, **_PROGRESS, "rows": []}
-        write_json(root / HEADER, self.header)
+        self.header = {**header, **_PROGRESS, "rows": [], CHECKSUMS: {}}
+        write_sealed(root / HEADER, self.header)
 
     @property
     def written(self) -> int:
@@ -123,13 +138,17 @@ class TokenShardWriter:
             empty = np.zeros((0, *shape), np.int64)
             stored = np.concatenate([empty, *parts[name]])
             stored = stored.astype(np.dtype(dtype).newbyteorder("<"))
-            _replace(shard_file(self.root, name, shard), stored.tobytes())
+            self._write(shard_file(self.root, name, shard), stored.tobytes())
         if self.header["captions"]:
-            _replace(shard_file(self.root, "captions", shard), "".join(captions).encode())
+            self._write(shard_file(self.root, "captions", shard), "".join(captions).encode())
         self.header["rows"].append(len(captions))
         self.header["skipped"] += len(skipped)
         self.header["complete"] = last
-        write_json(self.root / HEADER, self.header)
+        write_sealed(self.root / HEADER, self.header)
+
+    def _write(self, file: Path, data: bytes) -> None:
+        write_bytes(file, data)
+        self.header[CHECKSUMS][file.name] = hashlib.sha256(data).hexdigest()
 
     def _map(self, sample: Sample) -> np.ndarray:
         """Return a sample's map on the token grid, uint8 (h, w); unlabeled if it has none."""
@@ -137,12 +156,3 @@ class TokenShardWriter:
         if segmentation is None:
             segmentation = torch.full(sample.image.shape[1:], UNLABELED)
         return on_grid(segmentation, self.header["tokenizer"]["downsampling"]).numpy()
-
-
-def _replace(file: Path, data: bytes) -> None:
-    beside = file.with_name(file.name + ".new")
-    with beside.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())  # the header will vouch for it
-    os.replace(beside, file)

@@ -8,12 +8,15 @@ without headers:
 - `segmentation-NNNNN.bin`: uint8 (rows, h, w), 255 = unlabeled, if the data set has maps;
 - `captions-NNNNN.jsonl`: a JSON list of sentences per row, if it has captions.
 
-`header.json` names the tokenizer by its fingerprint: ids mean nothing to another tokenizer.
+`header.json` names the tokenizer by its fingerprint: ids mean nothing to another tokenizer. It
+states the SHA-256 of each file and of itself, which are checked when the shards are opened; shards
+of before that are read with a note.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +26,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..bundles.checksums import digest_of, seal_holds
+from ..bundles.storage import CHECKSUMS
 from ..errors import DataError
+
+log = logging.getLogger("regvq.data")
 
 FORMAT = 1
 HEADER = "header.json"
@@ -90,8 +97,14 @@ def read_header(root: str | Path) -> dict[str, Any]:
     try:
         header = json.loads(file.read_text(encoding="utf-8"))
         known = header["kind"] == "tokens" and header["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        intact = seal_holds(header)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{file} is not a header of token shards; encode again.") from error
+    if intact is False or (intact is None and CHECKSUMS in header):
+        raise DataError(
+            f"{file} is damaged or was edited: its content does not match its own SHA-256; copy it "
+            "again, or encode again."
+        )
     if known != FORMAT:
         raise DataError(
             f"{file} is of another kind or format; this version reads token shards {FORMAT}."
@@ -99,8 +112,15 @@ def read_header(root: str | Path) -> dict[str, Any]:
     return header
 
 
+def files_of(root: Path, header: dict[str, Any]) -> list[Path]:
+    """Return the files that the header of finished or unfinished shards counts."""
+    names = [*arrays_of(header), *(["captions"] if header["captions"] else [])]
+    return [shard_file(root, name, k) for k in range(len(header["rows"])) for name in names]
+
+
 def check_files(root: Path, header: dict[str, Any]) -> None:
-    """Raise DataError, which names the file, if a shard is missing or has the wrong size."""
+    """Raise DataError, which names the file, if a shard is missing, has the wrong size, or is not
+    the one whose SHA-256 the header states."""
     for shard, rows in enumerate(header["rows"]):
         for name, (dtype, shape) in arrays_of(header).items():
             file = shard_file(root, name, shard)
@@ -115,6 +135,16 @@ def check_files(root: Path, header: dict[str, Any]) -> None:
         captions = shard_file(root, "captions", shard)
         if header["captions"] and not captions.is_file():
             raise DataError(f"the shard {captions} is missing; copy it again.")
+    checksums = header.get(CHECKSUMS)
+    if checksums is None:
+        log.warning("%s is older than checksums: its shards are not checked for damage", root)
+        return
+    for file in files_of(root, header):
+        if digest_of(file) != checksums.get(file.name):
+            raise DataError(
+                f"the shard {file} is damaged: its SHA-256 is not the one in {HEADER}; copy it "
+                "again, or delete the folder and encode again."
+            )
 
 
 class TokenShards:

@@ -25,3 +25,9 @@ def unseal(folder: Path) -> None:
     write_json(
         folder / "config.json", {k: v for k, v in config.items() if k not in (CHECKSUMS, "sha256")}
     )
+
+
+def numbers_of(state: Path) -> dict[str, Any]:
+    """Return what state.json of a state folder holds, without checksums and the log's."""
+    found = json.loads((state / "state.json").read_text(encoding="utf-8"))
+    return {k: v for k, v in found.items() if k not in (CHECKSUMS, "sha256", "log")}

@@ -39,8 +39,9 @@ def save_picture(picture: Image, file: Path) -> None:
 def locked(folder: Path) -> Iterator[bool]:
     """Hold the lock on ``folder``, so that no other process writes to it; the folder is made.
 
-    Yields True; of several processes of one run, the first holds it, and it yields False in the
-    others. The system gives a lock up when its process ends, however it ends. Raises UsageError, which names the process that holds it.
+    Yields True; of several processes of one run, the first holds the lock, and False is yielded in
+    the others. The system gives a lock up when its process ends, however it ends. Raises
+    UsageError, which names the process that holds it.
     """
     from filelock import FileLock, Timeout
 

@@ -109,6 +109,7 @@ class TrainingRun(ABC):
 
     def _restore_further(self, tensors: Mapping[str, Tensor]) -> None:
         """Take back the tensors of ``_further_state``; a state of before may lack them."""
+        return
 
     def contents(self) -> Contents:
         """Return the identity of the run's pictures, which may move, but must not change."""
@@ -136,7 +137,7 @@ class TrainingRun(ABC):
             if main:
                 repair_state(self.state_folder)
             self.accelerator.wait_for_everyone()
-            step = self._load()
+            step, log = self._load()
             last = min(config.steps, config.stop_after or config.steps)
             bar = tqdm(
                 total=config.steps, initial=step, unit="step", disable=not main, dynamic_ncols=True
@@ -144,7 +145,7 @@ class TrainingRun(ABC):
             with stop_signals.training(self._kept) as stop, bar:
                 if main:
                     with save_errors(self, step):
-                        self.record = RunRecord(self.out, step, config.save_every)
+                        self.record = RunRecord(self.out, step, config.save_every, log)
                         self._finish_export(step, last)
                 problem = self._steps(stop, step, last, bar)
                 if self.reached > step or (self.stopped_by is None and problem is None):
@@ -165,16 +166,17 @@ class TrainingRun(ABC):
             print(f"{len(self.broken)} broken pictures were skipped: {names}")
         return bundle
 
-    def _load(self) -> int:
-        """Load the saved state, if there is one, and return the step that it has reached."""
+    def _load(self) -> tuple[int, Any]:
+        """Load the saved state, if there is one; return the step that it has reached, and what it
+        knows of the log."""
         further: dict[str, Tensor] = {}
         numbers = load_state(self.state_folder, self.parts, further)
         if numbers is None:
             self._check_state_is_there()
-        else:
-            self.reached = self.saved = self._resume(numbers)
-            self._restore_further(further)
-        return self.reached
+            return 0, None
+        self.reached = self.saved = self._resume(numbers)
+        self._restore_further(further)
+        return self.reached, numbers.get("log")
 
     def _steps(self, stop: StopSignals, first: int, last: int, bar: tqdm) -> str | None:
         """Take the steps ``first`` to ``last`` - 1, or fewer if all processes agree to stop.
@@ -354,12 +356,13 @@ class TrainingRun(ABC):
 
     def _save_state(self, step: int, further: Mapping[str, Tensor]) -> None:
         self._write(self._measure(), step, stopped=not self._is_due(step))
-        self.record.sync()  # the state vouches for the rows up to its step
+        log = self.record.sync()  # the state vouches for the rows up to its step
         numbers = {
             "step": step,
             "processes": self.processes,
             "broken": {str(path): sentence for path, sentence in self.broken.items()},
             "fixed": self.fixed,
+            "log": log,
         }
         save_state(self.state_folder, self.parts, numbers, further)
         self.saved = step

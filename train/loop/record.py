@@ -7,6 +7,7 @@ the saved step.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -17,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from regvq.bundles.replacement import NEW, beside, named, remove, sync, write_bytes
+from regvq.bundles.replacement import NEW, append_bytes, beside, remove, sync, write_bytes
 
 STOPPED = "stopped"
 """The entry of a log row that an undisturbed run would not have."""
@@ -30,17 +31,21 @@ Row = dict[str, Any]
 class RunRecord:
     """The rows and pictures of a run in the folder ``out``, of which ``step`` steps are saved.
 
-    Everything later is removed. Raises OSError, which names the file.
+    Everything later is removed. ``saved``: the description of the log that ``sync`` returned when
+    the state was saved. Raises OSError, which names the file.
     """
 
-    def __init__(self, out: Path, step: int, save_every: int) -> None:
+    def __init__(
+        self, out: Path, step: int, save_every: int, saved: Mapping[str, Any] | None = None
+    ) -> None:
         self.out, self.save_every = out, save_every
         self._log = out / "log.jsonl"
         out.mkdir(parents=True, exist_ok=True)
         before = self._log.read_bytes() if self._log.exists() else b""
-        rows, broken = _rows_of(before)
-        if broken:
-            print(f"WARNING: {broken} lines of {self._log} cannot be read, and are dropped.")
+        size = 0 if saved is None else int(saved["size"])
+        if saved is not None and _digest(before[:size]) != saved["sha256"]:
+            print(f"WARNING: {self._log} is damaged or was edited: its rows are not those saved.")
+        rows = _rows_of(before)
         kept = [row for row in rows if row["step"] <= step and STOPPED not in row]
         text = "".join(map(_line, kept)).encode()
         if text != before:
@@ -53,15 +58,20 @@ class RunRecord:
     def write(self, step: int, figures: Mapping[str, float], stopped: bool = False) -> None:
         """Add a row to the log and to TensorBoard; after an error, nothing of it remains."""
         row = {"step": step, **figures, **({STOPPED: True} if stopped else {})}
-        _append(self._log, _line(row).encode())
+        append_bytes(self._log, _line(row).encode())
         self._board.write(row, time.time())
 
-    def sync(self) -> None:
-        """Write the rows to the disk: a state is only saved after the rows before it."""
+    def sync(self) -> dict[str, Any]:
+        """Write the rows to the disk; return the log's ``size`` and ``sha256``.
+
+        A state is only saved after the rows before it.
+        """
         for file in (self._log, self._board.file):
             if file.exists():
                 sync(file)
         sync(self.out)
+        text = self._log.read_bytes() if self._log.exists() else b""
+        return {"size": len(text), "sha256": _digest(text)}
 
     def thin_samples(self, step: int) -> None:
         """Remove sample pictures so that at most ``SAMPLES`` and the one of ``step`` remain.
@@ -87,38 +97,26 @@ class RunRecord:
                     yield int(found[1]), file
 
 
-def _rows_of(text: bytes) -> tuple[list[Row], int]:
-    """Return the rows of a log, and the number of lines that are none."""
-    rows, broken = [], 0
+def _digest(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()
+
+
+def _rows_of(text: bytes) -> list[Row]:
+    """Return the rows of a log; a line that is none, such as half a row, is left out."""
+    rows = []
     for line in text.split(b"\n"):
-        if not line.strip():
-            continue
         try:
             row = json.loads(line)
-            whole = isinstance(row["step"], int)
+            whole = type(row["step"]) is int
         except (ValueError, TypeError, KeyError, RecursionError):
-            whole = False
+            continue
         if whole:
             rows.append(row)
-        else:
-            broken += 1
-    return rows, broken
+    return rows
 
 
 def _line(row: Row) -> str:
     return json.dumps(row) + "\n"
-
-
-def _append(file: Path, data: bytes) -> None:
-    """Add bytes to a file, all of them or none."""
-    with named(file), file.open("ab", buffering=0) as stream:
-        start = os.fstat(stream.fileno()).st_size
-        try:
-            if (count := stream.write(data)) != len(data):
-                stream.write(data[count:])  # says why
-        except OSError:
-            os.ftruncate(stream.fileno(), start)
-            raise
 
 
 class _Board:
@@ -147,7 +145,7 @@ class _Board:
             remove(file)
 
     def write(self, row: Row, when: float) -> None:
-        _append(self.file, _record_of(row, {}, when))
+        append_bytes(self.file, _record_of(row, {}, when))
 
 
 def _number(file: Path) -> int:
