@@ -7,6 +7,7 @@ CPU.
 
 from __future__ import annotations
 
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sized
@@ -40,6 +41,7 @@ from .processes import (
     lost_connection,
     share_of,
 )
+from .provenance import hardware
 from .record import RunRecord
 from .saving import SaveError, save_errors
 from .settings import recorded_processes
@@ -73,6 +75,8 @@ class TrainingRun(ABC):
         """Steps that are done."""
         self.stopped_by: int | None = None
         """The signal that stopped ``train``; None if it trained to the last step."""
+        self.announces = False
+        """True if ``train`` prints what it is going to do."""
         self.saved: int | None = None
         """The step of the last whole state."""
         self.record: RunRecord | None = None
@@ -101,6 +105,27 @@ class TrainingRun(ABC):
 
     def _measure(self) -> dict[str, float]:
         """Return the figures that a save adds to the log, on the main process only."""
+        return {}
+
+    def _validate(self) -> dict[str, float]:
+        """Return the figures of the averaged weights on the whole held-out set. Collective."""
+        return {}
+
+    def _score(self, row: Mapping[str, Any]) -> float | None:
+        """Return a number that is larger for a better row of the log; None without figures of
+        held-out pictures."""
+        return None
+
+    def _export_best(self, bundle: Path, step: int) -> None:
+        """Write the bundle of the best checkpoint so far, on the main process only."""
+        return
+
+    def _warning(self, figures: Mapping[str, float], step: int) -> str | None:
+        """Return a sentence, with the remedy, if the figures of a step are those of a problem."""
+        return None
+
+    def _facts(self) -> dict[str, str]:
+        """Return what the run is going to do, by name, to be printed at its start."""
         return {}
 
     def _further_state(self) -> dict[str, Tensor]:
@@ -139,6 +164,8 @@ class TrainingRun(ABC):
             self.accelerator.wait_for_everyone()
             step, log = self._load()
             last = min(config.steps, config.stop_after or config.steps)
+            if main and self.announces:
+                self._announce(step, last)
             bar = tqdm(
                 total=config.steps, initial=step, unit="step", disable=not main, dynamic_ncols=True
             )
@@ -222,6 +249,29 @@ class TrainingRun(ABC):
         if code and code != LOADER_DIED:
             stop.number = code  # also in the processes that received no signal
         return code
+
+    def _announce(self, step: int, last: int) -> None:
+        config, count = self.config, self.processes
+        each = f" ({config.batch} on each of {count} processes)" if count > 1 else ""
+        now = self.accelerator.num_processes
+        shared = "" if now == count else f", now on {now} process{'es' if now > 1 else ''}"
+        precision = "bfloat16 autocast" if self.half else "float32"
+        facts = {
+            "device": f"{self.device.type} ({hardware()}), {precision}, {now} "
+            f"process{'es' if now > 1 else ''}",
+            **self._facts(),
+            "steps": f"{config.steps:,} of {config.batch * count} pictures{each}{shared}; a "
+            f"checkpoint every {config.save_every:,}",
+            "to": str(self.out),
+        }
+        print(f"{config.recipe}:")
+        print("\n".join(f"  {name:<10} {value}" for name, value in facts.items()))
+        until = f", stops after step {last:,}" if last < config.steps else ""
+        if step:
+            print(f"goes on at step {step + 1:,}{until}" if step < last else f"is at step {step:,}")
+        elif until:
+            print(until[2:])
+        sys.stdout.flush()
 
     def _kept(self) -> str:
         """Return the words on what is kept if the run ends now."""
@@ -320,6 +370,8 @@ class TrainingRun(ABC):
 
     def _log(self, step: int, losses: Mapping[str, Tensor], speed: float, bar: tqdm) -> None:
         figures, shown = self._figures(losses)  # a collective: every process takes part
+        if self.accelerator.is_main_process and (warning := self._warning(figures, step)):
+            bar.write(f"WARNING: {warning}", file=sys.stderr)
         due = step % self.config.log_every == 0 or step == self.config.steps
         self._write({**figures, "images_per_second": speed}, step, stopped=not due)
         bar.set_postfix(shown, img_s=f"{speed:.0f}")
@@ -333,29 +385,43 @@ class TrainingRun(ABC):
             with save_errors(self, step):
                 self.record.write(step, figures, stopped)
 
+    def _is_validated(self, step: int) -> bool:
+        """Return True if the save at this step measures the whole held-out set."""
+        every, save = self.config.validate_every, self.config.save_every
+        before = (step - 1) // save * save  # the last save before
+        return every > 0 and self._is_due(step) and step // every > before // every
+
     def _is_due(self, step: int) -> bool:
         """Return True if an uninterrupted run saves at this step, too."""
         return step % self.config.save_every == 0 or step == self.config.steps
 
     def _save(self, step: int, final: bool = True) -> Path:
         bundle, further = self.out / "bundle", self._further_state()
+        measured = {}
+        if step != self.saved and self._is_validated(step):
+            with stop_signals.phase("the held-out pictures are being measured"):
+                measured = self._validate()
         saving = f"the state of step {step} is being saved, and its checkpoint will be exported"
         exporting = f"the state of step {step} is saved, and its checkpoint is being exported"
         if self.record is not None:
             with save_errors(self, step):
                 if step != self.saved:
                     with stop_signals.phase(saving):
-                        self._save_state(step, further)
+                        self._save_state(step, further, measured)
                 with stop_signals.phase(exporting):
                     self._export(bundle, step, final)
+                    self._keep_best(step)
                     self.record.thin_samples(step)
         with stop_signals.phase("the main process is saving"):
             self.accelerator.wait_for_everyone()
         self.saved = step
         return bundle
 
-    def _save_state(self, step: int, further: Mapping[str, Tensor]) -> None:
-        self._write(self._measure(), step, stopped=not self._is_due(step))
+    def _save_state(
+        self, step: int, further: Mapping[str, Tensor], measured: Mapping[str, float]
+    ) -> None:
+        figures = {**self._measure(), **measured}
+        self._write(figures, step, stopped=not self._is_due(step))
         log = self.record.sync()  # the state vouches for the rows up to its step
         numbers = {
             "step": step,
@@ -366,6 +432,26 @@ class TrainingRun(ABC):
         }
         save_state(self.state_folder, self.parts, numbers, further)
         self.saved = step
+
+    def validations(self) -> dict[int, dict[str, float]]:
+        """Return the figures of held-out pictures in the log by their step."""
+        rows = [] if self.record is None else self.record.rows()
+        found: dict[int, dict[str, float]] = {}
+        for row in rows:
+            figures = {k: v for k, v in row.items() if k.startswith(("validation_", "held_out_"))}
+            if figures and self._is_validated(row["step"]):
+                found.setdefault(row["step"], {}).update(figures)
+        return found
+
+    def best(self) -> int | None:
+        """Return the step of the best validation so far, on the main process; None without one."""
+        scores = {step: self._score(row) for step, row in self.validations().items()}
+        known = {step: score for step, score in scores.items() if score is not None}
+        return max(known, key=lambda step: (known[step], -step)) if known else None
+
+    def _keep_best(self, step: int) -> None:
+        if self._is_validated(step) and self.best() == step:
+            self._export_best(self.out / "best", step)
 
     def _finish_export(self, step: int, last: int) -> None:
         """Export the saved state again if the export of a save was interrupted."""
@@ -379,6 +465,7 @@ class TrainingRun(ABC):
         if exported != step:
             print(f"The bundle of step {step} is written now: its export was interrupted.")
             self._export(bundle, step, final=False)
+            self._keep_best(step)
             self.record.thin_samples(step)
 
 

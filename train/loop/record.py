@@ -61,6 +61,10 @@ class RunRecord:
         append_bytes(self._log, _line(row).encode())
         self._board.write(row, time.time())
 
+    def rows(self) -> list[Row]:
+        """Return the rows of the log."""
+        return _rows_of(self._log.read_bytes()) if self._log.exists() else []
+
     def sync(self) -> dict[str, Any]:
         """Write the rows to the disk; return the log's ``size`` and ``sha256``.
 
