@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -21,16 +20,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from regvq.bundles.bundle import find_bundle
-from regvq.data import Dataset
-from regvq.data.token_shards import TokenShards
 from regvq.distributed import mean_over_processes
 from regvq.errors import CheckpointError
 from regvq.malloc import keep_freed_memory
 
 from ..cli.stopping import StopSignals, end_loaders, stop_signals
 from ..config.base import AdamWConfig, CommonConfig
-from .contents import Contents, contents_of
+from .announcement import announcement
 from .draws import Batches, LoaderError
+from .kinds import RunParts
 from .optim import lr_scale, use_bf16
 from .processes import (
     FAILED,
@@ -41,8 +39,8 @@ from .processes import (
     lost_connection,
     share_of,
 )
-from .provenance import hardware
-from .record import RunRecord
+from .record import RunRecord, Validations, best_of, validations_of
+from .resuming import check_no_state_is_missing, resumed
 from .saving import SaveError, save_errors
 from .settings import recorded_processes
 from .state import Part, load_state, repair_state, save_state
@@ -52,11 +50,11 @@ class NonFiniteLoss(ArithmeticError):
     """A loss or a gradient that is not finite; states the term, the step and the saved state."""
 
 
-class TrainingRun(ABC):
+class TrainingRun(RunParts):
     """One run. ``train()`` resumes the run in ``out``, if any, and returns the bundle's folder.
 
-    A subclass provides the batches, the step and the export; it puts the modules and optimizers
-    that are saved and restored into ``parts``.
+    A subclass provides the methods of ``RunParts``; it puts the modules and optimizers that are
+    saved and restored into ``parts``.
     """
 
     def __init__(self, config: CommonConfig, out: Path) -> None:
@@ -82,68 +80,6 @@ class TrainingRun(ABC):
         self.record: RunRecord | None = None
         """The log, TensorBoard's file and the samples, on the main process."""
 
-    @abstractmethod
-    def _stream(self, step: int, last: int) -> Iterator[Sized]:
-        """Yield the batches of steps ``step`` to ``last`` - 1; their len is the number of
-        pictures."""
-
-    @abstractmethod
-    def step(self, batch: Any, step: int) -> dict[str, Tensor]:
-        """Take one optimizer step; return the loss terms, detached."""
-
-    @abstractmethod
-    def _figures(self, losses: Mapping[str, Tensor]) -> tuple[dict[str, float], dict[str, str]]:
-        """Return the figures of a step for the log, and those for the progress bar. Collective."""
-
-    @abstractmethod
-    def _export(self, bundle: Path, step: int, final: bool) -> None:
-        """Write sample pictures and the bundle, on the main process only; ``final``: the last.
-
-        It is a function of the saved state, and is called again if it was interrupted. The bundle
-        is written last.
-        """
-
-    def _measure(self) -> dict[str, float]:
-        """Return the figures that a save adds to the log, on the main process only."""
-        return {}
-
-    def _validate(self) -> dict[str, float]:
-        """Return the figures of the averaged weights on the whole held-out set. Collective."""
-        return {}
-
-    def _score(self, row: Mapping[str, Any]) -> float | None:
-        """Return a number that is larger for a better row of the log; None without figures of
-        held-out pictures."""
-        return None
-
-    def _export_best(self, bundle: Path, step: int) -> None:
-        """Write the bundle of the best checkpoint so far, on the main process only."""
-        return
-
-    def _warning(self, figures: Mapping[str, float], step: int) -> str | None:
-        """Return a sentence, with the remedy, if the figures of a step are those of a problem."""
-        return None
-
-    def _facts(self) -> dict[str, str]:
-        """Return what the run is going to do, by name, to be printed at its start."""
-        return {}
-
-    def _further_state(self) -> dict[str, Tensor]:
-        """Return tensors that are saved beside the parts. Collective."""
-        return {}
-
-    def _restore_further(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take back the tensors of ``_further_state``; a state of before may lack them."""
-        return
-
-    def contents(self) -> Contents:
-        """Return the identity of the run's pictures, which may move, but must not change."""
-        return contents_of(self._pictures())
-
-    @abstractmethod
-    def _pictures(self) -> Dataset | TokenShards:
-        """Return the data that the run draws from."""
-
     @property
     def state_folder(self) -> Path:
         """The folder of the run's state."""
@@ -165,7 +101,11 @@ class TrainingRun(ABC):
             step, log = self._load()
             last = min(config.steps, config.stop_after or config.steps)
             if main and self.announces:
-                self._announce(step, last)
+                words = announcement(
+                    config, self.out, self._facts(), self.device, self.half,
+                    (self.processes, self.accelerator.num_processes), step, last,
+                )  # fmt: skip
+                print(words, flush=True)
             bar = tqdm(
                 total=config.steps, initial=step, unit="step", disable=not main, dynamic_ncols=True
             )
@@ -199,7 +139,7 @@ class TrainingRun(ABC):
         further: dict[str, Tensor] = {}
         numbers = load_state(self.state_folder, self.parts, further)
         if numbers is None:
-            self._check_state_is_there()
+            check_no_state_is_missing(self.out)
             return 0, None
         self.reached = self.saved = self._resume(numbers)
         self._restore_further(further)
@@ -250,29 +190,6 @@ class TrainingRun(ABC):
             stop.number = code  # also in the processes that received no signal
         return code
 
-    def _announce(self, step: int, last: int) -> None:
-        config, count = self.config, self.processes
-        each = f" ({config.batch} on each of {count} processes)" if count > 1 else ""
-        now = self.accelerator.num_processes
-        shared = "" if now == count else f", now on {now} process{'es' if now > 1 else ''}"
-        precision = "bfloat16 autocast" if self.half else "float32"
-        facts = {
-            "device": f"{self.device.type} ({hardware()}), {precision}, {now} "
-            f"process{'es' if now > 1 else ''}",
-            **self._facts(),
-            "steps": f"{config.steps:,} of {config.batch * count} pictures{each}{shared}; a "
-            f"checkpoint every {config.save_every:,}",
-            "to": str(self.out),
-        }
-        print(f"{config.recipe}:")
-        print("\n".join(f"  {name:<10} {value}" for name, value in facts.items()))
-        until = f", stops after step {last:,}" if last < config.steps else ""
-        if step:
-            print(f"goes on at step {step + 1:,}{until}" if step < last else f"is at step {step:,}")
-        elif until:
-            print(until[2:])
-        sys.stdout.flush()
-
     def _kept(self) -> str:
         """Return the words on what is kept if the run ends now."""
         if self.saved is None:
@@ -285,42 +202,10 @@ class TrainingRun(ABC):
     def _resume(self, numbers: Mapping[str, Any]) -> int:
         """Return the step that a saved run has reached. Raises CheckpointError if resuming would
         change it, or if the numbers are not those of a run."""
-        try:
-            step, fixed = numbers["step"], dict(numbers.get("fixed", {}))
-            broken = {Path(path): str(w) for path, w in numbers.get("broken", {}).items()}
-            processes = numbers.get("processes", self.processes)
-            whole = type(step) is int and type(processes) is int and step >= 0 < processes
-        except (KeyError, TypeError, ValueError, AttributeError):
-            whole = False
-        if not whole:
-            raise CheckpointError(
-                f"{self.state_folder / 'state.json'} does not describe the state of a run; restore "
-                "it, or choose another --out."
-            )
-        for name, before in fixed.items():
-            if (now := self.fixed.get(name)) != before:
-                raise CheckpointError(
-                    f"the run in {self.out} was started with {name} {before!r}, and would resume "
-                    f"with {now!r}; provide the same {name} again, or choose another --out."
-                )
-        for flag, last in (("steps", self.config.steps), ("stop-after", self.config.stop_after)):
-            if last is not None and step > last:
-                raise CheckpointError(
-                    f"the run in {self.out} has reached step {step}, which is after --{flag} "
-                    f"{last}; raise it to {step} or more, or choose another --out."
-                )
-        self.broken |= broken
-        self.processes = processes
-        return step
-
-    def _check_state_is_there(self) -> None:
-        """Raise CheckpointError if a run has a log and a bundle, but no state."""
-        if (self.out / "log.jsonl").exists() and (self.out / "bundle").exists():
-            raise CheckpointError(
-                f"{self.out} holds the log and the checkpoint of a run, but no state from which it "
-                f"could resume; restore {self.state_folder}, or choose another --out (with --init "
-                f"{self.out} to start from its weights)."
-            )
+        found = resumed(numbers, self.config, self.out, self.fixed, self.processes)
+        self.broken |= found.broken
+        self.processes = found.processes
+        return found.step
 
     def _share(self, batch: int) -> int:
         """Return this process's pictures per step, of a run that started with ``batch`` on each
@@ -433,21 +318,14 @@ class TrainingRun(ABC):
         save_state(self.state_folder, self.parts, numbers, further)
         self.saved = step
 
-    def validations(self) -> dict[int, dict[str, float]]:
-        """Return the figures of held-out pictures in the log by their step."""
+    def validations(self) -> Validations:
+        """Return the figures of held-out pictures in the log, by step; on the main process only."""
         rows = [] if self.record is None else self.record.rows()
-        found: dict[int, dict[str, float]] = {}
-        for row in rows:
-            figures = {k: v for k, v in row.items() if k.startswith(("validation_", "held_out_"))}
-            if figures and self._is_validated(row["step"]):
-                found.setdefault(row["step"], {}).update(figures)
-        return found
+        return validations_of(rows, self._is_validated)
 
     def best(self) -> int | None:
         """Return the step of the best validation so far, on the main process; None without one."""
-        scores = {step: self._score(row) for step, row in self.validations().items()}
-        known = {step: score for step, score in scores.items() if score is not None}
-        return max(known, key=lambda step: (known[step], -step)) if known else None
+        return best_of(self.validations(), self._score)
 
     def _keep_best(self, step: int) -> None:
         if self._is_validated(step) and self.best() == step:

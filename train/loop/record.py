@@ -14,7 +14,7 @@ import os
 import re
 import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,10 @@ SAMPLES = 40
 """Sample pictures that are kept beside the latest one, spread evenly over the run."""
 
 Row = dict[str, Any]
+
+
+Validations = dict[int, dict[str, float]]
+"""Figures of held-out pictures by step."""
 
 
 class RunRecord:
@@ -103,6 +107,25 @@ class RunRecord:
 
 def _digest(text: bytes) -> str:
     return hashlib.sha256(text).hexdigest()
+
+
+def validations_of(rows: list[Row], is_validated: Callable[[int], bool]) -> Validations:
+    """Return the figures of held-out pictures in the rows of the steps that are validated."""
+    found: Validations = {}
+    for row in rows:
+        figures = {k: v for k, v in row.items() if k.startswith(("validation_", "held_out_"))}
+        if figures and is_validated(row["step"]):
+            found.setdefault(row["step"], {}).update(figures)
+    return found
+
+
+def best_of(
+    validations: Validations, score: Callable[[Mapping[str, Any]], float | None]
+) -> int | None:
+    """Return the first step with the largest score; None if no row has one."""
+    scores = {step: score(row) for step, row in validations.items()}
+    known = {step: value for step, value in scores.items() if value is not None}
+    return max(known, key=lambda step: (known[step], -step)) if known else None
 
 
 def _rows_of(text: bytes) -> list[Row]:

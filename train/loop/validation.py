@@ -35,8 +35,7 @@ class HeldOut:
     def __iter__(self) -> Iterator[Tensor]:
         """Yield the squares (3, side, side); broken pictures are left out."""
         if self._kept is not None:
-            for pixels in self._kept:
-                yield pixels.float() / 127.5 - 1
+            yield from map(_as_image, self._kept)
             return
         kept: list[Tensor] = []
         few = len(self) * 3 * self.side**2 <= KEPT
@@ -45,10 +44,16 @@ class HeldOut:
                 image = center(self.pictures[index], self.side).image
             except (PictureError, DataError):
                 continue
+            pixels = ((image + 1) * 127.5).round().to(torch.uint8)
             if few:
-                kept.append(((image + 1) * 127.5).round().to(torch.uint8))
-            yield image
+                kept.append(pixels)
+            yield _as_image(pixels)
         self._kept = kept if few else None
+
+
+def _as_image(pixels: Tensor) -> Tensor:
+    """Return the same image whether it was kept or just read."""
+    return pixels.float() / 127.5 - 1
 
 
 def validate_tokenizer(
