@@ -190,23 +190,29 @@ def _wait(pid: int, place: str) -> dict[str, Any]:
     return found
 
 
+def _warm_up(place: Path) -> None:
+    """Import what children need, by a run: the first one of a process takes a second longer."""
+    import train.encoding.encode
+    import train.loop.prior  # noqa: F401
+    from train.run import main as train
+
+    from .runs import RECIPES, pictures
+
+    data, out = pictures(place / "data"), place / "run"
+    train([f"{RECIPES}:tokenizer", "--data.root", str(data), "--out", str(out)])
+
+
 def main() -> None:
     """Serve requests until the standard input ends."""
     import torch
 
     torch.set_num_threads(1)
-    import tensorboard.compat.proto.event_pb2
-    import tensorboard.summary.writer.record_writer
-    import tyro
-
-    import train.encode
-    import train.encoding.encode
-    import train.loop.prior
-    import train.loop.tokenizer
-    import train.run  # noqa: F401
-
     answers = os.fdopen(os.dup(1), "w")
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
     with tempfile.TemporaryDirectory() as place:
+        _warm_up(Path(place))
         for line in sys.stdin:
             request = json.loads(line)
             if "wait" in request:
