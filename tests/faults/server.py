@@ -193,7 +193,7 @@ def _wait(pid: int, place: str) -> dict[str, Any]:
 def _warm_up(place: Path) -> None:
     """Import what children need, by a run: the first one of a process takes a second longer."""
     import train.encoding.encode
-    import train.loop.prior  # noqa: F401
+    import train.loop.prior
     from train.run import main as train
 
     from .runs import RECIPES, pictures

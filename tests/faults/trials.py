@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from core.bundles.replacement import is_leftover
 from core.errors import CheckpointError
 
 from .injection import Fault
@@ -72,14 +74,10 @@ def try_kills(
 
 def _resumed(text: str) -> list[str]:
     """Return the first step of the progress bar."""
-    import re
-
     return re.findall(r"\| (\d+)/\d+ \[", text)[:1]
 
 
-def try_errors(
-    server: Server, task: Task, out: Path, fault: Fault | int, kind: str
-) -> None:
+def try_errors(server: Server, task: Task, out: Path, fault: Fault | int, kind: str) -> None:
     """Let writing fail (an int: beyond that file size), check the sentence, and finish the run."""
     shutil.rmtree(out, ignore_errors=True)
     limit = fault if isinstance(fault, int) else None
@@ -92,8 +90,12 @@ def try_errors(
     errors = [line for line in end.text.splitlines() if line.startswith("error: ")]
     said = end.code == 2 and len(errors) == 1 and "Traceback" not in end.text
     if said and task.whole.saves and "cannot be written at step" in errors[0]:
-        said = str(out) in errors[0] and ("no state was saved" in errors[0] or "of step" in errors[0])
-    left = [file.name for file in out.rglob("*") if file.name.endswith((".new", ".old"))]
+        said = str(out) in errors[0] and (
+            "no state was saved" in errors[0] or "of step" in errors[0]
+        )
+    left = []
+    if limit or fault.action != "EROFS":  # nothing can be removed from a read-only disk, either
+        left = [file.name for file in out.rglob("*") if is_leftover(file.name)]
     if not said or left:
         TABLE.add(kind, f"{case}: {left} {end.text[-600:]}", lost=True)
         return
