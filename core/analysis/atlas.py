@@ -71,6 +71,25 @@ def build_atlas(
     }
 
 
+def fits(atlas: Mapping[str, np.ndarray], tokenizer: Tokenizer) -> bool:
+    """Return True if an atlas holds the arrays of ``build_atlas`` in the shapes of this tokenizer.
+
+    An atlas of an earlier version, or one that was copied from another checkpoint, may not.
+    """
+    size, f = tokenizer.codebook_size, tokenizer.downsampling
+    shapes = {
+        "counts": (size,), "paints": (size, f, f, 3), "mean_color": (size, 3), "pca": (size, 2),
+        "order_similarity": (size,), "grid": (size,), "grid_columns": (), "source": (),
+    }  # fmt: skip
+    if any(name not in atlas or atlas[name].shape != shape for name, shape in shapes.items()):
+        return False
+    near = atlas.get("neighbours")
+    if near is None or near.ndim != 2 or len(near) != size:
+        return False
+    ids = (atlas["order_similarity"], atlas["grid"], near)
+    return all(each.size == 0 or 0 <= each.min() <= each.max() < size for each in ids)
+
+
 def grid_columns(size: int) -> int:
     """Return the number of columns of the near-square grid that shows ``size`` codes."""
     return int(np.ceil(np.sqrt(size)))

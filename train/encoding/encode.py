@@ -148,7 +148,7 @@ def _load(
     """Yield batches of a shard's samples; note broken pictures in ``skipped`` instead."""
     from torch.utils.data import DataLoader
 
-    from ..loop.draws import one_thread
+    from ..loop.draws import start_loader, started
 
     loader = DataLoader(
         _Views(data, flags, first, last),
@@ -156,13 +156,14 @@ def _load(
         num_workers=flags.workers,
         collate_fn=list,
         multiprocessing_context=worker_start_method(flags.workers),
-        worker_init_fn=one_thread,
+        worker_init_fn=start_loader,
     )
-    for batch in loader:
-        whole = []
-        for view in batch:
-            if isinstance(view, Exception):
-                raise view
-            (skipped if isinstance(view, str) else whole).append(view)
-        if whole:
-            yield whole
+    with started(loader) as batches:
+        for batch in batches:
+            whole = []
+            for view in batch:
+                if isinstance(view, Exception):
+                    raise view
+                (skipped if isinstance(view, str) else whole).append(view)
+            if whole:
+                yield whole

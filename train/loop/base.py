@@ -7,29 +7,42 @@ CPU.
 
 from __future__ import annotations
 
-import signal
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sized
-from contextlib import contextmanager
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 from tqdm import tqdm
 
 from regvq.bundles.bundle import find_bundle
+from regvq.data import Dataset
+from regvq.data.token_shards import TokenShards
+from regvq.distributed import mean_over_processes
 from regvq.errors import CheckpointError
 from regvq.malloc import keep_freed_memory
 
+from ..cli.stopping import StopSignals, end_loaders, stop_signals
 from ..config.base import AdamWConfig, CommonConfig
-from .draws import Batches
+from .contents import Contents, contents_of
+from .draws import Batches, LoaderError
 from .optim import lr_scale, use_bf16
+from .processes import (
+    FAILED,
+    LOADER_DIED,
+    ProcessError,
+    accelerator,
+    agreed,
+    lost_connection,
+    share_of,
+)
 from .record import RunRecord
-from .saving import save_errors
+from .saving import SaveError, save_errors
+from .settings import recorded_processes
 from .state import Part, load_state, repair_state, save_state
 
 
@@ -47,15 +60,19 @@ class TrainingRun(ABC):
     def __init__(self, config: CommonConfig, out: Path) -> None:
         self.config, self.out = config, out
         keep_freed_memory()
-        # Autocast is our own: accelerate has one per process, and a study trains many models.
-        self.accelerator = Accelerator(mixed_precision="no")
+        self.accelerator = accelerator()
         self.half = use_bf16(config.precision)
         self.device = self.accelerator.device
         self.parts: dict[str, Part] = {}
         self.broken: dict[Path, str] = {}
         self.fixed: dict[str, str] = {}
         """Facts that must be the same when the run is resumed, although no setting states them."""
-        self.stopping = False
+        self.processes = recorded_processes(out) or self.accelerator.num_processes
+        """Processes with which the run was started: they determine its pictures per step."""
+        self.reached = 0
+        """Steps that are done."""
+        self.stopped_by: int | None = None
+        """The signal that stopped ``train``; None if it trained to the last step."""
         self.saved: int | None = None
         """The step of the last whole state."""
         self.record: RunRecord | None = None
@@ -94,38 +111,92 @@ class TrainingRun(ABC):
         """Take back the tensors of ``_further_state``; a state of before may lack them."""
         return
 
+    def contents(self) -> Contents:
+        """Return the identity of the run's pictures, which may move, but must not change."""
+        return contents_of(self._pictures())
+
+    @abstractmethod
+    def _pictures(self) -> Dataset | TokenShards:
+        """Return the data that the run draws from."""
+
     @property
     def state_folder(self) -> Path:
         """The folder of the run's state."""
         return self.out / "state"
 
     def train(self) -> Path:
-        """Train to the last step (or ``stop_after``, or SIGTERM) and write state and bundle."""
+        """Train to the last step (or ``stop_after``, or a signal) and write state and bundle.
+
+        Raises LoaderError, after the state was saved, if a process that loads pictures died, and
+        ProcessError if another process of the run ended.
+        """
         config, main = self.config, self.accelerator.is_main_process
-        if main:
-            repair_state(self.state_folder)
-        self.accelerator.wait_for_everyone()
+        stop_signals.quiet = not main
+        bundle, problem = self.out / "bundle", None
+        try:
+            if main:
+                repair_state(self.state_folder)
+            self.accelerator.wait_for_everyone()
+            step, log = self._load()
+            last = min(config.steps, config.stop_after or config.steps)
+            bar = tqdm(
+                total=config.steps, initial=step, unit="step", disable=not main, dynamic_ncols=True
+            )
+            with stop_signals.training(self._kept) as stop, bar:
+                if main:
+                    with save_errors(self, step):
+                        self.record = RunRecord(self.out, step, config.save_every, log)
+                        self._finish_export(step, last)
+                problem = self._steps(stop, step, last, bar)
+                if self.reached > step or (self.stopped_by is None and problem is None):
+                    bundle = self._save(self.reached)
+        except RuntimeError as error:
+            if isinstance(error, SaveError) or not lost_connection(error):
+                raise
+            raise ProcessError(
+                f"another of the {self.accelerator.num_processes} processes of this run ended; "
+                f"{self._kept()}."
+            ) from error
+        finally:
+            end_loaders()
+        if problem is not None:
+            raise LoaderError(f"{problem}; {self._kept()}.")
+        if main and self.broken:
+            names = ", ".join(sorted(path.name for path in self.broken)[:5])
+            print(f"{len(self.broken)} broken pictures were skipped: {names}")
+        return bundle
+
+    def _load(self) -> tuple[int, Any]:
+        """Load the saved state, if there is one; return the step that it has reached, and what it
+        knows of the log."""
         further: dict[str, Tensor] = {}
         numbers = load_state(self.state_folder, self.parts, further)
-        step = 0
-        if numbers is not None:
-            step = self.saved = self._resume(numbers)
-            self._restore_further(further)
-        last = min(config.steps, config.stop_after or config.steps)
-        if main:
-            with save_errors(self, step):
-                log = None if numbers is None else numbers.get("log")
-                self.record = RunRecord(self.out, step, config.save_every, log)
-                self._finish_export(step, last)
-        stream = self._stream(step, last)
-        bar = tqdm(
-            total=config.steps, initial=step, unit="step", disable=not main, dynamic_ncols=True
-        )
+        if numbers is None:
+            self._check_state_is_there()
+            return 0, None
+        self.reached = self.saved = self._resume(numbers)
+        self._restore_further(further)
+        return self.reached, numbers.get("log")
+
+    def _steps(self, stop: StopSignals, first: int, last: int, bar: tqdm) -> str | None:
+        """Take the steps ``first`` to ``last`` - 1, or fewer if all processes agree to stop.
+
+        Return a sentence if a loader died.
+        """
+        config = self.config
         seen, started = 0, time.perf_counter()
-        with bar, self._graceful_stop():
-            for batch in stream:
-                losses = self.step(batch, step)
-                step += 1
+        with closing(self._stream(first, last)) as stream:
+            while True:
+                batch, error = (None, None) if stop.number else _fetch(stream)
+                code = self._agree(stop, error)
+                if code == LOADER_DIED:
+                    return str(error or "a process that loads pictures for another one died")
+                if code or batch is None:
+                    self.stopped_by = code or None
+                    return None
+                losses = self.step(batch, self.reached)
+                self.reached = step = self.reached + 1
+                stop.progress()
                 seen += len(batch) * self.accelerator.num_processes
                 bar.update()
                 if step % config.log_every == 0 or step == last:
@@ -136,25 +207,75 @@ class TrainingRun(ABC):
                     saving = time.perf_counter()
                     self._save(step, final=False)
                     started += time.perf_counter() - saving
-                if self.stopping:
-                    break
-        bundle = self._save(step)
-        if main and self.broken:
-            names = ", ".join(sorted(path.name for path in self.broken)[:5])
-            print(f"{len(self.broken)} broken pictures were skipped: {names}")
-        return bundle
+
+    def _agree(self, stop: StopSignals, error: Exception | None) -> int:
+        """Return the signal by which all processes stop before the next step, LOADER_DIED, or 0.
+
+        Raises the error of a process in that process, and ProcessError in the others.
+        """
+        code = stop.number or 0
+        if error is not None:
+            code = LOADER_DIED if isinstance(error, LoaderError) else FAILED
+        code = agreed(code, self.device)
+        if code == FAILED:
+            raise error or ProcessError("another process of this run ended with an error.")
+        if code and code != LOADER_DIED:
+            stop.number = code  # also in the processes that received no signal
+        return code
+
+    def _kept(self) -> str:
+        """Return the words on what is kept if the run ends now."""
+        if self.saved is None:
+            return "no state was saved yet, and the same command starts the run again"
+        return (
+            f"the state of step {self.saved} is kept in {self.state_folder}, go on with the same "
+            "command"
+        )
 
     def _resume(self, numbers: Mapping[str, Any]) -> int:
         """Return the step that a saved run has reached. Raises CheckpointError if resuming would
-        change it."""
-        for name, before in numbers.get("fixed", {}).items():
+        change it, or if the numbers are not those of a run."""
+        try:
+            step, fixed = numbers["step"], dict(numbers.get("fixed", {}))
+            broken = {Path(path): str(w) for path, w in numbers.get("broken", {}).items()}
+            processes = numbers.get("processes", self.processes)
+            whole = type(step) is int and type(processes) is int and step >= 0 < processes
+        except (KeyError, TypeError, ValueError, AttributeError):
+            whole = False
+        if not whole:
+            raise CheckpointError(
+                f"{self.state_folder / 'state.json'} does not describe the state of a run; restore "
+                "it, or choose another --out."
+            )
+        for name, before in fixed.items():
             if (now := self.fixed.get(name)) != before:
                 raise CheckpointError(
                     f"the run in {self.out} was started with {name} {before!r}, and would resume "
                     f"with {now!r}; provide the same {name} again, or choose another --out."
                 )
-        self.broken |= {Path(path): words for path, words in numbers.get("broken", {}).items()}
-        return int(numbers["step"])
+        for flag, last in (("steps", self.config.steps), ("stop-after", self.config.stop_after)):
+            if last is not None and step > last:
+                raise CheckpointError(
+                    f"the run in {self.out} has reached step {step}, which is after --{flag} "
+                    f"{last}; raise it to {step} or more, or choose another --out."
+                )
+        self.broken |= broken
+        self.processes = processes
+        return step
+
+    def _check_state_is_there(self) -> None:
+        """Raise CheckpointError if a run has a log and a bundle, but no state."""
+        if (self.out / "log.jsonl").exists() and (self.out / "bundle").exists():
+            raise CheckpointError(
+                f"{self.out} holds the log and the checkpoint of a run, but no state from which it "
+                f"could resume; restore {self.state_folder}, or choose another --out (with --init "
+                f"{self.out} to start from its weights)."
+            )
+
+    def _share(self, batch: int) -> int:
+        """Return this process's pictures per step, of a run that started with ``batch`` on each
+        process. The total is that of the start, whatever the number of processes is now."""
+        return share_of(batch * self.processes, self.accelerator.num_processes, self.out)
 
     def _limited(self, batches: Batches, count: int) -> Iterator[Any]:
         """Yield the first ``count`` batches, and collect the files that turn out to be broken."""
@@ -173,14 +294,25 @@ class TrainingRun(ABC):
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
 
-    def _check(self, losses: Mapping[str, Tensor], step: int) -> None:
-        """Raise before the optimizer spreads a value that is not finite into the weights."""
-        if bool(torch.isfinite(torch.stack([x.float() for x in losses.values()])).all()):
-            return
-        term = next(name for name, x in losses.items() if not bool(torch.isfinite(x)))
+    def _check(self, losses: Mapping[str, Tensor], step: int) -> dict[str, Tensor]:
+        """Return the means of the losses over all processes.
+
+        Raises NonFiniteLoss, in all processes, before the optimizer spreads a value that is not
+        finite into the weights.
+        """
+        values = mean_over_processes(torch.stack([x.detach().float() for x in losses.values()]))
+        means = dict(zip(losses, values.unbind(), strict=True))
+        if bool(torch.isfinite(values).all()):
+            return means
+        term = next(name for name, x in means.items() if not bool(torch.isfinite(x)))
+        kept, init = "no state was saved yet", ""
+        if self.saved is not None:
+            kept = f"the state of step {self.saved} is kept in {self.state_folder}"
+            init = f", --init {self.out} to continue from its weights"
         raise NonFiniteLoss(
-            f"{term} is not finite at step {step}; the state of the last save is kept in "
-            f"{self.state_folder}. Lower optimizer.lr or that term's weight and start again."
+            f"{term} is not finite at step {step}; {kept}. Start another run: another --out, a "
+            f"lower --optimizer.lr than {self.config.optimizer.lr:g} or a lower weight of that "
+            f"term{init}."
         )
 
     def _lr_scale(self, step: int, settings: AdamWConfig) -> float:
@@ -207,19 +339,33 @@ class TrainingRun(ABC):
 
     def _save(self, step: int, final: bool = True) -> Path:
         bundle, further = self.out / "bundle", self._further_state()
+        saving = f"the state of step {step} is being saved, and its checkpoint will be exported"
+        exporting = f"the state of step {step} is saved, and its checkpoint is being exported"
         if self.record is not None:
             with save_errors(self, step):
                 if step != self.saved:
-                    self._write(self._measure(), step, stopped=not self._is_due(step))
-                    log = self.record.sync()  # the state vouches for the rows up to its step
-                    broken = {str(path): sentence for path, sentence in self.broken.items()}
-                    numbers = {"step": step, "broken": broken, "fixed": self.fixed, "log": log}
-                    save_state(self.state_folder, self.parts, numbers, further)
-                    self.saved = step
-                self._export(bundle, step, final)
-                self.record.thin_samples(step)
-        self.accelerator.wait_for_everyone()
+                    with stop_signals.phase(saving):
+                        self._save_state(step, further)
+                with stop_signals.phase(exporting):
+                    self._export(bundle, step, final)
+                    self.record.thin_samples(step)
+        with stop_signals.phase("the main process is saving"):
+            self.accelerator.wait_for_everyone()
+        self.saved = step
         return bundle
+
+    def _save_state(self, step: int, further: Mapping[str, Tensor]) -> None:
+        self._write(self._measure(), step, stopped=not self._is_due(step))
+        log = self.record.sync()  # the state vouches for the rows up to its step
+        numbers = {
+            "step": step,
+            "processes": self.processes,
+            "broken": {str(path): sentence for path, sentence in self.broken.items()},
+            "fixed": self.fixed,
+            "log": log,
+        }
+        save_state(self.state_folder, self.parts, numbers, further)
+        self.saved = step
 
     def _finish_export(self, step: int, last: int) -> None:
         """Export the saved state again if the export of a save was interrupted."""
@@ -235,20 +381,10 @@ class TrainingRun(ABC):
             self._export(bundle, step, final=False)
             self.record.thin_samples(step)
 
-    @contextmanager
-    def _graceful_stop(self) -> Iterator[None]:
-        """On SIGTERM or Ctrl-C, finish the step, save and stop; a second Ctrl-C stops at once."""
 
-        def stop(number: int, frame: object) -> None:
-            self.stopping = True
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-        try:
-            before = {n: signal.signal(n, stop) for n in (signal.SIGTERM, signal.SIGINT)}
-        except ValueError:  # not the main thread: its owner handles signals
-            before = {}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+def _fetch(stream: Iterator[Any]) -> tuple[Any, Exception | None]:
+    """Return the next batch, or None at the end, or the error that prevented it."""
+    try:
+        return next(stream, None), None
+    except Exception as error:
+        return None, error

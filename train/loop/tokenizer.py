@@ -40,7 +40,7 @@ class TokenizerTrainer(TrainingRun):
     def __init__(self, config: RunConfig, out: Path) -> None:
         super().__init__(config, out)
         self.data = _open(config, "train", config.data.size)
-        check_enough(self.data, config.batch, self.accelerator.num_processes)
+        check_enough(self.data, config.batch, self.processes)
         self.held_out = _open(config, "test", config.data.size)
         # Features may be downloaded; before that, mistakes in the data are reported.
         self.features = _load_features(config)
@@ -86,6 +86,9 @@ class TokenizerTrainer(TrainingRun):
         self.objective = Objective(config.loss, self.features)
         self.usage = UsageWindow(self.tokenizer.codebook_size, WINDOW)
 
+    def _pictures(self) -> Dataset:
+        return self.data
+
     def _stream(self, step: int, last: int) -> Iterator[Tensor]:
         """Yield the batches of steps ``step`` to ``last`` - 1: crops of one size, then larger
         ones."""
@@ -103,7 +106,7 @@ class TokenizerTrainer(TrainingRun):
                 continue
             batches = Batches(
                 self.data if side == config.data.size else _open(config, "train", side),
-                size,
+                self._share(size),
                 first,
                 self.accelerator.process_index,
                 self.accelerator.num_processes,
@@ -148,7 +151,7 @@ class TokenizerTrainer(TrainingRun):
         ).detach()
         if adversarial:
             losses["discriminator"] = self._train_discriminator(images, decoded)
-        self._check(losses, step)
+        losses = self._check(losses, step)
         self.optimizer.step()
         if adversarial:
             self.discriminator_optimizer.step()

@@ -80,7 +80,7 @@ def test_a_resumed_run_gives_the_same_bits(tmp_path, pictures, quantizer, precis
     TokenizerTrainer(whole, tmp_path / "whole").train()
     TokenizerTrainer(replace(whole, stop_after=3), tmp_path / "parts").train()
     numbers = numbers_of(tmp_path / "parts/state")
-    assert numbers == {"step": 3, "broken": {}, "fixed": {"features": "none"}}
+    assert numbers == {"step": 3, "processes": 1, "broken": {}, "fixed": {"features": "none"}}
     torch.manual_seed(123)  # the generator's state in between must not matter
     TokenizerTrainer(whole, tmp_path / "parts").train()
     one, two = state(tmp_path / "whole"), state(tmp_path / "parts")
@@ -205,7 +205,7 @@ def test_sigterm_saves_and_stops(tmp_path, pictures, monkeypatch):
     monkeypatch.setattr(TokenizerTrainer, "step", interrupted)
     TokenizerTrainer(whole, tmp_path / "run").train()
     numbers = numbers_of(tmp_path / "run/state")
-    assert numbers == {"step": 2, "broken": {}, "fixed": {"features": "none"}}
+    assert numbers == {"step": 2, "processes": 1, "broken": {}, "fixed": {"features": "none"}}
     assert find_bundle(tmp_path / "run").metrics["step"] == 2
     monkeypatch.setattr(TokenizerTrainer, "step", step)
     TokenizerTrainer(whole, tmp_path / "run").train()
@@ -230,7 +230,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights(tmp_path, pictures, 
         trainer.train()
     assert all(torch.isfinite(p).all() for p in trainer.tokenizer.parameters())
     numbers = numbers_of(out / "state")
-    assert numbers == {"step": 4, "broken": {}, "fixed": {"features": "none"}}
+    assert numbers == {"step": 4, "processes": 1, "broken": {}, "fixed": {"features": "none"}}
     assert load_tokenizer(out).codebook_size == 32
 
 
