@@ -210,7 +210,6 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
-        os.dup2(nowhere.fileno(), 2)
     with tempfile.TemporaryDirectory() as place:
         _warm_up(Path(place))
         for line in sys.stdin:
