@@ -20,11 +20,11 @@ def test_the_second_start_is_refused(
     server: Server, request: pytest.FixtureRequest, tmp_path: Path, name: str
 ) -> None:
     task: Task = request.getfixturevalue(name)
-    for number, share in enumerate((0.1, 0.3, 0.5, 0.8)):
+    locked = task.whole.names.index("os.rename .lock.json.new") + 1
+    for number, share in enumerate((0, 0.3, 0.6, 0.9)):
         out = tmp_path / f"{name}{number}"
-        first = server.start(
-            task.command, task.flags(out), out, Fault(int(share * task.whole.calls), "SIGSTOP")
-        )
+        fault = Fault(locked + int(share * (task.whole.calls - locked)), "SIGSTOP")
+        first = server.start(task.command, task.flags(out), out, fault)
         assert server.wait(first).code == -signal.SIGSTOP
         second = server.run(task.command, task.flags(out), out)
         said = second.code == 2 and f"{out} is in use by process {first} on " in second.text
