@@ -12,6 +12,7 @@ help:
 	@echo "make faults     kill runs 500 times, fill disks, flip bytes, and print what was lost (ARGS='--kills 50')"
 	@echo "make lint       ruff and the type checker alone"
 	@echo "make format     let ruff sort imports and format"
+	@echo "make lock       write requirements.lock anew, with the newest allowed versions"
 	@echo "make docs       build the documentation into site/"
 	@echo "make wheel      build the package into dist/"
 	@echo "make clean      remove the environment and what was built"
@@ -35,7 +36,7 @@ faults:
 	@$(BIN)/python -m tests.faults $(ARGS)
 
 lock:
-	@$(PYTHON) .ci/environment.py requirements-dev.txt
+	@$(PYTHON) .ci/environment.py --newest requirements-dev.txt
 	@$(BIN)/python .ci/lock.py
 
 lint:
@@ -55,4 +56,4 @@ wheel:
 	@$(BIN)/pip wheel . --no-deps --quiet --wheel-dir dist && rm -rf build regvq_studio.egg-info
 
 clean:
-	rm -rf .venv build dist site
+	rm -rf .venv .venv-lowest build dist site

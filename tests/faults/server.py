@@ -6,6 +6,8 @@ input and writes a line of JSON per answer. Importing takes seconds; a child sta
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import resource
@@ -199,7 +201,13 @@ def _warm_up(place: Path) -> None:
     from .runs import RECIPES, pictures
 
     data, out = pictures(place / "data"), place / "run"
-    train([f"{RECIPES}:tokenizer", "--data.root", str(data), "--out", str(out)])
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            train([f"{RECIPES}:tokenizer", "--data.root", str(data), "--out", str(out)])
+    except BaseException:
+        print(said.getvalue(), file=sys.stderr)
+        raise
 
 
 def main() -> None:
