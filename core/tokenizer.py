@@ -240,8 +240,11 @@ class Tokenizer(nn.Module):
         return self.quantizer.log_posterior(to_rows(z)).view(batch, height, width, -1)
 
     def _decode_latents(self, z: Tensor) -> Tensor:
-        # The codes are float32; a tokenizer in another precision decodes in its own.
-        return self.decoder(z.to(self.decoder.last_weight.dtype)).float().clamp_(-1, 1)
+        return self.decoder(self._typed(z)).float().clamp_(-1, 1)
+
+    def _typed(self, z: Tensor) -> Tensor:
+        """Return latents in the decoder's type: codes are float32 in a tokenizer of any type."""
+        return z.to(self.decoder.last_weight.dtype)
 
 
 def check_ids(ids: Tensor, codebook_size: int) -> None:

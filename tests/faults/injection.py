@@ -31,10 +31,12 @@ class Fault:
     ``action``: "kill" before the call; "tear", kill in the middle of it, if it writes; the name of
     an error that the call raises, such as "ENOSPC", at this and all later calls that need room; or
     the name of a signal that the process sends to itself, such as "SIGTERM" or "SIGSTOP".
+    ``exchange``: False for a system that cannot exchange two names in one step.
     """
 
     at: int
     action: str = "kill"
+    exchange: bool = True
 
 
 class Injection:
@@ -111,6 +113,8 @@ def install(folder: Path, fault: Fault | None) -> Injection:
     from core.bundles import replacement
 
     injection = Injection(folder, fault)
+    if fault is not None and not fault.exchange:
+        replacement._exchange_call = lambda: None
     injection_of = {
         (os, "fsync"): "fsync",
         (replacement, "exchange"): "exchange",

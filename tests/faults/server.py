@@ -6,6 +6,8 @@ input and writes a line of JSON per answer. Importing takes seconds; a child sta
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import resource
@@ -190,20 +192,34 @@ def _wait(pid: int, place: str) -> dict[str, Any]:
     return found
 
 
+def _warm_up(place: Path) -> None:
+    """Import what children need, by a run: the first one of a process takes a second longer."""
+    import train.encoding.encode
+    import train.loop.prior
+    from train.run import main as train
+
+    from .runs import RECIPES, pictures
+
+    data, out = pictures(place / "data"), place / "run"
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            train([f"{RECIPES}:tokenizer", "--data.root", str(data), "--out", str(out)])
+    except BaseException:
+        print(said.getvalue(), file=sys.stderr)
+        raise
+
+
 def main() -> None:
     """Serve requests until the standard input ends."""
     import torch
 
     torch.set_num_threads(1)
-
-    import train.encode
-    import train.encoding.encode
-    import train.loop.prior
-    import train.loop.tokenizer
-    import train.run  # noqa: F401
-
     answers = os.fdopen(os.dup(1), "w")
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
     with tempfile.TemporaryDirectory() as place:
+        _warm_up(Path(place))
         for line in sys.stdin:
             request = json.loads(line)
             if "wait" in request:

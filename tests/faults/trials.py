@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from core.bundles.replacement import is_leftover
 from core.errors import CheckpointError
 
 from .injection import Fault
@@ -72,8 +74,6 @@ def try_kills(
 
 def _resumed(text: str) -> list[str]:
     """Return the first step of the progress bar."""
-    import re
-
     return re.findall(r"\| (\d+)/\d+ \[", text)[:1]
 
 
@@ -93,7 +93,9 @@ def try_errors(server: Server, task: Task, out: Path, fault: Fault | int, kind: 
         said = str(out) in errors[0] and (
             "no state was saved" in errors[0] or "of step" in errors[0]
         )
-    left = [file.name for file in out.rglob("*") if file.name.endswith((".new", ".old"))]
+    left = []
+    if limit or fault.action != "EROFS":  # nothing can be removed from a read-only disk, either
+        left = [file.name for file in out.rglob("*") if is_leftover(file.name)]
     if not said or left:
         TABLE.add(kind, f"{case}: {left} {end.text[-600:]}", lost=True)
         return

@@ -40,7 +40,12 @@ class RunRecord:
     """
 
     def __init__(
-        self, out: Path, step: int, save_every: int, saved: Mapping[str, Any] | None = None
+        self,
+        out: Path,
+        step: int,
+        save_every: int,
+        saved: Mapping[str, Any] | None = None,
+        warn: Callable[[str], object] = print,
     ) -> None:
         self.out, self.save_every = out, save_every
         self._log = out / "log.jsonl"
@@ -48,7 +53,7 @@ class RunRecord:
         before = self._log.read_bytes() if self._log.exists() else b""
         size = 0 if saved is None else int(saved["size"])
         if saved is not None and _digest(before[:size]) != saved["sha256"]:
-            print(f"WARNING: {self._log} is damaged or was edited: its rows are not those saved.")
+            warn(f"WARNING: {self._log} is damaged or was edited: its rows are not those saved.")
         rows = _rows_of(before)
         kept = [row for row in rows if row["step"] <= step and STOPPED not in row]
         text = "".join(map(_line, kept)).encode()
