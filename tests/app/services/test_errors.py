@@ -24,7 +24,7 @@ from core.paths import ROOT
             "my models/b/model.safetensors is",
         ),
         (f"'{tempfile.gettempdir()}/gradio/abc/x.png' is no picture.", "x.png' is no picture."),
-        (r"C:\\Users\\me\\a.json is cut.", "a.json is cut."),
+        (r"C:\Users\me\a.json is cut.", "a.json is cut."),
         (
             "see https://huggingface.co/me/tok and 1/2 of a/b.",
             "see https://huggingface.co/me/tok and",

@@ -138,7 +138,7 @@ def test_draws_at_temperature_zero_are_the_most_likely_codes(codes, temperature)
 def test_logits_of_a_diverged_prior_get_a_sentence(size, how, value):
     logits = torch.randn(4, size)
     logits[2, 7] = value
-    with pytest.raises(CheckpointError, match="not finite .NaN or infinity.: its weights"):
+    with pytest.raises(CheckpointError, match=r"not finite .NaN or infinity.: its weights"):
         sample_categorical(logits, torch.Generator().manual_seed(0), **how)
     logits[2, 7] = -torch.inf  # a code that is never drawn
     sample_categorical(logits, torch.Generator().manual_seed(0), **how)
