@@ -170,7 +170,7 @@ class Tokenizer(nn.Module):
         """
         latents = self.encoder(images)
         quantized = self.quantizer(latents, generator=generator)
-        return self.decoder(self._typed(quantized.z)), latents, quantized
+        return self.decoder(quantized.z), latents, quantized
 
     @torch.no_grad()
     def latents(self, images: Tensor) -> Tensor:

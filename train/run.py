@@ -65,12 +65,14 @@ def _train(config: CommonConfig) -> Path:
     from regvq.errors import DataError
     from regvq.paths import ROOT
 
+    from .cli.closing import closing_lines
     from .cli.data import name_for_pictures
     from .cli.files import locked
     from .config.prior import PriorRunConfig
     from .loop.base import NonFiniteLoss
     from .loop.prior import PriorTrainer
     from .loop.processes import ProcessError
+    from .loop.provenance import started
     from .loop.saving import SaveError, prepare_folder
     from .loop.settings import remember_settings
     from .loop.tokenizer import TokenizerTrainer
@@ -90,7 +92,8 @@ def _train(config: CommonConfig) -> Path:
         kind = PriorTrainer if isinstance(config, PriorRunConfig) else TokenizerTrainer
         trainer = kind(config, out)
         if trainer.accelerator.is_main_process:  # not before data and features were found
-            remember_settings(config, out, trainer.contents(), trainer.processes)
+            remember_settings(config, out, trainer.contents(), trainer.processes, started())
+        trainer.announces = True
         bundle = trainer.train()
     if trainer.stopped_by is not None:
         if trainer.accelerator.is_main_process:
@@ -98,6 +101,7 @@ def _train(config: CommonConfig) -> Path:
         raise SystemExit(exit_code(trainer.stopped_by))
     if trainer.accelerator.is_main_process:
         print(f"the checkpoint is {bundle}")
+        print("\n".join(closing_lines(config, out, trainer.best())))
     return bundle
 
 

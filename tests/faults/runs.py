@@ -76,6 +76,8 @@ def result_of(out: Path) -> dict[str, Any]:
         elif name == "state/state.json":
             numbers = read_json(file)
             found[name] = [numbers["step"], numbers["broken"], numbers["fixed"]]
+        elif name == "run.json":  # the command line of each start names its folder
+            found[name] = {k: v for k, v in read_json(file).items() if k != "started"}
         elif name.endswith(".npz"):
             found[name] = {k: v.tolist() for k, v in read_arrays(file).items()}
         else:

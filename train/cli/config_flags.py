@@ -23,7 +23,7 @@ Config = TypeVar("Config")
 
 EVERYDAY = (
     "steps", "seed", "batch", "out", "data.name", "data.root", "data.size", "tokenizer", "tokens",
-    "init", "precision", "data.workers", "save_every", "log_every",
+    "init", "precision", "data.workers", "save_every", "validate_every", "log_every",
 )  # fmt: skip
 """The settings that people change, in the order of the help; a config need not have all."""
 _NO_FLAG = ("recipe",)

@@ -103,6 +103,9 @@ class CommonConfig:
     """Steps between log lines; the usage window spans 100 steps."""
     save_every: int = 500
     """Steps between checkpoints, sample pictures and bundles."""
+    validate_every: int = 2000
+    """Steps between measurements on the whole held-out set, each at the next save; the best
+    checkpoint is kept in the run folder as best/. 0: none."""
     stop_after: int | None = None
     """Stop at this step, as an interruption would; the schedule remains that of --steps."""
 
@@ -110,6 +113,8 @@ class CommonConfig:
         for name in ("steps", "batch", "log_every", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.validate_every < 0:
+            raise ValueError(f"validate_every must be 0 or more, got {self.validate_every}")
         if self.stop_after is not None and self.stop_after < 1:
             raise ValueError(f"stop_after must be at least 1, got {self.stop_after}")
         if not 0 <= self.seed < 2**24:  # the noise of a step has a seed of 64 bits, 40 for the step

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from regvq.tokenizer import Tokenizer
 from ..cli.common import bundle_name, evenly_spaced
 from ..cli.files import save_picture
 from ..config.tokenizer import RunConfig
+from ..loop.provenance import origin
 from .drift_history import remember
 from .figures import describe_patches
 from .recipe_flags import recipe_flags
@@ -63,13 +64,17 @@ def export_bundle(
     final: bool = True,
     history: Path | None = None,
     due: bool = True,
+    processes: int = 1,
+    validations: Mapping[int, Mapping[str, float]] | None = None,
 ) -> None:
     """Evaluate on a few held-out pictures, compute the atlas, and write the bundle.
 
     The atlas of a large codebook takes minutes, so a save that is not ``final`` has none; the
     explorer computes it when such a bundle is opened. ``history``: the run's file of the drift of
     its codes, to which this save is added (``train.export.drift_history``); ``due``: False for a
-    save that only a stop has brought about, which only the bundle's history has.
+    save that only a stop has brought about, which only the bundle's history has. ``processes``:
+    those with which the run was started. ``validations``: the figures of the whole held-out set so
+    far, by step.
     """
     counts = torch.zeros(tokenizer.codebook_size, dtype=torch.int64)
     metrics: dict[str, Any] = evaluate_tokenizer(
@@ -82,7 +87,9 @@ def export_bundle(
     metrics["step"] = step
     held_out = has_held_out(config.data.name, config.data.root)
     metrics["data"] = {"name": config.data.name, "held_out": held_out, "longest": LONGEST}
-    recipe = describe(config, features, broken)
+    if validations:
+        metrics["validation"] = [{"step": at, **row} for at, row in sorted(validations.items())]
+    recipe = describe(config, features, broken, processes) | {"origin": origin()}
     source = f"{metrics['images']} pictures of the data set {config.data.name!r}"
     atlas = None
     if final or tokenizer.codebook_size <= QUICK_ATLAS:
@@ -107,7 +114,9 @@ def export_bundle(
     )
 
 
-def describe(config: RunConfig, features: Features | None, broken: int) -> dict[str, Any]:
+def describe(
+    config: RunConfig, features: Features | None, broken: int, processes: int = 1
+) -> dict[str, Any]:
     """Return the run as JSON, without any path: bundles are published, and paths are private."""
     data = asdict(config.data) | {"broken_files": broken}
     del data["root"], data["workers"]
@@ -115,6 +124,7 @@ def describe(config: RunConfig, features: Features | None, broken: int) -> dict[
         "name": config.recipe,
         "steps": config.steps,
         "batch": config.batch,
+        "processes": processes,
         "seed": config.seed,
         "init": None if config.init is None else bundle_name(config.init),
         "train_only": config.train_only,

@@ -7,9 +7,9 @@ CPU.
 
 from __future__ import annotations
 
+import sys
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -20,16 +20,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from regvq.bundles.bundle import find_bundle
-from regvq.data import Dataset
-from regvq.data.token_shards import TokenShards
 from regvq.distributed import mean_over_processes
 from regvq.errors import CheckpointError
 from regvq.malloc import keep_freed_memory
 
 from ..cli.stopping import StopSignals, end_loaders, stop_signals
 from ..config.base import AdamWConfig, CommonConfig
-from .contents import Contents, contents_of
+from .announcement import announcement
 from .draws import Batches, LoaderError
+from .kinds import RunParts
 from .optim import lr_scale, use_bf16
 from .processes import (
     FAILED,
@@ -40,7 +39,8 @@ from .processes import (
     lost_connection,
     share_of,
 )
-from .record import RunRecord
+from .record import RunRecord, Validations, best_of, validations_of
+from .resuming import check_no_state_is_missing, resumed
 from .saving import SaveError, save_errors
 from .settings import recorded_processes
 from .state import Part, load_state, repair_state, save_state
@@ -50,11 +50,11 @@ class NonFiniteLoss(ArithmeticError):
     """A loss or a gradient that is not finite; states the term, the step and the saved state."""
 
 
-class TrainingRun(ABC):
+class TrainingRun(RunParts):
     """One run. ``train()`` resumes the run in ``out``, if any, and returns the bundle's folder.
 
-    A subclass provides the batches, the step and the export; it puts the modules and optimizers
-    that are saved and restored into ``parts``.
+    A subclass provides the methods of ``RunParts``; it puts the modules and optimizers that are
+    saved and restored into ``parts``.
     """
 
     def __init__(self, config: CommonConfig, out: Path) -> None:
@@ -73,51 +73,12 @@ class TrainingRun(ABC):
         """Steps that are done."""
         self.stopped_by: int | None = None
         """The signal that stopped ``train``; None if it trained to the last step."""
+        self.announces = False
+        """True if ``train`` prints what it is going to do."""
         self.saved: int | None = None
         """The step of the last whole state."""
         self.record: RunRecord | None = None
         """The log, TensorBoard's file and the samples, on the main process."""
-
-    @abstractmethod
-    def _stream(self, step: int, last: int) -> Iterator[Sized]:
-        """Yield the batches of steps ``step`` to ``last`` - 1; their len is the number of
-        pictures."""
-
-    @abstractmethod
-    def step(self, batch: Any, step: int) -> dict[str, Tensor]:
-        """Take one optimizer step; return the loss terms, detached."""
-
-    @abstractmethod
-    def _figures(self, losses: Mapping[str, Tensor]) -> tuple[dict[str, float], dict[str, str]]:
-        """Return the figures of a step for the log, and those for the progress bar. Collective."""
-
-    @abstractmethod
-    def _export(self, bundle: Path, step: int, final: bool) -> None:
-        """Write sample pictures and the bundle, on the main process only; ``final``: the last.
-
-        It is a function of the saved state, and is called again if it was interrupted. The bundle
-        is written last.
-        """
-
-    def _measure(self) -> dict[str, float]:
-        """Return the figures that a save adds to the log, on the main process only."""
-        return {}
-
-    def _further_state(self) -> dict[str, Tensor]:
-        """Return tensors that are saved beside the parts. Collective."""
-        return {}
-
-    def _restore_further(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take back the tensors of ``_further_state``; a state of before may lack them."""
-        return
-
-    def contents(self) -> Contents:
-        """Return the identity of the run's pictures, which may move, but must not change."""
-        return contents_of(self._pictures())
-
-    @abstractmethod
-    def _pictures(self) -> Dataset | TokenShards:
-        """Return the data that the run draws from."""
 
     @property
     def state_folder(self) -> Path:
@@ -139,6 +100,12 @@ class TrainingRun(ABC):
             self.accelerator.wait_for_everyone()
             step, log = self._load()
             last = min(config.steps, config.stop_after or config.steps)
+            if main and self.announces:
+                words = announcement(
+                    config, self.out, self._facts(), self.device, self.half,
+                    (self.processes, self.accelerator.num_processes), step, last,
+                )  # fmt: skip
+                print(words, flush=True)
             bar = tqdm(
                 total=config.steps, initial=step, unit="step", disable=not main, dynamic_ncols=True
             )
@@ -172,7 +139,7 @@ class TrainingRun(ABC):
         further: dict[str, Tensor] = {}
         numbers = load_state(self.state_folder, self.parts, further)
         if numbers is None:
-            self._check_state_is_there()
+            check_no_state_is_missing(self.out)
             return 0, None
         self.reached = self.saved = self._resume(numbers)
         self._restore_further(further)
@@ -235,42 +202,10 @@ class TrainingRun(ABC):
     def _resume(self, numbers: Mapping[str, Any]) -> int:
         """Return the step that a saved run has reached. Raises CheckpointError if resuming would
         change it, or if the numbers are not those of a run."""
-        try:
-            step, fixed = numbers["step"], dict(numbers.get("fixed", {}))
-            broken = {Path(path): str(w) for path, w in numbers.get("broken", {}).items()}
-            processes = numbers.get("processes", self.processes)
-            whole = type(step) is int and type(processes) is int and step >= 0 < processes
-        except (KeyError, TypeError, ValueError, AttributeError):
-            whole = False
-        if not whole:
-            raise CheckpointError(
-                f"{self.state_folder / 'state.json'} does not describe the state of a run; restore "
-                "it, or choose another --out."
-            )
-        for name, before in fixed.items():
-            if (now := self.fixed.get(name)) != before:
-                raise CheckpointError(
-                    f"the run in {self.out} was started with {name} {before!r}, and would resume "
-                    f"with {now!r}; provide the same {name} again, or choose another --out."
-                )
-        for flag, last in (("steps", self.config.steps), ("stop-after", self.config.stop_after)):
-            if last is not None and step > last:
-                raise CheckpointError(
-                    f"the run in {self.out} has reached step {step}, which is after --{flag} "
-                    f"{last}; raise it to {step} or more, or choose another --out."
-                )
-        self.broken |= broken
-        self.processes = processes
-        return step
-
-    def _check_state_is_there(self) -> None:
-        """Raise CheckpointError if a run has a log and a bundle, but no state."""
-        if (self.out / "log.jsonl").exists() and (self.out / "bundle").exists():
-            raise CheckpointError(
-                f"{self.out} holds the log and the checkpoint of a run, but no state from which it "
-                f"could resume; restore {self.state_folder}, or choose another --out (with --init "
-                f"{self.out} to start from its weights)."
-            )
+        found = resumed(numbers, self.config, self.out, self.fixed, self.processes)
+        self.broken |= found.broken
+        self.processes = found.processes
+        return found.step
 
     def _share(self, batch: int) -> int:
         """Return this process's pictures per step, of a run that started with ``batch`` on each
@@ -320,6 +255,8 @@ class TrainingRun(ABC):
 
     def _log(self, step: int, losses: Mapping[str, Tensor], speed: float, bar: tqdm) -> None:
         figures, shown = self._figures(losses)  # a collective: every process takes part
+        if self.accelerator.is_main_process and (warning := self._warning(figures, step)):
+            bar.write(f"WARNING: {warning}", file=sys.stderr)
         due = step % self.config.log_every == 0 or step == self.config.steps
         self._write({**figures, "images_per_second": speed}, step, stopped=not due)
         bar.set_postfix(shown, img_s=f"{speed:.0f}")
@@ -333,29 +270,43 @@ class TrainingRun(ABC):
             with save_errors(self, step):
                 self.record.write(step, figures, stopped)
 
+    def _is_validated(self, step: int) -> bool:
+        """Return True if the save at this step measures the whole held-out set."""
+        every, save = self.config.validate_every, self.config.save_every
+        before = (step - 1) // save * save  # the last save before
+        return every > 0 and self._is_due(step) and step // every > before // every
+
     def _is_due(self, step: int) -> bool:
         """Return True if an uninterrupted run saves at this step, too."""
         return step % self.config.save_every == 0 or step == self.config.steps
 
     def _save(self, step: int, final: bool = True) -> Path:
         bundle, further = self.out / "bundle", self._further_state()
+        measured = {}
+        if step != self.saved and self._is_validated(step):
+            with stop_signals.phase("the held-out pictures are being measured"):
+                measured = self._validate()
         saving = f"the state of step {step} is being saved, and its checkpoint will be exported"
         exporting = f"the state of step {step} is saved, and its checkpoint is being exported"
         if self.record is not None:
             with save_errors(self, step):
                 if step != self.saved:
                     with stop_signals.phase(saving):
-                        self._save_state(step, further)
+                        self._save_state(step, further, measured)
                 with stop_signals.phase(exporting):
                     self._export(bundle, step, final)
+                    self._keep_best(step)
                     self.record.thin_samples(step)
         with stop_signals.phase("the main process is saving"):
             self.accelerator.wait_for_everyone()
         self.saved = step
         return bundle
 
-    def _save_state(self, step: int, further: Mapping[str, Tensor]) -> None:
-        self._write(self._measure(), step, stopped=not self._is_due(step))
+    def _save_state(
+        self, step: int, further: Mapping[str, Tensor], measured: Mapping[str, float]
+    ) -> None:
+        figures = {**self._measure(), **measured}
+        self._write(figures, step, stopped=not self._is_due(step))
         log = self.record.sync()  # the state vouches for the rows up to its step
         numbers = {
             "step": step,
@@ -366,6 +317,19 @@ class TrainingRun(ABC):
         }
         save_state(self.state_folder, self.parts, numbers, further)
         self.saved = step
+
+    def validations(self) -> Validations:
+        """Return the figures of held-out pictures in the log, by step; on the main process only."""
+        rows = [] if self.record is None else self.record.rows()
+        return validations_of(rows, self._is_validated)
+
+    def best(self) -> int | None:
+        """Return the step of the best validation so far, on the main process; None without one."""
+        return best_of(self.validations(), self._score)
+
+    def _keep_best(self, step: int) -> None:
+        if self._is_validated(step) and self.best() == step:
+            self._export_best(self.out / "best", step)
 
     def _finish_export(self, step: int, last: int) -> None:
         """Export the saved state again if the export of a save was interrupted."""
@@ -379,6 +343,7 @@ class TrainingRun(ABC):
         if exported != step:
             print(f"The bundle of step {step} is written now: its export was interrupted.")
             self._export(bundle, step, final=False)
+            self._keep_best(step)
             self.record.thin_samples(step)
 
 

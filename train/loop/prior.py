@@ -19,7 +19,7 @@ from regvq.conditions.from_samples import condition_of
 from regvq.data import Dataset, open_dataset
 from regvq.data.token_shards import TokenBatch, TokenShards
 from regvq.errors import CheckpointError, DataError
-from regvq.priors import LatentConfig
+from regvq.priors import LatentConfig, kind_of
 
 from ..cli.errors import UsageError
 from ..config.prior import PriorRunConfig
@@ -246,6 +246,29 @@ class PriorTrainer(TrainingRun):
         name, loss = self.validate()
         return {f"held_out_{name}": loss}
 
+    def _score(self, row: Mapping[str, Any]) -> float | None:
+        losses = [value for name, value in row.items() if name.startswith("held_out_")]
+        return -losses[0] if losses else None
+
+    def _facts(self) -> dict[str, str]:
+        config, data = self.config, self.config.data
+        rows, columns = self.prior.config.grid
+        count = sum(p.numel() for p in self.prior.parameters() if p.requires_grad)
+        kinds = [
+            type(each).__name__.removesuffix("Config").lower() for each in config.prior.conditions
+        ]
+        source = f"token shards {config.tokens}" if config.tokens is not None else data.name
+        return {
+            "data": f"{source}: {self._length:,} pictures as {rows}x{columns} tokens, "
+            f"{len(self.held_out):,} to measure on",
+            "tokenizer": f"{config.tokenizer}, {self.tokenizer.codebook_size:,} codes",
+            "model": f"{kind_of(self.prior.config)} prior, {count:,} trained parameters; "
+            f"conditions: {', '.join(kinds) or 'none'}",
+        }
+
+    def _export_best(self, bundle: Path, step: int) -> None:
+        self._export_to(bundle, step, *self.validate())
+
     def _export(self, bundle: Path, step: int, final: bool) -> None:
         name, loss = self.validate()
         sample_sheet(
@@ -255,6 +278,9 @@ class PriorTrainer(TrainingRun):
             self.config,
             self.out / "samples" / f"{step:07d}.png",
         )
+        self._export_to(bundle, step, name, loss)
+
+    def _export_to(self, bundle: Path, step: int, name: str, loss: float) -> None:
         export_prior(
             bundle,
             prior=self.averaged.module,
@@ -270,4 +296,6 @@ class PriorTrainer(TrainingRun):
                 "held_out": sum(map(len, self.held_out_tokens)),
             },
             broken=len(self.broken),
+            processes=self.processes,
+            validations=self.validations(),
         )

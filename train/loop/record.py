@@ -28,6 +28,10 @@ SAMPLES = 40
 Row = dict[str, Any]
 
 
+Validations = dict[int, dict[str, float]]
+"""Figures of held-out pictures by step."""
+
+
 class RunRecord:
     """The rows and pictures of a run in the folder ``out``, of which ``step`` steps are saved.
 
@@ -65,6 +69,10 @@ class RunRecord:
         row = {"step": step, **figures, **({STOPPED: True} if stopped else {})}
         append_bytes(self._log, _line(row).encode())
         self._board.write(row, time.time())
+
+    def rows(self) -> list[Row]:
+        """Return the rows of the log."""
+        return _rows_of(self._log.read_bytes()) if self._log.exists() else []
 
     def sync(self) -> dict[str, Any]:
         """Write the rows to the disk; return the log's ``size`` and ``sha256``.
@@ -104,6 +112,25 @@ class RunRecord:
 
 def _digest(text: bytes) -> str:
     return hashlib.sha256(text).hexdigest()
+
+
+def validations_of(rows: list[Row], is_validated: Callable[[int], bool]) -> Validations:
+    """Return the figures of held-out pictures in the rows of the steps that are validated."""
+    found: Validations = {}
+    for row in rows:
+        figures = {k: v for k, v in row.items() if k.startswith(("validation_", "held_out_"))}
+        if figures and is_validated(row["step"]):
+            found.setdefault(row["step"], {}).update(figures)
+    return found
+
+
+def best_of(
+    validations: Validations, score: Callable[[Mapping[str, Any]], float | None]
+) -> int | None:
+    """Return the first step with the largest score; None if no row has one."""
+    scores = {step: score(row) for step, row in validations.items()}
+    known = {step: value for step, value in scores.items() if value is not None}
+    return max(known, key=lambda step: (known[step], -step)) if known else None
 
 
 def _rows_of(text: bytes) -> list[Row]:

@@ -12,7 +12,7 @@ from regvq.bundles.replacement import remove, repair
 from regvq.bundles.storage import check_replaceable
 from regvq.errors import CheckpointError
 
-RECORD = ("bundle", "state", "samples", "tensorboard", "log.jsonl", "history.npz")
+RECORD = ("bundle", "best", "state", "samples", "tensorboard", "log.jsonl", "history.npz")
 """The files and folders of a run, beside its ``run.json``."""
 LEFT = ("run.json.new", "log.jsonl.new", "history.npz.new", "history.new.npz")
 """Files that a run leaves if it is killed while it replaces one."""
@@ -61,9 +61,10 @@ def prepare_folder(out: Path) -> None:
                 f"{out} holds {', '.join(foreign)}, but no run.json: no run of this program wrote "
                 "that; choose another --out."
             )
-    for name in ("bundle", "state"):
+    for name in ("bundle", "best", "state"):
         repair(out / name)
     check_replaceable(out / "bundle")
+    check_replaceable(out / "best")
     for name in LEFT:
         remove(out / name)
 
