@@ -113,6 +113,8 @@ def test_samples_are_bounded_and_do_not_depend_on_stops(tmp_path):
     folder.mkdir()
     kept = []
     for stops in ((), (77, 255)):
+        for file in folder.iterdir():
+            file.unlink()
         for step in range(1, 1001):
             if step in stops:
                 RunRecord(tmp_path, step - 1, 1)
