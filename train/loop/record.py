@@ -91,9 +91,9 @@ class RunRecord:
 
         The ones that remain depend only on ``step``, so that a resumed run keeps the same.
         """
-        stride, saves = self.save_every, step // self.save_every
-        while saves > SAMPLES:
-            stride, saves = 2 * stride, saves // 2
+        stride = self.save_every
+        while step // stride > SAMPLES:
+            stride *= 2
         if stride == self.save_every:
             return
         for number, file in self._samples():
