@@ -3,13 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 CHECKS := $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/basedpyright
 
-.PHONY: help app test test-fast lint format docs wheel clean
+.PHONY: help app test test-fast test-lowest faults lock lint format docs wheel clean
 help:
 	@echo "make app        set up and open the explorer (ARGS='--port 7860')"
 	@echo "make test       set up, lint, type-check and run every test, the browser's too (ARGS='-k images')"
 	@echo "make test-fast  the same without the browser and the slowest tests, for work in between"
+	@echo "make test-lowest  the tests of the library and the trainer with the lowest allowed versions"
+	@echo "make faults     kill runs 500 times, fill disks, flip bytes, and print what was lost (ARGS='--kills 50')"
 	@echo "make lint       ruff and the type checker alone"
 	@echo "make format     let ruff sort imports and format"
+	@echo "make lock       write requirements.lock anew, with the newest allowed versions"
 	@echo "make docs       build the documentation into site/"
 	@echo "make wheel      build the package into dist/"
 	@echo "make clean      remove the environment and what was built"
@@ -23,6 +26,18 @@ test: lint
 
 test-fast: lint
 	@$(BIN)/python -m pytest -m "not browser and not slow" $(ARGS)
+
+test-lowest:
+	@$(PYTHON) .ci/environment.py --lowest requirements-dev.txt
+	@OMP_WAIT_POLICY=PASSIVE .venv-lowest/bin/python -m pytest -m "not browser" tests/core tests/train $(ARGS)
+
+faults:
+	@$(PYTHON) .ci/environment.py requirements-dev.txt
+	@$(BIN)/python -m tests.faults $(ARGS)
+
+lock:
+	@$(PYTHON) .ci/environment.py --newest requirements-dev.txt
+	@$(BIN)/python .ci/lock.py
 
 lint:
 	@$(PYTHON) .ci/environment.py requirements-dev.txt
@@ -41,4 +56,4 @@ wheel:
 	@$(BIN)/pip wheel . --no-deps --quiet --wheel-dir dist && rm -rf build regvq_studio.egg-info
 
 clean:
-	rm -rf .venv build dist site
+	rm -rf .venv .venv-lowest build dist site

@@ -1,7 +1,12 @@
 """Create the virtual environment ``.venv`` and install a requirements file and the project into it.
 
 ``python3 .ci/environment.py requirements.txt``. Does nothing if that was done before with the same
-files. Works on a fresh Debian or Ubuntu without root: where the package python3-venv is missing,
+files. The versions are those of ``requirements.lock``, which were tested together; on a Python for
+which one of them was not made, the newest allowed ones are installed instead. ``--newest`` ignores
+the lock. ``--lowest`` creates ``.venv-lowest`` with the lowest versions that ``requirements.txt``
+allows.
+
+Works on a fresh Debian or Ubuntu without root: where the package python3-venv is missing,
 the environment is created without pip, and pip is taken from the system's pip or Debian's wheel.
 The project itself is installed in editable mode, so that scripts outside its folder, such as those
 in ``examples/``, can ``import regvq``.
@@ -11,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,15 +24,17 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-VENV = ROOT / ".venv"
+LOWEST = "--lowest" in sys.argv
+VENV = ROOT / (".venv-lowest" if LOWEST else ".venv")
 PYTHON = VENV / "bin" / "python"
+LOCK = ROOT / "requirements.lock"
 
 
 def main() -> int:
     if sys.version_info < (3, 10):  # noqa: UP036 (runs on whatever python3 is there)
         print(f"Python 3.10 or newer is needed, this is {sys.version.split()[0]}.", file=sys.stderr)
         return 2
-    requirements = ROOT / sys.argv[1]
+    requirements = ROOT / next(word for word in sys.argv[1:] if not word.startswith("-"))
     stamp = VENV / f".installed-{requirements.stem}"
     wanted = _fingerprint(requirements)
     if PYTHON.exists() and stamp.exists() and stamp.read_text() == wanted:
@@ -34,17 +42,43 @@ def main() -> int:
     if not _has_pip():
         _make()
     print(f"Installing {requirements.name} (several minutes the first time) ...", flush=True)
-    install = [PYTHON, "-m", "pip", "install", "--quiet"]
-    for what in (["--upgrade", "-r", requirements], ["--no-deps", "--editable", ROOT]):
-        done = subprocess.run([*install, *what], check=False)
-        if done.returncode != 0:
-            return done.returncode
-    stamp.write_text(wanted)
-    return 0
+    with tempfile.TemporaryDirectory() as folder:
+        versions = _versions(Path(folder))
+        code = _install("--upgrade", "-r", requirements, *versions)
+        if code != 0 and versions and not LOWEST:
+            print("The tested versions cannot be installed here; the newest are tried.", flush=True)
+            code = _install("--upgrade", "-r", requirements)
+    code = code or _install("--no-deps", "--editable", ROOT)
+    if code == 0:
+        stamp.write_text(wanted)
+    return code
+
+
+def _install(*what: object) -> int:
+    command = [PYTHON, "-m", "pip", "install", "--quiet", *map(str, what)]
+    return subprocess.run(command, check=False).returncode
+
+
+def _versions(folder: Path) -> list[object]:
+    """Return the flags of pip that choose versions."""
+    if LOWEST:
+        constraints = folder / "lowest.txt"
+        constraints.write_text("\n".join(_lowest()) + "\n")
+        return ["-c", constraints]
+    return [] if "--newest" in sys.argv or not LOCK.exists() else ["-c", LOCK]
+
+
+def _lowest() -> list[str]:
+    """Return the lowest versions that requirements.txt allows."""
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    found = (re.match(r"([\w.-]+)>=([\w.]+)", line) for line in lines)
+    return [f"{match[1]}=={match[2]}" for match in found if match]
 
 
 def _fingerprint(requirements: Path) -> str:
     text = requirements.read_text() + (ROOT / "pyproject.toml").read_text() + sys.version
+    if not LOWEST and LOCK.exists():
+        text += LOCK.read_text()
     for line in requirements.read_text().splitlines():
         if line.startswith("-r "):
             text += (ROOT / line[3:].strip()).read_text()

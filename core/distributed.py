@@ -35,6 +35,15 @@ def mean_over_processes(x: Tensor) -> Tensor:
     return x + (sum_over_processes(x) / world_size() - x.detach())
 
 
+def max_over_processes(value: int, device: torch.device | str = "cpu") -> int:
+    """Return the largest ``value`` of all processes. ``device``: one that the backend can use."""
+    if world_size() == 1:
+        return value
+    largest = torch.tensor(value, device=device)
+    dist.all_reduce(largest, dist.ReduceOp.MAX)
+    return int(largest)
+
+
 def gather_rows(x: Tensor) -> Tensor:
     """Return the rows (N, D) of all W processes as (W*N, D), in rank order, detached.
 

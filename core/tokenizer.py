@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .bundles.bundle import FORMAT, Bundle, bundle_of_kind
+from .bundles.bundle import FORMAT, Bundle, bundle_of_kind, load_bundle
 from .bundles.storage import load_weights, state_for_disk, write_folder
 from .config import changed_settings, entry_of, from_dict, to_dict
 from .errors import CheckpointError
@@ -116,12 +116,16 @@ class Tokenizer(nn.Module):
         ``user/name@revision`` (``core.bundles.bundle.open_bundle``).
 
         Raises CheckpointError for a folder without a tokenizer, of another format, or with weights
-        that do not fit.
+        that are damaged or do not fit.
         """
-        bundle = bundle_of_kind(source, "tokenizer")
-        described = bundle.config.get("tokenizer")
-        tokenizer = cls(TokenizerConfig.from_dict(described, bundle.path / "config.json"))
-        return load_weights(tokenizer, bundle.path / "model.safetensors").to(device)
+
+        def load(bundle: Bundle, sha256: str | None) -> Tokenizer:
+            bundle = bundle_of_kind(bundle, "tokenizer")
+            described = bundle.config.get("tokenizer")
+            tokenizer = cls(TokenizerConfig.from_dict(described, bundle.path / "config.json"))
+            return load_weights(tokenizer, bundle.path / "model.safetensors", sha256)
+
+        return load_bundle(bundle_of_kind(source, "tokenizer"), load).to(device)
 
     def save_pretrained(
         self,
@@ -273,9 +277,11 @@ class Tokenizer(nn.Module):
         return self.quantizer.log_posterior(to_rows(z)).view(batch, height, width, -1)
 
     def _decode_latents(self, z: Tensor) -> Tensor:
-        # A decoder may compute in half precision where ids are not affected.
-        z = z.to(self.decoder.last_weight.dtype)
-        return self.network_output(self.decoder(z).float()).clamp_(-1, 1)
+        return self.network_output(self.decoder(self._typed(z)).float()).clamp_(-1, 1)
+
+    def _typed(self, z: Tensor) -> Tensor:
+        """Return latents in the decoder's type: codes are float32 in a tokenizer of any type."""
+        return z.to(self.decoder.last_weight.dtype)
 
 
 def check_ids(ids: Tensor, codebook_size: int) -> None:

@@ -166,3 +166,16 @@ def test_the_version_stands_in_one_place():
     assert "version" in PROJECT["dynamic"] and "version" not in PROJECT
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert f"## {core.__version__}" in changes
+
+
+def test_the_lock_has_a_version_for_each_requirement() -> None:
+    """``make app`` installs these versions; ``make lock`` writes them."""
+    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    locked = dict(line.split("==") for line in lines if not line.startswith("#"))
+    for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines():
+        if not (text := line.partition("#")[0].strip()):
+            continue
+        needed = Requirement(text)
+        name = re.sub(r"[-_.]+", "-", needed.name).lower()
+        assert name in locked, f"{needed.name}: run make lock"
+        assert locked[name] in needed.specifier, f"{needed}: run make lock"

@@ -13,6 +13,7 @@ if not __package__:  # run as a file: python train/encode.py
 
 from .cli.common import program
 from .cli.errors import UsageError, one_line_errors, parse_flags
+from .cli.files import locked
 from .encoding.encode import encode
 from .encoding.flags import EncodeFlags
 from .recipes.own_file import load_own_file
@@ -25,7 +26,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     with one_line_errors(UsageError, CheckpointError, DataError):
         load_own_file(flags.recipe)
-        header = encode(flags)
+        with locked(flags.out):
+            header = encode(flags)
     height, width = header["grid"]
     print(
         f"{sum(header['rows']):,} pictures as {height}x{width} tokens each in "

@@ -21,6 +21,11 @@ if not __package__:  # run as a file: python train/run.py
 
     __package__ = _bootstrap.PACKAGE
 
+from .cli.stopping import exit_code, keep_printing, stop_signals
+
+if __name__ == "__main__":  # before anything that takes time to import
+    stop_signals.install()
+
 from .cli.common import program
 from .cli.errors import UsageError, check_packages, one_line_errors
 from .recipes.command_line import parse_run, recipe_list
@@ -49,7 +54,9 @@ def main(arguments: list[str] | None = None) -> Path:
 
 
 def console() -> int:
-    """Run the command as the console script ``regvq-train``; return the exit code."""
+    """Run the command as a program, such as ``regvq-train``; return the exit code."""
+    stop_signals.install()
+    keep_printing()
     main()
     return 0
 
@@ -58,12 +65,17 @@ def _train(config: CommonConfig) -> Path:
     from regvq.errors import DataError, printable
     from regvq.paths import ROOT
 
+    from .cli.closing import closing_lines
     from .cli.data import data_lines, name_for_pictures
+    from .cli.files import locked
     from .config.prior import PriorRunConfig
     from .config.tokenizer import RunConfig
     from .loop.adopt import adopted
     from .loop.base import NonFiniteLoss
     from .loop.prior import PriorTrainer
+    from .loop.processes import ProcessError
+    from .loop.provenance import started
+    from .loop.saving import SaveError, prepare_folder
     from .loop.settings import remember_settings
     from .loop.tokenizer import TokenizerTrainer
 
@@ -80,17 +92,25 @@ def _train(config: CommonConfig) -> Path:
     out = config.out or ROOT / "runs" / default_folder(config.recipe)
     if printable(out) != str(out):
         raise DataError(f"--out {out} holds signs that are not UTF-8, or that cannot be printed.")
-    with one_line_errors(NonFiniteLoss):
+    with one_line_errors(NonFiniteLoss, SaveError, ProcessError), locked(out) as first:
+        if first:
+            prepare_folder(out)
         kind = PriorTrainer if isinstance(config, PriorRunConfig) else TokenizerTrainer
         trainer = kind(config, out)
         if trainer.accelerator.is_main_process:  # not before data and features were found
-            remember_settings(config, out)
+            remember_settings(config, out, trainer.contents(), trainer.processes, started())
             print("\n".join(data_lines(trainer)), flush=True)
+        trainer.announces = True
         bundle = trainer.train()
+    if trainer.stopped_by is not None:
+        if trainer.accelerator.is_main_process:
+            print(f"stopped at step {trainer.reached}, go on with the same command", flush=True)
+        raise SystemExit(exit_code(trainer.stopped_by))
     if trainer.accelerator.is_main_process:
         print(f"the checkpoint is {bundle}")
+        print("\n".join(closing_lines(config, out, trainer.best())))
     return bundle
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(console())

@@ -47,11 +47,11 @@ def scenes_source() -> str:
 @lru_cache(maxsize=6)
 def atlas(handle: TokenizerHandle) -> dict[str, np.ndarray]:
     """Return the statistics of every code (``core.analysis.atlas``): the bundle's own if it has
-    them, otherwise computed on scenes."""
-    from regvq.analysis.atlas import build_atlas
+    them and they fit its codes, otherwise computed on scenes."""
+    from regvq.analysis.atlas import build_atlas, fits
 
     known = handle.bundle.atlas
-    if len(known.get("counts", ())) == handle.tokenizer.codebook_size:
+    if fits(known, handle.tokenizer):
         return known
     return build_atlas(handle.tokenizer, scenes(), source=scenes_source())
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from .errors import UserError
+from .errors import UserError, without_paths
 from .gpu import on_gpu
 from .model_lock import LOCK
 from .priors import PriorHandle
@@ -126,6 +126,6 @@ def _as_user_error() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        text = str(error)
+        text = without_paths(str(error))
         words = text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
         raise UserError(words) from None

@@ -12,7 +12,7 @@ from ..services import comparison
 from ..services.checkpoints import names as checkpoint_names
 from ..services.comparison import FEWEST, FIRST, MOST
 from ..services.encoding import PageFile
-from ..services.errors import UserError
+from ..services.errors import UserError, without_paths
 from ..services.examples import thumbnails
 from ..services.uploads import open_picture, original_png
 from ..ui.component import INSTANT, MODEL_QUEUE, PRIVATE, api_row, html_component
@@ -59,7 +59,7 @@ def show(image: Any, chosen: Any) -> Iterator[dict[str, Any]]:
         handles = comparison.parse_checkpoints(chosen)
         picture = open_picture(image)
     except (PictureError, UserError) as error:
-        yield {"problem": str(error)}
+        yield {"problem": without_paths(str(error))}
         return
     known = [comparison.compared(handle, picture) for handle in handles]
     rows = [

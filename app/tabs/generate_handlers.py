@@ -21,7 +21,7 @@ from ..services import (
     semantic_maps,
 )
 from ..services.encoding import data_url, png_file
-from ..services.errors import UserError
+from ..services.errors import UserError, without_paths
 from ..services.generation import GenerationRequest
 from ..services.generation_runs import SAMPLED, RestoredSettings, SavedRun
 from ..services.model_lock import LOCK
@@ -94,7 +94,7 @@ def on_prior_change(
             handle = priors.open_prior(prior, mode)
             values = _settings(handle, mode, restored)
     except (UserError, CheckpointError) as error:
-        return {"results": {"problem": str(error)}}
+        return {"results": {"problem": without_paths(str(error))}}
     if mode == "text":
         priors.preload_prior(handle)
     examples: list[dict[str, str]] = []
@@ -235,7 +235,7 @@ def generate(
             yield {"results": {**page, "drawing": drawing, **progress}}
         result = generation.finish(request, step, time.monotonic() - started)
     except (UserError, CheckpointError, PictureError) as error:
-        yield {"results": {"problem": str(error)}}
+        yield {"results": {"problem": without_paths(str(error))}}
         return
     files = [png_file(one, f"picture-{i + 1}") for i, one in enumerate(result.pictures)]
     saved = generation_runs.saved_run(number, mode, request, result, prompt, source, sampled)

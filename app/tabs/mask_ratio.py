@@ -9,6 +9,7 @@ import gradio as gr
 from ..services import mask_draws
 from ..services.checkpoints import open_tokenizer
 from ..services.encoding import png_file
+from ..services.errors import without_paths
 from ..services.examples import thumbnails
 from ..services.links import TABS
 from ..services.validation import number, whole_number
@@ -54,7 +55,7 @@ def show(
         refusal = {"sentence": str(error), "offer": mask_draws.first_stochastic()}
         return {"stage": refusal, "figures": "", "curve": {}}
     except PictureError as error:
-        return {"stage": {"sentence": str(error)}, "figures": "", "curve": {}}
+        return {"stage": {"sentence": without_paths(str(error))}, "figures": "", "curve": {}}
     return {"stage": publish(view), "figures": mask_figures(figures), "curve": curve}
 
 

@@ -10,6 +10,7 @@ import gradio as gr
 
 from ..services import reconstruction
 from ..services.encoding import PageFile
+from ..services.errors import without_paths
 from ..services.links import TABS
 from ..services.reconstruction import parse_request
 from ..ui.component import MODEL_QUEUE, PRIVATE, SILENT, api_row, by_name, html_component, html_text
@@ -63,8 +64,8 @@ def show(
         more, figures = reconstruction.comparison_view(request)
         yield {**view, **publish(more)}, reconstruction_figures(figures)
     except PictureError as error:
-        gr.Warning(str(error), title="This picture cannot be used")
-        yield {"problem": str(error)}, reconstruction_figures(None)
+        gr.Warning(without_paths(str(error)), title="This picture cannot be used")
+        yield {"problem": without_paths(str(error))}, reconstruction_figures(None)
 
 
 @dataclass(frozen=True)

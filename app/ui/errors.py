@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 
-from ..services.errors import UserError
+from ..services.errors import UserError, without_paths
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,12 +37,15 @@ def report_user_errors(handler: Callable[P, T]) -> Callable[P, T]:
 
 @contextmanager
 def _as_gradio_error() -> Iterator[None]:
-    from regvq.errors import CheckpointError, PictureError
+    from regvq.errors import CheckpointError, DataError, PictureError
 
     try:
         yield
-    except (UserError, PictureError, CheckpointError) as error:
+    except UserError as error:
         raise gr.Error(str(error), duration=12, print_exception=False) from None
+    except (PictureError, CheckpointError, DataError) as error:
+        text = without_paths(str(error))
+        raise gr.Error(text, duration=12, print_exception=False) from None
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, MemoryError) or "memory" in str(error).lower():
             raise gr.Error(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
+from ..bundles.storage import rewrite_files, save_arrays
 from . import embedding
 from .arrangement import grid_layout, order_by_similarity, paint_features
 from .codes import paint_codes
@@ -75,6 +76,25 @@ def build_atlas(
     }
 
 
+def fits(atlas: Mapping[str, np.ndarray], tokenizer: Tokenizer) -> bool:
+    """Return True if an atlas holds the arrays of ``build_atlas`` in the shapes of this tokenizer.
+
+    An atlas of an earlier version, or one that was copied from another checkpoint, may not.
+    """
+    size, f = tokenizer.codebook_size, tokenizer.downsampling
+    shapes = {
+        "counts": (size,), "paints": (size, f, f, 3), "mean_color": (size, 3), "pca": (size, 2),
+        "order_similarity": (size,), "grid": (size,), "grid_columns": (), "source": (),
+    }  # fmt: skip
+    if any(name not in atlas or atlas[name].shape != shape for name, shape in shapes.items()):
+        return False
+    near = atlas.get("neighbours")
+    if near is None or near.ndim != 2 or len(near) != size:
+        return False
+    ids = (atlas["order_similarity"], atlas["grid"], near)
+    return all(each.size == 0 or 0 <= each.min() <= each.max() < size for each in ids)
+
+
 def grid_columns(size: int) -> int:
     """Return the number of columns of the near-square grid that shows ``size`` codes."""
     return int(np.ceil(np.sqrt(size)))
@@ -100,16 +120,22 @@ def add_umap(path: str | Path) -> None:
 def extend_atlas(bundle: Bundle, found: Mapping[str, np.ndarray]) -> None:
     """Put the arrays ``found`` into the bundle's ``atlas.npz``, replacing those of the same names.
 
-    Raises ValueError for a bundle without an atlas.
+    Raises ValueError for a bundle without an atlas that can be read.
+    """
+    rewrite_files(bundle.path, {"atlas.npz": extended_atlas(bundle, found)})
+
+
+def extended_atlas(bundle: Bundle, found: Mapping[str, np.ndarray]) -> Callable[[Path], None]:
+    """Return the function that writes a bundle's atlas with the arrays ``found`` to a file.
+
+    Raises ValueError for a bundle without an atlas that can be read.
     """
     if not bundle.atlas:
-        raise ValueError(f"{bundle.path} has no atlas.npz; run train/evaluate.py with --publish.")
-    file = bundle.path / "atlas.npz"
-    beside = file.with_name("atlas.new.npz")
-    arrays = {**bundle.atlas, **found}
-    # no array is called allow_pickle, the only parameter that a name could be taken for
-    np.savez_compressed(beside, **arrays)  # pyright: ignore[reportArgumentType]
-    os.replace(beside, file)
+        lack = "a damaged" if (bundle.path / "atlas.npz").exists() else "no"
+        raise ValueError(
+            f"{bundle.path} has {lack} atlas.npz; run train/evaluate.py with --publish."
+        )
+    return partial(save_arrays, {**bundle.atlas, **found})
 
 
 def recount_invariant(atlas: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

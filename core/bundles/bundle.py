@@ -3,8 +3,9 @@
 A bundle is a folder with ``config.json``, ``model.safetensors``, ``README.md`` (the model card)
 and ``metrics.json``. It holds a tokenizer (then also ``atlas.npz``, code statistics that are
 computed once so that the app opens quickly), a prior (its ``config.json`` states the fingerprint of
-its tokenizer), or a judge. A bundle is written to a temporary folder, which is then renamed, so
-that a reader never sees an incomplete one. Nothing is ever pickled.
+its tokenizer), or a judge. A bundle is replaced as a whole (``core.bundles.replacement``), so that
+a reader never sees an incomplete one. ``config.json`` states the SHA-256 of weights, atlas and
+itself, which are checked when they are loaded. Nothing is ever pickled.
 
 This module reads folders and knows no model: models load and save themselves
 (``Tokenizer.from_pretrained``, ``Prior.from_pretrained``, ``Judge.from_pretrained``).
@@ -12,17 +13,25 @@ This module reads folders and knows no model: models load and save themselves
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from ..errors import CheckpointError
 from ..paths import ROOT
+from .replacement import OLD, is_leftover, present
 from .sources import SearchPath, fetch, repository_and_folder, search_paths
-from .storage import read_arrays, read_json
+from .storage import ATLAS, CHECKSUMS, WEIGHTS, check_file, read_arrays, read_json
+
+log = logging.getLogger("regvq.bundles")
+
+Loaded = TypeVar("Loaded")
 
 CHECKPOINTS = ROOT / "checkpoints"
 RUNS = ROOT / "runs"
@@ -46,6 +55,11 @@ class Bundle:
         """ "tokenizer", "prior", "judge", or a kind that only a later version knows."""
         return str(self.config.get("kind", "unknown"))
 
+    @property
+    def checksums(self) -> dict[str, str]:
+        """The SHA-256 of weights and atlas by file name; empty for a bundle without them."""
+        return dict(self.config.get(CHECKSUMS) or {})
+
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """``metrics.json``; empty if the bundle was not evaluated."""
@@ -56,20 +70,25 @@ class Bundle:
     def card(self) -> str:
         """The model card, Markdown."""
         file = self.path / "README.md"
-        return file.read_text(encoding="utf-8") if file.exists() else ""
+        return file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
 
     @cached_property
     def atlas(self) -> dict[str, np.ndarray]:
-        """Code statistics (see ``core.analysis.atlas``); empty if they were not computed."""
-        file = self.path / "atlas.npz"
+        """Code statistics (see ``core.analysis.atlas``); empty if they were not computed.
+
+        Also empty for an atlas that is damaged or of another checkpoint, which is logged: it can
+        be computed again, and the checkpoint does not need it.
+        """
+        file = self.path / ATLAS
         if not file.exists():
             return {}
         try:
+            if checksums := self.checksums:
+                check_file(file, checksums.get(ATLAS, "none"))
             return read_arrays(file)
         except (ValueError, OSError) as error:
-            raise CheckpointError(
-                f"{file} cannot be read ({error}); export the bundle again."
-            ) from None
+            log.warning("The atlas of %s is not used: %s", self.name, error)
+            return {}
 
 
 def find_bundle(path: str | Path) -> Bundle:
@@ -78,7 +97,7 @@ def find_bundle(path: str | Path) -> Bundle:
     Raises CheckpointError if ``path`` is neither.
     """
     path = Path(path)
-    for folder in (path, path / "bundle"):
+    for folder in map(present, (path, path / "bundle")):
         if (folder / "config.json").is_file():
             return Bundle(path.name, folder)
     if not path.exists():
@@ -89,7 +108,8 @@ def find_bundle(path: str | Path) -> Bundle:
 def list_bundles(
     *roots: str | Path, kind: Literal["tokenizer", "prior"] | None = None
 ) -> list[Bundle]:
-    """Return the bundles inside ``roots``, sorted by name; folders without one are skipped.
+    """Return the bundles inside ``roots``, sorted by name; folders without one are skipped, and so
+    are the leftovers of replaced bundles.
 
     By default, the roots are ``checkpoints/`` (the shipped bundles), the entries of the variable
     ``REGVQ_CHECKPOINTS`` (``core.bundles.sources``; only repositories that were fetched so far),
@@ -120,8 +140,11 @@ def _folders(path: SearchPath) -> list[tuple[str, Path]]:
         return []
     if path.own_name and (path.root / "config.json").is_file():
         return [(path.own_name, path.root)]
-    folders = sorted(entry for entry in path.root.iterdir() if entry.is_dir())
-    return [(path.prefix + folder.name, folder) for folder in folders]
+    names = {entry.name for entry in path.root.iterdir() if entry.is_dir()}
+    # A bundle whose replacement was interrupted may be there under its other name only.
+    names |= {name.removesuffix(OLD) for name in names if name.endswith(OLD)}
+    found = sorted(name for name in names if name and not is_leftover(name))
+    return [(path.prefix + name, path.root / name) for name in found]
 
 
 def open_bundle(source: str | Path | Bundle) -> Bundle:
@@ -174,3 +197,25 @@ def bundle_of_kind(source: str | Path | Bundle, kind: str) -> Bundle:
             f"this version reads format {FORMAT}."
         )
     return bundle
+
+
+def load_bundle(bundle: Bundle, load: Callable[[Bundle, str | None], Loaded]) -> Loaded:
+    """Return ``load(bundle, sha256)``, with the SHA-256 of the weights, or None if it is not known.
+
+    A bundle that is being replaced can be met with files of both versions: what cannot be loaded
+    is read once more.
+    """
+    try:
+        return load(bundle, _sha256(bundle))
+    except CheckpointError:
+        time.sleep(0.1)
+        again = Bundle(bundle.name, present(bundle.path))
+        return load(again, _sha256(again))
+
+
+def _sha256(bundle: Bundle) -> str | None:
+    checksums = bundle.checksums
+    if not checksums:
+        log.info("%s is older than checksums: its files are not checked", bundle.name)
+        return None
+    return checksums.get(WEIGHTS, "none")

@@ -110,3 +110,30 @@ def table(rows: Iterable[Sequence[str]], header: Sequence[str] = ("", "")) -> li
 def settings(values: Mapping[str, Any]) -> str:
     """Return settings as "name value, name value", without those that are None."""
     return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
+
+
+def batch_words(recipe: Mapping[str, Any], what: str) -> str:
+    """Return the pictures per step of a run in words: ``what`` of one, or of several processes."""
+    batch, processes = recipe.get("batch"), recipe.get("processes", 1)
+    if processes == 1 or not isinstance(batch, int):
+        return f"{batch} {what}"
+    return f"{batch * processes} {what} ({batch} on each of {processes} processes)"
+
+
+def launcher(recipe: Mapping[str, Any]) -> str:
+    """Return the program that starts a run of this recipe."""
+    processes = recipe.get("processes", 1)
+    return "python" if processes == 1 else f"torchrun --nproc_per_node {processes}"
+
+
+def origin_words(recipe: Mapping[str, Any]) -> str | None:
+    """Return the versions and the hardware of a run; None if the bundle does not state them."""
+    origin = recipe.get("origin")
+    if not isinstance(origin, Mapping):
+        return None
+    commit = f" (commit {origin['commit']})" if origin.get("commit") else ""
+    versions = f"Python {origin.get('python')}, PyTorch {origin.get('torch')}"
+    return (
+        f"RegVQ Studio {origin.get('regvq')}{commit}, {versions}, {origin.get('system')}, on "
+        f"{origin.get('hardware')}"
+    )

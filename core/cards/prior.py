@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..priors import PriorConfig, describe_prior
-from .common import license_of, render, settings, table
+from .common import (
+    batch_words,
+    launcher,
+    license_of,
+    origin_words,
+    render,
+    settings,
+    table,
+)
 
 TAGS = ("image-generation", "vector-quantization", "token-prior")
 
@@ -64,8 +72,9 @@ def prior_card(
         "Training data": f"{data.description}{grids}",
         "Recipe": f"`{_command(recipe)}`",
         "Initialized from": _initialization(recipe),
-        "Trained for": f"{metrics.get('step', steps)} of {steps} steps of {recipe.get('batch')} "
-        f"pictures, seed {recipe.get('seed')}",
+        "Trained for": f"{metrics.get('step', steps)} of {steps} steps of "
+        f"{batch_words(recipe, 'pictures')}, seed {recipe.get('seed')}",
+        "Made with": origin_words(recipe),
         "Sampling": settings(recipe.get("sampling", {})),
         "License and terms": data.terms,
     }
@@ -93,7 +102,7 @@ def _conditioned(names: list[str], planned: bool) -> str:
 
 def _command(recipe: Mapping[str, Any]) -> str:
     parts = (
-        f"python train/run.py {recipe.get('name')}",
+        f"{launcher(recipe)} train/run.py {recipe.get('name')}",
         "--tokens DIR" if recipe.get("tokens") else "",
         "--init DIR" if recipe.get("init") else "",
         f"--steps {recipe.get('steps')}",

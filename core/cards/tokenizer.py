@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..metrics.protocol import is_feature_distance
-from .common import license_of, render, table
+from .common import batch_words, launcher, license_of, origin_words, render, table
 from .imported import TAGS, imported_card
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def model_card(
         "Recipe": f"`{_command(recipe)}`",
         "Initialized from": _initialization(recipe),
         "Trained for": _training(recipe, metrics),
+        "Made with": origin_words(recipe),
         "Loss features": recipe.get("features", "none"),
         "Loss weights": _all_settings(recipe.get("loss", {})),
         "License and terms": data.terms,
@@ -104,7 +105,7 @@ def _training(recipe: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     if times != 1:
         rate = f"; the codes learn at {times:g} times the network's rate"
     return (
-        f"{metrics.get('step', steps)} of {steps} steps of {recipe.get('batch')} crops of "
+        f"{metrics.get('step', steps)} of {steps} steps of {batch_words(recipe, 'crops')} of "
         f"{data.get('size')} pixels{last}, seed {recipe.get('seed')}{rate}"
     )
 
@@ -113,7 +114,7 @@ def _command(recipe: Mapping[str, Any]) -> str:
     if "command" in recipe:  # made by another command than train/run.py
         return recipe["command"]
     parts = (
-        f"python train/run.py {recipe.get('name')}",
+        f"{launcher(recipe)} train/run.py {recipe.get('name')}",
         "--data.root DIR" if recipe.get("data", {}).get("name") == "folder" else "",
         "--init DIR" if recipe.get("init") else "",
         f"--steps {recipe.get('steps')}",

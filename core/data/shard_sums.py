@@ -17,35 +17,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from ..bundles.checksums import digest_of
 from ..errors import DataError
 from ..paths import cache_folder
 
-OWN = "sha256"
-"""The field of a header that holds the checksum of all others."""
-_CHUNK = 1 << 22
 _THREADS = 4
 _RACY_NS = 2_000_000_000
 """A file changed so shortly ago may change again without a new time, so it is not remembered."""
-
-
-def digest_of(data: bytes) -> str:
-    """Return the SHA-256 of bytes, in hexadecimal digits."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def sealed(header: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a header with the checksum of its own content."""
-    return {**header, OWN: _content_digest(header)}
-
-
-def is_intact(header: Mapping[str, Any]) -> bool:
-    """Return True if a header has the content that it was sealed with."""
-    return header.get(OWN) == _content_digest(header)
-
-
-def _content_digest(header: Mapping[str, Any]) -> str:
-    content = {key: value for key, value in header.items() if key != OWN}
-    return digest_of(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())
 
 
 def check_sums(
@@ -57,13 +35,17 @@ def check_sums(
     explain: returns what can be seen of the damage of a file, by its name, or "".
     """
     stamps = {name: _stamp(root / name) for name in wanted}
-    memory = cache_folder() / "verified" / f"{digest_of(str(root.resolve()).encode())[:32]}.json"
+    memory = (
+        cache_folder()
+        / "verified"
+        / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:32]}.json"
+    )
     known = {"header": header, "files": {name: list(stamp) for name, stamp in stamps.items()}}
     with contextlib.suppress(OSError, ValueError):
         if json.loads(memory.read_text(encoding="utf-8")) == known:
             return
     with ThreadPoolExecutor(_THREADS) as pool:
-        found = pool.map(lambda name: file_digest(root / name), wanted)
+        found = pool.map(lambda name: _digest(root / name), wanted)
         for name, digest in zip(wanted, found, strict=True):
             if digest != wanted[name]:
                 seen = explain(name)
@@ -77,16 +59,11 @@ def check_sums(
         _remember(memory, known)
 
 
-def file_digest(file: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal digits. Raises DataError."""
-    found = hashlib.sha256()
+def _digest(file: Path) -> str:
     try:
-        with file.open("rb") as stream:
-            while data := stream.read(_CHUNK):
-                found.update(data)
+        return digest_of(file)
     except OSError as error:
         raise DataError(f"{file} cannot be read ({error.strerror}); check it.") from error
-    return found.hexdigest()
 
 
 def _stamp(file: Path) -> Sequence[int]:

@@ -8,8 +8,8 @@ complete, and the finished files are the same after any interruption.
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..bundles.storage import write_json
+from ..bundles.replacement import NEW, is_leftover, remove, write_bytes
+from ..bundles.storage import CHECKSUMS, write_sealed
 from ..errors import DataError
 from .contents import EVERYTHING, contents_of, identity_of, parts_of
 from .sample import Dataset, Sample
 from .segmentation import UNLABELED, on_grid
-from .shard_sums import digest_of, sealed
 from .text import MAX_LABEL, cleaned
 from .token_shards import (
     FORMAT,
@@ -41,7 +41,7 @@ _PROGRESS = {
     "rows": [],
     "skipped": 0,
     "found": {"captions": 0, "maps": 0, "labels": 0},
-    "checksums": [],
+    CHECKSUMS: [],
     "complete": False,
 }
 
@@ -112,24 +112,31 @@ class TokenShardWriter:
             self.header = {**header, **{key: before.get(key, _PROGRESS[key]) for key in _PROGRESS}}
             if old:
                 self._add_sums()
+            for file in root.iterdir():
+                if is_leftover(file.name):
+                    remove(file)
             return
-        if root.is_dir() and any(root.iterdir()):
+        # A lock and the remainder of a first header are no files of others.
+        ours = {HEADER + NEW}
+        if root.is_dir() and any(
+            not entry.name.startswith(".") and entry.name not in ours for entry in root.iterdir()
+        ):
             raise DataError(f"{root} holds other files; name an empty or a new folder.")
         root.mkdir(parents=True, exist_ok=True)
         self.header = {**header, **copy.deepcopy(_PROGRESS)}
         self._save()
 
     def _save(self) -> None:
-        write_json(self.root / HEADER, sealed(self.header))
+        write_sealed(self.root / HEADER, self.header)
 
     def _add_sums(self) -> None:
         """Give shards of an earlier version the checksums and counts of this one."""
-        self.header["checksums"], self.header["found"] = [], dict(_PROGRESS["found"])
+        self.header[CHECKSUMS], self.header["found"] = [], dict(_PROGRESS["found"])
         for shard in range(self.written):
             names = files_of(self.header)
             files = {name: shard_file(self.root, name, shard).read_bytes() for name in names}
-            sums = {name: digest_of(data) for name, data in files.items()}
-            self.header["checksums"].append(sums)
+            sums = {name: _digest(data) for name, data in files.items()}
+            self.header[CHECKSUMS].append(sums)
             said = files.get("captions", b"").split(b"\n")
             self._count("captions", sum(line not in (b"", b"[]") for line in said))
             self._count("labels", int((np.frombuffer(files["labels"], "<i4") >= 0).sum()))
@@ -188,7 +195,7 @@ class TokenShardWriter:
             data = "".join(captions).encode()
             sums["captions"] = _replace(shard_file(self.root, "captions", shard), data)
         self.header["rows"].append(len(captions))
-        self.header["checksums"].append(sums)
+        self.header[CHECKSUMS].append(sums)
         self.header["skipped"] += len(skipped)
         self.header["complete"] = last
         self._save()
@@ -202,11 +209,10 @@ class TokenShardWriter:
 
 
 def _replace(file: Path, data: bytes) -> str:
-    """Write a file under another name and rename it; return its checksum."""
-    beside = file.with_name(file.name + ".new")
-    with beside.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())  # the header will vouch for it
-    os.replace(beside, file)
-    return digest_of(data)
+    """Write a file to the disk before the header vouches for it; return its SHA-256."""
+    write_bytes(file, data)
+    return _digest(data)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

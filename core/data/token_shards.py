@@ -26,8 +26,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..bundles.checksums import SEAL, seal_holds
+from ..bundles.storage import CHECKSUMS
 from ..errors import DataError
-from .shard_sums import OWN, check_sums, is_intact
+from .shard_sums import check_sums
 
 FORMAT = 2
 WITHOUT_SUMS = 1
@@ -106,9 +108,9 @@ def read_header(root: str | Path) -> dict[str, Any]:
             f"{file} is of another kind or format; this version reads token shards {FORMAT}."
         )
     damaged = f"{file} is damaged: its checksum is not that of its content; copy it again."
-    if known == FORMAT and not is_intact(header):
+    if known == FORMAT and not seal_holds(header):
         raise DataError(damaged)
-    if known == WITHOUT_SUMS and (OWN in header or "checksums" in header):
+    if known == WITHOUT_SUMS and (SEAL in header or CHECKSUMS in header):
         raise DataError(damaged)
     problem = _problem(header)
     if problem is not None:
@@ -122,7 +124,7 @@ def _problem(header: dict[str, Any]) -> str | None:
         "tokenizer": dict, "data": dict, "grid": list, "dtype": str, "rows": list, "views": int,
         "skipped": int, "complete": bool, "captions": bool, "segmentation": bool, "size": int,
     }  # fmt: skip
-    kinds |= {"checksums": list, "found": dict} if header["format"] == FORMAT else {}
+    kinds |= {CHECKSUMS: list, "found": dict} if header["format"] == FORMAT else {}
     for key, kind in kinds.items():
         if not isinstance(header.get(key), kind):
             return f"it has no {key!r}" if key not in header else f"{key!r} is of another type"
@@ -139,7 +141,7 @@ def _problem(header: dict[str, Any]) -> str | None:
         return "a number is wrong"
     if header["dtype"] != token_dtype(header["tokenizer"]["codebook_size"]):
         return "'dtype' does not fit the codebook"
-    if header["format"] == FORMAT and len(header["checksums"]) != len(header["rows"]):
+    if header["format"] == FORMAT and len(header[CHECKSUMS]) != len(header["rows"]):
         return "'checksums' does not fit 'rows'"
     return None
 
@@ -169,10 +171,10 @@ def check_files(root: Path, header: dict[str, Any]) -> None:
         return
     wanted = {
         shard_file(root, name, shard).name: str(sums.get(name))
-        for shard, sums in enumerate(header["checksums"])
+        for shard, sums in enumerate(header[CHECKSUMS])
         for name in files_of(header)
     }
-    check_sums(root, wanted, header[OWN], lambda name: _damage(root / name, header))
+    check_sums(root, wanted, header[SEAL], lambda name: _damage(root / name, header))
 
 
 def _damage(file: Path, header: dict[str, Any]) -> str:

@@ -21,7 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..bundles.storage import replace_folder, write_json
+from ..bundles.replacement import replace_folder
+from ..bundles.storage import write_json
 from ..errors import CheckpointError
 from ..quantizers import LFQConfig
 from ..tokenizer import Tokenizer

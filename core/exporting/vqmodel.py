@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ..bundles.storage import replace_folder, write_json
+from ..bundles.replacement import replace_folder
+from ..bundles.storage import write_json
 from ..errors import CheckpointError
 from ..importing.names import DIFFUSERS, split_attention
 from ..networks.vqgan import VQGANConfig

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import nn
 
-from ..bundles.bundle import FORMAT, Bundle, open_bundle
+from ..bundles.bundle import FORMAT, Bundle, load_bundle, open_bundle
 from ..bundles.storage import load_weights, state_for_disk, write_folder
 from ..config import from_dict, to_dict
 from ..errors import CheckpointError
@@ -34,9 +34,13 @@ class Judge(nn.Module):
 
         ``source`` is a folder, or a repository of the Hugging Face Hub (``open_bundle``).
         Raises CheckpointError for a folder without a judge, a judge of another kind, or weights
-        that do not fit.
+        that are damaged or do not fit.
         """
-        bundle = open_bundle(source)
+        judge = load_bundle(open_bundle(source), cls._load).to(device)
+        return judge.to(memory_format=torch.channels_last)
+
+    @classmethod
+    def _load(cls: type[Self], bundle: Bundle, sha256: str | None) -> Self:
         file = bundle.path / "config.json"
         described = bundle.config.get("judge")
         remedy = f"train one with python train/judge.py {cls.kind}."
@@ -52,8 +56,7 @@ class Judge(nn.Module):
             judge = cls(from_dict(described, {cls.kind: cls.config_class}))
         except (TypeError, ValueError) as error:
             raise CheckpointError(f"{file} does not describe a judge: {error}.") from None
-        judge = load_weights(judge, bundle.path / "model.safetensors").to(device)
-        return judge.to(memory_format=torch.channels_last)
+        return load_weights(judge, bundle.path / "model.safetensors", sha256)
 
     def save_pretrained(
         self,

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ..bundles.bundle import FORMAT, Bundle, bundle_of_kind
+from ..bundles.bundle import FORMAT, Bundle, bundle_of_kind, load_bundle
 from ..bundles.storage import load_weights, state_for_disk, write_folder
 from ..conditions import CONDITIONS, Condition, ConditionConfig, Conditioner
 from ..config import entry_of, from_dict, to_dict
@@ -56,12 +56,16 @@ class Prior(nn.Module, ABC, Generic[Config]):
         ``source`` is a folder, or a repository of the Hugging Face Hub, as for a tokenizer. The
         prior's class is that of the bundle's config, whatever class this method is called on.
         ``core.checkpoints.prior_tokenizer(source)`` is the bundle of its tokenizer. Raises
-        CheckpointError for a folder without a prior, of another format, or with weights that do not
-        fit.
+        CheckpointError for a folder without a prior, of another format, or with weights that are
+        damaged or do not fit.
         """
-        bundle = bundle_of_kind(source, "prior")
-        config = prior_config(bundle.config.get("prior"), bundle.path / "config.json")
-        return load_weights(config.build(), bundle.path / "model.safetensors").to(device)
+
+        def load(bundle: Bundle, sha256: str | None) -> Prior[Any]:
+            bundle = bundle_of_kind(bundle, "prior")
+            config = prior_config(bundle.config.get("prior"), bundle.path / "config.json")
+            return load_weights(config.build(), bundle.path / "model.safetensors", sha256)
+
+        return load_bundle(bundle_of_kind(source, "prior"), load).to(device)
 
     def save_pretrained(
         self,

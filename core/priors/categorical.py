@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from ..errors import CheckpointError
+
 Generators = torch.Generator | Sequence[torch.Generator] | None
 """The source of random numbers: one generator for all pictures; one for each picture, so that a
 picture does not depend on the others of its batch; or None for torch's global generator."""
@@ -137,8 +139,22 @@ def truncate(
 
 
 def _weights(logits: Tensor, temperature: float) -> Tensor:
-    shifted = logits - logits.amax(1, keepdim=True)
+    largest = logits.amax(1, keepdim=True)
+    _check_finite(largest)
+    shifted = logits - largest
     return shifted.div_(temperature).exp_() if temperature != 1 else shifted.exp_()
+
+
+def _check_finite(largest: Tensor) -> None:
+    """Raise CheckpointError unless the largest logit of every row is finite; NaN spreads to it."""
+    if largest.is_cuda and torch.cuda.is_current_stream_capturing():
+        return
+    if not bool(torch.isfinite(largest).all()):
+        raise CheckpointError(
+            "The prior computed logits that are not finite (NaN or infinity): its weights are "
+            "damaged or its training diverged; choose another checkpoint, or train it again with a "
+            "lower learning rate."
+        )
 
 
 def _nucleus(weights: Tensor, total: Tensor, top_p: float) -> Tensor:
@@ -169,7 +185,7 @@ def sample_categorical(
         wanted: bool (...); where it is false, nothing is drawn and the code is 0.
         at: ``uniform`` numbers (...) that were drawn before, instead of the generator.
 
-    Raises ValueError for rows that hold NaN, as those of a diverged prior do, or no finite logit.
+    Raises CheckpointError if a row has no finite largest logit, as those of a diverged prior.
     """
     *shape, size = logits.shape
     flat = logits.reshape(-1, size)
@@ -181,14 +197,9 @@ def sample_categorical(
     for start in range(0, count, step):
         part = slice(start, start + step) if rows is None else rows[start : start + step]
         some = flat[part]
-        if not bool(some.amax(1).isfinite().all()):  # amax returns a NaN where there is one
-            raise ValueError(
-                "the logits hold NaN, or nothing finite, so that no code can be drawn: the prior "
-                "diverged or its weights are damaged; load an earlier save, or train it with a "
-                "lower learning rate."
-            )
         if temperature < _MIN_TEMPERATURE or top_k == 1:
-            drawn[part] = some.argmax(1)
+            largest, drawn[part] = some.max(1)
+            _check_finite(largest)
             continue
         weights, codes = truncate(some, temperature, top_k, top_p)
         index = inverse_cdf(weights, at[part])

@@ -104,6 +104,7 @@ class RegularizedVectorQuantizer(Quantizer):
     """Token distribution, stochastic mask, straight-through codes and the prior regularization."""
 
     is_stochastic = True
+    set_by_config = ("prior",)
     prior: Tensor | None
 
     def __init__(self, config: RegVQConfig, dim: int) -> None:

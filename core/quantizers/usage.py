@@ -33,6 +33,20 @@ class UsageWindow:
             raise ValueError("no step was counted yet")
         return sum_over_processes(torch.stack(self._steps).sum(0))
 
+    def per_step(self) -> Tensor:
+        """Return the uses of each code in each step of the window, int32 (steps, K), summed over
+        processes. A collective: all processes must call it."""
+        if not self._steps:
+            return torch.zeros(0, self.size, dtype=torch.int32)
+        return sum_over_processes(torch.stack(self._steps)).int()
+
+    def restore(self, counts: Tensor, share: int = 1) -> None:
+        """Make ``counts`` (steps, K), as from ``per_step``, the window.
+
+        ``share``: 0 for all processes but one, so that their sum remains that of the window.
+        """
+        self._steps = list((counts * share).int())[-self.length :]
+
     @property
     def steps(self) -> int:
         """The number of steps in the window."""

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from core.bundles.storage import write_json
 from core.checkpoints import load_tokenizer
 from core.data import Sample, center, open_dataset
 from core.data.segmentation import on_grid
@@ -211,8 +212,12 @@ def test_damaged_shards_are_refused(encode: Encoder, tmp_path: Path) -> None:
         ("segmentation-00000.bin", lambda data: data + b"x", "has 65 bytes, not 64"),
         ("labels-00002.bin", None, "labels-00002.bin is missing"),
         ("captions-00000.jsonl", None, "captions-00000.jsonl is missing"),
-        ("captions-00001.jsonl", lambda data: data[: len(data) // 2], "lines, not 4"),
-        ("tokens-00000.bin", lambda data: b"\xff" * len(data), "holds the id 65535"),
+        (
+            "captions-00001.jsonl",
+            lambda data: data[: len(data) // 2],
+            "captions-00001.jsonl is",
+        ),
+        ("tokens-00000.bin", lambda data: b"\xff" * len(data), "tokens-00000.bin is damaged"),
         ("header.json", None, "has no header.json"),
         ("header.json", lambda data: data[:50], "not a header of token shards"),
     ):
@@ -224,6 +229,29 @@ def test_damaged_shards_are_refused(encode: Encoder, tmp_path: Path) -> None:
             [shards[i] for i in range(10)]
         assert words in str(caught.value) and "\n" not in str(caught.value)
         shutil.rmtree(out)
+
+
+def test_shards_of_before_checksums_are_read_with_a_note(
+    encode: Encoder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    encode(out)
+    header = json.loads((out / "header.json").read_text())
+    write_json(
+        out / "header.json", {k: v for k, v in header.items() if k not in ("checksums", "sha256")}
+    )
+    assert len(TokenShards(out)) == header["rows"][0] * 2 + header["rows"][2]
+    assert "older than checksums" in caplog.text
+    for name, damage, words in (
+        ("captions-00001.jsonl", lambda data: data[: len(data) // 2], "lines, not 4"),
+        ("tokens-00000.bin", lambda data: b"\xff" * len(data), "holds the id 65535"),
+    ):
+        whole = (out / name).read_bytes()
+        (out / name).write_bytes(damage(whole))
+        with pytest.raises(DataError, match=words):
+            shards = TokenShards(out)
+            [shards[i] for i in range(10)]
+        (out / name).write_bytes(whole)
 
 
 def test_mistakes_get_one_line(encode: Encoder, tmp_path: Path) -> None:

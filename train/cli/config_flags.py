@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, fields, is_dataclass, make_dataclass, replace
@@ -22,7 +23,7 @@ Config = TypeVar("Config")
 
 EVERYDAY = (
     "steps", "seed", "batch", "out", "data.name", "data.root", "data.size", "tokenizer", "tokens",
-    "init", "precision", "data.workers", "save_every", "log_every",
+    "init", "precision", "data.workers", "save_every", "validate_every", "log_every",
 )  # fmt: skip
 """The settings that people change, in the order of the help; a config need not have all."""
 _NO_FLAG = ("recipe",)
@@ -66,10 +67,21 @@ def parse_config(
     parsed = parse_flags(flags, arguments, program=program, description=description)
     values = {path: getattr(parsed, _field_name(path)) for path in first}
     values |= {each.path: getattr(parsed.other, _field_name(each.path)) for each in rest}
+    for path, value in values.items():
+        usual = settings[path].value
+        if _is_not_finite(value) and not _is_not_finite(usual):
+            raise UsageError(
+                f"{path} must be a finite number, got {value} (all flags: {program} --help)"
+            )
     try:
         return _with_values(config, values)
     except ValueError as error:
         raise UsageError(f"{error} (all flags: {program} --help)") from None
+
+
+def _is_not_finite(value: Any) -> bool:
+    values = value if isinstance(value, tuple) else (value,)
+    return any(isinstance(each, float) and not math.isfinite(each) for each in values)
 
 
 def _settings(config: Any, prefix: str = "") -> Iterator[_Setting]:

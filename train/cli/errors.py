@@ -18,7 +18,7 @@ from regvq.extras import missing_extra
 
 Flags = TypeVar("Flags")
 
-_PACKAGES = ("accelerate", "tensorboard", "threadpoolctl", "tqdm", "tyro")
+_PACKAGES = ("accelerate", "filelock", "tensorboard", "threadpoolctl", "tqdm", "tyro")
 _FRAME = "│╭╰╮╯┃┏┗┓┛|"
 _RULE = " ─━"
 _HELP_INDENT = 9

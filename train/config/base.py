@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -27,6 +29,17 @@ class PicturesConfig:
     workers: int = 1
     """Processes that load pictures; 0 loads them in the training process."""
 
+    def __post_init__(self) -> None:
+        if self.workers < 0:
+            raise ValueError(f"data.workers must be 0 or more, got {self.workers}")
+        if self.size < 1:
+            raise ValueError(f"data.size must be at least 1, got {self.size}")
+        low, high = self.crop
+        if not 0 <= low <= high <= 1 or high == 0:
+            raise ValueError(
+                f"data.crop must be two increasing fractions in [0, 1], got {self.crop}"
+            )
+
 
 @dataclass(frozen=True)
 class AdamWConfig:
@@ -46,6 +59,28 @@ class AdamWConfig:
     """Largest norm of the gradient."""
     ema: float = 0.999
     """Decay of the averaged weights, which are the ones that a bundle holds."""
+
+    def __post_init__(self) -> None:
+        for name, value in (("lr", self.lr), ("clip", self.clip)):
+            if not (value > 0 and (math.isfinite(value) or name == "clip")):
+                raise ValueError(f"optimizer.{name} must be a number above 0, got {value}")
+        check_range("optimizer.weight_decay", (self.weight_decay,), math.inf)
+        check_range("optimizer.warmup", (self.warmup,), 1)
+        check_range("optimizer.betas", self.betas, 1, below=True)
+        check_range("optimizer.ema", (self.ema,), 1, below=True)
+
+
+def check_range(
+    name: str, values: Iterable[float], most: float, least: float = 0, below: bool = False
+) -> None:
+    """Raise ValueError, which names the setting, unless all values are from ``least`` to ``most``;
+    with ``below``, smaller than ``most``. NaN and infinity are never allowed."""
+    for value in values:
+        fits = least <= value <= most and math.isfinite(value) and not (below and value == most)
+        if not fits:
+            limit = f" to {most:g}" if math.isfinite(most) else ""
+            limit = f" to below {most:g}" if below else limit or " on"
+            raise ValueError(f"{name} must be from {least:g}{limit}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -68,6 +103,9 @@ class CommonConfig:
     """Steps between log lines; the usage window spans 100 steps."""
     save_every: int = 500
     """Steps between checkpoints, sample pictures and bundles."""
+    validate_every: int = 2000
+    """Steps between measurements on the whole held-out set, each at the next save; the best
+    checkpoint is kept in the run folder as best/. 0: none."""
     stop_after: int | None = None
     """Stop at this step, as an interruption would; the schedule remains that of --steps."""
 
@@ -75,5 +113,9 @@ class CommonConfig:
         for name in ("steps", "batch", "log_every", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.validate_every < 0:
+            raise ValueError(f"validate_every must be 0 or more, got {self.validate_every}")
+        if self.stop_after is not None and self.stop_after < 1:
+            raise ValueError(f"stop_after must be at least 1, got {self.stop_after}")
         if not 0 <= self.seed < 2**24:  # the noise of a step has a seed of 64 bits, 40 for the step
             raise ValueError(f"seed must be from 0 to {2**24 - 1:,}, got {self.seed}")

@@ -27,7 +27,7 @@ class StagesConfig:
 
     def __post_init__(self) -> None:
         for name, least in (("epoch", 1), ("patience", 1), ("warmup", 0), ("ramp", 0)):
-            if (value := getattr(self, name)) < least:
+            if not (value := getattr(self, name)) >= least:
                 raise ValueError(f"stages.{name} must be {least} or more, got {value}")
         if not 0 <= self.earliest <= self.latest <= 1:
             raise ValueError(

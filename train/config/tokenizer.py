@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -10,7 +11,7 @@ from regvq.networks.discriminator import DiscriminatorConfig
 from regvq.quantizers import RegVQConfig
 from regvq.tokenizer import TokenizerConfig
 
-from .base import AdamWConfig, CommonConfig, PicturesConfig
+from .base import AdamWConfig, CommonConfig, PicturesConfig, check_range
 from .stages import StagesConfig
 
 
@@ -65,8 +66,9 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         for name in ("l1", "l2", "perceptual", "contrastive_weight", "adversarial"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"loss.{name} must be 0 or more, got {getattr(self, name)}")
+            check_range(f"loss.{name}", (getattr(self, name),), math.inf)
+        for name in ("discriminator_start", "listen_after", "ramp"):
+            check_range(f"loss.{name}", (getattr(self, name),), 1)
         if self.l1 == self.l2 == 0:
             raise ValueError(
                 "loss.l1 and loss.l2 are both 0: no loss compares the pixels; set one above 0"
@@ -81,6 +83,14 @@ class OptimizerConfig(AdamWConfig):
     """Largest learning rate of the discriminator."""
     discriminator_betas: tuple[float, float] = (0.5, 0.9)
     """VQ-GAN's: a discriminator follows a moving target, so its moments must be short-lived."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (self.discriminator_lr > 0 and math.isfinite(self.discriminator_lr)):
+            raise ValueError(
+                f"optimizer.discriminator_lr must be a number above 0, got {self.discriminator_lr}"
+            )
+        check_range("optimizer.discriminator_betas", self.discriminator_betas, 1, below=True)
 
 
 @dataclass(frozen=True)
@@ -120,7 +130,7 @@ class RunConfig(CommonConfig):
                 )
         if not 0 <= self.data.last_share <= 1:
             raise ValueError(f"data.last_share must be in [0, 1], got {self.data.last_share}")
-        if not self.codes_rate > 0:
+        if not (self.codes_rate > 0 and math.isfinite(self.codes_rate)):
             raise ValueError(f"codes_rate must be above 0, got {self.codes_rate}")
         quantizer = self.tokenizer.quantizer
         if (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cli.common import evenly_spaced, pick_device, worker_start_method
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from regvq.data import Dataset, Sample
+    from regvq.data.token_shard_writer import TokenShardWriter
     from regvq.tokenizer import Tokenizer
 
 
@@ -53,11 +56,26 @@ def encode(flags: EncodeFlags) -> dict[str, Any]:
             if shard >= writer.written:
                 skipped: list[str] = []
                 batches = _load(flags, data, first, last, skipped)
-                writer.write(_encoded(tokenizer, batches), skipped, last=last == views)
+                try:
+                    writer.write(_encoded(tokenizer, batches), skipped, last=last == views)
+                except OSError as error:
+                    raise _unwritten(error, writer, flags.out) from None
                 for sentence in skipped:
                     bar.write(f"skipped: {sentence}")
             bar.update(last - first)
     return writer.header
+
+
+def _unwritten(error: OSError, writer: TokenShardWriter, out: Path) -> Exception:
+    """Return the error of a shard that cannot be written; another file's error remains as it is."""
+    file = os.fsdecode(error.filename2 or error.filename or out)
+    if not Path(file).resolve().is_relative_to(out.resolve()):
+        return error
+    return UsageError(
+        f"{file} cannot be written in shard {writer.written} ({error.strerror}); "
+        f"{writer.written} whole shards are kept in {out}. Make room or give write access, and "
+        "resume with the same command."
+    )
 
 
 def _header(
@@ -132,7 +150,7 @@ def _load(
     """Yield batches of a shard's samples; note broken pictures in ``skipped`` instead."""
     from torch.utils.data import DataLoader
 
-    from ..loop.draws import one_thread
+    from ..loop.draws import start_loader, started
 
     loader = DataLoader(
         _Views(data, flags, first, last),
@@ -140,13 +158,14 @@ def _load(
         num_workers=flags.workers,
         collate_fn=list,
         multiprocessing_context=worker_start_method(flags.workers),
-        worker_init_fn=one_thread,
+        worker_init_fn=start_loader,
     )
-    for batch in loader:
-        whole = []
-        for view in batch:
-            if isinstance(view, Exception):
-                raise view
-            (skipped if isinstance(view, str) else whole).append(view)
-        if whole:
-            yield whole
+    with started(loader) as batches:
+        for batch in batches:
+            whole = []
+            for view in batch:
+                if isinstance(view, Exception):
+                    raise view
+                (skipped if isinstance(view, str) else whole).append(view)
+            if whole:
+                yield whole

@@ -6,13 +6,14 @@ the explorer draws it. Training does not read it, so a run is the same, bit for 
 
 from __future__ import annotations
 
+import io
 import itertools
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from regvq.bundles.replacement import write_bytes
 from regvq.bundles.storage import read_arrays
 
 MOST = 40
@@ -24,12 +25,13 @@ FEWEST = 4
 
 
 def remember(
-    file: Path, step: int, codebook: np.ndarray, counts: np.ndarray
+    file: Path, step: int, codebook: np.ndarray, counts: np.ndarray, due: bool = True
 ) -> dict[str, np.ndarray]:
     """Add a save to the history in ``file`` and return the history as an atlas holds it.
 
-    codebook: (K, D), counts: (K,) uses on the held-out pictures of that save. Saves at ``step`` or
-    later that the file holds are dropped: the run was resumed from an earlier step.
+    codebook: (K, D), counts: (K,) uses on the held-out pictures of that save. Saves after ``step``
+    that the file holds are dropped: the run was resumed from an earlier step. If ``due`` is False,
+    the file stays as it is: a run that was not stopped at ``step`` would not have this save.
 
     Returns ``history_steps`` int64 (S,), ``history_counts`` uint32 (S, K), and ``history_moved``
     float16 (S, K): the distance that each code moved since the previous save (in straight lines
@@ -38,6 +40,8 @@ def remember(
     """
     codebook = np.asarray(codebook, np.float32)
     steps, uses, moved, last = _read(file, codebook.shape)
+    if len(steps) and steps[-1] == step and last is not None and np.array_equal(last, codebook):
+        return _for_atlas(steps, uses, moved)  # this very save; its export was interrupted
     kept = int(np.searchsorted(steps, step))
     if kept < len(steps):
         last = None  # the codes of the previous save are no longer known
@@ -51,12 +55,21 @@ def remember(
     moved = np.concatenate([moved, distance[None]])
     while len(steps) > max(FEWEST, min(MOST, CELLS // len(codebook))):
         steps, uses, moved = _thinned(steps, uses, moved)
-    history = {"history_steps": steps, "history_counts": uses, "history_moved": moved}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name("history.new.npz")
-    np.savez_compressed(beside, **history, codebook=codebook)
-    os.replace(beside, file)
-    return {**history, "history_moved": moved.clip(0, 6e4).astype(np.float16)}
+    if due:
+        history = {"history_steps": steps, "history_counts": uses, "history_moved": moved}
+        stream = io.BytesIO()
+        np.savez_compressed(stream, **history, codebook=codebook)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(file, stream.getvalue())
+    return _for_atlas(steps, uses, moved)
+
+
+def _for_atlas(steps: np.ndarray, uses: np.ndarray, moved: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        "history_steps": steps,
+        "history_counts": uses,
+        "history_moved": moved.clip(0, 6e4).astype(np.float16),
+    }
 
 
 def _read(file: Path, shape: tuple[int, int]) -> tuple[np.ndarray, ...]:
@@ -67,7 +80,10 @@ def _read(file: Path, shape: tuple[int, int]) -> tuple[np.ndarray, ...]:
         found: Mapping[str, np.ndarray] = read_arrays(file)
         names = ("history_steps", "history_counts", "history_moved", "codebook")
         steps, uses, moved, last = (found[name] for name in names)
-    except (OSError, ValueError, KeyError):
+    except FileNotFoundError:
+        return empty
+    except (OSError, ValueError, KeyError) as error:
+        print(f"WARNING: {file} cannot be read ({error}); the drift of earlier saves is lost.")
         return empty
     fits = last.shape == shape and uses.shape == moved.shape == (len(steps), shape[0])
     return (steps, uses, moved, last) if fits else empty

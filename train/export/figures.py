@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from regvq.analysis.atlas import build_atlas, extend_atlas, recount_invariant
+from regvq.analysis.atlas import build_atlas, extended_atlas, recount_invariant
 from regvq.bundles.bundle import Bundle
-from regvq.bundles.storage import write_json
+from regvq.bundles.storage import rewrite_files, write_json
 from regvq.cards.tokenizer import model_card
 from regvq.tokenizer import Tokenizer
 
@@ -35,8 +35,9 @@ def publish_figures(
     data = dict(metrics.get("data", {}))
     data["described"] = note.get("pictures") or bundle.metrics.get("data", {}).get("described")
     metrics["data"] = {key: value for key, value in data.items() if value is not None}
-    if "patches" in bundle.metrics:
-        metrics["patches"] = bundle.metrics["patches"]
+    for key in ("patches", "validation"):  # of the weights, not of this evaluation
+        if key in bundle.metrics:
+            metrics[key] = bundle.metrics[key]
     source = f"{report['images']} {data['described'] or 'pictures of ' + str(data.get('name'))}"
     # The weights are unchanged, and with them the maps and patches of the atlas.
     return tokenizer.save_pretrained(
@@ -61,12 +62,15 @@ def publish_patches(
     ``bytes``. Raises ValueError for a bundle without an atlas.
     """
     described = describe_patches(found)
-    extend_atlas(bundle, found)
     metrics = {**bundle.metrics, "patches": described}
     recipe = bundle.config.get("recipe", {})
-    write_json(bundle.path / "metrics.json", metrics)
     card = model_card(recipe.get("name", bundle.name), tokenizer.config, recipe, metrics)
-    (bundle.path / "README.md").write_text(card, encoding="utf-8")
+    files = {
+        "atlas.npz": extended_atlas(bundle, found),
+        "metrics.json": lambda file: write_json(file, metrics),
+        "README.md": lambda file: file.write_text(card, encoding="utf-8"),
+    }
+    rewrite_files(bundle.path, files)
     return described
 
 

@@ -19,7 +19,9 @@ from regvq.priors import LatentConfig, Prior
 from regvq.tokenizer import Tokenizer
 
 from ..cli.common import bundle_name
+from ..cli.files import save_picture
 from ..config.prior import PriorRunConfig
+from ..loop.provenance import origin
 from ..loop.token_batches import first_of
 from .recipe_flags import recipe_flags
 
@@ -40,7 +42,7 @@ def sample_sheet(
     rows = [tokenizer.decode(batch.ids), tokenizer.decode(drawn)]
     sheet = torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
     file.parent.mkdir(parents=True, exist_ok=True)
-    to_pictures(sheet[None])[0].save(file)
+    save_picture(to_pictures(sheet[None])[0], file)
 
 
 def export_prior(
@@ -55,12 +57,20 @@ def export_prior(
     metrics: Mapping[str, Any],
     broken: int = 0,
     init_tokenizer: str | None = None,
+    processes: int = 1,
+    validations: Mapping[int, Mapping[str, float]] | None = None,
 ) -> None:
     """Write the bundle with its present figures.
 
     ``init_tokenizer``: the tokenizer of the weights of ``init``, if it is another one.
+    ``processes``: those with which the run was started. ``validations``: the figures of held-out
+    pictures so far, by step.
     """
     recipe = describe(config, shards, broken) | {"init_tokenizer": init_tokenizer}
+    recipe |= {"processes": processes, "origin": origin()}
+    if validations:
+        rows = [{"step": at, **row} for at, row in sorted(validations.items())]
+        metrics = {**metrics, "validation": rows}
     name = bundle_name(tokenizer_bundle.path)
     prior.save_pretrained(
         path,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,9 @@ from regvq.paths import ROOT
 from regvq.tokenizer import Tokenizer
 
 from ..cli.common import bundle_name, evenly_spaced
+from ..cli.files import save_picture
 from ..config.tokenizer import RunConfig
+from ..loop.provenance import origin
 from .drift_history import remember
 from .figures import describe_patches
 from .recipe_flags import recipe_flags
@@ -49,7 +51,7 @@ def sample_sheet(tokenizer: Tokenizer, pictures: Dataset, folder: Path, step: in
         return
     sheet = torch.cat(tiles, dim=3)
     folder.mkdir(parents=True, exist_ok=True)
-    to_pictures(sheet)[0].save(folder / f"{step:07d}.png")
+    save_picture(to_pictures(sheet)[0], folder / f"{step:07d}.png")
 
 
 def export_bundle(
@@ -63,12 +65,18 @@ def export_bundle(
     broken: int = 0,
     final: bool = True,
     history: Path | None = None,
+    due: bool = True,
+    processes: int = 1,
+    validations: Mapping[int, Mapping[str, float]] | None = None,
 ) -> None:
     """Evaluate on a few held-out pictures, compute the atlas, and write the bundle.
 
     The atlas of a large codebook takes minutes, so a save that is not ``final`` has none; the
     explorer computes it when such a bundle is opened. ``history``: the run's file of the drift of
-    its codes, to which this save is added (``train.export.drift_history``).
+    its codes, to which this save is added (``train.export.drift_history``); ``due``: False for a
+    save that only a stop has brought about, which only the bundle's history has. ``processes``:
+    those with which the run was started. ``validations``: the figures of the whole held-out set so
+    far, by step.
     """
     counts = torch.zeros(tokenizer.codebook_size, dtype=torch.int64)
     metrics: dict[str, Any] = evaluate_tokenizer(
@@ -81,17 +89,19 @@ def export_bundle(
     metrics["step"] = step
     held_out = has_held_out(config.data.name, config.data.root)
     metrics["data"] = {"name": config.data.name, "held_out": held_out, "longest": LONGEST}
-    recipe = describe(config, features, broken)
-    origin = _origin(config.init)
-    if origin is not None:
-        recipe["init_origin"] = origin
+    if validations:
+        metrics["validation"] = [{"step": at, **row} for at, row in sorted(validations.items())]
+    recipe = describe(config, features, broken, processes) | {"origin": origin()}
+    init_origin = _origin(config.init)
+    if init_origin is not None:
+        recipe["init_origin"] = init_origin
     source = f"{metrics['images']} pictures of the data set {config.data.name!r}"
     atlas = None
     if final or tokenizer.codebook_size <= QUICK_ATLAS:
         atlas = build_atlas(tokenizer, source=source, counts=counts.numpy())
     if history is not None:
         codes = tokenizer.quantizer.codebook().detach().float().cpu().numpy()
-        drifted = remember(history, step, codes, counts.numpy())
+        drifted = remember(history, step, codes, counts.numpy(), due)
         if atlas is not None:
             atlas |= drifted
     if final and config.data.name == "scenes":
@@ -123,7 +133,9 @@ def _origin(init: Path | None) -> dict[str, Any] | None:
     return recipe.get("imported") or recipe.get("init_origin")
 
 
-def describe(config: RunConfig, features: Features | None, broken: int) -> dict[str, Any]:
+def describe(
+    config: RunConfig, features: Features | None, broken: int, processes: int = 1
+) -> dict[str, Any]:
     """Return the run as JSON, without any path: bundles are published, and paths are private."""
     data = asdict(config.data) | {"broken_files": broken}
     del data["root"], data["workers"]
@@ -131,6 +143,7 @@ def describe(config: RunConfig, features: Features | None, broken: int) -> dict[
         "name": config.recipe,
         "steps": config.steps,
         "batch": config.batch,
+        "processes": processes,
         "seed": config.seed,
         "init": None if config.init is None else bundle_name(config.init),
         "train_only": config.train_only,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
@@ -16,9 +18,14 @@ from regvq.data import Dataset, Sample
 from regvq.errors import DataError
 
 from ..cli.common import worker_start_method
+from ..cli.stopping import end_with_parent, ignore_stop_signals, stop_signals_held
 
 if TYPE_CHECKING:
     from regvq.data.token_shards import TokenShards
+
+
+class LoaderError(DataError):
+    """A loading process that died: one sentence, and the state of the run is unharmed."""
 
 
 def images_of(samples: list[Sample]) -> Tensor:
@@ -57,7 +64,7 @@ class Batches:
             pin_memory=torch.cuda.is_available(),
             multiprocessing_context=worker_start_method(workers),
             persistent_workers=workers > 0,
-            worker_init_fn=one_thread,
+            worker_init_fn=start_loader,
         )
 
     def _note(self, path: Path, sentence: str) -> None:
@@ -67,12 +74,13 @@ class Batches:
             self._dataset.note_broken(path, sentence)
 
     def __iter__(self) -> Iterator[Any]:
-        for batch, broken, mistake in self._loader:
-            for path, sentence in broken.items():
-                self._note(path, sentence)
-            if mistake is not None:
-                raise DataError(mistake)
-            yield batch
+        with started(self._loader) as batches:
+            for batch, broken, mistake in batches:
+                for path, sentence in broken.items():
+                    self._note(path, sentence)
+                if mistake is not None:
+                    raise DataError(mistake)
+                yield batch
 
 
 def draw_numbers(step: int, size: int, rank: int, processes: int) -> range:
@@ -99,12 +107,59 @@ def check_enough(dataset: Dataset | TokenShards, size: int, processes: int) -> N
     )
 
 
-def one_thread(worker: int) -> None:
-    """Limit a worker to one thread: workers with several BLAS threads each compete for the cores
-    (two of them drew scenes at a third of the speed of one)."""
+def start_loader(worker: int) -> None:
+    """Prepare a loading process: it ignores the signals that stop the run, and has one thread.
+
+    Workers with several BLAS threads each compete for the cores (two of them drew scenes at a third
+    of the speed of one).
+    """
     from threadpoolctl import threadpool_limits
 
+    ignore_stop_signals()
+    end_with_parent()
     threadpool_limits(1)
+
+
+@contextlib.contextmanager
+def started(loader: DataLoader[Any]) -> Iterator[Iterator[Any]]:
+    """Start the processes of a loader, yield its batches, and end the processes afterwards.
+
+    The batches raise LoaderError, between two batches, if a process has died.
+    """
+    on_child = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
+    with stop_signals_held():
+        iterator = iter(loader)
+    if on_child is not None and signal.getsignal(signal.SIGCHLD) != on_child:
+        # torch's handler raises wherever the main thread is, even in the middle of a step.
+        signal.signal(signal.SIGCHLD, on_child)
+    workers = getattr(iterator, "_workers", [])
+    try:
+        yield _watched(iterator, workers)
+    finally:
+        for worker in workers:  # they ignore SIGTERM, with which torch would end slow ones
+            worker.kill()
+
+
+def _watched(iterator: Iterator[Any], workers: list[Any]) -> Iterator[Any]:
+    while True:
+        try:
+            batch = next(iterator)
+        except StopIteration:
+            return
+        except (RuntimeError, OSError, EOFError) as error:
+            dead = [worker for worker in workers if not worker.is_alive()]
+            if not dead:
+                raise
+            raise LoaderError(f"a process that loads pictures {_end_of(dead[0])}") from error
+        yield batch
+
+
+def _end_of(worker: Any) -> str:
+    code = worker.exitcode
+    if code is None or code >= 0:
+        return f"ended with exit code {code}"
+    memory = ", as the system does when memory runs out" if code == -signal.SIGKILL else ""
+    return f"was killed by signal {-code}{memory}"
 
 
 class _Steps:

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,15 +16,16 @@ from regvq.bundles.bundle import find_bundle
 from regvq.checkpoints import load_tokenizer
 from regvq.conditions import SemanticConfig, TextConfig
 from regvq.conditions.from_samples import condition_of
-from regvq.data import open_dataset
+from regvq.data import Dataset, open_dataset
 from regvq.data.token_shards import TokenBatch, TokenShards
 from regvq.errors import CheckpointError, DataError
-from regvq.priors import LatentConfig
+from regvq.priors import LatentConfig, kind_of
 
 from ..cli.errors import UsageError
 from ..config.prior import PriorRunConfig
 from ..export.prior import export_prior, sample_sheet
 from .base import TrainingRun
+from .contents import Contents
 from .draws import Batches, check_enough
 from .optim import adamw, averaged, set_lr
 from .state import has_state
@@ -49,6 +51,7 @@ class PriorTrainer(TrainingRun):
         super().__init__(config, out)
         self.tokenizer_bundle = find_bundle(config.tokenizer)
         self.tokenizer = load_tokenizer(self.tokenizer_bundle, str(self.device))
+        self.fixed["tokenizer"] = self.tokenizer.fingerprint
         self.continuous = isinstance(config.prior, LatentConfig)
         if self.continuous and config.tokens is not None:
             raise DataError(
@@ -64,7 +67,7 @@ class PriorTrainer(TrainingRun):
         tokens = self.shards if self.shards is not None else self.data
         self._check_classes()
         check_data(config.prior.conditions, config.data.name, tokens, self.held_out)
-        check_enough(tokens, config.batch, self.accelerator.num_processes)
+        check_enough(tokens, config.batch, self.processes)
 
         torch.manual_seed(config.seed)
         shape = self._shape()
@@ -92,6 +95,29 @@ class PriorTrainer(TrainingRun):
             "optimizer": self.optimizer,
         }
         self.parallel = self.accelerator.prepare(self.prior)
+
+    def contents(self) -> Contents:
+        """Return the identity of the pictures, or token shards, and of the tokenizer."""
+        return super().contents() | self.fixed
+
+    def _pictures(self) -> Dataset | TokenShards:
+        return self.shards if self.shards is not None else self.data
+
+    def _resume(self, numbers: Mapping[str, Any]) -> int:
+        step = super()._resume(numbers)
+        if "tokenizer" in numbers.get("fixed", {}):
+            return step
+        try:  # a state of an earlier version does not state it, but its bundle does
+            before = find_bundle(self.out).config["tokenizer"]["fingerprint"]
+        except (CheckpointError, KeyError, TypeError):
+            return step
+        if before != self.fixed["tokenizer"]:
+            raise CheckpointError(
+                f"{self.config.tokenizer} holds other weights than the tokenizer with which the "
+                f"run in {self.out} was started; name that one with --tokenizer, or choose another "
+                "--out."
+            )
+        return step
 
     def _initialize(self, source: Path) -> str | None:
         """Load the weights of ``source``, unless the run is resumed.
@@ -159,11 +185,13 @@ class PriorTrainer(TrainingRun):
 
     def _stream(self, step: int, last: int) -> Iterator[TokenBatch]:
         config, process = self.config, self.accelerator.process_index
-        place = config.batch, step, process, self.accelerator.num_processes
+        place = self._share(config.batch), step, process, self.accelerator.num_processes
         if self.shards is not None:
-            return islice(ShardBatches(self.shards, *place), last - step)
+            yield from islice(ShardBatches(self.shards, *place), last - step)
+            return
         batches = Batches(self.data, *place, config.data.workers, pictures_of)
-        return self._limited(EncodedBatches(batches, self.tokenizer, self.continuous), last - step)
+        encoded = EncodedBatches(batches, self.tokenizer, self.continuous)
+        yield from self._limited(encoded, last - step)
 
     def step(self, batch: TokenBatch, step: int) -> dict[str, Tensor]:
         """Take one optimizer step on a batch; return the loss terms, detached."""
@@ -179,7 +207,7 @@ class PriorTrainer(TrainingRun):
         losses["gradient_norm"] = torch.nn.utils.clip_grad_norm_(
             self.prior.parameters(), settings.clip
         ).detach()
-        self._check(losses, step)
+        losses = self._check(losses, step)
         self.optimizer.step()
         self.averaged.update_parameters(self.prior)
         return losses
@@ -221,9 +249,35 @@ class PriorTrainer(TrainingRun):
                 seen += len(batch)
         return name, total / seen
 
+    def _measure(self) -> dict[str, float]:
+        name, loss = self.validate()
+        return {f"held_out_{name}": loss}
+
+    def _score(self, row: Mapping[str, Any]) -> float | None:
+        losses = [value for name, value in row.items() if name.startswith("held_out_")]
+        return -losses[0] if losses else None
+
+    def _facts(self) -> dict[str, str]:
+        config, data = self.config, self.config.data
+        rows, columns = self.prior.config.grid
+        count = sum(p.numel() for p in self.prior.parameters() if p.requires_grad)
+        kinds = [
+            type(each).__name__.removesuffix("Config").lower() for each in config.prior.conditions
+        ]
+        source = f"token shards {config.tokens}" if config.tokens is not None else data.name
+        return {
+            "data": f"{source}: {self._length:,} pictures as {rows}x{columns} tokens, "
+            f"{len(self.held_out):,} to measure on",
+            "tokenizer": f"{config.tokenizer}, {self.tokenizer.codebook_size:,} codes",
+            "model": f"{kind_of(self.prior.config)} prior, {count:,} trained parameters; "
+            f"conditions: {', '.join(kinds) or 'none'}",
+        }
+
+    def _export_best(self, bundle: Path, step: int) -> None:
+        self._export_to(bundle, step, *self.validate())
+
     def _export(self, bundle: Path, step: int, final: bool) -> None:
         name, loss = self.validate()
-        self._write({f"held_out_{name}": loss}, step)
         sample_sheet(
             self.averaged.module,
             self.tokenizer,
@@ -231,6 +285,9 @@ class PriorTrainer(TrainingRun):
             self.config,
             self.out / "samples" / f"{step:07d}.png",
         )
+        self._export_to(bundle, step, name, loss)
+
+    def _export_to(self, bundle: Path, step: int, name: str, loss: float) -> None:
         export_prior(
             bundle,
             prior=self.averaged.module,
@@ -246,4 +303,6 @@ class PriorTrainer(TrainingRun):
                 "held_out": sum(map(len, self.held_out_tokens)),
             },
             broken=len(self.broken),
+            processes=self.processes,
+            validations=self.validations(),
         )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,13 +24,16 @@ from ..config.tokenizer import RunConfig
 from ..export.tokenizer import export_bundle, sample_sheet
 from .base import TrainingRun
 from .draws import Batches, check_enough
+from .health import dying_codes
 from .objective import Objective, discriminator_objective
 from .optim import adamw, averaged, set_lr
 from .stages import JOINT, Stage, Stages
 from .state import has_state
+from .validation import HeldOut, held_out_words, share_of_held_out, validate_tokenizer
 from .warm_start import freeze_tokens, start_from
 
 WINDOW = 100  # steps over which utilization and perplexity are counted
+USAGE = "usage/per_step"  # the window's name in a saved state
 
 
 class TokenizerTrainer(TrainingRun):
@@ -39,7 +44,7 @@ class TokenizerTrainer(TrainingRun):
     def __init__(self, config: RunConfig, out: Path) -> None:
         super().__init__(config, out)
         self.data = _open(config, "train", config.data.size)
-        check_enough(self.data, config.batch, self.accelerator.num_processes)
+        check_enough(self.data, config.batch, self.processes)
         self.held_out = _open(config, "test", config.data.size)
         # Features may be downloaded; before that, mistakes in the data are reported.
         self.features = _load_features(config)
@@ -83,7 +88,11 @@ class TokenizerTrainer(TrainingRun):
             self.stages = self.parts["stages"] = Stages(config.stages, config.steps)
         self.parallel = self.accelerator.prepare(self.tokenizer)
         self.objective = Objective(config.loss, self.features)
+        self._most_used, self._warned = 0.0, False
         self.usage = UsageWindow(self.tokenizer.codebook_size, WINDOW)
+
+    def _pictures(self) -> Dataset:
+        return self.data
 
     def _stream(self, step: int, last: int) -> Iterator[Tensor]:
         """Yield the batches of steps ``step`` to ``last`` - 1: crops of one size, then larger
@@ -102,7 +111,7 @@ class TokenizerTrainer(TrainingRun):
                 continue
             batches = Batches(
                 self.data if side == config.data.size else _open(config, "train", side),
-                size,
+                self._share(size),
                 first,
                 self.accelerator.process_index,
                 self.accelerator.num_processes,
@@ -147,7 +156,7 @@ class TokenizerTrainer(TrainingRun):
         ).detach()
         if adversarial:
             losses["discriminator"] = self._train_discriminator(images, decoded)
-        self._check(losses, step)
+        losses = self._check(losses, step)
         self.optimizer.step()
         if adversarial:
             self.discriminator_optimizer.step()
@@ -203,8 +212,67 @@ class TokenizerTrainer(TrainingRun):
         figures |= {"utilization": usage.utilization, "perplexity": usage.perplexity}
         return figures, shown
 
+    def _facts(self) -> dict[str, str]:
+        config, network = self.config, self.config.tokenizer.network
+        data, f = config.data, network.downsampling
+        size = sum(p.numel() for p in self.tokenizer.parameters())
+        more = ""
+        if self.discriminator is not None:
+            judge = sum(p.numel() for p in self.discriminator.parameters())
+            more = f", and {judge:,} of the discriminator"
+        larger = f", then {data.last_size}" if data.last_size else ""
+        kind = type(config.tokenizer.quantizer).__name__.removesuffix("Config")
+        return {
+            "data": f"{data.name}: {len(self.data):,} pictures, "
+            f"{held_out_words(self.config, self.held_out)}; crops of {data.size}{larger} pixels",
+            "model": f"{kind}, {self.tokenizer.codebook_size:,} codes of {network.latent_dim} "
+            f"dimensions, one per {f}x{f} pixels; {size:,} parameters{more}",
+            "losses": f"features {self.fixed['features']}",
+        }
+
+    def _warning(self, figures: Mapping[str, float], step: int) -> str | None:
+        if self._warned:
+            return None
+        used, spread = figures["utilization"], figures["perplexity"]
+        codes = self.tokenizer.codebook_size
+        words = dying_codes(self.config, codes, used, spread, self._most_used, step)
+        self._most_used = max(self._most_used, used)
+        self._warned = words is not None
+        return words
+
+    def _validate(self) -> dict[str, float]:
+        found = validate_tokenizer(self.averaged.module, self._squares, self.features, self.device)
+        return {f"validation_{name}": value for name, value in found.items()}
+
+    @cached_property
+    def _squares(self) -> HeldOut:
+        config, process = self.config, self.accelerator
+        rank, count = process.process_index, process.num_processes
+        share = share_of_held_out(config, self.held_out, rank, count)
+        side = config.data.last_size or config.data.size
+        return HeldOut(self.held_out, side, share, config.data.workers)
+
+    def _score(self, row: Mapping[str, Any]) -> float | None:
+        if "validation_distance" in row:
+            return -row["validation_distance"]
+        return row.get("validation_psnr")
+
+    def _export_best(self, bundle: Path, step: int) -> None:
+        self._export_to(bundle, step, final=False, history=None)
+
+    def _further_state(self) -> dict[str, Tensor]:
+        return {USAGE: self.usage.per_step()}
+
+    def _restore_further(self, tensors: Mapping[str, Tensor]) -> None:
+        if USAGE in tensors:
+            share = int(self.accelerator.is_main_process)
+            self.usage.restore(tensors[USAGE].to(self.device), share)
+
     def _export(self, bundle: Path, step: int, final: bool) -> None:
         sample_sheet(self.averaged.module, self.held_out, self.out / "samples", step)
+        self._export_to(bundle, step, final, self.out / "history.npz")
+
+    def _export_to(self, bundle: Path, step: int, final: bool, history: Path | None) -> None:
         export_bundle(
             bundle,
             tokenizer=self.averaged.module,
@@ -214,7 +282,10 @@ class TokenizerTrainer(TrainingRun):
             pictures=self.held_out,
             broken=len(self.broken),
             final=final,
-            history=self.out / "history.npz",
+            history=history,
+            due=self._is_due(step),
+            processes=self.processes,
+            validations=self.validations(),
         )
 
 

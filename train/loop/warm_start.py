@@ -27,7 +27,8 @@ def start_from(tokenizer: Tokenizer, source: Path) -> None:
     """Copy the weights of the bundle (or run folder) ``source`` into ``tokenizer``.
 
     A relative path that does not exist is also searched in the project's folder. Settings that
-    determine no weight's shape (loss weights, mask ratio, …) may differ. Raises CheckpointError,
+    determine no weight's shape (loss weights, mask ratio, …) may differ, and those of the run hold:
+    Reg-VQ's prior over codes, too, which is stored with the weights. Raises CheckpointError,
     which names the first part that does not fit, or if there is no such bundle.
     """
     bundle = _found(source)
@@ -44,13 +45,16 @@ def start_from(tokenizer: Tokenizer, source: Path) -> None:
             f"{bundle.path} does not fit this run: its quantizer is a {theirs.__name__}, the "
             f"run's is a {mine.__name__}; choose that quantizer's recipe, or another --init."
         )
-    have = loaded.state_dict()
+    own = {f"quantizer.{name}" for name in tokenizer.quantizer.set_by_config}
+    have = {name: value for name, value in loaded.state_dict().items() if name not in own}
+    kept = tokenizer.state_dict()
+    want = {name: value for name, value in kept.items() if name not in own}
     remedy = (
         "use the bundle's --tokenizer settings, which are in its config.json, or the recipe "
         "finetune, which takes them"
     )
-    _check_shapes(bundle, have, tokenizer.state_dict(), remedy)
-    tokenizer.load_state_dict(have)
+    _check_shapes(bundle, have, want, remedy)
+    tokenizer.load_state_dict(kept | have)
 
 
 def prior_from(prior: Prior, source: Path, tokenizer: Bundle) -> str | None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from app.services import checkpoints
+from app.services import checkpoints, code_stats
 from app.services.errors import UserError
 from app.services.reconstruction import parse_request, run
+from core.analysis.atlas import build_atlas
 from core.errors import CheckpointError
 from core.quantizers import RegVQConfig
 from tests.app.conftest import SIZE, tiny
@@ -28,7 +30,12 @@ def test_the_default_checkpoint_comes_first(
 
 def test_a_broken_bundle_is_not_listed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     tiny(RegVQConfig(size=SIZE), seed=2).save_pretrained(tmp_path / "good")
-    for name, text in {"broken": "{", "other": '{"kind": "prior"}', "empty": ""}.items():
+    for name, text in {
+        "broken": "{",
+        "other": '{"kind": "prior"}',
+        "empty": "",
+        "deep": "[" * 100_000,
+    }.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(text)
     monkeypatch.setenv("REGVQ_CHECKPOINTS", str(tmp_path))
@@ -73,3 +80,32 @@ def test_the_card_is_the_bundles_own_without_its_front_matter() -> None:
     assert "has no model card" in checkpoints.model_card("tiny-vq")
     with pytest.raises(UserError, match="no checkpoint called"):
         checkpoints.model_card("../tiny-regvq")
+
+
+@pytest.mark.parametrize("edit", ["cut", "other codes", "other size", "no paints"])
+def test_an_atlas_that_does_not_fit_is_made_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, edit: str
+) -> None:
+    """Also in bundles without checksums, of earlier versions."""
+    monkeypatch.setenv("REGVQ_CHECKPOINTS", str(tmp_path))
+    monkeypatch.setattr(code_stats, "SCENES", 2)
+    tokenizer = tiny(RegVQConfig(size=SIZE), seed=5)
+    tokenizer.save_pretrained(tmp_path / "one")
+    config = json.loads((tmp_path / "one/config.json").read_text())
+    older = {k: v for k, v in config.items() if k not in ("checksums", "sha256")}
+    (tmp_path / "one/config.json").write_text(json.dumps(older))
+    atlas = build_atlas(tokenizer, counts=np.ones(SIZE, np.int64), source="other pictures")
+    if edit == "other codes":
+        atlas["counts"] = np.ones(SIZE + 1, np.int64)
+    if edit == "other size":
+        atlas["paints"] = np.zeros((SIZE, 64, 64, 3), np.uint8)
+    if edit == "no paints":
+        del atlas["paints"]
+    np.savez_compressed(tmp_path / "one/atlas.npz", **atlas)
+    if edit == "cut":
+        file = tmp_path / "one/atlas.npz"
+        file.write_bytes(file.read_bytes()[:500])
+    handle = checkpoints.open_tokenizer("one")
+    found = code_stats.atlas(handle)
+    assert str(found["source"]) == code_stats.scenes_source()
+    assert found["paints"].shape[0] == SIZE == len(found["counts"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from core.errors import CheckpointError
 from core.judges import load_judge
 from core.judges.attributes import AttributeClassifier, AttributesConfig
 from core.judges.segmenter import Segmenter, SegmenterConfig
+from tests.helpers.bundle_edits import config_of, write_config
 
 
 def segmenter() -> Segmenter:
@@ -54,16 +54,16 @@ def test_bundles_that_do_not_fit_are_named(tmp_path: Path) -> None:
         load_tokenizer(folder)
     with pytest.raises(CheckpointError, match="does not exist"):
         load_judge(tmp_path / "gone", Segmenter)
-    config = json.loads((folder / "config.json").read_text())
+    config = config_of(folder)
     for change, words in (
         ({"kind": "tokenizer"}, "'tokenizer', not a judge"),
         ({"judge": {**config["judge"], "depth": 3}}, "does not describe a judge"),
         ({"judge": {**config["judge"], "widths": [8, 24]}}, "does not fit"),
     ):
-        (folder / "config.json").write_text(json.dumps(config | change))
+        write_config(folder, config | change)
         with pytest.raises(CheckpointError, match=words):
             load_judge(folder, Segmenter)
-    (folder / "config.json").write_text(json.dumps(config))
+    write_config(folder, config)
     (folder / "model.safetensors").write_bytes(b"\0" * 64)
     with pytest.raises(CheckpointError, match="cannot be read"):
         load_judge(folder, Segmenter)

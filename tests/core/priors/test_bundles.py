@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 
@@ -23,6 +22,7 @@ from core.priors import (
 )
 from core.quantizers import VQConfig
 from core.tokenizer import Tokenizer, TokenizerConfig
+from tests.helpers.bundle_edits import config_of, write_config
 
 SMALL = {"codebook_size": 8, "grid": (2, 3), "width": 16, "layers": 1, "heads": 2}
 BOTH = (LabelConfig(classes=3), SemanticConfig(classes=4, width=8))
@@ -171,8 +171,7 @@ def test_settings_at_their_defaults_do_not_change_the_fingerprint():
 )
 def test_a_config_that_does_not_fit(tmp_path, change, words):
     folder = save(tmp_path / "p").path
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | change))
+    write_config(folder, config_of(folder) | change)
     with pytest.raises(CheckpointError, match=words) as caught:
         load_prior(folder)
     assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
@@ -180,8 +179,8 @@ def test_a_config_that_does_not_fit(tmp_path, change, words):
 
 def test_a_prior_that_names_no_tokenizer(tmp_path):
     folder = save(tmp_path / "p").path
-    config = json.loads((folder / "config.json").read_text())
+    config = config_of(folder)
     del config["tokenizer"]
-    (folder / "config.json").write_text(json.dumps(config))
+    write_config(folder, config)
     with pytest.raises(CheckpointError, match="does not say which tokenizer"):
         prior_tokenizer(folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from core.errors import CheckpointError
 from core.priors.categorical import (
     classifier_free_guidance,
     inverse_cdf,
@@ -127,3 +128,17 @@ def test_draws_at_temperature_zero_are_the_most_likely_codes(codes, temperature)
     assert torch.equal(
         sample_categorical(logits, temperature=temperature, top_p=0.5), logits.argmax(1)
     )
+
+
+@pytest.mark.parametrize("size", [16, 3000])
+@pytest.mark.parametrize(
+    "how", [{}, {"top_k": 5}, {"top_k": 1}, {"top_p": 0.5}, {"temperature": 0.0}]
+)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_logits_of_a_diverged_prior_get_a_sentence(size, how, value):
+    logits = torch.randn(4, size)
+    logits[2, 7] = value
+    with pytest.raises(CheckpointError, match=r"not finite .NaN or infinity.: its weights"):
+        sample_categorical(logits, torch.Generator().manual_seed(0), **how)
+    logits[2, 7] = -torch.inf  # a code that is never drawn
+    sample_categorical(logits, torch.Generator().manual_seed(0), **how)

@@ -16,7 +16,7 @@ PROGRAM = "python train/run.py"
 # The names of flags are an interface: a published name keeps working.
 ALL = """batch data.crop data.name data.root data.size data.workers init log-every optimizer.betas
 optimizer.clip optimizer.ema optimizer.lr optimizer.schedule optimizer.warmup optimizer.weight-decay
-out precision save-every seed steps stop-after train-only"""
+out precision save-every seed steps stop-after train-only validate-every"""
 TOKENIZER = """codes-rate data.last-share data.last-size discriminator.layers discriminator.width
 features.name features.weights loss.adaptive loss.adversarial loss.contrastive
 loss.contrastive-weight loss.discriminator-start loss.l1 loss.l2 loss.listen-after loss.no-adaptive
@@ -174,3 +174,32 @@ def test_any_dataclass_can_be_nested(capsys: pytest.CaptureFixture[str]) -> None
     assert "--missing" not in said and "--recipe" not in said
     with pytest.raises(UsageError, match=r"size must be at least 1, got 0 \(all flags: a command"):
         parse("--inner.size", "0")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--optimizer.lr nan", "optimizer.lr must be a finite number, got nan"),
+        ("--optimizer.lr inf", "optimizer.lr must be a finite number, got inf"),
+        ("--optimizer.lr -1", "optimizer.lr must be a number above 0, got -1.0"),
+        ("--optimizer.lr 0", "optimizer.lr must be a number above 0, got 0.0"),
+        ("--optimizer.betas 0.9 nan", "optimizer.betas must be a finite number"),
+        ("--optimizer.betas 0.9 1", "optimizer.betas must be from 0 to below 1, got 1.0"),
+        ("--optimizer.ema 1.5", "optimizer.ema must be from 0 to below 1, got 1.5"),
+        ("--optimizer.warmup -0.1", "optimizer.warmup must be from 0 to 1, got -0.1"),
+        ("--optimizer.weight-decay -1", "optimizer.weight_decay must be from 0 on, got -1.0"),
+        ("--optimizer.clip 0", "optimizer.clip must be a number above 0, got 0.0"),
+        ("--optimizer.discriminator-lr -1", "optimizer.discriminator_lr must be a number above 0"),
+        ("--loss.l1 nan", "loss.l1 must be a finite number, got nan"),
+        ("--loss.ramp 2", "loss.ramp must be from 0 to 1, got 2.0"),
+        ("--codes-rate inf", "codes_rate must be a finite number, got inf"),
+        ("--data.workers -1", "data.workers must be 0 or more, got -1"),
+        ("--data.crop 0.8 0.2", "data.crop must be two increasing fractions"),
+        ("--tokenizer.quantizer.prior-weight nan", "prior_weight must be a finite number"),
+        ("--stop-after 0", "stop_after must be at least 1, got 0"),
+        ("--validate-every -1", "validate_every must be 0 or more, got -1"),
+    ],
+)
+def test_a_value_that_no_run_can_have_is_refused(flags, words):
+    with pytest.raises(UsageError, match=re.escape(words)):
+        parse_run(["photos-regvq", *flags.split()], PROGRAM)

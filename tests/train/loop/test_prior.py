@@ -12,10 +12,11 @@ import torch
 from safetensors.torch import load_file
 
 from core.bundles.bundle import find_bundle
-from core.checkpoints import load_prior, prior_tokenizer
+from core.checkpoints import load_prior, load_tokenizer, prior_tokenizer
 from core.conditions import SemanticConfig
 from core.data.token_shards import TokenShards
 from core.errors import CheckpointError, DataError
+from tests.helpers.bundle_edits import numbers_of
 from tests.helpers.tiny_prior_runs import PRIORS, prior_run, scene_shards, tokenizer_bundle
 from train.cli.errors import UsageError
 from train.config.base import PicturesConfig
@@ -51,8 +52,9 @@ def test_a_resumed_run_gives_the_same_bits(tmp_path, tokenizer, shards, kind):
     whole = prior_run(kind, tokenizer, tokens=None if kind == "latent" else shards)
     PriorTrainer(whole, tmp_path / "whole").train()
     PriorTrainer(replace(whole, stop_after=3), tmp_path / "parts").train()
-    numbers = json.loads((tmp_path / "parts/state/state.json").read_text())
-    assert numbers == {"step": 3, "broken": {}, "fixed": {}}
+    numbers = numbers_of(tmp_path / "parts/state")
+    fixed = {"tokenizer": load_tokenizer(tokenizer).fingerprint}
+    assert numbers == {"step": 3, "processes": 1, "broken": {}, "fixed": fixed}
     torch.manual_seed(123)  # the generator's state in between must not matter
     PriorTrainer(whole, tmp_path / "parts").train()
     one, two = state(tmp_path / "whole"), state(tmp_path / "parts")
@@ -141,8 +143,9 @@ def test_sigterm_saves_and_stops(tmp_path, tokenizer, shards, monkeypatch):
 
     monkeypatch.setattr(PriorTrainer, "step", interrupted)
     PriorTrainer(prior_run("masked", tokenizer, tokens=shards), tmp_path / "run").train()
-    numbers = json.loads((tmp_path / "run/state/state.json").read_text())
-    assert numbers == {"step": 2, "broken": {}, "fixed": {}}
+    numbers = numbers_of(tmp_path / "run/state")
+    fixed = {"tokenizer": load_tokenizer(tokenizer).fingerprint}
+    assert numbers == {"step": 2, "processes": 1, "broken": {}, "fixed": fixed}
     assert find_bundle(tmp_path / "run").metrics["step"] == 2
 
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -16,6 +17,7 @@ from core.errors import CheckpointError
 from core.networks.autoencoder import NetworkConfig
 from core.paths import ROOT
 from core.quantizers import IBQConfig, NSVQConfig, RegVQConfig, SimVQConfig, VQConfig
+from core.quantizers.code_prior import gaussian_prior, read_histogram
 from core.tokenizer import Tokenizer, TokenizerConfig
 from tests.train.loop.test_tokenizer import NETWORK, REGVQ, config, pictures, state
 from train.config.stages import StagesConfig
@@ -44,6 +46,28 @@ def test_a_run_starts_from_the_bundles_weights(tmp_path, pictures):
     assert trainer.tokenizer.config.quantizer.mask_ratio == 0.1
     fresh = TokenizerTrainer(replace(run, init=None), tmp_path / "other").tokenizer
     assert not torch.equal(fresh.decoder.last_weight, wanted["decoder.to_pixels.weight"])
+
+
+def test_a_prior_over_codes_is_the_runs_not_the_bundles(tmp_path, pictures):
+    """It is stored with the weights, but the config sets it."""
+    for name, seed in (("a", 1), ("b", 2)):
+        np.save(tmp_path / f"{name}.npy", np.random.default_rng(seed).integers(1, 9, 32))
+    gaussian = RegVQConfig(size=32, prior="gaussian")
+    histogram = RegVQConfig(size=32, prior="histogram", prior_file=tmp_path / "a.npy")
+    wanted = {
+        replace(gaussian, prior_spread=0.05): gaussian_prior(32, 0.05),
+        replace(histogram, prior_file=tmp_path / "b.npy"): read_histogram(tmp_path / "b.npy", 32),
+        RegVQConfig(size=32): None,
+    }
+    for index, source in enumerate((gaussian, histogram, RegVQConfig(size=32))):
+        bundle = bundle_of(tmp_path / f"source{index}", source)
+        for number, (quantizer, prior) in enumerate(wanted.items()):
+            run = config(pictures, quantizer, init=bundle)
+            trainer = TokenizerTrainer(run, tmp_path / f"run{index}{number}")
+            found = trainer.tokenizer.quantizer.prior
+            assert (found is None) if prior is None else torch.allclose(found, prior)
+            codes = load_tokenizer(bundle).quantizer.codes
+            assert torch.equal(trainer.tokenizer.quantizer.codes, codes)
 
 
 def test_every_part_learns_and_the_bundle_names_its_source(tmp_path, pictures):

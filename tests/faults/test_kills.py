@@ -1,0 +1,81 @@
+"""Kills of real runs at calls of the file system: the next start goes on as if there was none."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from .injection import Fault
+from .runs import Task
+from .server import Server
+from .table import TABLE
+from .trials import try_kills
+
+
+def _clean(kind: str) -> bool:
+    row = TABLE.rows[kind]
+    assert row.tried, kind
+    assert not row.lost, row.lost
+    assert not row.silent, row.silent
+    return True
+
+
+def _around(task: Task, words: tuple[str, ...]) -> list[int]:
+    """Return the numbers of the calls whose names begin with one of ``words``."""
+    return [at for at, name in enumerate(task.whole.names, 1) if name.startswith(words)]
+
+
+def test_a_killed_tokenizer_goes_on(server: Server, tokenizer: Task, tmp_path: Path) -> None:
+    """Every fifth call from the start to the end, and each call around the places that count."""
+    points = set(range(1, tokenizer.whole.calls + 1, 9))
+    points |= set(
+        _around(tokenizer, ("exchange", "tensors", "os.rename state", "os.rename bundle"))
+    )
+    for at in sorted(points):
+        try_kills(server, tokenizer, tmp_path / "run", [Fault(at)], "kill, tokenizer")
+    assert _clean("kill, tokenizer")
+
+
+def test_a_write_that_was_cut_by_a_kill(server: Server, tokenizer: Task, tmp_path: Path) -> None:
+    points = _around(tokenizer, ("tensors", "write"))
+    for at in points[:: max(1, len(points) // 8)]:
+        try_kills(server, tokenizer, tmp_path / "run", [Fault(at, "tear")], "kill in a write")
+    assert _clean("kill in a write")
+
+
+def test_two_kills_in_a_row(server: Server, tokenizer: Task, tmp_path: Path) -> None:
+    draw = random.Random(0)
+    first = _around(tokenizer, ("exchange state", "exchange bundle", "tensors state"))
+    for at in first[1:]:
+        for _ in range(2):
+            second = draw.randrange(4, 60)
+            faults = [Fault(at + draw.randrange(2)), Fault(second)]
+            try_kills(server, tokenizer, tmp_path / "run", faults, "two kills")
+    assert _clean("two kills")
+
+
+def test_kills_where_names_cannot_be_exchanged(
+    server: Server, tokenizer: Task, tmp_path: Path
+) -> None:
+    """The fallback of two renames: a kill between them, and another one at the next start."""
+    counted = server.run(
+        "run", tokenizer.flags(tmp_path / "count"), tmp_path / "count",
+        Fault(10**9, exchange=False),
+    )  # fmt: skip
+    assert counted.is_whole
+    aside = counted.names.index("os.rename state") + 1  # then state.new is renamed to state
+    for at in (aside, aside + 1, aside + 2, aside + 3):
+        for more in ([], [Fault(14, exchange=False)], [Fault(16, exchange=False)]):
+            faults = [Fault(at, exchange=False), *more]
+            try_kills(server, tokenizer, tmp_path / "run", faults, "kill, without exchange")
+    assert _clean("kill, without exchange")
+
+
+def test_killed_encoding_and_prior_go_on(
+    server: Server, encode: Task, prior: Task, tmp_path: Path
+) -> None:
+    for at in range(3, encode.whole.calls, encode.whole.calls // 5):
+        try_kills(server, encode, tmp_path / "shards", [Fault(at)], "kill, encode")
+    for at in range(20, prior.whole.calls, prior.whole.calls // 6):
+        try_kills(server, prior, tmp_path / "prior", [Fault(at)], "kill, prior")
+    assert _clean("kill, encode") and _clean("kill, prior")
