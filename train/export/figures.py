@@ -35,8 +35,9 @@ def publish_figures(
     data = dict(metrics.get("data", {}))
     data["described"] = note.get("pictures") or bundle.metrics.get("data", {}).get("described")
     metrics["data"] = {key: value for key, value in data.items() if value is not None}
-    if "patches" in bundle.metrics:
-        metrics["patches"] = bundle.metrics["patches"]
+    for key in ("patches", "validation"):  # of the weights, not of this evaluation
+        if key in bundle.metrics:
+            metrics[key] = bundle.metrics[key]
     source = f"{report['images']} {data['described'] or 'pictures of ' + str(data.get('name'))}"
     # The weights are unchanged, and with them the maps and patches of the atlas.
     return tokenizer.save_pretrained(

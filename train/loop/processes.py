@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def accelerator() -> Accelerator:
         )
     on_cpu = launched > 1 and not any(map(_has, _ACCELERATORS))
     # Autocast is our own: accelerate has one per process, and a study trains many models.
-    made = Accelerator(mixed_precision="no", cpu=True if on_cpu else None)
+    made = Accelerator(mixed_precision="no", cpu=on_cpu)
     if made.num_processes != launched and launched > 1:
         raise UsageError(
             f"{launched} processes were started, but {made.num_processes} would train; start them "
@@ -77,7 +78,7 @@ def _torchrun_command(processes: int | None = None) -> str:
     count = processes or _asked_of_accelerate() or "N"
     script = Path(sys.argv[0])
     named = os.path.relpath(script) if script.suffix == ".py" else f"--no-python {script.name}"
-    return " ".join(["torchrun", "--nproc_per_node", str(count), named, *sys.argv[1:]])
+    return f"torchrun --nproc_per_node {count} {named} {shlex.join(sys.argv[1:])}"
 
 
 def _asked_of_accelerate() -> str | None:

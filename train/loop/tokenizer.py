@@ -29,7 +29,7 @@ from .objective import Objective, discriminator_objective
 from .optim import adamw, averaged, set_lr
 from .stages import JOINT, Stage, Stages
 from .state import has_state
-from .validation import HeldOut, held_out_words, validate_tokenizer
+from .validation import HeldOut, held_out_words, share_of_held_out, validate_tokenizer
 from .warm_start import freeze_tokens, start_from
 
 WINDOW = 100  # steps over which utilization and perplexity are counted
@@ -246,9 +246,11 @@ class TokenizerTrainer(TrainingRun):
 
     @cached_property
     def _squares(self) -> HeldOut:
-        data, process = self.config.data, self.accelerator
-        share = range(process.process_index, len(self.held_out), process.num_processes)
-        return HeldOut(self.held_out, data.last_size or data.size, share)
+        config, process = self.config, self.accelerator
+        rank, count = process.process_index, process.num_processes
+        share = share_of_held_out(config, self.held_out, rank, count)
+        side = config.data.last_size or config.data.size
+        return HeldOut(self.held_out, side, share, config.data.workers)
 
     def _score(self, row: Mapping[str, Any]) -> float | None:
         if "validation_distance" in row:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from regvq.data import Dataset, center, has_held_out
 from regvq.distributed import sum_over_processes
@@ -16,17 +17,26 @@ from regvq.metrics.reconstruction import evaluate_tokenizer
 from regvq.networks.features import Features
 from regvq.tokenizer import Tokenizer
 
+from ..cli.common import evenly_spaced, worker_start_method
 from ..config.tokenizer import RunConfig
+from .draws import LoaderError, start_loader, started
 
 TOGETHER = 32  # pictures
+NONE_HELD_OUT = 1000  # pictures
 KEPT = 1 << 29  # bytes of pictures that a process keeps between two validations
 
 
 class HeldOut:
-    """The center squares of a share of the held-out pictures, read once if they are few enough."""
+    """The center squares of a share of the held-out pictures, read once if they are few enough.
 
-    def __init__(self, pictures: Dataset, side: int, indices: Sequence[int]) -> None:
+    ``workers``: processes that read them.
+    """
+
+    def __init__(
+        self, pictures: Dataset, side: int, indices: Sequence[int], workers: int = 0
+    ) -> None:
         self.pictures, self.side, self.indices = pictures, side, indices
+        self.workers = workers
         self._kept: list[Tensor] | None = None
 
     def __len__(self) -> int:
@@ -34,21 +44,54 @@ class HeldOut:
 
     def __iter__(self) -> Iterator[Tensor]:
         """Yield the squares (3, side, side); broken pictures are left out."""
-        if self._kept is not None:
-            yield from map(_as_image, self._kept)
-            return
-        kept: list[Tensor] = []
-        few = len(self) * 3 * self.side**2 <= KEPT
-        for index in self.indices:
-            try:
-                image = center(self.pictures[index], self.side).image
-            except (PictureError, DataError):
-                continue
-            pixels = ((image + 1) * 127.5).round().to(torch.uint8)
-            if few:
+        kept, few = self._kept or [], len(self) * 3 * self.side**2 <= KEPT
+        for pixels in kept if self._kept is not None else self._read():
+            if self._kept is None and few:
                 kept.append(pixels)
             yield _as_image(pixels)
         self._kept = kept if few else None
+
+    def _read(self) -> Iterator[Tensor]:
+        loader = DataLoader(
+            self,  # type: ignore[arg-type]  (it has __getitem__ and __len__)
+            batch_size=TOGETHER,
+            num_workers=self.workers,
+            collate_fn=_stacked,
+            multiprocessing_context=worker_start_method(self.workers),
+            worker_init_fn=start_loader,
+        )
+        done = 0
+        try:
+            with started(loader) as batches:
+                for batch in batches:
+                    done += TOGETHER
+                    yield from batch
+        except LoaderError:  # the rest is read here: the run need not end for it
+            for index in range(done, len(self)):
+                yield from _stacked([self[index]])
+
+    def __getitem__(self, index: int) -> Tensor | None:
+        """Return the pixels uint8 (3, side, side) of a picture; None if it is broken."""
+        try:
+            image = center(self.pictures[self.indices[index]], self.side).image
+        except (PictureError, DataError):
+            return None
+        return ((image + 1) * 127.5).round().to(torch.uint8)
+
+
+def _stacked(pixels: list[Tensor | None]) -> Tensor:
+    whole = [each for each in pixels if each is not None]
+    return torch.stack(whole) if whole else torch.empty(0, 3, 1, 1, dtype=torch.uint8)
+
+
+def share_of_held_out(config: RunConfig, pictures: Dataset, rank: int, processes: int) -> list[int]:
+    """Return the indices of the pictures that a process measures.
+
+    All processes together measure the whole held-out set or, of a data set that holds none out,
+    ``NONE_HELD_OUT`` of the pictures trained on, spread evenly.
+    """
+    held_out = has_held_out(config.data.name, config.data.root)
+    return evenly_spaced(len(pictures), None if held_out else NONE_HELD_OUT)[rank::processes]
 
 
 def _as_image(pixels: Tensor) -> Tensor:

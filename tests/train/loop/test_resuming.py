@@ -95,7 +95,7 @@ def test_damaged_settings_get_a_sentence(tmp_path, pictures, text):
 
 @pytest.mark.parametrize(
     "numbers",
-    [{}, {"step": "3"}, {"step": -1}, {"step": True}, {"step": 1, "fixed": []},
+    [{}, {"step": "3"}, {"step": -1}, {"step": True}, {"step": 1, "fixed": 3},
      {"step": 1, "broken": 3}, {"step": 1, "processes": 0}],
 )  # fmt: skip
 def test_a_damaged_state_gets_a_sentence(tmp_path, pictures, numbers):
@@ -156,7 +156,9 @@ def test_advice_after_a_diverged_loss_can_be_followed(tmp_path, pictures, monkey
         start(run, tmp_path / "third")
 
 
-def test_a_prior_resumes_with_its_tokenizer_only(tmp_path):
+def test_a_prior_resumes_with_its_tokenizer_only(tmp_path, monkeypatch):
+    monkeypatch.setattr("train.loop.prior.READ", 8)
+    monkeypatch.setattr("train.loop.prior.HELD_OUT", 8)
     source = tokenizer_bundle(tmp_path / "tokenizer")
     run = replace(prior_run("masked", source), steps=2, stop_after=1)
     out = tmp_path / "run"
@@ -205,6 +207,7 @@ def test_two_processes_go_on_as_one_with_the_same_draws(tmp_path, pictures, monk
         next(trainer._stream(0, 1))
 
 
+@pytest.mark.slow
 def test_a_run_of_two_processes_goes_on_in_one(tmp_path):
     flags = ("--steps", 6, "--save-every", 100, "--data.workers", 0)
     with RealRun(tmp_path / "run", *flags, "--stop-after", 3, ranks=2) as run:

@@ -169,6 +169,10 @@ def test_two_processes_pass_the_stages_like_one(tmp_path, pictures):
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
     TokenizerTrainer(_shared(pictures, batch=4), tmp_path / "one").train()
+    logs = {n: (tmp_path / n / "log.jsonl").read_text().splitlines() for n in ("one", "two")}
+    alone, together = ([json.loads(line) for line in lines] for lines in logs.values())
+    for a, b in zip(alone, together, strict=True):  # losses are means over both processes
+        assert b["l1"] == pytest.approx(a["l1"], rel=1e-3), a["step"]
     one, two = state(tmp_path / "one"), state(tmp_path / "two")
     assert torch.equal(one["stages/frozen_at"], two["stages/frozen_at"])
     for name in first:  # Adam's first steps are signs: rounding may turn a few

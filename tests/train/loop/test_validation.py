@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from itertools import chain
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from train.cli.closing import closing_lines
 from train.config.tokenizer import DataConfig
 from train.loop.health import dying_codes
 from train.loop.tokenizer import TokenizerTrainer
+from train.loop.validation import HeldOut, share_of_held_out
 
 __all__ = ["pictures"]
 
@@ -62,6 +64,26 @@ def test_validation_is_the_evaluation_of_all_center_squares(tmp_path, pictures):
     assert last["validation_psnr"] == pytest.approx(wanted["psnr"], abs=0.05)  # half precision
     assert last["validation_utilization"] == pytest.approx(wanted["utilization"], abs=0.05)
     assert last["validation_perplexity"] == pytest.approx(wanted["perplexity"], rel=0.05)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_squares_are_the_same_when_they_are_kept(pictures, workers):
+    (pictures / "05.png").write_bytes(b"no picture")
+    data = open_dataset("folder", pictures, size=32)
+    squares = HeldOut(data, 32, range(1, 12), workers)
+    first, again = list(squares), list(squares)
+    assert len(first) == len(again) == 10 and squares._kept is not None
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert torch.equal(first[0], center(data[1], 32).image)
+
+
+def test_processes_share_the_held_out_set(pictures):
+    run, data = config(pictures), range(2500)
+    shares = [share_of_held_out(run, data, rank, 3) for rank in range(3)]
+    assert sorted(chain(*shares)) == [i * 2500 // 1000 for i in range(1000)]  # none is held out
+    scenes = replace(run, data=DataConfig("scenes"))
+    shares = [share_of_held_out(scenes, data, rank, 3) for rank in range(3)]
+    assert sorted(chain(*shares)) == list(data)
 
 
 def test_validation_is_that_of_an_uninterrupted_run(tmp_path, pictures):
