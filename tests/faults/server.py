@@ -200,6 +200,7 @@ def _warm_up(place: Path) -> None:
 
     from .runs import RECIPES, pictures
 
+    tqdm.monitor_interval = 0  # its thread may hold tqdm's lock when a child is forked
     data, out = pictures(place / "data"), place / "run"
     said = io.StringIO()
     try:
