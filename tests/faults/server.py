@@ -194,6 +194,8 @@ def _wait(pid: int, place: str) -> dict[str, Any]:
 
 def _warm_up(place: Path) -> None:
     """Import what children need, by a run: the first one of a process takes a second longer."""
+    from tqdm import tqdm
+
     import train.encoding.encode
     import train.loop.prior
     from train.run import main as train
