@@ -56,7 +56,7 @@ class StudyTrainer(TokenizerTrainer):
         self.times.append(time.process_time() - started)
         return losses
 
-    def _save(self, step: int) -> Path:
+    def _save(self, step: int, final: bool = True) -> Path:
         self.reached = step
         return self.out
 

@@ -115,8 +115,10 @@ class TrainingRun(RunParts):
                         self.record = RunRecord(self.out, step, config.save_every, log)
                         self._finish_export(step, last)
                 problem = self._steps(stop, step, last, bar)
-                if self.reached > step or (self.stopped_by is None and problem is None):
-                    bundle = self._save(self.reached)
+                whole = self.stopped_by is None and problem is None
+                if whole or self.reached > step:
+                    # What only the last bundle has takes time, which a stop may not have.
+                    bundle = self._save(self.reached, final=whole)
         except RuntimeError as error:
             if isinstance(error, SaveError) or not lost_connection(error):
                 raise
@@ -159,7 +161,7 @@ class TrainingRun(RunParts):
                 if code == LOADER_DIED:
                     return str(error or "a process that loads pictures for another one died")
                 if code or batch is None:
-                    self.stopped_by = code or None
+                    self.stopped_by = code if code and self.reached < last else None
                     return None
                 losses = self.step(batch, self.reached)
                 self.reached = step = self.reached + 1
