@@ -29,30 +29,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=500, help="kills of runs")
     parser.add_argument("--seed", type=int, default=0, help="seed of the places")
     flags = parser.parse_args(arguments)
-    draw, server = random.Random(flags.seed), Server()
+    server = Server()
+    try:
+        _try_all(server, flags.kills, flags.seed)
+    except KeyboardInterrupt:
+        print("stopped")
+    finally:
+        print(TABLE)
+        server.close()
+    return 0 if TABLE.is_clean else 1
+
+
+def _try_all(server: Server, kills: int, seed: int) -> None:
+    draw = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         tasks = _tasks(server, place)
         killed, shown = 0, time.monotonic()
-        while killed < flags.kills:
+        while killed < kills:
             task = tasks[killed % len(tasks)]
             faults = _random_faults(draw, task)
             try_kills(server, task, place / "run", faults, f"kill, {task.name}")
             killed += len(faults)
             if time.monotonic() - shown > 30:
-                print(f"{killed} of {flags.kills} kills", flush=True)
+                print(f"{killed} of {kills} kills", flush=True)
                 shown = time.monotonic()
-        for _ in range(flags.kills // 10):
+        for _ in range(kills // 10):
             task = draw.choice(tasks)
             fault = Fault(draw.randrange(10, task.whole.calls), draw.choice(("ENOSPC", "EDQUOT")))
             try_errors(server, task, place / "run", fault, "full disk or quota")
         bundle = place / "tokenizer" / "bundle"
-        try_flips("flip, tokenizer", bundle, read_tokenizer, 20, flags.seed)
-        try_flips("flip, prior", place / "prior" / "bundle", read_prior, 20, flags.seed)
-        try_flips("flip, shards", place / "encode", read_shards, 20, flags.seed)
-    server.close()
-    print(TABLE)
-    return 0 if TABLE.is_clean else 1
+        try_flips("flip, tokenizer", bundle, read_tokenizer, 20, seed)
+        try_flips("flip, prior", place / "prior" / "bundle", read_prior, 20, seed)
+        try_flips("flip, shards", place / "encode", read_shards, 20, seed)
 
 
 def _tasks(server: Server, place: Path) -> list[Task]:

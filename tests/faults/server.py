@@ -194,12 +194,15 @@ def _wait(pid: int, place: str) -> dict[str, Any]:
 
 def _warm_up(place: Path) -> None:
     """Import what children need, by a run: the first one of a process takes a second longer."""
+    from tqdm import tqdm
+
     import train.encoding.encode
     import train.loop.prior
     from train.run import main as train
 
     from .runs import RECIPES, pictures
 
+    tqdm.monitor_interval = 0  # its thread may hold tqdm's lock when a child is forked
     data, out = pictures(place / "data"), place / "run"
     said = io.StringIO()
     try:

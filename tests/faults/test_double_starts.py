@@ -20,7 +20,7 @@ def test_the_second_start_is_refused(
     server: Server, request: pytest.FixtureRequest, tmp_path: Path, name: str
 ) -> None:
     task: Task = request.getfixturevalue(name)
-    locked = task.whole.names.index("os.rename .lock.json.new") + 1
+    locked = task.whole.names.index("os.rename .lock.json.new") + 2
     for number, share in enumerate((0, 0.3, 0.6, 0.9)):
         out = tmp_path / f"{name}{number}"
         fault = Fault(locked + int(share * (task.whole.calls - locked)), "SIGSTOP")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
@@ -147,11 +148,23 @@ def _watched(iterator: Iterator[Any], workers: list[Any]) -> Iterator[Any]:
         except StopIteration:
             return
         except (RuntimeError, OSError, EOFError) as error:
-            dead = [worker for worker in workers if not worker.is_alive()]
-            if not dead:
+            dead = _dead(workers)
+            if dead is None:
                 raise
-            raise LoaderError(f"a process that loads pictures {_end_of(dead[0])}") from error
+            raise LoaderError(f"a process that loads pictures {_end_of(dead)}") from error
         yield batch
+
+
+def _dead(workers: list[Any], seconds: float = 1.0) -> Any | None:
+    """Return a process that has died; its connection breaks a moment before the system says so."""
+    end = time.monotonic() + seconds
+    while True:
+        for worker in workers:
+            if not worker.is_alive():
+                return worker
+        if not workers or time.monotonic() > end:
+            return None
+        time.sleep(0.02)
 
 
 def _end_of(worker: Any) -> str:

@@ -10,7 +10,7 @@ from core.data import open_dataset
 from core.data.scenes import Scenes
 from core.errors import DataError
 from tests.helpers import published_layouts as made
-from train.loop.draws import check_enough
+from train.loop.draws import LoaderError, _watched, check_enough
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,24 @@ def test_just_enough_pictures_are_accepted(tmp_path: Path) -> None:
     check_enough(data, 2, 3)
     with pytest.raises(DataError, match="the data set 'scenes' holds 1 picture, fewer"):
         check_enough(Scenes(size=16, length=1), 2, 1)
+
+
+def test_a_dead_loader_is_found_although_it_seems_alive_for_a_moment():
+    """Its connection is reset before the system reports its end."""
+
+    class Dying:
+        exitcode = -9
+        asked = 0
+
+        def is_alive(self):
+            self.asked += 1
+            return self.asked < 4
+
+    def reset():
+        raise ConnectionResetError(104, "Connection reset by peer")
+        yield  # a generator
+
+    with pytest.raises(LoaderError, match="was killed by signal 9"):
+        next(_watched(reset(), [Dying()]))
+    with pytest.raises(ConnectionResetError):
+        next(_watched(reset(), []))

@@ -97,7 +97,7 @@ def test_a_signal_in_the_first_seconds_ends_without_a_trace(tmp_path, number, de
     with RealRun(tmp_path / "run", *LONG) as run:
         time.sleep(delay)
         run.send(number, group=True)
-        assert run.ended(30) in (128 + number, -number), run.said
+        assert run.ended() in (128 + number, -number), run.said
         assert "Traceback" not in run.said
 
 
@@ -106,7 +106,7 @@ def test_a_loader_that_dies_ends_in_a_save_and_a_sentence(tmp_path):
         run.wait_for_step(2)
         loader = children_of(run.process.pid)[-1]
         os.kill(loader, signal.SIGKILL)
-        assert run.ended(30) == 2, run.said
+        assert run.ended() == 2, run.said
         step = saved(run)
         assert (
             "error: a process that loads pictures was killed by signal 9, as the system does when "
@@ -161,10 +161,10 @@ def test_two_ranks_stop_at_the_same_step(tmp_path, rank):
         run.wait_for_step(3)
         if isinstance(rank, int):
             run.send_to_rank(signal.SIGTERM, rank)
-            assert run.ended(60) == 0, run.said
+            assert run.ended() == 0, run.said
         else:
             run.send(signal.SIGTERM, group=rank == "group")
-            run.ended(60)
+            run.ended()
         step = run.state_step()
         assert run.rows()[-1]["step"] == step == find_bundle(run.out).metrics["step"], run.said
         assert f"stopped at step {step}, go on with the same command" in run.said
@@ -178,7 +178,7 @@ def test_a_rank_that_dies_ends_the_other_with_a_sentence(tmp_path, rank):
     with RealRun(tmp_path / "run", *LONG, "--save-every", 5, ranks=2) as run:
         run.wait_for_step(12)
         run.send_to_rank(signal.SIGKILL, rank)
-        assert run.ended(60) != 0
+        assert run.ended() != 0
         assert "another of the 2 processes of this run ended; the state of step" in run.said
         assert run.state_step() >= 5
         TABLE.add("a rank that dies", str(rank))
