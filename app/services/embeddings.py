@@ -19,8 +19,8 @@ from regvq.paths import cache_folder
 
 from .cache import RecentItems
 from .checkpoints import TokenizerHandle
-from .code_stats import Progress
 from .errors import UserError
+from .scene_counts import Progress
 
 log = logging.getLogger("regvq.app")
 

@@ -34,17 +34,17 @@ def codebook_usage(checkpoint: Any, source: Any = "bundle", image: Any = None) -
 def code_detail(checkpoint: Any, code: Any, image: Any = None, source: Any = "bundle") -> tuple:
     """/code_detail: the code's tile, its occurrences, its nearest codes, figures, real patches."""
     handle, where, figures = code_details.code_detail(checkpoint, code, image, source)
-    tiles, real = atlas(handle)["paints"], patches(handle)
+    known, real = atlas(handle), patches(handle)
     own = figures["code"]
     nearest = [
         (
-            png_file(enlarge_tile(tiles[found]), f"code-{found}"),
+            png_file(enlarge_tile(known.look([found])[0]), f"code-{found}"),
             f"code {found}, distance {distance:.3f}",
         )
         for found, distance in zip(figures["nearest"], figures["distances"], strict=True)
     ]
     return (
-        file_path(png_file(enlarge_tile(tiles[own]), f"code-{own}")),
+        file_path(png_file(enlarge_tile(known.look([own])[0]), f"code-{own}")),
         file_path(png_file(where, "where")),
         gallery_paths(nearest),
         figures,

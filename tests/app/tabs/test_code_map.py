@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.services import checkpoints, code_stats, embeddings
+from app.services import checkpoints, embeddings, scene_counts
 from app.services.code_stats import code_colors, dominant_classes, norms
 from app.tabs import code_map
 from core.analysis.atlas import add_umap
@@ -147,7 +147,7 @@ def test_codes_in_the_colors_of_their_classes(tokenizer: Tokenizer) -> None:
     most, names, palette = dominant_classes(checkpoints.open_tokenizer(NAME))
     scenes = open_dataset("scenes", size=64, seed=0, split="test")
     pixels = np.zeros((60, len(names)), np.int64)
-    for index in range(code_stats.SCENES):
+    for index in range(scene_counts.SCENES):
         ids = tokenizer.encode(scenes[index].image[None])[0].numpy().repeat(8, 0).repeat(8, 1)
         np.add.at(pixels, (ids, scenes[index].segmentation.numpy()), 1)
     assert names == list(scenes.classes)
