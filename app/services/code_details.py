@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from typing import Any
 
@@ -122,7 +123,7 @@ def more_tiles(checkpoint: Any, codes: Any) -> dict[str, Any]:
     last = handle.tokenizer.codebook_size - 1
     wanted = [whole_number(code, "code", 0, last) for code in codes]
     tiles = code_stats.tiles_view(handle, wanted, PATIENCE) if wanted else None
-    return {"checkpoint": handle.name, "more": {"tiles": tiles, **atlas(handle).progress()}}
+    return _more(handle, tiles=tiles, **atlas(handle).progress())
 
 
 def more_known(checkpoint: Any, source: Any, known: Any, counted: Any) -> dict[str, Any]:
@@ -144,7 +145,12 @@ def more_known(checkpoint: Any, source: Any, known: Any, counted: Any) -> dict[s
         more["counts"] = pack(counts, "<f8")
         more |= {name: figures[name] for name in ("tokens", "perplexity", "source")}
         more["figures"] = figures
-    return {"checkpoint": handle.name, "more": more}
+    return _more(handle, **more)
+
+
+def _more(handle: TokenizerHandle, **more: Any) -> dict[str, Any]:
+    # A value equal to the previous one would not reach the page.
+    return {"checkpoint": handle.name, "more": {**more, "stamp": time.monotonic_ns()}}
 
 
 # ---------------------------------------------------------------- one code

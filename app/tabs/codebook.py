@@ -11,7 +11,17 @@ from ..services.code_stats import atlas, patches
 from ..services.encoding import png_file
 from ..services.links import TABS
 from ..services.token_pictures import enlarge_tile, heat_picture
-from ..ui.component import MODEL_QUEUE, PRIVATE, PROGRESS, api_row, html_component, html_text
+from ..ui.component import (
+    INSTANT,
+    MODEL_QUEUE,
+    PRIVATE,
+    PROGRESS,
+    SILENT,
+    TILE_QUEUE,
+    api_row,
+    html_component,
+    html_text,
+)
 from ..ui.errors import report_user_errors
 from ..ui.figures import usage_figures
 from ..ui.pictures import file_path, gallery_paths, publish
@@ -71,6 +81,21 @@ def show_usage(
 
 
 @report_user_errors
+def show_tiles(checkpoint: Any, event: gr.EventData) -> dict[str, Any]:
+    """Return the tiles that the page asks for, as far as they are painted in a moment."""
+    return publish(code_details.more_tiles(checkpoint, getattr(event, "codes", None)))
+
+
+@report_user_errors
+def show_known(checkpoint: Any, source: Any, event: gr.EventData) -> tuple[dict[str, Any], Any]:
+    """Return what has become known of the codes since the page asked last, and the figures."""
+    known, counted = getattr(event, "known", None), getattr(event, "counted", None)
+    view = code_details.more_known(checkpoint, source, known, counted)
+    figures = view["more"].pop("figures", None)
+    return view, gr.skip() if figures is None else usage_figures(figures)
+
+
+@report_user_errors
 def select_code(
     checkpoint: Any, image: Any, source: Any, event: gr.EventData
 ) -> tuple[int, dict[str, Any]]:
@@ -117,6 +142,8 @@ def build(tab: gr.Tab, shared: Shared) -> None:
     checkpoint.change(show_code, [*selected, here], [code, card], **latest)
     # Not "always_last": what that sends later is the first click's event, not the last one's.
     each = {**latest, "trigger_mode": "multiple"}
+    chart.tiles(show_tiles, checkpoint, chart, **{**each, **SILENT, **TILE_QUEUE})
+    chart.known(show_known, [checkpoint, source], [chart, strip], **INSTANT)
     for part in (chart, card):
         part.pick(select_code, [checkpoint, picture, source], [code, card], **each)
 

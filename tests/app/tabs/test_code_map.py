@@ -45,7 +45,10 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     """Replace UMAP by the first dimensions; return the axes and neighbors of each computed map."""
     made: list[tuple] = []
 
-    def compute(codes: np.ndarray, axes: int, neighbors: int, *, progress=None) -> np.ndarray:
+    def compute(
+        codes: np.ndarray, axes: int, neighbors: int, *, uses: np.ndarray, progress=None
+    ) -> np.ndarray:
+        assert uses.shape == (len(codes),)
         made.append((axes, neighbors))
         progress(0.5, "half")
         return np.ascontiguousarray(codes[:, :axes], np.float32) * neighbors
