@@ -17,6 +17,7 @@ from .array_cache import load_array, store_array
 from .cache import RecentItems
 from .checkpoints import TokenizerHandle, fingerprint
 from .model_lock import LOCK
+from .precision import is_large
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +29,7 @@ SCENES = 48
 SCENE_SIZE = 192
 """Their width and height in pixels."""
 PIECE = 4
-"""Scenes that are counted at a time."""
+"""Scenes that are counted at a time; of a large network, a single one."""
 
 Progress = Callable[..., Any]
 """Called as ``gradio.Progress`` is: (done, total) or a share of 1, ``desc``, ``unit``."""
@@ -81,7 +82,8 @@ class SceneCount:
         with LOCK:
             if self.complete:
                 return
-            end = min(self.done + PIECE, self.total)
+            piece = 1 if is_large(self._handle.tokenizer) else PIECE
+            end = min(self.done + piece, self.total)
             some = (scene(index) for index in range(self.done, end))
             self.counts = self.counts + count_codes(self._handle.tokenizer, some, batch=PIECE)
             self.done = end
