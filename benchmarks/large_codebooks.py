@@ -5,8 +5,9 @@ does, without a browser: an f16 network of 72 M parameters with 16,384 codes, an
 with 65,536 codes (VQ) and 262,144 codes (LFQ, as Open-MAGVIT2's). Printed are seconds: until a tab
 has what it draws, until the first code is painted, for a reconstruction of 512 x 512 pixels in
 float32 and bfloat16, for the codes that are painted in quiet moments (all of them are extrapolated
-from ``--paint`` seconds), and for the export of a bundle. Run it on an idle machine; the load is
-printed.
+from ``--paint`` seconds), and for the export of a bundle. The second figure of each line is the
+processor's time divided by its cores: on an idle machine about equal to the first one, and what can
+be compared where others use the machine, too.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # else waiting threads use processor time
 
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 T = TypeVar("T")
 
 WANTED = {
@@ -37,17 +40,30 @@ export with 262,144 codes."""
 
 def timed(what: str, act: Callable[[], T]) -> T:
     """Call ``act``, print one line of the table, and return its result."""
-    started = time.perf_counter()
+    clock = Clock()
     result = act()
-    say(what, time.perf_counter() - started)
+    say(what, clock.passed())
     return result
 
 
-def say(what: str, seconds: float, more: str = "") -> None:
-    """Print one line of the table."""
+class Clock:
+    """A stopwatch of the seconds that pass and of the processor's time per core."""
+
+    def __init__(self) -> None:
+        self._wall, self._processor = time.perf_counter(), time.process_time()
+
+    def passed(self) -> tuple[float, float]:
+        """Return both since the start."""
+        processor = time.process_time() - self._processor
+        return time.perf_counter() - self._wall, processor / CORES
+
+
+def say(what: str, seconds: tuple[float, float], times: float = 1, more: str = "") -> None:
+    """Print one line of the table: the seconds, multiplied by ``times``."""
     wanted = WANTED.get(what)
     goal = "" if wanted is None else f"{wanted:g}"
-    print(f"| {what}{more} | {seconds:.2f} | {goal} |", flush=True)
+    wall, processor = (times * one for one in seconds)
+    print(f"| {what}{more} | {wall:.2f} | {processor:.2f} | {goal} |", flush=True)
 
 
 def write_tokenizers(folder: Path, seed: int = 0) -> dict[str, Path]:
@@ -95,22 +111,22 @@ def open_tabs(name: str, picture: str, seconds: float) -> None:
     timed("Codebook: the first tiles of a page", lambda: code_details.more_tiles(name, tiles))
     timed("Code map by PCA", lambda: code_map.map_view(name))
 
-    def work(done: Callable[[], bool]) -> float:
-        started = time.perf_counter()
-        while not done() and time.perf_counter() - started < seconds:
+    def work(done: Callable[[], bool]) -> tuple[float, float]:
+        clock = Clock()
+        while not done() and clock.passed()[0] < seconds:
             atlas.work()
-        return time.perf_counter() - started
+        return clock.passed()
 
     assert atlas.count is not None
     if not atlas.count.complete:
         already, spent = atlas.count.done, work(lambda: atlas.count is None or atlas.count.complete)
-        pace = spent / max(1, atlas.count.done - already)
-        say("uses counted in all scenes", pace * atlas.count.total, f" (from {atlas.count.done})")
+        times = atlas.count.total / max(1, atlas.count.done - already)
+        say("uses counted in all scenes", spent, times, f", from {atlas.count.done}")
         atlas.count.done = atlas.count.total
     already, spent = len(atlas.sequence), work(lambda: atlas.complete)
     new = len(atlas.sequence) - already
-    pace = spent / max(1, new)
-    say("all codes painted", pace * atlas.size, "" if atlas.complete else f", from {new:,} codes")
+    more = "" if atlas.complete else f", from {new:,} codes"
+    say("all codes painted", spent, atlas.size / max(1, new), more)
     del tokenizer
 
 
@@ -128,7 +144,7 @@ def reconstruct_twice(path: Path, picture: str) -> None:
     supported = torch.cpu._is_avx512_bf16_supported
     for kind, native in (("float32", False), ("bfloat16", True)):
         if native and not supported():
-            print("| this processor does not compute in bfloat16 | | |")
+            print("| this processor does not compute in bfloat16 | | | |")
             return
         vars(torch.cpu)["_is_avx512_bf16_supported"] = lambda native=native: native
         tokenizer = precision.quicken(Tokenizer.from_pretrained(path))
@@ -142,7 +158,7 @@ def reconstruct_twice(path: Path, picture: str) -> None:
 
         ids.append(timed(f"reconstruct 512 x 512, {kind}", act))
     share = float((ids[0] == ids[1]).float().mean())
-    print(f"| ids that agree in both | {share:.2%} | 99.9% |")
+    print(f"| ids that agree in both | {share:.2%} | | 99.9% |")
 
 
 def export(path: Path, folder: Path) -> None:
@@ -175,11 +191,11 @@ def main() -> None:
         from app.services.examples import examples
 
         picture = examples()[0].path
-        print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+        print(f"{CORES} cores, load {os.getloadavg()[0]:.1f}")
         for name, path in paths.items():
             if flags.only not in name:
                 continue
-            print(f"\n| {name} | seconds | target |\n|---|---|---|")
+            print(f"\n| {name} | seconds | of {CORES} cores | target |\n|---|---|---|---|")
             open_tabs(name, picture, flags.paint)
             if "72M" in name:
                 reconstruct_twice(path, picture)

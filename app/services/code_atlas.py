@@ -116,7 +116,7 @@ class CodeAtlas:
         started = time.monotonic()
         tiles = paint_codes(self.handle.tokenizer, new, self._field, batch=len(new))
         pace = max(time.monotonic() - started, 1e-3) / len(new)
-        self._batch = int(np.clip(SHARE / pace, 1, min(64, 2 * self._batch)))
+        self._batch = int(np.clip(SHARE / pace, 4, min(64, 2 * self._batch)))
         self._add(new, tiles)
         if self._file is not None:
             self._file.append(new, tiles)

@@ -119,18 +119,11 @@ def _laid_out(
     spread: float,
     seed: int,
     report: Progress,
-    searchable: bool = False,
 ) -> tuple[UMAP, np.ndarray]:
-    """Return UMAP and its layout float32 (K, ``axes``). searchable: UMAP builds an index, by which
-    further codes can be placed, and its neighbors are approximate."""
+    """Return UMAP and its layout float32 (K, ``axes``)."""
     neighbors = min(neighbors, len(codes) - 1)
     report(0.0, "Finding each code's neighbors")
-    known = (None, None, None)
-    if not searchable:
-        exact = neighbor_lists(
-            codes, neighbors, lambda done: report(0.2 * done, "Finding neighbors")
-        )
-        known = (*exact, None)
+    known = neighbor_lists(codes, neighbors, lambda done: report(0.2 * done, "Finding neighbors"))
     report(0.2, "Loading UMAP, which is compiled at its first use")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about a single thread and an unneeded search index
@@ -146,7 +139,7 @@ def _laid_out(
             min_dist=0.15 * spread,
             # annotated as str, but an array of starting points is documented as well
             init=_start(codes, axes, seed),  # pyright: ignore[reportArgumentType]
-            precomputed_knn=known,
+            precomputed_knn=(known[0], known[1]),
             force_approximation_algorithm=True,
             random_state=seed,
             tqdm_kwds={
@@ -180,16 +173,38 @@ def _sampled(
     umap, layout[sample] = _laid_out(
         codes[sample], axes, neighbors, epochs, spread, seed,
         lambda share, words: report(0.5 * share, f"{words}: a sample of {SAMPLE:,} codes"),
-        searchable=True,
     )  # fmt: skip
+    # Found exactly, too, instead of by UMAP's index, which takes a minute to compile.
+    umap._knn_search_index = _ExactSearch(codes[sample])
+    umap.tqdm_kwds = {"disable": True}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        umap.tqdm_kwds = {"disable": True}
         for start in range(0, len(rest), SAMPLE):
             some = rest[start : start + SAMPLE]
             layout[some] = umap.transform(codes[some])
             report(0.5 + 0.5 * (start + len(some)) / len(rest), "Placing the other codes")
     return layout
+
+
+class _ExactSearch:
+    """A search in the laid-out codes, with the part of NNDescent's interface that UMAP uses."""
+
+    _angular_trees = False
+
+    def __init__(self, codes: np.ndarray) -> None:
+        self._codes = torch.from_numpy(codes)
+        self._norms = self._codes.square().sum(dim=1)
+
+    def query(self, rows: np.ndarray, k: int, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ``k`` nearest codes of each row, int32 (n, k), and their distances."""
+        ids, distances = [], []
+        for some in torch.from_numpy(rows).split(512):
+            own = some.square().sum(dim=1, keepdim=True)
+            squares = torch.addmm(self._norms, some, self._codes.T, alpha=-2).add_(own)
+            best = squares.topk(k, largest=False)
+            ids.append(best.indices.int())
+            distances.append(best.values.clamp_(min=0).sqrt_())
+        return torch.cat(ids).numpy(), torch.cat(distances).numpy()
 
 
 def _start(codes: np.ndarray, axes: int, seed: int) -> np.ndarray:

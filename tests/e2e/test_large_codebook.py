@@ -98,8 +98,7 @@ def test_every_tab_opens(
     open_checkpoint(page, app)
 
     reconstruct(page, photograph)
-    sentence = page.locator("#rv-sentence").inner_text()
-    assert f"{CODES:,} learned codes, one for every 16 × 16 pixels" in sentence
+    page.get_by_text(f"{CODES:,} learned codes, one for every 16 × 16 pixels").wait_for()
     image = to_tensor(open_picture(photograph))
     ids = tokenizer.encode(image[None])[0].numpy()
     assert figure(page, "#figures", "tokens") == ids.size
