@@ -7,6 +7,7 @@ waits for the models, so that a visitor waits for one piece at most.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import time
@@ -22,6 +23,8 @@ log = logging.getLogger("regvq.app")
 
 QUIET = 0.4
 """Seconds without a request after which the server counts as quiet."""
+LOOK = 1.0
+"""Seconds after which a painter that waits looks whether its work is still wanted."""
 KEPT = 6
 """Checkpoints that are worked for; older ones have to be opened again."""
 
@@ -33,6 +36,14 @@ class Painter:
         self._lock = threading.Lock()
         self._waiting: list[CodeAtlas] = []
         self._thread: threading.Thread | None = None
+        atexit.register(self.stop)  # a thread that runs a model while Python ends would abort it
+
+    def stop(self, patience: float = 10.0) -> None:
+        """Give up all work; wait up to ``patience`` seconds for the end of the current piece."""
+        with self._lock:
+            self._waiting, thread = [], self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(patience)
 
     def want(self, atlas: CodeAtlas) -> None:
         """Work for this atlas first."""
@@ -54,7 +65,7 @@ class Painter:
 
     def _run(self) -> None:
         while (atlas := self._next()) is not None:
-            if not idle.REQUESTS.wait(QUIET) or LOCK.wanted:
+            if not idle.REQUESTS.wait(QUIET, LOOK) or LOCK.wanted:
                 time.sleep(0.05)
                 continue
             try:

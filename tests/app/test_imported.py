@@ -12,7 +12,7 @@ from gradio_client import Client, handle_file
 from PIL import Image
 
 from app import server, shell
-from app.services import checkpoints, precision, reconstruction
+from app.services import checkpoints, painting, precision, reconstruction
 from core.bundles import sources
 from core.tokenizer import Tokenizer
 
@@ -50,6 +50,7 @@ def client(
             )
         finally:
             app.close(verbose=False)
+            painting.PAINTER.stop()
 
 
 def test_every_tab_opens(client: Client, photograph: Path) -> None:

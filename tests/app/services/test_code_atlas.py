@@ -231,7 +231,7 @@ def waited(condition: Callable[[], bool], seconds: float = 10) -> bool:
 def requests(monkeypatch: pytest.MonkeyPatch) -> RequestMonitor:
     monitor = RequestMonitor()
     monkeypatch.setattr(idle, "REQUESTS", monitor)
-    monkeypatch.setattr(idle, "LONGEST", 0.1)
+    monkeypatch.setattr(painting, "LOOK", 0.1)
     monkeypatch.setattr(painting, "QUIET", 0.05)
     return monitor
 
@@ -274,8 +274,19 @@ def test_the_painter_waits_while_a_model_is_wanted(
         assert pieces == []
     job.join()
     assert waited(lambda: bool(pieces))
-    with painter._lock:
-        painter._waiting.clear()
+    painter.stop()
+    assert painter._thread is None
+
+
+def test_a_stopped_painter_ends_while_requests_run(
+    handle: TokenizerHandle, requests: RequestMonitor
+) -> None:
+    atlas, painter = CodeAtlas(handle), Painter()
+    requests.begin()
+    painter.want(atlas)
+    painter.stop()
+    assert painter._thread is None
+    assert atlas.progress()["counted"] == 0
 
 
 def test_one_piece_of_work_is_short(
