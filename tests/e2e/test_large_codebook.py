@@ -17,12 +17,12 @@ from core.importing.bundle import import_tokenizer
 from core.tokenizer import Tokenizer
 from tests.e2e.harness import (
     ARTIFACTS,
-    PATIENCE,
     WIDTHS,
     go,
     open_about,
     open_codebook,
     open_compare,
+    open_explorer,
     open_generate,
     open_lab,
     open_map,
@@ -74,11 +74,18 @@ def app(
         yield address
 
 
+def choose(page: Any, box: str) -> None:
+    """Choose the checkpoint in a dropdown."""
+    page.locator(f"{box} input").click()
+    page.locator(f"{box} input").fill(NAME)
+    page.get_by_role("option", name=NAME).click()
+
+
 def open_checkpoint(page: Any, app: str) -> None:
-    page.set_default_timeout(PATIENCE)
-    page.goto(f"{app}/?checkpoint={NAME}")
-    page.wait_for_selector('.rv-stage[data-state="ready"]')
+    open_explorer(page, app)
+    choose(page, "#checkpoint")
     page.get_by_text(f"of {CODES:,} codes", exact=True).wait_for()
+    page.wait_for_selector('.rv-stage[data-state="ready"]')
 
 
 def painted(page: Any, selector: str = ".rv-codebook") -> int:
@@ -149,7 +156,9 @@ def test_every_tab_opens(
     assert f"{NAME} always takes the best code" in page.locator(".rv-refused p").inner_text()
     open_generate(page)
     open_compare(page)
-    assert NAME in page.locator(".rv-compare").inner_text()
+    choose(page, "#compare-checkpoints")
+    page.locator(".rv-compare").get_by_text(NAME).first.wait_for()
+    page.wait_for_selector('.rv-compare[data-state="ready"]')
     open_lab(page)
     open_about(page)
     assert "VQModel" in page.locator("#card").inner_text()

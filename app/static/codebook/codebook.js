@@ -112,7 +112,7 @@ function draw() {
       continue;
     }
     if (sheet) {
-      pen.globalAlpha = paged() ? (alive ? 1 : 0.5) : alive ? 0.5 + 0.5 * level(code) : 0.2;
+      pen.globalAlpha = paged() ? (alive ? 1 : 0.6) : alive ? 0.5 + 0.5 * level(code) : 0.2;
       if (!regvq.drawTile(pen, sheet, code, order.length, data.patch, x, y, w, h)) {
         pen.globalAlpha = 1;
         pen.fillStyle = "#1f252d";
@@ -293,8 +293,9 @@ $(".rv-pager").addEventListener("click", (event) => {
 
 // ---------------------------------------------------------------- what becomes known later
 
-const follow = regvq.follower(element, () => data && data.progress, ({ painted, counted }) =>
-  trigger("known", { known: painted, counted }));
+let seen = 0;  // painted codes whose colors are here
+const follow = regvq.follower(element, () => data && data.progress, ({ counted }) =>
+  trigger("known", { known: seen, counted }));
 
 function setProgress(progress) {
   data.progress = progress;
@@ -310,7 +311,7 @@ async function addMore(more) {
     await own.add(more.tiles);
     if (own !== sheet) return;
     if (hovered >= 0) showTip(hovered);
-    setProgress({ ...data.progress, ...more, tiles: undefined, painted: data.progress.painted });
+    setProgress({ ...data.progress, painted: more.painted });
     if (paged()) draw();
     return;
   }
@@ -322,6 +323,7 @@ async function addMore(more) {
       Object.assign(data, { tokens: more.tokens, perplexity: more.perplexity, source: more.source });
       count(unpack(more.counts, Float64Array));
     }
+    seen = more.painted;
     setProgress(more);
     if (more.counts || choice.order === "color") { arrange(); draw(); }
   }
@@ -361,6 +363,7 @@ async function update() {
     colors: unpack(value.colors, Uint8Array),
   });
   count(unpack(value.counts, Float64Array));
+  seen = value.progress.painted;
   setProgress(value.progress);
   if (picked >= data.counts.length) picked = cursor = -1;
   $(".rv-map-legend u").style.background = regvq.gradient(data.ramp);
