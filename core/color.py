@@ -34,6 +34,23 @@ def as_rgb(picture: Image.Image, name: str) -> Image.Image:
     return _to_srgb(picture if picture.mode == "CMYK" else picture.convert("RGB"), profile)
 
 
+def as_rgba(picture: Image.Image, name: str) -> Image.Image:
+    """Return a loaded picture of any mode as a new one of mode "RGBA", with its transparency.
+
+    Its colors are those of `as_rgb`, but transparent ones are kept as they are stored, and color
+    profiles are not applied. `name` is the picture's name in the message of a PictureError.
+    """
+    key = picture.info.get("transparency")
+    if picture.mode.startswith("I") and isinstance(key, int):
+        alpha = Image.fromarray(np.where(np.asarray(picture) == key, 0, 255).astype(np.uint8))
+        rgba = as_rgb(picture, name).convert("RGBA")
+        rgba.putalpha(alpha)
+        return rgba
+    if picture.mode.lower().endswith("a") or key is not None:
+        return (picture.convert("LA") if picture.mode == "La" else picture).convert("RGBA")
+    return as_rgb(picture, name).convert("RGBA")
+
+
 def _deep_gray(picture: Image.Image, name: str) -> Image.Image:
     """Return gray of 16 or 32 bits or float as mode "L"; Pillow's own convert would clip at 255."""
     values = np.asarray(picture)

@@ -8,23 +8,30 @@ from __future__ import annotations
 
 import io
 import os
-from functools import lru_cache
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from .color import as_rgb, to_bytes
-from .errors import PictureError
+from .color import as_rgb, as_rgba, to_bytes
+from .errors import PictureError, printable
+from .formats import SUFFIXES, UNREAD, formats, guess, suffix_of
+from .orientation import load, orientation_of, turn, turn_back
 
 __all__ = [
     "MAX_PIXELS",
     "SUFFIXES",
     "list_pictures",
     "open_picture",
+    "open_turned",
+    "open_unturned",
+    "open_with_alpha",
+    "scan_folder",
     "shrink",
     "to_pictures",
     "to_pixels",
@@ -32,36 +39,8 @@ __all__ = [
 ]
 
 MAX_PIXELS = 50_000_000
-READABLE = "JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF or PPM"
-SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".avif", ".gif"}
-    | {".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm"}
-)
-
-_MAGIC = {
-    "JPEG": b"\xff\xd8\xff",
-    "PNG": b"\x89PNG\r\n",
-    "GIF": (b"GIF87a", b"GIF89a"),
-    "TIFF": (b"II*\0", b"MM\0*"),
-    "WebP": b"RIFF",
-    "BMP": b"BM",
-}
-
-# Pillow would also open EPS (by running Ghostscript), PSD, FITS and thirty more: only formats in
-# which people keep pictures are accepted.
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "PPM")
 
 _NO_FOLDERS = ("__MACOSX", "lost+found")  # folders that systems create beside the pictures
-
-_UPRIGHT = {  # EXIF tag 0x0112 (Exif 2.3, table 4): the operation that makes the picture upright
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 def open_picture(
@@ -86,21 +65,46 @@ def open_picture(
     Raises:
         PictureError: the picture is missing, broken, truncated, empty, too large, or no picture.
     """
-    if isinstance(source, (str, os.PathLike)):
-        return _from_file(Path(source), name, max_pixels)
-    name = _printable(name or _name_of(source))
-    if isinstance(source, np.ndarray):
-        return _from_array(source, name, max_pixels)
-    if isinstance(source, Image.Image):
-        return _decode(source, name, max_pixels)
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        source = io.BytesIO(source)
-    elif not hasattr(source, "read"):
-        raise PictureError(
-            f"{name}: a {type(source).__name__} is not a picture; "
-            "give a path, bytes, an open file, a PIL picture or an array."
-        )
-    return _from_stream(source, name, max_pixels)
+    return turn(*_open(source, name, max_pixels))
+
+
+def open_with_alpha(
+    source: str | Path | bytes | BinaryIO | Image.Image | np.ndarray,
+    *,
+    name: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Image.Image:
+    """Read a picture as `open_picture` does, but as "RGBA": transparency is kept, not laid over
+    white, and no color profile is applied. Raises PictureError."""
+    return turn(*_open(source, name, max_pixels, as_rgba))
+
+
+def open_turned(
+    source: str | Path | bytes | BinaryIO | Image.Image,
+    *,
+    name: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> tuple[Image.Image, int]:
+    """Read a picture as `open_picture` does; return it, and the EXIF orientation it was turned by.
+
+    1: it was not turned. `core.orientation.turn` applies the same operation to what lies on the
+    stored pixels, such as a map. Raises PictureError.
+    """
+    stored, orientation = _open(source, name, max_pixels)
+    return turn(stored, orientation), orientation
+
+
+def open_unturned(
+    source: str | Path | bytes | BinaryIO | Image.Image,
+    *,
+    name: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> tuple[Image.Image, int]:
+    """Read a picture as it is stored, otherwise as `open_picture`; return it and its orientation.
+
+    The orientation is 1..8: `core.orientation.turn` makes the picture upright. Raises PictureError.
+    """
+    return _open(source, name, max_pixels)
 
 
 def to_tensor(picture: Image.Image | np.ndarray) -> Tensor:
@@ -153,18 +157,26 @@ def list_pictures(root: str | Path) -> list[Path]:
     Links to folders are followed; hidden files and folders are skipped (`._x.jpg` of macOS is
     not a picture). Raises PictureError if the folder is missing, a file, or cannot be read.
     """
+    return scan_folder(root)[0]
+
+
+def scan_folder(root: str | Path) -> tuple[list[Path], Counter[str]]:
+    """Return `list_pictures(root)`, and how many files have each suffix of an unread format.
+
+    Raises PictureError as `list_pictures`.
+    """
     root = Path(root)
     if not root.is_dir():
         wrong = "is a file, not a folder" if root.exists() else "does not exist"
-        raise PictureError(f"{_printable(str(root))} {wrong}; give a folder of pictures.")
+        raise PictureError(f"{printable_name(str(root))} {wrong}; give a folder of pictures.")
 
     def refuse(error: OSError) -> None:
-        folder = _printable(str(error.filename))
+        folder = printable_name(str(error.filename))
         raise PictureError(
             f"the folder {folder} cannot be read ({error.strerror}); check its permissions."
         ) from error
 
-    found, seen = [], set()
+    found, seen, unread = [], set(), Counter[str]()
     for folder, folders, files in os.walk(root, followlinks=True, onerror=refuse):
         real = os.path.realpath(folder)
         if real in seen:  # a link to a parent folder would otherwise be followed forever
@@ -172,26 +184,56 @@ def list_pictures(root: str | Path) -> list[Path]:
             continue
         seen.add(real)
         folders[:] = sorted(f for f in folders if f[0] != "." and f not in _NO_FOLDERS)
-        found += [
-            Path(folder, file)
-            for file in files
-            if not file.startswith(".") and Path(file).suffix.lower() in SUFFIXES
-        ]
-    return sorted(found, key=lambda path: path.relative_to(root).as_posix())
+        for file in files:
+            suffix = suffix_of(file)
+            if file.startswith("."):
+                continue
+            if suffix in SUFFIXES:
+                found.append(Path(folder, file))
+            elif suffix in UNREAD:
+                unread[suffix] += 1
+    return sorted(found, key=lambda path: path.relative_to(root).as_posix()), unread
 
 
 # -- opening ---------------------------------------------------------------------------------------
 
 
-def _from_file(path: Path, name: str | None, max_pixels: int) -> Image.Image:
-    shown = _printable(name or str(path))  # errors of the path itself show all of it
+_Convert = Callable[[Image.Image, str], Image.Image]
+
+
+def _open(
+    source: object, name: str | None, max_pixels: int, convert: _Convert = as_rgb
+) -> tuple[Image.Image, int]:
+    """Return the stored pixels of a picture, converted, and its orientation."""
+    if isinstance(source, (str, os.PathLike)):
+        return _from_path(Path(source), name, max_pixels, convert)
+    name = printable_name(name or name_of(source))
+    if isinstance(source, np.ndarray):
+        return _from_array(source, name, max_pixels, convert), 1
+    if isinstance(source, Image.Image):
+        return _decode(source, name, max_pixels, convert)
+    stream: Any = source
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        stream = io.BytesIO(source)
+    elif not hasattr(source, "read"):
+        raise PictureError(
+            f"{name}: a {type(source).__name__} is not a picture; "
+            "give a path, bytes, an open file, a PIL picture or an array."
+        )
+    return _from_stream(stream, name, max_pixels, convert)
+
+
+def _from_path(
+    path: Path, name: str | None, max_pixels: int, convert: _Convert
+) -> tuple[Image.Image, int]:
+    shown = printable_name(name or str(path))  # errors of the path itself show all of it
     try:
         if path.is_dir():
             raise PictureError(f"{shown} is a folder; give one picture file.")
         if path.exists() and not path.is_file():
             raise PictureError(f"{shown} is not a regular file; give one picture file.")
         with path.open("rb") as stream:
-            return _from_stream(stream, _printable(name or path.name), max_pixels)
+            return _from_stream(stream, printable_name(name or path.name), max_pixels, convert)
     except FileNotFoundError as error:
         raise PictureError(f"{shown} does not exist; check the path.") from error
     except PermissionError as error:
@@ -202,7 +244,9 @@ def _from_file(path: Path, name: str | None, max_pixels: int) -> Image.Image:
         raise PictureError(f"{shown} cannot be opened ({_reason(error)}); check it.") from error
 
 
-def _from_stream(stream: BinaryIO, name: str, max_pixels: int) -> Image.Image:
+def _from_stream(
+    stream: BinaryIO, name: str, max_pixels: int, convert: _Convert
+) -> tuple[Image.Image, int]:
     head = b""
     try:
         if not getattr(stream, "seekable", lambda: True)():
@@ -211,32 +255,36 @@ def _from_stream(stream: BinaryIO, name: str, max_pixels: int) -> Image.Image:
         head = stream.read(512)
         if not head:
             raise PictureError(f"{name} is empty (0 bytes); copy or download it again.")
-        picture = Image.open(stream, formats=_formats())
+        picture = Image.open(stream, formats=formats())
     except PictureError:
         raise
     except UnidentifiedImageError as error:
-        raise PictureError(f"{name} is {_guess(head)}.") from error
+        raise PictureError(f"{name} is {guess(head)}.") from error
     except Exception as error:  # broken headers raise almost anything, struct.error to KeyError
         raise PictureError(_explain(error, name, max_pixels)) from error
-    return _decode(picture, name, max_pixels)
+    return _decode(picture, name, max_pixels, convert)
 
 
-def _decode(picture: Image.Image, name: str, max_pixels: int) -> Image.Image:
+def _decode(
+    picture: Image.Image, name: str, max_pixels: int, convert: _Convert
+) -> tuple[Image.Image, int]:
+    """Return the stored pixels of a picture as RGB, and its orientation."""
     _check_size(picture.size, name, max_pixels)
     try:
-        picture.load()
-        rgb = as_rgb(picture, name)
-        upright = _UPRIGHT.get(_orientation(picture))
-        rgb = rgb if upright is None else rgb.transpose(upright)
+        orientation = load(picture)
+        _check_size(picture.size, name, max_pixels)  # a HEIC file may turn out larger
+        rgb = convert(picture, name)
     except PictureError:
         raise
     except Exception as error:  # as above: decoders raise almost anything on broken data
         raise PictureError(_explain(error, name, max_pixels)) from error
+    if orientation_of(picture) != orientation:
+        rgb = turn_back(rgb, orientation)
     rgb.info = {}  # it has been applied and must not be applied again
-    return rgb
+    return rgb, orientation
 
 
-def _from_array(array: np.ndarray, name: str, max_pixels: int) -> Image.Image:
+def _from_array(array: np.ndarray, name: str, max_pixels: int, convert: _Convert) -> Image.Image:
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         raise PictureError(
             f"{name} has shape {array.shape}; give (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)."
@@ -256,23 +304,10 @@ def _from_array(array: np.ndarray, name: str, max_pixels: int) -> Image.Image:
         )
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
-    return as_rgb(Image.fromarray(np.ascontiguousarray(array)), name)
-
-
-def _orientation(picture: Image.Image) -> int:
-    try:
-        return int(picture.getexif().get(0x0112, 1))
-    except Exception:  # a picture that decodes must not be lost to broken EXIF
-        return 1
+    return convert(Image.fromarray(np.ascontiguousarray(array)), name)
 
 
 # -- messages --------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=1)
-def _formats() -> tuple[str, ...]:
-    Image.init()  # Pillow may be built without AVIF or WebP, and refuses unknown names
-    return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
 def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
@@ -298,37 +333,18 @@ def _explain(error: Exception, name: str, max_pixels: int) -> str:
     return f"{name} is broken ({_reason(error)}); copy or download it again."
 
 
-def _guess(head: bytes) -> str:
-    """Return a description of an unreadable file, from its first bytes, and the remedy."""
-    for kind, magic in _MAGIC.items():
-        if head.startswith(magic):
-            return f"a broken or truncated {kind} file; copy or download it again"
-    what = "not a picture that can be read"
-    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
-        what = "a HEIC picture, which is not supported"
-    elif start.startswith((b"<svg", b"<?xml")) and b"<svg" in start:
-        what = "an SVG drawing, which is not supported"
-    elif start.startswith((b"<!doctype html", b"<html")):
-        what = "a web page, not a picture"
-    elif head.startswith(b"%PDF"):
-        what = "a PDF, which is not supported"
-    elif head.startswith(b"%!PS"):
-        what = "PostScript, which is not supported"
-    return f"{what}; save it as {READABLE}"
-
-
-def _name_of(source: object) -> str:
+def name_of(source: object) -> str:
+    """Return the name of an open file or picture, for a message."""
     path = getattr(source, "filename", None) or getattr(source, "name", None)
     return Path(path).name if isinstance(path, (str, os.PathLike)) and str(path) else "the picture"
 
 
-def _printable(name: str) -> str:
-    """Return a name for a one-line message: no line breaks, no lone surrogates, not too long."""
-    name = "".join(c if c.isprintable() else "?" for c in name)
+def printable_name(name: str) -> str:
+    """Return a file's name for a one-line message: printable, and not too long."""
+    name = printable(name)
     return name if len(name) <= 200 else f"{name[:100]}...{name[-97:]}"
 
 
 def _reason(error: Exception) -> str:
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return _printable(reason.splitlines()[0].rstrip("."))[:120]
+    return printable(reason.splitlines()[0].rstrip("."))[:120]

@@ -113,6 +113,7 @@ def run(*command: object, cwd: Path | None = None) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_wheel_reconstructs_a_picture_without_extras(installed: Path, tmp_path: Path):
     shown, place = run(installed, "-I", "-c", RECONSTRUCT, cwd=tmp_path).splitlines()
     assert shown == "(72, 40) []"

@@ -20,6 +20,7 @@ LIBRARY = {"regvq": "core", "regvq_app": "app", "regvq_train": "train"}
 
 FLOORS = (
     ("core._names", "core.errors", "core.paths", "core.malloc", "core.config", "core.color",
+     "core.formats", "core.orientation",
      "core.batching", "core.distributed", "core.extensions", "core.extras"),
     ("core.images", "core.bundles"),
     ("core.networks", "core.quantizers"),

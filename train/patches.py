@@ -53,6 +53,7 @@ def put_patches(flags: PatchFlags) -> dict[str, Any]:
     from regvq.bundles.bundle import find_bundle
     from regvq.checkpoints import load_tokenizer
     from regvq.data import open_dataset
+    from regvq.data.contents import summary
 
     from .export.figures import publish_patches
 
@@ -66,6 +67,7 @@ def put_patches(flags: PatchFlags) -> dict[str, Any]:
     name = name_for_pictures(flags.data.name, flags.data.root)
     size = {} if flags.data.size is None else {"size": flags.data.size}
     data = open_dataset(name, flags.data.root, split=flags.data.split, **size)
+    print(summary(data, flags.data.split))
     chosen = evenly_spaced(len(data), flags.limit)
     skipped: list[str] = []
     source = flags.source or f"pictures of the data set {name!r}"

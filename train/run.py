@@ -55,10 +55,10 @@ def console() -> int:
 
 
 def _train(config: CommonConfig) -> Path:
-    from regvq.errors import DataError
+    from regvq.errors import DataError, printable
     from regvq.paths import ROOT
 
-    from .cli.data import name_for_pictures
+    from .cli.data import data_lines, name_for_pictures
     from .config.prior import PriorRunConfig
     from .config.tokenizer import RunConfig
     from .loop.adopt import adopted
@@ -78,11 +78,14 @@ def _train(config: CommonConfig) -> Path:
         name = name_for_pictures(config.data.name, config.data.root)
         config = replace(config, data=replace(config.data, name=name))
     out = config.out or ROOT / "runs" / default_folder(config.recipe)
+    if printable(out) != str(out):
+        raise DataError(f"--out {out} holds signs that are not UTF-8, or that cannot be printed.")
     with one_line_errors(NonFiniteLoss):
         kind = PriorTrainer if isinstance(config, PriorRunConfig) else TokenizerTrainer
         trainer = kind(config, out)
         if trainer.accelerator.is_main_process:  # not before data and features were found
             remember_settings(config, out)
+            print("\n".join(data_lines(trainer)), flush=True)
         bundle = trainer.train()
     if trainer.accelerator.is_main_process:
         print(f"the checkpoint is {bundle}")

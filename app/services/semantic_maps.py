@@ -68,13 +68,14 @@ def read_map(path: Any, known: Legend, size: tuple[int, int]) -> np.ndarray:
     height).
 
     Each pixel becomes the class of the nearest color. Raises UserError, with the color, if more
-    than a stray few are near none; PictureError if the file is not a picture.
+    than a stray few are near none; PictureError if the file is not a picture, or is transparent in
+    part.
     """
-    from regvq.images import open_picture
+    from regvq.data.masks import open_opaque
 
     if not path:
         raise UserError("There is no map yet: draw one or start from an example.")
-    whole = open_picture(path, name=Path(path).name if isinstance(path, str) else None)
+    whole = open_opaque(path, name=_file_name(path))
     pixels = np.asarray(crop_to_fit(whole, size, Image.Resampling.NEAREST)).astype(np.int64)
     flat = pixels.reshape(-1, 3)
     colors, place, counts = np.unique(flat, axis=0, return_inverse=True, return_counts=True)
@@ -98,17 +99,23 @@ def read_map(path: Any, known: Legend, size: tuple[int, int]) -> np.ndarray:
     return nearest[place.reshape(-1)].reshape(size[1], size[0])
 
 
+def _file_name(path: Any) -> str | None:
+    return Path(path).name if isinstance(path, str) else None
+
+
 def read_mask(path: Any, shape: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
     """Return a picture, light where something is marked, as cells bool ``shape`` (rows, columns).
 
-    A cell is marked if any of its pixels is, at ``size`` (width, height). Raises UserError without
-    a mask, and as ``check_mask``.
+    On a transparent layer, strokes of any color mark; of a photograph from which a part was erased,
+    that part is marked. A cell is marked if any of its pixels is, at ``size`` (width, height).
+    Raises UserError without a mask, and as ``check_mask``; PictureError if the file is not a
+    picture, or if its transparency can be understood in several ways.
     """
-    from regvq.images import open_picture
+    from regvq.data.masks import open_mask
 
     if not path:
         raise UserError("There is no mask: give a picture that is white where to inpaint.")
-    whole = open_picture(path, name=Path(path).name if isinstance(path, str) else None)
+    whole = open_mask(path, name=_file_name(path))
     light = np.asarray(crop_to_fit(whole, size, Image.Resampling.NEAREST).convert("L")) >= MARKED
     rows, columns = shape
     cells = light.reshape(rows, size[1] // rows, columns, size[0] // columns).any(axis=(1, 3))

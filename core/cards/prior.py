@@ -32,6 +32,7 @@ _FIGURES = (
     ("frechet_distance", "Fréchet distance to held-out pictures", "{:.3f}"),
     ("seconds_per_picture", "Seconds per picture, in batches, where measured", "{:.2f}"),
 )
+_NOT_HELD_OUT = "NOT held-out (also trained on)"
 _DEFAULTS = {"guidance": 1.0, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "steps": None}
 
 
@@ -68,7 +69,9 @@ def prior_card(
         "Sampling": settings(recipe.get("sampling", {})),
         "License and terms": data.terms,
     }
-    example, figures = _example(name, described, recipe), _figures(metrics)
+    held_out = recipe.get("data", {}).get("held_out", True)
+    held_out = held_out and metrics.get("data", {}).get("split") != "train"
+    example, figures = _example(name, described, recipe), _figures(metrics, held_out)
     task = "text-to-image" if "text" in names else None
     return render(
         name, summary, facts, example, figures, license=data.license, tags=TAGS, task=task
@@ -142,17 +145,18 @@ def _example(name: str, described: Mapping[str, Any], recipe: Mapping[str, Any])
     ]
 
 
-def _figures(metrics: Mapping[str, Any]) -> list[str]:
+def _figures(metrics: Mapping[str, Any], held_out: bool) -> list[str]:
     lines = ["Not evaluated yet: run `python train/evaluate.py`."]
     if "pictures" in metrics:
         given = [_CONDITIONS[name] for name in metrics.get("told", ())]
+        whose = "held-out" if held_out else _NOT_HELD_OUT
         lines = [
-            f"{metrics['pictures']} pictures drawn for held-out conditions of "
+            f"{metrics['pictures']} pictures drawn for {whose} conditions of "
             f"`{metrics.get('data', {}).get('name')}` ("
             f"{'conditioned on ' + ' and '.join(given) if given else 'unconditional'}; "
             f"{settings(metrics['sampling'])}; seed {metrics['seed']})."
         ]
-    lines += ["", *table(figure_rows(metrics))]
+    lines += ["", *table(figure_rows(metrics, held_out))]
     if "features" in metrics:
         lines += [
             "",
@@ -171,10 +175,13 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def figure_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return labels and values of the figures, each value with those it is compared with."""
+def figure_rows(metrics: Mapping[str, Any], held_out: bool = True) -> list[tuple[str, str]]:
+    """Return labels and values of the figures, each value with those it is compared with.
+
+    ``held_out``: False if the pictures were also trained on; the labels then state it.
+    """
     return [
-        (label, _beside(figure, form))
+        (label if held_out else label.replace("held-out", _NOT_HELD_OUT), _beside(figure, form))
         for key, label, form in _FIGURES
         if (figure := metrics.get(key)) is not None
     ]

@@ -165,7 +165,11 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
-    rows = [(label, _shown(metrics[key], form)) for key, label, form in _FIGURES if key in metrics]
+    rows = [
+        (label, _decibels(metrics, form) if key == "psnr" else _shown(metrics[key], form))
+        for key, label, form in _FIGURES
+        if key in metrics
+    ]
     for key in filter(is_feature_distance, metrics):
         label = _DISTANCES.get(key)
         if key.endswith(("_distance", "_fd")):
@@ -176,8 +180,19 @@ def _rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _shown(value: float | None, form: str) -> str:
-    """Return a figure in print. JSON has no infinity, so the PSNR of an exact copy is None."""
-    return "∞ (exact copies)" if value is None or value == math.inf else form.format(value)
+    """Return a figure in print."""
+    return "not finite" if value is None or not math.isfinite(value) else form.format(value)
+
+
+def _decibels(figures: Mapping[str, Any], form: str) -> str:
+    """Return the PSNR of a row in print. JSON has no infinity, so that of exact copies is None."""
+    value, exact = figures["psnr"], figures.get("exact_copies", 0)
+    if value is None or value == math.inf:
+        # An earlier version wrote None if only some were exact copies.
+        whole = figures.get("ssim", 1.0) > 1 - 1e-9
+        return "∞ (exact copies)" if whole else "not stated (some are exact copies)"
+    copies = "copy" if exact == 1 else "copies"
+    return form.format(value) + (f" (without {exact} exact {copies})" if exact else "")
 
 
 def _codecs(metrics: Mapping[str, Any]) -> list[str]:
@@ -190,7 +205,7 @@ def _codecs(metrics: Mapping[str, Any]) -> list[str]:
             label.replace("_", " "),
             f"{row['bytes']:.0f}",
             f"{row['within_budget']:.0%}" if "within_budget" in row else "",
-            _shown(row["psnr"], "{:.2f} dB"),
+            _decibels(row, "{:.2f} dB"),
             f"{row['ssim']:.4f}",
             _shown(row[distance], "{:.4f}") if distance in row else "",
         )

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ..errors import DataError, PictureError
+from ..errors import DataError, PictureError, printable, tolerant_output
 from ..images import shrink, to_pictures
+from .contents import headline
 from .picture_dataset import PictureDataset
 from .registry import NAMES, open_dataset
 from .sample import SPLITS, Dataset, Sample
@@ -48,13 +49,14 @@ def check_split(data: Dataset, limit: int | None = None) -> Findings:
     """Read all items of a data set, or `limit` of them spread evenly, and note what is wrong."""
     found = Findings(items=len(data))
     found.problems += [f"{name} is missing." for name in getattr(data, "missing", ())]
+    found.problems += [f"{sentence}." for sentence in getattr(data, "skipped", ())]
     chosen = range(len(data))
     if limit is not None and limit < len(data):
         chosen = [i * len(data) // limit for i in range(limit)]
     shown = set(list(chosen)[:: max(1, len(chosen) // _TILES)][:_TILES])
     for index, sample in _samples(data, chosen, found.problems):
         found.read += 1
-        captions = sample.captions or ((sample.caption,) if sample.caption else ())
+        captions = sample.captions or (sample.caption,) * bool(sample.caption)
         found.captions += len(captions)
         found.without_caption += not any(caption.strip() for caption in captions)
         found.labeled += sample.label >= 0
@@ -65,12 +67,15 @@ def check_split(data: Dataset, limit: int | None = None) -> Findings:
         if index in shown:
             found.tiles.append(_tile(sample, getattr(data, "palette", None)))
     if isinstance(data, PictureDataset):
+        found.notes += [f"note: {note}" for note in data.left_out()]
         try:
             found.notes += data.notes()
         except DataError as error:
             found.problems.append(str(error))
     if found.captions and found.without_caption:
         found.problems.append(f"{found.without_caption} items have no caption, but others do.")
+    if found.labeled not in (0, found.read):
+        found.notes.append(f"note: {found.read - found.labeled} items have no label")
     if found.maps not in (0, found.read):
         found.problems.append(f"{found.read - found.maps} items have no map, but others do.")
     names = getattr(data, "labels", ())
@@ -166,11 +171,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check.add_argument("--split", choices=SPLITS, help="check only this split; default: all splits")
     check.add_argument("--sheet", type=Path, help="write a contact sheet to this .png or .jpg")
     check.add_argument("--limit", type=int, help="check at most N items per split, spread evenly")
+    tolerant_output()  # before the flags: the parser may print one that is not UTF-8
     flags = parser.parse_args(arguments)
     try:
         return _check(flags)
     except (DataError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -192,6 +198,7 @@ def _check(flags: argparse.Namespace) -> int:
             print(f"{split}: the same items as a split above")
             continue
         seen.append(files)
+        print(headline(data, split), flush=True)
         found = check_split(data, flags.limit)
         print("\n".join(report(data, split, found)), flush=True)
         problems += len(found.problems)

@@ -1,16 +1,18 @@
 """The base of all data sets of picture files: crops, maps, captions, cache, broken files.
 
-A picture and its semantic map are always cropped, resized (LANCZOS, and NEAREST for the map) and
-mirrored together, here and nowhere else. A data set in a published layout only says which files
-belong together (`Entry`) and, where items are not plain files, how one item is read (`_load`).
+A picture and its semantic map are always turned by EXIF, cropped, resized (LANCZOS, and NEAREST for
+the map) and mirrored together, here and nowhere else. A data set in a published layout only says
+which files belong together (`Entry`) and, where items are not plain files, how one item is read
+(`_load`).
 """
 
 from __future__ import annotations
 
-import math
+import json
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -19,10 +21,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..errors import DataError, PictureError
-from ..images import open_picture, shrink, to_tensor
+from ..errors import DataError, PictureError, printable
+from ..formats import unread_notes
+from ..images import open_picture, open_turned, shrink, to_tensor
+from ..orientation import stored_size
+from .crops import crop_box, exchanged, fitted
 from .sample import Sample
-from .segmentation import as_classes, open_map
+from .segmentation import MapFile, as_classes, place_map, read_map
 
 MAX_BROKEN = 0.01
 _CACHED_SHORT_SIDE = 1024
@@ -73,6 +78,10 @@ class PictureDataset:
             kept in memory until they take this many MiB, and none is evicted; each data-loading
             worker process has its own cache.
         missing: files that the data set's lists name and that do not exist.
+        skipped: sentences about what else was left out although it belongs to the data set, such
+            as "line 3 of captions.jsonl names no split".
+        unread: how many files have each suffix of a format of pictures that is not read.
+        remarks: sentences about how the data set was understood.
 
     Raises:
         DataError: a parameter is out of range; later, from `draw` and `[]`: more than 1 % of the
@@ -107,6 +116,9 @@ class PictureDataset:
         flip: bool = True,
         cache_mb: float = 1024,
         missing: Sequence[str] = (),
+        skipped: Sequence[str] = (),
+        unread: Mapping[str, int] | None = None,
+        remarks: Sequence[str] = (),
     ) -> None:
         if size < 1 or seed < 0 or cache_mb < 0:
             raise DataError(
@@ -125,6 +137,9 @@ class PictureDataset:
         self.flip = flip
         self.cache_mb = cache_mb
         self.missing = tuple(missing)
+        self.skipped = tuple(skipped)
+        self.unread = Counter(unread or {})
+        self.remarks = tuple(remarks)
         self.broken: dict[Path, str] = {}
         self._start_empty()
 
@@ -156,6 +171,34 @@ class PictureDataset:
         """Return True if an item has a semantic map."""
         return self.entries[index].map is not None
 
+    def has_caption(self, index: int) -> bool:
+        """Return True if an item has a caption, or a file that may hold one. Nothing is read."""
+        return bool(self.entries[index].captions)
+
+    def has_label(self, index: int) -> bool:
+        """Return True if an item has a label, or a file that may hold one. Nothing is read."""
+        return self.entries[index].label >= 0
+
+    def parts(self) -> tuple[bool, bool, bool]:
+        """Return True for each of captions, maps and labels that any item has."""
+        rows = range(len(self))
+        return (
+            any(map(self.has_caption, rows)),
+            any(map(self.has_map, rows)),
+            any(map(self.has_label, rows)),
+        )
+
+    def manifest(self) -> Iterator[str]:
+        """Yield a line for each item: the names and sizes of its files, its label and captions."""
+        for entry in self.entries:
+            files = (entry.path,) if entry.map is None else (entry.path, entry.map)
+            named = [_name_and_size(file, self.root) for file in files]
+            yield json.dumps([*named, entry.label, *entry.captions])
+
+    def left_out(self) -> list[str]:
+        """Return notes on the files that are not read, and on how the data set was understood."""
+        return [*unread_notes(self.unread), *self.remarks]
+
     def notes(self) -> list[str]:
         """Return lines that a check adds for this data set alone. Raises DataError."""
         return []
@@ -166,14 +209,17 @@ class PictureDataset:
         Raises PictureError if a file is broken.
         """
         entry = self.entries[index]
-        picture = open_picture(entry.path, name=self._shown(entry.path))
         if entry.map is None:
-            return picture, None
-        return picture, self._classes_of(open_map(entry.map, name=self._shown(entry.map)), entry)
+            return open_picture(entry.path, name=self._shown(entry.path)), None
+        picture, orientation = open_turned(entry.path, name=self._shown(entry.path))
+        name = self._shown(entry.map)
+        return picture, self._on(picture, orientation, read_map(entry.map, name=name), name)
 
-    def _classes_of(self, values_HW: np.ndarray, entry: Entry) -> np.ndarray:
-        where = self._shown(entry.map or entry.path)
-        return as_classes(values_HW, len(self.classes), self.lookup, where)
+    def _on(self, picture: Image.Image, orientation: int, found: MapFile, name: str) -> np.ndarray:
+        """Return the class ids of a map, uint8 (H, W), as they lie on its upright picture."""
+        upright = picture.size
+        placed = place_map(found, stored_size(upright, orientation), upright, orientation)
+        return as_classes(placed.values, len(self.classes), self.lookup, name, placed.other)
 
     def _read(self, index: int) -> tuple[Image.Image, np.ndarray | None]:
         picture, ids_HW = self._load(index)
@@ -224,46 +270,21 @@ class PictureDataset:
             found = self._item(index)
         pixels_HW3, ids_HW = found
         height, width = pixels_HW3.shape[:2]
-        top, left, height, width = self._box(height, width, rng)
+        top, left, height, width = crop_box(height, width, self.size, self.crop_scale, rng)
         captions = self.captions(index)
         flipped = self.flip and rng.random() < 0.5
         if flipped and captions:
             neutral = tuple(caption for caption in captions if not _SIDED.search(caption))
             flipped, captions = bool(neutral), neutral or captions
         box = (slice(top, top + height), slice(left, left + width))
-        pixels_HW3 = self._fit(pixels_HW3[box], Image.Resampling.LANCZOS)
+        pixels_HW3 = fitted(pixels_HW3[box], self.size, Image.Resampling.LANCZOS)
         if ids_HW is not None:
-            ids_HW = self._fit(ids_HW[box], Image.Resampling.NEAREST)
+            ids_HW = fitted(ids_HW[box], self.size, Image.Resampling.NEAREST)
         if flipped:
             pixels_HW3 = pixels_HW3[:, ::-1]
-            ids_HW = None if ids_HW is None else self._other_side()[ids_HW[:, ::-1]]
+            ids_HW = None if ids_HW is None else exchanged(self.mirrored)[ids_HW[:, ::-1]]
         caption = captions[int(rng.integers(len(captions)))] if captions else ""
         return Sample(to_tensor(pixels_HW3), caption, _tensor(ids_HW), self.label(index), captions)
-
-    def _fit(self, array: np.ndarray, filter: Image.Resampling) -> np.ndarray:
-        picture = Image.fromarray(np.ascontiguousarray(array))
-        # reducing_gap averages pixels first; NEAREST must pick a pixel, not mix several.
-        gap = None if filter == Image.Resampling.NEAREST else 3.0
-        return np.asarray(picture.resize((self.size, self.size), filter, reducing_gap=gap))
-
-    def _other_side(self) -> np.ndarray:
-        table = np.arange(256, dtype=np.uint8)
-        for a, b in self.mirrored:
-            table[[a, b]] = b, a
-        return table
-
-    def _box(self, height: int, width: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
-        short = min(height, width)
-        floor = min(self.size, short)
-        low, high = (max(floor, scale * short) for scale in self.crop_scale)
-        side = math.exp(rng.uniform(math.log(low), math.log(high)))
-        stretch = math.exp(rng.uniform(-1, 1) * math.log(4 / 3) / 2)  # root of the aspect
-        # Clamping moves both sides toward a square, so the aspect stays within its bounds.
-        crop_width = min(max(round(side * stretch), floor), width)
-        crop_height = min(max(round(side / stretch), floor), height)
-        left = int(rng.integers(width - crop_width + 1))
-        top = int(rng.integers(height - crop_height + 1))
-        return top, left, crop_height, crop_width
 
     def _order(self, epoch: int) -> np.ndarray:
         order = self._orders.get(epoch)
@@ -327,9 +348,7 @@ class PictureDataset:
             )
 
     def _shown(self, path: Path) -> str:
-        return (
-            path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
-        )
+        return shown_path(path, self.root)
 
     def __getstate__(self) -> dict:
         # For worker processes: a lock cannot be pickled, and copying the cache costs more than
@@ -339,6 +358,20 @@ class PictureDataset:
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
         self._start_empty()
+
+
+def _name_and_size(file: Path, root: Path) -> str:
+    try:
+        size = file.stat().st_size
+    except OSError:  # reading it notes that it is broken
+        size = -1
+    name = file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name
+    return f"{name} {size}"
+
+
+def shown_path(path: Path, root: Path) -> str:
+    """Return a path as messages show it: printable, and relative to `root` if it is below."""
+    return printable(path.relative_to(root).as_posix() if path.is_relative_to(root) else path)
 
 
 def _tensor(ids_HW: np.ndarray | None) -> torch.Tensor | None:

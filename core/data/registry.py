@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, cast
 
 from ..errors import DataError
 from ..extensions import ExtensionError, load_extensions, same_definition
-from ..images import SUFFIXES
+from ..formats import SUFFIXES, UNREAD, suffix_of
 from .datasets.ade20k import ADE20K
 from .datasets.camvid import CamVid
 from .datasets.captioned_folder import CaptionedFolder, captions_held_out
@@ -18,7 +18,7 @@ from .datasets.coco import COCO
 from .datasets.cub import CUB
 from .datasets.facades import Facades
 from .datasets.flickr8k import Flickr8k
-from .datasets.folder import PictureFolder, split_folder
+from .datasets.folder import PictureFolder, split_folder, split_remarks
 from .datasets.imagenet import ImageNet
 from .picture_dataset import PictureDataset
 from .sample import SPLITS, Dataset
@@ -160,7 +160,10 @@ def _open_folder(
 ) -> Dataset:
     if root is None:
         raise DataError("the data set 'folder' needs a root: give a folder of pictures.")
-    return PictureFolder(split_folder(root, split), size=size, seed=seed, crop_scale=crop)
+    if not os.path.isdir(root):
+        return PictureFolder(root)  # raises a sentence
+    folder, remarks = split_folder(root, split), split_remarks(root)
+    return PictureFolder(folder, size=size, seed=seed, crop_scale=crop, remarks=remarks)
 
 
 def fitting_name(name: str, root: str | Path | None) -> str:
@@ -180,5 +183,5 @@ def fitting_name(name: str, root: str | Path | None) -> str:
 
 def _holds_pictures(root: Path) -> bool:
     return any(
-        Path(file).suffix.lower() in SUFFIXES for _, _, files in os.walk(root) for file in files
+        suffix_of(file) in SUFFIXES | UNREAD for _, _, files in os.walk(root) for file in files
     )

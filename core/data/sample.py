@@ -11,8 +11,9 @@ from PIL import Image
 from torch import Tensor
 
 from ..images import to_pictures, to_tensor
+from .splits import SPLITS
 
-SPLITS = ("train", "val", "test")
+__all__ = ["SPLITS", "Dataset", "Sample", "center"]
 
 
 @dataclass(frozen=True, eq=False)  # no ==: comparing tensors has no single truth value

@@ -7,6 +7,7 @@ complete, and the finished files are the same after any interruption.
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,19 +20,30 @@ from torch import Tensor
 
 from ..bundles.storage import write_json
 from ..errors import DataError
+from .contents import EVERYTHING, contents_of, identity_of, parts_of
 from .sample import Dataset, Sample
 from .segmentation import UNLABELED, on_grid
+from .shard_sums import digest_of, sealed
+from .text import MAX_LABEL, cleaned
 from .token_shards import (
     FORMAT,
     HEADER,
+    WITHOUT_SUMS,
     arrays_of,
     check_files,
+    files_of,
     read_header,
     shard_file,
     token_dtype,
 )
 
-_PROGRESS = {"rows": [], "skipped": 0, "complete": False}
+_PROGRESS = {
+    "rows": [],
+    "skipped": 0,
+    "found": {"captions": 0, "maps": 0, "labels": 0},
+    "checksums": [],
+    "complete": False,
+}
 
 
 def new_header(
@@ -41,11 +53,20 @@ def new_header(
 
     ``tokenizer``: its ``name``, ``fingerprint``, ``codebook_size`` and ``downsampling``. ``size``:
     the side of the encoded squares in pixels. ``views``: the number of rows. ``settings``: ``data``
-    (``name``, ``split``, ``items``) and what else determines the shards.
+    (``name``, ``split``, ``items``) and what else determines the shards. ``captions`` and
+    ``segmentation`` of the header are True if any item has one: the others get an empty list and
+    an unlabeled map.
     """
-    sample = data.draw(0)
     side = size // tokenizer["downsampling"]
-    described = {**settings["data"], "classes": list(getattr(data, "classes", ()))}
+    described = {
+        **settings["data"],
+        "classes": list(getattr(data, "classes", ())),
+        "identity": identity_of(data),
+    }
+    # Of all items, not of the first: what that one lacks would be lost for all. Of a data set of
+    # the user's own, only reading all items would tell.
+    unknown = contents_of(data) is None
+    parts = parts_of(data) if not unknown else EVERYTHING
     return {
         "format": FORMAT,
         "kind": "tokens",
@@ -56,8 +77,8 @@ def new_header(
         "views": views,
         "grid": [side, side],
         "dtype": token_dtype(tokenizer["codebook_size"]),
-        "captions": bool(sample.captions or sample.caption),
-        "segmentation": sample.segmentation is not None,
+        "captions": parts.captions,
+        "segmentation": parts.maps,
     }
 
 
@@ -76,20 +97,49 @@ class TokenShardWriter:
         self.root = root
         if (root / HEADER).exists():
             before = read_header(root)
+            old = before["format"] == WITHOUT_SUMS
             differing = [key for key, value in header.items() if before.get(key) != value]
+            if old:
+                known = {key: value for key, value in header["data"].items() if key != "identity"}
+                differing = [key for key in differing if key not in ("format", "data")]
+                differing += ["data"] if before["data"] != known else []
             if differing:
                 raise DataError(
                     f"{root} holds token shards of another {', '.join(differing)}; choose another "
                     "folder, or the same settings to resume."
                 )
             check_files(root, before)
-            self.header = {**header, **{key: before[key] for key in _PROGRESS}}
+            self.header = {**header, **{key: before.get(key, _PROGRESS[key]) for key in _PROGRESS}}
+            if old:
+                self._add_sums()
             return
         if root.is_dir() and any(root.iterdir()):
             raise DataError(f"{root} holds other files; name an empty or a new folder.")
         root.mkdir(parents=True, exist_ok=True)
-        self.header = {**header, **_PROGRESS, "rows": []}
-        write_json(root / HEADER, self.header)
+        self.header = {**header, **copy.deepcopy(_PROGRESS)}
+        self._save()
+
+    def _save(self) -> None:
+        write_json(self.root / HEADER, sealed(self.header))
+
+    def _add_sums(self) -> None:
+        """Give shards of an earlier version the checksums and counts of this one."""
+        self.header["checksums"], self.header["found"] = [], dict(_PROGRESS["found"])
+        for shard in range(self.written):
+            names = files_of(self.header)
+            files = {name: shard_file(self.root, name, shard).read_bytes() for name in names}
+            sums = {name: digest_of(data) for name, data in files.items()}
+            self.header["checksums"].append(sums)
+            said = files.get("captions", b"").split(b"\n")
+            self._count("captions", sum(line not in (b"", b"[]") for line in said))
+            self._count("labels", int((np.frombuffer(files["labels"], "<i4") >= 0).sum()))
+            maps = np.frombuffer(files.get("segmentation", b""), np.uint8)
+            maps = maps.reshape(-1, int(np.prod(self.header["grid"])))
+            self._count("maps", int((maps != UNLABELED).any(axis=1).sum()))
+        self._save()
+
+    def _count(self, part: str, items: int) -> None:
+        self.header["found"][part] += items
 
     @property
     def written(self) -> int:
@@ -112,24 +162,36 @@ class TokenShardWriter:
         parts: dict[str, list[Any]] = {name: [] for name in kinds}
         captions: list[str] = []
         for ids, samples in batches:
+            labels = np.array([sample.label for sample in samples])
+            if labels.min() < -1 or labels.max() > MAX_LABEL:
+                wrong = labels[(labels < -1) | (labels > MAX_LABEL)][0]
+                raise DataError(
+                    f"a label is {wrong}; labels go from 0 to {MAX_LABEL}, and -1 is none."
+                )
             parts["tokens"].append(ids.cpu().numpy())
-            parts["labels"].append(np.array([sample.label for sample in samples]))
+            parts["labels"].append(labels)
             if "segmentation" in kinds:
                 parts["segmentation"].append(np.stack([self._map(sample) for sample in samples]))
             for sample in samples:
-                said = sample.captions or ((sample.caption,) if sample.caption else ())
+                said = cleaned(sample.captions or (sample.caption,))
                 captions.append(json.dumps(list(said), ensure_ascii=False) + "\n")
+                self._count("captions", bool(said))
+                self._count("maps", sample.segmentation is not None)
+                self._count("labels", sample.label >= 0)
+        sums = {}
         for name, (dtype, shape) in kinds.items():
             empty = np.zeros((0, *shape), np.int64)
             stored = np.concatenate([empty, *parts[name]])
             stored = stored.astype(np.dtype(dtype).newbyteorder("<"))
-            _replace(shard_file(self.root, name, shard), stored.tobytes())
+            sums[name] = _replace(shard_file(self.root, name, shard), stored.tobytes())
         if self.header["captions"]:
-            _replace(shard_file(self.root, "captions", shard), "".join(captions).encode())
+            data = "".join(captions).encode()
+            sums["captions"] = _replace(shard_file(self.root, "captions", shard), data)
         self.header["rows"].append(len(captions))
+        self.header["checksums"].append(sums)
         self.header["skipped"] += len(skipped)
         self.header["complete"] = last
-        write_json(self.root / HEADER, self.header)
+        self._save()
 
     def _map(self, sample: Sample) -> np.ndarray:
         """Return a sample's map on the token grid, uint8 (h, w); unlabeled if it has none."""
@@ -139,10 +201,12 @@ class TokenShardWriter:
         return on_grid(segmentation, self.header["tokenizer"]["downsampling"]).numpy()
 
 
-def _replace(file: Path, data: bytes) -> None:
+def _replace(file: Path, data: bytes) -> str:
+    """Write a file under another name and rename it; return its checksum."""
     beside = file.with_name(file.name + ".new")
     with beside.open("wb") as stream:
         stream.write(data)
         stream.flush()
         os.fsync(stream.fileno())  # the header will vouch for it
     os.replace(beside, file)
+    return digest_of(data)

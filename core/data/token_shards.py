@@ -8,7 +8,10 @@ without headers:
 - `segmentation-NNNNN.bin`: uint8 (rows, h, w), 255 = unlabeled, if the data set has maps;
 - `captions-NNNNN.jsonl`: a JSON list of sentences per row, if it has captions.
 
-`header.json` names the tokenizer by its fingerprint: ids mean nothing to another tokenizer.
+`header.json` names the tokenizer by its fingerprint: ids mean nothing to another tokenizer. It also
+names the data set and its split, and holds the SHA-256 of every file and of its own content, which
+are checked when the shards are opened (once: core.data.shard_sums). Shards of format 1, of earlier
+versions, have no checksums; they are read, with a note.
 """
 
 from __future__ import annotations
@@ -24,8 +27,11 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
+from .shard_sums import OWN, check_sums, is_intact
 
-FORMAT = 1
+FORMAT = 2
+WITHOUT_SUMS = 1
+"""The format of earlier versions."""
 HEADER = "header.json"
 
 
@@ -81,7 +87,10 @@ def shard_file(root: Path, name: str, shard: int) -> Path:
 
 
 def read_header(root: str | Path) -> dict[str, Any]:
-    """Return the header of a folder of token shards. Raises DataError if there is none."""
+    """Return the header of a folder of token shards.
+
+    Raises DataError if there is none, or if it is damaged or of another kind.
+    """
     root = Path(root)
     file = root / HEADER
     if not file.is_file():
@@ -90,17 +99,58 @@ def read_header(root: str | Path) -> dict[str, Any]:
     try:
         header = json.loads(file.read_text(encoding="utf-8"))
         known = header["kind"] == "tokens" and header["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{file} is not a header of token shards; encode again.") from error
-    if known != FORMAT:
+    if known not in (FORMAT, WITHOUT_SUMS) or isinstance(known, bool):
         raise DataError(
             f"{file} is of another kind or format; this version reads token shards {FORMAT}."
         )
+    damaged = f"{file} is damaged: its checksum is not that of its content; copy it again."
+    if known == FORMAT and not is_intact(header):
+        raise DataError(damaged)
+    if known == WITHOUT_SUMS and (OWN in header or "checksums" in header):
+        raise DataError(damaged)
+    problem = _problem(header)
+    if problem is not None:
+        raise DataError(f"{file} is not a header of token shards ({problem}); encode again.")
     return header
 
 
+def _problem(header: dict[str, Any]) -> str | None:
+    """Return the first thing that a header lacks or has of a wrong type, or None."""
+    kinds: dict[str, type] = {
+        "tokenizer": dict, "data": dict, "grid": list, "dtype": str, "rows": list, "views": int,
+        "skipped": int, "complete": bool, "captions": bool, "segmentation": bool, "size": int,
+    }  # fmt: skip
+    kinds |= {"checksums": list, "found": dict} if header["format"] == FORMAT else {}
+    for key, kind in kinds.items():
+        if not isinstance(header.get(key), kind):
+            return f"it has no {key!r}" if key not in header else f"{key!r} is of another type"
+    within = {
+        "tokenizer": ("name", "fingerprint", "codebook_size"),
+        "data": ("name", "split", "items", "classes"),
+    }
+    for part, keys in within.items():
+        absent = next((key for key in keys if key not in header[part]), None)
+        if absent is not None:
+            return f"{part!r} has no {absent!r}"
+    numbers = [*header["grid"], *header["rows"], header["tokenizer"]["codebook_size"]]
+    if len(header["grid"]) != 2 or any(type(n) is not int or n < 0 for n in numbers):
+        return "a number is wrong"
+    if header["dtype"] != token_dtype(header["tokenizer"]["codebook_size"]):
+        return "'dtype' does not fit the codebook"
+    if header["format"] == FORMAT and len(header["checksums"]) != len(header["rows"]):
+        return "'checksums' does not fit 'rows'"
+    return None
+
+
+def files_of(header: dict[str, Any]) -> tuple[str, ...]:
+    """Return the names of the files that each shard has."""
+    return (*arrays_of(header), *(("captions",) if header["captions"] else ()))
+
+
 def check_files(root: Path, header: dict[str, Any]) -> None:
-    """Raise DataError, which names the file, if a shard is missing or has the wrong size."""
+    """Raise DataError, which names the file, if a shard is missing or damaged."""
     for shard, rows in enumerate(header["rows"]):
         for name, (dtype, shape) in arrays_of(header).items():
             file = shard_file(root, name, shard)
@@ -115,6 +165,28 @@ def check_files(root: Path, header: dict[str, Any]) -> None:
         captions = shard_file(root, "captions", shard)
         if header["captions"] and not captions.is_file():
             raise DataError(f"the shard {captions} is missing; copy it again.")
+    if header["format"] == WITHOUT_SUMS:
+        return
+    wanted = {
+        shard_file(root, name, shard).name: str(sums.get(name))
+        for shard, sums in enumerate(header["checksums"])
+        for name in files_of(header)
+    }
+    check_sums(root, wanted, header[OWN], lambda name: _damage(root / name, header))
+
+
+def _damage(file: Path, header: dict[str, Any]) -> str:
+    """Return what can be seen of a damaged file's damage, or ""."""
+    name, _, number = file.stem.rpartition("-")
+    data = file.read_bytes()
+    if name == "captions":
+        lines, rows = data.count(b"\n"), header["rows"][int(number)]
+        return f"it has {lines} lines, not {rows}" if lines != rows else ""
+    if name == "tokens" and data:
+        largest = int(np.frombuffer(data, np.dtype(header["dtype"]).newbyteorder("<")).max())
+        codes = header["tokenizer"]["codebook_size"]
+        return f"it holds the id {largest}, but there are {codes} codes" if largest >= codes else ""
+    return ""
 
 
 class TokenShards:
@@ -129,8 +201,8 @@ class TokenShards:
         seed: seed of the draws.
 
     Raises:
-        DataError: the folder holds no shards, encoding was not finished, a file is missing or
-            truncated, or another tokenizer made the ids.
+        DataError: the folder holds no shards, encoding was not finished, a file is missing,
+            truncated or damaged, no picture could be encoded, or another tokenizer made the ids.
     """
 
     name = "tokens"
@@ -152,23 +224,86 @@ class TokenShards:
         self.codebook_size = int(self.header["tokenizer"]["codebook_size"])
         self.grid = tuple(self.header["grid"])
         self._starts = np.cumsum([0, *self.header["rows"]])
+        if not len(self):
+            raise DataError(
+                f"{self.root} holds no pictures: none of the {self.header['views']:,} could be "
+                "read; encode pictures that can."
+            )
         self._open()
 
     def _open(self) -> None:
         self._arrays = [
             {
-                name: np.memmap(
-                    shard_file(self.root, name, shard),
-                    np.dtype(dtype).newbyteorder("<"),
-                    "r",
-                    shape=(rows, *shape),
-                )
+                name: self._mapped(name, shard, (rows, *shape), dtype)
                 for name, (dtype, shape) in arrays_of(self.header).items()
             }
             for shard, rows in enumerate(self.header["rows"])
         ]
         self._lines: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._order: tuple[int, np.ndarray] | None = None
+
+    def _mapped(self, name: str, shard: int, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+        kind = np.dtype(dtype).newbyteorder("<")
+        if not shape[0]:  # all pictures of the shard were broken; an empty file cannot be mapped
+            return np.zeros(shape, kind)
+        return np.memmap(shard_file(self.root, name, shard), kind, "r", shape=shape)
+
+    @property
+    def place(self) -> str:
+        """The folder, as messages name it."""
+        return str(self.root)
+
+    def parts(self) -> tuple[bool, bool, bool]:
+        """Return True for each of captions, maps and labels that any picture has."""
+        return tuple(count > 0 for count in self._counts())  # type: ignore[return-value]
+
+    def _counts(self) -> tuple[int, int, int]:
+        found = self.header.get("found")
+        if found is None:  # of an earlier version
+            labels = sum(int((arrays["labels"] >= 0).sum()) for arrays in self._arrays)
+            rows = len(self)
+            return rows * self.header["captions"], rows * self.header["segmentation"], labels
+        return found["captions"], found["maps"], found["labels"]
+
+    def largest(self) -> tuple[Tensor, Tensor]:
+        """Return the largest class of all maps, 255 if none is labeled, and the largest label."""
+        classes, labels = [255], [-1]
+        for arrays in self._arrays:
+            labels += [int(arrays["labels"].max())] if len(arrays["labels"]) else []
+            maps = arrays.get("segmentation")
+            if maps is not None and (maps != 255).any():
+                classes.append(int(maps[maps != 255].max()))
+        known = [each for each in classes if each != 255] or [255]
+        return torch.tensor([max(known)]), torch.tensor([max(labels)])
+
+    def summary(self) -> str:
+        """Return one line on what the shards hold, for their opening."""
+        data, rows = self.header["data"], len(self)
+        line = f"tokens of {data['name']}, {data['split']}: {rows:,} pictures in {self.root}; "
+        line += ", ".join(
+            f"no {what}" if not count else what if count == rows else f"{what} of {count:,}"
+            for what, count in zip(("captions", "maps", "labels"), self._counts(), strict=True)
+        )
+        if self.header["skipped"]:
+            line += f"; {self.header['skipped']:,} broken pictures were left out"
+        if self.header["format"] == WITHOUT_SUMS:
+            line += "; written by an earlier version, without checksums: damage is not noticed"
+        return line
+
+    def check_run(self, data_set: str) -> None:
+        """Raise DataError unless the tokens are of this data set's split for training."""
+        data = self.header["data"]
+        if data["name"] != data_set:
+            raise DataError(
+                f"{self.root} holds tokens of the data set {data['name']!r}, but the run is on "
+                f"{data_set!r}: set --data.name {data['name']} and its --data.root, or encode "
+                f"{data_set!r}."
+            )
+        if data["split"] != "train":
+            raise DataError(
+                f"{self.root} holds tokens of the split {data['split']!r}, whose pictures are held "
+                "out: encode the split 'train' to train on."
+            )
 
     def require(self, fingerprint: str) -> None:
         """Raise DataError unless the tokenizer of that fingerprint made the ids."""

@@ -6,6 +6,7 @@ the same originals, whose features are computed once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from statistics import fmean
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from ..losses.perceptual import layer_distance
 from .frechet import FrechetStatistics
-from .psnr_ssim import psnr, ssim
+from .psnr_ssim import mean_psnr, psnr, ssim
 
 
 class ReconstructionMetrics:
@@ -66,15 +67,21 @@ class ReconstructionMetrics:
             for key, features in self._sets.items():
                 _add(statistics, key, features(images))
 
-    def figures(self, version: str) -> dict[str, float]:
+    def figures(self, version: str) -> dict[str, float | int]:
         """Return the figures of a version by key.
 
-        ``psnr`` (dB), ``ssim``, with features ``NAME_distance`` and ``NAME_fd``, and the further
-        ones under their keys: means over pictures, except for Fréchet distances, which are between
-        the two sets and so need two pictures or more (left out below that). Raises KeyError for an
-        unknown version.
+        ``psnr`` (dB; of the pictures that are not exact copies, whose number is ``exact_copies`` if
+        there are some, but not all), ``ssim``, with features ``NAME_distance`` and ``NAME_fd``, and
+        the further ones under their keys: means over pictures, except for Fréchet distances, which
+        are between the two sets and so need two pictures or more (left out below that). Raises
+        KeyError for an unknown version.
         """
         means = {figure: fmean(values) for figure, values in self._values[version].items()}
+        decibels = self._values[version]["psnr"]
+        means["psnr"] = mean_psnr(decibels)
+        exact = sum(map(math.isinf, decibels))
+        if 0 < exact < len(decibels):
+            means["exact_copies"] = exact
         for key, originals in self._originals.items():
             if originals.count > 1:
                 means[key] = originals.distance(self._versions[version][key])

@@ -17,8 +17,10 @@ import torch
 from torch import Tensor
 
 from ..conditions import Condition, ConditionConfig, SemanticConfig, TextConfig
-from ..conditions.from_samples import captions_of, condition_of, maps_of
+from ..conditions.from_samples import captions_of, condition_of, maps_of, require_parts
+from ..data.contents import NOTHING, parts_in
 from ..data.sample import Sample
+from ..data.segmentation import UNLABELED
 from ..errors import DataError
 from ..tokenizer import Tokenizer
 from .caption_agreement import AnswerAgreement
@@ -89,12 +91,17 @@ def judge_prior(
     seconds = bits = 0.0
     bits_key = ""
     seen = 0
+    present = NOTHING
     for group in _groups(held_out, batch):
         samples = [each.sample for each in group]
         images = torch.stack([sample.image for sample in samples]).to(tokenizer.device)
         maps = maps_of(samples)
         labels = torch.tensor([sample.label for sample in samples])
-        condition = condition_of(given, captions_of(samples), maps, labels)
+        present = parts_in(samples, present)
+        captions = captions_of(samples)
+        # A batch may be without any map, although its data set has some.
+        known = torch.full((len(samples), 1, 1), UNLABELED) if maps is None else maps
+        condition = condition_of(given, captions, known, labels)
         condition = None if condition is None else condition.to(tokenizer.device)
         start = time.perf_counter()
         drawn = prior.generate(condition, len(group), generator=noise, **sampling)
@@ -106,7 +113,6 @@ def judge_prior(
         if not drawn.is_floating_point():
             bits_key, found = _bits(prior, ids, condition, maps, noise)
             bits += found * len(group)
-        captions = captions_of(samples)
         versions = {DRAWN: painted, REAL: images, RECONSTRUCTED: tokenizer.decode(ids)}
         for version, pictures in versions.items():
             shown = as_shown(pictures)
@@ -117,6 +123,7 @@ def judge_prior(
             progress(seen)
     if not seen:
         raise DataError("there was no picture to compare with; give a data set that is not empty.")
+    require_parts(given, present, "the pictures")
     figures: dict[str, Any] = {"pictures": seen, "sampling": dict(sampling), "seed": seed}
     figures["seconds_per_picture"] = seconds / seen
     if bits:
@@ -187,9 +194,11 @@ class _Tables:
                 self.statistics[version] = FrechetStatistics(features.shape[1])
             self.statistics[version].update(features)
 
-    def add_captions(self, version: str, images: Tensor, captions: tuple[str, ...] | None) -> None:
-        if self.clip is not None and captions is not None:
-            self.fits.setdefault(version, CaptionFit(self.clip)).update(images, captions)
+    def add_captions(self, version: str, images: Tensor, captions: tuple[str, ...]) -> None:
+        rows = [row for row, caption in enumerate(captions) if caption]
+        if self.clip is not None and rows:
+            fit = self.fits.setdefault(version, CaptionFit(self.clip))
+            fit.update(images[rows], tuple(captions[row] for row in rows))
 
     def figures(self) -> dict[str, Any]:
         out: dict[str, Any] = {}

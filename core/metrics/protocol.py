@@ -34,7 +34,8 @@ def protocol(
         f"{data['split']}{chosen}; {shape}",
         "reconstruction": "decoded from the token ids alone, chosen by argmax, nothing masked; "
         "rounded to 8 bits",
-        "psnr": "mean over pictures of the PSNR of each, over all pixels and channels, peak 1",
+        "psnr": "mean over pictures of the PSNR of each, over all pixels and channels, peak 1; "
+        "exact copies, whose PSNR is infinite, are left out of the mean",
         "ssim": "mean over pictures; Gaussian window of 11 x 11, sigma 1.5, per RGB channel, where "
         "the window fits",
         "usage": f"codes used, utilization and perplexity over these {figures['tokens']} tokens",

@@ -7,6 +7,10 @@ PSNR of the mean squared error over a batch, as some papers report, is a lower n
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+from statistics import fmean
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -24,6 +28,17 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
     """
     a, b = _on_unit_range(a, b)
     return -10.0 * (a - b).square().mean(dim=(1, 2, 3)).log10()
+
+
+def mean_psnr(values: Iterable[float]) -> float:
+    """Return the mean of the PSNRs of pictures in dB, over those that are not exact copies.
+
+    The PSNR of an exact copy is infinite, and would make that of all pictures infinite too. It is
+    ``inf`` only if all of them are exact copies.
+    """
+    values = list(values)
+    finite = [value for value in values if math.isfinite(value)]
+    return fmean(finite) if finite else fmean(values)
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:

@@ -168,6 +168,8 @@ def sample_categorical(
         top_p: see ``truncate``.
         wanted: bool (...); where it is false, nothing is drawn and the code is 0.
         at: ``uniform`` numbers (...) that were drawn before, instead of the generator.
+
+    Raises ValueError for rows that hold NaN, as those of a diverged prior do, or no finite logit.
     """
     *shape, size = logits.shape
     flat = logits.reshape(-1, size)
@@ -179,6 +181,12 @@ def sample_categorical(
     for start in range(0, count, step):
         part = slice(start, start + step) if rows is None else rows[start : start + step]
         some = flat[part]
+        if not bool(some.amax(1).isfinite().all()):  # amax returns a NaN where there is one
+            raise ValueError(
+                "the logits hold NaN, or nothing finite, so that no code can be drawn: the prior "
+                "diverged or its weights are damaged; load an earlier save, or train it with a "
+                "lower learning rate."
+            )
         if temperature < _MIN_TEMPERATURE or top_k == 1:
             drawn[part] = some.argmax(1)
             continue

@@ -53,6 +53,7 @@ def client(
             painting.PAINTER.stop()
 
 
+@pytest.mark.slow
 def test_every_tab_opens(client: Client, photograph: Path) -> None:
     picture = handle_file(photograph)
     assert NAME in checkpoints.names()

@@ -40,6 +40,7 @@ def address(bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             app.close(verbose=False)
 
 
+@pytest.mark.slow
 def test_a_run_writes_its_figures(
     app_load: ModuleType,
     address: str,

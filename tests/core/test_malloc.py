@@ -42,6 +42,7 @@ def printed(script: str, mode: str, **settings: str) -> str:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
+@pytest.mark.slow
 def test_freed_pages_are_kept():
     # By default malloc's threshold changes, and a small block at the top of the heap may or may not
     # keep the memory below it from being returned.

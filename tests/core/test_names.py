@@ -76,6 +76,7 @@ def test_the_front_door():
         _ = core.load_everything
 
 
+@pytest.mark.slow
 def test_python_m_runs_packages_and_modules_by_both_names():
     expected = run("-m", "core.data", "--help")
     assert expected.stdout.startswith("usage: python -m core.data")

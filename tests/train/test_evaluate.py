@@ -109,6 +109,7 @@ def test_a_plain_folder_can_replace_a_named_data_set(
     assert report["data"]["name"] == "folder" and report["images"] == 3
 
 
+@pytest.mark.slow
 def test_figures_on_a_folder_are_those_computed_by_hand(
     checkpoint: Path, pictures: Path, weights: Path, tmp_path: Path
 ) -> None:

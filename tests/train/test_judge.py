@@ -21,6 +21,7 @@ from train.judge import main
 FEW = ("--batch", "8", "--judged", "12", "--device", "cpu", "--precision", "fp32")
 
 
+@pytest.mark.slow
 def test_a_segmenter_learns_scenes_and_states_its_own_score(tmp_path: Path) -> None:
     out = tmp_path / "judge"
     settings = ["--size", "32", "--pool", "50", *FEW]

@@ -57,6 +57,7 @@ def folder_of(tmp_path: Path, count: int = 6) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_folder_of_pictures_becomes_a_listed_checkpoint(tmp_path):
     pictures = folder_of(tmp_path)
     none = ("--loss.contrastive", "none")
@@ -180,6 +181,7 @@ def test_mistakes_get_one_line(tmp_path, arguments, words, capsys, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_odd_pictures_train_and_broken_ones_stop(tmp_path):
     """Every readable odd file is trained on; a folder of broken ones is refused by name."""
     readable, refused = tmp_path / "readable", tmp_path / "refused"
@@ -232,6 +234,7 @@ def test_streamed_shards_train(tmp_path, capsys, monkeypatch):
     assert server.address not in json.dumps(bundle.config) + bundle.card
 
 
+@pytest.mark.slow
 def test_scenes_need_no_files(tmp_path):
     done = run(tmp_path, "scenes-regvq", "--steps", 2, "--out", "s", *TINY)
     assert done.returncode == 0, done.stderr

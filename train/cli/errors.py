@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
+from regvq.errors import tolerant_output
 from regvq.extras import missing_extra
 
 Flags = TypeVar("Flags")
@@ -33,8 +34,10 @@ def one_line_errors(*mistakes: type[BaseException]) -> Iterator[None]:
     """Turn ``mistakes`` raised inside into ``error: SENTENCE`` on stderr and exit code 2.
 
     An OSError (a file that is missing or cannot be written) always counts as a mistake. Ctrl-C ends
-    with exit code 130, as shells expect, and without a traceback.
+    with exit code 130, as shells expect, and without a traceback. Letters that the terminal cannot
+    show, as in names of files, are written as escapes from here on.
     """
+    tolerant_output()
     try:
         yield
     except KeyboardInterrupt:

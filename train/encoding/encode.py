@@ -23,6 +23,7 @@ def encode(flags: EncodeFlags) -> dict[str, Any]:
     from regvq.bundles.bundle import open_bundle
     from regvq.checkpoints import load_tokenizer
     from regvq.data import open_dataset
+    from regvq.data.contents import summary
     from regvq.data.token_shard_writer import TokenShardWriter
 
     check_flags(flags)
@@ -42,6 +43,7 @@ def encode(flags: EncodeFlags) -> dict[str, Any]:
         split=flags.data.split,
         crop=flags.data.crop,
     )
+    tqdm.write(summary(data, flags.data.split))
     header = _header(flags, data, tokenizer, bundle.name, device)
     writer, views = TokenShardWriter(flags.out, header), header["views"]
     with tqdm(total=views, unit="picture", desc="encoding") as bar:

@@ -44,7 +44,9 @@ def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str,
 
     from regvq.checkpoints import load_prior, load_tokenizer
     from regvq.conditions import name_of
+    from regvq.conditions.from_samples import check_parts
     from regvq.data import open_dataset
+    from regvq.data.contents import summary
     from regvq.data.shards.remote import redact_query
     from regvq.metrics.generation import judge_prior
 
@@ -65,6 +67,8 @@ def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str,
             "--prior.clip needs a prior that is conditioned on text; the conditions here are: "
             f"{', '.join(names) or 'none'}"
         )
+    check_parts(conditions, data, f"the pictures of the split {flags.data.split!r}")
+    print(summary(data, flags.data.split))
     chosen = evenly_spaced(len(data), flags.limit or PICTURES)
     judges = replace(_judges(flags, device), clip=_clip(flags, device))
     skipped: list[str] = []

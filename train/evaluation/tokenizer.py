@@ -28,6 +28,7 @@ def report_tokenizer(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[
     from tqdm import tqdm
 
     from regvq.data import open_dataset
+    from regvq.data.contents import summary
     from regvq.data.shards.remote import redact_query
     from regvq.interop import DiffusersTokenizer, open_tokenizer
     from regvq.metrics.inception import load_inception
@@ -52,6 +53,7 @@ def report_tokenizer(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[
         )
     size = {} if flags.data.size is None else {"size": flags.data.size}
     data = open_dataset(flags.data.name, flags.data.root, split=flags.data.split, **size)
+    print(summary(data, flags.data.split))
     features = load_features(flags.features.name, flags.features.weights)
     features = features.to(device) if features is not None else None
     lpips = inception = None
@@ -111,6 +113,10 @@ def print_table(report: dict[str, Any]) -> None:
     for name, figures in rows.items():
         cells = (_cell(key, figures.get(key)) for key in heads)
         print(f"{name.replace('_', ' '):<{width}}" + "  ".join(f"{cell:>13}" for cell in cells))
+    for name, figures in rows.items():
+        if exact := figures.get("exact_copies"):
+            copies = "copy" if exact == 1 else "copies"
+            print(f"PSNR of {name.replace('_', ' ')}: without {exact} exact {copies}")
     print(
         f"\n{report['images']} pictures, {report['tokens']} tokens, "
         f"{report['bits_per_pixel']:.3f} bits per pixel; "

@@ -12,7 +12,7 @@ import torch
 from regvq.bundles.bundle import Bundle
 from regvq.cards.prior import prior_card
 from regvq.conditions.from_samples import condition_of
-from regvq.data import Dataset
+from regvq.data import Dataset, has_held_out
 from regvq.data.token_shards import TokenBatch, TokenShards
 from regvq.images import to_pictures
 from regvq.priors import LatentConfig, Prior
@@ -86,10 +86,15 @@ def shown_data(name: str, data: Dataset) -> dict[str, Any]:
 def describe(config: PriorRunConfig, shards: TokenShards | None, broken: int) -> dict[str, Any]:
     """Return the run as JSON, without any path: bundles are published, and paths are private."""
     data = asdict(config.data) | {"broken_files": broken}
+    data["held_out"] = has_held_out(config.data.name, config.data.root)
     del data["root"], data["workers"]
     tokens = None
     if shards is not None:
+        # What it was trained on is stated by the shards themselves.
+        data["name"] = shards.header["data"]["name"]
+        data["held_out"] &= shards.header["data"]["split"] == "train"
         tokens = {
+            "split": shards.header["data"]["split"],
             "pictures": shards.header["data"]["items"],
             "augmentations": shards.header["augmentations"],
             "views": len(shards),

@@ -42,6 +42,7 @@ def train_segmenter(run: SegmenterRun) -> Path:
 
     from regvq.cards.judge import judge_card
     from regvq.data import center, open_dataset
+    from regvq.data.contents import parts_of, summary
     from regvq.data.segmentation import UNLABELED
     from regvq.errors import DataError, PictureError
     from regvq.judges.segmenter import Segmenter, SegmenterConfig
@@ -59,6 +60,10 @@ def train_segmenter(run: SegmenterRun) -> Path:
         )
         for split in ("train", "test")
     )
+    for split, data in (("train", train), ("test", test)):
+        print(summary(data, split))
+        if not parts_of(data).maps:
+            raise DataError(f"no picture of {run.data.name}, {split}, has a semantic map.")
     torch.manual_seed(run.seed)
     judge = Segmenter(SegmenterConfig(tuple(train.classes), run.size))
     judge = judge.to(device, memory_format=torch.channels_last)
@@ -66,9 +71,8 @@ def train_segmenter(run: SegmenterRun) -> Path:
     maps = torch.empty(run.pool, run.size, run.size, dtype=torch.uint8)
     for k in progress(range(run.pool), "drawing"):
         sample = train.draw(k)
-        if sample.segmentation is None:
-            raise DataError(f"a picture of {run.data.name} has no semantic map; check its root.")
-        images[k], maps[k] = to_bytes(sample.image), sample.segmentation
+        images[k] = to_bytes(sample.image)
+        maps[k] = UNLABELED if sample.segmentation is None else sample.segmentation
     mirrored_class = mirrored_classes(train)
 
     def loss_of(batch: Tensor, chosen: Tensor, mirrored: Tensor) -> Tensor:
@@ -86,6 +90,8 @@ def train_segmenter(run: SegmenterRun) -> Path:
             sample = center(test[index], run.size)
         except PictureError as error:
             print(f"skipped: {error}")
+            continue
+        if sample.segmentation is None:
             continue
         agreement.update(judge.segment(sample.image[None]).cpu(), sample.segmentation[None])
         judged += 1

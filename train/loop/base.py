@@ -22,7 +22,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from tqdm import tqdm
 
-from regvq.errors import CheckpointError
+from regvq.errors import CheckpointError, printable
 from regvq.malloc import keep_freed_memory
 
 from ..config.base import AdamWConfig, CommonConfig
@@ -110,7 +110,7 @@ class TrainingRun(ABC):
         if self._writer is not None:
             self._writer.close()
         if main and self.broken:
-            names = ", ".join(sorted(path.name for path in self.broken)[:5])
+            names = ", ".join(sorted(printable(path.name) for path in self.broken)[:5])
             print(f"{len(self.broken)} broken pictures were skipped: {names}")
         return bundle
 

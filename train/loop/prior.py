@@ -27,7 +27,13 @@ from .base import TrainingRun
 from .draws import Batches, check_enough
 from .optim import adamw, averaged, set_lr
 from .state import has_state
-from .token_batches import EncodedBatches, ShardBatches, held_out_batches, pictures_of
+from .token_batches import (
+    EncodedBatches,
+    ShardBatches,
+    check_data,
+    held_out_batches,
+    pictures_of,
+)
 from .warm_start import prior_from
 
 HELD_OUT = 256  # pictures of the validation loss
@@ -56,8 +62,9 @@ class PriorTrainer(TrainingRun):
         else:
             self.data = self._open("train")
         tokens = self.shards if self.shards is not None else self.data
-        check_enough(tokens, config.batch, self.accelerator.num_processes)
         self._check_classes()
+        check_data(config.prior.conditions, config.data.name, tokens, self.held_out)
+        check_enough(tokens, config.batch, self.accelerator.num_processes)
 
         torch.manual_seed(config.seed)
         shape = self._shape()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
 import torch
 from torch import Tensor
 
-from regvq.conditions.from_samples import captions_of, maps_of
+from regvq.conditions import ConditionConfig
+from regvq.conditions.from_samples import captions_of, check_parts, check_range, maps_of
 from regvq.data import Dataset, Sample, center
+from regvq.data.segmentation import UNLABELED
 from regvq.data.token_shards import TokenBatch, TokenShards
 from regvq.errors import DataError, PictureError
 from regvq.tokenizer import Tokenizer
@@ -23,10 +25,14 @@ ENCODED_TOGETHER = 64  # pictures
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """Pictures (B, 3, S, S) with their captions, labels, and maps (B, S, S) in pixels."""
+    """Pictures (B, 3, S, S) with their captions, labels, and maps (B, S, S) in pixels.
+
+    Pictures without a part have "", -1 and an unlabeled map; ``segmentation`` is None if none of
+    them has a map.
+    """
 
     images: Tensor
-    captions: tuple[str, ...] | None
+    captions: tuple[str, ...]
     segmentation: Tensor | None
     labels: Tensor
 
@@ -39,6 +45,25 @@ def pictures_of(samples: list[Sample]) -> Pictures:
         maps_of(samples),
         torch.tensor([sample.label for sample in samples]),
     )
+
+
+def check_data(
+    conditions: Sequence[ConditionConfig],
+    data_set: str,
+    tokens: Dataset | TokenShards,
+    held_out: Dataset,
+) -> None:
+    """Raise DataError unless a run can train on ``tokens`` and be measured on ``held_out``.
+
+    Token shards must be of the run's data set and of its split for training; both need every part
+    that the prior is conditioned on. It is checked before the first step: a batch, or the last
+    save, must not find it out.
+    """
+    if isinstance(tokens, TokenShards):
+        tokens.check_run(data_set)
+        check_range(conditions, *tokens.largest())
+    check_parts(conditions, tokens, "the pictures that it is trained on")
+    check_parts(conditions, held_out, "the held-out pictures")
 
 
 class ShardBatches:
@@ -69,11 +94,15 @@ class EncodedBatches:
 
 
 def encode(tokenizer: Tokenizer, pictures: Pictures, latents: bool) -> TokenBatch:
-    """Return pictures as ids (B, h, w), or as latents (B, D, h, w); maps remain in pixels."""
-    encoded = tokenizer.latents if latents else tokenizer.encode
-    return TokenBatch(
-        encoded(pictures.images), pictures.captions, pictures.segmentation, pictures.labels
-    )
+    """Return pictures as ids (B, h, w), or as latents (B, D, h, w).
+
+    Maps remain in pixels; those of a batch without any are unlabeled, on the token grid.
+    """
+    encoded = (tokenizer.latents if latents else tokenizer.encode)(pictures.images)
+    segmentation = pictures.segmentation
+    if segmentation is None:
+        segmentation = torch.full((len(encoded), *encoded.shape[-2:]), UNLABELED)
+    return TokenBatch(encoded, pictures.captions, segmentation, pictures.labels)
 
 
 def held_out_batches(

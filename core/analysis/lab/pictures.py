@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ...images import to_pixels
 from ...metrics.codebook_usage import CodebookUsage, usage_of
-from ...metrics.psnr_ssim import psnr
+from ...metrics.psnr_ssim import mean_psnr, psnr
 from ...networks.autoencoder import Decoder, Encoder, NetworkConfig
 from ...quantizers import Quantized, QuantizerConfig
 from ...tokenizer import Tokenizer, TokenizerConfig
@@ -156,7 +156,7 @@ class TinyRun(InteractiveRun):
         test = self.tokenizer.encode(self.pictures.test)
         counts = torch.bincount(test.flatten(), minlength=self.quantizer.size).numpy()
         ids = self.tokenizer.encode(self.pictures.watched)
-        quality = psnr(self.pictures.test, self.tokenizer.decode(test)).mean()
+        quality = psnr(self.pictures.test, self.tokenizer.decode(test)).tolist()
         frame = TinyFrame(
             self.step,
             sheet_of(self.tokenizer.decode(ids)),
@@ -164,7 +164,7 @@ class TinyRun(InteractiveRun):
             paint_codes(self.tokenizer, side=3),
             counts,
             usage_of(counts),
-            float(quality),
+            mean_psnr(quality),
         )
         self.tokenizer.train()
         return frame

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,11 @@ class ADE20K(PictureDataset):
         pictures, maps = base / "images" / part, base / "annotations" / part
         if not (pictures.is_dir() and maps.is_dir()):
             raise layout_error(root, self.name, _LAYOUT)
+        unread = Counter[str]()
         entries, missing = existing_entries(
-            (Entry(path, maps / f"{path.stem}.png") for path in pictures_in(pictures)),
+            [Entry(path, maps / f"{path.stem}.png") for path in pictures_in(pictures, unread)],
             root,
             f"images/{part}",
             self.name,
         )
-        super().__init__(root, entries, missing=missing, **options)
+        super().__init__(root, entries, missing=missing, unread=unread, **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,14 @@ class CamVid(PictureDataset):
     def __init__(self, root: str | Path | None, split: str = "train", **options: Any) -> None:
         root = existing_root(root, self.name, _LAYOUT)
         pictures, maps = _folders(root, split)
+        unread = Counter[str]()
         entries, missing = existing_entries(
-            (Entry(path, maps / f"{path.stem}.png") for path in pictures_in(pictures)),
+            [Entry(path, maps / f"{path.stem}.png") for path in pictures_in(pictures, unread)],
             root,
             pictures.relative_to(root).as_posix(),
             self.name,
         )
-        super().__init__(root, entries, missing=missing, **options)
+        super().__init__(root, entries, missing=missing, unread=unread, **options)
 
 
 def _folders(root: Path, split: str) -> tuple[Path, Path]:

@@ -9,9 +9,11 @@ import numpy as np
 from PIL import Image
 
 from ...errors import DataError, PictureError
-from ...images import open_picture
+from ...images import open_turned
+from ...orientation import turn
+from ..masks import open_part
 from ..picture_dataset import DatasetInfo, Entry, PictureDataset
-from ..segmentation import open_map
+from ..splits import SPLITS
 from .published_layout import (
     existing_entries,
     existing_root,
@@ -97,29 +99,25 @@ class CelebAMaskHQ(PictureDataset):
     def _load(self, index: int) -> tuple[Image.Image, np.ndarray]:
         path, skin = self.entries[index].path, self.entries[index].map
         assert skin is not None  # every entry of this data set has one
-        picture = open_picture(path, name=self._shown(path))
+        picture, orientation = open_turned(path, name=self._shown(path))
         ids_HW = np.zeros((_MAP_SIDE, _MAP_SIDE), np.uint8)
         for part in sorted(self._parts.get(int(path.stem), ())):
             file = skin.with_name(f"{int(path.stem):05d}_{CLASSES[part]}.png")
             ids_HW[_mask(file, self._shown(file))] = part
-        resized = Image.fromarray(ids_HW).resize(picture.size, Image.Resampling.NEAREST)
+        # Parts lie on the stored pixels (see `place_map`).
+        upright = turn(Image.fromarray(ids_HW), orientation)
+        resized = upright.resize(picture.size, Image.Resampling.NEAREST)
         return picture, np.asarray(resized)
 
 
 def _mask(file: Path, name: str) -> np.ndarray:
-    try:
-        with Image.open(file) as picture:
-            colored = picture.mode in ("RGB", "RGBA")  # some of the masks have three channels
-            values = np.asarray(picture.convert("L")) if colored else None
-    except Exception as error:  # decoders raise almost anything on broken data
-        raise PictureError(f"{name} is missing or broken; extract it again.") from error
-    values = open_map(file, name=name) if values is None else values
-    if values.shape != (_MAP_SIDE, _MAP_SIDE):
+    marked = open_part(file, name=name)
+    if marked.shape != (_MAP_SIDE, _MAP_SIDE):
         raise PictureError(
-            f"{name} is {values.shape[1]}x{values.shape[0]} pixels, but masks are published in "
+            f"{name} is {marked.shape[1]}x{marked.shape[0]} pixels, but masks are published in "
             f"{_MAP_SIDE}x{_MAP_SIDE}; extract it again."
         )
-    return values > 127
+    return marked
 
 
 def _parts(masks: Path) -> dict[int, list[int]]:
@@ -141,11 +139,15 @@ def _splits(base: Path) -> dict[int, str]:
         raise DataError(f"{file} holds no lines 'idx orig_idx orig_file'; extract it again.")
     listed = first_existing(base / _PARTITION, base.parent / _PARTITION)
     if listed is not None:
-        names = ("train", "val", "test")
-        part = {
-            row[0]: names[min(whole_number(row[1], listed), 2)] for row in read_table(listed, 2)
-        }
-        return {int(n): part.get(original, "train") for n, _, original in rows}
+        part = {row[0]: whole_number(row[1], listed) for row in read_table(listed, 2)}
+        for _, _, original in rows:
+            if part.get(original) not in (0, 1, 2):
+                wrong = f"the number {part[original]}" if original in part else "no line"
+                raise DataError(
+                    f"{listed} has {wrong} for {original}; give the complete list of CelebA, with "
+                    "0 (train), 1 (val) or 2 (test) for each file."
+                )
+        return {int(n): SPLITS[part[original]] for n, _, original in rows}
     found = {}
     for n, _, original in rows:
         number = whole_number(Path(original).stem, file)

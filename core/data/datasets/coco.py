@@ -8,6 +8,7 @@ from typing import Any
 from ...errors import DataError
 from ..picture_dataset import DatasetInfo, Entry, PictureDataset
 from ..segmentation import plain_lookup, spread_palette
+from ..text import clean_caption
 from .published_layout import (
     existing_entries,
     existing_root,
@@ -104,10 +105,14 @@ def _pictures_and_captions(file: Path) -> list[tuple[str, tuple[str, ...]]]:
     try:
         said: dict[int, list[tuple[int, str]]] = {}
         for line in found["annotations"]:
-            caption = " ".join(line["caption"].split())
-            said.setdefault(line["image_id"], []).append((line["id"], caption))
+            if line["caption"] is not None:
+                caption = clean_caption(line["caption"])
+                said.setdefault(line["image_id"], []).append((line["id"], caption))
         listed = [
-            (str(image["file_name"]), tuple(text for _, text in sorted(said.get(image["id"], []))))
+            (
+                str(image["file_name"]),
+                tuple(text for _, text in sorted(said.get(image["id"], [])) if text),
+            )
             for image in sorted(found["images"], key=lambda image: image["file_name"])
         ]
     except (KeyError, TypeError, AttributeError) as error:

@@ -8,13 +8,17 @@ from typing import Any
 from PIL import Image
 
 from ...errors import DataError
-from ...images import open_picture
+from ...images import open_turned
+from ...orientation import stored_size, turned_box
 from ..picture_dataset import DatasetInfo, Entry, PictureDataset
+from ..text import cleaned
 from .published_layout import (
     existing_entries,
     existing_root,
     first_existing,
     layout_error,
+    numbered_lines,
+    plain_name,
     read_lines,
     read_table,
     require,
@@ -77,13 +81,21 @@ class CUB(PictureDataset):
             lost = next((name for number, name in file_of.items() if number not in found), None)
             if lost is not None:
                 raise DataError(f"{base / list_name}.txt has no line for {lost}; {_AGAIN}.")
+        unsplit = next((n for n in trains.values() if n not in (0, 1)), None)
+        if unsplit is not None:
+            raise DataError(
+                f"{base / 'train_test_split.txt'} holds {unsplit} where 0 (test) or 1 (train) "
+                f"belongs; {_AGAIN}."
+            )
         strange = next((n for n in label_of.values() if not 1 <= n <= len(names)), None)
         if strange is not None:
             raise DataError(
                 f"{base / 'image_class_labels.txt'} names the class {strange}, outside the "
                 f"{len(names)} of classes.txt; {_AGAIN}."
             )
-        self._number = {base / "images" / name: number for number, name in file_of.items()}
+        self._number = {
+            plain_name(base / "images" / name): number for number, name in file_of.items()
+        }
         texts = _text_folder(root, base)
         entries, missing = existing_entries(
             (
@@ -106,14 +118,19 @@ class CUB(PictureDataset):
 
     def _load(self, index: int) -> tuple[Image.Image, None]:
         path = self.entries[index].path
-        picture = open_picture(path, name=self._shown(path))
-        box = self._boxes.get(self._number[path])
-        return (picture if box is None else picture.crop(_around(box, picture.size))), None
+        picture, orientation = open_turned(path, name=self._shown(path))
+        box = self._boxes.get(self._number[plain_name(path)])
+        if box is None:
+            return picture, None
+        # Boxes are in pixels of the stored photograph.
+        stored = stored_size(picture.size, orientation)
+        return picture.crop(turned_box(_around(box, stored), stored, orientation)), None
 
     def box(self, index: int) -> tuple[float, float, float, float]:
-        """Return x, y, width and height of the bird's box in pixels of the whole photograph."""
+        """Return x, y, width and height of the bird's box in pixels of the whole photograph, as it
+        is stored: EXIF turns are not applied."""
         boxes = self._boxes or _boxes(self._base)
-        return boxes[self._number[self.entries[index].path]]
+        return boxes[self._number[plain_name(self.entries[index].path)]]
 
     def attributes(self) -> list[tuple[str, ...]]:
         """Return the attributes that each item is annotated with, such as "has_bill_shape::dagger".
@@ -124,13 +141,15 @@ class CUB(PictureDataset):
         names = self._attribute_names()
         file = require(self._base / "attributes" / "image_attribute_labels.txt", _AGAIN)
         present: dict[str, list[str]] = {}
-        for number, line in enumerate(read_lines(file), start=1):
+        for number, line in numbered_lines(file):
             fields = line.split()  # some lines have more than the five fields
             if len(fields) < 3 or fields[1] not in names:
                 raise DataError(f"{file}, line {number}, is {line[:40]!r}; {_AGAIN}.")
             if fields[2] == "1":
                 present.setdefault(fields[0], []).append(names[fields[1]])
-        return [tuple(present.get(self._number[entry.path], ())) for entry in self.entries]
+        return [
+            tuple(present.get(self._number[plain_name(entry.path)], ())) for entry in self.entries
+        ]
 
     def attribute_names(self) -> tuple[str, ...]:
         """Return the names of all attributes (312 are published), in order.
@@ -195,7 +214,7 @@ def _text_folder(root: Path, base: Path) -> Path | None:
 
 def _captions(texts: Path, picture: Path) -> tuple[str, ...]:
     file = texts / picture.parent.name / f"{picture.stem}.txt"
-    said = tuple(line.strip() for line in read_lines(file))
+    said = cleaned(read_lines(file))
     if not said:
         raise DataError(f"{file} is empty; extract the archive of captions again.")
     return said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import numpy as np
 from PIL import Image
 
 from ...errors import PictureError
-from ...images import open_picture
+from ...images import open_unturned
+from ...orientation import turn
 from ..picture_dataset import DatasetInfo, Entry, PictureDataset
-from ..segmentation import plain_lookup
+from ..segmentation import plain_lookup, turned_map
 from .published_layout import existing_entries, existing_root, layout_error, of_split, pictures_in
 
 _LAYOUT = (
@@ -76,6 +78,7 @@ class Facades(PictureDataset):
         root = existing_root(root, self.name, _LAYOUT)
         self._side_by_side = False
         entries: list[Entry] = []
+        unread = Counter[str]()
         parts = [root / part for part in ("base", "extended") if (root / part).is_dir()]
         if parts:
             self.lookup = plain_lookup(len(CLASSES), first=1, unlabeled=0)
@@ -83,7 +86,7 @@ class Facades(PictureDataset):
             entries = [
                 Entry(path, path.with_suffix(".png"))
                 for part in parts
-                for path in pictures_in(part)
+                for path in pictures_in(part, unread)
                 if path.suffix.lower() != ".png"
             ]
         else:
@@ -92,15 +95,15 @@ class Facades(PictureDataset):
             if (folder / "images").is_dir():
                 entries = [
                     Entry(path, folder / "labels" / f"{path.stem}.png")
-                    for path in pictures_in(folder / "images")
+                    for path in pictures_in(folder / "images", unread)
                 ]
             else:
                 self._side_by_side = True
-                entries = [Entry(path) for path in pictures_in(folder)]
+                entries = [Entry(path) for path in pictures_in(folder, unread)]
         entries, missing = existing_entries(entries, root, source, self.name)
         if parts:
             entries = of_split(entries, split, root)
-        super().__init__(root, entries, missing=missing, **options)
+        super().__init__(root, entries, missing=missing, unread=unread, **options)
 
     def has_map(self, index: int) -> bool:
         """Return True: every facade has a map."""
@@ -110,7 +113,8 @@ class Facades(PictureDataset):
         if not self._side_by_side:
             return super()._load(index)
         path = self.entries[index].path
-        both = open_picture(path, name=self._shown(path))
+        # Photograph and map lie side by side on the stored pixels, so each is turned by itself.
+        both, orientation = open_unturned(path, name=self._shown(path))
         half = both.width // 2
         if both.width != 2 * both.height:
             raise PictureError(
@@ -118,7 +122,8 @@ class Facades(PictureDataset):
                 "beside its map; give the pictures of pix2pix's facades unchanged."
             )
         painted = np.asarray(both.crop((half, 0, 2 * half, both.height)))
-        return both.crop((0, 0, half, both.height)), _nearest_color(painted)
+        photo = turn(both.crop((0, 0, half, both.height)), orientation)
+        return photo, turned_map(_nearest_color(painted), orientation)
 
 
 def _split_folder(root: Path, split: str) -> Path:

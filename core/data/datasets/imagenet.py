@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -64,16 +65,16 @@ class ImageNet(PictureDataset):
         folder = base / ("train" if split == "train" else "val")
         if not folder.is_dir():
             raise layout_error(root, self.name, f"{folder.name}/ of the split {split!r}")
-        classes = _classes_in(folder)
+        classes, unread = _classes_in(folder), Counter[str]()
         if classes:
-            entries, missing = _by_class(folder, classes, index, whole=split == "train")
+            entries, missing = _by_class(folder, classes, index, split == "train", unread)
         elif split == "train":
             raise layout_error(root, self.name, _LAYOUT)
         else:
-            entries, missing = _flat(root, folder, index)
+            entries, missing = _flat(root, folder, index, unread)
         if not entries:
             raise DataError(f"{folder} holds no pictures; extract its archive there.")
-        super().__init__(root, entries, missing=missing, **options)
+        super().__init__(root, entries, missing=missing, unread=unread, **options)
         self.labels = tuple(names.get(wnid, wnid) for wnid in self.wnids)
 
 
@@ -118,7 +119,11 @@ def _classes_in(folder: Path) -> list[str]:
 
 
 def _by_class(
-    folder: Path, classes: list[str], index: dict[str, int], whole: bool
+    folder: Path,
+    classes: list[str],
+    index: dict[str, int],
+    whole: bool,
+    unread: Counter[str],
 ) -> tuple[list[Entry], list[str]]:
     """Return the pictures of class folders, and what is missing.
 
@@ -133,7 +138,7 @@ def _by_class(
         )
     entries, found = [], set()
     for wnid in classes:
-        files = pictures_in(folder / wnid)
+        files = pictures_in(folder / wnid, unread)
         entries += [Entry(path, label=index[wnid]) for path in files]
         found |= {wnid} if files else set()
     expected = index if whole else classes
@@ -154,8 +159,10 @@ def _devkit(root: Path) -> Path | None:
     return None if truth is None else truth.parent
 
 
-def _flat(root: Path, folder: Path, index: dict[str, int]) -> tuple[list[Entry], list[str]]:
-    files = pictures_in(folder)
+def _flat(
+    root: Path, folder: Path, index: dict[str, int], unread: Counter[str]
+) -> tuple[list[Entry], list[str]]:
+    files = pictures_in(folder, unread)
     solution = first_existing(root / _SOLUTION, folder.parent / _SOLUTION)
     devkit = _devkit(root)
     if solution is not None:

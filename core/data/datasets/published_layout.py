@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import errno
 import os
+import unicodedata
 import zlib
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ...errors import DataError
-from ...images import SUFFIXES
-from ..picture_dataset import Entry
+from ...formats import SUFFIXES, count_unread, suffix_of
+from ..picture_dataset import Entry, shown_path
+from ..text import lines_of, parse_json, read_text
 
 MAX_MISSING = 0.01
 _HELD_OUT = {0: "test", 1: "val"}
@@ -48,17 +52,17 @@ def require(path: Path, remedy: str) -> Path:
     return path
 
 
+def numbered_lines(path: Path) -> list[tuple[int, str]]:
+    """Return the lines of a text file that are not blank, with their numbers in the file, from 1.
+
+    Raises DataError if it is missing or not a text.
+    """
+    return lines_of(read_text(path))
+
+
 def read_lines(path: Path) -> list[str]:
     """Return the lines of a text file that are not blank. Raises DataError if it cannot be read."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise DataError(f"{path} is missing; extract the archive again.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not a text file in UTF-8; copy or extract it again.") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); check it.") from error
-    return [line for line in text.splitlines() if line.strip()]
+    return [line for _, line in numbered_lines(path)]
 
 
 def read_table(path: Path, columns: int, skip: int = 0) -> list[list[str]]:
@@ -68,7 +72,7 @@ def read_table(path: Path, columns: int, skip: int = 0) -> list[list[str]]:
     names the line, if one has fewer fields.
     """
     rows = []
-    for number, line in enumerate(read_lines(path)[skip:], start=skip + 1):
+    for number, line in numbered_lines(path)[skip:]:
         fields = line.split(maxsplit=columns - 1)
         if len(fields) < columns:
             raise DataError(
@@ -81,11 +85,10 @@ def read_table(path: Path, columns: int, skip: int = 0) -> list[list[str]]:
 
 def read_json(path: Path) -> Any:
     """Return the content of a JSON file. Raises DataError if it is missing or broken."""
+    text = read_text(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"{path} is missing; extract the archive again.") from error
-    except (OSError, ValueError) as error:
+        return parse_json(text)
+    except ValueError as error:
         raise DataError(f"{path} is not valid JSON ({error}); download it again.") from error
 
 
@@ -103,52 +106,135 @@ def names_in(folder: Path) -> set[str]:
     """Return the names of the files and folders in a folder; none if it does not exist."""
     try:
         return set(os.listdir(folder))
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # a name with a NUL, a half emoji
         return set()
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return set()
         raise DataError(f"{folder} cannot be read ({error.strerror}); check it.") from error
 
 
-def pictures_in(folder: Path) -> list[Path]:
-    """Return the picture files directly in a folder, by suffix, sorted by name."""
+def pictures_in(folder: Path, unread: Counter[str] | None = None) -> list[Path]:
+    """Return the picture files directly in a folder, by suffix, sorted by name.
+
+    `unread`: gets the number of files of each format of pictures that is not read.
+    """
+    names = names_in(folder)
+    if unread is not None:
+        unread += count_unread(names)
     return [
         folder / name
-        for name in sorted(names_in(folder))
-        if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
+        for name in sorted(names)
+        if suffix_of(name) in SUFFIXES and not name.startswith(".")
     ]
 
 
+class Finder:
+    """Listed files on the disk: each folder is listed once, and spellings may differ.
+
+    A list that was made on Windows separates folders by backslashes, and one that was made on a Mac
+    may write "ê" as two signs where the disk has one, or the other way around. Both are found.
+    """
+
+    def __init__(self) -> None:
+        self._names: dict[Path, set[str]] = {}
+        self._plain: dict[Path, dict[str, str]] = {}
+        self.respelled = 0
+        """The number of files that were found under another spelling."""
+
+    def find(self, path: Path) -> Path | None:
+        """Return the file as the disk spells it, or None if it does not exist."""
+        if path.name in self._list(path.parent):
+            return path
+        place = Path(str(path).replace("\\", "/"))
+        if place.name not in self._list(place.parent):
+            place = self._respelled(place)
+        if place is not None:
+            self.respelled += 1
+        return place
+
+    def count(self, suffixes: Container[str]) -> int:
+        """Return how many files of these suffixes the listed folders hold."""
+        return sum(
+            suffix_of(name) in suffixes and not name.startswith(".")
+            for names in self._names.values()
+            for name in names
+        )
+
+    def hint(self, path: Path) -> str:
+        """Return a remark if a file exists under a name that differs in case, or is ""."""
+        folder = self._respelled(path.parent) or path.parent
+        wanted = plain_name(path.name).casefold()
+        found = next((n for n in self._list(folder) if plain_name(n).casefold() == wanted), None)
+        if found is not None:
+            return f"the folder has {found}: the case of letters differs"
+        if "\\" in path.name or path.name[1:2] == ":":
+            return "write paths relative to the list's folder, with /"
+        return ""
+
+    def _list(self, folder: Path) -> set[str]:
+        names = self._names.get(folder)
+        if names is None:
+            names = self._names[folder] = names_in(folder)
+        return names
+
+    def _respelled(self, path: Path) -> Path | None:
+        place = Path(path.anchor)
+        for part in path.parts[1:] if path.anchor else path.parts:
+            if _exists(place / part):
+                place = place / part
+                continue
+            if place not in self._plain:
+                self._plain[place] = {plain_name(name): name for name in self._list(place)}
+            found = self._plain[place].get(plain_name(part))
+            if found is None:
+                return None
+            place = place / found
+        return place
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long
+        return False
+
+
+def plain_name(name: str | Path) -> str:
+    """Return a file's name in the one spelling by which names of lists and disks are compared."""
+    return unicodedata.normalize("NFC", str(name)).replace("\\", "/")
+
+
 def existing_entries(
-    entries: Iterable[Entry], root: Path, source: str, data_set: str
+    entries: Iterable[Entry], root: Path, source: str, data_set: str, finder: Finder | None = None
 ) -> tuple[list[Entry], list[str]]:
     """Return the entries whose files exist, and the names of the files that do not.
 
     Up to 1 % may be missing: published lists name pictures that were withdrawn. Raises DataError if
     more are missing, or if no entry is left.
     """
-    listings: dict[Path, set[str]] = {}
-    kept, missing, named = [], [], 0
+    finder = finder or Finder()
+    kept, missing, named, hint = [], [], 0, ""
     for entry in entries:
         named += 1
-        absent = []
-        for path in (entry.path, entry.map):
-            if path is None:
-                continue
-            if path.parent not in listings:
-                listings[path.parent] = names_in(path.parent)
-            if path.name not in listings[path.parent]:
-                absent.append(path)
-        if absent:
-            inside = absent[0].is_relative_to(root)
-            missing.append(str(absent[0].relative_to(root) if inside else absent[0]))
-        else:
+        path = finder.find(entry.path)
+        map_file = entry.map if entry.map is None else finder.find(entry.map)
+        if path is None or (map_file is None and entry.map is not None):
+            absent = entry.path if path is None or entry.map is None else entry.map
+            missing.append(shown_path(absent, root))
+            if len(missing) == 1:
+                hint = finder.hint(absent)
+        elif path is entry.path and map_file is entry.map:
             kept.append(entry)
+        else:
+            kept.append(replace(entry, path=path, map=map_file))
     if not named:
         raise DataError(f"{source} names no items of {data_set!r}; extract the archive again.")
     if len(missing) > MAX_MISSING * named or not kept:
+        remedy = hint or "if an archive was extracted in part, extract it again"
         raise DataError(
             f"{len(missing)} of the {named} items that {source} names are incomplete in {root}, "
-            f"beginning with {missing[0]}; if an archive was extracted in part, extract it again."
+            f"beginning with {missing[0]}; {remedy}."
         )
     return kept, missing
 
@@ -158,7 +244,7 @@ def hash_split(name: str) -> str:
 
     It depends on the name alone, so a picture stays in its split when others are added or removed.
     """
-    return _HELD_OUT.get(zlib.crc32(name.encode()) % 10, "train")
+    return _HELD_OUT.get(zlib.crc32(name.encode(errors="surrogateescape")) % 10, "train")
 
 
 def of_split(entries: Sequence[Entry], split: str, root: Path) -> list[Entry]:

@@ -12,13 +12,14 @@ import hashlib
 import json
 import os
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import DataError
 from ...paths import cache_folder
+from .items import Index, LeftOut, Member
 from .remote import Facts, download, redact_query
-from .tar import Index, Member
 
 _DEFAULT_GB = 20.0
 _one_at_a_time = threading.Lock()  # concurrent downloads could together exceed the limit
@@ -27,22 +28,32 @@ _one_at_a_time = threading.Lock()  # concurrent downloads could together exceed 
 def kept_index(url: str, facts: Facts) -> Index | None:
     """Return the index kept of exactly this file, or None."""
     try:
-        rows = json.loads(_index_file(url, facts).read_text(encoding="utf-8"))
-        return tuple((key, {row[0]: Member(*row) for row in members}) for key, members in rows)
-    except (OSError, ValueError, TypeError, IndexError):
-        return None  # missing or incomplete: it is made again
+        kept = json.loads(_index_file(url, facts).read_text(encoding="utf-8"))
+        return Index(
+            tuple(
+                (key, {row[0]: Member(*row) for row in members}) for key, members in kept["items"]
+            ),
+            LeftOut(Counter(kept["problems"][0]), kept["problems"][1]),
+            LeftOut(Counter(kept["notes"][0]), kept["notes"][1]),
+            Counter(kept["unread"]),
+        )
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):
+        return None  # missing, incomplete, or of an earlier version: it is made again
 
 
 def keep_index(url: str, facts: Facts, index: Index) -> None:
     """Keep an index for later runs; if nothing can be written, they index again."""
-    rows = [
-        (key, [(m.suffix, m.offset, m.size) for m in members.values()]) for key, members in index
-    ]
+    kept = {
+        "items": [(key, list(members.values())) for key, members in index.items],
+        "problems": (index.problems.counts, index.problems.first),
+        "notes": (index.notes.counts, index.notes.first),
+        "unread": index.unread,
+    }
     file = _index_file(url, facts)
     beside = file.with_name(f"{file.name}.{os.getpid()}")
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(json.dumps(rows, separators=(",", ":")), encoding="utf-8")
+        beside.write_text(json.dumps(kept, separators=(",", ":")), encoding="utf-8")
         os.replace(beside, file)
 
 

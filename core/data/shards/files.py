@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import io
 import os
-import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,9 +14,11 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from ...errors import DataError, PictureError
+from ..splits import are_splits, served_by, split_inside
 from .cache import copy_of, keep_index, kept_index
+from .items import Index, Member
 from .remote import PartsFile, facts_of, read_part, redact_query, url_of
-from .tar import COMPRESSED, Index, Member, expand_braces, members_of
+from .tar import COMPRESSED, expand_braces, members_of
 
 LAYOUT = (
     "*.tar, or name shards as 'DIR/train-{000..146}.tar' or 'https://HOST/train-{000..146}.tar'"
@@ -46,6 +47,10 @@ class LocalShard:
         except OSError as error:
             raise DataError(f"{self.path} cannot be read ({error.strerror}); check it.") from error
         return _headers(str(self.path), state.st_size, state.st_mtime_ns)
+
+    def size(self) -> int | None:
+        """Return its size in bytes."""
+        return self.path.stat().st_size
 
     def read(self, members: Sequence[Member]) -> list[bytes]:
         """Return the bytes of members. Raises PictureError."""
@@ -85,6 +90,10 @@ class StreamedShard:
         facts = facts_of(self.url)
         return _remote_headers(self.url, facts.size, facts.mark)
 
+    def size(self) -> int | None:
+        """Return its size in bytes, or None if the server does not report it."""
+        return facts_of(self.url).size
+
     def read(self, members: Sequence[Member]) -> list[bytes]:
         """Return the bytes of members; members that lie together are requested together.
 
@@ -115,6 +124,11 @@ Shard = LocalShard | StreamedShard
 
 def shards_of(root: str | Path, split: str) -> list[Shard]:
     """Return the shards of a split, in order. Raises DataError if there are none."""
+    return of_split(all_shards(root), root, split)[0]
+
+
+def all_shards(root: str | Path) -> list[Shard]:
+    """Return the shards that a root names, of all splits. Raises DataError if there are none."""
     folder = Path(root) if os.path.isdir(root) else None  # Path.is_dir fails on long addresses
     if folder is not None:
         found: list[Shard] = [LocalShard(path) for path in sorted(folder.rglob("*.tar"))]
@@ -126,13 +140,29 @@ def shards_of(root: str | Path, split: str) -> list[Shard]:
         raise DataError(f"the shards at {root} are compressed: unpack them to .tar.")
     if not found:
         raise DataError(f"there are no tar shards at {root}; give a folder of {LAYOUT}.")
-    of = {shard: _split_of(shard.path, folder) for shard in found}
-    if "train" not in of.values() or not {"val", "test"} & set(of.values()):
-        return found
-    for part in {"train": ("train",), "val": ("val", "test"), "test": ("test", "val")}[split]:
-        if chosen := [shard for shard in found if of[shard] == part]:
-            return chosen
-    raise DataError(f"there are no tar shards of the split {split!r} at {root}.")
+    return found
+
+
+def of_split(
+    shards: Sequence[Shard], root: str | Path, split: str
+) -> tuple[list[Shard], list[str], list[str]]:
+    """Return the shards of a split, sentences about shards without one, and remarks."""
+    folder = Path(root) if os.path.isdir(root) else None
+    splits = [_split_of(shard.path, folder) for shard in shards]
+    if not are_splits(splits):
+        named = sorted({each for each in splits if each is not None})
+        if not named:
+            return list(shards), [], ["no name of a shard says a split: all are in every split"]
+        said = f"the names of shards say {' and '.join(named)} alone: all are in every split"
+        return list(shards), [], [said]
+    skipped = [
+        f"the shard {shard.name} names no split, although others do"
+        for shard, each in zip(shards, splits, strict=True)
+        if each is None
+    ]
+    wanted = served_by(split, {each for each in splits if each is not None})
+    chosen = [shard for shard, each in zip(shards, splits, strict=True) if each == wanted]
+    return chosen, skipped, []
 
 
 def index_all(shards: Sequence[Shard]) -> list[Index]:
@@ -177,14 +207,8 @@ def _split_of(path: Path, base: Path | None) -> str | None:
     """Return the split that a path names: the first such word of the file name, or of a folder."""
     places = path.relative_to(base).parts if base is not None else path.parts[-2:]
     for place in reversed(places):
-        for word in re.split(r"[^a-z]+", place.lower()):
-            for split, words in (
-                ("train", ("train", "training")),
-                ("test", ("test", "testing")),
-                ("val", ("val", "valid", "validation")),
-            ):
-                if word in words:
-                    return split
+        if (split := split_inside(place)) is not None:
+            return split
     return None
 
 

@@ -6,30 +6,18 @@ be read at a position: a file, or a server that sends parts of files.
 
 from __future__ import annotations
 
-import os
+import posixpath
 import re
 import tarfile
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import BinaryIO
 
 from ...errors import DataError
+from ...formats import SUFFIXES, suffix_of
+from .items import TEXT_SUFFIXES, Index, TarFile, index_of
 
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)$")
-
-
-@dataclass(frozen=True)
-class Member:
-    """A file in a tar: its suffix from the first dot of its name, and the place of its bytes."""
-
-    suffix: str
-    offset: int
-    size: int
-
-
-Index = tuple[tuple[str, dict[str, Member]], ...]
-"""Items in order: key (the path up to the first dot of the name) and members by suffix."""
 
 
 def members_of(stream: BinaryIO, size: int, name: str) -> Index:
@@ -38,26 +26,27 @@ def members_of(stream: BinaryIO, size: int, name: str) -> Index:
     Raises DataError, which gives `name`, if it is not a tar or truncated. Errors of `stream` itself
     are not caught.
     """
-    found: dict[str, dict[str, Member]] = {}
+    files: dict[str, TarFile] = {}
+    links: dict[str, str] = {}
     truncated = DataError(f"the shard {name} is truncated; copy it again.")
     end, block = 0, tarfile.BLOCKSIZE
     try:
         with tarfile.open(fileobj=stream, mode="r:") as archive:
             for member in archive:
                 end = member.offset_data
+                inside = posixpath.normpath(member.name)
+                if member.islnk() or member.issym():
+                    start = "" if member.islnk() else posixpath.dirname(inside)
+                    links[inside] = posixpath.normpath(posixpath.join(start, member.linkname))
                 if not member.isfile():
                     continue
                 end += -(-member.size // block) * block
                 if member.offset_data + member.size > size:
                     raise truncated
-                folder, base = os.path.split(member.name)
-                if base.startswith("."):
-                    continue
-                stem, dot, suffix = base.partition(".")
-                key = f"{folder}/{stem}" if folder else stem
-                suffix = dot + suffix.lower()
-                place = Member(suffix, member.offset_data, member.size)
-                found.setdefault(key, {})[suffix] = place
+                if member.issparse():
+                    links[inside] = ""  # its bytes do not lie in one place
+                else:
+                    files[inside] = TarFile(inside, member.offset_data, member.size)
     except tarfile.TarError as error:
         if "unexpected end" in str(error) or "truncated" in str(error):
             raise truncated from error
@@ -65,7 +54,18 @@ def members_of(stream: BinaryIO, size: int, name: str) -> Index:
     stream.seek(end)
     if stream.read(block) != bytes(block):
         raise truncated  # the members are complete, but the zero blocks that end a tar are missing
-    return tuple(found.items())
+    lost = []
+    for link, target in links.items():
+        place = files.get(target) or files.get(links.get(target, ""))
+        if place is None:
+            lost.append(link)
+        else:
+            files[link] = TarFile(link, place.offset, place.size)
+    index = index_of(files.values())
+    for link in lost:
+        if suffix_of(link) in (SUFFIXES | set(TEXT_SUFFIXES)):
+            index.problems.add("link", link)
+    return index
 
 
 def expand_braces(pattern: str) -> list[str]:

@@ -23,6 +23,7 @@ def home(bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return root
 
 
+@pytest.mark.slow
 def test_a_lent_gpu_generates_the_same_tokens_in_another_process(home: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.helpers.lent_gpu"],

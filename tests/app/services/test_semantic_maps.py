@@ -10,6 +10,7 @@ from PIL import Image
 
 from app.services import semantic_maps
 from app.services.errors import UserError
+from core.errors import PictureError
 
 
 def test_pixels_become_the_class_of_the_nearest_color(tmp_path: Path) -> None:
@@ -23,4 +24,32 @@ def test_pixels_become_the_class_of_the_nearest_color(tmp_path: Path) -> None:
     drawn[:4] = (0, 0, 255)
     Image.fromarray(drawn).save(tmp_path / "map.png")
     with pytest.raises(UserError, match=r"#0000ff.*cover 20 %.*nearest known one is #ff0000, red"):
+        semantic_maps.read_map(str(tmp_path / "map.png"), known, (20, 20))
+
+
+@pytest.mark.parametrize("color", [(0, 0, 0), (255, 255, 255), (255, 0, 0)])
+def test_strokes_on_a_transparent_layer_are_the_mask(
+    color: tuple[int, int, int], tmp_path: Path
+) -> None:
+    layer = Image.new("RGBA", (64, 64))
+    layer.paste((*color, 255), (0, 0, 32, 64))
+    layer.save(tmp_path / "mask.png")
+    cells = semantic_maps.read_mask(str(tmp_path / "mask.png"), (8, 8), (64, 64))
+    assert cells[:, :4].all() and not cells[:, 4:].any()
+
+
+def test_transparency_that_is_unclear_is_refused_by_name(tmp_path: Path) -> None:
+    layer = Image.new("RGBA", (64, 64), (90, 120, 40, 0))
+    layer.paste((90, 120, 40, 255), (0, 0, 32, 64))
+    layer.save(tmp_path / "mask.png")
+    with pytest.raises(PictureError, match=r"mask\.png is transparent in part"):
+        semantic_maps.read_mask(str(tmp_path / "mask.png"), (8, 8), (64, 64))
+
+
+def test_a_map_with_transparency_is_refused_by_name(tmp_path: Path) -> None:
+    known = semantic_maps.Legend(("snow", "green"), ((255, 255, 255), (0, 255, 0)))
+    sky = Image.new("RGBA", (20, 20), (0, 255, 0, 255))
+    sky.paste((0, 0, 0, 0), (0, 0, 20, 10))
+    sky.save(tmp_path / "map.png")
+    with pytest.raises(PictureError, match=r"map\.png is transparent in 50% of its pixels"):
         semantic_maps.read_map(str(tmp_path / "map.png"), known, (20, 20))

@@ -109,6 +109,11 @@ def test_inpainting_keeps_the_tokens_that_are_not_marked(
     assert figures["tokens_repainted"] == 8
     np.testing.assert_array_equal(np.array(ids)[0][:, 2:], tokens[:, 2:])
     assert not np.array_equal(np.array(ids)[0][:, :2], tokens[:, :2])
+    layer = Image.new("RGBA", (101, 75))
+    layer.paste((0, 0, 0, 255), (0, 0, 40, 75))  # black strokes on a transparent layer
+    layer.save(tmp_path / "layer.png")
+    inputs = (handle_file(photograph), handle_file(tmp_path / "layer.png"), "both", 5)
+    assert client.predict(*inputs, api_name="/complete")[1] == ids
 
 
 def test_only_the_prompt_is_required(client: Client) -> None:
@@ -126,6 +131,8 @@ def test_bad_requests_get_a_sentence_and_the_app_keeps_running(
 
     good, white = handle_file(plan[1]), picture("white.png", (255,) * 3)
     black, pink = picture("black.png", 0), picture("pink.png", (255, 0, 128))
+    Image.new("RGBA", (64, 64)).save(tmp_path / "clear.png")
+    clear = handle_file(tmp_path / "clear.png")
     photo, text, semantic = handle_file(photograph), "/generate_text", "/generate_semantic"
     sampling = (None, None, None, None)
     cases = [
@@ -156,6 +163,8 @@ def test_bad_requests_get_a_sentence_and_the_app_keeps_running(
         ("/complete", (photo, black, "words"), "mask marks nothing"),
         ("/complete", (photo, white, "words"), "covers the whole picture"),
         ("/complete", (photo, None, "words"), "no mask"),
+        ("/complete", (photo, clear, "words"), "clear.png is wholly transparent"),
+        (semantic, (clear, "planned"), "clear.png is transparent in 100% of its pixels"),
         ("/complete", (None, white, "words"), "no picture yet"),
         ("/complete", (photo, white, "latents"), "latents, not tokens"),
     ]

@@ -51,6 +51,7 @@ def test_neighbors_are_exact_and_start_with_the_code_itself(clusters: np.ndarray
 
 
 @pytest.mark.parametrize("axes", [2, 3])
+@pytest.mark.slow
 def test_umap_keeps_clusters_apart_and_repeats_itself(clusters: np.ndarray, axes: int) -> None:
     reported: list[tuple[float, str]] = []
     found = embedding.umap_map(

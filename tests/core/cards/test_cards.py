@@ -112,3 +112,15 @@ def test_a_card_without_figures_says_so():
     assert card.startswith("---\n") and "\nlicense: other\n" in card
     data = ModelCard(card).data
     assert data.license == "other" and data.tags[0] == "vector-quantization"
+
+
+def test_a_card_names_exact_copies_only_where_all_are():
+    def card(**figures: object) -> str:
+        codecs = {"jpeg": {**REPORT["codecs"]["jpeg"], **figures}}
+        return model_card("x", make().config, RECIPE, {**REPORT, "codecs": codecs})
+
+    assert "| 20.00 dB (without 1 exact copy) |" in card(exact_copies=1)
+    assert "| 20.00 dB (without 3 exact copies) |" in card(exact_copies=3)
+    assert "| ∞ (exact copies) |" in card(psnr=None, ssim=1.0)
+    mixed = card(psnr=None, ssim=0.674)  # as an earlier version wrote it
+    assert "∞" not in mixed and "not stated (some are exact copies)" in mixed

@@ -56,6 +56,7 @@ def compared(tokenizer: Tokenizer, folder: Path, form: Format) -> None:
 
 
 @pytest.mark.parametrize("config", [OURS, MAGVIT], ids=["ours", "magvit"])
+@pytest.mark.slow
 def test_torch_export(tmp_path: Path, config: TokenizerConfig) -> None:
     tokenizer = made(config)
     export_programs(tokenizer, tmp_path / "out", "torch-export")

@@ -58,6 +58,7 @@ def equal_at_odd_sizes(tokenizer: Tokenizer, images: Tensor) -> None:
 
 
 @pytest.mark.parametrize("name", TORCH)
+@pytest.mark.slow
 def test_a_torch_peer_is_read_back(written: Path, name: str) -> None:
     file, config, quantizer, family = TORCH[name]
     folder = written / name
@@ -85,6 +86,7 @@ def test_ibq_without_its_yaml_asks_for_the_quantizer(written: Path) -> None:
     assert plain.notes == () and not torch.equal(plain.tokenizer.encode(images), ids)
 
 
+@pytest.mark.slow
 def test_maskgit_is_read_back(tmp_path: Path) -> None:
     run_beside_peers("write_jax_peer.py", tmp_path)
     weights = np.load(tmp_path / "weights.npz")

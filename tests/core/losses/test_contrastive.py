@@ -123,3 +123,38 @@ def test_features_are_averaged_over_the_area_of_a_token():
     block = F.normalize(fine[1, :, 2:4, 6:8].mean((1, 2)), dim=0)
     torch.testing.assert_close(grids[0][1, 1 * 4 + 3], block)
     torch.testing.assert_close(grids[1][0, 9], F.normalize(same[0, :, 2, 1], dim=0))
+
+
+def test_maps_of_half_the_grid_are_left_out_and_those_of_the_grid_are_kept() -> None:
+    sides = {(4, 4): False, (5, 4): False, (4, 5): False, (5, 5): True, (8, 8): True}
+    for (rows, columns), kept in sides.items():
+        found = on_token_grid([torch.randn(1, 3, rows, columns)], 8, 8)
+        assert len(found) == kept, (rows, columns)
+
+
+@pytest.mark.parametrize("shape", [(8, 6), (16, 6), (8, 12), (4, 3), (5, 12)])
+def test_maps_are_averaged_over_tokens_or_interpolated(shape: tuple[int, int]) -> None:
+    x = torch.randn(2, 3, *shape)
+    wanted = (
+        F.adaptive_avg_pool2d(x, (8, 6))
+        if shape[0] >= 8 and shape[1] >= 6
+        else F.interpolate(x, (8, 6), mode="bilinear", align_corners=False)
+    )
+    found = on_token_grid([x], 8, 6)
+    if shape == (4, 3):
+        assert not found
+        return
+    wanted = wanted / wanted.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(found[0], wanted.flatten(2).transpose(1, 2))
+
+
+def test_one_drawn_position_counts_whole() -> None:
+    y, z, w = features(batch=1)
+    mask = torch.zeros(1, 6, dtype=torch.bool)
+    assert float(probabilistic_contrastive_loss(y, z, w, mask, TAU)) == 0.0
+    mask[0, 2] = True
+    alone = probabilistic_contrastive_loss(y, z, w, mask, TAU, eps=0.0)
+    share = w[0] / w[0].sum()
+    logits = y[0, 2] @ z[0].T / TAU
+    logits[2] += torch.log(6 * share[2])
+    assert float(alone) == pytest.approx(float(logits.logsumexp(0) - logits[2]), rel=1e-9)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from core.metrics.psnr_ssim import psnr, ssim
+from core.metrics.psnr_ssim import mean_psnr, psnr, ssim
 
 
 def pair(height: int, width: int, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -77,3 +77,9 @@ def test_ssim_pads_pictures_smaller_than_the_window() -> None:
 def test_shapes_that_differ_are_refused(measure) -> None:
     with pytest.raises(ValueError, match=r"\(1, 3, 8, 8\).*\(1, 3, 8, 9\)"):
         measure(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 9))
+
+
+def test_exact_copies_are_left_out_of_a_mean() -> None:
+    assert mean_psnr([20.0, float("inf"), 30.0]) == 25.0
+    assert mean_psnr([float("inf")] * 3) == float("inf")
+    assert mean_psnr([20.0, 40.0]) == 30.0

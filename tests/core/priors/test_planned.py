@@ -125,6 +125,7 @@ def test_the_loss_of_maps_is_that_of_their_cells(prior):
     assert not any("layout" in name for name in prior.loss(ids, Condition(labels=labels)))
 
 
+@pytest.mark.slow
 def test_maps_are_learned_with_the_pictures():
     torch.manual_seed(0)
     config = DiffusionConfig(**SMALL | {"drop": 0.0}, timesteps=20)

@@ -164,6 +164,7 @@ def toy(rows: int, generator: torch.Generator) -> tuple[torch.Tensor, Condition]
 
 
 @pytest.mark.parametrize("kind", [*DISCRETE, "diffusion in patches"])
+@pytest.mark.slow
 def test_learns_a_small_data_set(kind):
     settings = {"label_smoothing": 0.0} if kind == "masked" else {}
     if kind.startswith("diffusion"):

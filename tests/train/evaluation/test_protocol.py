@@ -88,6 +88,7 @@ def test_figures_of_one_small_evaluation_do_not_change(
     assert "384 tokens" in said["usage"] and "argmax" in said["reconstruction"]
 
 
+@pytest.mark.slow
 def test_rfid_and_lpips_on_files_of_weights(
     checkpoint: Path,
     tmp_path: Path,

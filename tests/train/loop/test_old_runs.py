@@ -144,6 +144,7 @@ def run_folder(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_of_an_earlier_version_resumes(run_folder: Path) -> None:
     config = parse_run(FLAGS.split(), "run")
     remember_settings(config, run_folder)  # the settings are the same

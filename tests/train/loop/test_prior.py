@@ -45,6 +45,7 @@ def state(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("kind", PRIORS)
+@pytest.mark.slow
 def test_a_resumed_run_gives_the_same_bits(tmp_path, tokenizer, shards, kind):
     """Weights, averages, moments and the prior's record of losses equal those without a stop."""
     whole = prior_run(kind, tokenizer, tokens=None if kind == "latent" else shards)

@@ -161,6 +161,7 @@ def _shared(pictures: Path, batch: int):
     return replace(run, data=replace(run.data, last_size=None))
 
 
+@pytest.mark.slow
 def test_two_processes_pass_the_stages_like_one(tmp_path, pictures):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import os
+import shutil
 import signal
 from dataclasses import replace
 from itertools import pairwise
@@ -24,6 +27,7 @@ from core.networks.discriminator import DiscriminatorConfig
 from core.quantizers import GumbelConfig, RegVQConfig, VQConfig
 from core.tokenizer import TokenizerConfig
 from tests.core.networks.test_networks import keras_like
+from train.cli.data import data_lines
 from train.config.tokenizer import DataConfig, FeatureConfig, LossConfig, OptimizerConfig, RunConfig
 from train.export.tokenizer import _center, sample_pictures
 from train.loop.base import NonFiniteLoss
@@ -105,6 +109,7 @@ def test_the_seed_determines_the_run(tmp_path, pictures):
     assert not all(torch.equal(a[name], c[name]) for name in a)
 
 
+@pytest.mark.slow
 def test_training_learns(tmp_path, pictures):
     loss = LossConfig(perceptual=0.0, adversarial=0.0)
     run = config(pictures, steps=80, loss=loss, optimizer=OptimizerConfig(lr=4e-3), log_every=5)
@@ -340,6 +345,7 @@ def test_batches_are_numbered(workers):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.slow
 def test_broken_pictures_are_counted_and_named(tmp_path, pictures, workers, capsys):
     for index in range(12, 130):
         (pictures / f"{index:03d}.png").write_bytes((pictures / "00.png").read_bytes())
@@ -349,6 +355,21 @@ def test_broken_pictures_are_counted_and_named(tmp_path, pictures, workers, caps
     TokenizerTrainer(run, tmp_path / "run").train()
     assert "1 broken pictures were skipped: bad.jpg" in capsys.readouterr().out
     assert find_bundle(tmp_path / "run").config["recipe"]["data"]["broken_files"] == 1
+
+
+def test_names_of_any_bytes_are_printed_on_a_strict_terminal(tmp_path, pictures, monkeypatch):
+    for number in range(100):
+        shutil.copy(pictures / "00.png", pictures / f"more {number}.png")
+    (pictures / os.fsdecode(b"caf\xe9\n.png")).write_bytes(b"")
+    terminal = io.TextIOWrapper(io.BytesIO(), "ascii", errors="strict")
+    monkeypatch.setattr("sys.stdout", terminal)
+    trainer = TokenizerTrainer(config(pictures, steps=30), tmp_path / "run")
+    print("\n".join(data_lines(trainer)))
+    trainer.train()
+    terminal.flush()
+    said = terminal.buffer.getvalue().decode()
+    assert f"training on folder, train: 113 items in {pictures}; no captions" in said
+    assert "1 broken pictures were skipped: caf??.png" in said
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -361,6 +382,7 @@ def test_too_many_broken_pictures_stop_the_run(tmp_path, pictures, workers):
         TokenizerTrainer(run, tmp_path / "run").train()
 
 
+@pytest.mark.slow
 def test_broken_pictures_before_a_stop_are_counted_after_it(tmp_path, pictures):
     for index in range(12, 130):
         (pictures / f"{index:03d}.png").write_bytes((pictures / "00.png").read_bytes())

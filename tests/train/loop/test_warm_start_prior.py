@@ -40,6 +40,7 @@ def trained(kind: str, tokenizer: Path, out: Path) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_a_prior_is_trained_further_on_a_retrained_tokenizers_tokens(tmp_path, old, new):
     source = trained("diffusion", old, tmp_path / "source")
     run = prior_run("diffusion", new, init=source, steps=4, seed=3)
@@ -73,6 +74,7 @@ def test_on_the_same_tokens_no_other_tokenizer_is_mentioned(tmp_path, old):
     assert "weights of the prior" not in find_bundle(source).card
 
 
+@pytest.mark.slow
 def test_a_prior_of_another_kind_shares_its_common_weights(tmp_path, old):
     source = trained("autoregressive", old, tmp_path / "source")  # conditioned on a map: one layer
     deeper = replace(PRIORS["diffusion"], layers=2)
@@ -97,6 +99,7 @@ def test_a_prior_of_another_kind_shares_its_common_weights(tmp_path, old):
     assert torch.equal(taken.state_dict()[known], load_prior(both).state_dict()[known])
 
 
+@pytest.mark.slow
 def test_a_prior_with_more_conditions_takes_the_weights_that_fit(tmp_path, old):
     source = trained("diffusion", old, tmp_path / "source")  # conditioned on text
     theirs = load_prior(source).state_dict()
@@ -197,6 +200,7 @@ def test_another_tokenizers_latents_are_measured_again(tmp_path, old, new):
     assert torch.equal(started[0].unet.conv_in.weight, started[1].unet.conv_in.weight)
 
 
+@pytest.mark.slow
 def test_a_prior_that_does_not_fit_is_named(tmp_path, old):
     source = trained("masked", old, tmp_path / "source")
     wider = replace(PRIORS["masked"], width=32)

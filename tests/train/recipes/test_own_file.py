@@ -203,6 +203,7 @@ def command(script: str, folder: Path, *arguments: object) -> subprocess.Complet
     )
 
 
+@pytest.mark.slow
 def test_an_own_quantizer_is_trained_resumed_evaluated_and_encoded(
     tmp_path: Path,
     file: Path,

@@ -159,6 +159,7 @@ def vgg() -> Features:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_one_step_on_the_published_layout(
     name: str, tmp_path: Path, vgg: Features, monkeypatch: pytest.MonkeyPatch
 ) -> None:

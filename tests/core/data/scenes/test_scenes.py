@@ -52,6 +52,7 @@ def digest(sample: Sample) -> str:
     return hashlib.sha256(pixels + sample.caption.encode()).hexdigest()
 
 
+@pytest.mark.slow
 def test_samples_have_the_documented_shapes_and_ranges(drawn):
     for size in (16, 50, 64):
         sample = Scenes(size=size)[3]
@@ -107,6 +108,7 @@ def test_equal_in_another_process_with_another_hash_seed():
     assert json.loads(out[1]) == [scenes[i].caption for i in range(6)]
 
 
+@pytest.mark.slow
 def test_a_scene_is_the_same_composition_at_every_size():
     small, large = Scenes(size=64, seed=2), Scenes(size=256, seed=2)
     differences, agreements = [], []
@@ -364,6 +366,7 @@ def test_a_fuller_moon_has_a_larger_area():
     assert crescent < 0.75 * half and half < 0.75 * full
 
 
+@pytest.mark.slow
 def test_splits_and_seeds_share_no_scene():
     def all_of(**choice) -> set[str]:
         scenes = Scenes(size=16, length=40, **choice)

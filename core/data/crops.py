@@ -1,0 +1,50 @@
+"""The geometry of training draws: where a crop lies, and what it becomes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+
+def crop_box(
+    height: int,
+    width: int,
+    size: int,
+    scale: tuple[float, float],
+    rng: np.random.Generator,
+) -> tuple[int, int, int, int]:
+    """Draw the top, left, height and width of a crop of a picture, in pixels.
+
+    `size`: the least side, if the picture has as many pixels. `scale`: the smallest and largest
+    side, as fractions of the short side. `PictureDataset` describes the distribution.
+    """
+    short = min(height, width)
+    floor = min(size, short)
+    low, high = (max(floor, fraction * short) for fraction in scale)
+    side = math.exp(rng.uniform(math.log(low), math.log(high)))
+    stretch = math.exp(rng.uniform(-1, 1) * math.log(4 / 3) / 2)  # root of the aspect
+    # Clamping moves both sides toward a square, so the aspect stays within its bounds.
+    crop_width = min(max(round(side * stretch), floor), width)
+    crop_height = min(max(round(side / stretch), floor), height)
+    left = int(rng.integers(width - crop_width + 1))
+    top = int(rng.integers(height - crop_height + 1))
+    return top, left, crop_height, crop_width
+
+
+def fitted(array: np.ndarray, size: int, filter: Image.Resampling) -> np.ndarray:
+    """Return pixels (H, W, 3) or class ids (H, W), uint8, resized to a square of `size`."""
+    picture = Image.fromarray(np.ascontiguousarray(array))
+    # reducing_gap averages pixels first; NEAREST must pick a pixel, not mix several.
+    gap = None if filter == Image.Resampling.NEAREST else 3.0
+    return np.asarray(picture.resize((size, size), filter, reducing_gap=gap))
+
+
+def exchanged(pairs: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Return uint8 (256,): the class of each class in a mirrored picture."""
+    table = np.arange(256, dtype=np.uint8)
+    for a, b in pairs:
+        table[[a, b]] = b, a
+    return table
