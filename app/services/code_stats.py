@@ -33,6 +33,7 @@ _opening = threading.Lock()
 
 def atlas(handle: TokenizerHandle) -> CodeAtlas:
     """Return what is known of the checkpoint's codes; the rest follows in quiet moments."""
+    _ = handle.tokenizer  # loading it may take seconds, in which others need not wait
     with _opening:
         found = _atlases.touch(handle)
         if found is None:

@@ -30,6 +30,7 @@ from app.services.painting import Painter
 from app.services.tile_file import TileFile
 from core.analysis import codes as core_codes
 from core.analysis.arrangement import grid_layout, paint_features
+from core.analysis.atlas import build_atlas, mean_colors
 from core.analysis.codes import paint_codes
 from core.analysis.counts import count_codes
 from core.bundles.bundle import Bundle
@@ -149,6 +150,7 @@ def test_a_finished_atlas_equals_one_that_was_computed_at_once(handle: Tokenizer
     finish(atlas)
     paints = paint_codes(handle.tokenizer)
     np.testing.assert_array_equal(atlas.tiles, paints)
+    np.testing.assert_array_equal(atlas.colors, mean_colors(paints))
     cells = grid_layout(paint_features(paints), 15)
     np.testing.assert_array_equal(atlas.alike(), cells.argsort())
     counts = count_codes(handle.tokenizer, scene_counts.scenes(), batch=4)
@@ -183,6 +185,22 @@ def test_until_all_are_painted_codes_are_arranged_by_their_vectors(handle: Token
     steps = np.linalg.norm(codes[order[1:]] - codes[order[:-1]], axis=1).mean()
     shuffled = codes[np.random.default_rng(0).permutation(SIZE)]
     assert steps < 0.9 * np.linalg.norm(np.diff(shuffled, axis=0), axis=1).mean()
+
+
+def test_counts_of_a_bundle_without_tiles_are_its_own(
+    handle: TokenizerHandle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.analysis.atlas.LARGEST", SIZE - 1)
+    monkeypatch.setattr("core.analysis.counts.count_codes", lambda *_, **__: 1 / 0)
+    known = build_atlas(handle.tokenizer, counts=np.arange(SIZE), source="elsewhere")
+    handle.tokenizer.save_pretrained(tmp_path / "counted", atlas=known)
+    monkeypatch.setenv("REGVQ_CHECKPOINTS", str(tmp_path / "counted"))
+    view, figures = code_details.codebook_view("counted", "bundle", None)
+    assert figures["source"] == "elsewhere" and figures["used"] == SIZE - 1
+    assert view["progress"]["scenes"] == 0 and view["progress"]["painted"] == 0
+    atlas = code_stats.atlas(checkpoints.open_tokenizer("counted"))
+    finish(atlas)
+    np.testing.assert_array_equal(atlas.tiles, paint_codes(handle.tokenizer))
 
 
 # ---------------------------------------------------------------- the file
