@@ -1,4 +1,4 @@
-"""What is known of the codes of a checkpoint, painted and counted while the server runs.
+"""The known facts about the codes of a checkpoint, painted and counted while the server runs.
 
 A bundle may hold all of it (``core.analysis.atlas``). Otherwise a large network would take minutes
 for it, so a code is painted when somebody looks at it, and the others, and the uses of all codes,

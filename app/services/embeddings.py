@@ -64,7 +64,8 @@ def layout(
             if progress is not None:
                 progress(share, desc=words)
 
-        report(0.0, "Waiting for another map")
+        if _computing.locked():
+            report(0.0, "Waiting for another map")
         with _computing:
             found = _stored(handle, codes, axes, neighbors)  # by the one that was waited for
             if found is None:
