@@ -1,7 +1,7 @@
 """The known facts about the codes of a checkpoint, painted and counted while the server runs.
 
-A bundle may hold all of it (``core.analysis.atlas``). Otherwise a large network would take minutes
-for it, so a code is painted when somebody looks at it, and the others, and the uses of all codes,
+A bundle may hold all of them (``core.analysis.atlas``). Otherwise a large network would take minutes
+for them, so a code is painted when somebody looks at it, and the others, and the uses of all codes,
 follow in quiet moments (``painting``). What is painted and counted is kept in the cache folder
 (``core.paths``), so that the next start does not repeat it.
 """
