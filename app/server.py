@@ -99,7 +99,7 @@ def warm_up() -> None:
             request = reconstruction.parse_request(examples()[0].path, known[0])
             reconstruction.run(request)
             with LOCK:
-                atlas(request.handle)
+                _ = atlas(request.handle).counts
         if names := priors.names("text"):
             priors.preload_prior(priors.open_prior(names[0], "text"))
     except Exception:

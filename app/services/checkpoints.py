@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from regvq.bundles.sources import VARIABLE
 from regvq.paths import IN_TREE
 
+from .cache import RecentItems
 from .errors import UserError
 from .gpu import device
 from .precision import quicken
@@ -103,7 +104,21 @@ def _open(name: str, written: int, path: Path) -> TokenizerHandle:
 def _load(handle: TokenizerHandle, where: str) -> Tokenizer:
     from regvq.checkpoints import load_tokenizer
 
-    return quicken(load_tokenizer(handle.bundle, where))
+    tokenizer = load_tokenizer(handle.bundle, where)
+    # Now: it says nothing any more once a part computes in another precision.
+    _fingerprints[handle] = tokenizer.fingerprint.removeprefix("sha256:")[:32]
+    return quicken(tokenizer)
+
+
+_fingerprints: RecentItems[TokenizerHandle, str] = RecentItems(64)
+
+
+def fingerprint(handle: TokenizerHandle) -> str:
+    """Return a name for files about the tokenizer: the first 32 digits of its fingerprint."""
+    if handle not in _fingerprints:
+        _load.cache_clear()
+        _ = handle.tokenizer
+    return _fingerprints[handle]
 
 
 def open_tokenizer(name: Any) -> TokenizerHandle:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from .checkpoints import TokenizerHandle, names, open_tokenizer
+from .code_details import painted_view
 from .code_stats import (
-    Progress,
     atlas,
     code_colors,
     code_sheet,
@@ -20,7 +20,7 @@ from .code_stats import (
 )
 from .embeddings import METHODS, NEIGHBORS, STORED_NEIGHBORS, has_layout, layout
 from .encoding import PageFile, pack
-from .model_lock import LOCK, one_at_a_time
+from .scene_counts import Progress
 from .validation import one_of, whole_number
 
 COLORS = ("usage", "mean", "norm", "class")
@@ -47,9 +47,8 @@ def map_data(
     one_of(color, "color", COLORS)
     axes = whole_number(axes, "number of axes", 2, 3)
     one_of(neighbors, "number of neighbors", NEIGHBORS)
-    with LOCK:
-        known, colors = atlas(handle), code_colors(handle, color, progress)
-        codes = codebook(handle)
+    known, colors = atlas(handle), code_colors(handle, color, progress)
+    counts, codes = known.counts, codebook(handle)
     places = layout(handle, codes, method, axes, int(neighbors), progress)
     figures = {
         "method": method,
@@ -58,11 +57,11 @@ def map_data(
         "x": places[:, 0].tolist(),
         "y": places[:, 1].tolist(),
         **({"z": places[:, 2].tolist()} if axes == 3 else {}),
-        "uses": known["counts"].tolist(),
+        "uses": counts.tolist(),
         "norm": norms(handle).tolist(),
         "codebook_size": len(places),
-        "dead": int((known["counts"] == 0).sum()),
-        "source": str(known["source"]),
+        "dead": int((counts == 0).sum()),
+        "source": known.source,
         "checkpoint": handle.name,
     }
     if method == "umap":
@@ -73,7 +72,6 @@ def map_data(
     return places, colors, figures
 
 
-@one_at_a_time
 def map_view(checkpoint: Any) -> dict[str, Any]:
     """Return what the page draws of every code before it asks for more, with the map by PCA."""
     handle = open_tokenizer(checkpoint)
@@ -88,15 +86,15 @@ def map_view(checkpoint: Any) -> dict[str, Any]:
             "source": real.source,
             "pictures": real.pictures,
         },
-        "counts": pack(known["counts"], "<f8"),
-        "source": str(known["source"]),
-        "colors": pack(known["mean_color"], "u1"),
+        "counts": pack(known.counts, "<f8"),
+        "source": known.source,
         "norms": pack(norms(handle), "<f4"),
-        "patch": int(known["paints"].shape[1]),
+        "patch": known.patch,
         "sprite": code_sheet(handle),
         "ramp": color_ramp(),
         "pca": pack(layout(handle, codes, "pca", 3), "<f4"),
         "quick": [axes for axes in (2, 3) if has_layout(handle, codes, axes, STORED_NEIGHBORS)],
+        **painted_view(handle),
     }
 
 
@@ -107,8 +105,7 @@ def layout_view(
     cannot be one."""
     axes = whole_number(axes, "number of axes", 2, 3)
     count = one_of(neighbors, "number of neighbors", NEIGHBORS)
-    with LOCK:
-        codes = codebook(handle)
+    codes = codebook(handle)
     places = layout(handle, codes, "umap", axes, count, progress)
     return {
         "checkpoint": handle.name,
@@ -116,7 +113,6 @@ def layout_view(
     }
 
 
-@one_at_a_time
 def class_view(checkpoint: Any, progress: Progress | None = None) -> dict[str, Any]:
     """Return the class of each code, for a page that colors by it."""
     handle = open_tokenizer(checkpoint)
@@ -143,7 +139,6 @@ def _handles(checkpoint: Any, others: Any) -> list[TokenizerHandle]:
     return [open_tokenizer(name) for name in dict.fromkeys(wanted)][:MOST]
 
 
-@one_at_a_time
 def gallery_view(checkpoint: Any, others: Any) -> dict[str, Any]:
     """Return the maps of a checkpoint and up to MOST - 1 others. Raises UserError."""
     return {
@@ -156,25 +151,25 @@ def _small_map(handle: TokenizerHandle) -> dict[str, Any]:
     from regvq.metrics.codebook_usage import usage_of
 
     known, codes = atlas(handle), codebook(handle)
-    usage = usage_of(known["counts"])
+    counts = known.counts
+    usage = usage_of(counts)
     umap = None
     if has_layout(handle, codes, 2, STORED_NEIGHBORS):  # a new one would take minutes
         umap = pack(layout(handle, codes, "umap", 2), "<f4")
     return {
         "checkpoint": handle.name,
-        "counts": pack(known["counts"], "<f8"),
-        "colors": pack(known["mean_color"], "u1"),
+        "counts": pack(counts, "<f8"),
+        "colors": pack(known.colors, "u1"),
         "norms": pack(norms(handle), "<f4"),
         "pca": pack(layout(handle, codes, "pca", 2), "<f4"),
         "umap": umap,
         "used": usage.used,
         "total": usage.total,
         "perplexity": usage.perplexity,
-        "source": str(known["source"]),
+        "source": known.source,
     }
 
 
-@one_at_a_time
 def gallery_class_view(
     checkpoint: Any, others: Any, progress: Progress | None = None
 ) -> dict[str, Any]:

@@ -3,63 +3,76 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+import threading
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .cache import RecentItems
 from .checkpoints import TokenizerHandle
-from .encoding import PageFile, png
+from .code_atlas import AT_ONCE, CodeAtlas
+from .encoding import PageFile, pack, png
+from .painting import PAINTER
+from .scene_counts import Progress, class_counts
 from .token_pictures import FLOOR, heat_levels, tile_sheet
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 log = logging.getLogger("regvq.app")
 
-SCENES = 48
-"""Number of drawn scenes in a new count."""
-SCENE_SIZE = 192
-"""Their width and height in pixels."""
 UNUSED = 90
 """Gray level of a code without a value on the color scale."""
 
-Progress = Callable[..., Any]
-"""Called as ``gradio.Progress`` is: (done, total) or a share of 1, ``desc``, ``unit``."""
+SHEET = 2**20
+"""Pixels up to which the tiles of all codes are sent to a page in one picture."""
 
 
-def scenes() -> Iterator[Tensor]:
-    """Yield SCENES images (3, SCENE_SIZE, SCENE_SIZE) of the drawn data set."""
-    from regvq.data import open_dataset
-
-    drawn = open_dataset("scenes", size=SCENE_SIZE, seed=0, split="test")
-    return (drawn[index].image for index in range(SCENES))
+_atlases: RecentItems[TokenizerHandle, CodeAtlas] = RecentItems(6)
+_opening = threading.Lock()
 
 
-def scenes_source() -> str:
-    """Return the pictures of a new count in words."""
-    return f"{SCENES} drawn scenes at {SCENE_SIZE} × {SCENE_SIZE}"
+def atlas(handle: TokenizerHandle) -> CodeAtlas:
+    """Return what is known of the checkpoint's codes; the rest follows in quiet moments."""
+    _ = handle.tokenizer  # loading it may take seconds, in which others need not wait
+    with _opening:
+        found = _atlases.touch(handle)
+        if found is None:
+            found = _atlases[handle] = CodeAtlas(handle)
+    PAINTER.want(found)
+    return found
+
+
+def code_sheet(handle: TokenizerHandle) -> PageFile | None:
+    """Return the tiles that all codes decode to, side by side in one picture file; None for a large
+    codebook, of which a page asks for the tiles that it shows, and before all are painted."""
+    known = atlas(handle)
+    if known.size * known.patch**2 > SHEET:
+        return None
+    if not known.complete and known.size <= AT_ONCE:
+        known.look([0])
+    return _sheet(handle) if known.complete else None
 
 
 @lru_cache(maxsize=6)
-def atlas(handle: TokenizerHandle) -> dict[str, np.ndarray]:
-    """Return the statistics of every code (``core.analysis.atlas``): the bundle's own if it has
-    them and they fit its codes, otherwise computed on scenes."""
-    from regvq.analysis.atlas import build_atlas, fits
-
-    known = handle.bundle.atlas
-    if fits(known, handle.tokenizer):
-        return known
-    return build_atlas(handle.tokenizer, scenes(), source=scenes_source())
+def _sheet(handle: TokenizerHandle) -> PageFile:
+    return PageFile(png(tile_sheet(atlas(handle).tiles)), "codes")
 
 
-@lru_cache(maxsize=6)
-def code_sheet(handle: TokenizerHandle) -> PageFile:
-    """Return the tiles that all codes decode to, side by side in one picture file."""
-    return PageFile(png(tile_sheet(atlas(handle)["paints"])), "codes")
+def tiles_view(
+    handle: TokenizerHandle, codes: Any, seconds: float | None = 0.0
+) -> dict[str, Any] | None:
+    """Return the tiles of some codes (without repetition) for a page: those that are painted, after
+    up to ``seconds`` of painting more (None: all of them). None without any."""
+    known = atlas(handle)
+    codes = np.unique(np.asarray(codes, dtype=np.int64))
+    known.look(codes, seconds)
+    codes = codes[known.painted[codes]]
+    if not len(codes):
+        return None
+    return {
+        "of": pack(codes, "<u4"),
+        "sheet": PageFile(png(tile_sheet(known.tiles[codes])), "tiles"),
+    }
 
 
 @lru_cache(maxsize=6)
@@ -119,45 +132,7 @@ def patches(handle: TokenizerHandle) -> Patches | None:
     )
 
 
-# ---------------------------------------------------------------- counts
-
-
-_code_counts: RecentItems[TokenizerHandle, np.ndarray] = RecentItems(8)
-_class_counts: RecentItems[TokenizerHandle, np.ndarray] = RecentItems(8)
-
-
-def count_in_scenes(
-    handle: TokenizerHandle, progress: Callable[[int], None] | None = None
-) -> np.ndarray:
-    """Return how often each code occurs in the scenes, int64 (K,); counted once per checkpoint.
-
-    ``progress`` is called with the number of scenes that are done.
-    """
-    from regvq.analysis.counts import count_codes
-
-    if handle not in _code_counts:
-        _code_counts[handle] = count_codes(handle.tokenizer, scenes(), progress, batch=4)
-    return _code_counts[handle]
-
-
-def class_counts(
-    handle: TokenizerHandle, progress: Progress | None = None
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return the pixels of each class that each code covers in the scenes, int64 (K, C), and the
-    names of the classes."""
-    from regvq.analysis.counts import count_classes
-    from regvq.data import open_dataset
-
-    drawn = open_dataset("scenes", size=SCENE_SIZE, seed=0, split="test")
-    if handle not in _class_counts:
-
-        def report(done: int) -> None:
-            if progress is not None:
-                progress((done, SCENES), desc="Counting the classes of each code", unit="scenes")
-
-        samples = (drawn[index] for index in range(SCENES))
-        _class_counts[handle] = count_classes(handle.tokenizer, samples, len(drawn.classes), report)
-    return _class_counts[handle], tuple(drawn.classes)
+# ---------------------------------------------------------------- colors
 
 
 def dominant_classes(
@@ -180,7 +155,7 @@ def code_colors(
 
     known = atlas(handle)
     if color == "mean":
-        return known["mean_color"]
+        return known.colors
     if color == "class":
         most, _, palette = dominant_classes(handle, progress)
         return np.where(most[:, None] >= 0, palette[most], UNUSED).astype(np.uint8)
@@ -188,7 +163,7 @@ def code_colors(
         lengths = norms(handle)
         span = max(float(np.ptp(lengths)), 1e-9)
         return ramp(FLOOR + (1 - FLOOR) * (lengths - lengths.min()) / span)
-    counts = known["counts"]
+    counts = known.counts
     found = ramp(FLOOR + (1 - FLOOR) * heat_levels(counts))
     found[counts == 0] = UNUSED
     return found

@@ -7,22 +7,19 @@ codebook and machine and kept in the cache folder (``$REGVQ_CACHE``, see ``core.
 from __future__ import annotations
 
 import hashlib
-import logging
-import os
-import tempfile
+import threading
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from regvq.paths import cache_folder
 
+from .array_cache import load_array, store_array
 from .cache import RecentItems
 from .checkpoints import TokenizerHandle
-from .code_stats import Progress
+from .code_stats import atlas
 from .errors import UserError
-
-log = logging.getLogger("regvq.app")
+from .scene_counts import Progress
 
 METHODS = ("umap", "pca")
 NEIGHBORS = (5, 15, 50)
@@ -36,6 +33,7 @@ class TooFewCodes(UserError):
 
 
 _remembered: RecentItems[tuple, np.ndarray] = RecentItems(24)
+_computing = threading.Lock()
 
 
 def layout(
@@ -66,8 +64,14 @@ def layout(
             if progress is not None:
                 progress(share, desc=words)
 
-        found = umap_map(codes, axes, neighbors, progress=report)
-        _store(_cache_file(codes, axes, neighbors), found)
+        if _computing.locked():
+            report(0.0, "Waiting for another map")
+        with _computing:
+            found = _stored(handle, codes, axes, neighbors)  # by the one that was waited for
+            if found is None:
+                used = atlas(handle).counts
+                found = umap_map(codes, axes, neighbors, uses=used, progress=report)
+                store_array(_cache_file(codes, axes, neighbors), found)
     _remembered[key] = found
     return found
 
@@ -87,24 +91,10 @@ def _stored(
         own = handle.bundle.atlas.get(f"umap{axes}")
         if own is not None and own.shape == shape:
             return own.astype(np.float32)
-    try:
-        found: Any = np.load(_cache_file(codes, axes, neighbors), allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None  # missing or incomplete: computed again
-    return found if found.shape == shape and found.dtype == np.float32 else None
+    return load_array(_cache_file(codes, axes, neighbors), shape, np.float32)
 
 
 def _cache_file(codes: np.ndarray, axes: int, neighbors: int) -> Path:
     codes = np.ascontiguousarray(codes, dtype=np.float32)
     digest = hashlib.sha256(f"{codes.shape}".encode() + codes.tobytes()).hexdigest()[:32]
     return cache_folder() / "maps" / f"{digest}-umap{axes}-{neighbors}.npy"
-
-
-def _store(path: Path, places: np.ndarray) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".new", delete=False) as file:
-            np.save(file, places, allow_pickle=False)
-        os.replace(file.name, path)
-    except OSError as error:  # a Space may have no writable folder: computed again next time
-        log.warning("The map could not be stored in %s: %s", path.parent, error)

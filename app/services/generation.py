@@ -177,10 +177,14 @@ def preview_images(request: GenerationRequest, step: Step) -> list[np.ndarray]:
     """
     if step.ids.is_floating_point():
         return [np.asarray(picture) for picture in decode_tokens(request.handle, step.ids)]
-    with LOCK:
-        tiles = priors.code_tiles(request.handle)
-    f, ids = tiles.shape[1], step.ids.numpy()
-    if step.sketching:
+    tokenizer = request.handle.tokenizer_handle.tokenizer
+    f, drawn = tokenizer.downsampling, step.ids.numpy()
+    if not step.sketching:
+        known = (drawn >= 0) & (drawn < tokenizer.codebook_size)
+        ids = np.full(drawn.shape, -1)
+        codes, ids[known] = np.unique(drawn[known], return_inverse=True)
+        tiles = priors.code_tiles(request.handle, codes)
+    else:
         colors = semantic_maps.legend(request.handle).table
         tiles = np.broadcast_to(colors[:, None, None], (len(colors), f, f, 3))
         ids = step.layout.numpy()

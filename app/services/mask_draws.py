@@ -12,7 +12,7 @@ from PIL import Image
 from . import checkpoints
 from .cache import RecentItems
 from .checkpoints import TokenizerHandle, open_tokenizer
-from .code_stats import code_sheet
+from .code_stats import code_sheet, tiles_view
 from .encoding import PageFile, pack, png_file
 from .errors import UserError
 from .model_lock import one_at_a_time
@@ -163,7 +163,7 @@ def mask_view(
     masked = apply_mask(found, ratio, seed)
     point, pixels = masked_picture(handle, picture, ratio, temperature, seed)
     best = curve_point(handle, picture, 0.0, temperature, seed)
-    size = handle.tokenizer.codebook_size
+    size, sheet = handle.tokenizer.codebook_size, code_sheet(handle)
     view = {
         "original": PageFile(original_png(picture), "original"),
         "reconstruction": png_file(Image.fromarray(pixels), "masked"),
@@ -180,7 +180,8 @@ def mask_view(
         "entropy": pack(found.entropy, "<f4"),
         "top": float(np.log2(size)),
         "codes": size,
-        "sprite": code_sheet(handle),
+        "sprite": sheet,
+        "tiles": None if sheet else tiles_view(handle, [*found.best.flat, *found.drawn.flat]),
         "ramp": ramp(np.linspace(0, 1, 64)).tolist(),
     }
     return view, {

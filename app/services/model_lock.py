@@ -21,14 +21,26 @@ class ModelLock:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
+        self._waiting, self._counting = 0, threading.Lock()
         if hasattr(os, "register_at_fork"):  # Windows has no fork
             os.register_at_fork(after_in_child=self._reset)
 
     def _reset(self) -> None:
         self._lock = threading.RLock()
+        self._waiting, self._counting = 0, threading.Lock()
+
+    @property
+    def wanted(self) -> bool:
+        """True while a thread waits for the lock."""
+        return self._waiting > 0
 
     def __enter__(self) -> ModelLock:
-        self._lock.acquire()
+        if not self._lock.acquire(blocking=False):
+            with self._counting:
+                self._waiting += 1
+            self._lock.acquire()
+            with self._counting:
+                self._waiting -= 1
         return self
 
     def __exit__(self, *_: object) -> None:

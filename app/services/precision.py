@@ -16,12 +16,24 @@ LARGE = 10_000_000
 """Parameters of a decoder from which it counts: the shipped ones have less than a tenth."""
 
 
+def is_large(tokenizer: Tokenizer) -> bool:
+    """Return True for a tokenizer whose decoder is large."""
+    return sum(parameter.numel() for parameter in tokenizer.decoder.parameters()) >= LARGE
+
+
+def is_slow(tokenizer: Tokenizer) -> bool:
+    """Return True for a large decoder in float32 on a processor, whose visitors have to wait."""
+    import torch
+
+    weight = tokenizer.decoder.last_weight
+    return is_large(tokenizer) and weight.device.type == "cpu" and weight.dtype == torch.float32
+
+
 def quicken(tokenizer: Tokenizer) -> Tokenizer:
     """Return the tokenizer with a large decoder in bfloat16, if this processor computes in it."""
     import torch
 
-    weights = sum(parameter.numel() for parameter in tokenizer.decoder.parameters())
-    if weights < LARGE or tokenizer.device.type != "cpu":
+    if not is_large(tokenizer) or tokenizer.device.type != "cpu":
         return tokenizer
     layout = torch.channels_last  # the faster order in memory for convolutions
     tokenizer.encoder.to(memory_format=layout)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import checkpoints
 from .checkpoints import TokenizerHandle
+from .code_atlas import UNKNOWN
+from .code_stats import atlas
 from .errors import UserError
 from .gpu import device
 from .idle import run_when_idle
@@ -28,6 +30,8 @@ log = logging.getLogger("regvq.app")
 
 MODES = ("text", "semantic", "complete")
 """The uses of a prior: text to image, semantic map to image, inpainting."""
+TILE_SECONDS = 0.3
+"""Seconds in which missing tiles are painted for the preview of an unfinished picture."""
 MAX_WORDS = 200
 """A longer prompt does not describe a picture, and no prior reads so many tokens."""
 TRAIN_RECIPE = "scenes-text-diffusion"
@@ -258,16 +262,9 @@ def clean_prompt(handle: PriorHandle, prompt: Any, required: bool = True) -> tup
     return text, " ".join(notes)
 
 
-def code_tiles(handle: PriorHandle) -> np.ndarray:
-    """Return the tile that each code of the tokenizer decodes to alone, uint8 (K, f, f, 3)."""
-    return _code_tiles(handle.tokenizer_handle)
-
-
-@lru_cache(maxsize=4)
-def _code_tiles(handle: TokenizerHandle) -> np.ndarray:
-    from regvq.analysis.codes import paint_codes
-
-    known = handle.bundle.atlas.get("paints")
-    if known is not None and len(known) == handle.tokenizer.codebook_size:
-        return known
-    return paint_codes(handle.tokenizer, range(handle.tokenizer.codebook_size))
+def code_tiles(handle: PriorHandle, codes: np.ndarray) -> np.ndarray:
+    """Return the tiles of some codes, uint8 (n, f, f, 3): gray if there is no time to paint one."""
+    known = atlas(handle.tokenizer_handle)
+    tiles = known.look(codes, TILE_SECONDS)
+    tiles[~known.painted[codes]] = UNKNOWN
+    return tiles

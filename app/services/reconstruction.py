@@ -17,10 +17,11 @@ from PIL import Image
 
 from .cache import RecentItems
 from .checkpoints import TokenizerHandle, open_tokenizer
-from .code_stats import atlas, code_sheet
+from .code_stats import atlas, code_sheet, tiles_view
 from .encoding import PageFile, pack, png
 from .formatting import format_bytes
 from .model_lock import one_at_a_time
+from .precision import is_slow
 from .token_pictures import ERROR_TOP, enlarge_grid
 from .tokenization import decode_picture, tokenize
 from .uploads import Picture, open_picture, original_png
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 TOKEN_COLORS = ("mean", "patch", "number")
 """The ways to draw a token: its code's mean color, its code's tile, a color per code number."""
+AT_ONCE = 0.3
+"""Seconds in which missing tiles of a picture's codes are painted before it is shown."""
 SSIM_WINDOW = 11
 """Side of SSIM's window in pixels; a smaller picture has no SSIM."""
 
@@ -214,19 +217,50 @@ def cached(request: ReconstructionRequest) -> Reconstruction | None:
     return _cache.get(request)
 
 
-@lru_cache(maxsize=12)
 def token_pngs(request: ReconstructionRequest) -> dict[str, bytes]:
-    """Return the token grid at the picture's size, without smoothing, in each of TOKEN_COLORS."""
+    """Return the token grid at the picture's size, without smoothing, in each of TOKEN_COLORS.
+
+    A code that is not painted yet is drawn in the color that its tokens have in the decoded
+    picture. The caller holds ``model_lock.LOCK``.
+    """
+    known, codes = atlas(request.handle), np.unique(request.ids)
+    known.look(codes, AT_ONCE)
+    return _token_pngs(request, int(known.painted[codes].sum()))
+
+
+@lru_cache(maxsize=12)
+def _token_pngs(request: ReconstructionRequest, painted: int) -> dict[str, bytes]:
+    """``painted``, the number of the picture's codes that are painted, makes the pictures anew."""
     from regvq.analysis.rendering import number_colors, token_picture
 
     tokenizer, size = request.handle.tokenizer, request.picture.image.size
     known, f, ids = atlas(request.handle), tokenizer.downsampling, request.ids
-    flat = {"mean": known["mean_color"], "number": number_colors(tokenizer.codebook_size)}
+    codes, places = np.unique(ids, return_inverse=True)
+    places = places.reshape(ids.shape)
+    colors, tiles = known.colors[codes], known.tiles[codes]
+    if painted < len(codes):
+        missing = ~known.painted[codes]
+        colors[missing] = _decoded_colors(request, places, len(codes))[missing]
+        tiles[missing] = colors[missing, None, None]
+    numbers = number_colors(tokenizer.codebook_size)[codes]
     pixels = {
-        name: enlarge_grid(token_picture(ids, table), f, size) for name, table in flat.items()
+        name: enlarge_grid(token_picture(places, table), f, size)
+        for name, table in {"mean": colors, "number": numbers}.items()
     }
-    pixels["patch"] = token_picture(ids, known["paints"])[: size[1], : size[0]]
+    pixels["patch"] = token_picture(places, tiles)[: size[1], : size[0]]
     return {name: png(Image.fromarray(pixels[name])) for name in TOKEN_COLORS}
+
+
+def _decoded_colors(request: ReconstructionRequest, places: np.ndarray, count: int) -> np.ndarray:
+    """Return the mean color, uint8 (n, 3), of the decoded picture under the tokens of each code."""
+    from regvq.images import open_picture
+
+    pixels = np.asarray(open_picture(reconstruct(request).decoded))
+    height, width = pixels.shape[:2]
+    at = enlarge_grid(places, request.handle.tokenizer.downsampling, (width, height)).ravel()
+    uses = np.maximum(np.bincount(at, minlength=count), 1)
+    sums = [np.bincount(at, pixels[..., c].ravel(), count) / uses for c in range(3)]
+    return np.rint(np.stack(sums, axis=1)).astype(np.uint8)
 
 
 @one_at_a_time
@@ -261,9 +295,36 @@ def first_view(request: ReconstructionRequest) -> dict[str, Any]:
         "patch": tokenizer.downsampling,
         "codes": tokenizer.codebook_size,
         "ids": pack(ids, "<u4"),
-        "sprite": code_sheet(request.handle),
+        **_tiles(request),
+        "note": _note(request),
         "edited": [[row, column] for row, column, _ in request.edits],
     }
+
+
+def _tiles(request: ReconstructionRequest) -> dict[str, Any]:
+    """Return the tiles of all codes, or those of the picture's codes that are painted."""
+    if sheet := code_sheet(request.handle):
+        return {"sprite": sheet}
+    return {"sprite": None, "tiles": tiles_view(request.handle, request.ids)}
+
+
+def _note(request: ReconstructionRequest) -> str:
+    """Return a sentence about a large tokenizer, or nothing."""
+    words = []
+    tokenizer, known = request.handle.tokenizer, atlas(request.handle)
+    codes = np.unique(request.ids)
+    painted = int(known.painted[codes].sum())
+    if painted < len(codes):
+        words.append(
+            f"{painted:,} of this picture's {len(codes):,} codes are painted so far; the others "
+            "have the color that is decoded in their places."
+        )
+    if is_slow(tokenizer):
+        words.append(
+            "This large network computes in float32, for the processor does not compute in "
+            "bfloat16: 512 × 512 pixels take about 10 s on two cores."
+        )
+    return " ".join(words)
 
 
 @one_at_a_time

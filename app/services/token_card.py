@@ -117,7 +117,7 @@ def token_card(request: ReconstructionRequest, row: Any, column: Any) -> dict[st
         "edited": len({edit[:2] for edit in request.edits}),
         "changed": any(edit[:2] == (row, column) for edit in request.edits),
         "p": finite(math.exp(float(log_p[code]))) if stochastic else None,
-        "swatch": data_url(atlas(handle)["paints"][code]),
+        "swatch": data_url(atlas(handle).look([code])[0]),
         "here": data_url(tiles[-1]),
         "field": data_url(_brighten(np.asarray(picture.image)[part], field)),
         "extent": extent(field),

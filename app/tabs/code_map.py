@@ -13,10 +13,21 @@ from ..services.embeddings import TooFewCodes
 from ..services.encoding import png_file
 from ..services.links import TABS
 from ..ui.charts import scatter
-from ..ui.component import MAP_QUEUE, MODEL_QUEUE, PRIVATE, PROGRESS, api_row, html_component
+from ..ui.component import (
+    INSTANT,
+    MAP_QUEUE,
+    MODEL_QUEUE,
+    PRIVATE,
+    PROGRESS,
+    SILENT,
+    TILE_QUEUE,
+    api_row,
+    html_component,
+)
 from ..ui.errors import report_user_errors
 from ..ui.pictures import file_path, publish
 from . import code_map_gallery
+from .codebook import show_known, show_tiles
 from .shared_inputs import Shared
 
 TITLE = TABS["codemap"]
@@ -65,6 +76,12 @@ def show_classes(checkpoint: Any, progress: gr.Progress = PROGRESS) -> dict[str,
 
 
 @report_user_errors
+def more_known(checkpoint: Any, event: gr.EventData) -> dict[str, Any]:
+    """Return what has become known of the codes since the page asked last."""
+    return show_known(checkpoint, COUNTED_ON, event)[0]
+
+
+@report_user_errors
 def select_code(checkpoint: Any, image: Any, event: gr.EventData) -> tuple[int, dict[str, Any]]:
     """Return the code that was clicked, on the map, in a selection or among the nearest codes, and
     its card."""
@@ -100,7 +117,9 @@ def build(tab: gr.Tab, shared: Shared) -> None:
     # Not "always_last": what that sends later is the first event again, not the last one.
     each = {**PRIVATE, "trigger_mode": "multiple"}
     chart.layout(show_layout, checkpoint, chart, **each, **MAP_QUEUE)
-    chart.classes(show_classes, checkpoint, chart, **each, **MODEL_QUEUE)
+    chart.classes(show_classes, checkpoint, chart, **each, **MAP_QUEUE)
+    chart.tiles(show_tiles, checkpoint, chart, **{**each, **SILENT, **TILE_QUEUE})
+    chart.known(more_known, checkpoint, chart, **INSTANT)
     for part in (chart, card):
         part.pick(select_code, [checkpoint, picture], [code, card], **each, **MODEL_QUEUE)
 

@@ -9,7 +9,15 @@ import gradio as gr
 from ..services import checkpoints
 from ..services.code_map import MOST, gallery_class_view, gallery_view, other_checkpoints
 from ..services.links import TABS
-from ..ui.component import INSTANT, MODEL_QUEUE, PROGRESS, SILENT, html_component, html_text
+from ..ui.component import (
+    INSTANT,
+    MAP_QUEUE,
+    MODEL_QUEUE,
+    PROGRESS,
+    SILENT,
+    html_component,
+    html_text,
+)
 from ..ui.errors import report_user_errors
 from ..ui.pictures import publish
 from .shared_inputs import Shared
@@ -69,5 +77,6 @@ def build(tab: gr.Tab, shared: Shared) -> None:
         show, [*shown, here], wall, **latest
     )
     others.input(show, [*shown, here], wall, **latest)
-    wall.classes(show_classes, shown, wall, **{**latest, "trigger_mode": "multiple"})
+    classes = {**latest, **MAP_QUEUE, "trigger_mode": "multiple"}
+    wall.classes(show_classes, shown, wall, **classes)
     wall.open(open_map, None, checkpoint, trigger_mode="multiple", **INSTANT)

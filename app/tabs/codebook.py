@@ -11,7 +11,17 @@ from ..services.code_stats import atlas, patches
 from ..services.encoding import png_file
 from ..services.links import TABS
 from ..services.token_pictures import enlarge_tile, heat_picture
-from ..ui.component import MODEL_QUEUE, PRIVATE, PROGRESS, api_row, html_component, html_text
+from ..ui.component import (
+    INSTANT,
+    MODEL_QUEUE,
+    PRIVATE,
+    PROGRESS,
+    SILENT,
+    TILE_QUEUE,
+    api_row,
+    html_component,
+    html_text,
+)
 from ..ui.errors import report_user_errors
 from ..ui.figures import usage_figures
 from ..ui.pictures import file_path, gallery_paths, publish
@@ -34,17 +44,17 @@ def codebook_usage(checkpoint: Any, source: Any = "bundle", image: Any = None) -
 def code_detail(checkpoint: Any, code: Any, image: Any = None, source: Any = "bundle") -> tuple:
     """/code_detail: the code's tile, its occurrences, its nearest codes, figures, real patches."""
     handle, where, figures = code_details.code_detail(checkpoint, code, image, source)
-    tiles, real = atlas(handle)["paints"], patches(handle)
+    known, real = atlas(handle), patches(handle)
     own = figures["code"]
     nearest = [
         (
-            png_file(enlarge_tile(tiles[found]), f"code-{found}"),
+            png_file(enlarge_tile(known.look([found])[0]), f"code-{found}"),
             f"code {found}, distance {distance:.3f}",
         )
         for found, distance in zip(figures["nearest"], figures["distances"], strict=True)
     ]
     return (
-        file_path(png_file(enlarge_tile(tiles[own]), f"code-{own}")),
+        file_path(png_file(enlarge_tile(known.look([own])[0]), f"code-{own}")),
         file_path(png_file(where, "where")),
         gallery_paths(nearest),
         figures,
@@ -68,6 +78,21 @@ def show_usage(
         return gr.skip(), gr.skip()
     view, figures = code_details.codebook_view(checkpoint, source, image, progress)
     return publish(view), usage_figures(figures)
+
+
+@report_user_errors
+def show_tiles(checkpoint: Any, event: gr.EventData) -> dict[str, Any]:
+    """Return the tiles that the page asks for, as far as they are painted in a moment."""
+    return publish(code_details.more_tiles(checkpoint, getattr(event, "codes", None)))
+
+
+@report_user_errors
+def show_known(checkpoint: Any, source: Any, event: gr.EventData) -> tuple[dict[str, Any], Any]:
+    """Return what has become known of the codes since the page asked last, and the figures."""
+    known, counted = getattr(event, "known", None), getattr(event, "counted", None)
+    view = code_details.more_known(checkpoint, source, known, counted)
+    figures = view["more"].pop("figures", None)
+    return view, gr.skip() if figures is None else usage_figures(figures)
 
 
 @report_user_errors
@@ -117,6 +142,8 @@ def build(tab: gr.Tab, shared: Shared) -> None:
     checkpoint.change(show_code, [*selected, here], [code, card], **latest)
     # Not "always_last": what that sends later is the first click's event, not the last one's.
     each = {**latest, "trigger_mode": "multiple"}
+    chart.tiles(show_tiles, checkpoint, chart, **{**each, **SILENT, **TILE_QUEUE})
+    chart.known(show_known, [checkpoint, source], [chart, strip], **INSTANT)
     for part in (chart, card):
         part.pick(select_code, [checkpoint, picture, source], [code, card], **each)
 

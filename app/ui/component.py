@@ -15,8 +15,12 @@ STATIC = Path(__file__).resolve().parents[1] / "static"
 
 MODEL_QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
 """The queue of every listener that runs a model: they run one after another."""
-MAP_QUEUE: dict[str, Any] = {"concurrency_id": "map", "concurrency_limit": 1}
-"""The queue of UMAPs, which take long and run no model: reconstructions need not wait for them."""
+MAP_QUEUE: dict[str, Any] = {"concurrency_id": "map", "concurrency_limit": 4}
+"""The queue of UMAPs and of counts of classes, which take long: reconstructions need not wait for
+them, nor need maps that are available already; UMAPs are computed one at a time."""
+TILE_QUEUE: dict[str, Any] = {"concurrency_id": "tiles", "concurrency_limit": 2}
+"""The queue of tiles that a page asks for: most are painted already, so that they need not wait for
+models; each paints for a part of a second at most."""
 LAB_QUEUE: dict[str, Any] = {"concurrency_id": "lab", "concurrency_limit": 1}
 """The queue of /lab_pictures, whose long runs hold the lock for a few steps at a time."""
 

@@ -84,6 +84,17 @@ def grid_layout(features: np.ndarray, columns: int) -> np.ndarray:
     return cells
 
 
+def rough_grid(features: np.ndarray, columns: int) -> np.ndarray:
+    """Return cells as ``grid_layout``, without its exchanges: at once for 262,144 codes, too.
+
+    Rows lie along the first main axis and are sorted along the second.
+    """
+    features = np.asarray(features, dtype=np.float32)
+    cells = np.empty(len(features), dtype=np.int64)
+    cells[_sorted_rows(features, columns)] = np.arange(len(features))
+    return cells
+
+
 def _sorted_rows(features: np.ndarray, columns: int) -> np.ndarray:
     """Return code ids by cell, int64 (K,): rows along the first main axis, sorted by the second."""
     axes = main_axes(features, 2)

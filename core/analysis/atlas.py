@@ -28,6 +28,15 @@ LARGE = 8192
 """From this many codes on, a code is painted amid 3 x 3 tokens, not 5 x 5: of 16,384 codes of 16
 pixels, a network of 72 M parameters paints the wider fields for almost an hour on two cores."""
 
+LARGEST = 65_536
+"""Codes up to which an atlas holds the pictures of all codes. Of 2^18 codes, they take half an
+hour and 200 MB, so that the explorer paints only those that somebody looks at (our choice)."""
+
+
+def field_side(size: int) -> int:
+    """Return the side, in tokens, of the field amid which each of ``size`` codes is painted."""
+    return 3 if size >= LARGE else 5
+
 
 def build_atlas(
     tokenizer: Tokenizer,
@@ -48,6 +57,7 @@ def build_atlas(
     its main axes; ``order_similarity`` int64 (K,), code ids in a sequence with similar neighbors;
     ``grid`` int64 (K,), each code's cell in a grid of ``grid_columns`` columns with similar
     neighbors (row by row, cells 0 to K - 1); ``neighbours`` int64 (K, 8 or fewer), nearest first.
+    With more than LARGEST codes only ``counts``, ``source`` and ``pca``.
     Raises ValueError if neither or both of pictures and counts are given, or if counts do not match
     the codebook.
     """
@@ -60,15 +70,19 @@ def build_atlas(
     if counts.shape != (size,):
         raise ValueError(f"counts must have an entry for each of {size} codes, got {counts.shape}")
     codebook = tokenizer.quantizer.codebook()
-    paints = paint_codes(tokenizer, side=3 if size >= LARGE else 5)
-    features = paint_features(paints)
-    columns = grid_columns(size)
-    return {
+    known = {
         "counts": counts,
         "source": np.array(source),
-        "paints": paints,
-        "mean_color": np.rint(paints.mean(axis=(1, 2))).astype(np.uint8),
         "pca": embedding.pca_map(codebook),
+    }
+    if size > LARGEST:
+        return known
+    paints = paint_codes(tokenizer, side=field_side(size))
+    features = paint_features(paints)
+    columns = grid_columns(size)
+    return known | {
+        "paints": paints,
+        "mean_color": mean_colors(paints),
         "order_similarity": order_by_similarity(features),
         "grid": grid_layout(features, columns),
         "grid_columns": np.array(columns, dtype=np.int64),
@@ -79,12 +93,16 @@ def build_atlas(
 def fits(atlas: Mapping[str, np.ndarray], tokenizer: Tokenizer) -> bool:
     """Return True if an atlas holds the arrays of ``build_atlas`` in the shapes of this tokenizer.
 
-    An atlas of an earlier version, or one that was copied from another checkpoint, may not.
+    An atlas of an earlier version, or one that was copied from another checkpoint, may not. That of
+    a large codebook has no pictures of the codes, and nothing that follows from them.
     """
     size, f = tokenizer.codebook_size, tokenizer.downsampling
-    shapes = {
-        "counts": (size,), "paints": (size, f, f, 3), "mean_color": (size, 3), "pca": (size, 2),
-        "order_similarity": (size,), "grid": (size,), "grid_columns": (), "source": (),
+    shapes: dict[str, tuple[int, ...]] = {"counts": (size,), "source": (), "pca": (size, 2)}
+    if "paints" not in atlas and size > LARGEST:
+        return all(name in atlas and atlas[name].shape == shapes[name] for name in shapes)
+    shapes |= {
+        "paints": (size, f, f, 3), "mean_color": (size, 3), "order_similarity": (size,),
+        "grid": (size,), "grid_columns": (),
     }  # fmt: skip
     if any(name not in atlas or atlas[name].shape != shape for name, shape in shapes.items()):
         return False
@@ -93,6 +111,11 @@ def fits(atlas: Mapping[str, np.ndarray], tokenizer: Tokenizer) -> bool:
         return False
     ids = (atlas["order_similarity"], atlas["grid"], near)
     return all(each.size == 0 or 0 <= each.min() <= each.max() < size for each in ids)
+
+
+def mean_colors(paints: np.ndarray) -> np.ndarray:
+    """Return the mean color uint8 (K, 3) of each picture in paints uint8 (K, f, f, 3)."""
+    return np.rint(paints.mean(axis=(1, 2))).astype(np.uint8)
 
 
 def grid_columns(size: int) -> int:

@@ -10,7 +10,7 @@ import io
 import re
 import warnings
 from collections.abc import Callable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -18,11 +18,17 @@ from torch import Tensor
 
 from .codes import as_array, main_axes
 
+if TYPE_CHECKING:
+    from umap import UMAP
+
 Progress = Callable[[float, str], None]
 """A function called with the share done, 0 to 1, and a description of the current work."""
 
 FEWEST = 8
 """Least number of codes for a UMAP."""
+WHOLE = 65_536
+"""From this many codes on, SAMPLE of them are laid out, and the others placed among them."""
+SAMPLE = 16_384
 
 
 def pca_map(codebook: Tensor | np.ndarray, axes: int = 2) -> np.ndarray:
@@ -79,6 +85,7 @@ def umap_map(
     epochs: int | None = None,
     spread: float = 1.0,
     seed: int = 0,
+    uses: np.ndarray | None = None,
     progress: Progress | None = None,
 ) -> np.ndarray:
     """Return the codebook (K, D) as UMAP lays it out, float32 (K, ``axes``), centered.
@@ -86,6 +93,8 @@ def umap_map(
     It starts from the main axes, so that a map keeps its orientation, and its neighbors are exact.
     neighbors: number of neighbors to which each code keeps close; few show detail, many the whole.
     epochs: epochs of the layout; by default 200, and 100 above 16,384 codes (our choice).
+    uses: the counts (K,) of the codes. From WHOLE codes on, a sample of the used ones is laid out,
+    filled up with others, and UMAP's ``transform`` places the rest.
     Raises ValueError for fewer than FEWEST codes, or fewer neighbors than 2.
     """
     codes = as_array(codebook)
@@ -94,6 +103,24 @@ def umap_map(
     if neighbors < 2:
         raise ValueError(f"a UMAP needs 2 neighbors or more, got {neighbors}")
     report = progress or (lambda share, words: None)
+    if len(codes) < WHOLE:
+        _, layout = _laid_out(codes, axes, neighbors, epochs, spread, seed, report)
+    else:
+        layout = _sampled(codes, axes, neighbors, epochs, spread, seed, uses, report)
+    report(1.0, "Laying out the map")
+    return (layout - layout.mean(axis=0)).astype(np.float32)
+
+
+def _laid_out(
+    codes: np.ndarray,
+    axes: int,
+    neighbors: int,
+    epochs: int | None,
+    spread: float,
+    seed: int,
+    report: Progress,
+) -> tuple[UMAP, np.ndarray]:
+    """Return UMAP and its layout float32 (K, ``axes``)."""
     neighbors = min(neighbors, len(codes) - 1)
     report(0.0, "Finding each code's neighbors")
     known = neighbor_lists(codes, neighbors, lambda done: report(0.2 * done, "Finding neighbors"))
@@ -124,8 +151,60 @@ def umap_map(
             },
         )
         layout = cast(np.ndarray, umap.fit_transform(codes))
-    report(1.0, "Laying out the map")
-    return (layout - layout.mean(axis=0)).astype(np.float32)
+    return umap, layout
+
+
+def _sampled(
+    codes: np.ndarray,
+    axes: int,
+    neighbors: int,
+    epochs: int | None,
+    spread: float,
+    seed: int,
+    uses: np.ndarray | None,
+    report: Progress,
+) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    used = np.zeros(len(codes), bool) if uses is None else uses > 0
+    # Used codes in random order, then the others: no more than the sample of either.
+    order = np.argsort(rng.random(len(codes)) + ~used, kind="stable")
+    sample, rest = np.sort(order[:SAMPLE]), np.sort(order[SAMPLE:])
+    layout = np.empty((len(codes), axes), np.float32)
+    umap, layout[sample] = _laid_out(
+        codes[sample], axes, neighbors, epochs, spread, seed,
+        lambda share, words: report(0.5 * share, f"{words}: a sample of {SAMPLE:,} codes"),
+    )  # fmt: skip
+    # Found exactly, too, instead of by UMAP's index, which takes a minute to compile.
+    umap._knn_search_index = _ExactSearch(codes[sample])
+    umap.tqdm_kwds = {"disable": True}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for start in range(0, len(rest), SAMPLE):
+            some = rest[start : start + SAMPLE]
+            layout[some] = umap.transform(codes[some])
+            report(0.5 + 0.5 * (start + len(some)) / len(rest), "Placing the other codes")
+    return layout
+
+
+class _ExactSearch:
+    """A search in the laid-out codes, with the part of NNDescent's interface that UMAP uses."""
+
+    _angular_trees = False
+
+    def __init__(self, codes: np.ndarray) -> None:
+        self._codes = torch.from_numpy(codes)
+        self._norms = self._codes.square().sum(dim=1)
+
+    def query(self, rows: np.ndarray, k: int, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ``k`` nearest codes of each row, int32 (n, k), and their distances."""
+        ids, distances = [], []
+        for some in torch.from_numpy(rows).split(512):
+            own = some.square().sum(dim=1, keepdim=True)
+            squares = torch.addmm(self._norms, some, self._codes.T, alpha=-2).add_(own)
+            best = squares.topk(k, largest=False)
+            ids.append(best.indices.int())
+            distances.append(best.values.clamp_(min=0).sqrt_())
+        return torch.cat(ids).numpy(), torch.cat(distances).numpy()
 
 
 def _start(codes: np.ndarray, axes: int, seed: int) -> np.ndarray:

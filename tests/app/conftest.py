@@ -65,8 +65,8 @@ def only_these(
         patch.setattr(bundle, "RUNS", tmp_path_factory.mktemp("no-runs"))
         patch.setenv("REGVQ_CHECKPOINTS", str(bundles))
         patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
-        patch.setattr("app.services.code_stats.SCENES", 3)
-        patch.setattr("app.services.code_stats.SCENE_SIZE", 64)
+        patch.setattr("app.services.scene_counts.SCENES", 3)
+        patch.setattr("app.services.scene_counts.SCENE_SIZE", 64)
         yield patch
 
 

@@ -12,13 +12,12 @@ from gradio_client import Client, handle_file
 from PIL import Image
 
 from app import server, shell
-from app.services import checkpoints, precision
+from app.services import checkpoints, painting, precision, reconstruction
 from core.bundles import sources
 from core.tokenizer import Tokenizer
 
 NAME = "vq-f16"
-CODES = 1024
-"""Fewer than published tokenizers have: the atlas of 16,384 takes a minute even here."""
+CODES = 16_384
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +50,7 @@ def client(
             )
         finally:
             app.close(verbose=False)
+            painting.PAINTER.stop()
 
 
 @pytest.mark.slow
@@ -88,3 +88,16 @@ def test_a_large_decoder_computes_in_half_precision_and_ids_stay(
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False, raising=False)
     whole = precision.quicken(Tokenizer.from_pretrained(bundles / "tiny-regvq"))
     assert torch.allclose(whole.decode(ids), want, atol=1e-5)
+    assert precision.is_slow(whole) and not precision.is_slow(half)
+    monkeypatch.setattr(precision, "LARGE", 10_000_000)
+    assert not precision.is_slow(whole)
+
+
+def test_the_tab_says_that_a_large_decoder_is_slow(
+    monkeypatch: pytest.MonkeyPatch, photograph: Path, bundles: Path
+) -> None:
+    monkeypatch.setenv("REGVQ_CHECKPOINTS", str(bundles))
+    request = reconstruction.parse_request(str(photograph), "tiny-regvq")
+    assert reconstruction.first_view(request)["note"] == ""
+    monkeypatch.setattr(precision, "LARGE", 1)
+    assert "computes in float32" in reconstruction.first_view(request)["note"]

@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,8 +60,10 @@ def _runs(browser: str) -> bool:
 
 
 @contextmanager
-def running_app(log: Path, patience: float = PATIENCE / 1000) -> Iterator[str]:
-    """Run ``python app.py --port N``; yield its address."""
+def running_app(
+    log: Path, patience: float = PATIENCE / 1000, settings: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """Run ``python app.py --port N``, with ``settings`` in its environment; yield its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -70,6 +72,7 @@ def running_app(log: Path, patience: float = PATIENCE / 1000) -> Iterator[str]:
         process = subprocess.Popen(
             [sys.executable, "app.py", "--port", str(port)],
             cwd=ROOT,
+            env={**os.environ, **(settings or {})},
             stdout=output,
             stderr=subprocess.STDOUT,
         )

@@ -4,7 +4,8 @@
 // quick: axes whose UMAP is available, real: {sheet: file, of (K, uint8 as base64), side, source,
 // pictures} or null}; then, on request,
 // {checkpoint, layout: {axes, neighbors, places}}, {checkpoint, refused: true} if there can be none,
-// or {checkpoint, classes: {of, names, colors}}.
+// or {checkpoint, classes: {of, names, colors}}. Of a large codebook, sprite is null, and tiles,
+// colors and counts follow as for the codebook: {checkpoint, more}.
 const { many, unpack } = regvq, $ = regvq.finder(element);
 const root = $(".rv-codemap"), plate = $(".rv-cloud"), tip = $(".rv-tip"), group = $(".rv-group");
 const points = $(".rv-points"), marks = $(".rv-over-points"), sheetOf = $(".rv-group canvas");
@@ -174,21 +175,23 @@ function draw() {
   const radius = baseRadius(dpr), walk = sorted();
   let inView = 0;
   for (let i = 0; i < K; i++) if (sx[i] > 0 && sy[i] > 0 && sx[i] < width && sy[i] < height) inView++;
-  const patches = choice.marks === "patches" && sheet && inView <= 4096;
+  const patches = choice.marks === "patches" && sheet && inView <= (sheet.at ? 1024 : 4096);
   root.dataset.marks = patches ? "patches" : "dots";
   if (patches) {
     pen.fillStyle = "rgb(" + GROUND + ")";
     pen.fillRect(0, 0, width, height);
     pen.imageSmoothingEnabled = false;
-    const f = data.patch, columns = Math.ceil(Math.sqrt(K)), room = Math.sqrt((width * height) / Math.max(inView, 1));
+    const inside = [], room = Math.sqrt((width * height) / Math.max(inView, 1));
     const side = Math.max(7 * dpr, Math.min(30 * dpr, 0.62 * room, 3.4 * radius));
     for (let n = 0; n < K; n++) {
       const i = walk[n], x = sx[i] - side / 2, y = sy[i] - side / 2;
       if (x < -side || y < -side || x > width || y > height) continue;
       pen.globalAlpha = chosen && !chosen.has(i) ? 0.16 : data.counts[i] ? 1 : 0.4;
-      pen.drawImage(sheet, (i % columns) * f, Math.floor(i / columns) * f, f, f, x, y, side, side);
+      tile(pen, i, x, y, side);
+      inside.push(i);
     }
     pen.globalAlpha = 1;
+    if (sheet.at) sheet.want(inside.sort((a, b) => data.counts[b] - data.counts[a]));
   } else {
     if (!image || image.width !== width || image.height !== height) image = pen.createImageData(width, height);
     const out = image.data;
@@ -245,8 +248,11 @@ function mark() {
 
 // ---------------------------------------------------------------- pointing and picking
 
+let resting = 0;
 function tile(pen, code, x, y, side) {
-  regvq.drawTile(pen, sheet, code, K, data.patch, x, y, side);
+  if (regvq.drawTile(pen, sheet, code, K, data.patch, x, y, side)) return;
+  pen.fillStyle = "rgb(" + paint.subarray(3 * code, 3 * code + 3) + ")";  // not painted yet
+  pen.fillRect(x + 0.3 * side, y + 0.3 * side, 0.4 * side, 0.4 * side);
 }
 function hover(i) {
   if (i !== hovered) {
@@ -261,6 +267,8 @@ function hover(i) {
         ? many(count) + (count === 1 ? " use, " : " uses, ") + ((100 * count) / data.total).toPrecision(2) + " %"
         : "dead: no uses") + ", norm " + data.norms[i].toPrecision(3) + kind;
       regvq.showTile(tip.querySelector("canvas"), sheet, i, K, data.patch);
+      clearTimeout(resting);
+      if (sheet && sheet.at) resting = setTimeout(() => sheet.want([i]), 200);
     }
     tip.hidden = i < 0;
   }
@@ -469,6 +477,7 @@ function drawGroup() {
     }
   }
   root.dataset.shown = spots.reduce((sum, spot) => sum + spot.count, 0);
+  if (!patched && sheet && sheet.at) sheet.want(spots.map((spot) => spot.code));
   if (!patched) return;
   const without = chosen.list.length - having.length;
   note.textContent = "From " + many(data.real.pictures) + " " + data.real.source
@@ -524,6 +533,51 @@ function set(name, value) {
 }
 const show = regvq.choices(element, set);
 
+function count(counts) {
+  data.counts = counts;
+  K = counts.length;
+  const alive = data.counts.filter((count) => count > 0).sort().reverse();
+  data.top = alive[0] || 1;
+  data.total = alive.reduce((sum, count) => sum + count, 0) || 1;
+  // As in the codebook: a single rare code must not take the contrast from all the others.
+  data.low = Math.max(1, alive[Math.max(0, Math.floor(alive.length * 0.99) - 1)] || 1);
+}
+
+// ---------------------------------------------------------------- what becomes known later
+
+const follow = regvq.follower(element, () => data && data.progress, ({ painted, counted }) =>
+  trigger("known", { known: painted, counted }));
+
+function setProgress(progress) {
+  data.progress = progress;
+  const words = regvq.known(progress), note = $(".rv-known");
+  note.hidden = !words;
+  note.textContent = words;
+  root.dataset.painted = progress.painted;
+}
+
+async function addMore(more) {
+  if (more.tiles !== undefined && sheet && sheet.at) {
+    const own = sheet;
+    await own.add(more.tiles);
+    if (own !== sheet) return;
+    if (hovered >= 0) regvq.showTile(tip.querySelector("canvas"), sheet, hovered, K, data.patch);
+    if (choice.group === "paints") drawGroup();
+    if (choice.marks === "patches") redraw();
+    return;
+  }
+  if (more.codes) {
+    const colors = unpack(more.colors, Uint8Array);
+    unpack(more.codes, Uint32Array).forEach((code, i) =>
+      data.colors.set(colors.subarray(3 * i, 3 * i + 3), 3 * code));
+    if (more.counts) count(unpack(more.counts, Float64Array));
+    setProgress(more);
+    recolor();
+    redraw();
+  }
+  follow(data.checkpoint);
+}
+
 async function update() {
   const value = props.value || {};
   if (value.refused) { set("method", "pca"); return; }
@@ -540,23 +594,24 @@ async function update() {
     }
     return;
   }
+  if (value.more) {
+    if (data && value.checkpoint === data.checkpoint) await addMore(value.more);
+    return;
+  }
   if (!value.counts) return;
-  const mine = ++turn, picture = await regvq.loadImage(value.sprite.url);
+  const mine = ++turn, tiles = await regvq.loadTiles(value, (codes) => trigger("tiles", { codes }));
   if (mine !== turn) return;
+  // Tiles that arrived for this checkpoint before are kept.
+  const kept = data && data.checkpoint === value.checkpoint && sheet && sheet.at && tiles && tiles.at;
+  if (!kept) sheet = tiles;
   const other = !data || data.checkpoint !== value.checkpoint || data.packed !== value.pca;
   data = Object.assign({}, value, {
     packed: value.pca,
-    counts: unpack(value.counts, Float64Array), colors: unpack(value.colors, Uint8Array),
-    norms: unpack(value.norms, Float32Array),
+    colors: unpack(value.colors, Uint8Array), norms: unpack(value.norms, Float32Array),
   });
-  sheet = picture.naturalWidth ? picture : null;
   real = null;
-  K = data.counts.length;
-  const alive = data.counts.filter((count) => count > 0).sort().reverse();
-  data.top = alive[0] || 1;
-  data.total = alive.reduce((sum, count) => sum + count, 0) || 1;
-  // As in the codebook: a single rare code must not take the contrast from all the others.
-  data.low = Math.max(1, alive[Math.max(0, Math.floor(alive.length * 0.99) - 1)] || 1);
+  count(unpack(value.counts, Float64Array));
+  setProgress(value.progress);
   data.longest = data.norms.reduce((a, b) => Math.max(a, b), 0);
   data.shortest = data.norms.reduce((a, b) => Math.min(a, b), Infinity);
   if (other) {
@@ -578,6 +633,7 @@ async function update() {
   recolor();
   arrange();
   redraw();
+  follow(data.checkpoint);
 }
 
 window.addEventListener("regvq-code", (event) => { picked = event.detail; if (data) select(picked); });

@@ -1,7 +1,9 @@
 // The codebook as a square of cells on a canvas, because it can have 65,536 codes.
 // props.value: {checkpoint, source, counts (K, float64), alike (K, uint32: the code in each cell),
 // colors (K x 3, uint8), these three as base64; tokens, perplexity, patch: f, sprite: file of all
-// tiles, ramp: [[r, g, b], ...]}, or {} at first.
+// tiles, ramp: [[r, g, b], ...], progress: {painted, total, counted, scenes, arranged, finished}},
+// or {} at first. Of a large codebook, sprite is null, and what the page asks for follows as
+// {checkpoint, more: {tiles, or codes and colors of further codes and new counts; progress}}.
 const { many, unpack } = regvq, $ = regvq.finder(element);
 const root = $(".rv-codebook"), square = $(".rv-square"), tip = $(".rv-tip");
 const cells = $(".rv-cells"), marks = $(".rv-marks"), curve = $(".rv-curve canvas");
@@ -10,6 +12,9 @@ const color = (name) => regvq.color(element, name);
 const choice = { view: "usage", order: "alike" };
 let data = null, sheet = null, order = [], placeOf = [], rank = [], side = 1, cell = 1;
 let hovered = -1, cursor = -1, picked = -1;
+const PAGE = 256;  // codes of a large codebook whose tiles are shown at a time
+let page = 0, shown = [], resting = 0;
+const paged = () => choice.view === "patches" && sheet && sheet.at;
 
 // ---------------------------------------------------------------- orders
 
@@ -42,16 +47,29 @@ function arrange() {
   byUse.forEach((code, i) => { rank[code] = i + 1; });
   order = { alike: data.alike, usage: byUse, number: codes }[choice.order]
     || byColor(data.colors);
-  placeOf = new Array(codes.length);
-  order.forEach((code, i) => { placeOf[code] = i; });
-  side = Math.ceil(Math.sqrt(codes.length));
+  showPage();
+}
+
+function showPage() {
+  const pages = Math.ceil(order.length / PAGE), pager = $(".rv-pager");
+  page = Math.max(0, Math.min(pages - 1, page));
+  root.dataset.paged = Boolean(paged());
+  pager.hidden = !paged();
+  shown = paged() ? order.slice(page * PAGE, (page + 1) * PAGE) : order;
+  placeOf = new Array(order.length);
+  shown.forEach((code, i) => { placeOf[code] = i; });
+  side = Math.ceil(Math.sqrt(paged() ? PAGE : order.length));
+  pager.querySelector("span").textContent = many(page * PAGE + 1) + " to "
+    + many(page * PAGE + shown.length) + " of " + many(order.length);
+  pager.querySelector("[data-page='-1']").disabled = page === 0;
+  pager.querySelector("[data-page='1']").disabled = page === pages - 1;
 }
 
 function spot(i) { return [i % side, Math.floor(i / side)]; }
 function at(x, y) {
   if (x < 0 || y < 0 || x >= side || y >= side) return -1;
   const i = y * side + x;
-  return i < order.length ? order[i] : -1;
+  return i < shown.length ? shown[i] : -1;
 }
 
 // ---------------------------------------------------------------- drawing
@@ -62,6 +80,7 @@ function level(code) {
 }
 const heat = (t) => "rgb(" + regvq.onRamp(data.ramp, t) + ")";
 function dead(pen, x, y, w) {
+  if (w < 3) { pen.fillStyle = "#2b323b"; pen.fillRect(x, y, w, w); return; }
   // Not by hue alone: a dead code is an open cell that is crossed out.
   pen.strokeStyle = "#6d7683";
   pen.lineWidth = Math.max(1, w / 14);
@@ -82,8 +101,8 @@ function draw() {
   const pen = cells.getContext("2d");
   pen.imageSmoothingEnabled = false;
   const gap = cell > 9 ? Math.max(1, Math.round(cell * 0.06)) : cell > 4 ? 1 : 0;
-  for (let i = 0; i < order.length; i++) {
-    const code = order[i], [column, row] = spot(i);
+  for (let i = 0; i < shown.length; i++) {
+    const code = shown[i], [column, row] = spot(i);
     const x = Math.round(column * cell), y = Math.round(row * cell);
     const w = Math.round((column + 1) * cell) - x - gap, h = Math.round((row + 1) * cell) - y - gap;
     const alive = data.counts[code] > 0;
@@ -93,12 +112,18 @@ function draw() {
       continue;
     }
     if (sheet) {
-      pen.globalAlpha = alive ? 0.5 + 0.5 * level(code) : 0.2;
-      regvq.drawTile(pen, sheet, code, order.length, data.patch, x, y, w, h);
+      pen.globalAlpha = paged() ? (alive ? 1 : 0.6) : alive ? 0.5 + 0.5 * level(code) : 0.2;
+      if (!regvq.drawTile(pen, sheet, code, order.length, data.patch, x, y, w, h)) {
+        pen.globalAlpha = 1;
+        pen.fillStyle = "#1f252d";
+        pen.fillRect(x, y, w, h);
+      }
       pen.globalAlpha = 1;
     }
-    if (!alive) dead(pen, x, y, Math.min(w, h));
+    if (!alive && !paged()) dead(pen, x, y, Math.min(w, h));
   }
+  if (paged()) sheet.want([...shown]);
+  root.dataset.tiles = sheet && sheet.at ? shown.filter((code) => sheet.has(code)).length : shown.length;
   mark();
   drawCurve();
 }
@@ -170,10 +195,10 @@ function drawCurve() {
   pen.lineWidth = 2;
   pen.lineJoin = "round";
   pen.stroke();
-  const shown = hovered >= 0 ? hovered : picked;
-  if (shown >= 0 && data.counts[shown]) {
+  const code = hovered >= 0 ? hovered : picked;
+  if (code >= 0 && data.counts[code]) {
     pen.beginPath();
-    pen.arc(X(rank[shown]), Y(data.counts[shown]), 5, 0, 7);
+    pen.arc(X(rank[code]), Y(data.counts[code]), 5, 0, 7);
     pen.fillStyle = color("accent"); pen.fill();
     pen.strokeStyle = color("surface"); pen.lineWidth = 2; pen.stroke();
   }
@@ -205,6 +230,8 @@ function hover(code) {
   if (code === hovered) return;
   hovered = code;
   showTip(code);
+  clearTimeout(resting);
+  if (code >= 0 && sheet && sheet.at) resting = setTimeout(() => sheet.want([code]), 200);
   mark();
   drawCurve();
 }
@@ -227,12 +254,12 @@ square.addEventListener("blur", () => data && hover(-1));
 square.addEventListener("keydown", (event) => {
   if (!data) return;
   const step = regvq.arrow(event);
-  if (cursor < 0) cursor = order[0];
+  if (cursor < 0 || placeOf[cursor] === undefined) cursor = shown[0];
   if (step) {
     const [x, y] = spot(placeOf[cursor]), next = at(x + step[0], y + step[1]);
     if (next >= 0) cursor = next;
-  } else if (event.key === "Home") cursor = order[0];
-  else if (event.key === "End") cursor = order[order.length - 1];
+  } else if (event.key === "Home") cursor = shown[0];
+  else if (event.key === "End") cursor = shown[shown.length - 1];
   else if (event.key === "Enter" || event.key === " ") pick(cursor);
   else if (event.key === "Escape") { hover(-1); return; }
   else return;
@@ -248,21 +275,63 @@ function set(name, value) {
   show[name](value);
   if (!data) return;
   arrange();
+  page = picked >= 0 && name === "view" ? Math.floor(order.indexOf(picked) / PAGE) : name === "order" ? 0 : page;
+  showPage();
   root.dataset[name] = value;
   draw();
 }
 const show = regvq.choices(element, set);
 
-async function update() {
-  const value = props.value;
-  if (!value || !value.counts) return;
-  const picture = await regvq.loadImage(value.sprite.url);
-  if (props.value.sprite.url !== value.sprite.url) return;
-  data = Object.assign({}, value, {
-    counts: unpack(value.counts, Float64Array),
-    alike: unpack(value.alike, Uint32Array),
-    colors: unpack(value.colors, Uint8Array),
-  });
+$(".rv-pager").addEventListener("click", (event) => {
+  const step = Number(event.target.dataset.page);
+  if (!step || !data) return;
+  page += step;
+  showPage();
+  hover(-1);
+  draw();
+});
+
+// ---------------------------------------------------------------- what becomes known later
+
+let seen = 0;  // painted codes whose colors are here
+const follow = regvq.follower(element, () => data && data.progress, ({ counted }) =>
+  trigger("known", { known: seen, counted }));
+
+function setProgress(progress) {
+  data.progress = progress;
+  const words = regvq.known(progress), note = $(".rv-known");
+  note.hidden = !words;
+  note.textContent = words;
+  root.dataset.painted = progress.painted;
+}
+
+async function addMore(more) {
+  if (more.tiles !== undefined && sheet && sheet.at) {
+    const own = sheet;
+    await own.add(more.tiles);
+    if (own !== sheet) return;
+    if (hovered >= 0) showTip(hovered);
+    setProgress({ ...data.progress, painted: more.painted });
+    if (paged()) draw();
+    return;
+  }
+  if (more.codes) {
+    const colors = unpack(more.colors, Uint8Array);
+    unpack(more.codes, Uint32Array).forEach((code, i) =>
+      data.colors.set(colors.subarray(3 * i, 3 * i + 3), 3 * code));
+    if (more.counts) {
+      Object.assign(data, { tokens: more.tokens, perplexity: more.perplexity, source: more.source });
+      count(unpack(more.counts, Float64Array));
+    }
+    seen = more.painted;
+    setProgress(more);
+    if (more.counts || choice.order === "color") { arrange(); draw(); }
+  }
+  follow(data.checkpoint);
+}
+
+function count(counts) {
+  data.counts = counts;
   data.sorted = data.counts.slice().sort((a, b) => b - a);
   data.alive = data.sorted.filter((count) => count > 0).length;
   data.top = data.sorted[0];
@@ -270,16 +339,39 @@ async function update() {
   // contrast from all the others.
   data.low = Math.max(1, data.sorted[Math.max(0, Math.floor(data.alive * 0.99) - 1)] || 1);
   $(".rv-low").textContent = (data.low > 1 ? "≤ " : "") + many(data.low);
-  sheet = picture.naturalWidth ? picture : null;
-  if (picked >= data.counts.length) picked = cursor = -1;
   $(".rv-high").textContent = many(data.top);
-  $(".rv-map-legend u").style.background = regvq.gradient(data.ramp);
   curve.setAttribute("aria-label", "Uses of each code by rank, on logarithmic axes; perplexity "
     + Math.round(data.perplexity));
+}
+
+let turn = 0;
+async function update() {
+  const value = props.value;
+  if (value && value.more) {
+    if (data && value.checkpoint === data.checkpoint) await addMore(value.more);
+    return;
+  }
+  if (!value || !value.counts) return;
+  const mine = ++turn;
+  const tiles = await regvq.loadTiles(value, (codes) => trigger("tiles", { codes }));
+  if (mine !== turn) return;
+  // Tiles that arrived for this checkpoint before are kept.
+  const kept = data && data.checkpoint === value.checkpoint && sheet && sheet.at && tiles && tiles.at;
+  if (!kept) { sheet = tiles; page = 0; }
+  data = Object.assign({}, value, {
+    alike: unpack(value.alike, Uint32Array),
+    colors: unpack(value.colors, Uint8Array),
+  });
+  count(unpack(value.counts, Float64Array));
+  seen = value.progress.painted;
+  setProgress(value.progress);
+  if (picked >= data.counts.length) picked = cursor = -1;
+  $(".rv-map-legend u").style.background = regvq.gradient(data.ramp);
   arrange();
   draw();
   root.dataset.state = "ready";
   root.dataset.codes = data.counts.length;
+  follow(data.checkpoint);
 }
 
 window.addEventListener("regvq-code", (event) => data ? select(event.detail) : (picked = event.detail));

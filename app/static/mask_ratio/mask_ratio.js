@@ -80,7 +80,7 @@ async function update() {
   }
   if (!value.original) { root.dataset.state = "busy"; return; }
   const [base, picture, patches] = await Promise.all(
-    [load(value.original), load(value.reconstruction), load(value.sprite)]);
+    [load(value.original), load(value.reconstruction), regvq.loadTiles(value)]);
   if (mine !== turn) return;
   original = base;
   sheet = patches;

@@ -1,7 +1,7 @@
 // The original beside its reconstruction, with a boundary that is dragged or moved by keys.
 // props.value: {original, reconstruction, error, jpeg, sprite: files, tokens: {mean, patch, number:
 // files}, width, height, grid, errorTop, ramp, rows, columns, patch: f, codes, ids (uint32, as
-// base64), edited: [[row, column], ...]}; error and jpeg follow when the picture has been compared
+// base64), tiles of the picture's codes if sprite is null, note: a sentence, edited: [[row, column], ...]}; error and jpeg follow when the picture has been compared
 // with its original. {empty: true} without a picture, {problem: a sentence} for an unusable one,
 // {} at first.
 const $ = regvq.finder(element);
@@ -96,9 +96,15 @@ function showTokens(value) {
   stage.dataset.edited = value.edited.length;
   $(".rv-edits").replaceChildren(...value.edited.map(([row, column]) => cover(regvq.html("i"), row, column)));
   if (changed) { pointed.hidden = kept.hidden = tip.hidden = true; }
-  if (!sheet || sheet.src !== value.sprite.url) {
+  $(".rv-large").textContent = value.note || "";
+  $(".rv-large").hidden = !value.note;
+  if (value.sprite) {
+    if (sheet && sheet.src === value.sprite.url) return;
     sheet = new Image();
     sheet.src = value.sprite.url;
+  } else {
+    sheet = regvq.tileStore(value.patch);
+    sheet.add(value.tiles);
   }
 }
 function tokenUnder(event) {

@@ -83,19 +83,96 @@ window.regvq = {
     return { pen, width, height };
   },
 
-  // Draw the tile of one code from the sheet of all tiles (``count`` tiles of f x f pixels).
-  drawTile(pen, sheet, code, count, f, x, y, width, height = width) {
-    if (!sheet || !sheet.complete || !sheet.naturalWidth) return;
-    const columns = Math.ceil(Math.sqrt(count));
-    pen.drawImage(sheet, (code % columns) * f, Math.floor(code / columns) * f, f, f, x, y, width, height);
+  // The tiles that the server sent with a view: {sprite: a file of all, side by side} as one image,
+  // or {sprite: null, tiles: some, see ``add``} as a store.
+  async loadTiles(view, ask) {
+    if (view.sprite) {
+      const image = await regvq.loadImage(view.sprite.url);
+      return image.naturalWidth ? image : null;
+    }
+    const store = regvq.tileStore(view.patch, ask);
+    await store.add(view.tiles);
+    return store;
   },
 
-  // The same in a small canvas of its own, without smoothing.
+  // The tiles of a large codebook, which arrive as they are asked for: ``want`` asks the server by
+  // ``ask`` for those that are missing, one request at a time; ``add`` takes its answer
+  // {of: codes (uint32, as base64), sheet: a file of their tiles, side by side}, or null.
+  tileStore(f, ask = () => {}) {
+    const at = new Map();
+    let asked = 0;
+    return {
+      at,
+      has: (code) => at.has(code),
+      want(codes, most = 256) {
+        if (Date.now() - asked < 20000) return; // a lost answer does not end the asking
+        const missing = codes.filter((code) => !at.has(code)).slice(0, most);
+        if (!missing.length) return;
+        asked = Date.now();
+        ask(missing);
+      },
+      async add(tiles) {
+        asked = 0;
+        if (!tiles) return;
+        const codes = regvq.unpack(tiles.of, Uint32Array), sheet = await regvq.loadImage(tiles.sheet.url);
+        const columns = Math.ceil(Math.sqrt(codes.length));
+        codes.forEach((code, i) => at.set(code, [sheet, (i % columns) * f, Math.floor(i / columns) * f]));
+      },
+    };
+  },
+
+  // Draw the tile of one code from the sheet of all tiles (``count`` tiles of f x f pixels) or from
+  // a store; return false if there is no such tile yet.
+  drawTile(pen, sheet, code, count, f, x, y, width, height = width) {
+    const columns = Math.ceil(Math.sqrt(count));
+    const [image, left, top] = !sheet ? [] : sheet.at ? sheet.at.get(code) || []
+      : [sheet, (code % columns) * f, Math.floor(code / columns) * f];
+    if (!image || !image.complete || !image.naturalWidth) return false;
+    pen.drawImage(image, left, top, f, f, x, y, width, height);
+    return true;
+  },
+
+  // The same in a small canvas of its own, without smoothing; it is hidden without a tile.
   showTile(canvas, sheet, code, count, f) {
     const pen = canvas.getContext("2d");
     pen.imageSmoothingEnabled = false;
     pen.clearRect(0, 0, canvas.width, canvas.height);
-    regvq.drawTile(pen, sheet, code, count, f, 0, 0, canvas.width, canvas.height);
+    const drawn = regvq.drawTile(pen, sheet, code, count, f, 0, 0, canvas.width, canvas.height);
+    canvas.style.display = drawn ? "" : "none";
+  },
+
+  // Ask for what has become known of a codebook: after 8 seconds, then after longer and longer
+  // pauses of up to a minute, only while the node is visible and until nothing is missing.
+  // ``progress`` returns what is known, or null; the returned function is called at each answer.
+  follower(node, progress, ask) {
+    let timer = 0, pause = 8, of = "";
+    const wait = () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => {
+        if (document.hidden || !node.offsetParent) { wait(); return; }
+        ask(progress());
+        pause = Math.min(60, 1.4 * pause);
+        wait(); // should the answer get lost
+      }, 1000 * pause);
+    };
+    return (name) => {
+      clearTimeout(timer);
+      if (name !== of) { of = name; pause = 8; }
+      if (progress() && !progress().finished) wait();
+    };
+  },
+
+  // How much of a codebook is known, in words; nothing if all of it is.
+  known(progress) {
+    if (!progress || progress.finished) return "";
+    const { many } = regvq, parts = [];
+    if (progress.painted < progress.total) {
+      parts.push(many(progress.painted) + " of " + many(progress.total) + " codes painted");
+    } else if (!progress.arranged) parts.push("all codes painted, being arranged by likeness");
+    if (progress.counted < progress.scenes) {
+      parts.push("uses counted in " + progress.counted + " of " + progress.scenes + " scenes");
+    }
+    return parts.length ? "So far: " + parts.join("; ") + ". The rest follows while nobody waits." : "";
   },
 
   // A picture that the browser has decoded, so that showing it does not flicker.

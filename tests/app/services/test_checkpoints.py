@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.services import checkpoints, code_stats
+from app.services import checkpoints, code_stats, scene_counts
 from app.services.errors import UserError
 from app.services.reconstruction import parse_request, run
 from core.analysis.atlas import build_atlas
+from core.analysis.codes import paint_codes
 from core.errors import CheckpointError
 from core.quantizers import RegVQConfig
 from tests.app.conftest import SIZE, tiny
@@ -88,7 +89,7 @@ def test_an_atlas_that_does_not_fit_is_made_anew(
 ) -> None:
     """Also in bundles without checksums, of earlier versions."""
     monkeypatch.setenv("REGVQ_CHECKPOINTS", str(tmp_path))
-    monkeypatch.setattr(code_stats, "SCENES", 2)
+    monkeypatch.setattr(scene_counts, "SCENES", 2)
     tokenizer = tiny(RegVQConfig(size=SIZE), seed=5)
     tokenizer.save_pretrained(tmp_path / "one")
     config = json.loads((tmp_path / "one/config.json").read_text())
@@ -107,5 +108,7 @@ def test_an_atlas_that_does_not_fit_is_made_anew(
         file.write_bytes(file.read_bytes()[:500])
     handle = checkpoints.open_tokenizer("one")
     found = code_stats.atlas(handle)
-    assert str(found["source"]) == code_stats.scenes_source()
-    assert found["paints"].shape[0] == SIZE == len(found["counts"])
+    assert "drawn scenes" in found.source and len(found.counts) == SIZE
+    found.look([0])
+    assert found.complete and found.tiles.shape == (SIZE, 8, 8, 3)
+    np.testing.assert_array_equal(found.tiles, paint_codes(handle.tokenizer))

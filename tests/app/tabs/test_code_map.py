@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.services import checkpoints, code_stats, embeddings
+from app.services import checkpoints, embeddings, scene_counts
 from app.services.code_stats import code_colors, dominant_classes, norms
 from app.tabs import code_map
 from core.analysis.atlas import add_umap
@@ -45,7 +45,10 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     """Replace UMAP by the first dimensions; return the axes and neighbors of each computed map."""
     made: list[tuple] = []
 
-    def compute(codes: np.ndarray, axes: int, neighbors: int, *, progress=None) -> np.ndarray:
+    def compute(
+        codes: np.ndarray, axes: int, neighbors: int, *, uses: np.ndarray, progress=None
+    ) -> np.ndarray:
+        assert uses.shape == (len(codes),)
         made.append((axes, neighbors))
         progress(0.5, "half")
         return np.ascontiguousarray(codes[:, :axes], np.float32) * neighbors
@@ -147,7 +150,7 @@ def test_codes_in_the_colors_of_their_classes(tokenizer: Tokenizer) -> None:
     most, names, palette = dominant_classes(checkpoints.open_tokenizer(NAME))
     scenes = open_dataset("scenes", size=64, seed=0, split="test")
     pixels = np.zeros((60, len(names)), np.int64)
-    for index in range(code_stats.SCENES):
+    for index in range(scene_counts.SCENES):
         ids = tokenizer.encode(scenes[index].image[None])[0].numpy().repeat(8, 0).repeat(8, 1)
         np.add.at(pixels, (ids, scenes[index].segmentation.numpy()), 1)
     assert names == list(scenes.classes)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.services import checkpoints, code_details, code_stats
+from app.services import checkpoints, code_details, code_stats, scene_counts
 from app.services import token_pictures as pictures
 from app.tabs import codebook
 from core.analysis.codes import paint_codes
@@ -52,7 +52,7 @@ def test_usage_counted_in_a_picture(photograph: Path, tokenizer: Tokenizer) -> N
 def test_usage_counted_in_scenes(tokenizer: Tokenizer) -> None:
     _, figures = codebook.codebook_usage(NAME, "scenes")
     expected = np.zeros(60, np.int64)
-    for image in code_stats.scenes():
+    for image in scene_counts.scenes():
         expected += np.bincount(tokenizer.encode(image[None]).numpy().ravel(), minlength=60)
     assert figures["counts"] == expected.tolist()
     assert figures["source"] == "3 drawn scenes at 64 × 64"

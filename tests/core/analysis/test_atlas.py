@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from core.analysis.arrangement import grid_layout, order_by_similarity, paint_features
+from core.analysis.arrangement import (
+    grid_layout,
+    order_by_similarity,
+    paint_features,
+    rough_grid,
+)
 from core.analysis.atlas import build_atlas, grid_columns
 from core.analysis.codes import paint_codes
 from core.analysis.embedding import all_neighbors, pca_map
@@ -135,3 +140,24 @@ def test_the_atlas_takes_counts_instead_of_pictures(tokenizer: Tokenizer) -> Non
             build_atlas(tokenizer, source="", **wrong)
     with pytest.raises(ValueError, match="30 codes"):
         build_atlas(tokenizer, source="", counts=np.arange(29))
+
+
+def test_the_atlas_of_a_huge_codebook_paints_nothing(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.analysis.atlas.LARGEST", 29)
+    monkeypatch.setattr("core.analysis.atlas.paint_codes", lambda *_, **__: 1 / 0)
+    atlas = build_atlas(tokenizer, source="elsewhere", counts=np.arange(30))
+    assert sorted(atlas) == ["counts", "pca", "source"]
+    assert atlas["counts"].tolist() == list(range(30))
+
+
+@pytest.mark.parametrize("count, columns", [(512, 32), (500, 23)])
+def test_a_rough_grid_is_similar_along_rows_and_columns(count: int, columns: int) -> None:
+    features = looks(count)
+    code_at = np.argsort(rough_grid(features, columns))
+    assert sorted(code_at.tolist()) == list(range(count))
+    shuffled = np.random.default_rng(0).permutation(count)
+    chance = mean_step(features, shuffled)
+    assert mean_step(features, code_at) < 0.8 * chance
+    assert mean_step(features, code_at, stride=columns) < 0.8 * chance

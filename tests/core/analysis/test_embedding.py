@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,3 +104,40 @@ def test_classes_are_counted_pixel_by_pixel() -> None:
                 expected[ids[row // 4, column // 4], kind] += 1
     np.testing.assert_array_equal(counts, expected)
     assert counts.sum() == 3 * 130 - 5 and done == [1, 2, 3, 4]
+
+
+def test_a_large_codebook_is_laid_out_by_a_sample_of_its_used_codes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(0)
+    centers = 12 * np.eye(3, 6)
+    kinds = np.arange(300) % 3
+    codes = (centers[kinds] + rng.normal(size=(300, 6))).astype(np.float32)
+    monkeypatch.setattr(embedding, "WHOLE", 300)
+    monkeypatch.setattr(embedding, "SAMPLE", 120)
+    laid_out: list[np.ndarray] = []
+    whole = embedding._laid_out
+
+    def remember(codes: np.ndarray, *rest: Any, **options: Any) -> Any:
+        laid_out.append(codes)
+        return whole(codes, *rest, **options)
+
+    monkeypatch.setattr(embedding, "_laid_out", remember)
+    uses = np.zeros(300, int)
+    uses[:100] = 5
+    reported: list[tuple[float, str]] = []
+    places = embedding.umap_map(
+        codes, 2, 10, epochs=60, uses=uses, progress=lambda *news: reported.append(news)
+    )
+    assert places.shape == (300, 2) and np.isfinite(places).all()
+    (sample,) = laid_out
+    assert len(sample) == 120
+    rows = {row.tobytes() for row in sample}
+    assert all(code.tobytes() in rows for code in codes[:100])  # every used code, then others
+    # A code that was placed later lies among its own kind.
+    middles = np.stack([places[kinds == kind].mean(axis=0) for kind in range(3)])
+    nearest = np.linalg.norm(places[:, None] - middles, axis=2).argmin(axis=1)
+    assert (nearest == kinds).mean() > 0.98
+    shares = [share for share, _ in reported]
+    assert shares == sorted(shares) and shares[0] == 0 and shares[-1] == 1
+    assert "Placing the other codes" in {words for _, words in reported}

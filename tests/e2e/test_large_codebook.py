@@ -1,0 +1,202 @@
+"""An imported f16 tokenizer with 16,384 codes in every tab, in a real browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from core.analysis.codes import paint_codes
+from core.images import open_picture, to_tensor
+from core.importing.bundle import import_tokenizer
+from core.tokenizer import Tokenizer
+from tests.e2e.harness import (
+    ARTIFACTS,
+    WIDTHS,
+    go,
+    open_about,
+    open_codebook,
+    open_compare,
+    open_explorer,
+    open_generate,
+    open_lab,
+    open_map,
+    running_app,
+)
+from tests.e2e.test_explorer import error, figure, picture_at, reconstruct
+
+pytestmark = pytest.mark.browser
+
+NAME = "vq-f16-16k"
+CODES = 16_384
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the bundle of a VQModel of diffusers with small widths, without an atlas."""
+    from diffusers import VQModel
+
+    torch.manual_seed(0)
+    source = tmp_path_factory.mktemp("models") / NAME
+    model = VQModel(
+        block_out_channels=(32,) * 5, down_block_types=("DownEncoderBlock2D",) * 5,
+        up_block_types=("UpDecoderBlock2D",) * 5, latent_channels=8, num_vq_embeddings=CODES,
+    )  # fmt: skip
+    model.quantize.embedding.weight.data.normal_()
+    model.save_pretrained(source)
+    out = tmp_path_factory.mktemp("bundles") / NAME
+    import_tokenizer(source, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def tokenizer(folder: Path) -> Tokenizer:
+    return Tokenizer.from_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def settings(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    cache = tmp_path_factory.mktemp("cache")
+    return {"REGVQ_CHECKPOINTS": str(folder), "REGVQ_CACHE": str(cache)}
+
+
+@pytest.fixture(scope="module")
+def app(
+    chromium: str, settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Yield the address of an explorer of its own, which has never seen this tokenizer."""
+    with running_app(tmp_path_factory.mktemp("app") / "app.log", settings=settings) as address:
+        yield address
+
+
+def choose(page: Any, box: str) -> None:
+    """Choose the checkpoint in a dropdown."""
+    page.locator(f"{box} input").click()
+    page.locator(f"{box} input").fill(NAME)
+    page.get_by_role("option", name=NAME).click()
+
+
+def open_checkpoint(page: Any, app: str) -> None:
+    open_explorer(page, app)
+    choose(page, "#checkpoint")
+    page.get_by_text(f"of {CODES:,} codes", exact=True).wait_for()
+    page.wait_for_selector('.rv-stage[data-state="ready"]')
+
+
+def painted(page: Any, selector: str = ".rv-codebook") -> int:
+    return int(page.locator(selector).get_attribute("data-painted"))
+
+
+def swatch(page: Any, card: str) -> np.ndarray:
+    return picture_at(page, f"{card} .rv-swatch")
+
+
+@pytest.mark.parametrize("size", WIDTHS)
+def test_every_tab_opens(
+    app: str, visit: Any, photograph: Path, tokenizer: Tokenizer, size: str
+) -> None:
+    width, height = WIDTHS[size]
+    page = visit(width, height).page
+    open_checkpoint(page, app)
+
+    reconstruct(page, photograph)
+    page.get_by_text(f"{CODES:,} learned codes, one for every 16 × 16 pixels").wait_for()
+    image = to_tensor(open_picture(photograph))
+    ids = tokenizer.encode(image[None])[0].numpy()
+    assert figure(page, "#figures", "tokens") == ids.size
+    assert figure(page, "#figures", "codes_used") == len(np.unique(ids))
+    shown = picture_at(page, ".rv-over")
+    pixels = tokenizer.reconstruct(image[None])[0].permute(1, 2, 0).numpy()
+    assert error(shown, (pixels + 1) * 127.5) < 1
+
+    open_codebook(page)
+    book = page.locator(".rv-codebook")
+    assert book.get_attribute("data-codes") == str(CODES)
+    assert f"of {CODES:,} codes used" in page.locator("#usage").inner_text()
+    code = int(page.locator("#code .rv-code").get_attribute("data-code"))
+    np.testing.assert_array_equal(swatch(page, "#code"), paint_codes(tokenizer, [code], side=3)[0])
+    near = page.locator("#code .rv-near img")
+    assert near.count() == 8 and near.first.evaluate("image => image.naturalWidth") == 16
+
+    book.get_by_role("radio", name="Decoded tile").click()
+    page.wait_for_selector('.rv-codebook[data-paged="true"][data-tiles="256"]')
+    assert re.search(rf"[\d,]+ to [\d,]+ of {CODES:,}", page.locator(".rv-pager").inner_text())
+    book.get_by_role("radio", name="By number").click()
+    page.get_by_text(f"1 to 256 of {CODES:,}").wait_for()
+    page.get_by_role("button", name="Codes after these").click()
+    page.get_by_text(f"257 to 512 of {CODES:,}").wait_for()
+    page.wait_for_selector('.rv-codebook[data-tiles="256"]')
+    square = page.locator(".rv-square")
+    box = square.bounding_box()
+    page.screenshot(path=ARTIFACTS / f"large-codebook-{size}.png", full_page=True)
+    square.click(position={"x": box["width"] * 2.5 / 16, "y": box["height"] * 1.5 / 16})
+    page.wait_for_selector('#code .rv-code[data-code="274"]')  # 256 + 16 + 2
+    np.testing.assert_array_equal(swatch(page, "#code"), paint_codes(tokenizer, [274], side=3)[0])
+
+    open_map(page)
+    cloud = page.locator(".rv-codemap")
+    assert cloud.get_attribute("data-codes") == str(CODES)
+    assert cloud.get_attribute("data-layout") == "pca2"
+    page.locator(".rv-cloud").focus()
+    page.keyboard.press("ArrowRight")
+    hovered = int(cloud.get_attribute("data-hovered"))
+    assert f"Code {hovered}" in page.locator(".rv-cloud .rv-tip").inner_text()
+    page.locator(".rv-cloud .rv-tip canvas").wait_for(state="visible")  # painted when pointed at
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f'#map-code .rv-code[data-code="{hovered}"]')
+    page.screenshot(path=ARTIFACTS / f"large-map-{size}.png", full_page=True)
+
+    go(page, "Mask ratio")
+    page.wait_for_selector('.rv-masks[data-state="refused"]')
+    assert f"{NAME} always takes the best code" in page.locator(".rv-refused p").inner_text()
+    open_generate(page)
+    open_compare(page)
+    choose(page, "#compare-checkpoints")
+    page.locator(".rv-compare").get_by_text(NAME).first.wait_for()
+    page.wait_for_selector('.rv-compare[data-state="ready"]')
+    open_lab(page)
+    open_about(page)
+    assert "VQModel" in page.locator("#card").inner_text()
+
+
+def test_the_rest_is_painted_in_quiet_moments_and_asked_for_calmly(app: str, visit: Any) -> None:
+    visitor = visit()
+    page = visitor.page
+    open_checkpoint(page, app)
+    open_codebook(page)
+    visitor.settle()
+    before, asked = painted(page), len(visitor.requests)
+    note = page.locator(".rv-codebook .rv-known").inner_text()
+    assert f"of {CODES:,} codes painted" in note and "while nobody waits" in note
+    page.wait_for_function(
+        f"Number(document.querySelector('.rv-codebook').dataset.painted) > {before}"
+    )
+    page.wait_for_timeout(5000)
+    assert len(visitor.requests) - asked <= 12  # one question every eight seconds, or less often
+    assert note != page.locator(".rv-codebook .rv-known").inner_text()
+
+
+def test_a_second_start_knows_what_the_first_one_painted(
+    app: str,
+    visit: Any,
+    chrome: Any,
+    settings: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    page = visit().page
+    open_checkpoint(page, app)
+    open_codebook(page)
+    before = painted(page)
+    assert before > 0
+    with running_app(tmp_path / "app.log", settings=settings) as address:
+        context = chrome.new_context()
+        page = context.new_page()
+        open_checkpoint(page, address)
+        open_codebook(page)
+        assert painted(page) >= before
+        context.close()
