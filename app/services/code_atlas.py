@@ -2,8 +2,8 @@
 
 A bundle may hold all of them (``core.analysis.atlas``). Otherwise a large network would take
 minutes for them, so a code is painted when somebody looks at it, and the others, and the uses of
-all codes, follow in quiet moments (``painting``). What is painted and counted is kept in the cache folder
-(``core.paths``), so that the next start does not repeat it.
+all codes, follow in quiet moments (``painting``). What is painted and counted is kept in the
+cache folder (``core.paths``), so that the next start does not repeat it.
 """
 
 from __future__ import annotations
