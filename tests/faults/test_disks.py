@@ -14,7 +14,10 @@ from .trials import try_errors
 def test_an_error_at_any_call_gets_one_sentence(
     server: Server, tokenizer: Task, tmp_path: Path
 ) -> None:
-    points = [*_around(tokenizer, ("tensors", "exchange")), *range(30, tokenizer.whole.calls, 13)]
+    points = [
+        *_around(tokenizer, ("tensors", "exchange", "os.rename events")),
+        *range(30, tokenizer.whole.calls, 13),
+    ]
     for index, at in enumerate(points):
         fault = Fault(at, ("ENOSPC", "EDQUOT", "EROFS")[index % 3])
         try_errors(server, tokenizer, tmp_path / "run", fault, "full or read-only disk")

@@ -172,7 +172,11 @@ class _Board:
         self.file = folder / f"events.out.tfevents.{max(int(now), number + 1):010d}.regvq"
         fresh = beside(folder / "events", NEW)  # without the name that TensorBoard looks for
         write_bytes(fresh, b"".join(events))
-        os.replace(fresh, self.file)
+        try:
+            os.replace(fresh, self.file)
+        except OSError:
+            remove(fresh)
+            raise
         for file in before:
             remove(file)
 
