@@ -25,7 +25,7 @@ from .contents import EVERYTHING, contents_of, identity_of, parts_of
 from .sample import Dataset, Sample
 from .segmentation import UNLABELED, on_grid
 from .text import MAX_LABEL, cleaned
-from .token_shards import (
+from .token_header import (
     FORMAT,
     HEADER,
     WITHOUT_SUMS,

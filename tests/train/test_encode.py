@@ -17,7 +17,8 @@ from core.bundles.storage import write_json
 from core.checkpoints import load_tokenizer
 from core.data import Sample, center, open_dataset
 from core.data.segmentation import on_grid
-from core.data.token_shards import TokenShards, token_dtype
+from core.data.token_header import token_dtype
+from core.data.token_shards import TokenShards
 from core.errors import DataError
 from core.networks.autoencoder import NetworkConfig
 from core.quantizers import VQConfig
