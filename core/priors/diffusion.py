@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..conditions import Condition
+from ..distributed import sum_over_processes
 from .categorical import classifier_free_guidance, spread_uniform
 from .mask_and_replace import MaskAndReplace
 from .network import Context
@@ -142,11 +143,12 @@ class DiffusionPrior(TokenPrior[DiffusionConfig]):
 
     @torch.no_grad()
     def _record(self, time: Tensor, kl: Tensor) -> None:
-        """Update ``squares`` and ``draws`` by the losses (B,) of timesteps (B,)."""
+        """Update ``squares`` and ``draws`` by losses (B,) of timesteps (B,), of all processes."""
         index = time - 1
         # The mean, if a timestep was drawn more than once.
-        count = torch.bincount(index, minlength=len(self.draws))
+        count = sum_over_processes(torch.bincount(index, minlength=len(self.draws)))
         total = torch.zeros_like(self.squares).index_add_(0, index, kl.square().to(self.squares))
+        total = sum_over_processes(total)
         mean = total / count.clamp(min=1)
         self.squares.copy_(torch.where(count > 0, 0.9 * self.squares + 0.1 * mean, self.squares))
         self.draws.add_(count)

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..conditions import Condition, ConditionConfig, Conditioner
+from ..distributed import mean_over_processes
 from .base import Prior, build_prior
 from .categorical import classifier_free_guidance, normal, spread_uniform
 from .options import ResolvedOptions, Step, check_grid
@@ -143,15 +144,17 @@ class LatentPrior(Prior[LatentConfig]):
 
     @torch.no_grad()
     def measure(self, latents: Tensor) -> None:
-        """Set the mean per channel and the common standard deviation from latents (B, D, h, w).
+        """Set the mean per channel and the common standard deviation from latents (B, D, h, w) of
+        all processes.
 
         The diffusion is of latents scaled to mean 0 and standard deviation 1. Training calls it
         with its first batch.
         """
         latents = latents.float()
-        self.mean.copy_(latents.mean((0, 2, 3)))
+        self.mean.copy_(mean_over_processes(latents.mean((0, 2, 3))))
         centered = latents - self.mean[:, None, None]
-        self.std.copy_(centered.square().mean().sqrt().clamp(min=1e-6))
+        variance = mean_over_processes(centered.square().mean())
+        self.std.copy_(variance.sqrt().clamp(min=1e-6))
 
     def loss(
         self,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from regvq.distributed import mean_over_processes
 from regvq.losses.adversarial import adaptive_weight, discriminator_loss, generator_loss
 from regvq.losses.contrastive import contrastive_loss, on_token_grid, probabilistic_contrastive_loss
 from regvq.losses.perceptual import layer_distance
@@ -60,11 +61,14 @@ class Objective:
             (adversarial_gradient,) = torch.autograd.grad(adversarial, leaf)
             weight = torch.ones((), device=leaf.device)
             if self.config.adaptive:
+                # Of the joined batch: the norm of a mean of gradients is not the mean of norms.
                 weight = adaptive_weight(
                     *(
-                        torch.autograd.grad(decoded, last_weight, g.to(decoded), retain_graph=True)[
-                            0
-                        ]
+                        mean_over_processes(
+                            torch.autograd.grad(
+                                decoded, last_weight, g.to(decoded), retain_graph=True
+                            )[0]
+                        )
                         for g in (gradient, adversarial_gradient)
                     )
                 )
