@@ -3,13 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 CHECKS := $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/basedpyright
 
-.PHONY: help app test test-fast test-lowest faults lock lint format docs wheel clean
+.PHONY: help app test test-fast test-lowest faults mutants lock lint format docs wheel clean
 help:
 	@echo "make app        set up and open the explorer (ARGS='--port 7860')"
 	@echo "make test       set up, lint, type-check and run every test, the browser's too (ARGS='-k images')"
 	@echo "make test-fast  the same without the browser and the slowest tests, for work in between"
 	@echo "make test-lowest  the tests of the library and the trainer with the lowest allowed versions"
 	@echo "make faults     kill runs 500 times, fill disks, flip bytes, and print what was lost (ARGS='--kills 50')"
+	@echo "make mutants    change the code in small ways and count what tests notice (ARGS='core/losses --sample 20')"
 	@echo "make lint       ruff and the type checker alone"
 	@echo "make format     let ruff sort imports and format"
 	@echo "make lock       write requirements.lock anew, with the newest allowed versions"
@@ -34,6 +35,10 @@ test-lowest:
 faults:
 	@$(PYTHON) .ci/environment.py requirements-dev.txt
 	@$(BIN)/python -m tests.faults $(ARGS)
+
+mutants:
+	@$(PYTHON) .ci/environment.py requirements-dev.txt
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.mutants $(ARGS)
 
 lock:
 	@$(PYTHON) .ci/environment.py --newest requirements-dev.txt
