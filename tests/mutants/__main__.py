@@ -36,14 +36,16 @@ LIMIT = 300
 
 TESTS = {
     "core/losses": "tests/core/losses tests/train/loop/test_plain_loop.py",
-    "core/quantizers/tiled": "tests/core/quantizers",
-    "core/quantizers": "tests/core/quantizers",
-    "core/priors": "tests/core/priors",
+    "core/quantizers": "tests/core/quantizers/test_objective.py tests/core/quantizers",
+    "core/priors": "tests/core/priors/test_losses.py tests/core/priors/test_enumerated.py "
+    "tests/core/priors",
     "core/metrics": "tests/core/metrics",
-    "train/loop/objective.py": "tests/train/loop/test_plain_loop.py tests/train/loop",
+    "train/loop/objective.py": "tests/train/loop/test_plain_loop.py "
+    "tests/train/loop/test_two_processes.py tests/train/loop/test_tokenizer.py",
     "train/loop/optim.py": "tests/train/loop/test_plain_loop.py tests/train/loop/test_tokenizer.py",
     "train/loop/stages.py": "tests/train/loop/test_stages.py tests/train/loop/test_plain_loop.py",
     "train/loop/tokenizer.py": "tests/train/loop/test_plain_loop.py tests/train/loop",
+    "train/loop/prior.py": "tests/train/loop/test_plain_prior.py tests/train/loop",
     "train/loop": "tests/train/loop",
 }
 """The tests of each module or folder; the longest match counts."""
