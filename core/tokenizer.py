@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -107,6 +107,22 @@ class Tokenizer(nn.Module):
         self.encoder = config.network.build_encoder()
         self.quantizer: Quantizer = config.quantizer.build(config.network.latent_dim)
         self.decoder = config.network.build_decoder()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Tokenizer:
+        """Move or convert the tokenizer, but keep its quantizer in float32: ``tokenizer.half()``
+        rounds the networks only, as rounded codes would give some positions to other codes."""
+
+        def moved(tensor: Tensor) -> Tensor:
+            result = fn(tensor)
+            if tensor.is_floating_point() and result.dtype != tensor.dtype:
+                return tensor.to(result.device)
+            return result
+
+        if recurse:
+            self.encoder._apply(fn)
+            self.decoder._apply(fn)
+            self.quantizer._apply(moved)
+        return super()._apply(fn, recurse=False)
 
     @classmethod
     def from_pretrained(cls, source: str | Path | Bundle, device: str = "cpu") -> Tokenizer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -50,18 +49,6 @@ class Quantizer(nn.Module, ABC):
         # Set by the trainer while the encoder is frozen (NSVQ's later stages), when the rules that
         # follow a moving encoder do nothing.
         self.encoder_frozen = False
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Quantizer:
-        """Move the quantizer, but keep it in float32: ``tokenizer.half()`` rounds the networks
-        only, as rounded codes would give some positions to other codes."""
-
-        def moved(tensor: Tensor) -> Tensor:
-            result = fn(tensor)
-            if tensor.is_floating_point() and result.dtype != tensor.dtype:
-                return tensor.to(result.device)
-            return result
-
-        return super()._apply(moved, recurse)
 
     @abstractmethod
     def codebook(self) -> Tensor:
