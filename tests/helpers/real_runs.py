@@ -25,6 +25,12 @@ TINY = (
 """A tokenizer's run of 50 steps per second; its log has a row for every step."""
 
 
+def usual_signals() -> None:
+    """Undo in a child what nohup or a launcher of the tests may have set for it."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class RealRun:
     """A run in a process group of its own.
 
@@ -58,6 +64,7 @@ class RealRun:
                 start_new_session=True,
                 cwd=out.parent,
                 env=os.environ | settings | environment,
+                preexec_fn=usual_signals,
             )
 
     def __enter__(self) -> RealRun:

@@ -16,7 +16,7 @@ import pytest
 
 from core.bundles.bundle import find_bundle
 from tests.faults.table import TABLE
-from tests.helpers.real_runs import RUN, TINY, RealRun, children_of
+from tests.helpers.real_runs import RUN, TINY, RealRun, children_of, usual_signals
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs signals and /proc")
 LONG = ("--steps", 100_000, "--save-every", 100_000)
@@ -125,6 +125,12 @@ def test_loaders_end_with_the_trainer(tmp_path):
         assert [pid for pid in loaders if Path(f"/proc/{pid}").exists()] == []
 
 
+def in_terminal() -> None:
+    """Make the child's input its controlling terminal."""
+    usual_signals()
+    os.close(os.open(os.ttyname(0), os.O_RDWR))
+
+
 def test_a_closed_terminal_saves_and_stops(tmp_path):
     ours, theirs = pty.openpty()
     words = [sys.executable, RUN, "scenes-vq", *TINY, *LONG, "--out", tmp_path / "run"]
@@ -135,7 +141,7 @@ def test_a_closed_terminal_saves_and_stops(tmp_path):
         stderr=theirs,
         start_new_session=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
-        preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),  # its controlling terminal
+        preexec_fn=in_terminal,
     )
     os.close(theirs)
     os.set_blocking(ours, False)
