@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .bundles.bundle import FORMAT, Bundle, bundle_of_kind, load_bundle
+from .bundles.bundle import FORMAT, Bundle, bundle_of_kind, load_bundle, open_bundle
 from .bundles.storage import load_weights, state_for_disk, write_folder
 from .config import changed_settings, entry_of, from_dict, to_dict
 from .errors import CheckpointError
@@ -141,7 +141,7 @@ class Tokenizer(nn.Module):
             tokenizer = cls(TokenizerConfig.from_dict(described, bundle.path / "config.json"))
             return load_weights(tokenizer, bundle.path / "model.safetensors", sha256)
 
-        return load_bundle(bundle_of_kind(source, "tokenizer"), load).to(device)
+        return load_bundle(open_bundle(source), load).to(device)
 
     def save_pretrained(
         self,

@@ -25,9 +25,10 @@ import numpy as np
 
 from ..errors import CheckpointError
 from ..paths import ROOT
-from .replacement import OLD, is_leftover, present
+from .checksums import Mark, mark_of
+from .replacement import NEW, OLD, beside, is_leftover, present
 from .sources import SearchPath, fetch, repository_and_folder, search_paths
-from .storage import ATLAS, CHECKSUMS, WEIGHTS, check_file, read_arrays, read_json
+from .storage import ATLAS, CHECKSUMS, CONFIG, WEIGHTS, check_file, read_arrays, read_json
 
 log = logging.getLogger("regvq.bundles")
 
@@ -36,6 +37,7 @@ Loaded = TypeVar("Loaded")
 CHECKPOINTS = ROOT / "checkpoints"
 RUNS = ROOT / "runs"
 FORMAT = 1
+_WAITS = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds between attempts to read a bundle that changes
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,14 @@ def find_bundle(path: str | Path) -> Bundle:
     Raises CheckpointError if ``path`` is neither.
     """
     path = Path(path)
-    for folder in map(present, (path, path / "bundle")):
-        if (folder / "config.json").is_file():
-            return Bundle(path.name, folder)
+    for _ in range(3):
+        for place in (path, path / "bundle"):
+            folder = present(place)
+            if (folder / "config.json").is_file():
+                return Bundle(path.name, folder)
+        # Where names cannot be exchanged, a replacement may have ended between two looks.
+        if not any(beside(path, suffix).exists() for suffix in (NEW, OLD)):
+            break
     if not path.exists():
         raise CheckpointError(f"{path} does not exist; name a folder that has config.json.")
     raise CheckpointError(f"{path} is not a checkpoint: it has no config.json.")
@@ -140,9 +147,10 @@ def _folders(path: SearchPath) -> list[tuple[str, Path]]:
         return []
     if path.own_name and (path.root / "config.json").is_file():
         return [(path.own_name, path.root)]
-    names = {entry.name for entry in path.root.iterdir() if entry.is_dir()}
-    # A bundle whose replacement was interrupted may be there under its other name only.
-    names |= {name.removesuffix(OLD) for name in names if name.endswith(OLD)}
+    names = {entry.name for entry in path.root.iterdir()}
+    # A bundle that is being replaced, or whose replacement was interrupted, may be there under one
+    # of its other names only.
+    names |= {name.removesuffix(suffix) for suffix in (NEW, OLD) for name in names}
     found = sorted(name for name in names if name and not is_leftover(name))
     return [(path.prefix + name, path.root / name) for name in found]
 
@@ -202,15 +210,31 @@ def bundle_of_kind(source: str | Path | Bundle, kind: str) -> Bundle:
 def load_bundle(bundle: Bundle, load: Callable[[Bundle, str | None], Loaded]) -> Loaded:
     """Return ``load(bundle, sha256)``, with the SHA-256 of the weights, or None if it is not known.
 
-    A bundle that is being replaced can be met with files of both versions: what cannot be loaded
-    is read once more.
+    A bundle that is being replaced can be met with files of both versions: what cannot be loaded is
+    read again if it has changed meanwhile, a few times at most.
     """
-    try:
-        return load(bundle, _sha256(bundle))
-    except CheckpointError:
-        time.sleep(0.1)
-        again = Bundle(bundle.name, present(bundle.path))
-        return load(again, _sha256(again))
+    home = bundle.path.with_name(bundle.path.name.removesuffix(OLD))
+    for wait in _WAITS:
+        before = _marks(bundle)
+        try:
+            return load(bundle, _sha256(bundle))
+        except CheckpointError:
+            time.sleep(wait)
+            again = Bundle(bundle.name, present(home))
+            if again.path == bundle.path and _marks(again) == before:
+                raise
+            bundle = again
+    return load(bundle, _sha256(bundle))
+
+
+def _marks(bundle: Bundle) -> list[Mark | None]:
+    def mark(file: Path) -> Mark | None:
+        try:
+            return mark_of(file)
+        except OSError:
+            return None
+
+    return [mark(bundle.path / name) for name in (CONFIG, WEIGHTS)]
 
 
 def _sha256(bundle: Bundle) -> str | None:

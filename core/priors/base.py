@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ..bundles.bundle import FORMAT, Bundle, bundle_of_kind, load_bundle
+from ..bundles.bundle import FORMAT, Bundle, bundle_of_kind, load_bundle, open_bundle
 from ..bundles.storage import load_weights, state_for_disk, write_folder
 from ..conditions import CONDITIONS, Condition, ConditionConfig, Conditioner
 from ..config import entry_of, from_dict, to_dict
@@ -65,7 +65,7 @@ class Prior(nn.Module, ABC, Generic[Config]):
             config = prior_config(bundle.config.get("prior"), bundle.path / "config.json")
             return load_weights(config.build(), bundle.path / "model.safetensors", sha256)
 
-        return load_bundle(bundle_of_kind(source, "prior"), load).to(device)
+        return load_bundle(open_bundle(source), load).to(device)
 
     def save_pretrained(
         self,

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from .injection import Fault
 from .runs import Task
 from .server import Server
 from .test_kills import _around, _clean
 from .trials import try_errors
+
+pytestmark = pytest.mark.slow
 
 
 def test_an_error_at_any_call_gets_one_sentence(

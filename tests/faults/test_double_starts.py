@@ -14,6 +14,8 @@ from .server import Server
 from .table import TABLE
 from .test_kills import _clean
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", ["tokenizer", "encode"])
 def test_the_second_start_is_refused(

@@ -6,12 +6,16 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from train.recipes.command_line import parse_run
 
 from .flips import read_prior, read_run, read_shards, read_tokenizer, try_flips
 from .runs import Task
 from .table import TABLE
 from .test_kills import _clean
+
+pytestmark = pytest.mark.slow
 
 
 def test_flips_in_a_bundle(place: Path, tokenizer: Task, prior: Task, tmp_path: Path) -> None:

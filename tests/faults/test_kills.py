@@ -5,11 +5,15 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import pytest
+
 from .injection import Fault
 from .runs import Task
 from .server import Server
 from .table import TABLE
 from .trials import try_kills
+
+pytestmark = pytest.mark.slow
 
 
 def _clean(kind: str) -> bool:

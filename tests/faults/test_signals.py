@@ -16,6 +16,8 @@ from .server import Server
 from .table import TABLE
 from .test_kills import _clean
 
+pytestmark = pytest.mark.slow
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 

@@ -18,7 +18,10 @@ from core.bundles.bundle import find_bundle
 from tests.faults.table import TABLE
 from tests.helpers.real_runs import RUN, TINY, RealRun, children_of, usual_signals
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs signals and /proc")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="needs signals and /proc"),
+]
 LONG = ("--steps", 100_000, "--save-every", 100_000)
 
 
