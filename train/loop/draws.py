@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -127,18 +128,27 @@ def started(loader: DataLoader[Any]) -> Iterator[Iterator[Any]]:
 
     The batches raise LoaderError, between two batches, if a process has died.
     """
-    on_child = signal.getsignal(signal.SIGCHLD) if hasattr(signal, "SIGCHLD") else None
     with stop_signals_held():
         iterator = iter(loader)
-    if on_child is not None and signal.getsignal(signal.SIGCHLD) != on_child:
-        # torch's handler raises wherever the main thread is, even in the middle of a step.
-        signal.signal(signal.SIGCHLD, on_child)
+    _drop_torch_handler()
     workers = getattr(iterator, "_workers", [])
     try:
         yield _watched(iterator, workers)
     finally:
         for worker in workers:  # they ignore SIGTERM, with which torch would end slow ones
             worker.kill()
+
+
+def _drop_torch_handler() -> None:
+    """Remove torch's handler of SIGCHLD, also one that another loader of this process has set.
+
+    It raises wherever the main thread is when a loading process ends, even in the middle of a step.
+    """
+    if not hasattr(signal, "SIGCHLD") or threading.current_thread() is not threading.main_thread():
+        return
+    handler = signal.getsignal(signal.SIGCHLD)
+    if getattr(handler, "__module__", "") == "torch.utils.data._utils.signal_handling":
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def _watched(iterator: Iterator[Any], workers: list[Any]) -> Iterator[Any]:

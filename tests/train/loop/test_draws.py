@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
+from torch.utils.data import DataLoader
+from torch.utils.data._utils import signal_handling
 
 from core.data import open_dataset
 from core.data.scenes import Scenes
 from core.errors import DataError
 from tests.helpers import published_layouts as made
-from train.loop.draws import LoaderError, _watched, check_enough
+from train.loop.draws import LoaderError, _watched, check_enough, start_loader, started
 
 
 @pytest.mark.parametrize(
@@ -58,3 +64,22 @@ def test_a_dead_loader_is_found_although_it_seems_alive_for_a_moment():
         next(_watched(reset(), [Dying()]))
     with pytest.raises(ConnectionResetError):
         next(_watched(reset(), []))
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGCHLD"), reason="needs SIGCHLD")
+def test_a_killed_loader_raises_nowhere_else() -> None:
+    """torch's handler, once another loader has set it, would raise anywhere in the main thread."""
+    before = signal.getsignal(signal.SIGCHLD)
+    signal_handling._SIGCHLD_handler_set = False
+    try:
+        for batch in DataLoader(list(range(4)), num_workers=1):  # as a data set of the user's own
+            assert len(batch) == 1
+        assert signal.getsignal(signal.SIGCHLD) != before
+        loader = DataLoader(list(range(400)), num_workers=1, worker_init_fn=start_loader)
+        with started(loader) as batches:
+            next(batches)
+            (process,) = (p for p in multiprocessing.active_children() if p.is_alive())
+            os.kill(process.pid, signal.SIGKILL)
+            time.sleep(0.3)  # the signal has arrived, and nobody has waited for the process
+    finally:
+        signal.signal(signal.SIGCHLD, before)
