@@ -27,7 +27,7 @@ class RandomInception(FeatureExtractorInceptionV3):
 def inception(file: Path) -> RandomInception:
     """Write random Inception weights to a .pth file and return the network that has them."""
     torch.manual_seed(0)
-    net = RandomInception()
+    net = RandomInception().eval()  # torch-fidelity 0.3 leaves it in training mode
     torch.save(net.state_dict(), file)
     return net
 
