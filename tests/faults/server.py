@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -24,6 +25,9 @@ from typing import Any
 from core.paths import ROOT
 
 from .injection import Fault, install
+
+HANGS = 60.0
+"""Seconds after which a child counts as hanging; a run takes one to five."""
 
 
 @dataclass(frozen=True)
@@ -177,8 +181,21 @@ def _start(request: dict[str, Any], place: str) -> int:
         os._exit(code)
 
 
-def _wait(pid: int, place: str) -> dict[str, Any]:
-    _, status = os.waitpid(pid, os.WUNTRACED)
+def _wait(pid: int, place: str) -> dict[str, Any] | None:
+    """Return the end of a child; kill it and return None if it hangs.
+
+    A fork may keep a lock that another thread held: about one of some hundred children hangs
+    before it does anything, which is the harness's fault and not the run's.
+    """
+    end = time.monotonic() + HANGS
+    done, status = os.waitpid(pid, os.WUNTRACED | os.WNOHANG)
+    while not done:
+        if time.monotonic() > end:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return None
+        time.sleep(0.01)
+        done, status = os.waitpid(pid, os.WUNTRACED | os.WNOHANG)
     if os.WIFSTOPPED(status):
         return {"code": -os.WSTOPSIG(status), "text": ""}
     text, report = Path(f"{place}/{pid}.txt"), Path(f"{place}/{pid}.json")
@@ -223,12 +240,16 @@ def main() -> None:
         os.dup2(nowhere.fileno(), 1)
     with tempfile.TemporaryDirectory() as place:
         _warm_up(Path(place))
+        started: dict[int, dict[str, Any]] = {}
         for line in sys.stdin:
             request = json.loads(line)
             if "wait" in request:
-                answer = _wait(request["wait"], place)
+                pid = request["wait"]
+                answer = _wait(pid, place) or _wait(_start(started[pid], place), place)
+                assert answer is not None, f"a child hung twice: {started[pid]}"
             else:
                 answer = {"pid": _start(request, place)}
+                started[answer["pid"]] = request
             answers.write(json.dumps(answer) + "\n")
             answers.flush()
 
