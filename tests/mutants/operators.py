@@ -172,9 +172,8 @@ def _calls(node: ast.Call) -> list[ast.AST]:
         if function.attr in METHODS:
             other = ast.Attribute(function.value, METHODS[function.attr], function.ctx)
             changes.append(ast.copy_location(ast.Call(other, node.args, node.keywords), node))
-        if (function.attr in TRANSPARENT and not isinstance(function.value, ast.Name)) or (
-            function.attr in TRANSPARENT and not node.args
-        ):
+        of_module = isinstance(function.value, ast.Name) and bool(node.args)  # torch.exp(x)
+        if function.attr in TRANSPARENT and not of_module:
             changes.append(function.value)
     plain = [a for a in node.args if not isinstance(a, ast.Starred)]
     name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")

@@ -550,10 +550,7 @@ const follow = regvq.follower(element, () => data && data.progress, ({ painted, 
 
 function setProgress(progress) {
   data.progress = progress;
-  const words = regvq.known(progress), note = $(".rv-known");
-  note.hidden = !words;
-  note.textContent = words;
-  root.dataset.painted = progress.painted;
+  regvq.showKnown(root, progress);
 }
 
 async function addMore(more) {

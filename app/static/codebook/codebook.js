@@ -299,10 +299,7 @@ const follow = regvq.follower(element, () => data && data.progress, ({ counted }
 
 function setProgress(progress) {
   data.progress = progress;
-  const words = regvq.known(progress), note = $(".rv-known");
-  note.hidden = !words;
-  note.textContent = words;
-  root.dataset.painted = progress.painted;
+  regvq.showKnown(root, progress);
 }
 
 async function addMore(more) {

@@ -175,6 +175,14 @@ window.regvq = {
     return parts.length ? "So far: " + parts.join("; ") + ". The rest follows while nobody waits." : "";
   },
 
+  // Show it in a component, whose ``.rv-known`` is the line for it.
+  showKnown(root, progress) {
+    const words = regvq.known(progress), note = root.querySelector(".rv-known");
+    note.hidden = !words;
+    note.textContent = words;
+    root.dataset.painted = progress.painted;
+  },
+
   // A picture that the browser has decoded, so that showing it does not flicker.
   async loadImage(address) {
     const image = new Image();
