@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from pathlib import Path
 from typing import Any
 
+from regvq.bundles.checksums import content_digest
 from regvq.data import Dataset
 from regvq.data.token_shards import TokenShards
 
@@ -19,7 +19,7 @@ SIZED = 200_000
 Contents = dict[str, Any]
 
 
-def contents_of(data: Dataset | TokenShards) -> Contents:
+def pictures_identity(data: Dataset | TokenShards) -> Contents:
     """Return the number of pictures, and a digest of their names and sizes if they are files.
 
     The digest does not depend on the place of the folder. Of token shards it is that of their
@@ -27,7 +27,7 @@ def contents_of(data: Dataset | TokenShards) -> Contents:
     """
     header = getattr(data, "header", None)
     if header is not None:
-        return {"pictures": len(data), "sha256": _digest([json.dumps(header, sort_keys=True)])}
+        return {"pictures": len(data), "sha256": content_digest(header)}
     entries = getattr(data, "entries", None)
     if not entries:
         return {"pictures": len(data)}

@@ -12,7 +12,7 @@ from torch import Tensor
 from regvq.data import Dataset
 from regvq.data.token_shards import TokenShards
 
-from .contents import Contents, contents_of
+from .contents import Contents, pictures_identity
 
 
 class RunParts(ABC):
@@ -74,7 +74,7 @@ class RunParts(ABC):
 
     def contents(self) -> Contents:
         """Return the identity of the run's pictures, which may move, but must not change."""
-        return contents_of(self._pictures())
+        return pictures_identity(self._pictures())
 
     @abstractmethod
     def _pictures(self) -> Dataset | TokenShards:

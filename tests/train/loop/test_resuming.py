@@ -19,7 +19,7 @@ from train.cli.errors import UsageError
 from train.config.tokenizer import RunConfig
 from train.loop import processes
 from train.loop.base import NonFiniteLoss
-from train.loop.contents import contents_of
+from train.loop.contents import pictures_identity
 from train.loop.prior import PriorTrainer
 from train.loop.settings import read_settings, remember_settings
 from train.loop.tokenizer import TokenizerTrainer
@@ -49,7 +49,7 @@ def test_a_folder_of_pictures_may_move(tmp_path, pictures):
     one, two = state(out), state(tmp_path / "whole")
     assert all(torch.equal(one[name], two[name]) for name in two)
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
-    contents = contents_of(TokenizerTrainer(run, out).data)
+    contents = pictures_identity(TokenizerTrainer(run, out).data)
     remember_settings(moved(run, tmp_path / "link"), out, contents)
 
 
