@@ -5,13 +5,22 @@ from typing import Any
 
 from ..extensions import ExtensionError, load_extensions, same_definition
 from .base import Quantized, Quantizer
+from .bsq import BinarySphericalQuantizer, BSQConfig
+from .diveq import DifferentiableVectorQuantizer, DiVeQConfig
+from .fsp import FiniteScalarPerturbation, FSPConfig
 from .fsq import FiniteScalarQuantizer, FSQConfig
 from .gumbel import GumbelConfig, GumbelQuantizer
 from .ibq import IBQConfig, IndexBackpropagationQuantizer
+from .levels import LeveledQuantizer
+from .levels_config import LevelsConfig
 from .lfq import LFQConfig, LookupFreeQuantizer
 from .nsvq import NonStationaryVectorQuantizer, NSVQConfig
+from .product import ProductConfig, ProductQuantizer
 from .regvq import RegularizedVectorQuantizer, RegVQConfig
+from .residual import ResidualConfig, ResidualQuantizer
+from .signals import SignalQuantizer
 from .simvq import SimVectorQuantizer, SimVQConfig
+from .tiled import operators as _operators  # noqa: F401  (for torch.compile)
 from .usage import UsageWindow
 from .vq import VectorQuantizer, VQConfig
 
@@ -24,6 +33,9 @@ QuantizerConfig = (
     | FSQConfig
     | LFQConfig
     | IBQConfig
+    | BSQConfig
+    | DiVeQConfig
+    | FSPConfig
 )
 
 QUANTIZERS: dict[str, type[QuantizerConfig]] = {
@@ -35,26 +47,42 @@ QUANTIZERS: dict[str, type[QuantizerConfig]] = {
     "fsq": FSQConfig,
     "lfq": LFQConfig,
     "ibq": IBQConfig,
+    "bsq": BSQConfig,
+    "diveq": DiVeQConfig,
+    "fsp": FSPConfig,
 }
 """The config classes by the names in config.json. A name that was published never changes."""
 
 __all__ = [
     "QUANTIZERS",
+    "BSQConfig",
+    "BinarySphericalQuantizer",
+    "DiVeQConfig",
+    "DifferentiableVectorQuantizer",
+    "FSPConfig",
     "FSQConfig",
+    "FiniteScalarPerturbation",
     "FiniteScalarQuantizer",
     "GumbelConfig",
     "GumbelQuantizer",
     "IBQConfig",
     "IndexBackpropagationQuantizer",
     "LFQConfig",
+    "LeveledQuantizer",
+    "LevelsConfig",
     "LookupFreeQuantizer",
     "NSVQConfig",
     "NonStationaryVectorQuantizer",
+    "ProductConfig",
+    "ProductQuantizer",
     "Quantized",
     "Quantizer",
     "QuantizerConfig",
     "RegVQConfig",
     "RegularizedVectorQuantizer",
+    "ResidualConfig",
+    "ResidualQuantizer",
+    "SignalQuantizer",
     "SimVQConfig",
     "SimVectorQuantizer",
     "UsageWindow",

@@ -96,6 +96,14 @@ class Quantizer(nn.Module, ABC):
         with no_autocast(rows):
             return self.logits(rows.float()).log_softmax(-1)
 
+    def initialize_codes(self, centers: Tensor) -> None:
+        """Set the codes to ``centers`` float32 (K, D), cluster centers of latents, before the first
+        step of a run.
+
+        Raises ValueError for a quantizer whose codes are not points among the latents.
+        """
+        raise ValueError(f"{type(self).__name__} has no codes that can be set to latents")
+
     def schedule(self, progress: float) -> None:
         """Set the values that change over a run; called before each training step.
 

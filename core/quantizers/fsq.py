@@ -18,6 +18,11 @@ from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
 from .ops import negative_distances
 
 
+class _Product(int):
+    """A size that follows from the levels: ``dataclasses.replace`` with other levels, as by a flag
+    of a recipe, must not take it for a size that somebody has chosen."""
+
+
 @dataclass(frozen=True)
 class FSQConfig:
     """FSQ's grid.
@@ -28,18 +33,19 @@ class FSQConfig:
     levels: tuple[int, ...] = (8, 5, 5, 5)
     """Number of values L of each number."""
     size: int = 0
-    """K, the product of the levels; 0 is replaced by it."""
+    """K, the product of the levels: it follows from them and need not be given."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "levels", tuple(self.levels))
         if not self.levels or min(self.levels) < 2:
             raise ValueError(f"quantizer.levels must be 2 or more each, got {self.levels}")
         size = math.prod(self.levels)
-        if self.size not in (0, size):
+        if self.size not in (0, size) and not isinstance(self.size, _Product):
             raise ValueError(
-                f"quantizer.size must be {size}, the product of quantizer.levels, got {self.size}"
+                f"quantizer.size must be {size}, the product of quantizer.levels, got "
+                f"{self.size}; leave it out"
             )
-        object.__setattr__(self, "size", size)
+        object.__setattr__(self, "size", _Product(size))
 
     def build(self, dim: int) -> FiniteScalarQuantizer:
         """Build the quantizer for latents of length ``dim``."""

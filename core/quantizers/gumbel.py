@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
-from .ops import check_ratio, stochastic_mask
+from .ops import check_ratio, places, stochastic_mask
 from .tiled.lookup import best_code, draw_codes, draw_seed, logits_of
 from .tiled.soft import soft_statistics, straight_through
 
@@ -104,14 +104,13 @@ class GumbelQuantizer(Quantizer):
             best = best_code(rows, weight, bias)
             batch, _, *grid = z.shape
             mask = stochastic_mask(batch, len(rows) // batch, mask_ratio, generator, z.device)
-            drawn = mask.flatten().nonzero().flatten()
+            drawn, kept = places(mask, mask_ratio)
             seed = draw_seed(generator, z.device)
             ids = best.index_copy(0, drawn, draw_codes(rows[drawn], weight, bias, seed))
             chosen = F.embedding(ids, codes)
             perturbation = (chosen - F.embedding(best, codes)).detach().square().sum(1)
             losses: dict[str, Tensor] = {}
             if self.training:
-                kept = (~mask).flatten().nonzero().flatten()
                 chosen = self._add_gradient(chosen, rows, kept, None)
                 chosen = self._add_gradient(chosen, rows, drawn, seed)
                 kl = uniform_divergence(rows, weight, bias)
@@ -125,7 +124,9 @@ class GumbelQuantizer(Quantizer):
                 perturbation.view(shape),
             )
 
-    def _add_gradient(self, chosen: Tensor, rows: Tensor, some: Tensor, seed: int | None) -> Tensor:
+    def _add_gradient(
+        self, chosen: Tensor, rows: Tensor, some: Tensor, seed: int | Tensor | None
+    ) -> Tensor:
         """Return ``chosen`` (N, D) with the gradient of the soft expectation on the rows ``some``.
 
         A ``seed`` adds the Gumbel noise of the draw.

@@ -9,6 +9,7 @@ length for every quantizer.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -48,12 +49,17 @@ class LookupFreeQuantizer(Quantizer):
 
     strides: Tensor
 
-    def __init__(self, config: LFQConfig, dim: int) -> None:
+    def __init__(self, config: Any, dim: int) -> None:
         super().__init__(config.size, dim)
         self.config = config
         bits = config.size.bit_length() - 1
+        self.scale = self._scale(bits)
         self.to_bits, self.from_bits = nn.Linear(dim, bits), nn.Linear(bits, dim)
         self.register_buffer("strides", 2 ** torch.arange(bits), persistent=False)
+
+    def _scale(self, bits: int) -> float:
+        """Return the absolute value of each of the m numbers of a code."""
+        return 1.0
 
     def signs(self) -> Tensor:
         """Return all codes as signs, float32 (K, m); row k is code k."""
@@ -62,16 +68,20 @@ class LookupFreeQuantizer(Quantizer):
     def _signs(self, ids: Tensor) -> Tensor:
         return ((ids[..., None] // self.strides) % 2).float() * 2 - 1
 
+    def _decoded(self, signs: Tensor) -> Tensor:
+        # Scaled weights instead of scaled signs: products with signs are exact.
+        return F.linear(signs, self.from_bits.weight * self.scale, self.from_bits.bias)
+
     def codebook(self) -> Tensor:
         with no_autocast(self.strides):
-            return self.from_bits(self.signs())
+            return self._decoded(self.signs())
 
     def embed(self, ids: Tensor) -> Tensor:
         """Return the latents float32 (B, D, h, w) of ids (B, h, w). A code is made of its bits, so
         that a picture does not cost the whole codebook, which has 2^18 codes in published
         tokenizers."""
         with no_autocast(ids):
-            return self.from_bits(self._signs(ids)).permute(0, 3, 1, 2)
+            return self._decoded(self._signs(ids)).permute(0, 3, 1, 2)
 
     def projections(self, rows: Tensor) -> Tensor:
         """Return the numbers (N, m) of latents (N, D), whose signs are the code."""
@@ -86,7 +96,8 @@ class LookupFreeQuantizer(Quantizer):
 
     def logits(self, rows: Tensor) -> Tensor:
         """Return 2 z.c / T, the logits of the entropy term."""
-        return 2 / self.config.temperature * self.projections(rows) @ self.signs().t()
+        factor = 2 * self.scale / self.config.temperature
+        return factor * self.projections(rows) @ self.signs().t()
 
     def forward(
         self,
@@ -98,28 +109,48 @@ class LookupFreeQuantizer(Quantizer):
         with no_autocast(z):
             z = z.float()
             numbers = self.projections(to_rows(z))
-            ids = self._ids(numbers).view(z.shape[0], *z.shape[2:])
-            chosen = self.embed(ids)
+            batch, _, *grid = z.shape
+            ids = self._ids(numbers).view(batch, *grid)
+            signs = torch.where(numbers > 0, 1.0, -1.0)
+            # In the shape of ``embed``, whose values these are, too.
+            chosen = self._decoded(signs.view(batch, *grid, -1)).permute(0, 3, 1, 2)
             if not self.training:
                 return Quantized(chosen, ids, {})
-            signs = torch.where(numbers > 0, 1.0, -1.0)
+            signs = signs * self.scale
             through = to_grid(self.from_bits(signs + (numbers - numbers.detach())), z)
-            losses = {
-                "commitment": self.config.commitment * F.mse_loss(numbers, signs),
-                "entropy": self.config.entropy_weight * self._entropy(numbers),
-            }
+            losses = self._losses(numbers, signs)
             return Quantized(chosen.detach() + (through - through.detach()), ids, losses)
+
+    def _losses(self, numbers: Tensor, signs: Tensor) -> dict[str, Tensor]:
+        return {
+            "commitment": self.config.commitment * F.mse_loss(numbers, signs),
+            "entropy": self.config.entropy_weight * self._entropy(numbers),
+        }
 
     def _entropy(self, numbers: Tensor) -> Tensor:
         """Return E[H(p)] - H(E[p]) of p = softmax_c(2 z.c / T), in nats; E over all processes."""
-        # p is a product over bits. Therefore its entropy is the sum of theirs, and its mean over
-        # positions is a matrix product of two halves of the bits: no matrix of N x K is needed.
         logits = 4 / self.config.temperature * numbers  # log p(+1) / p(-1) of each bit
-        bit_entropy = F.softplus(logits) - logits * logits.sigmoid()
-        half = logits.shape[1] // 2
-        low, high = joint_probabilities(logits[:, :half]), joint_probabilities(logits[:, half:])
-        mean = (high.t() @ low).flatten() / len(logits)
-        return bit_entropy.sum(1).mean() - entropy(mean_over_processes(mean))
+        mean = mean_over_processes(mean_probabilities(logits))
+        return bit_entropies(logits).sum(1).mean() - entropy(mean)
+
+
+def bit_entropies(logits: Tensor) -> Tensor:
+    """Return the entropies (N, m) of bits with ``logits`` log p(+1) / p(-1) (N, m), in nats.
+
+    The probability of a code is a product over its bits, so its entropy is the sum of theirs.
+    """
+    return F.softplus(logits) - logits * logits.sigmoid()
+
+
+def mean_probabilities(logits: Tensor) -> Tensor:
+    """Return the mean over rows of the probabilities of all values of m independent bits, (2^m,).
+
+    ``logits`` (N, m). The mean is a matrix product of two halves of the bits, so that no matrix of
+    N x 2^m is needed.
+    """
+    half = logits.shape[1] // 2
+    low, high = joint_probabilities(logits[:, :half]), joint_probabilities(logits[:, half:])
+    return (high.t() @ low).flatten() / len(logits)
 
 
 def joint_probabilities(logits: Tensor) -> Tensor:

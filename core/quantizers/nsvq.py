@@ -17,7 +17,15 @@ from torch import Tensor, nn
 
 from ..distributed import sum_over_processes
 from .base import Quantized, Quantizer, no_autocast, to_rows
-from .ops import check_ratio, negative_distances, stochastic_mask
+from .ops import (
+    check_fall,
+    check_ratio,
+    falling_ratio,
+    negative_distances,
+    places,
+    replace_by_copies,
+    stochastic_mask,
+)
 from .tiled.lookup import draw_codes, draw_seed, nearest_code, row_tiles
 
 
@@ -47,6 +55,8 @@ class NSVQConfig:
     """Share of positions whose code is drawn in training, from the softmax that weights the dense
     loss. NSVQ has 0; a share above 0 is Reg-VQ's stochastic mask on NSVQ's codebook, a combination
     of neither paper."""
+    mask_fall: tuple[float, float] = (1.0, 1.0)
+    """Shares of the run between which that share falls to 0, as in Reg-VQ's settings."""
 
     def __post_init__(self) -> None:
         if self.tau <= 0:
@@ -57,6 +67,7 @@ class NSVQConfig:
             if getattr(self, name) < 0:
                 raise ValueError(f"quantizer.{name} must be 0 or more, got {getattr(self, name)}")
         check_ratio(self.mask_ratio)
+        check_fall(self.mask_fall)
 
     def build(self, dim: int) -> NonStationaryVectorQuantizer:
         """Build the quantizer for codes of length ``dim``."""
@@ -120,14 +131,22 @@ class NonStationaryVectorQuantizer(Quantizer):
     def __init__(self, config: NSVQConfig, dim: int) -> None:
         super().__init__(config.size, dim)
         self.config = config
+        self.mask_ratio = config.mask_ratio
         # INFERRED: SimVQ's Gaussian; the paper does not state how codes are initialized.
         self.codes = nn.Parameter(torch.randn(self.size, dim) * dim**-0.5)
         if config.replacement:
             self.register_buffer("uses", torch.zeros(self.size, dtype=torch.int64))
             self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
+    def schedule(self, progress: float) -> None:
+        self.mask_ratio = falling_ratio(self.config.mask_ratio, self.config.mask_fall, progress)
+
     def codebook(self) -> Tensor:
         return self.codes.float()
+
+    @torch.no_grad()
+    def initialize_codes(self, centers: Tensor) -> None:
+        self.codes.copy_(centers)
 
     def assign_rows(self, rows: Tensor) -> Tensor:
         return nearest_code(rows, self.codebook())
@@ -144,7 +163,7 @@ class NonStationaryVectorQuantizer(Quantizer):
         generator: torch.Generator | None = None,
     ) -> Quantized:
         if mask_ratio is None:
-            mask_ratio = self.config.mask_ratio if self.training else 0.0
+            mask_ratio = self.mask_ratio if self.training else 0.0
         with no_autocast(z):
             z = z.float()
             ids = self.assign(z)
@@ -176,7 +195,7 @@ class NonStationaryVectorQuantizer(Quantizer):
             return Quantized(chosen, ids, {})
         rows, codes = to_rows(z), self.codebook()
         mask = stochastic_mask(len(z), ids[0].numel(), ratio, generator, z.device)
-        some = mask.flatten().nonzero().flatten()
+        some, _ = places(mask, ratio)
         # -|z - c|^2 / tau without |z|^2, which a softmax over codes does not depend on
         weight, bias = 2 * codes / self.config.tau, -codes.square().sum(1) / self.config.tau
         fresh = draw_codes(rows[some], weight, bias, draw_seed(generator, z.device))
@@ -201,11 +220,6 @@ class NonStationaryVectorQuantizer(Quantizer):
         dead = (uses < 1).nonzero().flatten()
         if done <= config.epoch * config.replacement_warmup or not len(dead):
             return None
-        # On the CPU and seeded by the number of updates, so that all processes draw the same
-        # codes, and a resumed run draws those of an uninterrupted run (INFERRED).
-        draw = torch.Generator().manual_seed(done)
-        sources = torch.multinomial(uses, len(dead), replacement=True, generator=draw)
-        noise = torch.randn(len(dead), self.dim, generator=draw) * config.replacement_noise
-        dead, sources = dead.to(z.device), sources.to(z.device)
-        self.codes[dead] = self.codes[sources] + noise.to(z.device)
-        return dead
+        # Seeded by the number of updates, so that a resumed run draws the codes of an uninterrupted
+        # run (INFERRED).
+        return replace_by_copies(self.codes, dead, uses, config.replacement_noise, done)

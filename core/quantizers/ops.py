@@ -17,6 +17,23 @@ def check_ratio(ratio: float) -> None:
         raise ValueError(f"quantizer.mask_ratio must be in [0, 1], got {ratio}")
 
 
+def check_fall(fall: tuple[float, float]) -> None:
+    """Raise ValueError unless ``quantizer.mask_fall`` is two increasing shares of a run."""
+    if not 0 <= fall[0] <= fall[1] <= 1:
+        raise ValueError(
+            f"quantizer.mask_fall must be two increasing numbers in [0, 1], got {fall}"
+        )
+
+
+def falling_ratio(ratio: float, fall: tuple[float, float], progress: float) -> float:
+    """Return the mask ratio at ``progress`` in [0, 1]: ``ratio`` up to ``fall[0]``, then a linear
+    fall to 0 at ``fall[1]``; always ``ratio`` if ``fall[0]`` is 1."""
+    start, end = fall
+    if progress < start or start == 1:
+        return ratio
+    return 0.0 if progress >= end else ratio * (end - progress) / (end - start)
+
+
 def stochastic_mask(
     batch: int,
     positions: int,
@@ -32,6 +49,20 @@ def stochastic_mask(
     kept = math.floor(positions * (1 - ratio) + 1e-9)
     order = torch.rand(batch, positions, generator=generator, device=device).argsort(dim=1)
     return order >= kept
+
+
+def places(mask: Tensor, ratio: float) -> tuple[Tensor, Tensor]:
+    """Return the drawn and the kept places of a ``stochastic_mask`` of ``ratio``, ascending, int64.
+
+    They number the entries of ``mask`` (batch, positions), row by row.
+    """
+    flat = mask.flatten()
+    if not torch.compiler.is_compiling():
+        return flat.nonzero().flatten(), (~flat).nonzero().flatten()
+    batch, positions = mask.shape  # a graph needs the counts
+    kept = batch * math.floor(positions * (1 - ratio) + 1e-9)
+    drawn = torch.nonzero_static(flat, size=batch * positions - kept)
+    return drawn.flatten(), torch.nonzero_static(~flat, size=kept).flatten()
 
 
 def negative_distances(rows: Tensor, codes: Tensor) -> Tensor:
@@ -71,6 +102,22 @@ def kmeans(rows: Tensor, centers: Tensor, rounds: int) -> Tensor:
         sums = torch.zeros_like(centers).index_add_(0, ids, rows)
         centers = torch.where(counts > 0, sums / counts.clamp_min(1), centers)
     return centers
+
+
+@torch.no_grad()
+def replace_by_copies(codes: Tensor, dead: Tensor, uses: Tensor, noise: float, seed: int) -> Tensor:
+    """Replace ``dead`` codes int64 (R,) in ``codes`` (K, D) by copies of used ones; return them.
+
+    A copy is drawn in proportion to ``uses`` float64 (K,) and moved by Gaussian noise of this
+    standard deviation. ``dead`` and ``uses`` are on the CPU, and ``seed`` makes all processes draw
+    the same codes.
+    """
+    draw = torch.Generator().manual_seed(seed)
+    sources = torch.multinomial(uses, len(dead), replacement=True, generator=draw)
+    moved = torch.randn(len(dead), codes.shape[1], generator=draw) * noise
+    dead, sources = dead.to(codes.device), sources.to(codes.device)
+    codes[dead] = codes[sources] + moved.to(codes.device)
+    return dead
 
 
 def entropy(p: Tensor, eps: float = 1e-8) -> Tensor:

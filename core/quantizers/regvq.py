@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ..distributed import mean_over_processes
 from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
 from .code_prior import gaussian_prior, read_histogram
-from .ops import check_ratio, stochastic_mask
+from .ops import check_fall, check_ratio, falling_ratio, places, stochastic_mask
 from .tiled.lookup import best_code, draw_codes, draw_seed, logits_of, nearest_code
 from .tiled.soft import straight_through
 
@@ -38,6 +38,9 @@ class RegVQConfig:
     in the paper, but it learns much faster and leaves all regularizers unchanged."""
     mask_ratio: float = 0.4
     """Share of positions whose code is drawn, not chosen by argmax (the paper's best: 40 %)."""
+    mask_fall: tuple[float, float] = (1.0, 1.0)
+    """Shares of the run between which that share falls linearly to 0, so that the decoder learns
+    the exact tokens at the end; (1, 1): it never falls (the paper states no schedule)."""
     prior_weight: float = 0.01
     """Weight of the prior-distribution regularization (INFERRED; the paper states none)."""
     prior_scope: Literal["batch", "image"] = "batch"
@@ -80,6 +83,7 @@ class RegVQConfig:
                 )
             read_histogram(self.prior_file, self.size)  # report a wrong file now
         check_ratio(self.mask_ratio)
+        check_fall(self.mask_fall)
         if self.temperature <= 0:
             raise ValueError(f"quantizer.temperature must be above 0, got {self.temperature}")
 
@@ -110,6 +114,7 @@ class RegularizedVectorQuantizer(Quantizer):
     def __init__(self, config: RegVQConfig, dim: int) -> None:
         super().__init__(config.size, dim)
         self.config = config
+        self.mask_ratio = config.mask_ratio
         # INFERRED: a Gaussian; the paper's initialization is not known.
         self.codes = nn.Parameter(torch.randn(self.size, dim) * dim**-0.5)
         if config.posterior == "head":
@@ -125,8 +130,17 @@ class RegularizedVectorQuantizer(Quantizer):
         else:  # loaded with the weights of a checkpoint
             self.register_buffer("prior", torch.full((self.size,), 1 / self.size))
 
+    def schedule(self, progress: float) -> None:
+        self.mask_ratio = falling_ratio(self.config.mask_ratio, self.config.mask_fall, progress)
+
     def codebook(self) -> Tensor:
         return self.codes.float()
+
+    @torch.no_grad()
+    def initialize_codes(self, centers: Tensor) -> None:
+        if self.config.posterior == "head":
+            return super().initialize_codes(centers)
+        self.codes.copy_(centers)
 
     def assign_rows(self, rows: Tensor) -> Tensor:
         if self.config.posterior == "head":
@@ -152,7 +166,7 @@ class RegularizedVectorQuantizer(Quantizer):
         generator: torch.Generator | None = None,
     ) -> Quantized:
         if mask_ratio is None:
-            mask_ratio = self.config.mask_ratio if self.training else 0.0
+            mask_ratio = self.mask_ratio if self.training else 0.0
         with no_autocast(z):
             z = z.float()
             if not self.training and mask_ratio == 0:
@@ -163,14 +177,13 @@ class RegularizedVectorQuantizer(Quantizer):
     def _draw(self, z: Tensor, ratio: float, generator: torch.Generator | None) -> Quantized:
         batch, _, height, width = z.shape
         rows, codes = to_rows(z), self.codebook()
-        mask = stochastic_mask(batch, height * width, ratio, generator, z.device).flatten()
+        mask = stochastic_mask(batch, height * width, ratio, generator, z.device)
         affine = self._affine()
-        best, drawn = self.assign_rows(rows), mask.nonzero().flatten()
+        best, (drawn, kept) = self.assign_rows(rows), places(mask, ratio)
         seed = draw_seed(generator, rows.device)
         ids = best.index_copy(0, drawn, draw_codes(rows[drawn], *affine, seed))
         soft = None
         if self.training:
-            kept = (~mask).nonzero().flatten()
             soft = self._soft_choice(rows, affine, kept, drawn, seed, batch)
         chosen = F.embedding(ids, codes)
         with torch.no_grad():
@@ -193,7 +206,7 @@ class RegularizedVectorQuantizer(Quantizer):
         affine: tuple[Tensor, Tensor],
         kept: Tensor,
         drawn: Tensor,
-        seed: int,
+        seed: int | Tensor,
         batch: int,
     ) -> tuple[Tensor, Tensor]:
         """Return zeros (N, D) and (G, K) with the gradients of the soft choice of codes.

@@ -58,6 +58,20 @@ class SimVectorQuantizer(Quantizer):
         with no_autocast(self.frozen):
             return self.projection(self.frozen)
 
+    @torch.no_grad()
+    def initialize_codes(self, centers: Tensor) -> None:
+        """Set the frozen codes to the whitened centers, and the layer to the map back to them.
+
+        The whitened centers have the mean and covariance of SimVQ's Gaussian.
+        """
+        mean = centers.mean(0)
+        values, vectors = torch.linalg.eigh((centers - mean).T.cov(correction=0))
+        # The bound keeps an axis along which all centers are equal.
+        spread = (values.clamp_min(1e-12) * self.dim).sqrt()
+        self.frozen.copy_((centers - mean) @ vectors / spread)
+        self.projection.weight.copy_(vectors * spread)
+        self.projection.bias.copy_(mean)
+
     def assign_rows(self, rows: Tensor) -> Tensor:
         return nearest_code(rows, self.codebook())
 

@@ -15,17 +15,19 @@ class UsageWindow:
     window, which is stated beside them.
     """
 
-    def __init__(self, size: int, length: int = 100) -> None:
-        self.size, self.length = size, length
+    def __init__(self, size: int, length: int = 100, levels: int = 1) -> None:
+        """Count ``size`` codes; with several ``levels``, those of each level by itself."""
+        self.size, self.length, self.levels = size, length, levels
         self._steps: list[Tensor] = []
 
     def add(self, ids: Tensor) -> None:
-        """Count the ids of one step, int64 of any shape."""
-        self._steps.append(torch.bincount(ids.flatten(), minlength=self.size).int())
+        """Count the ids of one step, int64 of any shape; with several levels (B, L, ...)."""
+        self._steps.append(count_ids(ids, self.size, self.levels).int())
         del self._steps[: -self.length]
 
     def counts(self) -> Tensor:
-        """Return the uses of each code in the window, int64 (K,), summed over processes.
+        """Return the uses of each code in the window, int64 (K,) or, with several levels, (L, K),
+        summed over processes.
 
         A collective: all processes must call it. Raises ValueError if no step was counted.
         """
@@ -34,14 +36,15 @@ class UsageWindow:
         return sum_over_processes(torch.stack(self._steps).sum(0))
 
     def per_step(self) -> Tensor:
-        """Return the uses of each code in each step of the window, int32 (steps, K), summed over
-        processes. A collective: all processes must call it."""
+        """Return the uses of each code in each step of the window, int32 (steps, K) or (steps, L,
+        K), summed over processes. A collective: all processes must call it."""
         if not self._steps:
-            return torch.zeros(0, self.size, dtype=torch.int32)
+            shape = (self.size,) if self.levels == 1 else (self.levels, self.size)
+            return torch.zeros(0, *shape, dtype=torch.int32)
         return sum_over_processes(torch.stack(self._steps)).int()
 
     def restore(self, counts: Tensor, share: int = 1) -> None:
-        """Make ``counts`` (steps, K), as from ``per_step``, the window.
+        """Make ``counts``, as from ``per_step``, the window.
 
         ``share``: 0 for all processes but one, so that their sum remains that of the window.
         """
@@ -51,3 +54,15 @@ class UsageWindow:
     def steps(self) -> int:
         """The number of steps in the window."""
         return len(self._steps)
+
+
+def count_ids(ids: Tensor, size: int, levels: int = 1) -> Tensor:
+    """Return the uses int64 (K,) of each of ``size`` codes in ids of any shape.
+
+    With several levels, ids are (B, L, ...) and the uses (L, K); an id of -1, which a dropped level
+    has, does not count.
+    """
+    if levels == 1:
+        return torch.bincount(ids.flatten(), minlength=size)
+    rows = ids.movedim(1, 0).flatten(1)
+    return torch.stack([torch.bincount(row[row >= 0], minlength=size) for row in rows])

@@ -153,10 +153,15 @@ class VectorQuantizer(Quantizer):
         if self.config.start == "kmeans":
             # The last bit of sums on a GPU may differ between processes.
             centers = copy_of_first(kmeans(pool, centers, KMEANS_ROUNDS))
+        self.initialize_codes(centers)
+
+    @torch.no_grad()
+    def initialize_codes(self, centers: Tensor) -> None:
         self.codes.copy_(self._scaled(centers))
         if self.config.codebook == "ema":
             self.sums.copy_(self.codes)
-        self.started.fill_(True)
+        if self.config.start != "uniform":
+            self.started.fill_(True)
 
     @torch.no_grad()
     def update(self, z: Tensor, ids: Tensor) -> Tensor | None:

@@ -34,9 +34,16 @@ def best_code(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """
     if _exporting():  # a loop over rows would fix their number in the program
         return torch.addmm(bias, rows, weight.t()).argmax(1)
-    kernel = _kernel() if rows.is_cuda and rows.dtype == torch.float32 else None
     with torch.no_grad():
-        return (kernel or plain_best_code)(rows, weight, bias)
+        if torch.compiler.is_compiling():
+            return torch.ops.regvq.best_code(rows, weight, bias)
+        return search(rows, weight, bias)
+
+
+def search(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return ``best_code`` by the kernel, where there is one, or by plain PyTorch."""
+    kernel = _kernel() if rows.is_cuda and rows.dtype == torch.float32 else None
+    return (kernel or plain_best_code)(rows, weight, bias)
 
 
 # torch 2.6 has only the wider question.
@@ -119,9 +126,13 @@ def tile_noise(like: Tensor, seed: int, start: int) -> Tensor:
     return gumbel_noise(like, torch.Generator(like.device).manual_seed(seed + start))
 
 
-def draw_seed(generator: torch.Generator | None, device: torch.device) -> int:
-    """Draw a seed for ``tile_noise`` from the caller's generator."""
-    return int(torch.randint(2**62, (), generator=generator, device=device))
+def draw_seed(generator: torch.Generator | None, device: torch.device) -> int | Tensor:
+    """Draw a seed for ``tile_noise`` from the caller's generator.
+
+    It is an int64 tensor () in a graph of ``torch.compile``, otherwise a number.
+    """
+    seed = torch.randint(2**62, (), generator=generator, device=device)
+    return seed if torch.compiler.is_compiling() else int(seed)
 
 
 def logits_of(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -130,8 +141,10 @@ def logits_of(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def draw_codes(rows: Tensor, weight: Tensor, bias: Tensor, seed: int) -> Tensor:
+def draw_codes(rows: Tensor, weight: Tensor, bias: Tensor, seed: int | Tensor) -> Tensor:
     """Draw ids int64 (N,) from softmax(rows @ weight.T + bias) by Gumbel-max, tile by tile."""
+    if isinstance(seed, Tensor):  # in a graph of torch.compile
+        return torch.ops.regvq.draw_codes(rows, weight, bias, seed)
     ids = torch.empty(len(rows), dtype=torch.int64, device=rows.device)
     for part in row_tiles(len(rows), len(weight), rows.is_cuda):
         logits = logits_of(rows[part], weight, bias)

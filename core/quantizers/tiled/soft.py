@@ -13,6 +13,7 @@ expectation of the codes c, and t on the summed p.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,7 @@ from .lookup import logits_of, row_tiles, tile_noise
 
 
 @dataclass(frozen=True)
-class _Softmax:
+class Softmax:
     """p = softmax((rows @ weight + bias + noise) / temperature), and the groups it is summed in."""
 
     temperature: float = 1.0
@@ -44,7 +45,7 @@ class _Statistics(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        ctx.softmax = _Softmax()
+        ctx.softmax = Softmax()
         ctx.save_for_backward(rows, weight, bias)
         ctx.set_materialize_grads(False)
         entropy, total = rows.new_empty(len(rows)), rows.new_zeros(1, len(weight))
@@ -59,7 +60,13 @@ class _Statistics(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         entropy_grad, total_grad = grad_outputs
-        return _gradients(ctx, entropy_grad=entropy_grad, total_grad=total_grad)
+        return gradients(
+            ctx.softmax,
+            *ctx.saved_tensors,
+            needed=ctx.needs_input_grad[:3],
+            entropy_grad=entropy_grad,
+            total_grad=total_grad,
+        )
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -67,7 +74,7 @@ class _StraightThrough(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor, codes: Tensor, softmax: _Softmax
+        ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor, codes: Tensor, softmax: Softmax
     ) -> tuple[Tensor, Tensor]:
         ctx.softmax, ctx.codes = softmax, codes
         ctx.save_for_backward(rows, weight, bias)
@@ -80,21 +87,30 @@ class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         mean_grad, total_grad = grad_outputs
-        gradients = _gradients(ctx, mean_grad=mean_grad, total_grad=total_grad, codes=ctx.codes)
-        return *gradients, None, None
+        found = gradients(
+            ctx.softmax,
+            *ctx.saved_tensors,
+            needed=ctx.needs_input_grad[:3],
+            mean_grad=mean_grad,
+            total_grad=total_grad,
+            codes=ctx.codes,
+        )
+        return *found, None, None
 
 
-def _gradients(
-    ctx: Any,
+def gradients(
+    softmax: Softmax,
+    rows: Tensor,
+    weight: Tensor,
+    bias: Tensor,
     *,
+    needed: Sequence[bool] = (True, True, True),
     entropy_grad: Tensor | None = None,
     mean_grad: Tensor | None = None,
     total_grad: Tensor | None = None,
     codes: Tensor | None = None,
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Return the gradients on rows (N, D), weight (K, D) and bias (K,); None where not needed."""
-    softmax, (rows, weight, bias) = ctx.softmax, ctx.saved_tensors
-    needed = ctx.needs_input_grad[:3]
     rows_grad, weight_grad, bias_grad = (
         torch.zeros_like(x) if need else None
         for x, need in zip((rows, weight, bias), needed, strict=True)
@@ -153,7 +169,7 @@ def straight_through(
     codes: Tensor,
     *,
     temperature: float = 1.0,
-    seed: int | None = None,
+    seed: int | Tensor | None = None,
     groups: Tensor | None = None,
     group_count: int = 1,
 ) -> tuple[Tensor, Tensor]:
@@ -165,9 +181,14 @@ def straight_through(
     the soft value and never the value, so that the forward pass computes nothing.
 
     Args:
-        seed: adds the Gumbel noise of ``draw_codes`` with the same rows and seed.
+        seed: adds the Gumbel noise of ``draw_codes`` with the same rows and seed; a tensor in a
+            graph of ``torch.compile``.
         groups: int64 (N,), the group of each row; None: one group.
         group_count: G.
     """
-    softmax = _Softmax(temperature, seed, groups, group_count)
+    if isinstance(seed, Tensor) or torch.compiler.is_compiling():
+        return torch.ops.regvq.straight_through(
+            rows, weight, bias, codes.detach(), temperature, seed, groups, group_count
+        )
+    softmax = Softmax(temperature, seed, groups, group_count)
     return _StraightThrough.apply(rows, weight, bias, codes.detach(), softmax)

@@ -1,0 +1,146 @@
+"""FSP: finite scalar perturbation, FSQ's grid trained with noise (VP-VAE, arXiv 2602.17133).
+
+As in FSQ, the latent is projected to a few numbers. Each is mapped into (0, 1), where L intervals
+of equal width are the codes, each decoded as its center: the best place for numbers that are spread
+evenly over the interval (Lloyd-Max). In training the decoder does not get the center but the
+number itself, moved at random by up to half an interval, so that it learns to bear the error of
+quantization and the encoder gets an exact gradient. A loss on mean and variance keeps the numbers
+spread evenly. No codes are learned: the codebook cannot collapse.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..distributed import mean_over_processes, world_size
+from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
+from .fsq import FSQConfig
+from .ops import negative_distances
+
+SPREAD = 12**-0.5
+"""Standard deviation of a uniform number in (0, 1), by which the decoder's numbers are divided."""
+VARIANCE = 0.8225
+"""Variance at which numbers of a logistic distribution are spread evenly over (0, 1) by the tanh:
+pi^2 / 12, rounded as in vector-quantize-pytorch."""
+
+
+@dataclass(frozen=True)
+class FSPConfig(FSQConfig):
+    """FSP's grid, with FSQ's levels and the defaults of vector-quantize-pytorch."""
+
+    quantize_rate: float = 0.0
+    """Share of the numbers that training rounds to the center of their interval instead of moving
+    them at random, with a straight-through gradient."""
+    mean_weight: float = 0.1
+    """Weight of the squared mean of each number, averaged over the numbers."""
+    variance_weight: float = 0.07
+    """Weight of the squared gap between each number's variance and pi^2 / 12."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.quantize_rate <= 1:
+            raise ValueError(f"quantizer.quantize_rate must be in [0, 1], got {self.quantize_rate}")
+        for name in ("mean_weight", "variance_weight"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"quantizer.{name} must be 0 or more, got {getattr(self, name)}")
+
+    def build(self, dim: int) -> FiniteScalarPerturbation:
+        """Build the quantizer for latents of length ``dim``."""
+        return FiniteScalarPerturbation(self, dim)
+
+
+class FiniteScalarPerturbation(Quantizer):
+    """Projection down, tanh into (0, 1), noise or rounding, projection up; loss on two moments."""
+
+    levels: Tensor
+    strides: Tensor
+
+    def __init__(self, config: FSPConfig, dim: int) -> None:
+        super().__init__(config.size, dim)
+        self.config = config
+        count = len(config.levels)
+        self.to_levels, self.from_levels = nn.Linear(dim, count), nn.Linear(count, dim)
+        self.register_buffer("levels", torch.tensor(config.levels), persistent=False)
+        strides = torch.tensor([math.prod(config.levels[:i]) for i in range(count)])
+        self.register_buffer("strides", strides, persistent=False)
+
+    def quantiles(self, rows: Tensor) -> Tensor:
+        """Return latents (N, D) projected and mapped to [0, 1], (N, levels): (tanh + 1) / 2."""
+        with no_autocast(rows):
+            return (self.to_levels(rows).tanh() + 1) / 2
+
+    def centers(self) -> Tensor:
+        """Return the centers of all combinations of intervals, float32 (K, levels); row k is code
+        k."""
+        ids = torch.arange(self.size, device=self.levels.device)
+        return self._centers(ids[:, None] // self.strides % self.levels)
+
+    def _centers(self, intervals: Tensor) -> Tensor:
+        return (intervals + 0.5) / self.levels
+
+    def _intervals(self, quantiles: Tensor) -> Tensor:
+        """Return the intervals, 0 to L - 1, in which quantiles lie, int64 (N, levels)."""
+        below = 1 - torch.finfo(quantiles.dtype).eps
+        return (quantiles.clamp_max(below) * self.levels).floor().long()
+
+    def _decoded(self, quantiles: Tensor) -> Tensor:
+        return self.from_levels((quantiles - 0.5) / SPREAD)
+
+    def codebook(self) -> Tensor:
+        with no_autocast(self.levels):
+            return self._decoded(self.centers())
+
+    def assign_rows(self, rows: Tensor) -> Tensor:
+        return (self._intervals(self.quantiles(rows)) * self.strides).sum(1)
+
+    def logits(self, rows: Tensor) -> Tensor:
+        """Return the negative squared distances to the centers, before the projection up."""
+        return negative_distances(self.quantiles(rows), self.centers())
+
+    def forward(
+        self,
+        z: Tensor,
+        *,
+        mask_ratio: float | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Quantized:
+        """Quantize latents (B, D, h, w). In training, ``z`` of the result is not the code: it is
+        decoded from numbers that are moved at random."""
+        with no_autocast(z):
+            z = z.float()
+            numbers = self.to_levels(to_rows(z))
+            quantiles = (numbers.tanh() + 1) / 2
+            intervals = self._intervals(quantiles.detach())
+            ids = (intervals * self.strides).sum(1).view(z.shape[0], *z.shape[2:])
+            if not self.training:
+                return Quantized(self.embed(ids), ids, {})
+            kept = quantiles + (self._centers(intervals) - quantiles).detach()
+            rate = self.config.quantize_rate
+            if rate < 1:
+                moved = self._moved(quantiles, generator)
+                chance = torch.rand(numbers.shape, generator=generator, device=numbers.device)
+                kept = torch.where(chance > rate, moved, kept)
+            return Quantized(to_grid(self._decoded(kept), z), ids, self._losses(numbers))
+
+    def _moved(self, quantiles: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Return quantiles moved by up to half an interval; those that would leave (0, 1) stay."""
+        draw = torch.rand(quantiles.shape, generator=generator, device=quantiles.device)
+        moved = quantiles + (draw * 2 - 1) / (2 * self.levels)
+        return torch.where((moved > 0) & (moved < 1), moved, quantiles)
+
+    def _losses(self, numbers: Tensor) -> dict[str, Tensor]:
+        """Return the losses on the moments of each number over the batch of all processes."""
+        mean = mean_over_processes(numbers.mean(0))
+        # The unbiased variance, 0 for a single row. Its slope with respect to the mean is 0 over
+        # all processes, but not over those of one: hence the detached mean.
+        count = len(numbers) * world_size()
+        variance = mean_over_processes((numbers - mean.detach()).square().mean(0))
+        variance = variance * (count / max(count - 1, 1))
+        return {
+            "mean": self.config.mean_weight * mean.square().mean(),
+            "variance": self.config.variance_weight * (variance - VARIANCE).square().mean(),
+        }
