@@ -16,6 +16,7 @@ if __name__ == "core":
     share_modules()
 
 if TYPE_CHECKING:
+    from .analysis.diagnose import Diagnosis, diagnose
     from .bundles.bundle import list_bundles
     from .checkpoints import load_prior, load_tokenizer
     from .conditions import Condition
@@ -26,10 +27,12 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 __all__ = [
     "Condition",
+    "Diagnosis",
     "Prior",
     "Tokenizer",
     "TokenizerConfig",
     "__version__",
+    "diagnose",
     "list_bundles",
     "load_prior",
     "load_tokenizer",
@@ -38,9 +41,11 @@ __all__ = [
 
 _MODULES = {
     "Condition": ".conditions",
+    "Diagnosis": ".analysis.diagnose",
     "Prior": ".priors",
     "Tokenizer": ".tokenizer",
     "TokenizerConfig": ".tokenizer",
+    "diagnose": ".analysis.diagnose",
     "list_bundles": ".bundles.bundle",
     "load_prior": ".checkpoints",
     "load_tokenizer": ".checkpoints",

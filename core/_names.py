@@ -36,8 +36,13 @@ class _AliasFinder(MetaPathFinder, Loader):
         return ModuleSpec(fullname, self, origin=owned.origin, is_package=is_package)
 
     def exec_module(self, module: ModuleType) -> None:
-        # The import system returns the entry of sys.modules after a module has been executed.
-        sys.modules[module.__name__] = importlib.import_module(self._owned_name(module.__name__))
+        # The import system returns the entry of sys.modules after a module has been executed. But
+        # another thread that imports the same name meanwhile is given ``module`` itself, and so
+        # it must have the names, too.
+        name = module.__name__
+        owned = importlib.import_module(self._owned_name(name))
+        vars(module).update(vars(owned))
+        sys.modules[name] = owned
 
     def get_code(self, fullname: str) -> CodeType | None:
         """Return the code of a module, for ``python -m``."""

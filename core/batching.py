@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def in_batches(pictures: Iterable[Tensor], batch: int) -> Iterator[Tensor]:
-    """Yield images (3, H, W) as batches (B, 3, H, W), in order, B <= ``batch``.
+    """Yield images (C, H, W) as batches (B, C, H, W), in order, B <= ``batch``.
 
     All pictures of a batch have one size: another size starts a new batch. Pictures are read one by
     one as they are needed, so that only one batch is in memory. Raises ValueError if ``batch`` is

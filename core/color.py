@@ -51,8 +51,25 @@ def as_rgba(picture: Image.Image, name: str) -> Image.Image:
     return as_rgb(picture, name).convert("RGBA")
 
 
+def as_gray(picture: Image.Image, name: str) -> Image.Image:
+    """Return a loaded picture of any mode as gray: "L", or "F" in [0, 1] of more than 8 bits.
+
+    Colors become their luma (ITU-R 601-2), as Pillow computes it; transparency is laid over white.
+    `name` is the picture's name in the message of a PictureError.
+    """
+    if picture.mode == "F" or picture.mode.startswith("I"):
+        levels, top = _gray_levels(picture, name)
+        return Image.fromarray((levels.astype(np.float32) / np.float32(top)).clip(0, 1))
+    return as_rgb(picture, name).convert("L")
+
+
 def _deep_gray(picture: Image.Image, name: str) -> Image.Image:
     """Return gray of 16 or 32 bits or float as mode "L"; Pillow's own convert would clip at 255."""
+    return Image.fromarray(to_bytes(*_gray_levels(picture, name)))
+
+
+def _gray_levels(picture: Image.Image, name: str) -> tuple[np.ndarray, float]:
+    """Return the levels of gray of 16 or 32 bits or float, and the level of white. 0 is black."""
     values = np.asarray(picture)
     low, high = float(values.min()), float(values.max())
     tags = getattr(picture, "tag_v2", {})  # of a TIFF
@@ -69,12 +86,12 @@ def _deep_gray(picture: Image.Image, name: str) -> Image.Image:
         raise PictureError(
             f"{name} holds {values_are} gray levels; save it with 8 or 16 bits per channel."
         )
-    gray = to_bytes(values, top)
+    levels = values
     if tags.get(262) == 0 and picture.mode.startswith("I;16"):  # 262: zero is white
-        gray = 255 - gray  # Pillow inverts 8 bits, but not 16
+        levels = int(top) - values.astype(np.int32)  # Pillow inverts 8 bits, but not 16
     if isinstance(picture.info.get("transparency"), int):  # PNG: one gray level is transparent
-        gray = np.where(values == picture.info["transparency"], np.uint8(255), gray)
-    return Image.fromarray(gray)
+        levels = np.where(values == picture.info["transparency"], top, levels)
+    return levels, top
 
 
 def to_bytes(values: np.ndarray, top: float) -> np.ndarray:

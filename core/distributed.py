@@ -45,16 +45,20 @@ def max_over_processes(value: int, device: torch.device | str = "cpu") -> int:
 
 
 def gather_rows(x: Tensor) -> Tensor:
-    """Return the rows (N, D) of all W processes as (W*N, D), in rank order, detached.
+    """Return the rows (N, D) of all processes as (sum of N, D), in rank order, detached.
 
-    N must be the same in all processes.
+    N may differ between processes.
     """
     x = x.detach().contiguous()
     if world_size() == 1:
         return x
-    rows = [torch.empty_like(x) for _ in range(world_size())]
-    dist.all_gather(rows, x)
-    return torch.cat(rows)
+    counts = [torch.zeros(1, dtype=torch.int64, device=x.device) for _ in range(world_size())]
+    dist.all_gather(counts, counts[0].new_tensor([len(x)]))
+    longest = int(max(counts))
+    padded = torch.cat([x, x.new_zeros(longest - len(x), *x.shape[1:])])
+    rows = [torch.empty_like(padded) for _ in counts]
+    dist.all_gather(rows, padded)
+    return torch.cat([part[: int(count)] for part, count in zip(rows, counts, strict=True)])
 
 
 def copy_of_first(x: Tensor) -> Tensor:

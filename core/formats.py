@@ -53,6 +53,9 @@ SUFFIXES = _PLAIN | (_HEIF if HAS_HEIF else set()) | (_AVIF if features.check("a
 UNREAD = (_HEIF | _AVIF | _OTHER) - SUFFIXES
 """The suffixes of formats of pictures (and films) that are not read."""
 
+ARRAYS = frozenset({".npy"})
+"""The suffixes of arrays, which are read as pictures where channels are counted."""
+
 _MAGIC = {
     "JPEG": b"\xff\xd8\xff",
     "PNG": b"\x89PNG\r\n",
@@ -111,6 +114,8 @@ def unread_notes(suffixes: Counter[str]) -> list[str]:
             remedy = "pip install pillow-heif"
         elif suffix in _AVIF:
             remedy = "pip install --upgrade pillow"
+        elif suffix in ARRAYS:
+            remedy = "in RGB, arrays are read only from a folder without other pictures"
         else:
             remedy = "convert them to JPEG or PNG"
         verb = "file is" if count == 1 else "files are"

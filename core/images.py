@@ -9,24 +9,26 @@ from __future__ import annotations
 import io
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-import torch
 from PIL import Image, UnidentifiedImageError
-from torch import Tensor
 
 from .color import as_rgb, as_rgba, to_bytes
 from .errors import PictureError, printable
-from .formats import SUFFIXES, UNREAD, formats, guess, suffix_of
+from .formats import ARRAYS, SUFFIXES, UNREAD, formats, guess, suffix_of
 from .orientation import load, orientation_of, turn, turn_back
+
+if TYPE_CHECKING:  # a process that only reads pictures does not load torch
+    from torch import Tensor
 
 __all__ = [
     "MAX_PIXELS",
     "SUFFIXES",
     "list_pictures",
+    "open_as",
     "open_picture",
     "open_turned",
     "open_unturned",
@@ -66,6 +68,18 @@ def open_picture(
         PictureError: the picture is missing, broken, truncated, empty, too large, or no picture.
     """
     return turn(*_open(source, name, max_pixels))
+
+
+def open_as(
+    source: str | Path | bytes | BinaryIO | Image.Image,
+    convert: Callable[[Image.Image, str], Image.Image],
+    *,
+    name: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Image.Image:
+    """Read a picture as `open_picture` does, but to the mode that ``convert(picture, name)``
+    returns, instead of RGB. Raises PictureError."""
+    return turn(*_open(source, name, max_pixels, convert))
 
 
 def open_with_alpha(
@@ -109,6 +123,8 @@ def open_unturned(
 
 def to_tensor(picture: Image.Image | np.ndarray) -> Tensor:
     """Convert a picture to float32 (3, H, W) in [-1, 1]; it takes what `open_picture` takes."""
+    import torch
+
     if isinstance(picture, np.ndarray):
         size, plain = picture.shape, picture.dtype == np.uint8 and picture.shape[2:] == (3,)
     else:  # the file may not be read yet, and `info` may hold an orientation or a profile
@@ -126,6 +142,8 @@ def to_pixels(images: Tensor) -> np.ndarray:
     Values are rounded; those outside are clamped and NaN becomes black, so that the output of a
     diverged model can still be displayed. Raises ValueError for another shape or integer images.
     """
+    import torch
+
     if images.ndim < 3 or images.shape[-3] != 3 or not images.is_floating_point():
         raise ValueError(
             f"images must be float (..., 3, H, W) in [-1, 1], got {images.dtype} "
@@ -160,11 +178,11 @@ def list_pictures(root: str | Path) -> list[Path]:
     return scan_folder(root)[0]
 
 
-def scan_folder(root: str | Path) -> tuple[list[Path], Counter[str]]:
-    """Return `list_pictures(root)`, and how many files have each suffix of an unread format.
-
-    Raises PictureError as `list_pictures`.
-    """
+def scan_folder(
+    root: str | Path, suffixes: Collection[str] = SUFFIXES
+) -> tuple[list[Path], Counter[str]]:
+    """Return the files under a folder as `list_pictures`, but with these suffixes, and how many
+    files have each suffix of an unread format. Raises PictureError as `list_pictures`."""
     root = Path(root)
     if not root.is_dir():
         wrong = "is a file, not a folder" if root.exists() else "does not exist"
@@ -188,9 +206,9 @@ def scan_folder(root: str | Path) -> tuple[list[Path], Counter[str]]:
             suffix = suffix_of(file)
             if file.startswith("."):
                 continue
-            if suffix in SUFFIXES:
+            if suffix in suffixes:
                 found.append(Path(folder, file))
-            elif suffix in UNREAD:
+            elif suffix in UNREAD or suffix in ARRAYS:
                 unread[suffix] += 1
     return sorted(found, key=lambda path: path.relative_to(root).as_posix()), unread
 

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from .bundles.bundle import Bundle
+from .channels import Projection, project, projection
 from .errors import CheckpointError
 from .networks.autoencoder import pad_to_multiple
-from .tokenizer import Tokenizer, check_ids
+from .tokenizer import Tokenizer, check_ids, check_images
 
 if TYPE_CHECKING:
     from diffusers import VQModel  # pyright: ignore[reportPrivateImportUsage] (a lazy export)
@@ -50,32 +51,50 @@ class DiffusersTokenizer(nn.Module):
         return self.model.config["num_vq_embeddings"]
 
     @property
+    def channels(self) -> int:
+        """C, the channels of the pictures."""
+        return self.model.config["in_channels"]
+
+    @property
+    def projection(self) -> Projection:
+        """The places, from 0, of the channels that are seen as red, green and blue."""
+        return projection(self.channels)
+
+    def visible(self, images: Tensor) -> Tensor:
+        """Return the three channels of images (..., C, H, W) that distances see: (..., 3, H, W)."""
+        return project(images, self.projection)
+
+    @property
+    def levels(self) -> int:
+        """The number of ids per position: 1."""
+        return 1
+
+    @property
     def device(self) -> torch.device:
         """The device of the weights."""
         return self.model.quant_conv.weight.device
 
     @torch.no_grad()
     def latents(self, images: Tensor) -> Tensor:
-        """Return the latents of images (B, 3, H, W) in [-1, 1] before quantization.
+        """Return the latents of images (B, C, H, W) in [-1, 1] before quantization.
 
         They are float32 (B, D, ceil(H/f), ceil(W/f)).
         """
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise ValueError(f"images must be (B, 3, H, W), got {tuple(images.shape)}")
+        check_images(images, self.channels)
         images = pad_to_multiple(images, self.downsampling).to(self.device)
         inside = images if self.value_range == "signed" else (images + 1) / 2
         return self.model.encode(inside).latents.float()
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
-        """Return the token ids int64 (B, ceil(H/f), ceil(W/f)) of images (B, 3, H, W)."""
+        """Return the token ids int64 (B, ceil(H/f), ceil(W/f)) of images (B, C, H, W)."""
         z = self.latents(images)
         ids = self.model.quantize(z)[2][2]
         return ids.reshape(z.shape[0], *z.shape[2:]).long()
 
     @torch.no_grad()
     def decode(self, ids: Tensor) -> Tensor:
-        """Return the images float32 (B, 3, h*f, w*f) in [-1, 1] of token ids int64 (B, h, w).
+        """Return the images float32 (B, C, h*f, w*f) in [-1, 1] of token ids int64 (B, h, w).
 
         Raises ValueError for an id outside [0, K) or a wrong number of axes.
         """
@@ -88,7 +107,7 @@ class DiffusersTokenizer(nn.Module):
 
     @torch.no_grad()
     def reconstruct(self, images: Tensor) -> Tensor:
-        """Encode and decode images (B, 3, H, W) in [-1, 1]; return images of the same size."""
+        """Encode and decode images (B, C, H, W) in [-1, 1]; return images of the same size."""
         height, width = images.shape[-2:]
         return self.decode(self.encode(images))[..., :height, :width]
 

@@ -35,6 +35,19 @@ def share_freed_memory() -> bool:
     return _mallopt((_ARENA_MAX, 1))
 
 
+def return_freed_memory() -> bool:
+    """Return the memory that the program has freed to the kernel; return True if there was any.
+
+    Without it a server's memory grows with the number of different requests: between two blocks in
+    use malloc keeps what was freed, and the next request, of another size, takes new memory.
+    """
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):  # another C library (TypeError: on Windows)
+        return False
+    return bool(trim(0))
+
+
 def _mallopt(*options: tuple[int, int]) -> bool:
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -2,9 +2,11 @@
 
 ```python
 tokenizer = Tokenizer.from_pretrained("checkpoints/photos-regvq")
-ids = tokenizer.encode(images)  # (B, 3, H, W) in [-1, 1] -> int64 (B, h, w)
-images = tokenizer.decode(ids)  # (B, 3, h*f, w*f) in [-1, 1]
+ids = tokenizer.encode(images)  # (B, C, H, W) in [-1, 1] -> int64 (B, h, w), or (B, L, h, w)
+images = tokenizer.decode(ids)  # (B, C, h*f, w*f) in [-1, 1]
 ```
+
+C is ``TokenizerConfig.channels``, 3 unless it is set.
 """
 
 from __future__ import annotations
@@ -22,12 +24,15 @@ from torch import Tensor, nn
 
 from .bundles.bundle import FORMAT, Bundle, bundle_of_kind, load_bundle, open_bundle
 from .bundles.storage import load_weights, state_for_disk, write_folder
+from .channels import Projection, check_channels, project, projection
 from .config import changed_settings, entry_of, from_dict, to_dict
 from .errors import CheckpointError
 from .networks.autoencoder import NetworkConfig, pad_to_multiple
 from .networks.vqgan import VQGANConfig
 from .quantizers import (
     QUANTIZERS,
+    LeveledQuantizer,
+    LevelsConfig,
     Quantized,
     Quantizer,
     QuantizerConfig,
@@ -35,6 +40,7 @@ from .quantizers import (
     quantizer_class,
 )
 from .quantizers.base import to_rows
+from .quantizers.levels import check_levels
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,26 @@ class TokenizerConfig:
     value_range: Literal["signed", "unit"] = "signed"
     """The values of pixels inside: [-1, 1] (signed) or [0, 1] (unit), as some published tokenizers
     have them. Outside, images are in [-1, 1] for every tokenizer."""
+    channels: int = 3
+    """C, the channels of the pictures, from 1 to 16: 1 for gray or depth, 3 for color, more for
+    multispectral pictures."""
+    perceptual_channels: tuple[int, ...] | None = None
+    """Numbers, from 1, of the channels that perceptual losses and distances see as red, green and
+    blue, and that are shown first: three, such as 3 2 1, or one that is repeated. None: the first
+    three; of two channels, the second is repeated, and of one, it is."""
+
+    levels: LevelsConfig = field(default_factory=LevelsConfig)
+    """Several ids per position: residual and product codes over the quantizer."""
 
     def __post_init__(self) -> None:
+        check_channels(self.channels, "tokenizer.channels")
+        projection(self.channels, self.perceptual_channels, "tokenizer.perceptual_channels")
+        dim, groups = self.network.latent_dim, self.levels.groups
+        if dim % groups:
+            raise ValueError(
+                f"tokenizer.levels.groups must divide the {dim} channels of the latents, "
+                f"got {groups}"
+            )
         if self.value_range not in ("signed", "unit"):
             raise ValueError(
                 f"tokenizer.value_range must be 'signed' or 'unit', got {self.value_range!r}"
@@ -56,9 +80,10 @@ class TokenizerConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the config as JSON: nested dictionaries, the quantizer tagged with its name.
 
-        The network is tagged with its kind unless it is that of ``NetworkConfig``, and the value
-        range is left out where it is "signed": bundles older than the other choices stay as they
-        are. Raises CheckpointError for a quantizer that is not registered.
+        The network is tagged with its kind unless it is that of ``NetworkConfig``; the value range
+        is left out where it is "signed", channels where they are 3, perceptual channels where none
+        are named, and the levels where there is one: bundles older than the other choices stay as
+        they are. Raises CheckpointError for a quantizer that is not registered.
         """
         if type(self.quantizer) not in QUANTIZERS.values():
             raise CheckpointError(
@@ -68,8 +93,19 @@ class TokenizerConfig:
         network = to_dict(self.network)
         if isinstance(self.network, VQGANConfig):
             network = {"kind": "vqgan", **network}
-        described = {"network": network, "quantizer": to_dict(self.quantizer, QUANTIZERS)}
-        return described | ({"value_range": "unit"} if self.value_range == "unit" else {})
+        described: dict[str, Any] = {
+            "network": network,
+            "quantizer": to_dict(self.quantizer, QUANTIZERS),
+        }
+        if self.value_range == "unit":
+            described["value_range"] = "unit"
+        if self.channels != 3:
+            described["channels"] = self.channels
+        if self.perceptual_channels is not None:
+            described["perceptual_channels"] = list(self.perceptual_channels)
+        if self.levels.count > 1:
+            described["levels"] = to_dict(self.levels)
+        return described
 
     @classmethod
     def from_dict(cls, described: Any, file: Path | str = "config.json") -> TokenizerConfig:
@@ -79,7 +115,15 @@ class TokenizerConfig:
             network = from_dict(settings, entry_of(_NETWORKS, settings.pop("kind", "ours")))
             name = described["quantizer"]["name"]
             quantizer = from_dict(described["quantizer"], {name: quantizer_class(name)})
-            return cls(network, quantizer, described.get("value_range", "signed"))
+            seen = described.get("perceptual_channels")
+            return cls(
+                network,
+                quantizer,
+                described.get("value_range", "signed"),
+                described.get("channels", 3),
+                None if seen is None else tuple(seen),
+                from_dict(described.get("levels", {}), LevelsConfig),
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{file} does not describe a tokenizer: {error}.") from None
 
@@ -104,9 +148,11 @@ class Tokenizer(nn.Module):
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = config.network.build_encoder()
-        self.quantizer: Quantizer = config.quantizer.build(config.network.latent_dim)
-        self.decoder = config.network.build_decoder()
+        self.encoder = config.network.build_encoder(config.channels)
+        self.quantizer: Quantizer | LeveledQuantizer = config.levels.build(
+            config.quantizer, config.network.latent_dim
+        )
+        self.decoder = config.network.build_decoder(config.channels)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Tokenizer:
         """Move or convert the tokenizer, but keep its quantizer in float32: ``tokenizer.half()``
@@ -183,6 +229,10 @@ class Tokenizer(nn.Module):
             described.append("vqgan")
         if self.config.value_range != "signed":
             described.append(self.config.value_range)
+        if self.config.channels != 3:
+            described.append(self.config.channels)
+        if self.levels > 1:
+            described.append(changed_settings(self.config.levels))
         digest = hashlib.sha256()
         digest.update(json.dumps(described, sort_keys=True).encode())
         for name, tensor in sorted(self.state_dict().items()):
@@ -198,8 +248,28 @@ class Tokenizer(nn.Module):
 
     @property
     def codebook_size(self) -> int:
-        """K, the number of codes."""
+        """K, the number of codes; with several levels, of each."""
         return self.quantizer.size
+
+    @property
+    def channels(self) -> int:
+        """C, the channels of the pictures."""
+        return self.config.channels
+
+    @property
+    def projection(self) -> Projection:
+        """The places, from 0, of the channels that are seen as red, green and blue."""
+        return projection(self.config.channels, self.config.perceptual_channels)
+
+    def visible(self, images: Tensor) -> Tensor:
+        """Return the three channels of images (..., C, H, W) that perceptual losses and distances
+        see, and that pictures show: (..., 3, H, W)."""
+        return project(images, self.projection)
+
+    @property
+    def levels(self) -> int:
+        """L, the number of ids per position: 1, or that of residual and product codes."""
+        return self.config.levels.count
 
     @property
     def device(self) -> torch.device:
@@ -209,7 +279,7 @@ class Tokenizer(nn.Module):
     def forward(
         self, images: Tensor, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor, Quantized]:
-        """Return reconstruction, latents (B, D, h, w) and quantizer output of images (B, 3, H, W).
+        """Return reconstruction, latents (B, D, h, w) and quantizer output of images (B, C, H, W).
 
         This is the training pass; the reconstruction has the shape of the images.
         """
@@ -227,18 +297,18 @@ class Tokenizer(nn.Module):
 
     @torch.no_grad()
     def latents(self, images: Tensor) -> Tensor:
-        """Return the latents of images (B, 3, H, W) in [-1, 1] before quantization.
+        """Return the latents of images (B, C, H, W) in [-1, 1] before quantization.
 
         They are float32 (B, D, ceil(H/f), ceil(W/f)).
         """
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise ValueError(f"images must be (B, 3, H, W), got {tuple(images.shape)}")
+        check_images(images, self.channels)
         images = pad_to_multiple(images, self.downsampling)
         return self.encoder(self.network_input(images.to(self.device))).float()
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
-        """Return the token ids int64 (B, ceil(H/f), ceil(W/f)) of images (B, 3, H, W) in [-1, 1].
+        """Return the token ids int64 (B, ceil(H/f), ceil(W/f)) of images (B, C, H, W) in [-1, 1];
+        with several levels (B, L, ceil(H/f), ceil(W/f)).
 
         Each id is that of the best code (argmax); nothing is drawn at random.
         """
@@ -246,15 +316,16 @@ class Tokenizer(nn.Module):
 
     @torch.no_grad()
     def decode(self, ids: Tensor) -> Tensor:
-        """Return the images float32 (B, 3, h*f, w*f) in [-1, 1] of token ids int64 (B, h, w).
+        """Return the images float32 (B, C, h*f, w*f) in [-1, 1] of token ids int64 (B, h, w).
 
-        ``ids`` may also be floating-point latents (B, D, h, w), as a latent prior draws them; they
-        are quantized first. Raises ValueError for an id outside [0, K) or a wrong number of axes.
+        With several levels, ids are (B, n, h, w): those of the first n levels. ``ids`` may also be
+        floating-point latents (B, D, h, w), as a latent prior draws them; they are quantized first.
+        Raises ValueError for an id outside [0, K) or a wrong number of axes or levels.
         """
         if ids.is_floating_point():
             ids = self.quantizer.assign(ids)
-        check_ids(ids, self.codebook_size)
-        return self._decode_latents(self.quantizer.embed(ids.to(self.device)))
+        check_ids(ids, self.codebook_size, self.levels)
+        return self.decode_latents(self.quantizer.embed(ids.to(self.device)))
 
     @torch.no_grad()
     def reconstruct(
@@ -263,7 +334,7 @@ class Tokenizer(nn.Module):
         mask_ratio: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Encode and decode images (B, 3, H, W) in [-1, 1]; return images of the same size.
+        """Encode and decode images (B, C, H, W) in [-1, 1]; return images of the same size.
 
         ``mask_ratio`` in [0, 1] is the share of tokens that are drawn from the posterior instead of
         chosen by argmax; deterministic quantizers ignore it. ``generator`` makes the draw
@@ -271,7 +342,7 @@ class Tokenizer(nn.Module):
         """
         height, width = images.shape[-2:]
         quantized = self.quantize(images, mask_ratio, generator)
-        return self._decode_latents(quantized.z)[..., :height, :width]
+        return self.decode_latents(quantized.z)[..., :height, :width]
 
     @torch.no_grad()
     def quantize(
@@ -280,19 +351,25 @@ class Tokenizer(nn.Module):
         mask_ratio: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> Quantized:
-        """Return the quantizer's output for images (B, 3, H, W); arguments as ``reconstruct``."""
+        """Return the quantizer's output for images (B, C, H, W); arguments as ``reconstruct``."""
         if not 0 <= mask_ratio <= 1:
             raise ValueError(f"mask_ratio must be from 0 to 1, got {mask_ratio}")
         return self.quantizer(self.latents(images), mask_ratio=mask_ratio, generator=generator)
 
     @torch.no_grad()
     def log_posterior(self, images: Tensor) -> Tensor:
-        """Return log p(code | position), float32 (B, h, w, K), for images (B, 3, H, W)."""
+        """Return log p(code | position), float32 (B, h, w, K), for images (B, C, H, W).
+
+        Raises ValueError with several levels, whose combinations have no posterior.
+        """
         z = self.latents(images)
         batch, _, height, width = z.shape
         return self.quantizer.log_posterior(to_rows(z)).view(batch, height, width, -1)
 
-    def _decode_latents(self, z: Tensor) -> Tensor:
+    @torch.no_grad()
+    def decode_latents(self, z: Tensor) -> Tensor:
+        """Return the images float32 (B, 3, h*f, w*f) in [-1, 1] of codes (B, D, h, w), such as
+        those of some levels; they are not quantized."""
         return self.network_output(self.decoder(self._typed(z)).float()).clamp_(-1, 1)
 
     def _typed(self, z: Tensor) -> Tensor:
@@ -300,10 +377,19 @@ class Tokenizer(nn.Module):
         return z.to(self.decoder.last_weight.dtype)
 
 
-def check_ids(ids: Tensor, codebook_size: int) -> None:
-    """Raise ValueError unless ``ids`` are token ids (B, h, w) from 0 to ``codebook_size`` - 1."""
-    if ids.ndim != 3:
+def check_images(images: Tensor, channels: int) -> None:
+    """Raise ValueError unless ``images`` are (B, ``channels``, H, W)."""
+    if images.ndim != 4 or images.shape[1] != channels:
+        raise ValueError(f"images must be (B, {channels}, H, W), got {tuple(images.shape)}")
+
+
+def check_ids(ids: Tensor, codebook_size: int, levels: int = 1) -> None:
+    """Raise ValueError unless ``ids`` are token ids (B, h, w) from 0 to ``codebook_size`` - 1; with
+    several levels (B, n, h, w), n from 1 to ``levels``."""
+    if levels == 1 and ids.ndim != 3:
         raise ValueError(f"token ids must be (B, h, w), got {tuple(ids.shape)}")
+    if levels > 1:
+        check_levels(ids, levels)
     if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < codebook_size:
         raise ValueError(
             f"token ids must be from 0 to {codebook_size - 1}, "

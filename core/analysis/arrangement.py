@@ -50,6 +50,35 @@ def order_by_similarity(features: np.ndarray) -> np.ndarray:
     return np.array(order, dtype=np.int64)
 
 
+def order_by_color(colors: np.ndarray) -> np.ndarray:
+    """Return a sequence of all codes, int64 (K,), by their colors uint8 (K, 3).
+
+    Grays come first, then the hues in order; within each of them from dark to light, in Oklab
+    (Ottosson, 2020).
+    """
+    share = np.asarray(colors, dtype=np.float64) / 255
+    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    light, a, b = (np.cbrt(linear @ _TO_LMS.T) @ _LMS_TO_LAB.T).T
+    hue = np.floor((np.arctan2(b, a) / np.pi + 1) / 2 * 18)
+    return np.argsort(np.where(np.hypot(a, b) < 0.025, -1, hue) + light, kind="stable")
+
+
+_TO_LMS = np.array(
+    [
+        [0.4122214708, 0.5363325363, 0.0514459929],
+        [0.2119034982, 0.6806995451, 0.1073969566],
+        [0.0883024619, 0.2817188376, 0.6299787005],
+    ]
+)
+_LMS_TO_LAB = np.array(
+    [
+        [0.2104542553, 0.793617785, -0.0040720468],
+        [1.9779984951, -2.428592205, 0.4505937099],
+        [0.0259040371, 0.7827717662, -0.808675766],
+    ]
+)
+
+
 def grid_layout(features: np.ndarray, columns: int) -> np.ndarray:
     """Return a cell for every code, int64 (K,), near those of codes with similar features (K, F).
 

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from ..bundles.storage import rewrite_files, save_arrays
+from ..quantizers.levels import one_codebook
 from . import embedding
 from .arrangement import grid_layout, order_by_similarity, paint_features
 from .codes import paint_codes
@@ -48,7 +49,7 @@ def build_atlas(
 ) -> dict[str, np.ndarray]:
     """Return the arrays of ``atlas.npz``, none of them pickled.
 
-    pictures: images (3, H, W) in [-1, 1] to count codes on; or give their ``counts`` (K,).
+    pictures: images (C, H, W) in [-1, 1] to count codes on; or give their ``counts`` (K,).
     source: a description of them ("100 held-out photographs"), shown beside every count.
     progress: called with the number of pictures counted so far.
 
@@ -58,18 +59,18 @@ def build_atlas(
     ``grid`` int64 (K,), each code's cell in a grid of ``grid_columns`` columns with similar
     neighbors (row by row, cells 0 to K - 1); ``neighbours`` int64 (K, 8 or fewer), nearest first.
     With more than LARGEST codes only ``counts``, ``source`` and ``pca``.
-    Raises ValueError if neither or both of pictures and counts are given, or if counts do not match
-    the codebook.
+    Raises ValueError if neither or both of pictures and counts are given, if counts do not match
+    the codebook, or for a tokenizer with several levels.
     """
     if (pictures is None) == (counts is None):
         raise ValueError("an atlas needs either pictures to count codes on, or the counts")
-    size = tokenizer.codebook_size
+    quantizer, size = one_codebook(tokenizer.quantizer, "an atlas"), tokenizer.codebook_size
     if pictures is not None:
         counts = count_codes(tokenizer, pictures, progress)
     counts = np.asarray(counts, dtype=np.int64)
     if counts.shape != (size,):
         raise ValueError(f"counts must have an entry for each of {size} codes, got {counts.shape}")
-    codebook = tokenizer.quantizer.codebook()
+    codebook = quantizer.codebook()
     known = {
         "counts": counts,
         "source": np.array(source),

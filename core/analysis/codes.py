@@ -40,7 +40,7 @@ def paint_codes(
         some = ids_N[start : start + batch]
         field = some.view(-1, 1, 1).expand(-1, side, side)
         images = tokenizer.decode(field)
-        paints[start : start + len(some)] = to_pixels(images[:, :, cell, cell])
+        paints[start : start + len(some)] = to_pixels(tokenizer.visible(images[:, :, cell, cell]))
     return paints
 
 
@@ -59,6 +59,32 @@ def nearest_codes(
     squares[code] = np.inf  # a twin at distance 0 is a neighbor, the code itself is not
     ids = np.argsort(squares, kind="stable")[: min(n, len(codebook) - 1)]
     return ids.astype(np.int64), np.sqrt(squares[ids]).astype(np.float32)
+
+
+def similar_tiles(
+    tiles: np.ndarray, code: int, n: int = 8, known: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ``n`` codes whose tiles look most like that of ``code``, without itself.
+
+    tiles: uint8 (K, f, f, 3). known: bool (K,), False for codes that are left out. Tiles are
+    compared at 4 x 4 pixels, where a shifted texture still looks the same. Returns ids int64 (m,)
+    and root mean square differences on [0, 1], float32 (m,), the most similar first.
+    """
+    ids = np.arange(len(tiles)) if known is None else np.flatnonzero(known)
+    ids = ids[ids != code]
+    differences = _small(tiles[ids]) - _small(tiles[code : code + 1])
+    apart = np.sqrt(np.square(differences).mean(axis=1))
+    order = np.argsort(apart, kind="stable")[:n]
+    return ids[order].astype(np.int64), apart[order].astype(np.float32)
+
+
+def _small(tiles: np.ndarray) -> np.ndarray:
+    """Return tiles uint8 (n, f, f, 3) at 4 x 4 pixels or fewer, float32 (n, F) in [0, 1]."""
+    count, f = tiles.shape[:2]
+    by = max(1, f // 4)
+    side = f // by * by
+    parts = tiles[:, :side, :side].reshape(count, side // by, by, side // by, by, 3)
+    return (parts.mean(axis=(2, 4), dtype=np.float32) / 255).reshape(count, -1)
 
 
 def main_axes(rows: np.ndarray, n: int) -> np.ndarray:
@@ -122,7 +148,7 @@ def runner_ups(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the ``n`` most probable codes at one place, the chosen one first.
 
-    image: (3, H, W) in [-1, 1]. Returns ids int64 (n,) and probabilities float32 (n,), decreasing:
+    image: (C, H, W) in [-1, 1]. Returns ids int64 (n,) and probabilities float32 (n,), decreasing:
     p(code | latent) as the quantizer defines it. Only this place's K values are computed.
     Raises ValueError if there is no such place.
     """

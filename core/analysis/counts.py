@@ -24,7 +24,7 @@ def count_codes(
 ) -> np.ndarray:
     """Return the number of times that each code occurs in ``pictures``, int64 (K,), by argmax.
 
-    pictures: images (3, H, W) in [-1, 1] of any sizes, read one by one when needed.
+    pictures: images (C, H, W) in [-1, 1] of any sizes, read one by one when needed.
     progress: called with the number of pictures counted so far.
     batch: at most this many consecutive pictures of one size are encoded together.
     """

@@ -16,9 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..images import to_pixels, to_tensor
+from ..images import to_pixels
+from ..metrics.comparison import as_shown
 from ..metrics.psnr_ssim import psnr
 from ..quantizers.base import Quantizer, to_rows
+from ..quantizers.levels import one_codebook
 from ..quantizers.ops import stochastic_mask
 from ..quantizers.tiled.lookup import row_tiles
 
@@ -126,15 +128,15 @@ def apply_mask(draws: Draws, ratio: float, seed: int = 0) -> Masked:
 def mask_point(
     tokenizer: Tokenizer, image: Tensor, draws: Draws, ratio: float, seed: int = 0
 ) -> tuple[Point, np.ndarray]:
-    """Return a point of the curves of ``image`` (3, H, W) in [-1, 1], and its picture.
+    """Return a point of the curves of ``image`` (C, H, W) in [-1, 1], and its picture.
 
     The picture is uint8 (H, W, 3).
     """
     masked = apply_mask(draws, ratio, seed)
     height, width = image.shape[1:]
     painted = tokenizer.decode(torch.from_numpy(masked.ids)[None])[..., :height, :width]
-    pixels = to_pixels(painted)[0]
-    quality = float(psnr(image[None].cpu(), to_tensor(pixels)[None])[0])
+    pixels = to_pixels(tokenizer.visible(painted))[0]
+    quality = float(psnr(image[None].cpu(), as_shown(painted).cpu())[0])
     point = Point(ratio, float(masked.mask.mean()), float(masked.changed.mean()), quality)
     return point, pixels
 
@@ -147,7 +149,8 @@ def mask_sweep(
     seed: int = 0,
 ) -> Iterator[tuple[Point, np.ndarray]]:
     """Yield ``mask_point`` of one draw at each of ``ratios``, one by one as they are requested."""
-    draws = draw_tokens(tokenizer.quantizer, tokenizer.latents(image[None]), temperature, seed)
+    quantizer = one_codebook(tokenizer.quantizer, "the mask sweep")
+    draws = draw_tokens(quantizer, tokenizer.latents(image[None]), temperature, seed)
     for ratio in ratios:
         yield mask_point(tokenizer, image, draws, ratio, seed)
 

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..images import to_pixels
+from ..quantizers.levels import one_codebook
 from .codes import patch_of
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def gather_patches(
 ) -> dict[str, np.ndarray]:
     """Return up to ``per_code`` patches of each code, drawn evenly among its places.
 
-    pictures: images (3, H, W) in [-1, 1], read one by one. Different pictures come first: a second
+    pictures: images (C, H, W) in [-1, 1], read one by one. Different pictures come first: a second
     place in one is used only if a code occurs in too few. source: a description of them.
     progress: called with the number of pictures read so far.
 
@@ -50,10 +51,12 @@ def gather_patches(
     (K,), the number of each code; ``patches_side``, the side of a patch in pixels;
     ``patches_context``, the number of cells around the code's own that it shows;
     ``patches_source``; and ``patches_pictures``, the number of pictures read. ``unpack_patches``
-    reads them. Raises ValueError if there is no picture, or if ``per_code`` is below 1.
+    reads them. Raises ValueError if there is no picture, if ``per_code`` is below 1, or for a
+    tokenizer with several levels.
     """
     if per_code < 1:
         raise ValueError(f"a code must have 1 patch or more, got {per_code}")
+    one_codebook(tokenizer.quantizer, "a collection of patches by code")
     size, f = tokenizer.codebook_size, tokenizer.downsampling
     context = 1 if f >= 8 else 2
     generator = np.random.default_rng(seed)
@@ -63,7 +66,7 @@ def gather_patches(
     for done, image in enumerate(pictures, start=1):
         with torch.no_grad():
             ids = tokenizer.encode(image[None].to(tokenizer.device))[0].cpu().numpy()
-        pixels = to_pixels(image)
+        pixels = to_pixels(tokenizer.visible(image))
         for place, key in _candidates(ids, generator):
             code = int(ids[place])
             slot = int(keys[code].argmax())

@@ -52,12 +52,12 @@ def number_colors(size: int) -> np.ndarray:
 def error_map(a: Tensor, b: Tensor) -> np.ndarray:
     """Return the differences of two images: float32 (H, W) in [0, 1].
 
-    a, b: (3, H, W) in [-1, 1]. The mean over channels of the absolute difference on [0, 1]: 1 is
+    a, b: (C, H, W) in [-1, 1]. The mean over channels of the absolute difference on [0, 1]: 1 is
     black against white. Raises ValueError if the shapes differ.
     """
     if a.shape != b.shape or a.dim() != 3:
         raise ValueError(
-            f"two images (3, H, W) of one shape are needed, got {tuple(a.shape)}, {tuple(b.shape)}"
+            f"two images (C, H, W) of one shape are needed, got {tuple(a.shape)}, {tuple(b.shape)}"
         )
     difference = (a.detach().float().clamp(-1, 1) - b.detach().float().clamp(-1, 1)).abs()
     return (difference.mean(dim=0) / 2).cpu().numpy()

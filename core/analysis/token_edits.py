@@ -65,7 +65,7 @@ def with_codes(
     some = np.repeat(ids[part][None], len(codes := list(codes)), axis=0)
     down, right = row - part[0].start, column - part[1].start
     some[:, down, right] = codes
-    pixels = to_pixels(tokenizer.decode(torch.from_numpy(some)))
+    pixels = to_pixels(tokenizer.visible(tokenizer.decode(torch.from_numpy(some))))
     f = tokenizer.downsampling
     step = np.arange(-context * f, (context + 1) * f)
     rows = np.clip(down * f + step, 0, pixels.shape[1] - 1)
@@ -83,7 +83,7 @@ def receptive_field(
 ) -> tuple[np.ndarray, tuple[slice, slice]]:
     """Return the receptive field of one token: float32 (a, b) summing to 1, and its place.
 
-    The squared gradient of the token's latent with respect to each pixel of ``image`` (3, H, W) in
+    The squared gradient of the token's latent with respect to each pixel of ``image`` (C, H, W) in
     [-1, 1], over ``directions`` random directions of the latent (the effective receptive field of
     arXiv 1701.04128). It is computed in a window of ``reach`` tokens around; the place is the rows
     and columns of its pixels. Raises ValueError if there is no such token.

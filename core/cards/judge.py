@@ -23,12 +23,13 @@ def judge_card(
     """Return the card of a judge's bundle.
 
     ``data``: the data set's name. ``purpose``: the end of a sentence, "it predicts …". ``command``:
-    the arguments of train/judge.py without settings. ``settings``: ``steps``, ``pool``, ``size``,
-    ``lr`` and ``seed`` of its training. ``scores``: shares in [0, 1] on ``pictures`` held-out
-    pictures, by label.
+    the arguments of train/judge.py without settings. ``settings``: those of ``steps``, ``pool``,
+    ``size``, ``lr``, ``penalty`` and ``seed`` that its training has. ``scores``: shares in [0, 1]
+    on ``pictures`` held-out pictures, by label.
     """
     terms = license_of({"data": {"name": data}})
-    flags = " ".join(f"--{key} {settings[key]}" for key in ("steps", "pool", "size", "lr", "seed"))
+    named = ("steps", "pool", "size", "lr", "penalty", "seed")
+    flags = " ".join(f"--{key} {settings[key]}" for key in named if key in settings)
     return render(
         name,
         f"A judge of RegVQ Studio, trained on the data set `{data}`: {purpose} It measures "

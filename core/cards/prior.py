@@ -25,6 +25,11 @@ _KINDS = {
     "latent": "diffusion over the tokenizer's continuous latents (DDPM, arXiv:2006.11239; sampled "
     "by DDIM, arXiv:2010.02502)",
 }
+_LEVELS = {
+    "autoregressive": "the levels of a position are drawn in turn, then the next position "
+    "(RQ-Transformer, arXiv:2203.01941)",
+    "masked": "the levels are drawn in turn over the whole picture (SoundStorm, arXiv:2305.09636)",
+}
 _CONDITIONS = {"text": "a text", "semantic": "a semantic map", "label": "a class label"}
 _DRAWN = {"layout": "maps", "tokens": "tokens"}
 _SIZES = ("width", "layers", "heads")
@@ -32,6 +37,7 @@ _FIGURES = (
     ("bits_per_token", "Bits per token on held-out pictures", "{:.3f}"),
     ("bits_with_map", "Bits per token on held-out pictures, including their maps", "{:.3f}"),
     ("denoising", "Mean squared error of the predicted noise on held-out pictures", "{:.4f}"),
+    ("class_accuracy", "Pictures taken for their class", "{:.1%}"),
     ("named_right", "Attributes of captions that the classifier recognizes", "{:.1%}"),
     ("mean_iou", "Mean IoU of the segmenter's map with the given map", "{:.3f}"),
     ("pixel_accuracy", "Pixels whose class the segmenter reads as given", "{:.1%}"),
@@ -58,13 +64,16 @@ def prior_card(
     described, data = describe_prior(config), license_of(recipe)
     names = [each["name"] for each in described["conditions"]]
     planned, views, steps = described.get("layout"), recipe.get("tokens"), recipe.get("steps")
+    levels, grid = described.get("levels", 1), "x".join(map(str, described["grid"]))
+    tokens = f"{grid} tokens" if levels == 1 else f"{levels} tokens at each of {grid} positions"
     summary = (
         f"A prior of RegVQ Studio: it draws pictures{_conditioned(names, bool(planned))}, as "
-        f"{'x'.join(map(str, described['grid']))} tokens of the tokenizer `{tokenizer}`."
+        f"{tokens} of the tokenizer `{tokenizer}`."
     )
     grids = f" {views['views']:,} token grids of {views['pictures']:,} pictures." if views else ""
     facts = {
         "Kind": f"{_KINDS[described['name']]}; {_sizes(described)}",
+        "Levels": _LEVELS[described["name"]] if levels > 1 else None,
         "Conditions": ", ".join(_CONDITIONS[each] for each in names) or "none",
         "Two-stage": planned
         and f"without a given map it first draws one, cell by cell in raster order; "
@@ -150,7 +159,7 @@ def _example(name: str, described: Mapping[str, Any], recipe: Mapping[str, Any])
         *setup,
         *([f"condition = Condition({', '.join(inputs[each] for each in names)})"] * bool(names)),
         f"ids = prior.generate({', '.join(['condition'] * bool(names) + ['n=4', *how])})",
-        "images = tokenizer.decode(ids)  # (4, 3, H, W) in [-1, 1]",
+        f"images = tokenizer.decode(ids)  # (4, {recipe.get('channels', 3)}, H, W) in [-1, 1]",
     ]
 
 

@@ -6,9 +6,12 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..metrics.protocol import is_feature_distance
+from ..channels import count_words, projection
+from ..metrics.protocol import LPIPS_KEYS, is_feature_distance
 from .common import batch_words, launcher, license_of, origin_words, render, table
 from .imported import TAGS, imported_card
+from .levels import all_codes, level_lines, levels_words
+from .measured_further import robustness_lines, text_lines
 
 if TYPE_CHECKING:
     from ..tokenizer import TokenizerConfig
@@ -22,6 +25,9 @@ _QUANTIZERS = {
     "fsq": "FSQ (arXiv:2309.15505)",
     "lfq": "LFQ (MAGVIT-v2, arXiv:2310.05737)",
     "ibq": "IBQ (arXiv:2412.02692)",
+    "bsq": "BSQ (arXiv:2406.07548)",
+    "diveq": "DiVeQ (arXiv:2509.26469)",
+    "fsp": "FSP (VP-VAE, arXiv:2602.17133)",
 }
 _DISTANCES = {
     "rfid": "rFID",
@@ -44,20 +50,26 @@ def model_card(
 ) -> str:
     """Return the card of a tokenizer bundle."""
     if "imported" in recipe:
-        return imported_card(name, config, recipe["imported"], _figures(metrics))
+        return imported_card(name, config, recipe["imported"], _figures(metrics, recipe))
     described = config.to_dict()
     quantizer = described["quantizer"]
     side, data = config.network.downsampling, license_of(recipe)
     kind = quantizer["name"]
     unknown = f"`{kind}`, registered by its maker (not part of this project)"
+    sizes = "any size" if config.channels == 3 else f"{count_words(config.channels)}, of any size"
+    levels = config.levels
+    several = levels.count > 1
+    codes, axis = (f"{levels.count} codes", f"{levels.count}, ") if several else ("one code", "")
     summary = (
         f"An image tokenizer of RegVQ Studio: {quantizer['size']:,} codes of "
-        f"{config.network.latent_dim} dimensions, one code per {side}x{side} pixels, for pictures "
-        "of any size."
+        f"{config.network.latent_dim // levels.groups} dimensions, {codes} per {side}x{side} "
+        f"pixels, for pictures of {sizes}."
     )
     facts = {
         "Quantizer": f"{_QUANTIZERS.get(kind, unknown)}; {_all_settings(quantizer)}",
+        "Levels": levels_words(config) if several else None,
         "Network": config.network.summary,
+        "Channels": _channels(config),
         "Training data": data.description,
         "Recipe": f"`{_command(recipe)}`",
         "Initialized from": _initialization(recipe),
@@ -68,23 +80,46 @@ def model_card(
         "License and terms": data.terms,
         "Real patches": _patches(metrics),
     }
+    reader = "images import open_picture, to_tensor"
+    picture = 'to_tensor(open_picture("picture.jpg"))[None]  # (1, 3, H, W) in [-1, 1]'
+    if config.channels != 3:
+        reader = "arrays import array_to_tensor, read_array"
+        picture = (
+            'array_to_tensor(read_array("picture.npy"))[None]  '
+            f"# (1, {config.channels}, H, W) in [-1, 1]"
+        )
     example = [
         "from regvq import Tokenizer",
-        "from regvq.images import open_picture, to_tensor",
+        f"from regvq.{reader}",
         "",
         f'tokenizer = Tokenizer.from_pretrained("checkpoints/{name}")',
-        'images = to_tensor(open_picture("picture.jpg"))[None]  # (1, 3, H, W) in [-1, 1]',
-        "ids = tokenizer.encode(images)  # int64 (1, h, w)",
+        f"images = {picture}",
+        f"ids = tokenizer.encode(images)  # int64 (1, {axis}h, w)",
         "images = tokenizer.decode(ids)",
     ]
-    figures = _figures(metrics)
+    figures = _figures(metrics, recipe)
     return render(name, summary, facts, example, figures, license=data.license, tags=TAGS)
+
+
+def _channels(config: TokenizerConfig) -> str | None:
+    """Return the channels in words; None if all three are seen as they are."""
+    seen = projection(config.channels, config.perceptual_channels)
+    if config.channels == 3 and seen == (0, 1, 2):
+        return None
+    numbers = " ".join(str(place + 1) for place in seen)
+    return (
+        f"{config.channels}, from the lowest value of the files' type (-1) to its highest (1): "
+        "uint8, uint16, or float from 0 to 1; losses and distances on pretrained features see the "
+        f"channels {numbers} as red, green and blue"
+    )
 
 
 def _initialization(recipe: Mapping[str, Any]) -> str | None:
     if not recipe.get("init"):
         return None
     kept = ""
+    if recipe.get("codes_from") == "latents":
+        kept = "; the codes are k-means centers of the latents that it computes for the pictures"
     if recipe.get("train_only") == "decoder":
         kept = "; encoder and codes are unchanged, so pictures have the same tokens"
     origin = recipe.get("init_origin")
@@ -137,7 +172,18 @@ def _all_settings(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in values.items() if key != "name")
 
 
-def _figures(metrics: Mapping[str, Any]) -> list[str]:
+def _independence(metrics: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
+    """Return the sentence on whether the loss used the features of the figures."""
+    network = metrics["features"].partition(" (")[0]
+    if network in recipe.get("features", ""):
+        return (
+            f"Training used {network} in its loss, so that codecs, which did not, are at a "
+            "disadvantage here."
+        )
+    return f"Training did not use {network}."
+
+
+def _figures(metrics: Mapping[str, Any], recipe: Mapping[str, Any]) -> list[str]:
     if "psnr" not in metrics:
         return ["Not evaluated yet: run `python train/evaluate.py`."]
     data = metrics.get("data", {})
@@ -147,22 +193,54 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
         whole += f", the longer side at most {data['longest']:,} pixels"
     lines = [
         f"On {metrics['images']} {_HELD_OUT.get(data.get('held_out'), '')}{pictures}: {whole}, "
-        f"argmax codes, {metrics['codes_used']:,} of {metrics['codebook_size']:,} codes used over "
+        f"argmax codes, {metrics['codes_used']:,} of {all_codes(metrics)} codes used over "
         f"{metrics['tokens']:,} tokens.",
         "",
         *table(_rows(metrics)),
+        *level_lines(metrics),
     ]
     if "features" in metrics:
         lines += [
             "",
             f"Distances are computed on {metrics['features']}: they are neither LPIPS nor FID, and "
-            "are comparable only with figures on the same features. If training used these "
-            "features in its loss (see above), codecs, which did not, are at a disadvantage here.",
+            "are comparable only with figures on the same features. "
+            + _independence(metrics, recipe),
         ]
     if "features_of" in metrics:
         described = metrics.get("protocol", metrics["features_of"])
         lines += ["", *(f"- `{key}`: {described[key]}." for key in metrics["features_of"])]
-    return lines + _codecs(metrics)
+    return (
+        lines
+        + text_lines(metrics)
+        + robustness_lines(metrics)
+        + _further(metrics)
+        + _codecs(metrics)
+    )
+
+
+def _further(metrics: Mapping[str, Any]) -> list[str]:
+    """Return a table of the figures on further pictures, a row for each set of pictures."""
+    rows = metrics.get("further")
+    if not rows:
+        return []
+    keys = [key for key, _, _ in _FIGURES if key != "bytes"]
+    keys += [key for key in dict.fromkeys(key for row in rows for key in row) if key in LPIPS_KEYS]
+    labels = {key: label.partition(",")[0] for key, label, _ in _FIGURES} | _DISTANCES
+    forms = {key: form for key, _, form in _FIGURES}
+    head = f"| pictures | {' | '.join(labels[key] for key in keys)} |"
+    lines = ["", "On further pictures:", "", head, "|---" * (len(keys) + 1) + "|"]
+    for row in rows:
+        data = row["data"]
+        cells = [f"{row['images']:,} {data.get('described') or 'of ' + str(data.get('name'))}"]
+        for key in keys:
+            if key not in row:
+                cells.append("")
+            elif key == "psnr":
+                cells.append(_decibels(row, forms[key]))
+            else:
+                cells.append(_shown(row[key], forms.get(key, "{:.4f}")))
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def _rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ..channels import project, projection
 from ..errors import DataError, PictureError, printable, tolerant_output
 from ..images import shrink, to_pictures
 from .contents import headline
@@ -140,7 +141,8 @@ def contact_sheet(tiles: Sequence[Image.Image]) -> Image.Image:
 def _tile(sample: Sample, palette: np.ndarray | None) -> Image.Image:
     """Return the picture, its painted map to the right, and the start of its caption below."""
     tile = Image.new("RGB", (2 * _TILE + 8, _TILE + _TEXT + 6), "white")
-    pictures = to_pictures(sample.image[None])
+    seen = project(sample.image, projection(len(sample.image)))
+    pictures = to_pictures(seen[None])
     if sample.segmentation is not None:
         ids_HW = sample.segmentation.numpy()
         if palette is None:
@@ -169,6 +171,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check.add_argument("name", help=", ".join(NAMES))
     check.add_argument("--root", help="the data set's folder (for shards also a pattern)")
     check.add_argument("--split", choices=SPLITS, help="check only this split; default: all splits")
+    check.add_argument(
+        "--channels", type=int, default=3, help="channels of the pictures of a folder, 1 to 16"
+    )
     check.add_argument("--sheet", type=Path, help="write a contact sheet to this .png or .jpg")
     check.add_argument("--limit", type=int, help="check at most N items per split, spread evenly")
     tolerant_output()  # before the flags: the parser may print one that is not UTF-8
@@ -190,7 +195,7 @@ def _check(flags: argparse.Namespace) -> int:
     splits = [flags.split] if flags.split else list(SPLITS)
     tiles, problems, seen = [], 0, []
     for split in splits:
-        data = open_dataset(flags.name, flags.root, split=split)
+        data = open_dataset(flags.name, flags.root, split=split, channels=flags.channels)
         if not seen and (about := getattr(data, "about", None)) is not None:
             print(f"{about.what}\nfrom: {about.where}\nterms: {about.terms}\n")
         files = getattr(data, "files", None)

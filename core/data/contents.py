@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
+from ..channels import count_words
 from ..errors import PictureError, printable
+from .datasets.channel_folder import ChannelFolder
 from .picture_dataset import PictureDataset
 from .sample import Dataset, Sample
 from .scenes import Scenes
@@ -117,6 +119,8 @@ def headline(data: Dataset, split: str) -> str:
     contents, place = contents_of(data), getattr(data, "place", None)
     line = f"{getattr(data, 'name', 'data')}, {split}: {len(data):,} items"
     line += f" in {printable(place)}" if place is not None else ""
+    if isinstance(data, ChannelFolder):
+        line += f", of {count_words(data.channels)} ({data.value_range})"
     if contents is not None:
         shares = (_share(n, len(data), what) for what, n in contents._asdict().items())
         line += "; " + ", ".join(islice(shares, 1, None))

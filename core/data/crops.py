@@ -8,6 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from ..arrays import resized
+from ..images import shrink
+
 
 def crop_box(
     height: int,
@@ -35,11 +38,34 @@ def crop_box(
 
 
 def fitted(array: np.ndarray, size: int, filter: Image.Resampling) -> np.ndarray:
-    """Return pixels (H, W, 3) or class ids (H, W), uint8, resized to a square of `size`."""
+    """Return pixels (H, W, C) or class ids (H, W) resized to a square of `size`.
+
+    RGB of 8 bits and class ids stay uint8; other pixels become float32 in [0, 1].
+    """
+    if not _is_plain(array):
+        return resized(array, size, size, filter)
     picture = Image.fromarray(np.ascontiguousarray(array))
     # reducing_gap averages pixels first; NEAREST must pick a pixel, not mix several.
     gap = None if filter == Image.Resampling.NEAREST else 3.0
     return np.asarray(picture.resize((size, size), filter, reducing_gap=gap))
+
+
+def shrunk(array: np.ndarray, short_side: int) -> np.ndarray:
+    """Return pixels (H, W, C) with a short side of at most `short_side`, as `fitted` returns them;
+    smaller ones as they are."""
+    height, width = array.shape[:2]
+    if min(height, width) <= short_side:
+        return array
+    longest = round(max(height, width) * short_side / min(height, width))
+    if _is_plain(array):
+        return np.asarray(shrink(Image.fromarray(array), longest))
+    height, width = (max(1, round(side * longest / max(height, width))) for side in (height, width))
+    return resized(array, width, height, Image.Resampling.LANCZOS)
+
+
+def _is_plain(array: np.ndarray) -> bool:
+    """Return True for RGB of 8 bits and for class ids, which Pillow resizes as they are."""
+    return array.dtype == np.uint8 and (array.ndim == 2 or array.shape[2] == 3)
 
 
 def exchanged(pairs: Sequence[tuple[int, int]]) -> np.ndarray:

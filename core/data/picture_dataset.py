@@ -21,11 +21,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ..arrays import array_to_tensor
 from ..errors import DataError, PictureError, printable
 from ..formats import unread_notes
-from ..images import open_picture, open_turned, shrink, to_tensor
+from ..images import open_picture, open_turned
 from ..orientation import stored_size
-from .crops import crop_box, exchanged, fitted
+from .crops import crop_box, exchanged, fitted, shrunk
 from .sample import Sample
 from .segmentation import MapFile, as_classes, place_map, read_map
 
@@ -92,6 +93,10 @@ class PictureDataset:
     about: ClassVar[DatasetInfo]
     classes: tuple[str, ...] = ()
     """Names of the classes of the semantic maps."""
+    channels: int = 3
+    """C, the channels of the images."""
+    value_range: str = "uint8 from 0 to 255"
+    """The type of the pixels in the files, and the limits that become -1 and 1."""
     palette: np.ndarray | None = None
     """uint8 (C, 3): the color of each class in painted maps."""
     labels: tuple[str, ...] = ()
@@ -221,15 +226,17 @@ class PictureDataset:
         placed = place_map(found, stored_size(upright, orientation), upright, orientation)
         return as_classes(placed.values, len(self.classes), self.lookup, name, placed.other)
 
-    def _read(self, index: int) -> tuple[Image.Image, np.ndarray | None]:
+    def _read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the pixels (H, W, C), as `core.arrays.read_array` has them, and the map."""
         picture, ids_HW = self._load(index)
-        if ids_HW is not None and ids_HW.shape != picture.size[::-1]:
-            height, width = ids_HW.shape
+        pixels_HWC = np.asarray(picture)
+        if ids_HW is not None and ids_HW.shape != pixels_HWC.shape[:2]:
+            (tall, wide), (height, width) = pixels_HWC.shape[:2], ids_HW.shape
             raise PictureError(
-                f"{self._shown(self.entries[index].path)} is {picture.width}x{picture.height} "
+                f"{self._shown(self.entries[index].path)} is {wide}x{tall} "
                 f"pixels but its map is {width}x{height}; use the map that belongs to the picture."
             )
-        return picture, ids_HW
+        return pixels_HWC, ids_HW
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -241,13 +248,14 @@ class PictureDataset:
         """
         path = self.entries[index].path
         try:
-            picture, ids_HW = self._read(index)
+            pixels_HWC, ids_HW = self._read(index)
             captions = self.captions(index)
         except PictureError as error:
             self.note_broken(path, str(error))
             raise
         caption = captions[0] if captions else ""
-        return Sample(to_tensor(picture), caption, _tensor(ids_HW), self.label(index), captions)
+        image = array_to_tensor(pixels_HWC)
+        return Sample(image, caption, _tensor(ids_HW), self.label(index), captions)
 
     def __iter__(self) -> Iterator[Sample]:
         """Yield all whole items in order; broken ones are noted and left out."""
@@ -258,7 +266,7 @@ class PictureDataset:
                 continue
 
     def draw(self, k: int) -> Sample:
-        """Return the k-th training draw: image (3, size, size); a pure function of (seed, k)."""
+        """Return the k-th training draw: image (C, size, size); a pure function of (seed, k)."""
         if k < 0:
             raise IndexError(f"draws count from 0, got {k}.")
         epoch, position = divmod(k, len(self.entries))
@@ -268,8 +276,8 @@ class PictureDataset:
         while found is None:  # ends: `note_broken` raises long before all are broken
             index = int(rng.integers(len(self.entries)))
             found = self._item(index)
-        pixels_HW3, ids_HW = found
-        height, width = pixels_HW3.shape[:2]
+        pixels_HWC, ids_HW = found
+        height, width = pixels_HWC.shape[:2]
         top, left, height, width = crop_box(height, width, self.size, self.crop_scale, rng)
         captions = self.captions(index)
         flipped = self.flip and rng.random() < 0.5
@@ -277,14 +285,15 @@ class PictureDataset:
             neutral = tuple(caption for caption in captions if not _SIDED.search(caption))
             flipped, captions = bool(neutral), neutral or captions
         box = (slice(top, top + height), slice(left, left + width))
-        pixels_HW3 = fitted(pixels_HW3[box], self.size, Image.Resampling.LANCZOS)
+        pixels_HWC = fitted(pixels_HWC[box], self.size, Image.Resampling.LANCZOS)
         if ids_HW is not None:
             ids_HW = fitted(ids_HW[box], self.size, Image.Resampling.NEAREST)
         if flipped:
-            pixels_HW3 = pixels_HW3[:, ::-1]
+            pixels_HWC = pixels_HWC[:, ::-1]
             ids_HW = None if ids_HW is None else exchanged(self.mirrored)[ids_HW[:, ::-1]]
         caption = captions[int(rng.integers(len(captions)))] if captions else ""
-        return Sample(to_tensor(pixels_HW3), caption, _tensor(ids_HW), self.label(index), captions)
+        image = array_to_tensor(pixels_HWC)
+        return Sample(image, caption, _tensor(ids_HW), self.label(index), captions)
 
     def _order(self, epoch: int) -> np.ndarray:
         order = self._orders.get(epoch)
@@ -301,7 +310,7 @@ class PictureDataset:
         return rng.permutation(len(self.entries))
 
     def _item(self, index: int) -> tuple[np.ndarray, np.ndarray | None] | None:
-        """Return the picture, uint8 (H, W, 3), and its map, or None if it is broken.
+        """Return the picture (H, W, C), uint8 if it is RGB, and its map, or None if it is broken.
 
         Items are kept in the cache as long as there is room.
         """
@@ -312,17 +321,16 @@ class PictureDataset:
         if path in self.broken:
             return None
         try:
-            picture, ids_HW = self._read(index)
+            pixels_HWC, ids_HW = self._read(index)
         except PictureError as error:
             self.note_broken(path, str(error))
             return None
         bound = max(_CACHED_SHORT_SIDE, self.size)
-        if min(picture.size) > bound:
-            picture = shrink(picture, round(max(picture.size) * bound / min(picture.size)))
-            if ids_HW is not None:
-                smaller = Image.fromarray(ids_HW).resize(picture.size, Image.Resampling.NEAREST)
-                ids_HW = np.asarray(smaller)
-        found = (np.asarray(picture), ids_HW)
+        smaller = shrunk(pixels_HWC, bound)
+        if ids_HW is not None and smaller is not pixels_HWC:
+            size = smaller.shape[1::-1]
+            ids_HW = np.asarray(Image.fromarray(ids_HW).resize(size, Image.Resampling.NEAREST))
+        found = (smaller, ids_HW)
         cost = sum(array.nbytes for array in found if array is not None)
         with self._lock:
             if index not in self._cache and cost <= self._room:

@@ -7,13 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, Protocol, cast
 
+from ..channels import check_channels, count_words
 from ..errors import DataError
 from ..extensions import ExtensionError, load_extensions, same_definition
-from ..formats import SUFFIXES, UNREAD, suffix_of
+from ..formats import ARRAYS, SUFFIXES, UNREAD, suffix_of
 from .datasets.ade20k import ADE20K
 from .datasets.camvid import CamVid
 from .datasets.captioned_folder import CaptionedFolder, captions_held_out
 from .datasets.celebamask import CelebAMaskHQ
+from .datasets.channel_folder import ChannelFolder, holds_only_arrays
 from .datasets.coco import COCO
 from .datasets.cub import CUB
 from .datasets.facades import Facades
@@ -96,6 +98,7 @@ def open_dataset(
     seed: int = 0,
     split: str = "train",
     crop: tuple[float, float] = (0.0, 1.0),
+    channels: int = 3,
 ) -> Dataset:
     """Open a data set by its name.
 
@@ -108,9 +111,11 @@ def open_dataset(
         seed: seed of the draws.
         split: "train", "val" or "test"; a plain folder without such subfolders has one split.
         crop: smallest and largest side of a training crop, as fractions of a file's short side.
+        channels: the channels of the images, from 1 to 16. Only "folder" has others than 3:
+            `core.arrays.read_array` says which files have how many.
 
     Raises:
-        DataError: unknown name or split, missing or unusable root.
+        DataError: unknown name or split, missing or unusable root, other channels.
     """
     if name not in NAMES and name not in _REGISTERED:
         _load_extensions(name)
@@ -120,15 +125,26 @@ def open_dataset(
         raise DataError(f"size must be at least 1 pixel, got {size}.")
     if seed < 0:
         raise DataError(f"seed must be 0 or more, got {seed}.")
-    if name == "scenes":
-        return _open_scenes(root, size, seed, split)
+    try:
+        check_channels(channels)
+    except ValueError as error:
+        raise DataError(f"{error}.") from None
     if name == "folder":
-        return _open_folder(root, size, seed, split, crop)
-    if name in _REGISTERED:
-        return _REGISTERED[name].open(root, split, size=size, seed=seed, crop=crop)
-    # Each of these classes takes a split where PictureDataset itself takes the entries.
-    open_published = cast(Callable[..., Dataset], PUBLISHED[name])
-    return open_published(root, split, size=size, seed=seed, crop_scale=crop)
+        return _open_folder(root, size, seed, split, crop, channels)
+    if name == "scenes":
+        data = _open_scenes(root, size, seed, split)
+    elif name in _REGISTERED:
+        data = _REGISTERED[name].open(root, split, size=size, seed=seed, crop=crop)
+    else:
+        # Each of these classes takes a split where PictureDataset itself takes the entries.
+        open_published = cast(Callable[..., Dataset], PUBLISHED[name])
+        data = open_published(root, split, size=size, seed=seed, crop_scale=crop)
+    if (found := getattr(data, "channels", 3)) != channels:
+        raise DataError(
+            f"the pictures of the data set {name!r} have {count_words(found)} and not {channels}; "
+            f"set channels to {found}, or give the data set 'folder' pictures of {channels}."
+        )
+    return data
 
 
 def has_held_out(name: str, root: str | Path | None) -> bool:
@@ -156,13 +172,22 @@ def _open_scenes(root: str | Path | None, size: int, seed: int, split: str) -> D
 
 
 def _open_folder(
-    root: str | Path | None, size: int, seed: int, split: str, crop: tuple[float, float]
+    root: str | Path | None,
+    size: int,
+    seed: int,
+    split: str,
+    crop: tuple[float, float],
+    channels: int,
 ) -> Dataset:
     if root is None:
         raise DataError("the data set 'folder' needs a root: give a folder of pictures.")
     if not os.path.isdir(root):
         return PictureFolder(root)  # raises a sentence
     folder, remarks = split_folder(root, split), split_remarks(root)
+    if channels != 3 or holds_only_arrays(folder):
+        return ChannelFolder(
+            folder, channels, size=size, seed=seed, crop_scale=crop, remarks=remarks
+        )
     return PictureFolder(folder, size=size, seed=seed, crop_scale=crop, remarks=remarks)
 
 
@@ -182,6 +207,5 @@ def fitting_name(name: str, root: str | Path | None) -> str:
 
 
 def _holds_pictures(root: Path) -> bool:
-    return any(
-        suffix_of(file) in SUFFIXES | UNREAD for _, _, files in os.walk(root) for file in files
-    )
+    known = SUFFIXES | UNREAD | ARRAYS
+    return any(suffix_of(file) in known for _, _, files in os.walk(root) for file in files)

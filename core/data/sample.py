@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..images import to_pictures, to_tensor
+from ..arrays import fitted_image
 from .splits import SPLITS
 
 __all__ = ["SPLITS", "Dataset", "Sample", "center"]
@@ -20,7 +20,7 @@ __all__ = ["SPLITS", "Dataset", "Sample", "center"]
 class Sample:
     """One picture with its caption, map and label.
 
-    image: float32 (3, H, W) in [-1, 1].
+    image: float32 (C, H, W) in [-1, 1]; C is 3 unless the data set states its `channels`.
     caption: a sentence, or "".
     segmentation: int64 (H, W) class ids, 255 = unlabeled; or None.
     label: class id, or -1.
@@ -42,8 +42,8 @@ def center(sample: Sample, size: int) -> Sample:
     side = min(height, width)
     left, top = (width - side) // 2, (height - side) // 2
     box = (left, top, left + side, top + side)
-    picture = to_pictures(sample.image[None])[0].crop(box)
-    image = to_tensor(picture.resize((size, size), Image.Resampling.LANCZOS, reducing_gap=3.0))
+    cut = sample.image[:, top : top + side, left : left + side]
+    image = fitted_image(cut, size, size, Image.Resampling.LANCZOS, reducing_gap=3.0)
     segmentation = sample.segmentation
     if segmentation is not None:
         ids = Image.fromarray(segmentation.numpy().astype(np.uint8)).crop(box)
@@ -56,7 +56,7 @@ class Dataset(Protocol):
     """The interface of every data set.
 
     `dataset[i]` is the i-th item unchanged, for evaluation. `draw(k)` is the k-th training draw,
-    augmented, (3, size, size): a pure function of (seed, k) for any k >= 0, so that a run resumes
+    augmented, (C, size, size): a pure function of (seed, k) for any k >= 0, so that a run resumes
     exactly; every len(dataset) draws are a permutation of the items.
     """
 

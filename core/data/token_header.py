@@ -16,6 +16,8 @@ from .shard_sums import check_sums
 FORMAT = 2
 WITHOUT_SUMS = 1
 """The format of earlier versions."""
+WITH_LEVELS = 3
+"""The format of shards with several ids per position; all others remain of the format before."""
 HEADER = "header.json"
 
 
@@ -24,10 +26,16 @@ def token_dtype(codebook_size: int) -> str:
     return "uint16" if codebook_size <= 2**16 else "uint32"
 
 
+def levels_of(header: dict[str, Any]) -> int:
+    """Return L, the number of ids per position."""
+    return header["tokenizer"].get("levels", 1)
+
+
 def arrays_of(header: dict[str, Any]) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Return name -> (type, shape of a row) of the binary files that each shard has."""
-    grid = tuple(header["grid"])
-    arrays = {"tokens": (header["dtype"], grid), "labels": ("int32", ())}
+    grid, levels = tuple(header["grid"]), levels_of(header)
+    tokens = grid if levels == 1 else (levels, *grid)
+    arrays = {"tokens": (header["dtype"], tokens), "labels": ("int32", ())}
     return arrays | ({"segmentation": ("uint8", grid)} if header["segmentation"] else {})
 
 
@@ -52,12 +60,13 @@ def read_header(root: str | Path) -> dict[str, Any]:
         known = header["kind"] == "tokens" and header["format"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{file} is not a header of token shards; encode again.") from error
-    if known not in (FORMAT, WITHOUT_SUMS) or isinstance(known, bool):
+    if known not in (FORMAT, WITHOUT_SUMS, WITH_LEVELS) or isinstance(known, bool):
         raise DataError(
-            f"{file} is of another kind or format; this version reads token shards {FORMAT}."
+            f"{file} is of another kind or format; this version reads token shards {FORMAT} and "
+            f"{WITH_LEVELS}."
         )
     damaged = f"{file} is damaged: its checksum is not that of its content; copy it again."
-    if known == FORMAT and not seal_holds(header):
+    if known != WITHOUT_SUMS and not seal_holds(header):
         raise DataError(damaged)
     if known == WITHOUT_SUMS and (SEAL in header or CHECKSUMS in header):
         raise DataError(damaged)
@@ -73,7 +82,7 @@ def _problem(header: dict[str, Any]) -> str | None:
         "tokenizer": dict, "data": dict, "grid": list, "dtype": str, "rows": list, "views": int,
         "skipped": int, "complete": bool, "captions": bool, "segmentation": bool, "size": int,
     }  # fmt: skip
-    kinds |= {CHECKSUMS: list, "found": dict} if header["format"] == FORMAT else {}
+    kinds |= {CHECKSUMS: list, "found": dict} if header["format"] != WITHOUT_SUMS else {}
     for key, kind in kinds.items():
         if not isinstance(header.get(key), kind):
             return f"it has no {key!r}" if key not in header else f"{key!r} is of another type"
@@ -90,7 +99,10 @@ def _problem(header: dict[str, Any]) -> str | None:
         return "a number is wrong"
     if header["dtype"] != token_dtype(header["tokenizer"]["codebook_size"]):
         return "'dtype' does not fit the codebook"
-    if header["format"] == FORMAT and len(header[CHECKSUMS]) != len(header["rows"]):
+    levels = header["tokenizer"].get("levels", 1)
+    if type(levels) is not int or (levels > 1) != (header["format"] == WITH_LEVELS):
+        return "the number of levels is wrong"
+    if header["format"] != WITHOUT_SUMS and len(header[CHECKSUMS]) != len(header["rows"]):
         return "'checksums' does not fit 'rows'"
     return None
 

@@ -28,6 +28,7 @@ from .text import MAX_LABEL, cleaned
 from .token_header import (
     FORMAT,
     HEADER,
+    WITH_LEVELS,
     WITHOUT_SUMS,
     arrays_of,
     check_files,
@@ -51,11 +52,11 @@ def new_header(
 ) -> dict[str, Any]:
     """Return the header of shards that are still to be written.
 
-    ``tokenizer``: its ``name``, ``fingerprint``, ``codebook_size`` and ``downsampling``. ``size``:
-    the side of the encoded squares in pixels. ``views``: the number of rows. ``settings``: ``data``
-    (``name``, ``split``, ``items``) and what else determines the shards. ``captions`` and
-    ``segmentation`` of the header are True if any item has one: the others get an empty list and
-    an unlabeled map.
+    ``tokenizer``: its ``name``, ``fingerprint``, ``codebook_size`` and ``downsampling``, and
+    ``levels`` if it has several. ``size``: the side of the encoded squares in pixels. ``views``:
+    the number of rows. ``settings``: ``data`` (``name``, ``split``, ``items``) and what else
+    determines the shards. ``captions`` and ``segmentation`` of the header are True if any item has
+    one: the others get an empty list and an unlabeled map.
     """
     side = size // tokenizer["downsampling"]
     described = {
@@ -68,7 +69,7 @@ def new_header(
     unknown = contents_of(data) is None
     parts = parts_of(data) if not unknown else EVERYTHING
     return {
-        "format": FORMAT,
+        "format": FORMAT if tokenizer.get("levels", 1) == 1 else WITH_LEVELS,
         "kind": "tokens",
         "tokenizer": dict(tokenizer),
         "data": described,
@@ -160,7 +161,8 @@ class TokenShardWriter:
         *,
         last: bool,
     ) -> None:
-        """Write the next shard: ids int64 (B, h, w) of each batch, with the samples.
+        """Write the next shard: ids int64 (B, h, w), or (B, L, h, w), of each batch, with the
+        samples.
 
         ``skipped``: the sentences about broken pictures; it is read after ``batches`` is exhausted,
         which may fill it. ``last``: True for the last shard.

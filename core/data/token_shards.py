@@ -3,7 +3,8 @@
 A folder with `header.json` and, for each shard NNNNN with its number of rows, little-endian arrays
 without headers:
 
-- `tokens-NNNNN.bin`: uint16 (rows, h, w), or uint32 for codebooks of over 65,536 codes;
+- `tokens-NNNNN.bin`: uint16 (rows, h, w), or uint32 for codebooks of over 65,536 codes; with
+  several ids per position (rows, L, h, w), and the header is of format 3 and names L;
 - `labels-NNNNN.bin`: int32 (rows,), -1 = none;
 - `segmentation-NNNNN.bin`: uint8 (rows, h, w), 255 = unlabeled, if the data set has maps;
 - `captions-NNNNN.jsonl`: a JSON list of sentences per row, if it has captions.
@@ -26,15 +27,22 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
-from .token_header import WITHOUT_SUMS, arrays_of, check_files, read_header, shard_file
+from .token_header import (
+    WITHOUT_SUMS,
+    arrays_of,
+    check_files,
+    levels_of,
+    read_header,
+    shard_file,
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
     """One encoded picture.
 
-    ids: int64 (h, w). caption: one of captions, or "". segmentation: int64 (h, w), 255 =
-    unlabeled, or None. label: class id, or -1.
+    ids: int64 (h, w), or (L, h, w) with several levels. caption: one of captions, or "".
+    segmentation: int64 (h, w), 255 = unlabeled, or None. label: class id, or -1.
     """
 
     ids: Tensor
@@ -48,9 +56,9 @@ class Tokens:
 class TokenBatch:
     """Several encoded pictures.
 
-    ids: int64 (B, h, w). captions: one per picture, or None if the data set has none. segmentation:
-    int64 (B, h, w), or in pixels (B, H, W), 255 = unlabeled, or None. labels: int64 (B,), -1 =
-    none.
+    ids: int64 (B, h, w), or (B, L, h, w) with several levels. captions: one per picture, or None if
+    the data set has none. segmentation: int64 (B, h, w), or in pixels (B, H, W), 255 = unlabeled,
+    or None. labels: int64 (B,), -1 = none.
     """
 
     ids: Tensor
@@ -96,6 +104,7 @@ class TokenShards:
         self.classes = tuple(self.header["data"]["classes"])
         self.codebook_size = int(self.header["tokenizer"]["codebook_size"])
         self.grid = tuple(self.header["grid"])
+        self.levels = levels_of(self.header)
         self._starts = np.cumsum([0, *self.header["rows"]])
         if not len(self):
             raise DataError(
@@ -157,6 +166,8 @@ class TokenShards:
             f"no {what}" if not count else what if count == rows else f"{what} of {count:,}"
             for what, count in zip(("captions", "maps", "labels"), self._counts(), strict=True)
         )
+        if self.levels > 1:
+            line += f"; {self.levels} ids per position"
         if self.header["skipped"]:
             line += f"; {self.header['skipped']:,} broken pictures were left out"
         if self.header["format"] == WITHOUT_SUMS:

@@ -3,7 +3,7 @@
 As ONNX (for onnxruntime and others) or as ``torch.export`` programs; for any batch and any size
 (``torch.export`` refuses grids of a single row or column of tokens, whose strides are ambiguous).
 Inputs and outputs are those of ``Tokenizer.encode`` and ``Tokenizer.decode``: images float32
-(B, 3, H, W) in [-1, 1], ids int64 (B, h, w).
+(B, C, H, W) in [-1, 1], ids int64 (B, h, w).
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from ..bundles.replacement import replace_folder
 from ..bundles.storage import write_json
 from ..errors import CheckpointError
-from ..quantizers import LFQConfig
+from ..quantizers import BSQConfig, LFQConfig
+from ..quantizers.levels import one_codebook
 from ..tokenizer import Tokenizer
 
 Format = Literal["onnx", "torch-export"]
@@ -55,7 +56,7 @@ class DecoderProgram(nn.Module):
     def __init__(self, tokenizer: Tokenizer) -> None:
         super().__init__()
         self.decoder, self.network_output = tokenizer.decoder, tokenizer.network_output
-        self.of_bits = isinstance(tokenizer.config.quantizer, LFQConfig)
+        self.of_bits = isinstance(tokenizer.config.quantizer, LFQConfig | BSQConfig)
         if self.of_bits:
             self.quantizer = tokenizer.quantizer
         else:
@@ -73,11 +74,15 @@ class DecoderProgram(nn.Module):
 def export_programs(tokenizer: Tokenizer, folder: Path, form: Format) -> None:
     """Write the two programs and ``programs.json``, which says what goes in and out.
 
-    ``folder`` must be new or empty. Raises CheckpointError if it is not, or if the packages that
-    write the format are missing.
+    ``folder`` must be new or empty. Raises CheckpointError if it is not, if the packages that write
+    the format are missing, or for a tokenizer with several levels.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CheckpointError(f"{folder} is not empty; name a new folder.")
+    try:
+        one_codebook(tokenizer.quantizer, f"an export to {form}")
+    except ValueError as error:
+        raise CheckpointError(f"{error}.") from None
     if form == "onnx":
         _check_onnx()
     f, size = tokenizer.downsampling, tokenizer.codebook_size
@@ -85,7 +90,8 @@ def export_programs(tokenizer: Tokenizer, folder: Path, form: Format) -> None:
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     save = _save_onnx if form == "onnx" else _save_program
-    example = torch.linspace(-1, 1, 2 * 3 * 3 * f * 2 * f).view(2, 3, 3 * f, 2 * f)
+    channels = tokenizer.channels
+    example = torch.linspace(-1, 1, 2 * channels * 3 * f * 2 * f).view(2, channels, 3 * f, 2 * f)
     encoder, decoder = (fresh / name for name in FILES[form])
     with _quiet():
         save(EncoderProgram(tokenizer).eval(), example, encoder, ("images", "ids"), (2, 3))
@@ -94,7 +100,10 @@ def export_programs(tokenizer: Tokenizer, folder: Path, form: Format) -> None:
     write_json(
         fresh / "programs.json",
         {
-            "encoder": {"file": encoder.name, "images": "float32 (B, 3, H, W) in [-1, 1]"},
+            "encoder": {
+                "file": encoder.name,
+                "images": f"float32 (B, {channels}, H, W) in [-1, 1]",
+            },
             "decoder": {"file": decoder.name, "ids": "int64 (B, h, w)"},
             "codebook_size": size,
             "downsampling": f,
@@ -182,7 +191,7 @@ def difference(tokenizer: Tokenizer, folder: Path, form: Format) -> tuple[int, f
     and the largest difference of its pixels. Raises CheckpointError as ``run_programs``."""
     encoder, decoder = run_programs(folder, form)
     f, draw = tokenizer.downsampling, torch.Generator().manual_seed(0)
-    images = torch.rand(1, 3, 5 * f + 1, 4 * f, generator=draw) * 2 - 1
+    images = torch.rand(1, tokenizer.channels, 5 * f + 1, 4 * f, generator=draw) * 2 - 1
     ids = tokenizer.encode(images)
     wrong = int((encoder(images) != ids).sum())
     return wrong, float((decoder(ids) - tokenizer.decode(ids)).abs().max())

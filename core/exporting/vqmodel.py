@@ -48,6 +48,8 @@ def vqmodel_config(config: TokenizerConfig) -> dict[str, Any]:
         )
     if not isinstance(quantizer, VQConfig) or quantizer.distance != "euclidean":
         reasons.append("its codes are not the nearest ones (quantizer vq, distance euclidean)")
+    if config.levels.count > 1:
+        reasons.append(f"a position has {config.levels.count} ids")
     if network.decoder_blocks != network.blocks + 1:
         reasons.append("its decoder does not have one block per level more than its encoder")
     if network.middle_blocks != 2:
@@ -79,8 +81,8 @@ def vqmodel_config(config: TokenizerConfig) -> dict[str, Any]:
         "up_block_types": [
             "AttnUpDecoderBlock2D" if here else "UpDecoderBlock2D" for here in attention[::-1]
         ],
-        "in_channels": 3,
-        "out_channels": 3,
+        "in_channels": config.channels,
+        "out_channels": config.channels,
         "latent_channels": network.z_channels,
         "layers_per_block": network.blocks,
         "mid_block_add_attention": network.middle_attention,

@@ -8,12 +8,15 @@ from typing import TypeVar
 from ..bundles.bundle import Bundle
 from .attributes import AttributeClassifier, AttributesConfig
 from .base import Judge
+from .labels import LabelClassifier, LabelsConfig
 from .segmenter import Segmenter, SegmenterConfig
 
 __all__ = [
     "AttributeClassifier",
     "AttributesConfig",
     "Judge",
+    "LabelClassifier",
+    "LabelsConfig",
     "Segmenter",
     "SegmenterConfig",
     "load_judge",

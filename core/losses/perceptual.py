@@ -26,16 +26,18 @@ def feature_distance(features: Callable[[Tensor], list[Tensor]], a: Tensor, b: T
     return layer_distance(features(a), features(b))
 
 
-def layer_distance(a: list[Tensor], b: list[Tensor]) -> Tensor:
+def layer_distance(a: list[Tensor], b: list[Tensor], heads: list[Tensor] | None = None) -> Tensor:
     """Return ``feature_distance`` (B,) of features that are given, two lists of (B, C, H, W).
 
-    It is differentiable: training uses it as the perceptual loss.
+    With ``heads``, LPIPS's fitted weights (C,) of the channels of each layer, it is LPIPS, whose
+    layers are summed. It is differentiable: training uses it as the perceptual loss.
     """
-    layers = [
-        (_unit(x) - _unit(y)).square().sum(dim=1).mean(dim=(1, 2))
-        for x, y in zip(a, b, strict=True)
-    ]
-    return torch.stack(layers).mean(dim=0)
+    differences = [(_unit(x) - _unit(y)).square() for x, y in zip(a, b, strict=True)]
+    if heads is not None:
+        weights = (head.view(-1, 1, 1) for head in heads)
+        differences = [x * weight for x, weight in zip(differences, weights, strict=True)]
+    layers = torch.stack([x.sum(dim=1).mean(dim=(1, 2)) for x in differences])
+    return layers.mean(dim=0) if heads is None else layers.sum(dim=0)
 
 
 def _unit(x: Tensor) -> Tensor:

@@ -56,3 +56,39 @@ def usage_of(counts: Tensor | np.ndarray) -> CodebookUsage:
         dead=total - used,
         tokens=round(tokens),
     )
+
+
+def usage_of_levels(counts: Tensor | np.ndarray) -> CodebookUsage:
+    """Return the usage of all levels together, from ``counts`` (L, K); (K,) is ``usage_of``.
+
+    Used, total and dead codes and tokens are sums over the levels. The perplexity is the geometric
+    mean of the levels' perplexities, exp of the mean entropy of an id; levels of which nothing was
+    counted are left out.
+    """
+    if counts.ndim == 1:
+        return usage_of(counts)
+    rows = [usage_of(row) for row in counts]
+    used, total = sum(row.used for row in rows), sum(row.total for row in rows)
+    known = [math.log(row.perplexity) for row in rows if row.tokens]
+    perplexity = math.exp(sum(known) / len(known)) if known else 0.0
+    return CodebookUsage(
+        used=used,
+        total=total,
+        utilization=used / total,
+        perplexity=perplexity,
+        dead=total - used,
+        tokens=sum(row.tokens for row in rows),
+    )
+
+
+def level_figures(counts: Tensor | np.ndarray) -> list[dict[str, float]]:
+    """Return ``codes_used``, ``utilization`` and ``perplexity`` of each level of counts (L, K)."""
+    rows = [usage_of(row) for row in counts]
+    return [
+        {
+            "codes_used": row.used,
+            "utilization": row.utilization,
+            "perplexity": row.perplexity,
+        }
+        for row in rows
+    ]

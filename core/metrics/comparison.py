@@ -25,7 +25,8 @@ class ReconstructionMetrics:
     positions the Fréchet distance is computed on; None: only PSNR and SSIM are measured.
     ``name`` is the prefix of the keys of the figures on them. ``pairs``: further distances of two
     batches of images, (B,), by key. ``sets``: further features of images, (B, D), by the key of the
-    Fréchet distance between the sets.
+    Fréchet distance between the sets. ``visible``: returns the three channels of images
+    (B, C, H, W) on which all but PSNR and SSIM are measured.
     """
 
     def __init__(
@@ -35,37 +36,41 @@ class ReconstructionMetrics:
         *,
         pairs: Mapping[str, Callable[[Tensor, Tensor], Tensor]] | None = None,
         sets: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
+        visible: Callable[[Tensor], Tensor] = lambda images: images,
     ) -> None:
         self._features = features
         self._name = name
         self._pairs = dict(pairs or {})
         self._sets = dict(sets or {})
+        self._visible = visible
         self._values: dict[str, dict[str, list[float]]] = {}
         self._originals: dict[str, FrechetStatistics] = {}
         self._versions: dict[str, dict[str, FrechetStatistics]] = {}
 
     @torch.no_grad()
     def update(self, originals: Tensor, versions: Mapping[str, Tensor]) -> None:
-        """Add ``originals`` (B, 3, H, W) in [-1, 1] and versions of that shape by name."""
-        layers = self._features(originals) if self._features is not None else []
+        """Add ``originals`` (B, C, H, W) in [-1, 1] and versions of that shape by name."""
+        seen = self._visible(originals)
+        layers = self._features(seen) if self._features is not None else []
         if layers:
             _add(self._originals, f"{self._name}_fd", _pooled(layers))
         for key, features in self._sets.items():
-            _add(self._originals, key, features(originals))
+            _add(self._originals, key, features(seen))
         for version, images in versions.items():
             values = self._values.setdefault(version, {})
             statistics = self._versions.setdefault(version, {})
             values.setdefault("psnr", []).extend(psnr(originals, images).tolist())
             values.setdefault("ssim", []).extend(ssim(originals, images).tolist())
+            shown = self._visible(images)
             if self._features is not None:
-                maps = self._features(images)
+                maps = self._features(shown)
                 distances = layer_distance(layers, maps).tolist()
                 values.setdefault(f"{self._name}_distance", []).extend(distances)
                 _add(statistics, f"{self._name}_fd", _pooled(maps))
             for key, distance in self._pairs.items():
-                values.setdefault(key, []).extend(distance(originals, images).tolist())
+                values.setdefault(key, []).extend(distance(seen, shown).tolist())
             for key, features in self._sets.items():
-                _add(statistics, key, features(images))
+                _add(statistics, key, features(shown))
 
     def figures(self, version: str) -> dict[str, float | int]:
         """Return the figures of a version by key.
@@ -89,11 +94,15 @@ class ReconstructionMetrics:
 
 
 def as_shown(images: Tensor) -> Tensor:
-    """Return images (B, 3, H, W) as a screen shows them: clamped to [-1, 1], rounded to 8 bits.
+    """Return images (B, C, H, W) clamped to [-1, 1] and, if they have three channels, rounded to 8
+    bits, as a screen shows them.
 
-    Codecs return such pictures, so a decoder's output is compared in the same form.
+    Codecs return such pictures, so a decoder's output is compared in the same form. Pictures of
+    other channels may have 16 bits: rounding would limit their PSNR to 59 dB.
     """
     images = images.detach().float().nan_to_num(nan=-1.0).clamp(-1.0, 1.0)
+    if images.shape[1] != 3:
+        return images
     return images.add(1.0).mul(127.5).round().div(127.5).sub(1.0)
 
 

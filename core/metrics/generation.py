@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..conditions import Condition, ConditionConfig, SemanticConfig, TextConfig
+from ..conditions import Condition, ConditionConfig, LabelConfig, SemanticConfig, TextConfig
 from ..conditions.from_samples import captions_of, condition_of, maps_of, require_parts
 from ..data.contents import NOTHING, parts_in
 from ..data.sample import Sample
@@ -51,7 +51,8 @@ class Judges:
 
     segmenter: reads semantic maps. classifier: answers the questions of captions. features: images
     (B, 3, H, W) to (B, F), for the Fréchet distance; label: a description of the features. clip:
-    compares pictures with their captions.
+    compares pictures with their captions. labels: images (B, 3, H, W) to the classes int64 (B,)
+    that they are taken for.
     """
 
     segmenter: Segmenter | None = None
@@ -59,6 +60,7 @@ class Judges:
     features: Callable[[Tensor], Tensor] | None = None
     label: str = ""
     clip: Clip | None = None
+    labels: Callable[[Tensor], Tensor] | None = None
 
 
 def judge_prior(
@@ -81,7 +83,8 @@ def judge_prior(
     of ``batch``), ``bits_per_token`` (of a discrete prior; for a prior that draws its maps,
     ``bits_with_map``, which includes those of the map), and, as far as the judges are available, by
     version: ``named_right`` (also of real pictures with other captions: the level of chance),
-    ``mean_iou``, ``pixel_accuracy``, ``frechet_distance`` (to the real ones, with ``features``),
+    ``class_accuracy`` (the share taken for its class), ``mean_iou``, ``pixel_accuracy``,
+    ``frechet_distance`` (to the real ones, with ``features``),
     ``clip_score`` and ``r_precision`` (with ``r_precision_among`` and the model's label, ``clip``).
     Raises DataError if there was no picture or a condition is missing.
     """
@@ -115,9 +118,10 @@ def judge_prior(
             bits += found * len(group)
         versions = {DRAWN: painted, REAL: images, RECONSTRUCTED: tokenizer.decode(ids)}
         for version, pictures in versions.items():
-            shown = as_shown(pictures)
+            shown = as_shown(tokenizer.visible(pictures))
             tables.add(version, shown, maps, [each.named for each in group])
             tables.add_captions(version, shown, captions)
+            tables.add_labels(version, shown, labels)
         seen += len(group)
         if progress is not None:
             progress(seen)
@@ -161,6 +165,8 @@ class _Tables:
         self.segmenter = judges.segmenter if SemanticConfig in kinds else None
         self.classifier = judges.classifier if TextConfig in kinds else None
         self.clip = judges.clip if TextConfig in kinds else None
+        self.classify = judges.labels if LabelConfig in kinds else None
+        self.taken: dict[str, list[bool]] = {}
         self.layouts: dict[str, LayoutAgreement] = {}
         self.answers: dict[str, AnswerAgreement] = {}
         self.statistics: dict[str, FrechetStatistics] = {}
@@ -200,8 +206,17 @@ class _Tables:
             fit = self.fits.setdefault(version, CaptionFit(self.clip))
             fit.update(images[rows], tuple(captions[row] for row in rows))
 
+    def add_labels(self, version: str, images: Tensor, labels: Tensor) -> None:
+        rows = (labels >= 0).nonzero().flatten()
+        if self.classify is not None and len(rows):
+            right = self.classify(images[rows.to(images.device)]).cpu() == labels[rows]
+            self.taken.setdefault(version, []).extend(right.tolist())
+
     def figures(self) -> dict[str, Any]:
         out: dict[str, Any] = {}
+        if self.taken:
+            found = {version: sum(right) / len(right) for version, right in self.taken.items()}
+            out["class_accuracy"] = found
         if self.answers:
             found = {version: table.figures() for version, table in self.answers.items()}
             out["named_right"] = {v: figures["recognised"] for v, figures in found.items()}

@@ -11,20 +11,32 @@ called LPIPS.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import FeatureError
-from ..networks.pretrained import find_weights, read_weights, verified
+from ..networks.pretrained import find_weights, half_digest, read_weights, verified
 
 if TYPE_CHECKING:
     from torch import nn
 
 LpipsNet = Literal["alex", "vgg", "squeeze"]
 _NAMES = {"alex": "AlexNet", "vgg": "VGG-16", "squeeze": "SqueezeNet 1.1"}
+NET_OF_FEATURES: dict[str, LpipsNet] = {
+    "alexnet": "alex",
+    "vgg16": "vgg",
+    "squeezenet": "squeeze",
+}
+"""LPIPS's nets by the names of their features."""
+_HALF_DIGESTS = {
+    "alex": "28ed56130fbe96f3",
+    "vgg": "68216d6d59a14408",
+}
+"""The first digits of ``half_digest`` of torchvision's weights. With them LPIPS of the example pair
+of its authors' repository is 0.722 and 0.138 (AlexNet), as is stated there."""
 _SMALLEST = 32  # side in pixels below which the coarse layers have no positions left
 
 
@@ -63,6 +75,25 @@ class Lpips:
         return self._model(a, b).flatten()
 
 
+def _torchmetrics_lpips() -> Any:
+    """Return torchmetrics' module of LPIPS. Raises FeatureError if it is not installed."""
+    try:
+        from torchmetrics.functional.image import lpips
+    except ImportError:
+        raise FeatureError("LPIPS needs torchmetrics: pip install torchmetrics.") from None
+    return lpips
+
+
+def fitted_heads(net: LpipsNet) -> list[Tensor]:
+    """Return the heads of LPIPS 0.1: a weight for each channel (C_l,) of each layer l of ``net``.
+
+    They come with torchmetrics. Raises FeatureError if it is not installed.
+    """
+    file = Path(_torchmetrics_lpips().__file__).parent / "lpips_models" / f"{net}.pth"
+    state = torch.load(file, map_location="cpu", weights_only=True)
+    return [state[f"lin{layer}.model.1.weight"].flatten() for layer in range(len(state))]
+
+
 def load_lpips(net: LpipsNet, weights: str | Path | None = None) -> Lpips:
     """Load LPIPS with the backbone's weights in a file (.pth of tensors or .safetensors).
 
@@ -72,11 +103,8 @@ def load_lpips(net: LpipsNet, weights: str | Path | None = None) -> Lpips:
     """
     if net not in _NAMES:
         raise FeatureError(f"unknown LPIPS net {net!r}; available: {', '.join(_NAMES)}.")
-    try:
-        # The metric's public class would download the backbone; this one gets it from us.
-        from torchmetrics.functional.image.lpips import _NoTrainLpips
-    except ImportError:
-        raise FeatureError("LPIPS needs torchmetrics: pip install torchmetrics.") from None
+    # The metric's public class would download the backbone; this one gets it from us.
+    network = _torchmetrics_lpips()._NoTrainLpips
     from torchvision.models import AlexNet_Weights, SqueezeNet1_1_Weights, VGG16_Weights
 
     source = {"alex": AlexNet_Weights, "vgg": VGG16_Weights, "squeeze": SqueezeNet1_1_Weights}[
@@ -86,7 +114,7 @@ def load_lpips(net: LpipsNet, weights: str | Path | None = None) -> Lpips:
     what = f"torchvision's {_NAMES[net]} weights"
     file = find_weights(what, name, source, weights, "--lpips-weights")
     state = read_weights(file)
-    model = _NoTrainLpips(net=net, pnet_rand=True)
+    model = network(net=net, pnet_rand=True)
     backbone = model.net.state_dict()
     # slice2.3.weight or slices.2.6.squeeze.weight is torchvision's features.3.weight, features.6...
     levels = 2 if net == "squeeze" else 1
@@ -99,5 +127,7 @@ def load_lpips(net: LpipsNet, weights: str | Path | None = None) -> Lpips:
         reason = " ".join(str(error).split())[:200]
         raise FeatureError(f"{file} does not hold {what}: {reason}") from None
     published = verified(file, name.rpartition("-")[2].removesuffix(".pth"))
+    if not published and net in _HALF_DIGESTS:
+        published = half_digest(state, "features.").startswith(_HALF_DIGESTS[net])
     origin = what if published else f"weights file {file.name}, not torchvision's"
     return Lpips(model.requires_grad_(False), net, published, origin)

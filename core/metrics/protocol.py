@@ -29,17 +29,24 @@ def protocol(
     elif "size" in data:
         shape = f"drawn at {data['size']} x {data['size']} pixels"
     chosen = "" if figures["images"] + skipped == available else ", spread evenly"
+    color = figures.get("channels", 3) == 3
     said = {
         "pictures": f"{figures['images']} of the {available} of {data['name']}, split "
         f"{data['split']}{chosen}; {shape}",
         "reconstruction": "decoded from the token ids alone, chosen by argmax, nothing masked; "
-        "rounded to 8 bits",
+        + ("rounded to 8 bits" if color else "not rounded"),
         "psnr": "mean over pictures of the PSNR of each, over all pixels and channels, peak 1; "
         "exact copies, whose PSNR is infinite, are left out of the mean",
-        "ssim": "mean over pictures; Gaussian window of 11 x 11, sigma 1.5, per RGB channel, where "
+        "ssim": "mean over pictures; Gaussian window of 11 x 11, sigma 1.5, per "
+        f"{'RGB channel' if color else 'channel, mean over all'}, where "
         "the window fits",
         "usage": f"codes used, utilization and perplexity over these {figures['tokens']} tokens",
     }
+    if seen := figures.get("perceptual_channels"):
+        said["channels"] = (
+            f"{figures['channels']}, with values between the limits of the files' type; distances "
+            f"on features see the channels {', '.join(map(str, seen))} as red, green and blue"
+        )
     for key, label in figures.get("features_of", {}).items():
         said[key] = f"on {label}"
         if key.endswith(("fid", "_fd")):
@@ -51,4 +58,15 @@ def protocol(
             said[key] += "; mean over pictures, each at its own size"
     if "features" in figures:
         said["feature distances"] = f"on {figures['features']}: neither LPIPS nor FID"
+    if "text" in figures:
+        said["text"] = (
+            f"{figures['text']['lines']} drawn lines of three words per height, read by rapidocr's "
+            "recognition; characters: mean of 1 minus the edit distance divided by the longer "
+            "text's length; words: share read exactly; case ignored"
+        )
+    if "robustness" in figures:
+        said["robustness"] = (
+            f"a share of the tokens replaced by one of the {figures['robustness']['neighbors']} "
+            "nearest other codes of each, all equally likely, against the pictures"
+        )
     return said

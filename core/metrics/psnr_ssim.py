@@ -1,8 +1,9 @@
 """PSNR and SSIM, per picture.
 
-Both take images in [-1, 1] and measure them on [0, 1], so that the peak is 1 and the figures equal
-those of scikit-image with ``data_range=1``. They are per picture, to be averaged by the caller: a
-PSNR of the mean squared error over a batch, as some papers report, is a lower number.
+Both take images of any number of channels in [-1, 1] and measure them on [0, 1], so that the peak
+is 1 and the figures equal those of scikit-image with ``data_range=1``. They are per picture, to be
+averaged by the caller: a PSNR of the mean squared error over a batch, as some papers report, is a
+lower number.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _SIGMA, _K1, _K2 = 1.5, 0.01, 0.03
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:
-    """Return the peak signal-to-noise ratio in dB, float64 (B,), of images (B, 3, H, W) in [-1, 1].
+    """Return the peak signal-to-noise ratio in dB, float64 (B,), of images (B, C, H, W) in [-1, 1].
 
     10 log10(1 / MSE) on [0, 1], over all pixels and channels of a picture; ``inf`` if both are
     equal. Raises ValueError if the shapes differ.
@@ -42,7 +43,7 @@ def mean_psnr(values: Iterable[float]) -> float:
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Return the structural similarity, float64 (B,), of images (B, 3, H, W) in [-1, 1]; 1 = equal.
+    """Return the structural similarity, float64 (B,), of images (B, C, H, W) in [-1, 1]; 1 = equal.
 
     Wang et al. 2004 (IEEE TIP 13(4)), Eq. 13: Gaussian 11x11 window with sigma 1.5, K1 = 0.01,
     K2 = 0.03, weighted (not sample) covariance, mean over the positions at which the whole window
@@ -78,7 +79,7 @@ def _similarity(a: Tensor, b: Tensor) -> Tensor:
 def _on_unit_range(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     if a.shape != b.shape or a.dim() != 4:
         raise ValueError(
-            f"two batches of images (B, 3, H, W) of one shape are needed, "
+            f"two batches of images (B, C, H, W) of one shape are needed, "
             f"got {tuple(a.shape)} and {tuple(b.shape)}"
         )
     return (a.double() + 1) / 2, (b.double() + 1) / 2

@@ -6,7 +6,7 @@ Everything is measured on pictures decoded from the token ids alone, chosen by a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,8 @@ from torch import Tensor
 from ..batching import in_batches
 from ..errors import DataError
 from ..images import to_pictures, to_tensor
-from .codebook_usage import usage_of
+from ..quantizers.usage import count_ids
+from .codebook_usage import level_figures, usage_of_levels
 from .comparison import ReconstructionMetrics, as_shown
 from .image_codecs import available_codecs, smallest, token_bytes, within
 
@@ -34,7 +35,7 @@ def evaluate_tokenizer(
     pictures: Iterable[Tensor],
     *,
     features: Features | None = None,
-    lpips: Lpips | None = None,
+    lpips: Lpips | Sequence[Lpips] | None = None,
     inception: Inception | None = None,
     codecs: bool = False,
     batch: int = 1,
@@ -42,15 +43,17 @@ def evaluate_tokenizer(
     progress: Callable[[int], None] | None = None,
     code_counts: Tensor | None = None,
 ) -> dict[str, Any]:
-    """Measure a tokenizer on ``pictures``: images (3, H, W) in [-1, 1], of any sizes.
+    """Measure a tokenizer on ``pictures``: images (C, H, W) in [-1, 1], of any sizes.
 
     features: the features of the feature distances; their name is part of the keys.
-    lpips, inception: also measure LPIPS, and the Fréchet Inception distance of the reconstructions.
-    codecs: also code every picture as JPEG, WebP and AVIF at its tokens' bytes (CPU time).
+    lpips: also measure LPIPS, on one network or several.
+    inception: also measure the Fréchet Inception distance of the reconstructions.
+    codecs: also code every picture as JPEG, WebP and AVIF at its tokens' bytes (CPU time); only
+    pictures of three channels can be.
     batch: at most this many consecutive pictures of one size are processed together.
     device: the device of the tokenizer and of all features.
     progress: called with the number of pictures done so far.
-    code_counts: int64 (K,), to which the uses of each code are added.
+    code_counts: int64 (K,), to which the uses of each code are added; with L levels (L, K).
 
     Returns ``images``, ``tokens``, ``codebook_size``, ``codes_used``, ``dead_codes``,
     ``utilization``, ``perplexity``, ``bits_per_token``, ``bits_per_pixel``, ``bytes`` (mean per
@@ -60,25 +63,35 @@ def evaluate_tokenizer(
     ``key``), and ``features_of``, the label of the features of each of these; with codecs,
     ``codecs``: for ``jpeg_smallest`` and each codec at equal bytes the same figures with its own
     mean ``bytes``, its mean ``quality``, and ``within_budget``, the share of pictures that it could
-    code in the tokens' bytes. Raises DataError if there was no picture.
+    code in the tokens' bytes; and, unless the channels are the usual three, ``channels`` and
+    ``perceptual_channels``, the numbers of those that all features see. Of a tokenizer with several
+    levels also ``levels``, ``bits_per_position`` and ``per_level`` (codes used, utilization and
+    perplexity of each); its tokens are the ids of all levels, and its codes used, dead codes,
+    utilization and perplexity those of ``usage_of_levels``. Raises DataError if there was no
+    picture.
     """
-    size, f = tokenizer.codebook_size, tokenizer.downsampling
-    pairs = {lpips.key: lpips} if lpips is not None else {}
+    size, f, levels = tokenizer.codebook_size, tokenizer.downsampling, tokenizer.levels
+    several = lpips if isinstance(lpips, Sequence) else [lpips] if lpips is not None else []
+    pairs = {each.key: each for each in several}
     sets = {rfid_key(inception): inception} if inception is not None else {}
     quality = ReconstructionMetrics(
-        features, features.name if features is not None else "feature", pairs=pairs, sets=sets
+        features,
+        features.name if features is not None else "feature",
+        pairs=pairs,
+        sets=sets,
+        visible=tokenizer.visible,
     )
-    counts = torch.zeros(size, dtype=torch.int64)
+    counts = no_counts(tokenizer)
     codec_runs = _CodecRuns()
     images_done = pixels = bytes_spent = 0
     for images in in_batches(pictures, batch):
         images = images.to(device)
         height, width = images.shape[-2:]
         ids = tokenizer.encode(images)
-        counts += torch.bincount(ids.flatten().cpu(), minlength=size)
+        counts += count_ids(ids.cpu(), size, levels)
         # The decoder paints whole cells; pixels beyond the picture are padding.
         versions = {TOKENS: as_shown(tokenizer.decode(ids)[..., :height, :width])}
-        budget = token_bytes(math.ceil(height / f) * math.ceil(width / f), size)
+        budget = token_bytes(levels * math.ceil(height / f) * math.ceil(width / f), size)
         if codecs:
             versions |= codec_runs.code(images, budget)
         quality.update(images, versions)
@@ -92,11 +105,11 @@ def evaluate_tokenizer(
 
     if code_counts is not None:
         code_counts += counts
-    usage = usage_of(counts)
+    usage = usage_of_levels(counts)
     figures: dict[str, Any] = {
         "images": images_done,
         "tokens": usage.tokens,
-        "codebook_size": usage.total,
+        "codebook_size": size,
         "codes_used": usage.used,
         "dead_codes": usage.dead,
         "utilization": usage.utilization,
@@ -105,7 +118,12 @@ def evaluate_tokenizer(
         "bits_per_pixel": usage.tokens * math.log2(size) / pixels,
         "bytes": bytes_spent / images_done,
         **quality.figures(TOKENS),
+        **_channels_of(tokenizer),
     }
+    if levels > 1:
+        figures["levels"] = levels
+        figures["bits_per_position"] = levels * math.log2(size)
+        figures["per_level"] = level_figures(counts)
     if features is not None:
         figures["features"] = features.label
     if pairs or sets:
@@ -115,6 +133,19 @@ def evaluate_tokenizer(
             name: {**quality.figures(name), **codec_runs.figures(name)} for name in codec_runs.names
         }
     return figures
+
+
+def _channels_of(tokenizer: Tokenizer) -> dict[str, Any]:
+    if tokenizer.channels == 3 and tokenizer.projection == (0, 1, 2):
+        return {}
+    seen = [place + 1 for place in tokenizer.projection]
+    return {"channels": tokenizer.channels, "perceptual_channels": seen}
+
+
+def no_counts(tokenizer: Tokenizer) -> Tensor:
+    """Return zeros, int64 (K,) or (L, K), for the uses of a tokenizer's codes."""
+    size, levels = tokenizer.codebook_size, tokenizer.levels
+    return torch.zeros(size if levels == 1 else (levels, size), dtype=torch.int64)
 
 
 def rfid_key(inception: Inception) -> str:

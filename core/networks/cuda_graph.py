@@ -99,4 +99,6 @@ def capture_graph(
         graph.replay()
         return result
 
+    # The graph reads the tensors of ``step`` by their addresses, so they must stay allocated.
+    replay.step = step
     return replay

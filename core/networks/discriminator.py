@@ -23,17 +23,17 @@ class DiscriminatorConfig:
 
 
 class Discriminator(nn.Module):
-    """A network from images (B, 3, H, W) in [-1, 1] to logits (B, 1, h, w), one per patch.
+    """A network from images (B, C, H, W) in [-1, 1] to logits (B, 1, h, w), one per patch.
 
     It has GroupNorm instead of the usual BatchNorm, whose statistics would differ between real and
     generated batches and between processes.
     """
 
-    def __init__(self, config: DiscriminatorConfig) -> None:
+    def __init__(self, config: DiscriminatorConfig, channels: int = 3) -> None:
         super().__init__()
         width = config.width
         layers: list[nn.Module] = [
-            nn.Conv2d(3, width, 4, stride=2, padding=1),
+            nn.Conv2d(channels, width, 4, stride=2, padding=1),
             nn.LeakyReLU(0.2),
         ]
         for level in range(1, config.layers + 1):

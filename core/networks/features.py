@@ -17,12 +17,23 @@ from torch import Tensor, nn
 from ..errors import FeatureError
 from .pretrained import read_weights
 
-FeatureName = Literal["squeezenet", "vgg19", "none"]
+FeatureName = Literal["squeezenet", "alexnet", "vgg16", "vgg19", "none"]
 
 # The layers after which features are read. VGG-19: relu1_2, 2_2, 3_3, 4_3, 5_3, as in Reg-VQ;
-# SqueezeNet: after the first convolution and after the later fire modules.
-_TAPS = {"squeezenet": (1, 4, 7, 9, 10, 11, 12), "vgg19": (3, 8, 15, 24, 33)}
-_LABELS = {"squeezenet": "SqueezeNet 1.1", "vgg19": "VGG-19"}
+# SqueezeNet: after the first convolution and after the later fire modules; AlexNet and VGG-16:
+# LPIPS's, after each of the five convolutions, and relu1_2, 2_2, 3_3, 4_3, 5_3.
+_TAPS = {
+    "squeezenet": (1, 4, 7, 9, 10, 11, 12),
+    "alexnet": (1, 4, 7, 9, 11),
+    "vgg16": (3, 8, 15, 22, 29),
+    "vgg19": (3, 8, 15, 24, 33),
+}
+_LABELS = {
+    "squeezenet": "SqueezeNet 1.1",
+    "alexnet": "AlexNet",
+    "vgg16": "VGG-16",
+    "vgg19": "VGG-19",
+}
 _MIN_SIDE = 32  # pixels; smaller images would have no position left in the coarse layers
 
 
@@ -78,10 +89,13 @@ def load_features(name: FeatureName, weights: str | Path | None = None) -> Featu
     if name == "none":
         return None
     if name not in _TAPS:
-        raise FeatureError(f"unknown features {name!r}; available: squeezenet, vgg19, none.")
-    from torchvision.models import squeezenet1_1, vgg19
+        available = ", ".join(_TAPS)
+        raise FeatureError(f"unknown features {name!r}; available: {available}, none.")
+    from torchvision.models import alexnet, squeezenet1_1, vgg16, vgg19
 
-    layers = {"squeezenet": squeezenet1_1, "vgg19": vgg19}[name](weights=None).features
+    network = {"squeezenet": squeezenet1_1, "alexnet": alexnet, "vgg16": vgg16, "vgg19": vgg19}
+    with torch.device("meta"):  # their classifiers have up to 100 million weights
+        layers = network[name](weights=None).features
     mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     mean, scale, bgr = 2 * mean - 1, 1 / (2 * deviation), False
     if weights is None:
@@ -100,7 +114,7 @@ def load_features(name: FeatureName, weights: str | Path | None = None) -> Featu
     if missing := set(expected) - set(state):
         raise FeatureError(f"{origin} lacks {min(missing)}: it does not hold {_LABELS[name]}.")
     try:
-        layers.load_state_dict({key: state[key] for key in expected})
+        layers.load_state_dict({key: state[key] for key in expected}, assign=True)
     except RuntimeError as error:
         raise FeatureError(f"{origin} does not fit {_LABELS[name]}: {error}") from None
     for layer in layers.modules():
@@ -110,9 +124,14 @@ def load_features(name: FeatureName, weights: str | Path | None = None) -> Featu
 
 
 def _torchvision_weights(name: str) -> dict[str, Tensor]:
-    from torchvision.models import SqueezeNet1_1_Weights, VGG19_Weights
+    from torchvision import models
 
-    source = {"squeezenet": SqueezeNet1_1_Weights, "vgg19": VGG19_Weights}[name].DEFAULT
+    source = {
+        "squeezenet": models.SqueezeNet1_1_Weights,
+        "alexnet": models.AlexNet_Weights,
+        "vgg16": models.VGG16_Weights,
+        "vgg19": models.VGG19_Weights,
+    }[name].DEFAULT
     try:
         return source.get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,18 @@ def verified(file: Path, prefix: str) -> bool:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest().startswith(prefix)
+
+
+def half_digest(state: Mapping[str, Tensor], prefix: str) -> str:
+    """Return the SHA-256 of the tensors whose names start with ``prefix``, rounded to float16.
+
+    It is the same for every file format and for float32 and float16, so that it recognizes weights
+    that were converted.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(name for name in state if name.startswith(prefix)):
+        digest.update(name.encode() + state[name].half().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ and pictures here (``core.importing`` reads them):
   biases, strided convolutions with padding 1, depth-to-space, adaptive norm;
 - MaskGIT's VQGAN (arXiv 2202.04200): average pooling, and a skip that starts at the block's output.
 
-Shapes: images (B, 3, H, W), latents (B, D, H/f, W/f), f = ``VQGANConfig.downsampling``. The encoder
+Shapes: images (B, C, H, W), latents (B, D, H/f, W/f), f = ``VQGANConfig.downsampling``. The encoder
 ends with the convolution before the codebook, the decoder starts with the one after it.
 """
 
@@ -130,13 +130,13 @@ class VQGANConfig:
             f"{self.decoder_norm}"
         )
 
-    def build_encoder(self) -> Encoder:
-        """Return the encoder, with new weights."""
-        return Encoder(self)
+    def build_encoder(self, channels: int = 3) -> Encoder:
+        """Return the encoder of pictures of ``channels``, with new weights."""
+        return Encoder(self, channels)
 
-    def build_decoder(self) -> Decoder:
-        """Return the decoder, with new weights."""
-        return Decoder(self)
+    def build_decoder(self, channels: int = 3) -> Decoder:
+        """Return the decoder to pictures of ``channels``, with new weights."""
+        return Decoder(self, channels)
 
 
 class Level(nn.Module):
@@ -194,12 +194,12 @@ class Middle(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Images (B, 3, H, W) to latents (B, D, H/f, W/f); H and W must be multiples of f."""
+    """Images (B, C, H, W) to latents (B, D, H/f, W/f); H and W must be multiples of f."""
 
-    def __init__(self, config: VQGANConfig) -> None:
+    def __init__(self, config: VQGANConfig, channels: int = 3) -> None:
         super().__init__()
         widths, norm = config.widths, _group_norm(config)
-        self.conv_in = nn.Conv2d(3, widths[0], 3, padding=1, bias=config.bias)
+        self.conv_in = nn.Conv2d(channels, widths[0], 3, padding=1, bias=config.bias)
         self.levels = nn.ModuleList()
         for level, width in enumerate(widths):
             pair = (widths[max(level - 1, 0)], width)
@@ -225,9 +225,9 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents (B, D, h, w) to images (B, 3, h*f, w*f), not clamped."""
+    """Latents (B, D, h, w) to images (B, C, h*f, w*f), not clamped."""
 
-    def __init__(self, config: VQGANConfig) -> None:
+    def __init__(self, config: VQGANConfig, channels: int = 3) -> None:
         super().__init__()
         widths, norm = config.widths, _group_norm(config)
         if config.decoder_norm == "spatial":
@@ -247,7 +247,7 @@ class Decoder(nn.Module):
                 part.resample = Upsample(config.upsample, width)
             self.levels.append(part)
         self.norm_out = norm(widths[0])
-        self.conv_out = nn.Conv2d(widths[0], 3, 3, padding=1)
+        self.conv_out = nn.Conv2d(widths[0], channels, 3, padding=1)
 
     def forward(self, latents: Tensor) -> Tensor:
         x = latents if self.post_quant_conv is None else self.post_quant_conv(latents)

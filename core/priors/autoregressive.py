@@ -1,6 +1,8 @@
 """Autoregressive prior over tokens in raster order, as in VQ-GAN (arXiv 2012.09841).
 
-The network is this project's token transformer (``core.networks.transformer``).
+The network is this project's token transformer (``core.networks.transformer``). With several ids
+per position, the levels of a cell are drawn in turn, then the next cell, as in RQ-Transformer
+(arXiv 2203.01941; ``core.priors.levels`` says what is our choice).
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from torch import Tensor
 
 from ..conditions import Condition
 from .categorical import classifier_free_guidance, sample_categorical, uniform
+from .levels import as_grid, levels_of
 from .network import TokenNetwork
 from .options import ResolvedOptions, Step
 from .token_prior import TokenPrior, TokenPriorConfig
@@ -26,15 +29,15 @@ class AutoregressiveConfig(TokenPriorConfig):
 
     @property
     def default_steps(self) -> int:
-        """The number of sampling steps: always one per token."""
+        """The number of sampling steps: always one per position."""
         return self.grid[0] * self.grid[1]
 
 
 class AutoregressivePrior(TokenPrior[AutoregressiveConfig]):
-    """p(ids) = product over cells of p(id | ids of the cells before it).
+    """p(ids) = product over cells, and levels of a cell, of p(id | ids before it).
 
-    The input of the network's position i is the token of cell i - 1 (at the start, a special token)
-    with the position and the condition of cell i, whose token it predicts.
+    The input of the network's position i is the token, or the tokens, of cell i - 1 (at the start,
+    a special token) with the position and the condition of cell i, whose token it predicts.
     """
 
     def __init__(self, config: AutoregressiveConfig) -> None:
@@ -46,18 +49,27 @@ class AutoregressivePrior(TokenPrior[AutoregressiveConfig]):
         condition: Condition | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Return the logits (B, h*w, K) of each cell of ids (B, h, w), given the cells before."""
-        rows, height, width = ids.shape
-        context = self.network.context(condition, rows, generator, grid=(height, width))
-        before = F.pad(ids.flatten(1)[:, :-1], (1, 0), value=self.codebook_size)
-        return self.network(before, context)
+        """Return the logits (B, h*w, K) of each cell of ids (B, h, w), given the cells before.
+
+        With several levels, those of ids (B, L, h, w) are (B, L, h*w, K), also given the levels
+        before of the same cell.
+        """
+        network, grid = self.network, (ids.shape[-2], ids.shape[-1])
+        context = network.context(condition, len(ids), generator, grid=grid)
+        before = F.pad(ids.flatten(-2)[..., :-1], (1, 0), value=self.codebook_size)
+        found = network(before, context)
+        if network.levels == 1:
+            return found
+        flat = ids.flatten(-2)
+        levels = range(network.levels)
+        return torch.stack([network.token_logits(found, n, flat[:, :n]) for n in levels], 1)
 
     def _loss(
         self, ids: Tensor, condition: Condition | None, generator: torch.Generator | None
     ) -> dict[str, Tensor]:
         """Return the exact negative log-likelihood per token, ``nll`` in nats and ``bits``."""
         logits = self.logits(ids, condition, generator)
-        nll = F.cross_entropy(logits.float().flatten(0, 1), ids.flatten())
+        nll = F.cross_entropy(logits.float().flatten(0, -2), ids.flatten())
         return {"nll": nll, "bits": nll.detach() / math.log(2)}
 
     def _step_limit(self, grid: tuple[int, int]) -> int:
@@ -80,30 +92,34 @@ class AutoregressivePrior(TokenPrior[AutoregressiveConfig]):
 def sample_autoregressive(
     network: TokenNetwork, condition: Condition | None, options: ResolvedOptions
 ) -> Iterator[Step]:
-    """Draw ids token by token in raster order from a causal network; yield one step per token.
+    """Draw ids token by token in raster order from a causal network; yield one step per position.
 
-    The tokens at the start that are known in all pictures are processed in one pass.
+    The levels of a position are drawn in turn. The tokens at the start that are known in all
+    pictures are processed in one pass.
     """
     rows, (height, width) = options.n, options.grid
-    device = network.head.weight.device
+    device, levels = network.device, network.levels
     guided = options.guided and condition is not None
     context = network.context(condition, rows, grid=options.grid, guided=guided)
     total = height * width
     copies = 2 if guided else 1
-    ids = torch.full((rows, total), -1, device=device)
+    ids = torch.full((rows, levels, total), -1, device=device)
     if options.known is not None:
-        ids = options.known.reshape(rows, total).clone()
-    known_everywhere = (ids >= 0).all(0).tolist()
+        ids = levels_of(options.known, levels).clone()
+    known_everywhere = (ids >= 0).all(1).all(0).tolist()
     known = (ids >= 0) if options.known is not None else None
     start = known_everywhere.index(False) if False in known_everywhere else total
     step = network.decoder(context, copies * rows, total)
-    # One random number per cell, also for known cells: a picture does not depend on the cells that
+    # One random number per token, also for known ones: a picture does not depend on the tokens that
     # are known in the other pictures.
-    at = uniform((rows, total), options.generator, device)
-    before = F.pad(ids[:, :start], (1, 0), value=network.codes)
+    at = uniform((rows, total * levels), options.generator, device).view(rows, total, levels)
+    before = F.pad(ids[..., :start], (1, 0), value=network.codes)
     for cell in range(start, total):
-        logits = step(before.repeat(copies, 1))
-        if not known_everywhere[cell]:
+        before = before[:, 0] if levels == 1 else before
+        found = step(torch.cat([before] * copies))
+        for level in range(0 if known_everywhere[cell] else levels):
+            drawn_before = torch.cat([ids[:, :level, cell]] * copies)
+            logits = network.token_logits(found, level, drawn_before)
             if guided:
                 scale = options.guidance_at(cell / max(1, total - 1))
                 logits = classifier_free_guidance(logits, scale)
@@ -112,12 +128,12 @@ def sample_autoregressive(
                 temperature=options.temperature,
                 top_k=options.top_k,
                 top_p=options.top_p,
-                at=at[:, cell],
+                at=at[:, cell, level],
             )
             if known is not None:
-                drawn = torch.where(known[:, cell], ids[:, cell], drawn)
-            ids[:, cell] = drawn
-        before = ids[:, cell : cell + 1]
-        yield Step(ids.view(rows, height, width).clone(), cell + 1, total)
+                drawn = torch.where(known[:, level, cell], ids[:, level, cell], drawn)
+            ids[:, level, cell] = drawn
+        before = ids[..., cell : cell + 1]
+        yield Step(as_grid(ids.clone(), options.grid), cell + 1, total)
     if start == total:
-        yield Step(ids.view(rows, height, width), total, total)
+        yield Step(as_grid(ids, options.grid), total, total)

@@ -42,7 +42,10 @@ Config = TypeVar("Config", bound=PriorConfig)
 
 
 class Prior(nn.Module, ABC, Generic[Config]):
-    """A distribution of token ids (B, h, w) under conditions: trained on ids, sampled for ids."""
+    """A distribution of token ids (B, h, w) under conditions: trained on ids, sampled for ids.
+
+    Of a tokenizer with several levels, ids are (B, L, h, w) here and below.
+    """
 
     conditioner: Conditioner
     config: Config
@@ -271,7 +274,10 @@ def build_prior(config: PriorConfig) -> Prior[Any]:
 def describe_prior(config: PriorConfig) -> dict[str, Any]:
     """Return a prior's config as JSON: its settings and its conditions, each with its name."""
     conditions = [to_dict(condition, CONDITIONS) for condition in config.conditions]
-    return {"name": kind_of(config), **asdict(config), "conditions": conditions}
+    described = {"name": kind_of(config), **asdict(config), "conditions": conditions}
+    if described.get("levels") == 1:  # bundles are older than the choice
+        del described["levels"]
+    return described
 
 
 def prior_config(described: Any, file: Path | str = "config.json") -> PriorConfig:

@@ -51,6 +51,11 @@ class DiffusionConfig(TokenPriorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.levels > 1:
+            raise ValueError(
+                "a discrete diffusion prior draws one id per position, but the tokenizer has "
+                f"{self.levels} levels: choose an autoregressive or a masked prior"
+            )
         check_patch(self.patch)
         if not 1 <= self.timesteps <= 10_000:
             raise ValueError(f"timesteps must be from 1 to 10,000, got {self.timesteps}")

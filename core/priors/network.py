@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from ..networks.transformer import (
     rotary,
     time_features,
 )
+from .levels import LevelEmbedding, LevelHeads
 
 _WAVES = 4  # per axis: of half a period, a whole period, and so on
 
@@ -51,6 +52,10 @@ class Context:
 class TokenNetwork(nn.Module):
     """A transformer over the token grid, for ids in [0, K], where K is "not known yet".
 
+    With several ``levels``, a position has that many ids (``core.priors.levels``): ids are
+    (B, L, N), and instead of logits the network returns features, from which ``token_logits`` makes
+    those of a level.
+
     ``patch`` is the side of the patches of tokens that share a position of the transformer; it is 1
     for a causal network, which draws token by token.
     """
@@ -68,13 +73,16 @@ class TokenNetwork(nn.Module):
         causal: bool,
         timed: bool,
         patch: int = 1,
+        levels: int = 1,
     ) -> None:
         super().__init__()
         if causal and patch > 1:
             raise ValueError("a causal network draws token by token: its patch must be 1")
-        self.codes, self.grid, self.timed = codes, grid, timed
+        self.codes, self.grid, self.timed, self.levels = codes, grid, timed, levels
         self.conditioner = conditioner
-        self.embed = nn.Embedding(codes + 1, width)
+        self.embed: nn.Embedding | LevelEmbedding = (
+            nn.Embedding(codes + 1, width) if levels == 1 else LevelEmbedding(codes, width, levels)
+        )
         self.row = nn.Parameter(torch.randn(grid[0], width) * 0.02)
         self.column = nn.Parameter(torch.randn(grid[1], width) * 0.02)
         self.transformer = Transformer(
@@ -91,26 +99,48 @@ class TokenNetwork(nn.Module):
         self.patches = Patches(patch, width) if patch > 1 else None
         if timed:
             self.time = nn.Sequential(nn.Linear(256, width), nn.SiLU(), nn.Linear(width, width))
+        self.head: nn.Linear | LevelHeads
+        if levels > 1:
+            self.head = LevelHeads(codes, width, levels, in_turn=causal)
+            return
         self.head = nn.Linear(width, codes)
-        nn.init.normal_(self.embed.weight, std=0.02)
+        nn.init.normal_(self.embed.weight, std=0.02)  # type: ignore[arg-type]
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
 
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights."""
+        return self.row.device
+
     @torch.no_grad()
-    def init_from_codebook(self, codes: Tensor, generator: torch.Generator | None = None) -> None:
-        """Initialize the token embeddings from the codebook ``codes`` (K, D), before training.
+    def init_from_codebook(
+        self, codes: Tensor | Sequence[Tensor], generator: torch.Generator | None = None
+    ) -> None:
+        """Initialize the token embeddings from the codebook ``codes`` (K, D), or from that of each
+        level, before training.
 
         Embeddings and output weights become random projections of the codes, so that similar codes
         are similar for the network from the first step on. Positions are initialized by
         ``init_positions``. Our addition: no paper has it.
         """
-        codes = codes.float() - codes.float().mean(0)
-        codes = codes / codes.std(unbiased=False).clamp(min=1e-12)
-        width, spread = self.embed.embedding_dim, codes.shape[1] ** -0.5
-        for weight, scale in ((self.embed.weight[: self.codes], 0.1), (self.head.weight, 0.05)):
-            projection = torch.randn(codes.shape[1], width, generator=generator) * spread * scale
-            weight.copy_(codes.cpu() @ projection)
+        codebooks = [codes] if isinstance(codes, Tensor) else codes
+        for (table, head), codebook in zip(self._tables(), codebooks, strict=True):
+            codebook = codebook.float() - codebook.float().mean(0)
+            codebook = codebook / codebook.std(unbiased=False).clamp(min=1e-12)
+            width, dim = table.embedding_dim, codebook.shape[1]
+            for weight, scale in ((table.weight[: self.codes], 0.1), (head.weight, 0.05)):
+                projection = torch.randn(dim, width, generator=generator) * dim**-0.5 * scale
+                weight.copy_(codebook.cpu() @ projection)
         self.init_positions(generator)
+
+    def _tables(self) -> list[tuple[nn.Embedding, nn.Linear]]:
+        """Return the embeddings and the output weights of each level."""
+        if isinstance(self.embed, nn.Embedding):
+            assert isinstance(self.head, nn.Linear)
+            return [(self.embed, self.head)]
+        assert isinstance(self.head, LevelHeads)
+        return list(zip(self.embed.tables, self.head.heads, strict=True))  # type: ignore[arg-type]
 
     @torch.no_grad()
     def init_positions(self, generator: torch.Generator | None = None) -> None:
@@ -174,12 +204,13 @@ class TokenNetwork(nn.Module):
         cache: Cache | None = None,
         last: bool = False,
     ) -> Tensor:
-        """Return the logits (B, N, K) of ids int64 (B, N) at the first N cells of the grid.
+        """Return the logits (B, N, K) of ids int64 (B, N) at the first N cells of the grid; with
+        several levels, the features (B, N, C) of ids (B, L, N).
 
         With patches, N must be all cells. ``time`` (B,) in [0, 1] is that of a timed network.
-        ``cache`` is filled. ``last`` returns only the logits of the last position, (B, 1, K).
+        ``cache`` is filled. ``last`` returns only those of the last position, (B, 1, K or C).
         """
-        count = ids.shape[1]
+        count = ids.shape[-1]
         cells = self.embed(ids) + context.cell_embedding[:, :count]
         modulation = context.modulation
         if self.timed:
@@ -203,19 +234,29 @@ class TokenNetwork(nn.Module):
         )
         if patches is not None:
             x = patches.split(x, cells, context.grid)
-        return self.head(x[:, -1:] if last else x)
+        x = x[:, -1:] if last else x
+        return x if self.levels > 1 else self.head(x)
+
+    def token_logits(self, found: Tensor, level: int, before: Tensor | None = None) -> Tensor:
+        """Return the logits (B, ..., K) of a level from what ``forward`` or ``decoder`` returned.
+
+        ``before`` int64 (B, level, ...) are the ids of the levels before.
+        """
+        return self.head(found, level, before) if self.levels > 1 else found
 
     def decoder(
         self, context: Context, rows: int, positions: int, static: bool | None = None
     ) -> Callable[[Tensor], Tensor]:
         """Return a function from ids int64 (rows, N) to the logits (rows, K) after the last id.
 
+        With several levels, it is one from ids (rows, L, N) to features (rows, C).
+
         The network must be causal. The first call takes any number of ids, each further call the
         next id. With ``static``, all further steps have the same shape, so that a GPU replays them
         as a CUDA graph, and each call overwrites the logits of the call before. By default it is
         true on a GPU, except under autocast.
         """
-        like = self.head.weight
+        like = self.row
         if static is None:
             static = like.is_cuda and not torch.is_autocast_enabled("cuda")
         cache = Cache(self.transformer.config, rows, positions, like)
@@ -224,9 +265,9 @@ class TokenNetwork(nn.Module):
         def step(ids: Tensor) -> Tensor:
             nonlocal next_step
             if next_step is not None:
-                return next_step(ids[:, 0])
+                return next_step(ids[..., 0])
             logits = self(ids, context, cache=cache, last=True)[:, 0]
-            cache.length = ids.shape[1]
+            cache.length = ids.shape[-1]
             if cache.length < positions:
                 next_step = (self._static_step if static else self._step)(context, rows, cache)
             return logits
@@ -234,11 +275,12 @@ class TokenNetwork(nn.Module):
         return step
 
     def _step(self, context: Context, rows: int, cache: Cache) -> Callable[[Tensor], Tensor]:
-        """Return the function from the next ids int64 (rows,) to logits (rows, K)."""
+        """Return the function from the next ids int64 (rows,) or (rows, L) to logits (rows, K) or
+        features (rows, C)."""
         decoder = IncrementalDecoder(
             self.transformer, cache, context.rotary, rows, **_decoder_conditions(context)
         )
-        head = packed_linear(self.head.weight, rows, self.head.bias)
+        head = self._packed_head(rows)
 
         def step(ids: Tensor) -> Tensor:
             return head(decoder(self.embed(ids) + context.cell_embedding[:, cache.length]))
@@ -250,14 +292,21 @@ class TokenNetwork(nn.Module):
         decoder = GraphDecoder(
             self.transformer, cache, context.rotary, rows, **_decoder_conditions(context)
         )
-        head = packed_linear(self.head.weight, rows, self.head.bias)
+        head = self._packed_head(rows)
 
         def step(ids: Tensor) -> Tensor:
             cell = context.cell_embedding.index_select(1, decoder.position)[:, 0]
             return head(decoder(self.embed(ids) + cell))
 
-        example = torch.zeros(rows, dtype=torch.int64, device=self.head.weight.device)
+        shape = (rows,) if self.levels == 1 else (rows, self.levels)
+        example = torch.zeros(shape, dtype=torch.int64, device=self.device)
         return capture_graph(step, example, decoder.position)
+
+    def _packed_head(self, rows: int) -> Callable[[Tensor], Tensor]:
+        """Return the function from features to logits; with several levels, the features remain."""
+        if isinstance(self.head, LevelHeads):
+            return lambda features: features
+        return packed_linear(self.head.weight, rows, self.head.bias)
 
 
 def _decoder_conditions(context: Context) -> dict[str, Any]:

@@ -20,8 +20,8 @@ class Step(NamedTuple):
     """The state of the pictures during sampling, after ``done`` of ``total`` steps."""
 
     ids: Tensor
-    """Token ids int64 (n, h, w), -1 where a token is not drawn yet; of a latent prior, latents
-    float32 (n, D, h, w)."""
+    """Token ids int64 (n, h, w), or (n, L, h, w) with several levels, -1 where a token is not drawn
+    yet; of a latent prior, latents float32 (n, D, h, w)."""
     done: int
     total: int
     layout: Tensor | None = None

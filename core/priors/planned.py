@@ -151,7 +151,7 @@ class PlannedPrior(Prior[TokenPriorConfig]):
         if part != "layout":
             losses = self.tokens.loss(ids, condition, generator)
         if condition is not None and condition.segmentation is not None and part != "tokens":
-            grid = (ids.shape[1], ids.shape[2])
+            grid = (ids.shape[-2], ids.shape[-1])
             losses |= self.layout.loss(condition.segmentation, condition, grid, generator)
         return losses
 
@@ -172,7 +172,9 @@ class PlannedPrior(Prior[TokenPriorConfig]):
         """Yield the steps of the map, then those of the picture, which is conditioned on it."""
         map_steps = options.grid[0]
         total = map_steps + options.steps
-        blank = torch.full((options.n, *options.grid), -1, device=self.device)
+        levels = self.config.levels
+        blank = torch.full((options.n, levels, *options.grid), -1, device=self.device)
+        blank = blank[:, 0] if levels == 1 else blank
         layout = None
         for step in self.layout.sample(condition if len(condition) else None, options):
             layout = step.ids

@@ -49,10 +49,14 @@ class TokenPriorConfig(ABC):
     layout: LayoutConfig | None = None
     """If set, the prior draws a semantic map first when it is given none, and is conditioned on
     it."""
+    levels: int = 1
+    """L, the number of ids per position of the tokenizer."""
 
     def __post_init__(self) -> None:
         if self.codebook_size < 1:
             raise ValueError(f"codebook_size must be at least 1, got {self.codebook_size}")
+        if self.levels < 1:
+            raise ValueError(f"levels must be at least 1, got {self.levels}")
         check_grid(self.grid)
         if self.layout is not None:
             _check_layout(self.conditions)
@@ -79,6 +83,7 @@ class TokenPriorConfig(ABC):
             causal=causal,
             timed=timed,
             patch=patch,
+            levels=self.levels,
         )
 
 
@@ -132,8 +137,11 @@ class TokenPrior(Prior[Config]):
 
     def check_training_batch(self, ids: Tensor, condition: Condition | None) -> None:
         """Raise ValueError unless ``loss`` can use ids and condition."""
-        if ids.ndim != 3 or ids.is_floating_point():
-            raise ValueError(f"token ids must be integers (B, h, w), got {tuple(ids.shape)}")
+        levels = self.config.levels
+        fits = ids.ndim == 3 if levels == 1 else ids.ndim == 4 and ids.shape[1] == levels
+        if not fits or ids.is_floating_point():
+            words = "(B, h, w)" if levels == 1 else f"(B, {levels}, h, w)"
+            raise ValueError(f"token ids must be integers {words}, got {tuple(ids.shape)}")
         low, high = (int(bound) for bound in ids.aminmax())
         if low < 0 or high >= self.codebook_size:
             raise ValueError(
@@ -143,11 +151,14 @@ class TokenPrior(Prior[Config]):
         self.conditioner.check(condition, len(ids), allow_unused=True)
 
     def _with_known(self, options: SamplingOptions, known: Tensor) -> SamplingOptions:
-        shape, n = tuple(known.shape), options.n
-        fits = len(shape) == 2 or (len(shape) == 3 and shape[0] == n)
+        shape, n, levels = known.shape, options.n, self.config.levels
+        inner, words = ((), "") if levels == 1 else ((levels,), f"{levels}, ")
+        fits = known.ndim >= 2 and tuple(shape[:-2]) in (inner, (n, *inner))
         if not fits or known.is_floating_point():
-            raise ValueError(f"known must be integers (h, w) or ({n}, h, w), got {shape}")
-        if options.grid is not None and tuple(options.grid) != shape[-2:]:
+            raise ValueError(
+                f"known must be integers ({words}h, w) or ({n}, {words}h, w), got {tuple(shape)}"
+            )
+        if options.grid is not None and tuple(options.grid) != tuple(shape[-2:]):
             raise ValueError(
                 f"known has {shape[-2]} x {shape[-1]} tokens, but grid is {options.grid}"
             )
@@ -158,7 +169,8 @@ class TokenPrior(Prior[Config]):
                 f"known ids must be from 0 to {self.codebook_size - 1}, or -1 for tokens to be "
                 f"drawn, got {low} to {high}"
             )
-        return replace(options, known=known.to(self.device).expand(n, *grid), grid=grid)
+        known = known.to(self.device).expand(n, *inner, *grid)
+        return replace(options, known=known, grid=grid)
 
 
 def check_patch(patch: int) -> None:

@@ -19,10 +19,10 @@ from ...images import to_pixels
 from ...metrics.codebook_usage import CodebookUsage, usage_of
 from ...metrics.psnr_ssim import mean_psnr, psnr
 from ...networks.autoencoder import Decoder, Encoder, NetworkConfig
-from ...quantizers import Quantized, QuantizerConfig
+from ...quantizers import Quantized, Quantizer, QuantizerConfig
 from ...tokenizer import Tokenizer, TokenizerConfig
 from ..codes import paint_codes
-from .training import InteractiveRun, built, default_quantizers, set_initial_codes
+from .training import InteractiveRun, built, default_quantizers, even_levels, set_initial_codes
 
 SIDE = 32
 """Side of a small picture, in pixels."""
@@ -87,6 +87,7 @@ def tiny_quantizers(size: int = 64) -> dict[str, QuantizerConfig]:
     known = default_quantizers(size)
     # Eight components; the plane has two.
     known["NSVQ"] = replace(known["NSVQ"], tau=0.2)
+    known["FSP"] = replace(known["FSP"], levels=even_levels(size, 3))
     return known
 
 
@@ -135,11 +136,13 @@ class TinyRun(InteractiveRun):
         # Quantizers draw different amounts of numbers; with their own seeds the networks are equal.
         tokenizer.encoder = built(seed, lambda: Encoder(network))
         tokenizer.decoder = built(seed + 1, lambda: Decoder(network))
-        set_initial_codes(tokenizer.quantizer, seed + 2)
+        quantizer = tokenizer.quantizer
+        assert isinstance(quantizer, Quantizer)
+        set_initial_codes(quantizer, seed + 2)
         with torch.no_grad():
             tokenizer.encoder.layers[-1].bias += config.offset / network.latent_dim**0.5
         self.tokenizer, self.pictures = tokenizer, pictures
-        super().__init__(config, tokenizer.quantizer, [tokenizer.encoder, tokenizer.decoder])
+        super().__init__(config, quantizer, [tokenizer.encoder, tokenizer.decoder])
 
     def forward(self) -> tuple[Tensor, Tensor, Quantized]:
         known, draw = self.pictures.train, self.data_draw

@@ -18,6 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from ...quantizers import (
+    BSQConfig,
+    DiVeQConfig,
+    FSPConfig,
     GumbelConfig,
     NSVQConfig,
     Quantized,
@@ -32,7 +35,10 @@ T = TypeVar("T")
 
 
 def default_quantizers(size: int = 64) -> dict[str, QuantizerConfig]:
-    """Return the quantizers that the lab compares, by their names there."""
+    """Return the quantizers that the lab compares, by their names there.
+
+    BSQ and FSP have as many codes as bits and levels allow, ``size`` at most.
+    """
     return {
         "VQ": VQConfig(size=size),
         "EMA": VQConfig(size=size, codebook="ema", decay=0.9),
@@ -43,7 +49,20 @@ def default_quantizers(size: int = 64) -> dict[str, QuantizerConfig]:
         "SimVQ": SimVQConfig(size=size),
         # The paper has 128 components, the lab two: a proportional temperature; a short epoch.
         "NSVQ": NSVQConfig(size=size, tau=0.05, epoch=50, replacement_warmup=1),
+        "BSQ": BSQConfig(size=1 << (size.bit_length() - 1)),
+        "DiVeQ": DiVeQConfig(size=size),
+        "FSP": FSPConfig(levels=even_levels(size, 2)),
     }
+
+
+def even_levels(size: int, count: int) -> tuple[int, ...]:
+    """Return ``count`` similar numbers of levels, 2 or more each, whose product is ``size`` at
+    most. ``size`` is at least 2 to the ``count``."""
+    levels = []
+    for left in range(count, 0, -1):
+        levels.append(int(size ** (1 / left) + 1e-9))
+        size //= levels[-1]
+    return tuple(levels)
 
 
 class InteractiveRun(ABC):
@@ -125,7 +144,7 @@ def built(seed: int, build: Callable[[], T]) -> T:
 def set_initial_codes(quantizer: Quantizer, seed: int) -> None:
     """Set the codes to the initial ones of all quantizers: N(0, 1/D), the default of most of them.
 
-    The lab's quantizers store theirs in ``codes``, SimVQ in ``frozen``.
+    The lab's quantizers store theirs in ``codes``, SimVQ in ``frozen``; BSQ and FSP have none.
     """
     draw = torch.Generator().manual_seed(seed)
     codes = torch.randn(quantizer.size, quantizer.dim, generator=draw) * quantizer.dim**-0.5

@@ -29,6 +29,7 @@ class PictureFolder(PictureDataset):
     """
 
     name = "folder"
+    suffixes = SUFFIXES
     about = DatasetInfo(
         what="any folder of pictures, searched with its subfolders",
         where="yours",
@@ -46,7 +47,7 @@ class PictureFolder(PictureDataset):
         remarks: Sequence[str] = (),
     ) -> None:
         try:
-            files, unread = scan_folder(root)
+            files, unread = scan_folder(root, self.suffixes)
         except PictureError as error:
             raise DataError(str(error)) from error
         if not files:
