@@ -1,7 +1,8 @@
-"""Train a judge: ``python train/judge.py segmenter|attributes --out DIR [--steps N] ...``
+"""Train a judge: ``python train/judge.py segmenter|attributes|labels --out DIR ...``
 
 A judge is a small network that measures generated pictures: the segmenter reads their layout, the
-attribute classifier looks for the things that captions of drawn landscapes name. The judge itself
+attribute classifier looks for the things that captions of drawn landscapes name, and the classifier
+of labels tells what a photograph shows, on pretrained features. The judge itself
 is measured on held-out pictures first, and its bundle states this score, without which no figure of
 the judge can be interpreted.
 """
@@ -18,6 +19,7 @@ if not __package__:  # run as a file: python train/judge.py
 from .cli.common import program
 from .cli.errors import UsageError, check_packages, one_line_errors, parse_flags
 from .judges.attributes import AttributesRun, train_attributes
+from .judges.labels import LabelsRun, train_labels
 from .judges.segmenter import SegmenterRun, train_segmenter
 from .judges.training import check_out
 
@@ -27,9 +29,9 @@ def main(arguments: list[str] | None = None) -> Path:
     check_packages()
     import tyro
 
-    from regvq.errors import CheckpointError, DataError
+    from regvq.errors import CheckpointError, DataError, FeatureError
 
-    kinds = {"segmenter": SegmenterRun, "attributes": AttributesRun}
+    kinds = {"segmenter": SegmenterRun, "attributes": AttributesRun, "labels": LabelsRun}
     commands = tyro.extras.subcommand_type_from_defaults(
         {name: kind(out=tyro.MISSING) for name, kind in kinds.items()},
         descriptions={name: kind.__doc__ or "" for name, kind in kinds.items()},
@@ -37,10 +39,13 @@ def main(arguments: list[str] | None = None) -> Path:
     )
     with one_line_errors(ValueError):  # every setting that is refused is a ValueError
         run = parse_flags(commands, arguments, program=program("judge"), description=__doc__)
-    with one_line_errors(UsageError, DataError, CheckpointError):
+    with one_line_errors(UsageError, DataError, CheckpointError, FeatureError):
         check_out(run.out)
-        train = train_segmenter if isinstance(run, SegmenterRun) else train_attributes
-        bundle = train(run)
+        if isinstance(run, LabelsRun):
+            bundle = train_labels(run)
+        else:
+            train = train_segmenter if isinstance(run, SegmenterRun) else train_attributes
+            bundle = train(run)
     print(f"the judge is {bundle}")
     return bundle
 

@@ -66,7 +66,9 @@ def put_patches(flags: PatchFlags) -> dict[str, Any]:
     tokenizer = load_tokenizer(bundle, pick_device(flags.device))
     name = name_for_pictures(flags.data.name, flags.data.root)
     size = {} if flags.data.size is None else {"size": flags.data.size}
-    data = open_dataset(name, flags.data.root, split=flags.data.split, **size)
+    data = open_dataset(
+        name, flags.data.root, split=flags.data.split, channels=tokenizer.channels, **size
+    )
     print(summary(data, flags.data.split))
     chosen = evenly_spaced(len(data), flags.limit)
     skipped: list[str] = []

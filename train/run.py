@@ -73,7 +73,7 @@ def _train(config: CommonConfig) -> Path:
     from .loop.adopt import adopted
     from .loop.base import NonFiniteLoss
     from .loop.prior import PriorTrainer
-    from .loop.processes import ProcessError
+    from .loop.processes import ProcessError, leave
     from .loop.provenance import started
     from .loop.saving import SaveError, prepare_folder
     from .loop.settings import remember_settings
@@ -102,6 +102,7 @@ def _train(config: CommonConfig) -> Path:
             print("\n".join(data_lines(trainer)), flush=True)
         trainer.announces = True
         bundle = trainer.train()
+        leave(trainer.accelerator)
     if trainer.stopped_by is not None:
         if trainer.accelerator.is_main_process:
             print(f"stopped at step {trainer.reached}, go on with the same command", flush=True)

@@ -32,11 +32,13 @@ def data_lines(trainer: Any) -> list[str]:
     if shards is None:
         train = summary(trainer.data, "train")
     else:
-        train = shards.summary() + _other_pictures(shards, trainer.config.data)
+        train = shards.summary() + _other_pictures(
+            shards, trainer.config.data, trainer.tokenizer.channels
+        )
     return [f"training on {train}", f"held out: {summary(trainer.held_out, 'test')}"]
 
 
-def _other_pictures(shards: TokenShards, data: PicturesConfig) -> str:
+def _other_pictures(shards: TokenShards, data: PicturesConfig, channels: int) -> str:
     """Return a remark if token shards are of other pictures than the data set's root holds now.
 
     It is "" if that cannot be told: the pictures may be elsewhere, or on a web server.
@@ -49,7 +51,7 @@ def _other_pictures(shards: TokenShards, data: PicturesConfig) -> str:
     if known is None or "://" in str(data.root):
         return ""
     try:
-        present = identity_of(open_dataset(data.name, data.root))
+        present = identity_of(open_dataset(data.name, data.root, channels=channels))
     except DataError:
         return ""
     return "" if present == known else "; other pictures than those of --data.root"

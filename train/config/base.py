@@ -19,7 +19,8 @@ class PicturesConfig:
     layout: imagenet, ade20k, celebamask, cub, coco, camvid, facades, flickr8k."""
     root: Path | None = None
     """The data set's folder, in its published layout. In a plain folder, subfolders train/ and val/
-    or test/ are used as splits. For shards, also a pattern or an http(s) address, such as
+    or test/ are used as splits; where tokenizer.channels is not 3, or it holds nothing else, it may
+    also hold arrays (.npy). For shards, also a pattern or an http(s) address, such as
     'https://HOST/train-{000..146}.tar'. A run that needs only pictures also accepts a plain folder
     of pictures."""
     size: int = 64

@@ -31,9 +31,10 @@ class DataConfig(PicturesConfig):
 class FeatureConfig:
     """The pretrained features of the perceptual and the contrastive loss."""
 
-    name: Literal["auto", "squeezenet", "vgg19", "none"] = "auto"
-    """auto: SqueezeNet, about 30 times cheaper than the paper's VGG-19; if its weights are not
-    available, the run says so and trains without them. none: pixel losses only."""
+    name: Literal["auto", "squeezenet", "alexnet", "vgg16", "vgg19", "none"] = "auto"
+    """auto: AlexNet for LPIPS, else SqueezeNet, both about 30 times cheaper than the paper's
+    VGG-19; if the weights are not available, the run says so and trains without them. none: pixel
+    losses only."""
     weights: Path | None = None
     """Weights file (.npz, .safetensors, .pth); None: torchvision's own weights."""
 
@@ -48,6 +49,14 @@ class LossConfig:
     """Mean squared error on [-1, 1]."""
     perceptual: float = 1.0
     """Distance of pretrained features."""
+    lpips: bool = False
+    """Weight the channels of that distance by LPIPS's fitted heads, version 0.1, on the features
+    alexnet, vgg16 or squeezenet; without it all channels have the same weight."""
+    second_perceptual: float = 0.0
+    """Distance of the run's second features."""
+    second_share: float = 1.0
+    """Share of a batch's pictures on which the second distance is computed: features that cost
+    several times as much as the rest of a step need not see every picture."""
     contrastive: Literal["pcl", "cl", "none"] = "none"
     """Probabilistic contrastive loss (Reg-VQ Eq. 3), the plain one (Eq. 2), or none."""
     contrastive_weight: float = 0.1
@@ -65,8 +74,15 @@ class LossConfig:
     """Share of the steps in which the adversarial weight rises from 0 to its largest value."""
 
     def __post_init__(self) -> None:
-        for name in ("l1", "l2", "perceptual", "contrastive_weight", "adversarial"):
+        terms = (
+            "l1", "l2", "perceptual", "second_perceptual", "contrastive_weight", "adversarial",
+        )  # fmt: skip
+        for name in terms:
             check_range(f"loss.{name}", (getattr(self, name),), math.inf)
+        if not 0 < self.second_share <= 1:
+            raise ValueError(
+                f"loss.second_share must be above 0 and at most 1, got {self.second_share}"
+            )
         for name in ("discriminator_start", "listen_after", "ramp"):
             check_range(f"loss.{name}", (getattr(self, name),), 1)
         if self.l1 == self.l2 == 0:
@@ -100,6 +116,8 @@ class RunConfig(CommonConfig):
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     data: DataConfig = field(default_factory=DataConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)
+    second_features: FeatureConfig = field(default_factory=lambda: FeatureConfig(name="none"))
+    """Second features, for the perceptual loss only (loss.second_perceptual)."""
     loss: LossConfig = field(default_factory=LossConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -112,6 +130,10 @@ class RunConfig(CommonConfig):
     init: Path | None = None
     """Bundle or run folder from whose weights a new run is initialized; None: random weights. Its
     network and quantizer must be those of the run."""
+    codes_from: Literal["init", "latents"] = "init"
+    """Initial codes of a run with init. latents: k-means centers of the latents that init's encoder
+    computes for training pictures, so that a codebook can be larger than init's, or of another
+    quantizer; then only encoder and decoder are init's."""
     adopt_init: bool = False
     """Take network, quantizer and value range from init, and the losses of its family if those of
     the run are the defaults."""
@@ -139,6 +161,21 @@ class RunConfig(CommonConfig):
             and quantizer.prior_file is None
         ):
             raise ValueError("quantizer.prior histogram needs a file: set quantizer.prior_file")
+        if self.tokenizer.levels.count > 1:
+            if self.loss.contrastive == "pcl":
+                raise ValueError(
+                    "loss.contrastive pcl needs the distance of each drawn code, which residual "
+                    "and product codes do not state: set loss.contrastive cl or none"
+                )
+            if self.codes_from == "latents":
+                raise ValueError(
+                    "codes_from latents sets one codebook, but the tokenizer has "
+                    f"{self.tokenizer.levels.count} levels: set codes_from init"
+                )
+        if self.codes_from not in ("init", "latents"):
+            raise ValueError(f"codes_from must be 'init' or 'latents', got {self.codes_from!r}")
+        if self.codes_from == "latents" and self.init is None:
+            raise ValueError("codes_from latents needs the encoder that computes them: set init")
         if self.train_only not in ("all", "decoder"):
             raise ValueError(f"train_only must be 'all' or 'decoder', got {self.train_only!r}")
         if self.train_only == "decoder":
@@ -153,3 +190,12 @@ class RunConfig(CommonConfig):
                 "the perceptual and the contrastive loss need features: choose features.name "
                 "squeezenet or vgg19, or set loss.perceptual 0 and loss.contrastive none"
             )
+        if self.second_features.name == "auto":
+            raise ValueError("second_features.name must be a network's or none, got auto")
+        if (self.second_features.name == "none") != (self.loss.second_perceptual == 0):
+            raise ValueError(
+                "second features need a name, second_features.name, and a weight, "
+                "loss.second_perceptual"
+            )
+        if self.loss.lpips and "vgg19" in (self.features.name, self.second_features.name):
+            raise ValueError("loss.lpips has no heads for vgg19: set the features' name to vgg16")

@@ -45,6 +45,7 @@ def encode(flags: EncodeFlags) -> dict[str, Any]:
         seed=flags.data.seed,
         split=flags.data.split,
         crop=flags.data.crop,
+        channels=tokenizer.channels,
     )
     tqdm.write(summary(data, flags.data.split))
     header = _header(flags, data, tokenizer, bundle.name, device)
@@ -91,6 +92,7 @@ def _header(
             "fingerprint": tokenizer.fingerprint,
             "codebook_size": tokenizer.codebook_size,
             "downsampling": tokenizer.downsampling,
+            **({"levels": tokenizer.levels} if tokenizer.levels > 1 else {}),
         },
         data,
         flags.data.size,

@@ -7,9 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from regvq.quantizers import (
+    BSQConfig,
+    DiVeQConfig,
+    FSPConfig,
     FSQConfig,
     GumbelConfig,
     IBQConfig,
+    LevelsConfig,
     LFQConfig,
     NSVQConfig,
     RegVQConfig,
@@ -75,6 +79,8 @@ def _table(group: Group, size: int, suffix: str, seed: int = 0) -> dict[str, Stu
         run("nsvq", "NSVQ", NSVQConfig(size=size), "three stages", staged=True),
         run("lfq", "LFQ", LFQConfig(size=size)),
         run("ibq", "IBQ", IBQConfig(size=size)),
+        run("bsq", "BSQ", BSQConfig(size=size)),
+        run("diveq", "DiVeQ", DiVeQConfig(size=size)),
         run(
             "outside-vq", "VectorQuantize of lucidrains", ExternalVQConfig(size=size),
             "vector-quantize-pytorch's defaults",
@@ -107,7 +113,30 @@ def _table(group: Group, size: int, suffix: str, seed: int = 0) -> dict[str, Stu
     ]  # fmt: skip
     if levels:
         runs.append(run("fsq", "FSQ", FSQConfig(levels=levels), f"levels {levels}"))
+        runs.append(run("fsp", "FSP", FSPConfig(levels=levels), f"levels {levels}"))
     return {r.method: r for r in runs}
+
+
+def _equal_bits() -> list[StudyRun]:
+    """Return runs of 16 bits per position: one codebook, residual and product codes.
+
+    All are VQ-GAN's quantizer with faster codes; with 65,536 codes, a position has one id.
+    """
+
+    def run(name: str, label: str, size: int, **levels: int) -> StudyRun:
+        quantizer, note = VQConfig(size=size, start="data"), "codes initialized to latents"
+        return StudyRun(
+            name, label, "levels", name, quantizer, note=note, codes_rate=FASTER,
+            levels=LevelsConfig(**levels),
+        )  # fmt: skip
+
+    return [
+        run("vq-65k", "VQ, 1 x 65,536 codes", 65_536),
+        run("vq-residual2", "Residual VQ, 2 x 256 codes", 256, residual=2),
+        run("vq-product2", "Product VQ, 2 x 256 codes", 256, groups=2),
+        run("vq-residual4", "Residual VQ, 4 x 16 codes", 16, residual=4),
+        run("vq-product4", "Product VQ, 4 x 16 codes", 16, groups=4),
+    ]
 
 
 def _variant(
@@ -129,6 +158,7 @@ _MAIN = (
     "vqgan", "regvq", "simvq", "nsvq", "fsq", "gumbel", "regvq-prior", "regvq-mask", "regvq-cl",
     "vqgan-uniform", "outside-vq", "outside-simvq", "nsvq-mask", "simvq-rotation", "regvq-head",
     "regvq-stages", "regvq-plain", "lfq", "ibq", "vq-restart", "outside-vq-restart",
+    "bsq", "diveq", "fsp",
 )  # fmt: skip
 _LARGE = (
     "vqgan", "simvq", "nsvq", "regvq", "vqgan-uniform", "fsq", "outside-vq", "outside-simvq",
@@ -179,6 +209,7 @@ def all_runs() -> dict[str, StudyRun]:
         again = _table("seeds", CODES, f"-seed{seed}", seed)
         runs += [replace(again[method], codes_rate=FASTER) for method in _KEY]
     rest = [main[method] for method in _MAIN] + [large[method] for method in _LARGE]
+    rest += _equal_bits()
     return {run.name: run for run in (*first, *runs, *rest)}
 
 

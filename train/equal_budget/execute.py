@@ -2,7 +2,8 @@
 
 ``result.json``, format 1: ``name``, ``codes``, ``seed``, ``staged``, ``contrastive``,
 ``codes_rate`` (1 if it is missing), ``limit`` (test pictures, null: all); ``budget`` (the settings
-that compared runs must share), ``quantizer`` (its settings), ``parameters`` {``network``,
+that compared runs must share), ``quantizer`` (its settings), ``levels`` (those of residual and
+product codes, if there are any; ``codes`` are those of a level), ``parameters`` {``network``,
 ``quantizer``}, ``draws`` (fingerprint of the training crops), ``figures`` (as ``train/evaluate.py``
 writes them, on held-out pictures), and ``training`` {``seconds`` (CPU), ``step_ms`` (CPU, median
 over the run), ``step_ms_plain`` and ``step_ms_judged`` (without and with the discriminator),
@@ -24,8 +25,8 @@ from torch import Tensor
 
 from regvq.bundles.storage import write_json
 from regvq.data import open_dataset
-from regvq.metrics.codebook_usage import usage_of
-from regvq.metrics.reconstruction import evaluate_tokenizer
+from regvq.metrics.codebook_usage import usage_of_levels
+from regvq.metrics.reconstruction import evaluate_tokenizer, no_counts
 from regvq.quantizers import VQConfig
 
 from ..cli.common import extra_peak
@@ -90,7 +91,7 @@ def execute(run: StudyRun, study: Study, out: Path) -> dict[str, Any] | None:
     if trainer.reached < config.steps:
         return None
     tokenizer = trainer.averaged.module.eval()
-    counts = torch.zeros(tokenizer.codebook_size, dtype=torch.int64)
+    counts = no_counts(tokenizer)
     figures = evaluate_tokenizer(
         tokenizer,
         sample_pictures(trainer.held_out, study.limit),
@@ -129,6 +130,7 @@ def described(run: StudyRun, study: Study) -> dict[str, Any]:
             key: list(value) if isinstance(value, tuple) else value
             for key, value in asdict(config.tokenizer.quantizer).items()
         },
+        **({} if run.levels.count == 1 else {"levels": asdict(run.levels)}),
     }
 
 
@@ -145,7 +147,7 @@ def _training(trainer: StudyTrainer, seconds: float) -> dict[str, Any]:
     loss, steps = trainer.config.loss, trainer.config.steps
     turn = round(steps * (loss.discriminator_start + loss.listen_after))
     first, second = trainer.times[UNSTEADY:turn], trainer.times[turn:]
-    usage = usage_of(trainer.usage.counts().cpu())
+    usage = usage_of_levels(trainer.usage.counts().cpu())
     frozen = int(trainer.stages.frozen_at) if trainer.stages is not None else None
     return {
         "seconds": seconds,

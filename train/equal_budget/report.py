@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from regvq.bundles.storage import write_json
+from regvq.plots import plot_panels, plot_rows, save_figures
+from regvq.plots.rows import Column
+from regvq.plots.study import family_of
+from regvq.plots.style import PALETTE
 
 from .catalog import all_runs
-from .charts import Column, Panel, dots, lines
 from .claims import SEEDS, claims
 from .results import gather, read_results
 from .runs import FASTER, LONGER
 from .tables import KINDS, Row, elsewhere, ordered, short, table
 
 PLACE = Path("docs") / "study"
-TABLES = ("main", "large", "fast", "large-fast", "long")
+WIDTH = 1000
+"""The charts' width in pixels."""
+TABLES = ("main", "large", "fast", "large-fast", "long", "levels")
 
 
 def write_report(out: Path, results: Path | None, to: Path, more: Iterable[Path] = ()) -> Path:
@@ -33,10 +38,9 @@ def write_report(out: Path, results: Path | None, to: Path, more: Iterable[Path]
     folder = to / PLACE
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "results.json", found)
-    charts = {}
-    for name, chart in _charts(found).items():
-        (folder / f"{name}.svg").write_text(chart, encoding="utf-8")
-        charts[name] = f"{PLACE.as_posix()}/{name}.svg"
+    figures = _charts(found)
+    save_figures({folder / f"{name}.svg": chart for name, chart in figures.items()}, WIDTH)
+    charts = {name: f"{PLACE.as_posix()}/{name}.svg" for name in figures}
     report = to / "RESULTS.md"
     report.write_text(render(found, charts), encoding="utf-8")
     print(f"written: {report}, {folder / 'results.json'} and {len(charts)} charts")
@@ -254,8 +258,9 @@ def _value(sweep: str, value: float) -> str:
     return f"{value:,.0f}" if sweep == "size" else f"{value:g}"
 
 
-def _charts(found: dict[str, Any]) -> dict[str, str]:
-    """Return the charts of all tables and sweeps with at least two runs, as SVG by name."""
+def _charts(found: dict[str, Any]) -> dict[str, Any]:
+    """Return the charts of all tables and sweeps with at least two runs by name, on a light ground:
+    GitHub shows them on light and on dark pages."""
     charts = {}
     for group in TABLES:
         rows = ordered(row for row in found["runs"] if row["group"] == group)
@@ -266,42 +271,40 @@ def _charts(found: dict[str, Any]) -> dict[str, str]:
         longest = max(map(len, sweep["series"].values()), default=0)
         if longest > 1:
             charts[sweep["name"]] = _line_chart(sweep, by_name)
+    for chart in charts.values():
+        chart.update_layout(paper_bgcolor=PALETTE["surface"][0])
     return charts
 
 
-def _dot_chart(rows: list[Row]) -> str:
+def _dot_chart(rows: list[Row]) -> Any:
     def column(title: str, key: str, form: str, **scale: bool) -> Column:
         return Column(title, [row[key] for row in rows], form.format, **scale)
 
-    return dots(
+    return plot_rows(
         [row["label"] for row in rows],
         [KINDS.index(row["kind"]) for row in rows],
         [
             column("codes used", "utilization", "{:.0%}", zero=True),
-            column("perplexity", "perplexity", "{:,.0f}", logarithmic=True),
+            column("perplexity", "perplexity", "{:,.0f}", log=True),
             column("PSNR, dB", "psnr", "{:.2f}"),
             column("SqueezeNet-FD, lower is better", "fd", "{:,.0f}"),
         ],
     )
 
 
-def _line_chart(sweep: dict[str, Any], by_name: dict[str, Row]) -> str:
-    def across(value: float) -> str:
-        return _value(sweep["name"], value)
-
-    def panel(title: str, key: str, form: Callable[[float], str]) -> Panel:
-        series = {
+def _line_chart(sweep: dict[str, Any], by_name: dict[str, Row]) -> Any:
+    def panel(title: str, key: str) -> tuple[str, dict[str, list[tuple[float, float]]]]:
+        return title, {
             (by_name[method]["label"] if method in by_name else method): [
                 (value, by_name[name][key]) for value, name in points
             ]
             for method, points in sweep["series"].items()
         }
-        return Panel(title, sweep["axis"], series, form, across)
 
-    return lines(
-        [
-            panel("PSNR, dB", "psnr", "{:.2f}".format),
-            panel("SqueezeNet-FD", "fd", "{:,.0f}".format),
-            panel("codes used", "utilization", "{:.0%}".format),
-        ]
-    )
+    figures = [panel("PSNR, dB", "psnr"), panel("SqueezeNet-FD", "fd")]
+    figures.append(panel("codes used", "utilization"))
+    families = {
+        (by_name[method]["label"] if method in by_name else method): family_of(method)
+        for method in sweep["series"]
+    }
+    return plot_panels(sweep["axis"], figures, lambda value: _value(sweep["name"], value), families)

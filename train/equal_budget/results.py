@@ -11,7 +11,7 @@ Format 1::
      "runs": [{"name": "vqgan", "label": "VQ-GAN", "group": "main", "method": "vqgan",
                "kind": "ours" | "outside" | "combination", "note": "...", "codes": 1024, "seed": 0,
                "steps": 400, "codes_rate": 1.0, "staged": false, "contrastive": "none",
-               "quantizer": {...},
+               "quantizer": {...}, "levels": {...},     only with residual or product codes
                "utilization": 0.64, "perplexity": 138.6, "psnr": 20.86, "ssim": 0.489,
                "feature_distance": 0.733, "fd": 2584.5, "step_ms": 293.2, "timed": false,
                "peak_mb": null, "generation_fd": null, "training_utilization": 0.65,
@@ -65,6 +65,8 @@ TITLES = {
     "nsvq": "NSVQ's α and τ",
     "size": "4,096 codes",
     "seeds": "other seeds",
+    "levels": "16 bits per position: one codebook, residual and product codes, with "
+    f"{FASTER:g} times the learning rate for the codes",
 }
 
 
@@ -201,6 +203,7 @@ def _row(result: dict[str, Any], folder: Path) -> dict[str, Any]:
         "steps": result["budget"]["steps"],
         "codes_rate": result.get("codes_rate", 1.0),
         "quantizer": result["quantizer"],
+        **({"levels": result["levels"]} if "levels" in result else {}),
         **{key: figures[key] for key in ("utilization", "perplexity", "psnr", "ssim")},
         "feature_distance": figures.get(distance),
         "fd": figures.get(frechet),

@@ -7,21 +7,23 @@ stages if these are part of its method.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from regvq.networks.autoencoder import NetworkConfig
 from regvq.networks.discriminator import DiscriminatorConfig
-from regvq.quantizers import NSVQConfig
+from regvq.quantizers import LevelsConfig, NSVQConfig
 from regvq.tokenizer import TokenizerConfig
 
 from ..config.stages import StagesConfig
 from ..config.tokenizer import DataConfig, FeatureConfig, LossConfig, RunConfig
 
 CODES, LARGE = 1024, 16_384
-GROUPS = ("main", "large", "fast", "large-fast", "long", "mask", "nsvq", "size", "seeds")
-Group = Literal["main", "large", "fast", "large-fast", "long", "mask", "nsvq", "size", "seeds"]
+GROUPS = ("main", "large", "fast", "large-fast", "long", "mask", "nsvq", "size", "seeds", "levels")
+Group = Literal[
+    "main", "large", "fast", "large-fast", "long", "mask", "nsvq", "size", "seeds", "levels"
+]
 EPOCHS = 70  # of NSVQ's paper; a run of any length counts as this many
 FASTER = 10.0  # factor on the learning rate of the codes, in the groups "fast" and after it
 LONGER = 4  # factor on the steps, in the group "long"
@@ -76,6 +78,8 @@ class StudyRun:
     kind: Literal["ours", "outside", "combination"] = "ours"
     """A paper's method as implemented here, another project's quantizer, or a combination that no
     paper has."""
+    levels: LevelsConfig = field(default_factory=LevelsConfig)
+    """Residual and product codes over the quantizer."""
 
     def config(self, study: Study) -> RunConfig:
         """Return the whole config, for the trainer."""
@@ -89,7 +93,9 @@ class StudyRun:
             quantizer = replace(quantizer, epoch=max(epoch, enough))
         return RunConfig(
             recipe=f"study-{self.name}",
-            tokenizer=TokenizerConfig(NetworkConfig(widths=study.widths), quantizer),
+            tokenizer=TokenizerConfig(
+                NetworkConfig(widths=study.widths), quantizer, levels=self.levels
+            ),
             data=DataConfig(
                 name="folder", root=study.root, size=study.size, crop=(0.0, 0.6), workers=0
             ),

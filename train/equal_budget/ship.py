@@ -55,7 +55,10 @@ def ship(
             path,
             card=model_card(path.name, tokenizer.config, recipe, metrics),
             metrics=metrics,
-            atlas=build_atlas(
+            # An atlas is that of a single codebook.
+            atlas=None
+            if tokenizer.levels > 1
+            else build_atlas(
                 tokenizer,
                 source=f"{result['figures']['images']} {pictures}",
                 counts=np.load(folder / "counts.npy"),

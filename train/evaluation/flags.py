@@ -32,11 +32,13 @@ class DataFlags:
 class FeatureFlags:
     """The features of the feature distances."""
 
-    name: Literal["squeezenet", "vgg19", "none"] = "squeezenet"
-    """The network; none: no feature distances (the Fréchet distance of a prior's pictures is then
-    computed on the features of this project's attribute classifier, if it is available)."""
+    name: Literal["squeezenet", "alexnet", "vgg16", "vgg19", "none"] = "squeezenet"
+    """The network, which need not be that of training; none: no feature distances (the Fréchet
+    distance of a prior's pictures is then computed on the features of this project's attribute
+    classifier, if it is available)."""
     weights: Path | None = None
-    """A file of its weights; without one, torchvision's cache is used, then a download."""
+    """A file of its weights; without one, torchvision's cache is used, then a download. If neither
+    is available, a tokenizer is evaluated without these distances."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,9 @@ class PriorFlags:
     """A judge of train/judge.py segmenter; without it, one for the data set is searched."""
     attributes: Path | None = None
     """A judge of train/judge.py attributes, for scenes; without it, one is searched."""
+    labels: Path | None = None
+    """A judge of train/judge.py labels; without it, one for the data set is searched. Its features
+    are those of --features.name and --features.weights if that is the judge's network."""
     clip: bool = False
     """Also CLIP score and R-precision, by open_clip, for a prior that is conditioned on text."""
     clip_model: str = "ViT-B-32"
@@ -100,22 +105,30 @@ class EvaluateFlags:
     """Of a diffusers VQModel: whether its pixels are in [-1, 1] (signed) or [0, 1] (unit). If not
     given, it is unit for models without attention in the middle, as aMUSEd's, else signed."""
     features: FeatureFlags = field(default_factory=FeatureFlags)
-    lpips: Literal["alex", "vgg", "squeeze", "none"] = "none"
-    """Also LPIPS on this network."""
-    lpips_weights: Path | None = None
-    """A file of torchvision's weights of it; without one, torch's cache, then a download."""
+    lpips: tuple[Literal["alex", "vgg", "squeeze", "none"], ...] = ()
+    """Also LPIPS on these networks, for example alex vgg."""
+    lpips_weights: tuple[Path, ...] = ()
+    """Files of torchvision's weights of them, in the same order; without any, torch's cache, then a
+    download."""
     fid: bool = False
     """Also rFID: the Fréchet Inception distance between pictures and reconstructions."""
     fid_weights: Path | None = None
     """A file of torch-fidelity's Inception weights; without one, the cache, then a download."""
     codecs: bool = False
     """Also code every picture as JPEG, WebP and AVIF in as many bytes as its tokens take."""
+    text: bool = False
+    """Also draw lines of text at several sizes and read their reconstructions by OCR (rapidocr)."""
+    robustness: bool = False
+    """Also replace shares of the tokens by near codes and measure the pictures again."""
     batch: int = 1
     """Largest number of consecutive pictures of one size that are evaluated together."""
     limit: int | None = None
     """Only this many pictures, spread evenly over the data set; for a prior the default is 500."""
     publish: bool = False
     """Also write the figures into the bundle: its metrics.json, its card, its atlas's counts."""
+    further: bool = False
+    """With --publish: keep the figures of the bundle, and add these as those of further pictures.
+    Earlier ones of the same pictures are replaced."""
     note: NoteFlags = field(default_factory=NoteFlags)
     prior: PriorFlags = field(default_factory=PriorFlags)
     recipe: str | None = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from ..cli.errors import UsageError
 from .flags import EvaluateFlags, PriorFlags
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from regvq.bundles.bundle import Bundle
     from regvq.conditions import ConditionConfig
     from regvq.data import Dataset
@@ -25,7 +28,9 @@ def _check(flags: EvaluateFlags) -> None:
     """Raise UsageError for flags that a prior would ignore, and for unusable values."""
     given = {
         "--batch": flags.batch != 1, "--codecs": flags.codecs, "--fid": flags.fid,
-        "--lpips": flags.lpips != "none", "--data.square": flags.data.square is not None,
+        "--lpips": bool(flags.lpips), "--further": flags.further,
+        "--text": flags.text, "--robustness": flags.robustness,
+        "--data.square": flags.data.square is not None,
     }  # fmt: skip
     if unused := [name for name in given if given[name]]:
         raise UsageError(
@@ -55,7 +60,13 @@ def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str,
     prior = load_prior(bundle, device)
     tokenizer = load_tokenizer(_tokenizer_of(bundle, asked.tokenizer), device)
     size = flags.data.size or prior.grid[0] * tokenizer.downsampling
-    data = open_dataset(flags.data.name, flags.data.root, split=flags.data.split, size=size)
+    data = open_dataset(
+        flags.data.name,
+        flags.data.root,
+        split=flags.data.split,
+        size=size,
+        channels=tokenizer.channels,
+    )
     sampling = dict(bundle.config.get("sampling", {}))
     for name in ("guidance", "temperature", "top_k", "top_p", "steps"):
         if (value := getattr(asked, name)) is not None:
@@ -71,6 +82,8 @@ def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str,
     print(summary(data, flags.data.split))
     chosen = evenly_spaced(len(data), flags.limit or PICTURES)
     judges = replace(_judges(flags, device), clip=_clip(flags, device))
+    if "label" in names:
+        judges = replace(judges, labels=_classifier(flags, bundle, device))
     skipped: list[str] = []
     with tqdm(total=len(chosen), unit="picture", desc="drawing") as bar:
         try:
@@ -188,6 +201,51 @@ def _judges(flags: EvaluateFlags, device: str) -> Judges:
     )
 
 
+def _classifier(
+    flags: EvaluateFlags, bundle: Bundle, device: str
+) -> Callable[[Tensor], Tensor] | None:
+    """Return a function from images to the classes that they are taken for; None without one.
+
+    Raises UsageError for a given judge of other classes than the prior's.
+    """
+    from regvq.errors import FeatureError
+    from regvq.judges import load_judge
+    from regvq.judges.labels import LabelClassifier
+    from regvq.networks.features import load_features
+
+    def fits(judge: Bundle) -> bool:
+        return _other_classes(judge.config["judge"].get("classes", ()), bundle) is None
+
+    found = flags.prior.labels or _find_judge("labels", flags.data.name, fits)
+    if found is None:
+        return None
+    judge = load_judge(found, LabelClassifier, device)
+    if words := _other_classes(judge.config.classes, bundle):
+        raise UsageError(f"--prior.labels {flags.prior.labels} {words}")
+    name = judge.config.features
+    given = flags.features.weights if flags.features.name == name else None
+    try:
+        features = load_features(name, given)
+    except FeatureError as error:
+        print(f"the classes of pictures are left out: {error}")
+        return None
+    assert features is not None
+    return partial(judge.classify, features.to(device))
+
+
+def _other_classes(classes: Sequence[str], bundle: Bundle) -> str | None:
+    """Return in words that a judge's classes are not those of the prior; None if they are."""
+    described = bundle.config.get("prior", {}).get("conditions", [])
+    count = next((each.get("classes") for each in described if each.get("name") == "label"), None)
+    if len(classes) != count:
+        return f"knows {len(classes)} classes, and the prior {bundle.name} has {count}"
+    named = bundle.config.get("data", {}).get("labels")
+    if named and list(named) != list(classes):
+        other = next(a for a, b in zip(classes, named, strict=False) if a != b)
+        return f"knows the class {other!r}, which the prior {bundle.name} has not in that place"
+    return None
+
+
 def _clip(flags: EvaluateFlags, device: str) -> Clip | None:
     from regvq.metrics.clip import load_clip
 
@@ -196,12 +254,15 @@ def _clip(flags: EvaluateFlags, device: str) -> Clip | None:
     return load_clip(flags.prior.clip_model, flags.prior.clip_weights, device)
 
 
-def _find_judge(kind: str, data: str) -> Bundle | None:
+def _find_judge(
+    kind: str, data: str, fits: Callable[[Bundle], bool] = lambda _: True
+) -> Bundle | None:
     from regvq.bundles.bundle import list_bundles
 
     for found in list_bundles(kind="judge"):
         about = found.config
-        if about.get("judge", {}).get("name") == kind and about.get("data", {}).get("name") == data:
+        of_kind = about.get("judge", {}).get("name") == kind
+        if of_kind and about.get("data", {}).get("name") == data and fits(found):
             return found
     print(
         f"no judge ({kind}) for {data} is available: its figures are left out; train one with "

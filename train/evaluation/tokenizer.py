@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from regvq.metrics.protocol import is_feature_distance, protocol
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
 
     from regvq.bundles.bundle import Bundle
     from regvq.data import Dataset
+    from regvq.networks.features import Features
 
 _DIGITS = {"psnr": 2, "bytes": 0}
 
 
 def report_tokenizer(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str, Any]:
     """Evaluate a tokenizer and return the report; with ``--publish``, write it to the bundle."""
-    import torch
     from tqdm import tqdm
 
     from regvq.data import open_dataset
@@ -33,9 +34,10 @@ def report_tokenizer(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[
     from regvq.interop import DiffusersTokenizer, open_tokenizer
     from regvq.metrics.inception import load_inception
     from regvq.metrics.lpips import load_lpips
-    from regvq.metrics.reconstruction import evaluate_tokenizer
+    from regvq.metrics.reconstruction import evaluate_tokenizer, no_counts
+    from regvq.metrics.robustness import robustness
+    from regvq.metrics.text_reading import load_reader, read_text
     from regvq.metrics.value_range import range_warning
-    from regvq.networks.features import load_features
 
     if flags.prior.clip:
         raise UsageError("--prior.clip is for priors; this checkpoint is a tokenizer")
@@ -51,20 +53,35 @@ def report_tokenizer(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[
         raise UsageError(
             "--publish writes into bundles of this project, not into a model of diffusers"
         )
+    if flags.robustness and tokenizer.levels > 1:
+        raise UsageError(
+            f"--robustness replaces tokens by near codes of a single codebook, but {bundle.name} "
+            f"has {tokenizer.levels} levels; leave it out"
+        )
     size = {} if flags.data.size is None else {"size": flags.data.size}
-    data = open_dataset(flags.data.name, flags.data.root, split=flags.data.split, **size)
+    channels = tokenizer.channels
+    data = open_dataset(
+        flags.data.name, flags.data.root, split=flags.data.split, channels=channels, **size
+    )
+    if channels != 3 and (flags.codecs or flags.text):
+        raise UsageError(
+            "--codecs and --text need pictures of 3 channels; those of "
+            f"{bundle.name} have {channels}"
+        )
     print(summary(data, flags.data.split))
-    features = load_features(flags.features.name, flags.features.weights)
-    features = features.to(device) if features is not None else None
-    lpips = inception = None
-    if flags.lpips != "none":
-        lpips = load_lpips(flags.lpips, flags.lpips_weights).to(device)
+    features = _features(flags, device)
+    lpips = [
+        load_lpips(net, weights).to(device)
+        for net, weights in zip_longest(_lpips_nets(flags), flags.lpips_weights)
+    ]
+    inception = None
     if flags.fid:
         inception = load_inception(flags.fid_weights).to(device)
 
+    reader = load_reader() if flags.text else None
     chosen = evenly_spaced(len(data), flags.limit)
     skipped: list[str] = []
-    code_counts = torch.zeros(tokenizer.codebook_size, dtype=torch.int64)
+    code_counts = no_counts(tokenizer)
     with tqdm(total=len(chosen), unit="picture", desc="evaluating") as bar:
         figures = evaluate_tokenizer(
             tokenizer,
@@ -80,6 +97,19 @@ def report_tokenizer(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[
         )
     for sentence in skipped:
         print(f"skipped: {sentence}")
+    if reader is not None:
+        figures["text"] = read_text(tokenizer, reader, device=device)
+    if flags.robustness:
+        print("measuring again with replaced tokens")
+        figures["robustness"] = robustness(
+            tokenizer,
+            readable(data, chosen, [], flags.data.square),
+            pairs={each.key: each for each in lpips},
+            features=features,
+            name=features.name if features is not None else "feature",
+            batch=flags.batch,
+            device=device,
+        )
     # Only the folder's name: a report is published, and paths are private (as is the query of an
     # address, which may be a key).
     root = redact_query(flags.data.root.resolve().name) if flags.data.root is not None else None
@@ -96,10 +126,33 @@ def report_tokenizer(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[
         "protocol": protocol(where, figures, len(data), len(skipped)),
     }
     if flags.publish:
-        from ..export.figures import publish_figures
+        from ..export.figures import publish_figures, publish_further
 
-        publish_figures(bundle, tokenizer, report, code_counts.numpy(), asdict(flags.note))
+        if flags.further:
+            publish_further(bundle, tokenizer, report, flags.note.pictures)
+        else:
+            publish_figures(bundle, tokenizer, report, code_counts.numpy(), asdict(flags.note))
     return report
+
+
+def _lpips_nets(flags: EvaluateFlags) -> list[str]:
+    return [net for net in flags.lpips if net != "none"]
+
+
+def _features(flags: EvaluateFlags, device: str) -> Features | None:
+    """Load the features; print a warning and return None if no file was named and they are not
+    available."""
+    from regvq.errors import FeatureError
+    from regvq.networks.features import load_features
+
+    try:
+        features = load_features(flags.features.name, flags.features.weights)
+    except FeatureError as error:
+        if flags.features.weights is not None:
+            raise
+        print(f"WARNING: {error}\nEvaluating without distances on these features.")
+        return None
+    return features.to(device) if features is not None else None
 
 
 def print_table(report: dict[str, Any]) -> None:
@@ -120,13 +173,43 @@ def print_table(report: dict[str, Any]) -> None:
     print(
         f"\n{report['images']} pictures, {report['tokens']} tokens, "
         f"{report['bits_per_pixel']:.3f} bits per pixel; "
-        f"{report['codes_used']} of {report['codebook_size']} codes used "
+        f"{report['codes_used']} of {report['codebook_size'] * report.get('levels', 1)} codes used "
         f"({report['utilization']:.1%}), perplexity {report['perplexity']:.1f}"
     )
+    for number, level in enumerate(report.get("per_level", ()), 1):
+        print(
+            f"level {number}: {level['codes_used']} of {report['codebook_size']} codes used "
+            f"({level['utilization']:.1%}), perplexity {level['perplexity']:.1f}"
+        )
     if "features" in report:
         print(f"distances on {report['features']}: neither LPIPS nor FID")
     for key, label in report.get("features_of", {}).items():
         print(f"{key.replace('_', ' ')}: {label}")
+    if "text" in report:
+        _print_text(report["text"])
+    if "robustness" in report:
+        _print_robustness(report["robustness"])
+
+
+def _print_text(text: Mapping[str, Any]) -> None:
+    """Print the shares of drawn text that are read, a row for each height of its letters."""
+    print(f"\ntext read by OCR, {text['lines']} lines of each height (in brackets: the originals)")
+    for row in text["rows"]:
+        shares = (
+            f"{name} {row[name]:4.0%} ({row[f'original_{name}']:.0%})"
+            for name in ("characters", "words")
+        )
+        print(f"{row['height']:3} pixels  {'  '.join(shares)}")
+
+
+def _print_robustness(found: Mapping[str, Any]) -> None:
+    """Print the figures of reconstructions from replaced tokens, a row for each share."""
+    keys = [key for key in found["rows"][0] if key not in ("share", "exact_copies")]
+    print(f"\ntokens replaced by one of the {found['neighbors']} nearest codes")
+    print(f"{'share':>7}" + "".join(f"  {key.replace('_', ' '):>13}" for key in keys))
+    for row in found["rows"]:
+        cells = "".join(f"  {_cell(key, row.get(key)):>13}" for key in keys)
+        print(f"{row['share']:>7.0%}{cells}")
 
 
 def _cell(key: str, value: float | None) -> str:
@@ -161,8 +244,18 @@ def check_flags(flags: EvaluateFlags) -> None:
     ):
         if value is not None and value < 1:
             raise UsageError(f"--{name} must be 1 or more, got {value}")
-    if flags.lpips_weights is not None and flags.lpips == "none":
+    nets = _lpips_nets(flags)
+    if flags.lpips_weights and not nets:
         raise UsageError("--lpips-weights needs --lpips alex, vgg or squeeze")
+    if flags.lpips_weights and len(flags.lpips_weights) != len(nets):
+        raise UsageError(
+            f"--lpips-weights must name a file for each of {', '.join(nets)}, in this order; "
+            f"got {len(flags.lpips_weights)}"
+        )
+    if len(set(nets)) < len(nets):
+        raise UsageError(f"--lpips names a network twice: {' '.join(nets)}")
+    if flags.further and not flags.publish:
+        raise UsageError("--further needs --publish")
     if flags.fid_weights is not None and not flags.fid:
         raise UsageError("--fid-weights needs --fid")
     if flags.out.is_dir():

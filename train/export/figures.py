@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,11 @@ from regvq.analysis.atlas import build_atlas, extended_atlas, recount_invariant
 from regvq.bundles.bundle import Bundle
 from regvq.bundles.storage import rewrite_files, write_json
 from regvq.cards.tokenizer import model_card
+from regvq.metrics.protocol import is_feature_distance
 from regvq.tokenizer import Tokenizer
+
+FURTHER = ("images", "tokens", "codes_used", "utilization", "perplexity", "bytes", "psnr", "ssim")
+"""The figures of an evaluation on further pictures, beside those on pretrained features."""
 
 
 def publish_figures(
@@ -21,7 +26,8 @@ def publish_figures(
     counts: np.ndarray,
     note: Mapping[str, str | None],
 ) -> Bundle:
-    """Write the bundle again, with the figures of ``report`` and the code ``counts`` (K,).
+    """Write the bundle again, with the figures of ``report`` and the code ``counts``: (K,), or
+    (L, K) of a tokenizer with several levels, whose bundle has no atlas.
 
     ``note``: its maker's words on the training ``data``, the ``terms`` of use and the ``pictures``
     of the evaluation; an entry that is None remains as it is in the bundle. The card is always
@@ -35,20 +41,51 @@ def publish_figures(
     data = dict(metrics.get("data", {}))
     data["described"] = note.get("pictures") or bundle.metrics.get("data", {}).get("described")
     metrics["data"] = {key: value for key, value in data.items() if value is not None}
-    for key in ("patches", "validation"):  # of the weights, not of this evaluation
+    for key in ("patches", "validation", "further"):  # of the weights, not of this evaluation
         if key in bundle.metrics:
             metrics[key] = bundle.metrics[key]
+    atlas: dict[str, np.ndarray] = {}
     source = f"{report['images']} {data['described'] or 'pictures of ' + str(data.get('name'))}"
-    # The weights are unchanged, and with them the maps and patches of the atlas.
+    if tokenizer.levels == 1:
+        # The weights are unchanged, and with them the maps and patches of the atlas.
+        atlas = recount_invariant(bundle.atlas)
+        atlas |= build_atlas(tokenizer, source=source, counts=counts)
     return tokenizer.save_pretrained(
         bundle.path,
-        card=model_card(recipe.get("name", bundle.name), tokenizer.config, recipe, metrics),
+        card=model_card(bundle.name, tokenizer.config, recipe, metrics),
         metrics=metrics,
-        atlas=recount_invariant(bundle.atlas)
-        | build_atlas(tokenizer, source=source, counts=counts),
+        atlas=atlas or None,
         recipe=recipe,
         half="imported" not in recipe,  # whose ids must stay those of the original
     )
+
+
+def publish_further(
+    bundle: Bundle, tokenizer: Tokenizer, report: Mapping[str, Any], pictures: str | None
+) -> None:
+    """Add the figures of ``report`` to the bundle as those of further pictures.
+
+    They replace earlier ones of the same pictures; ``pictures`` describes them. Weights, atlas and
+    the figures of the bundle's own evaluation are not changed.
+    """
+    data = dict(report["data"]) | ({"described": pictures} if pictures else {})
+    added = {"data": data} | {key: report[key] for key in FURTHER if key in report}
+    added |= {key: value for key, value in report.items() if is_feature_distance(key)}
+    earlier = bundle.metrics.get("further", [])
+    kept = [row for row in earlier if row["data"] != data]
+    metrics = {**bundle.metrics, "further": [*kept, added]}
+    rewrite_files(bundle.path, _figures_and_card(bundle, tokenizer, metrics))
+
+
+def _figures_and_card(
+    bundle: Bundle, tokenizer: Tokenizer, metrics: Mapping[str, Any]
+) -> dict[str, Callable[[Path], Any]]:
+    """Return what writes a bundle's ``metrics`` and the card that states them, by file."""
+    card = model_card(bundle.name, tokenizer.config, bundle.config.get("recipe", {}), metrics)
+    return {
+        "metrics.json": lambda file: write_json(file, metrics),
+        "README.md": lambda file: file.write_text(card, encoding="utf-8"),
+    }
 
 
 def publish_patches(
@@ -63,14 +100,8 @@ def publish_patches(
     """
     described = describe_patches(found)
     metrics = {**bundle.metrics, "patches": described}
-    recipe = bundle.config.get("recipe", {})
-    card = model_card(recipe.get("name", bundle.name), tokenizer.config, recipe, metrics)
-    files = {
-        "atlas.npz": extended_atlas(bundle, found),
-        "metrics.json": lambda file: write_json(file, metrics),
-        "README.md": lambda file: file.write_text(card, encoding="utf-8"),
-    }
-    rewrite_files(bundle.path, files)
+    atlas = {"atlas.npz": extended_atlas(bundle, found)}
+    rewrite_files(bundle.path, atlas | _figures_and_card(bundle, tokenizer, metrics))
     return described
 
 

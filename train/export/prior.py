@@ -42,7 +42,7 @@ def sample_sheet(
     rows = [tokenizer.decode(batch.ids), tokenizer.decode(drawn)]
     sheet = torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
     file.parent.mkdir(parents=True, exist_ok=True)
-    save_picture(to_pictures(sheet[None])[0], file)
+    save_picture(to_pictures(tokenizer.visible(sheet)[None])[0], file)
 
 
 def export_prior(
@@ -68,6 +68,8 @@ def export_prior(
     """
     recipe = describe(config, shards, broken) | {"init_tokenizer": init_tokenizer}
     recipe |= {"processes": processes, "origin": origin()}
+    if tokenizer.channels != 3:
+        recipe["channels"] = tokenizer.channels
     if validations:
         rows = [{"step": at, **row} for at, row in sorted(validations.items())]
         metrics = {**metrics, "validation": rows}
@@ -84,12 +86,13 @@ def export_prior(
 
 
 def shown_data(name: str, data: Dataset) -> dict[str, Any]:
-    """Return a data set's name, and the classes and colors of its maps."""
+    """Return a data set's name, the classes and colors of its maps, and the names of its labels."""
     palette = getattr(data, "palette", None)
     return {
         "name": name,
         "classes": list(getattr(data, "classes", ())),
         "palette": [] if palette is None else palette.tolist(),
+        "labels": list(getattr(data, "labels", ())),
     }
 
 

@@ -13,7 +13,7 @@ from ..recipes import config_of, is_known
 _LEFT_OUT = (
     "recipe", "steps", "out", "log_every", "save_every", "validate_every", "stop_after",
     "precision", "init", "tokens", "tokenizer", "data.root", "data.workers", "features.weights",
-    "prior.codebook_size", "prior.grid",
+    "prior.codebook_size", "prior.grid", "prior.levels",
 )  # fmt: skip
 
 

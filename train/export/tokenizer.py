@@ -13,12 +13,13 @@ from torch import Tensor
 
 from regvq.analysis.atlas import build_atlas
 from regvq.analysis.real_patches import gather_patches
+from regvq.arrays import fitted_image
 from regvq.bundles.bundle import find_bundle
 from regvq.cards.tokenizer import model_card
 from regvq.data import Dataset, has_held_out
 from regvq.errors import CheckpointError, DataError, PictureError
-from regvq.images import shrink, to_pictures, to_tensor
-from regvq.metrics.reconstruction import evaluate_tokenizer
+from regvq.images import to_pictures
+from regvq.metrics.reconstruction import evaluate_tokenizer, no_counts
 from regvq.networks.features import Features
 from regvq.paths import ROOT
 from regvq.tokenizer import Tokenizer
@@ -42,7 +43,10 @@ FEW = 32
 
 
 def sample_sheet(tokenizer: Tokenizer, pictures: Dataset, folder: Path, step: int) -> None:
-    """Save four held-out pictures above their reconstructions, as ``folder/STEP.png``."""
+    """Save four held-out pictures above their reconstructions, as ``folder/STEP.png``.
+
+    Of other than three channels, those are shown that perceptual losses see.
+    """
     tiles = []
     for image in sample_pictures(pictures, 4):
         square = _center(image, 192)[None].to(tokenizer.device)
@@ -51,7 +55,7 @@ def sample_sheet(tokenizer: Tokenizer, pictures: Dataset, folder: Path, step: in
         return
     sheet = torch.cat(tiles, dim=3)
     folder.mkdir(parents=True, exist_ok=True)
-    save_picture(to_pictures(sheet)[0], folder / f"{step:07d}.png")
+    save_picture(to_pictures(tokenizer.visible(sheet))[0], folder / f"{step:07d}.png")
 
 
 def export_bundle(
@@ -61,6 +65,7 @@ def export_bundle(
     config: RunConfig,
     step: int,
     features: Features | None,
+    second: Features | None = None,
     pictures: Dataset,
     broken: int = 0,
     final: bool = True,
@@ -72,13 +77,15 @@ def export_bundle(
     """Evaluate on a few held-out pictures, compute the atlas, and write the bundle.
 
     The atlas of a large codebook takes minutes, so a save that is not ``final`` has none; the
-    explorer computes it when such a bundle is opened. ``history``: the run's file of the drift of
-    its codes, to which this save is added (``train.export.drift_history``); ``due``: False for a
-    save that only a stop has brought about, which only the bundle's history has. ``processes``:
-    those with which the run was started. ``validations``: the figures of the whole held-out set so
-    far, by step.
+    explorer computes it when such a bundle is opened. An atlas, the drift and the patches are those
+    of one codebook: a tokenizer with several levels has none of them in its bundle.
+
+    ``history``: the run's file of the drift of its codes, to which this save is added
+    (``train.export.drift_history``); ``due``: False for a save that only a stop has brought about,
+    which only the bundle's history has. ``processes``: those with which the run was started.
+    ``validations``: the figures of the whole held-out set so far, by step.
     """
-    counts = torch.zeros(tokenizer.codebook_size, dtype=torch.int64)
+    counts = no_counts(tokenizer)
     metrics: dict[str, Any] = evaluate_tokenizer(
         tokenizer,
         sample_pictures(pictures, FEW),
@@ -91,20 +98,20 @@ def export_bundle(
     metrics["data"] = {"name": config.data.name, "held_out": held_out, "longest": LONGEST}
     if validations:
         metrics["validation"] = [{"step": at, **row} for at, row in sorted(validations.items())]
-    recipe = describe(config, features, broken, processes) | {"origin": origin()}
+    recipe = describe(config, features, broken, processes, second) | {"origin": origin()}
     init_origin = _origin(config.init)
     if init_origin is not None:
         recipe["init_origin"] = init_origin
     source = f"{metrics['images']} pictures of the data set {config.data.name!r}"
-    atlas = None
-    if final or tokenizer.codebook_size <= QUICK_ATLAS:
+    atlas, one = None, tokenizer.levels == 1
+    if one and (final or tokenizer.codebook_size <= QUICK_ATLAS):
         atlas = build_atlas(tokenizer, source=source, counts=counts.numpy())
-    if history is not None:
+    if one and history is not None:
         codes = tokenizer.quantizer.codebook().detach().float().cpu().numpy()
         drifted = remember(history, step, codes, counts.numpy(), due)
         if atlas is not None:
             atlas |= drifted
-    if final and config.data.name == "scenes":
+    if one and final and config.data.name == "scenes":
         # Patches are published with the bundle: those of other pictures only by train/patches.py.
         words = "scenes drawn by this project"
         found = gather_patches(tokenizer, sample_pictures(pictures, PATCHED), source=words)
@@ -134,7 +141,11 @@ def _origin(init: Path | None) -> dict[str, Any] | None:
 
 
 def describe(
-    config: RunConfig, features: Features | None, broken: int, processes: int = 1
+    config: RunConfig,
+    features: Features | None,
+    broken: int,
+    processes: int = 1,
+    second: Features | None = None,
 ) -> dict[str, Any]:
     """Return the run as JSON, without any path: bundles are published, and paths are private."""
     data = asdict(config.data) | {"broken_files": broken}
@@ -146,11 +157,12 @@ def describe(
         "processes": processes,
         "seed": config.seed,
         "init": None if config.init is None else bundle_name(config.init),
+        "codes_from": config.codes_from,
         "train_only": config.train_only,
         "codes_rate": config.codes_rate,
         "flags": recipe_flags(config),
         "data": data,
-        "features": features.label if features is not None else "none",
+        "features": labels(features, second),
         "loss": asdict(config.loss),
         "optimizer": asdict(config.optimizer),
         "stages": asdict(config.stages) if config.stages is not None else None,
@@ -158,8 +170,13 @@ def describe(
     }
 
 
+def labels(*features: Features | None) -> str:
+    """Return the labels of a run's features, joined."""
+    return " and ".join(each.label for each in features if each is not None) or "none"
+
+
 def sample_pictures(pictures: Dataset, count: int) -> Iterator[Tensor]:
-    """Yield up to ``count`` pictures (3, H, W), spread evenly over the data set.
+    """Yield up to ``count`` pictures (C, H, W), spread evenly over the data set.
 
     Broken pictures are left out, even if they are too many of a few. Large pictures are reduced to
     a side of at most ``LONGEST`` pixels.
@@ -173,9 +190,12 @@ def sample_pictures(pictures: Dataset, count: int) -> Iterator[Tensor]:
 
 
 def _at_most(image: Tensor, side: int) -> Tensor:
-    if max(image.shape[-2:]) <= side:
+    height, width = image.shape[-2:]
+    longer = max(height, width)
+    if longer <= side:
         return image
-    return to_tensor(shrink(to_pictures(image[None])[0], side))
+    width, height = (max(1, round(each * side / longer)) for each in (width, height))
+    return fitted_image(image, width, height, Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
 def _center(image: Tensor, side: int) -> Tensor:
@@ -185,4 +205,4 @@ def _center(image: Tensor, side: int) -> Tensor:
     image = image[:, top : top + own, left : left + own]
     if own == side:
         return image
-    return to_tensor(to_pictures(image[None])[0].resize((side, side), Image.Resampling.BICUBIC))
+    return fitted_image(image, side, side, Image.Resampling.BICUBIC)

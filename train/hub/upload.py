@@ -13,7 +13,7 @@ from regvq.bundles.sources import Source, fetch
 
 from ..cli.errors import UsageError
 from .bundle import check_bundle, check_named, check_tokenizer, stage_bundle, tokenizer_of
-from .space import REPLACED, check_space, stage_space
+from .space import REPLACED, check_index, check_space, stage_space
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,11 @@ class PublishFlags:
     """The bundle (or run folder); for a Space any number of them."""
     space: bool = False
     """Publish the explorer as a Space."""
+    torch_index: str | None = None
+    """For a Space: a package index from which it installs torch. PyTorch's own index of builds for
+    the CPU is https://download.pytorch.org/whl/cpu; without it, PyPI's builds for CUDA are used."""
+    hardware: str | None = None
+    """For a new Space: its hardware, such as cpu-basic, t4-small, or zero-a10g (ZeroGPU)."""
     private: bool = False
     """Make a new repository visible to its owner only."""
     tokenizer: str | None = None
@@ -46,6 +51,10 @@ def publish(flags: PublishFlags) -> str | None:
     _check_name(flags.repo, "--repo")
     if flags.tokenizer is not None:
         _check_name(flags.tokenizer, "--tokenizer")
+    if not flags.space and (flags.torch_index or flags.hardware):
+        raise UsageError("--torch-index and --hardware are for a --space.")
+    if flags.torch_index is not None:
+        check_index(flags.torch_index)
     if flags.out is not None and flags.out.is_dir() and any(flags.out.iterdir()):
         raise UsageError(f"--out {flags.out} is not empty; name a new folder.")
     bundles = _bundles(flags)
@@ -55,7 +64,7 @@ def publish(flags: PublishFlags) -> str | None:
         folder = flags.out or Path(temporary)
         if flags.space:
             check_space(bundles)
-            stage_space(bundles, folder)
+            stage_space(bundles, folder, torch_index=flags.torch_index)
         else:
             check_named(bundles[0], flags.tokenizer)
             stage_bundle(bundles[0], folder, flags.tokenizer, flags.datasets)
@@ -135,6 +144,11 @@ def _plan(flags: PublishFlags, bundles: list[Bundle]) -> str:
     if flags.tokenizer is not None:
         mark = tokenizer_of(bundles[0])[1]
         said.append(f"would first check that {flags.tokenizer} holds the tokenizer {mark}.")
+    if flags.space and flags.torch_index is None:
+        said.append(
+            "torch will be PyPI's build, with CUDA; for a Space without a GPU name an index of "
+            "builds for the CPU with --torch-index."
+        )
     said.append("nothing was sent; --no-dry-run publishes it.")
     return "\n".join(said)
 
@@ -155,6 +169,7 @@ def _upload(flags: PublishFlags, folder: Path) -> str:
             private=flags.private or None,
             exist_ok=True,
             space_sdk="gradio" if flags.space else None,
+            space_hardware=flags.hardware,
         )
         api.upload_folder(
             repo_id=flags.repo,

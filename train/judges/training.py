@@ -123,7 +123,7 @@ def degrade_like_decoder(images: Tensor, draw: torch.Generator) -> Tensor:
     return torch.cat([degraded.clamp(-1, 1), images[half:]])
 
 
-def recipe_of(run: JudgeRun, command: str) -> dict[str, Any]:
+def recipe_of(run: Any, command: str) -> dict[str, Any]:
     """Return the run as JSON, without any path."""
     local = ("out", "device", "begin")
     settings = {key: value for key, value in asdict(run).items() if key not in local}

@@ -53,8 +53,6 @@ def adopted(config: RunConfig) -> RunConfig:
     loss = config.loss
     if not changed_settings(loss):
         loss = LOSSES.get(_family(bundle), _VQGAN)
-        if config.features.name == "none":
-            loss = replace(loss, perceptual=0.0)
     try:
         return replace(config, tokenizer=tokenizer, loss=loss, adopt_init=False)
     except ValueError as error:

@@ -63,6 +63,8 @@ class TrainingRun(RunParts):
         self.accelerator = accelerator()
         self.half = use_bf16(config.precision)
         self.device = self.accelerator.device
+        # All crops of a part of a run have one size, so the fastest convolutions are found once.
+        torch.backends.cudnn.benchmark = self.device.type == "cuda"
         self.parts: dict[str, Part] = {}
         self.broken: dict[Path, str] = {}
         self.fixed: dict[str, str] = {}

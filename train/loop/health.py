@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from regvq.quantizers import (
-    IBQConfig,
-    LFQConfig,
-    NSVQConfig,
-    RegVQConfig,
-    SimVQConfig,
-    VQConfig,
-)
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from regvq.analysis.diagnose import Remedy, remedies_of
+from regvq.metrics.codebook_usage import usage_of
 
 from ..config.tokenizer import RunConfig
 
@@ -24,25 +22,54 @@ LEAST_SPREAD = 0.03
 FALLEN = 0.7
 """Share of the largest utilization so far below which codes are dying."""
 
-_REMEDIES = {
-    VQConfig: "restart unused codes (--tokenizer.quantizer.restart-below 1), start from data "
-    "(--tokenizer.quantizer.start data), or let the codes learn faster (--codes-rate 10)",
-    RegVQConfig: "raise --tokenizer.quantizer.prior-weight, or let the codes learn faster "
-    "(--codes-rate 10)",
-    NSVQConfig: "turn --tokenizer.quantizer.replacement on, or raise --tokenizer.quantizer.alpha",
-    SimVQConfig: "lower --optimizer.lr, or raise --codes-rate",
-    LFQConfig: "raise the weight of the entropy (--tokenizer.quantizer.entropy-weight)",
-    IBQConfig: "raise the weight of the entropy (--tokenizer.quantizer.entropy-weight), or "
-    "--codes-rate",
+_FLAGS = {
+    "let the codes learn at ten times the network's rate": "--codes-rate 10",
+    "lower the learning rate": "--optimizer.lr",
 }
+"""Flags of remedies that are no settings of a quantizer."""
+
+
+def by_level(counts: Tensor) -> dict[str, float]:
+    """Return the utilization and the perplexity of each level for the log, from ``counts`` (L, K);
+    nothing from the counts (K,) of a single one."""
+    figures: dict[str, float] = {}
+    for number, row in enumerate(counts if counts.ndim > 1 else (), 1):
+        usage = usage_of(row)
+        figures[f"utilization_level_{number}"] = usage.utilization
+        figures[f"perplexity_level_{number}"] = usage.perplexity
+    return figures
+
+
+def dying_level(
+    config: RunConfig, codes: int, figures: Mapping[str, float], most: list[float], step: int
+) -> str | None:
+    """Return the sentence of ``dying_codes`` on the first level that has one, otherwise None.
+
+    ``most``: the largest utilization of each level so far, which this step's raises.
+    """
+    levels, words = len(most), None
+    for level in range(levels):
+        ending = f"_level_{level + 1}" if levels > 1 else ""
+        named = f" of level {level + 1} of {levels}" if levels > 1 else ""
+        used, spread = figures[f"utilization{ending}"], figures[f"perplexity{ending}"]
+        words = words or dying_codes(config, codes, used, spread, most[level], step, named)
+        most[level] = max(most[level], used)
+    return words
 
 
 def dying_codes(
-    config: RunConfig, codes: int, utilization: float, perplexity: float, most: float, step: int
+    config: RunConfig,
+    codes: int,
+    utilization: float,
+    perplexity: float,
+    most: float,
+    step: int,
+    level: str = "",
 ) -> str | None:
     """Return a sentence if too few of ``codes`` are used in the last 100 steps, otherwise None.
 
-    ``most``: the largest utilization of the run so far.
+    ``most``: the largest utilization of the run so far. ``level``: the words that name the level of
+    the codes, if there are several.
     """
     settled = max(SOONEST, min(LATEST, round(SETTLED * config.steps)))
     if step < settled or _tokens(config) < 4 * codes:
@@ -51,14 +78,22 @@ def dying_codes(
     if not low and utilization >= FALLEN * most:
         return None
     before = f" (at most {most:.0%} before)" if most > utilization else ""
-    remedy = next(
-        (words for kind, words in _REMEDIES.items() if type(config.tokenizer.quantizer) is kind),
-        "lower --optimizer.lr, or choose a smaller codebook",
-    )
+    remedy = " or ".join(map(_with_flag, remedies_of(config.tokenizer.quantizer)))
     return (
         f"codes are dying: at step {step} the last 100 steps used {utilization:.0%} of {codes:,} "
-        f"codes{before}, with a perplexity of {perplexity:.0f}; start another run and {remedy}."
+        f"codes{level}{before}, with a perplexity of {perplexity:.0f}; start another run and "
+        f"{remedy}."
     )
+
+
+def _with_flag(remedy: Remedy) -> str:
+    """Return a remedy with the flag of ``train/run.py`` that does it."""
+    flag = _FLAGS.get(remedy.words)
+    if remedy.setting is not None:
+        name, value = remedy.setting
+        flag = f"--tokenizer.quantizer.{name.replace('_', '-')}"
+        flag += "" if value is None else f" {value}"
+    return remedy.words if flag is None else f"{remedy.words} ({flag})"
 
 
 def _tokens(config: RunConfig) -> int:

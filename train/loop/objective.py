@@ -8,6 +8,8 @@ weight follow by one convolution each, and the weighted sum is propagated throug
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +19,7 @@ from regvq.distributed import mean_over_processes
 from regvq.losses.adversarial import adaptive_weight, discriminator_loss, generator_loss
 from regvq.losses.contrastive import contrastive_loss, on_token_grid, probabilistic_contrastive_loss
 from regvq.losses.perceptual import layer_distance
+from regvq.metrics.lpips import NET_OF_FEATURES, fitted_heads
 from regvq.networks.discriminator import Discriminator
 from regvq.networks.features import Features
 from regvq.quantizers import Quantized
@@ -33,10 +36,26 @@ class PictureGradient:
 
 
 class Objective:
-    """The pixel, perceptual, contrastive and adversarial losses of a reconstruction."""
+    """The pixel, perceptual, contrastive and adversarial losses of a reconstruction.
 
-    def __init__(self, config: LossConfig, features: Features | None) -> None:
-        self.config, self.features = config, features
+    ``visible`` returns the three channels of images (B, C, H, W) that the features see.
+    """
+
+    def __init__(
+        self,
+        config: LossConfig,
+        features: Features | None,
+        second: Features | None = None,
+        visible: Callable[[Tensor], Tensor] = lambda images: images,
+    ) -> None:
+        self.config, self.features, self.second = config, features, second
+        self.visible = visible
+        self.heads, self.second_heads = self._heads(features), self._heads(second)
+
+    def _heads(self, features: Features | None) -> list[Tensor] | None:
+        if features is None or not self.config.lpips:
+            return None
+        return [x.to(features.mean.device) for x in fitted_heads(NET_OF_FEATURES[features.name])]
 
     def __call__(
         self,
@@ -47,7 +66,7 @@ class Objective:
         discriminator: Discriminator | None = None,
         adversarial_scale: float = 0.0,
     ) -> PictureGradient:
-        """Return losses and gradient for ``decoded`` (B, 3, H, W), the reconstruction of
+        """Return losses and gradient for ``decoded`` (B, C, H, W), the reconstruction of
         ``images``.
 
         ``adversarial_scale`` in [0, 1] multiplies the adversarial weight. The graph from
@@ -87,13 +106,21 @@ class Objective:
             losses["l1"] = config.l1 * difference.abs().mean()
         if config.l2:
             losses["l2"] = config.l2 * difference.square().mean()
+        if self.second is not None and config.second_perceptual:
+            count = math.ceil(config.second_share * len(images))
+            with torch.no_grad():
+                real = self.second(self.visible(images[:count]))
+            fake = self.second(self.visible(decoded[:count]))
+            distance = layer_distance(real, fake, self.second_heads)
+            losses["second_perceptual"] = config.second_perceptual * distance.mean()
         if self.features is None:
             return losses
         with torch.no_grad():
-            real = self.features(images)
-        fake = self.features(decoded)
+            real = self.features(self.visible(images))
+        fake = self.features(self.visible(decoded))
         if config.perceptual:
-            losses["perceptual"] = config.perceptual * layer_distance(real, fake).mean()
+            distance = layer_distance(real, fake, self.heads)
+            losses["perceptual"] = config.perceptual * distance.mean()
         if config.contrastive != "none":
             losses["contrastive"] = config.contrastive_weight * self._contrast(
                 real, fake, quantized
@@ -101,7 +128,7 @@ class Objective:
         return losses
 
     def _contrast(self, real: list[Tensor], fake: list[Tensor], quantized: Quantized) -> Tensor:
-        height, width = quantized.ids.shape[1:]
+        height, width = quantized.ids.shape[-2:]
         pairs = list(
             zip(on_token_grid(real, height, width), on_token_grid(fake, height, width), strict=True)
         )
@@ -116,6 +143,6 @@ class Objective:
 def discriminator_objective(
     discriminator: Discriminator, images: Tensor, decoded: Tensor
 ) -> Tensor:
-    """Return the discriminator's loss on real and reconstructed images (B, 3, H, W); a scalar."""
+    """Return the discriminator's loss on real and reconstructed images (B, C, H, W); a scalar."""
     real, fake = discriminator(torch.cat([images, decoded.detach()])).float().chunk(2)
     return discriminator_loss(real, fake)

@@ -20,6 +20,7 @@ from regvq.data import Dataset, open_dataset
 from regvq.data.token_shards import TokenBatch, TokenShards
 from regvq.errors import CheckpointError, DataError
 from regvq.priors import LatentConfig, kind_of
+from regvq.quantizers import LeveledQuantizer
 
 from ..cli.errors import UsageError
 from ..config.prior import PriorRunConfig
@@ -81,7 +82,11 @@ class PriorTrainer(TrainingRun):
         if config.init is not None:
             self.init_tokenizer = self._initialize(config.init)
         elif config.embeddings == "codes" and not self.continuous:
-            self.prior.network.init_from_codebook(self.tokenizer.quantizer.codebook())
+            quantizer = self.tokenizer.quantizer
+            leveled = isinstance(quantizer, LeveledQuantizer)
+            self.prior.network.init_from_codebook(
+                quantizer.level_codebooks() if leveled else quantizer.codebook()
+            )
         if config.train_only != "all":
             frozen = self.prior.layout if config.train_only == "tokens" else self.prior.network
             frozen.requires_grad_(False)
@@ -140,11 +145,19 @@ class PriorTrainer(TrainingRun):
             seed=self.config.seed,
             split=split,
             crop=data.crop,
+            channels=self.tokenizer.channels,
         )
 
     def _shape(self) -> dict[str, object]:
         """Return the settings of the prior that follow from its tokens."""
         f, side = self.tokenizer.downsampling, self.config.data.size
+        levels = self.tokenizer.levels
+        if self.continuous and levels > 1:
+            raise UsageError(
+                f"{self.config.recipe}: a latent diffusion prior draws latents for one code per "
+                f"position, but {self.config.tokenizer} has {levels} levels: choose an "
+                "autoregressive or a masked prior"
+            )
         if side % f:
             raise DataError(
                 f"data.size must be a multiple of {f}, the downsampling of {self.config.tokenizer},"
@@ -159,7 +172,7 @@ class PriorTrainer(TrainingRun):
             )
         if self.continuous:
             return {"grid": grid, "latent_dim": self.tokenizer.config.network.latent_dim}
-        return {"grid": grid, "codebook_size": self.tokenizer.codebook_size}
+        return {"grid": grid, "codebook_size": self.tokenizer.codebook_size, "levels": levels}
 
     def _check_classes(self) -> None:
         known = len(getattr(self.held_out, "classes", ()))
@@ -264,11 +277,13 @@ class PriorTrainer(TrainingRun):
         kinds = [
             type(each).__name__.removesuffix("Config").lower() for each in config.prior.conditions
         ]
+        count_of_levels = self.tokenizer.levels
+        levels = f" at each of {count_of_levels} levels" if count_of_levels > 1 else ""
         source = f"token shards {config.tokens}" if config.tokens is not None else data.name
         return {
             "data": f"{source}: {self._length:,} pictures as {rows}x{columns} tokens, "
             f"{len(self.held_out):,} to measure on",
-            "tokenizer": f"{config.tokenizer}, {self.tokenizer.codebook_size:,} codes",
+            "tokenizer": f"{config.tokenizer}, {self.tokenizer.codebook_size:,} codes{levels}",
             "model": f"{kind_of(self.prior.config)} prior, {count:,} trained parameters; "
             f"conditions: {', '.join(kinds) or 'none'}",
         }

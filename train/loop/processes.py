@@ -99,6 +99,15 @@ def agreed(code: int, device: torch.device) -> int:
     return max_over_processes(code, device)
 
 
+def leave(made: Accelerator) -> None:
+    """Close the connections to the other processes of a run that has ended.
+
+    Left to the interpreter's shutdown, a thread of theirs may still run when it is destroyed, which
+    aborts the process (SIGABRT) although its run is whole.
+    """
+    made.end_training()
+
+
 def share_of(total: int, processes: int, out: Path) -> int:
     """Return the pictures per step of each of ``processes``, which share ``total``.
 

@@ -140,9 +140,13 @@ def _add_newer(before: dict[str, Any], config: Any, described: Mapping[str, Any]
         value, inside = getattr(config, field.name), before.get(field.name)
         if is_dataclass(value) and isinstance(inside, dict):
             _add_newer(inside, value, described[field.name])
-        elif field.default is not MISSING:
-            default = json.loads(json.dumps(field.default, default=_path_text))
-            before.setdefault(field.name, default)
+            continue
+        default = field.default
+        if default is MISSING and field.default_factory is not MISSING:
+            default = field.default_factory()
+        if default is not MISSING:
+            default = asdict(default) if is_dataclass(default) else default
+            before.setdefault(field.name, json.loads(json.dumps(default, default=_path_text)))
 
 
 def _path_text(path: Path) -> str:

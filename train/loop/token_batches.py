@@ -25,7 +25,7 @@ ENCODED_TOGETHER = 64  # pictures
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """Pictures (B, 3, S, S) with their captions, labels, and maps (B, S, S) in pixels.
+    """Pictures (B, C, S, S) with their captions, labels, and maps (B, S, S) in pixels.
 
     Pictures without a part have "", -1 and an unlabeled map; ``segmentation`` is None if none of
     them has a map.
@@ -94,7 +94,7 @@ class EncodedBatches:
 
 
 def encode(tokenizer: Tokenizer, pictures: Pictures, latents: bool) -> TokenBatch:
-    """Return pictures as ids (B, h, w), or as latents (B, D, h, w).
+    """Return pictures as ids (B, h, w) or (B, L, h, w), or as latents (B, D, h, w).
 
     Maps remain in pixels; those of a batch without any are unlabeled, on the token grid.
     """

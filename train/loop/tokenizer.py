@@ -9,28 +9,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import DistributedDataParallelKwargs
 from torch import Tensor
 
 from regvq.data import Dataset, open_dataset
 from regvq.errors import FeatureError
 from regvq.losses.adversarial import ramp
-from regvq.metrics.codebook_usage import usage_of
+from regvq.metrics.codebook_usage import usage_of_levels
 from regvq.networks.discriminator import Discriminator
 from regvq.networks.features import Features, load_features
 from regvq.quantizers import UsageWindow
+from regvq.quantizers.levels import Replaced, replaced_in
 from regvq.tokenizer import Tokenizer
 
 from ..config.tokenizer import RunConfig
-from ..export.tokenizer import export_bundle, sample_sheet
+from ..export.tokenizer import export_bundle, labels, sample_sheet
 from .base import TrainingRun
 from .draws import Batches, check_enough
-from .health import dying_codes
+from .health import by_level, dying_level
 from .objective import Objective, discriminator_objective
 from .optim import adamw, averaged, set_lr
 from .stages import JOINT, Stage, Stages
 from .state import has_state
 from .validation import HeldOut, held_out_words, share_of_held_out, validate_tokenizer
-from .warm_start import freeze_tokens, start_from
+from .warm_start import codes_from_latents, freeze_tokens, start_from
 
 WINDOW = 100  # steps over which utilization and perplexity are counted
 USAGE = "usage/per_step"  # the window's name in a saved state
@@ -48,14 +50,19 @@ class TokenizerTrainer(TrainingRun):
         self.held_out = _open(config, "test", config.data.size)
         # Features may be downloaded; before that, mistakes in the data are reported.
         self.features = _load_features(config)
-        if self.features is not None:
-            self.features.to(self.device, memory_format=torch.channels_last)
-        self.fixed["features"] = "none" if self.features is None else self.features.label
+        self.second = load_features(config.second_features.name, config.second_features.weights)
+        for name, features in (("features", self.features), ("second_features", self.second)):
+            if features is not None:
+                features.to(self.device, memory_format=torch.channels_last)
+                self.fixed[name] = features.label
+        self.fixed.setdefault("features", "none")
 
         torch.manual_seed(config.seed)
         tokenizer = Tokenizer(config.tokenizer).to(memory_format=torch.channels_last)
         if config.init is not None and not has_state(self.state_folder):
-            start_from(tokenizer, config.init)
+            start_from(tokenizer, config.init, codes=config.codes_from == "init")
+            if config.codes_from == "latents":
+                codes_from_latents(tokenizer.to(self.device), self._first_pictures())
         if config.train_only == "decoder":
             freeze_tokens(tokenizer)
         self.tokenizer = tokenizer.to(self.device)
@@ -70,7 +77,8 @@ class TokenizerTrainer(TrainingRun):
         }
         self.discriminator: Discriminator | None = None
         if config.loss.adversarial > 0:
-            discriminator = Discriminator(config.discriminator)
+            channels = config.tokenizer.channels
+            discriminator = Discriminator(config.discriminator, channels)
             discriminator = discriminator.to(memory_format=torch.channels_last)
             self.discriminator = discriminator.to(self.device)
             settings = config.optimizer
@@ -86,10 +94,21 @@ class TokenizerTrainer(TrainingRun):
         self.stages: Stages | None = None
         if config.stages is not None:
             self.stages = self.parts["stages"] = Stages(config.stages, config.steps)
+        if config.tokenizer.levels.dropout > 0:
+            # Codebooks of left-out levels have no gradient, which other processes would wait for.
+            handler = DistributedDataParallelKwargs(find_unused_parameters=True)
+            self.accelerator.ddp_handler = handler
         self.parallel = self.accelerator.prepare(self.tokenizer)
-        self.objective = Objective(config.loss, self.features)
-        self._most_used, self._warned = 0.0, False
-        self.usage = UsageWindow(self.tokenizer.codebook_size, WINDOW)
+        self.objective = Objective(config.loss, self.features, self.second, tokenizer.visible)
+        levels = self.tokenizer.levels
+        self._most_used, self._warned = [0.0] * levels, False
+        self.usage = UsageWindow(self.tokenizer.codebook_size, WINDOW, levels)
+
+    def _first_pictures(self) -> Iterator[Tensor]:
+        """Yield the run's batches from the first step on, the same in all processes."""
+        config = self.config
+        for images in Batches(self.data, config.batch, 0, 0, 1, config.data.workers):
+            yield images.to(self.device, memory_format=torch.channels_last)
 
     def _pictures(self) -> Dataset:
         return self.data
@@ -120,7 +139,7 @@ class TokenizerTrainer(TrainingRun):
             yield from self._limited(batches, end - first)
 
     def step(self, images: Tensor, step: int) -> dict[str, Tensor]:
-        """Take one optimizer step on images (B, 3, S, S); return the loss terms, detached."""
+        """Take one optimizer step on images (B, C, S, S); return the loss terms, detached."""
         config, progress = self.config, step / self.config.steps
         images = images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
         noise, scale = self._noise(step), self._lr_scale(step, config.optimizer)
@@ -160,12 +179,12 @@ class TokenizerTrainer(TrainingRun):
         self.optimizer.step()
         if adversarial:
             self.discriminator_optimizer.step()
-        replaced = None
+        replaced: Replaced = {}
         if config.train_only == "all":
-            replaced = self.tokenizer.quantizer.update(latents.detach(), quantized.ids)
+            found = self.tokenizer.quantizer.update(latents.detach(), quantized.ids)
+            replaced = replaced_in(found)
         self.averaged.update_parameters(self.tokenizer)
-        if replaced is not None:
-            self._reset_codes(replaced)
+        self._reset_codes(replaced)
         if self.stages is not None:
             losses["stage"] = torch.tensor(float(stage.number), device=self.device)
             if self.stages.watch(step, latents.detach(), quantized.z.detach()):
@@ -196,21 +215,24 @@ class TokenizerTrainer(TrainingRun):
         self.accelerator.backward(loss)
         return loss.detach()
 
-    def _reset_codes(self, replaced: Tensor) -> None:
+    def _reset_codes(self, replaced: Replaced) -> None:
         """Clear the moments of replaced codes, and set their averages to the codes themselves."""
-        codes = self.tokenizer.quantizer.codes
-        for moment in self.optimizer.state.get(codes, {}).values():
-            if moment.shape == codes.shape:
-                moment[replaced] = 0
-        self.averaged.module.quantizer.codes[replaced] = codes.detach()[replaced]
+        for path, ids in replaced.items():
+            codes = self.tokenizer.quantizer.get_submodule(path).codes
+            for moment in self.optimizer.state.get(codes, {}).values():
+                if moment.shape == codes.shape:
+                    moment[ids] = 0
+            averaged = self.averaged.module.quantizer.get_submodule(path).codes
+            averaged[ids] = codes.detach()[ids]
 
     def _figures(self, losses: Mapping[str, Tensor]) -> tuple[dict[str, float], dict[str, str]]:
-        usage = usage_of(self.usage.counts().cpu())
+        counts = self.usage.counts().cpu()
+        usage = usage_of_levels(counts)
         figures = {name: float(x) for name, x in losses.items()}
         shown = {name: f"{figures[name]:.3f}" for name in ("l1", "perceptual") if name in figures}
         shown |= {"used": f"{usage.utilization:.0%}", "ppl": f"{usage.perplexity:.0f}"}
         figures |= {"utilization": usage.utilization, "perplexity": usage.perplexity}
-        return figures, shown
+        return figures | by_level(counts), shown
 
     def _facts(self) -> dict[str, str]:
         config, network = self.config, self.config.tokenizer.network
@@ -221,22 +243,23 @@ class TokenizerTrainer(TrainingRun):
             judge = sum(p.numel() for p in self.discriminator.parameters())
             more = f", and {judge:,} of the discriminator"
         larger = f", then {data.last_size}" if data.last_size else ""
+        levels = config.tokenizer.levels
+        several = f"; {levels.words()}" if levels.count > 1 else ""
         kind = type(config.tokenizer.quantizer).__name__.removesuffix("Config")
         return {
             "data": f"{data.name}: {len(self.data):,} pictures, "
             f"{held_out_words(self.config, self.held_out)}; crops of {data.size}{larger} pixels",
             "model": f"{kind}, {self.tokenizer.codebook_size:,} codes of {network.latent_dim} "
-            f"dimensions, one per {f}x{f} pixels; {size:,} parameters{more}",
-            "losses": f"features {self.fixed['features']}",
+            f"dimensions, one per {f}x{f} pixels{several}; {size:,} parameters{more}",
+            "losses": f"features {labels(self.features, self.second)}",
         }
 
     def _warning(self, figures: Mapping[str, float], step: int) -> str | None:
         if self._warned:
             return None
-        used, spread = figures["utilization"], figures["perplexity"]
-        codes = self.tokenizer.codebook_size
-        words = dying_codes(self.config, codes, used, spread, self._most_used, step)
-        self._most_used = max(self._most_used, used)
+        words = dying_level(
+            self.config, self.tokenizer.codebook_size, figures, self._most_used, step
+        )
         self._warned = words is not None
         return words
 
@@ -279,6 +302,7 @@ class TokenizerTrainer(TrainingRun):
             config=self.config,
             step=step,
             features=self.features,
+            second=self.second,
             pictures=self.held_out,
             broken=len(self.broken),
             final=final,
@@ -292,7 +316,13 @@ class TokenizerTrainer(TrainingRun):
 def _open(config: RunConfig, split: str, size: int) -> Dataset:
     data = config.data
     return open_dataset(
-        data.name, data.root, size=size, seed=config.seed, split=split, crop=data.crop
+        data.name,
+        data.root,
+        size=size,
+        seed=config.seed,
+        split=split,
+        crop=data.crop,
+        channels=config.tokenizer.channels,
     )
 
 
@@ -300,7 +330,8 @@ def _load_features(config: RunConfig) -> Features | None:
     if config.features.name != "auto":
         return load_features(config.features.name, config.features.weights)
     try:
-        return load_features("squeezenet", config.features.weights)
+        name = "alexnet" if config.loss.lpips else "squeezenet"
+        return load_features(name, config.features.weights)
     except FeatureError as error:
         if config.features.weights is not None:
             raise

@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader
 from regvq.data import Dataset, center, has_held_out
 from regvq.distributed import sum_over_processes
 from regvq.errors import DataError, PictureError
-from regvq.metrics.codebook_usage import usage_of
-from regvq.metrics.reconstruction import evaluate_tokenizer
+from regvq.metrics.codebook_usage import usage_of_levels
+from regvq.metrics.reconstruction import evaluate_tokenizer, no_counts
 from regvq.networks.features import Features
 from regvq.tokenizer import Tokenizer
 
@@ -38,13 +38,15 @@ class HeldOut:
         self.pictures, self.side, self.indices = pictures, side, indices
         self.workers = workers
         self._kept: list[Tensor] | None = None
+        self._channels = getattr(pictures, "channels", 3)
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __iter__(self) -> Iterator[Tensor]:
-        """Yield the squares (3, side, side); broken pictures are left out."""
-        kept, few = self._kept or [], len(self) * 3 * self.side**2 <= KEPT
+        """Yield the squares (C, side, side); broken pictures are left out."""
+        size = self.side**2 * (3 if self._channels == 3 else 4 * self._channels)
+        kept, few = self._kept or [], len(self) * size <= KEPT
         for pixels in kept if self._kept is not None else self._read():
             if self._kept is None and few:
                 kept.append(pixels)
@@ -71,11 +73,14 @@ class HeldOut:
                 yield from _stacked([self[index]])
 
     def __getitem__(self, index: int) -> Tensor | None:
-        """Return the pixels uint8 (3, side, side) of a picture; None if it is broken."""
+        """Return a picture (C, side, side): uint8 if it has three channels, else float32 in
+        [-1, 1], which keeps what 16 bits hold. None if it is broken."""
         try:
             image = center(self.pictures[self.indices[index]], self.side).image
         except (PictureError, DataError):
             return None
+        if len(image) != 3:
+            return image
         return ((image + 1) * 127.5).round().to(torch.uint8)
 
 
@@ -96,6 +101,8 @@ def share_of_held_out(config: RunConfig, pictures: Dataset, rank: int, processes
 
 def _as_image(pixels: Tensor) -> Tensor:
     """Return the same image whether it was kept or just read."""
+    if pixels.is_floating_point():
+        return pixels
     return pixels.float() / 127.5 - 1
 
 
@@ -106,7 +113,7 @@ def validate_tokenizer(
 
     They are those of the pictures of all processes together. A collective.
     """
-    counts = torch.zeros(tokenizer.codebook_size, dtype=torch.int64)
+    counts = no_counts(tokenizer)
     sums = torch.zeros(3, dtype=torch.float64)  # pictures, PSNR, distance
     if len(pictures):
         try:
@@ -125,8 +132,9 @@ def validate_tokenizer(
         values = (images, images * (psnr or 0.0), images * (distance or 0.0))
         sums = torch.tensor(values, dtype=torch.float64)
     # One sum of both; float32 would not hold the counts of a large set, and some GPUs lack float64.
-    whole = sum_over_processes(torch.cat([sums, counts.double()]).to(device)).cpu()
-    images, usage = float(whole[0]), usage_of(whole[3:].long())
+    joined = torch.cat([sums, counts.double().flatten()]).to(device)
+    whole = sum_over_processes(joined).cpu()
+    images, usage = float(whole[0]), usage_of_levels(whole[3:].view_as(counts).long())
     if not images:
         return {}
     figures = {"psnr": float(whole[1]) / images}

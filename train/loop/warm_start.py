@@ -7,7 +7,8 @@ those of the bundle, so that pictures keep their tokens, and only the decoder is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -15,16 +16,24 @@ from torch import Tensor, nn
 
 from regvq.bundles.bundle import Bundle, find_bundle
 from regvq.checkpoints import fingerprint_of, load_prior, load_tokenizer
+from regvq.distributed import copy_of_first
 from regvq.errors import CheckpointError
 from regvq.paths import ROOT
 from regvq.priors import LatentPrior, PlannedPrior, Prior, TokenPrior, kind_of
+from regvq.quantizers.base import to_rows
+from regvq.quantizers.ops import kmeans
 from regvq.tokenizer import Tokenizer
 
 DISCRETE = (TokenPrior, PlannedPrior)
+LATENTS_PER_CODE = 12
+"""Latents per code, on average, of which k-means makes the codes."""
+KMEANS_ROUNDS = 8
+"""Rounds of k-means, after which the centers hardly move."""
 
 
-def start_from(tokenizer: Tokenizer, source: Path) -> None:
-    """Copy the weights of the bundle (or run folder) ``source`` into ``tokenizer``.
+def start_from(tokenizer: Tokenizer, source: Path, codes: bool = True) -> None:
+    """Copy the weights of the bundle (or run folder) ``source`` into ``tokenizer``; without
+    ``codes``, only those of encoder and decoder.
 
     A relative path that does not exist is also searched in the project's folder. Settings that
     determine no weight's shape (loss weights, mask ratio, …) may differ, and those of the run hold:
@@ -39,22 +48,49 @@ def start_from(tokenizer: Tokenizer, source: Path) -> None:
             f"the run's is {tokenizer.config.value_range}; use the recipe finetune, which takes "
             "the bundle's."
         )
-    mine, theirs = type(tokenizer.quantizer), type(loaded.quantizer)
-    if mine is not theirs:
-        raise CheckpointError(
-            f"{bundle.path} does not fit this run: its quantizer is a {theirs.__name__}, the "
-            f"run's is a {mine.__name__}; choose that quantizer's recipe, or another --init."
-        )
-    own = {f"quantizer.{name}" for name in tokenizer.quantizer.set_by_config}
-    have = {name: value for name, value in loaded.state_dict().items() if name not in own}
-    kept = tokenizer.state_dict()
-    want = {name: value for name, value in kept.items() if name not in own}
     remedy = (
         "use the bundle's --tokenizer settings, which are in its config.json, or the recipe "
         "finetune, which takes them"
     )
+    mine, theirs = type(tokenizer.quantizer), type(loaded.quantizer)
+    if codes and mine is not theirs:
+        raise CheckpointError(
+            f"{bundle.path} does not fit this run: its quantizer is a {theirs.__name__}, the "
+            f"run's is a {mine.__name__}; choose that quantizer's recipe, or another --init."
+        )
+    set_by_config = {f"quantizer.{name}" for name in tokenizer.quantizer.set_by_config}
+
+    def is_own(name: str) -> bool:
+        """Return True if the run keeps its own value."""
+        return name in set_by_config or (not codes and name.startswith("quantizer."))
+
+    have = {name: value for name, value in loaded.state_dict().items() if not is_own(name)}
+    kept = tokenizer.state_dict()
+    want = {name: value for name, value in kept.items() if not is_own(name)}
     _check_shapes(bundle, have, want, remedy)
     tokenizer.load_state_dict(kept | have)
+
+
+@torch.no_grad()
+def codes_from_latents(tokenizer: Tokenizer, batches: Iterator[Tensor]) -> None:
+    """Set the codes to k-means centers of the latents of pictures, initialized with random latents.
+
+    Takes as many ``batches`` (B, 3, S, S) as give ``LATENTS_PER_CODE`` latents per code. Raises
+    CheckpointError for a quantizer whose codes are not points among the latents.
+    """
+    first = next(batches)
+    size = tokenizer.codebook_size
+    rows = [to_rows(tokenizer.latents(first))]
+    further = -(-size * LATENTS_PER_CODE // len(rows[0])) - 1
+    rows += [to_rows(tokenizer.latents(images)) for images in islice(batches, further)]
+    pool = torch.cat(rows)
+    picks = torch.randperm(len(pool), generator=torch.Generator().manual_seed(0))[:size]
+    # As where a VQ codebook starts on latents: sums on a GPU may differ between processes.
+    centers = copy_of_first(kmeans(pool, pool[picks.to(pool.device)], KMEANS_ROUNDS))
+    try:
+        tokenizer.quantizer.initialize_codes(centers)
+    except ValueError as error:
+        raise CheckpointError(f"{error}; set codes_from to init.") from None
 
 
 def prior_from(prior: Prior, source: Path, tokenizer: Bundle) -> str | None:

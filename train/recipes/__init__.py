@@ -37,9 +37,10 @@ GROUPS = (
         "Tokenizers of your photographs (--data.root DIR)",
         "photos",
         (
-            "photos-regvq", "photos-regvq-fast", "photos-regvq-decoder", "photos-nsvq",
-            "photos-nsvq-fast", "photos-simvq", "photos-vq", "photos-vqvae", "photos-gumbel",
-            "photos-fsq", "photos-lfq", "photos-ibq", "photos-vqgan", "birds-facades-regvq",
+            "photos-regvq", "photos-regvq-last", "photos-regvq-16k", "imagenette128-nsvq-16k",
+            "imagenette128-simvq-16k", "photos-regvq-decoder", "photos-nsvq", "photos-simvq",
+            "photos-vq", "photos-vq-last", "photos-vqvae", "photos-gumbel", "photos-fsq",
+            "photos-lfq", "photos-ibq", "photos-vqgan", "birds-facades-regvq",
         ),
     ),
     Group("Any tokenizer, trained further (--init DIR --data.root DIR)", "finetune", ("finetune",)),
@@ -52,7 +53,10 @@ GROUPS = (
     Group(
         "Priors of photographs (--data.root DIR)",
         "priors",
-        ("birds-text-diffusion", "facades-semantic-ar", "coco-text-diffusion"),
+        (
+            "imagenette-class-ar", "imagenette-class-masked", "birds-text-diffusion",
+            "facades-semantic-ar", "coco-text-diffusion",
+        ),
     ),
     Group(
         "Tokenizers at the papers' scale: Reg-VQ and its baselines",

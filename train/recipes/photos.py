@@ -23,19 +23,64 @@ from regvq.tokenizer import TokenizerConfig
 from ..config.stages import StagesConfig
 from ..config.tokenizer import DataConfig, FeatureConfig, LossConfig, OptimizerConfig, RunConfig
 
-VQGAN_LOSS = LossConfig(l2=1.0, perceptual=0.5, adversarial=0.25)
+PHOTOS_NETWORK = NetworkConfig(
+    widths=(48, 96, 192), decoder_widths=(32, 112, 240), last_width=16, latent_dim=16
+)
+"""4.0 M parameters: the decoder is wider than the encoder, except at the finest level, which costs
+most. The last convolution removes the grid that a pixel shuffle leaves."""
+PHOTOS_LOSS = LossConfig(l2=1.0, lpips=True)
 
 
 def photos_regvq() -> RunConfig:
     """Reg-VQ on your photographs: 1,024 codes, one per 8x8 pixels; trains on a laptop's CPU.
 
-    Prior and stochastic-mask regularization (40 %), probabilistic contrastive loss, perceptual and
-    adversarial loss. Trains on crops of 64 pixels; the network is fully convolutional, so the
-    tokenizer takes pictures of any size. Needs --data.root, a folder of pictures.
+    Prior and stochastic-mask regularization (40 %); absolute and squared error and LPIPS on
+    AlexNet, which takes a sixth of a step. There is no discriminator and no contrastive loss: both
+    gained less than the steps that they cost (docs/tokenizers.md). Codes learn ten times as fast as
+    the network, because in a short run they cannot follow the latents at the network's rate.
+    Trains on crops of 64 pixels; the network is fully convolutional, so the tokenizer takes
+    pictures of any size. Needs --data.root, a folder of pictures.
     """
-    return _photos(
-        RegVQConfig(), LossConfig(l2=1.0, perceptual=0.5, contrastive="pcl", adversarial=0.25)
-    )
+    return _photos(RegVQConfig())
+
+
+def photos_regvq_last() -> RunConfig:
+    """The last part of photos-regvq's training: VGG-16's LPIPS too, larger crops, exact tokens.
+
+    VGG-16 sees the detail that AlexNet's stride of four skips, but costs several times as much, so
+    it comes last and sees a third of each batch. The mask's ratio falls to 0, because a picture's
+    own tokens are those by argmax. Needs --init, the run of photos-regvq, and --data.root.
+    """
+    return _last(photos_regvq(), RegVQConfig(mask_fall=(0.4, 0.9)))
+
+
+def photos_regvq_16k() -> RunConfig:
+    """photos-regvq with 16,384 codes, which start on latents of its encoder.
+
+    Network and losses are those of photos-regvq-last. Needs --data.root, a folder of pictures.
+    """
+    return _grown(RegVQConfig(size=16_384, mask_fall=(0.4, 0.9)))
+
+
+def imagenette128_nsvq_16k() -> RunConfig:
+    """NSVQ (arXiv 2606.11363) with 16,384 codes, which start on latents of photos-regvq's encoder.
+
+    The papers' setting of 128 pixels in 256 tokens, at a size that a laptop trains, on Imagenette
+    and other photographs. Dense loss and replacement are the paper's; its stages are left out,
+    because the encoder is already trained. Needs --data.root, a folder of pictures.
+    """
+    return _grown(NSVQConfig(size=16_384))
+
+
+def imagenette128_simvq_16k() -> RunConfig:
+    """SimVQ (arXiv 2411.02038) with 16,384 codes, which start on latents of photos-regvq's encoder.
+
+    The frozen codes behind the linear layer are whitened latents instead of Gaussian noise, which
+    is our choice. The layer learns at the network's rate, because each of its steps moves all codes
+    at once. Pictures and sizes as in imagenette128-nsvq-16k. Needs --data.root, a folder of
+    pictures.
+    """
+    return replace(_grown(SimVQConfig(size=16_384)), codes_rate=1.0)
 
 
 def photos_regvq_decoder() -> RunConfig:
@@ -49,7 +94,13 @@ def photos_regvq_decoder() -> RunConfig:
     Needs --data.root, a folder of pictures.
     """
     loss = LossConfig(
-        contrastive="pcl", adversarial=0.8, discriminator_start=0.0, listen_after=0.1, ramp=0.2
+        lpips=True,
+        perceptual=2.0,
+        contrastive="pcl",
+        adversarial=0.8,
+        discriminator_start=0.0,
+        listen_after=0.1,
+        ramp=0.2,
     )
     return replace(
         _photos(RegVQConfig(), loss),
@@ -63,32 +114,36 @@ def photos_regvq_decoder() -> RunConfig:
 def birds_facades_regvq() -> RunConfig:
     """photos-regvq, trained further on pictures of birds and of facades, 128 pixels per side.
 
-    The tokenizer of birds-text-diffusion and facades-semantic-ar. Crops show the pictures at about
-    their original scale. The learning rate is a third of that of photos-regvq, so that codes and
-    network keep what they have learned. Length, rate and crops are our choice. Needs --data.root, a
-    folder with pictures of both.
+    The tokenizer of birds-text-diffusion and facades-semantic-ar. Losses and crops are those of
+    photos-regvq-last; the learning rate is half of its rate, so that codes and network keep what
+    they have learned. Length and rate are our choice. Needs --data.root, a folder with pictures of
+    both.
     """
-    run = photos_regvq()
     return replace(
-        run,
+        _last(photos_regvq(), RegVQConfig(mask_fall=(0.0, 0.9))),
         init=Path("checkpoints/photos-regvq"),
-        data=replace(run.data, crop=(0.4, 0.7), last_size=None),
-        optimizer=OptimizerConfig(lr=run.optimizer.lr / 3),
-        steps=400,
+        optimizer=OptimizerConfig(lr=2.5e-4),
+        steps=1000,
     )
 
 
 def photos_vq() -> RunConfig:
-    """VQ-GAN's quantizer on your photographs, with the network and budget of photos-regvq.
+    """VQ-GAN's quantizer on your photographs, with network, losses and budget of photos-regvq.
 
     Nearest code, codebook and commitment loss, no regularizer and no restart of dead codes: the
     baseline of the Reg-VQ paper. Codes are initialized to latents of the first batch, because from
-    VQ-GAN's uniform initialization this small network collapses to a dozen codes at once. Our
-    choice, as in photos-regvq, are also the squared error beside L1 and the smaller perceptual and
-    adversarial weights; ade20k-vq has VQ-GAN's own settings throughout. Needs --data.root, a folder
-    of pictures.
+    VQ-GAN's uniform initialization this small network collapses to a dozen codes at once.
+    ade20k-vq has VQ-GAN's own losses. Needs --data.root, a folder of pictures.
     """
-    return _photos(VQConfig(start="data"), VQGAN_LOSS)
+    return _photos(VQConfig(start="data"))
+
+
+def photos_vq_last() -> RunConfig:
+    """The last part of photos-vq's training, with the losses of photos-regvq-last.
+
+    Needs --init, the run of photos-vq, and --data.root.
+    """
+    return _last(photos_vq(), VQConfig(start="data"))
 
 
 def photos_vqgan() -> RunConfig:
@@ -127,7 +182,7 @@ def photos_simvq() -> RunConfig:
 
     Frozen Gaussian codes behind a trainable linear layer. Needs --data.root, a folder of pictures.
     """
-    return _photos(SimVQConfig(), VQGAN_LOSS)
+    return _photos(SimVQConfig())
 
 
 def photos_nsvq() -> RunConfig:
@@ -139,35 +194,13 @@ def photos_nsvq() -> RunConfig:
     this one the commitment loss is lowest at the very beginning). Needs --data.root, a folder of
     pictures.
     """
-    run = _photos(NSVQConfig(), VQGAN_LOSS)
+    run = _photos(NSVQConfig())
     epoch = run.steps // 70
     return replace(
         run,
         tokenizer=replace(run.tokenizer, quantizer=NSVQConfig(epoch=epoch)),
         stages=StagesConfig(epoch=epoch, earliest=0.5, latest=50 / 70),
     )
-
-
-def photos_regvq_fast() -> RunConfig:
-    """photos-regvq with a learning rate ten times as large for the codes as for the network.
-
-    No paper has this. In the study (RESULTS.md: 400 steps, photographs not trained on) it raises
-    Reg-VQ from 75.7 to 94.6 % of 1,024 codes used and from 20.32 to 20.66 dB, and lowers its
-    SqueezeNet-FD from 2,750 to 2,543: in a short run codes cannot follow the latents at the
-    network's rate. Needs --data.root, a folder of pictures.
-    """
-    return replace(photos_regvq(), codes_rate=10.0)
-
-
-def photos_nsvq_fast() -> RunConfig:
-    """photos-nsvq with a learning rate ten times as large for the codes as for the network.
-
-    No paper has this. In the study (as for photos-regvq-fast) it raises NSVQ from 22.9 to 89.8 % of
-    1,024 codes used and from 20.20 to 21.18 dB, and lowers its SqueezeNet-FD from 2,795 to 2,518:
-    after the encoder is frozen, codes that are still far from the latents die one after the other.
-    Needs --data.root, a folder of pictures.
-    """
-    return replace(photos_nsvq(), codes_rate=10.0)
 
 
 def photos_gumbel() -> RunConfig:
@@ -177,7 +210,7 @@ def photos_gumbel() -> RunConfig:
     towards uniform at each position, as in taming-transformers' f8 model; evaluation takes the
     argmax. Needs --data.root, a folder of pictures.
     """
-    return _photos(GumbelConfig(), VQGAN_LOSS)
+    return _photos(GumbelConfig())
 
 
 def photos_fsq() -> RunConfig:
@@ -186,7 +219,7 @@ def photos_fsq() -> RunConfig:
     Levels 8 5 5 5, which make 1,000 codes; no part of the codebook is learned. Needs --data.root, a
     folder of pictures.
     """
-    return _photos(FSQConfig(), VQGAN_LOSS)
+    return _photos(FSQConfig())
 
 
 def photos_lfq() -> RunConfig:
@@ -195,7 +228,7 @@ def photos_lfq() -> RunConfig:
     Entropy and commitment loss have Open-MAGVIT2's weights; all else is as in photos-vq. Needs
     --data.root, a folder of pictures.
     """
-    return _photos(LFQConfig(), VQGAN_LOSS)
+    return _photos(LFQConfig())
 
 
 def photos_ibq() -> RunConfig:
@@ -204,13 +237,40 @@ def photos_ibq() -> RunConfig:
     The gradient reaches every code through the softmax of its dot product with the latent. Needs
     --data.root, a folder of pictures.
     """
-    return _photos(IBQConfig(), VQGAN_LOSS)
+    return _photos(IBQConfig())
 
 
-def _photos(quantizer: QuantizerConfig, loss: LossConfig) -> RunConfig:
+def _photos(quantizer: QuantizerConfig, loss: LossConfig = PHOTOS_LOSS) -> RunConfig:
     return RunConfig(
-        tokenizer=TokenizerConfig(NetworkConfig(), quantizer),
-        data=DataConfig(name="folder", crop=(0.0, 0.6), last_size=128),
+        tokenizer=TokenizerConfig(PHOTOS_NETWORK, quantizer),
+        data=DataConfig(name="folder", crop=(0.25, 0.7)),
         loss=loss,
-        steps=5000,
+        optimizer=OptimizerConfig(lr=1e-3),
+        codes_rate=10.0,
+        batch=24,
+        steps=10_000,
+    )
+
+
+def _last(run: RunConfig, quantizer: QuantizerConfig) -> RunConfig:
+    """Return the last part of a run, with VGG-16 beside AlexNet and crops of 128 pixels."""
+    return replace(
+        run,
+        tokenizer=replace(run.tokenizer, quantizer=quantizer),
+        data=replace(run.data, size=128, crop=(0.7, 1.0)),
+        features=FeatureConfig(name="alexnet"),
+        second_features=FeatureConfig(name="vgg16"),
+        loss=replace(run.loss, l2=2.0, second_perceptual=0.7, second_share=1 / 3),
+        optimizer=OptimizerConfig(lr=5e-4),
+        batch=12,
+        seed=2,
+        steps=4000,
+    )
+
+
+def _grown(quantizer: QuantizerConfig) -> RunConfig:
+    return replace(
+        _last(photos_regvq(), quantizer),
+        init=Path("checkpoints/photos-regvq"),
+        codes_from="latents",
     )
