@@ -7,26 +7,29 @@ that are never deleted.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from .guard.answers import Refusal, refuse
+from .guard.settings import SettingError
+
 VARIABLE = "REGVQ_AUTH"
-
-
-class SettingError(ValueError):
-    """An unusable setting of the owner; its text is one sentence."""
 
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_NOT_FOUND = b"Not found."
+_NOT_FOUND = Refusal(404, "This route is closed.")
 _CLOSED = re.compile(
     r"/(?:file=\s*[a-z][a-z0-9+.-]+:"  # file=http://…: the server would fetch it
-    r"|proxy=|deep_link\b|process_recording\b|run-history\b|vibe-|undo-vibe|start-vibe|dev/reload)",
+    r"|proxy=|deep_link\b|process_recording\b|run-history\b|vibe-|undo-vibe|start-vibe|dev/reload"
+    r")|^/(?:gradio_api/)?(?:component_server\b|stream/|custom_component/|monitoring\b|profiling/"
+    r"|pwa_icon\b)",
     re.IGNORECASE,
 )
 
@@ -54,6 +57,30 @@ def visitors(text: str | None = None) -> list[tuple[str, str]] | None:
     return list(found.items())
 
 
+def admission(text: str | None = None) -> Callable[[str, str], bool] | None:
+    """Return a function that tells whether a name and a password are those of a visitor, or None if
+    everybody may visit; arguments and errors as of ``visitors``.
+
+    It compares with every visitor, whatever the name, and takes the same time for each.
+    """
+    pairs = visitors(text)
+    if pairs is None:
+        return None
+    known = [(_digest(name), _digest(password)) for name, password in pairs]
+
+    def admits(name: str, password: str) -> bool:
+        given, secret, found = _digest(name), _digest(password), False
+        for one, other in known:
+            found |= hmac.compare_digest(one, given) & hmac.compare_digest(other, secret)
+        return found
+
+    return admits
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
 class OnlyOurFiles:
     """ASGI middleware that answers 404 on routes of Gradio that are not used here."""
 
@@ -62,13 +89,6 @@ class OnlyOurFiles:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and _CLOSED.search(scope["path"]):
-            await send(
-                {
-                    "type": "http.response.start",
-                    "status": 404,
-                    "headers": [(b"content-type", b"text/plain")],
-                }
-            )
-            await send({"type": "http.response.body", "body": _NOT_FOUND})
+            await refuse(scope, send, _NOT_FOUND)
             return
         await self._app(scope, receive, send)

@@ -11,11 +11,13 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from regvq.extras import missing_extra
 
-from .access import OnlyOurFiles, SettingError, visitors
+from .access import OnlyOurFiles, admission
+from .guard.settings import SettingError
 
 log = logging.getLogger("regvq.app")
 
@@ -45,66 +47,120 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def launch_options() -> dict[str, Any]:
-    """Return the arguments of ``Blocks.launch``. Raises access.SettingError for an unusable
-    ``REGVQ_AUTH``."""
+    """Return the arguments of ``Blocks.launch``. Raises SettingError for an unusable setting."""
     from starlette.middleware import Middleware
 
+    from .guard.compression import Compress
+    from .guard.failures import Sentences, handlers
+    from .guard.gate import Gate
+    from .guard.headers import SafeHeaders, frame_ancestors
+    from .guard.logins import LoginBrake
+    from .guard.settings import limits
     from .services.idle import CountRequests
     from .ui.component import STATIC
+    from .ui.plotly_file import PlotlyFile
     from .ui.theme import StudioTheme, head, stylesheet
 
+    found = limits()
+    middleware = [
+        Middleware(CountRequests),
+        Middleware(Compress),
+        Middleware(SafeHeaders, frames=frame_ancestors()),
+        Middleware(PlotlyFile),
+        Middleware(Sentences),
+        Middleware(LoginBrake, proxies=found.proxies),
+        Middleware(OnlyOurFiles),
+        Middleware(Gate, limits=found),
+    ]
     return {
-        "auth": visitors(),
-        "app_kwargs": {"middleware": [Middleware(CountRequests), Middleware(OnlyOurFiles)]},
+        "auth": admission(),
+        "app_kwargs": {"middleware": middleware, "exception_handlers": handlers()},
         "run_history": False,
         "theme": StudioTheme(),
         "css": stylesheet(),
         "head": head(),
         "favicon_path": str(STATIC / "shared" / "mark.svg"),
-        "max_file_size": "20mb",
+        "max_file_size": found.upload,
+        "state_session_capacity": 1000,  # the oldest ones are forgotten
         "show_error": False,
         "share": False,
         "ssr_mode": False,
+        "mcp_server": offers_tools(),
         "footer_links": [],
         "enable_monitoring": False,
     }
 
 
+def offers_tools() -> bool:
+    """Return True if the API is offered as tools of the Model Context Protocol: with REGVQ_MCP=1,
+    if Gradio's extra for it is installed. Otherwise one line in the log says what is missing."""
+    if os.environ.get("REGVQ_MCP", "").strip().lower() not in ("1", "true", "yes"):
+        return False
+    if find_spec("mcp") is None:
+        log.warning(
+            "REGVQ_MCP=1 has no effect, because the package mcp is not installed: "
+            "pip install 'gradio[mcp]'"
+        )
+        return False
+    return True
+
+
 def launch(host: str = "127.0.0.1", port: int | None = None) -> None:
     """Serve the explorer on ``host`` and ``port`` (None: the first free one from 7860) until the
-    process ends. Raises access.SettingError for unusable settings."""
+    process ends. Raises SettingError for unusable settings."""
+    from .services.libraries import LIBRARIES
+    from .services.uploads_folder import use_own_folder
+
+    use_own_folder()
+    LIBRARIES.begin()  # before Gradio is imported: it takes about as long
+
     from regvq.malloc import share_freed_memory
 
+    from .services.memory import keep_what_is_loaded, return_memory
     from .shell import build_app
 
     share_freed_memory()
     options = launch_options()
     app = build_app()
+    keep_what_is_loaded()
     app.launch(server_name=host, server_port=port, prevent_thread_lock=True, **options)
     # Not earlier: importing torch would delay the page.
     threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
+    threading.Thread(target=return_memory, name="memory", daemon=True).start()
     app.block_thread()
 
 
 def warm_up() -> None:
     """Load the first checkpoint and reconstruct the first picture, so that the first visitor waits
     less; then load the first text-conditioned prior and the owner's further checkpoints."""
-    from .services import checkpoints, priors, reconstruction
+    from .services import checkpoints, priors, reconstruction, worked_example
     from .services.code_stats import atlas
     from .services.examples import examples
+    from .services.idle import run_when_idle
+    from .services.libraries import LIBRARIES
+    from .services.memory import keep_what_is_loaded
     from .services.model_lock import LOCK
 
+    LIBRARIES.wait()
     try:
+        import plotly.graph_objects  # noqa: F401 (it takes a second)
+
         if known := checkpoints.names():
             request = reconstruction.parse_request(examples()[0].path, known[0])
             reconstruction.run(request)
             with LOCK:
                 _ = atlas(request.handle).counts
         if names := priors.names("text"):
-            priors.preload_prior(priors.open_prior(names[0], "text"))
+            first = priors.open_prior(names[0], "text")
+            priors.preload_prior(first)
+            run_when_idle(lambda: worked_example.prepare(first), "example")
+        if names := priors.names("label"):
+            of_classes = priors.open_prior(names[0], "label")
+            run_when_idle(lambda: worked_example.prepare(of_classes), "example of a class")
     except Exception:
         # The visitor who needs it gets the message; the page must come up.
         log.exception("The warm-up did not finish")
+    keep_what_is_loaded()
     fetch_further()
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from html import escape
 from typing import Any
 
@@ -13,22 +14,38 @@ from .services import checkpoints, links, source_notice
 from .services.examples import thumbnails
 from .services.links import Selection
 from .tabs import about, code_map, codebook, compare, generate, lab, mask_ratio, reconstruct
-from .ui.component import INSTANT, SILENT, by_name, html_component, html_text, static_text
+from .tabs.shared_inputs import announce, level_update
+from .ui.changes import CHECKPOINT_CHOSEN, TAB_OPENED, page_opened
+from .ui.component import INSTANT, SILENT, by_name, hint, html_component, html_text, static_text
 from .ui.errors import report_user_errors
+from .ui.explorer import Explorer
+from .ui.following_choice import FollowingChoice
+from .ui.model_line import serve_fairly
+from .ui.sessions import keep_sessions_small
 
 DELETE = (3600, 3600)
 """Seconds between two searches for files to delete, and the age at which files are deleted; so no
 upload is kept for more than two hours."""
-WAITING = 64
-"""Calls that may wait in the queue; further ones get the answer that the queue is full."""
+WAITING = 256
+"""Calls that may wait in all queues; further ones get the answer that the queue is full. A single
+visitor may let far fewer of them wait, see ``services.fair_line``."""
 
-# A tab that the server selects is shown but gets no event and stays empty; it has to be clicked.
-OPEN_TAB = f"""() => {{
-  const title = ({json.dumps(links.TABS)})[new URL(window.location).searchParams.get("tab")];
-  const tabs = [...document.querySelectorAll(".tab-container[role=tablist] button")];
-  const tab = tabs.find((button) => button.innerText.trim() === title);
-  if (tab) tab.click();
-}}"""
+FIRST = {
+    "reconstruct": "Drag the line across the picture, click a token, or upload a picture of yours.",
+    "codebook": "Click a code to see what it stands for, or find one by number, color, patch or "
+    "class.",
+    "codemap": "Click a point to see its code, or find one by number, color, patch or class; with "
+    "Lasso, draw around a group.",
+    "masks": "Move the mask ratio to see what tokens drawn at random cost.",
+    "generate": "Choose one of the example prompts or write your own, then press Generate. "
+    "The prior names the checkpoint that decodes its tokens; the one above is idle.",
+    "compare": "Choose a picture, and in the list below the checkpoints to compare on it; "
+    "the one above is idle.",
+    "lab": "Watch codes live and die; change a setting while the quantizers train. "
+    "They start from nothing: the checkpoint above is idle.",
+    "about": "Read what an image tokenizer is; beside it stands the checkpoint's model card.",
+}
+"""For each tab, the line that says what to do first."""
 
 
 def header(name: str | None) -> str:
@@ -58,9 +75,11 @@ def open_page(query: Any = "", checkpoint: Any = None) -> dict[str, Any]:
     offered = offer_checkpoints(checkpoint)
     if selection.checkpoint is not None:
         offered = gr.update(choices=checkpoints.names(), value=selection.checkpoint)
+    chosen = offered.get("value", checkpoint)
     return {
         **{name: value for name, value in selected.items() if value is not None},
         "checkpoint": offered,
+        "level": level_update(chosen),
         "examples": list(thumbnails()),
         "picture": links.example_path(selection.example),
         "here": links.TABS[selection.tab or "reconstruct"],
@@ -118,11 +137,20 @@ def which_tab(event: gr.SelectData) -> str:
     return str(event.value)
 
 
+@contextmanager
+def open_tab(name: str) -> Iterator[gr.Tab]:
+    """Open the tab with this name in links; ``app/static/changed`` finds it by its id."""
+    with gr.Tab(links.TABS[name], id=name, elem_id=f"tab-{name}") as tab:
+        hint(FIRST[name])
+        yield tab
+
+
 def build_app() -> gr.Blocks:
     """Return the explorer. No model is loaded before a user or ``server.warm_up`` needs it."""
+    keep_sessions_small()
     names = checkpoints.names()
     default = names[0] if names else None
-    with gr.Blocks(
+    with Explorer(
         title="RegVQ Studio", analytics_enabled=False, delete_cache=DELETE, fill_width=True
     ) as app:
         with gr.Row(elem_classes="rv-header", equal_height=False):
@@ -136,37 +164,51 @@ def build_app() -> gr.Blocks:
                 min_width=210,
                 interactive=True,
             )
+            level = FollowingChoice(
+                checkpoints.level_choices(default),
+                value=(checkpoints.level_choices(default) or [("", None)])[-1][1],
+                label="Level",
+                elem_id="level",
+                scale=0,
+                min_width=96,
+                visible=len(checkpoints.level_choices(default)) > 1,
+                interactive=True,
+            )
             share = html_component("share_link", elem_id="share", scale=0, min_width=44)
             html_component("theme_toggle", elem_id="toggle", scale=0, min_width=44)
         message = html_text("", visible=False, elem_id="notice")
         timer = gr.Timer(3, active=False)
         code = gr.State(None)  # the selected code stays selected in every tab
+        changed = html_component("changed", visible="hidden")
         here = gr.State(reconstruct.TITLE)
         with gr.Tabs(elem_id="tabs") as tabs:
-            with gr.Tab(links.TABS["reconstruct"], id="reconstruct") as tab:
-                shared, controls = reconstruct.build(tab, checkpoint, default or "", code, here)
-            with gr.Tab(links.TABS["codebook"], id="codebook") as tab:
-                codebook.build(tab, shared)
-            with gr.Tab(links.TABS["codemap"], id="codemap") as tab:
-                code_map.build(tab, shared)
-            with gr.Tab(links.TABS["masks"], id="masks") as tab:
+            with open_tab("reconstruct"):
+                shared, controls = reconstruct.build(
+                    checkpoint, level, default or "", code, changed
+                )
+            with open_tab("codebook"):
+                codebook.build(shared)
+            with open_tab("codemap"):
+                code_map.build(shared)
+            with open_tab("masks") as tab:
                 mask_ratio.build(tab, shared)
-            with gr.Tab(links.TABS["generate"], id="generate") as tab:
+            with open_tab("generate") as tab:
                 prompted = generate.build(tab, shared.picture)
-            with gr.Tab(links.TABS["compare"], id="compare") as tab:
+            with open_tab("compare") as tab:
                 compare.build(tab, checkpoint, shared.picture)
-            with gr.Tab(links.TABS["lab"], id="lab") as tab:
+            with open_tab("lab") as tab:
                 lab.build(tab, shared.picture)
-            with gr.Tab(links.TABS["about"], id="about") as tab:
-                about.build(tab, checkpoint)
+            with open_tab("about"):
+                about.build(shared)
         tabs.select(which_tab, None, here, **INSTANT)
+        tabs.select(None, None, None, **TAB_OPENED, **SILENT)
         selected = {
             "code": code, "mask_ratio": controls.mask_ratio, "seed": controls.seed, **prompted,
         }  # fmt: skip
         noticed = {"checkpoint": checkpoint, "notice": message, "timer": timer}
         opened = {
             **selected, **noticed,
-            "examples": controls.examples, "picture": shared.picture, "here": here,
+            "examples": controls.examples, "picture": shared.picture, "here": here, "level": level,
         }  # fmt: skip
         address = gr.Textbox(visible=False)
         app.load(
@@ -175,7 +217,7 @@ def build_app() -> gr.Blocks:
             list(opened.values()),
             js="(_, checkpoint) => [window.location.search, checkpoint]",
             **SILENT,
-        ).then(None, None, None, js=OPEN_TAB)
+        ).then(None, level, None, **page_opened(links.TABS), **SILENT)
         share.link(
             copy_link,
             [here, checkpoint, shared.picture, *selected.values()],
@@ -183,6 +225,11 @@ def build_app() -> gr.Blocks:
             trigger_mode="multiple",
             **INSTANT,
         )
-        timer.tick(by_name(refresh, noticed), checkpoint, list(noticed.values()), **INSTANT)
-        checkpoint.change(header, checkpoint, top, **INSTANT)
-    return app.queue(max_size=WAITING)
+        ticked = timer.tick(
+            by_name(refresh, noticed), checkpoint, list(noticed.values()), **INSTANT
+        )
+        announce(ticked.success, checkpoint, level)
+        announce(checkpoint.input, checkpoint, level)
+        level.input(None, level, None, **CHECKPOINT_CHOSEN, **SILENT)
+        changed.checkpoint(header, checkpoint, top, **INSTANT)
+    return serve_fairly(app.queue(max_size=WAITING))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,8 @@ from PIL import Image
 
 from . import generation, semantic_maps
 from .encoding import data_url, pack
-from .examples import examples
-from .generation_examples import trained_on_scenes
+from .generation_examples import example_picture, subject
+from .links import example_name
 from .priors import PriorHandle
 
 THUMB = 72
@@ -29,6 +29,8 @@ class InpaintSource:
     """int64 (h, w)"""
     pixels: np.ndarray
     """uint8 (H, W, 3)"""
+    example_for: str = ""
+    """The subject of the priors that it is an example for; "" for a visitor's own picture."""
 
 
 def encode_source(handle: PriorHandle, image: Any) -> InpaintSource:
@@ -73,18 +75,32 @@ def inpaint_canvas(
     source: InpaintSource | None,
     image: Any = None,
     marked: np.ndarray | None = None,
-) -> tuple[InpaintSource, dict[str, Any]]:
+) -> tuple[InpaintSource | None, dict[str, Any]]:
     """Return the picture to inpaint and what the page needs to erase a part of it.
 
     The picture is ``source``, encoded again if it belongs to another tokenizer; without a source
-    it is ``image``; without an image, an example. ``marked`` bool (h, w) is erased already.
+    it is a visitor's own ``image`` if the prior knows pictures of many kinds, otherwise an example
+    of those that the prior knows. Without such an example there is no picture, and the page gets a
+    sentence. ``marked`` bool (h, w) is erased already.
     """
-    if source is None:
-        # A prior of drawn scenes gets a drawn scene.
-        example = examples()[-1 if trained_on_scenes(handle) else 0]
-        source = encode_source(handle, image or example.path)
+    known, note = subject(handle), ""
+    wanted = known or "photographs"
+    if source is None or (source.example_for and source.example_for != wanted):
+        # The picture of the other tabs is an example until the visitor gives one.
+        own = image if image and known is None and example_name(image) is None else None
+        example = example_picture(handle)
+        if own is None and example is None:
+            return None, {
+                "key": _key("none"),
+                "none": f"This prior knows only {known}, and no example shows any: upload a "
+                "picture, or generate one and press Inpaint at it.",
+            }
+        source = encode_source(handle, own or example.path)
+        source = source if own else replace(source, example_for=wanted)
+        note = f"This prior knows only {known}, so the example is one." if known else ""
     elif source.tokenizer != handle.tokenizer_handle.name:
-        source = encode_source(handle, Image.fromarray(source.pixels))
+        fresh = encode_source(handle, Image.fromarray(source.pixels))
+        source = replace(fresh, example_for=source.example_for)
     rows, columns = source.ids.shape
     width, height = handle.size
     return source, {
@@ -94,6 +110,7 @@ def inpaint_canvas(
         "height": rows,
         "ratio": width / height,
         "under": data_url(source.pixels),
+        "note": note,
         **({} if marked is None else {"ids": pack(marked, "u1")}),
     }
 
@@ -106,6 +123,11 @@ def is_map_of(canvas: Any, handle: PriorHandle) -> bool:
 def is_restored(canvas: Any, handle: PriorHandle) -> bool:
     """Return True if the page's picture and hole come from an earlier run of this prior."""
     return _has_key(canvas, _restored(handle))
+
+
+def has_picture(canvas: Any) -> bool:
+    """Return True if the page's canvas has a picture to inpaint."""
+    return isinstance(canvas, dict) and canvas.get("mode") == "mask"
 
 
 def _has_key(canvas: Any, start: str) -> bool:

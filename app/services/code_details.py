@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from . import code_stats, precision, scene_counts
+from regvq.channels import count_words
+
+from . import precision, scene_counts
+from .channels import picture_or_example, picture_or_stand_in
 from .checkpoints import TokenizerHandle, open_tokenizer
 from .code_stats import atlas, patches
-from .encoding import data_url, pack, png_file
+from .encoding import data_url, png_file
 from .errors import UserError
-from .model_lock import LOCK, one_at_a_time
 from .scene_counts import Progress
 from .token_pictures import highlight_tokens
-from .tokenization import tokenize
-from .uploads import picture_or_example
+from .tokenization import known_tokens
 from .validation import whole_number
 
 SOURCES = ("bundle", "scenes", "picture")
 """The pictures on which uses can be counted."""
 NEIGHBORS = 8
-
-
-PATIENCE = 0.4
-"""Seconds of painting in the answer to a page that asks for tiles; it asks again for the rest."""
-MOST_TILES = 1024
-"""Tiles that a page can ask for at a time."""
 
 
 def counts_on(
@@ -49,6 +43,11 @@ def counts_on(
         known = atlas(handle)
         return known.counts, known.source
     if source == "scenes":
+        if handle.channels != 3:
+            raise UserError(
+                f"{handle.name} takes pictures of {count_words(handle.channels)}, and "
+                "the drawn scenes have 3: choose another source."
+            )
         count = scene_counts.count_of(handle)
         if partly and precision.is_large(handle.tokenizer):
             count.begin()
@@ -61,8 +60,7 @@ def counts_on(
 
         return count.finish(report), count.source
     if source == "picture":
-        with LOCK:
-            ids = tokenize(handle, picture_or_example(image)).ids
+        ids = known_tokens(handle, picture_or_example(handle, image)).ids
         return np.bincount(ids.ravel(), minlength=handle.tokenizer.codebook_size), "this picture"
     raise UserError(f"The source must be one of {', '.join(SOURCES)}, not {str(source)[:40]!r}.")
 
@@ -75,82 +73,12 @@ def usage_figures(counts: np.ndarray, source: str) -> dict[str, Any]:
 
 
 def codebook_usage(checkpoint: Any, source: Any, image: Any) -> tuple[np.ndarray, dict[str, Any]]:
-    """Return the counts int64 (K,) and their figures. Raises UserError."""
+    """Return the counts int64 (K,) and their figures with a chart. Raises UserError."""
+    from regvq.plots import figure_json, plot_ranks
+
     counts, words = counts_on(open_tokenizer(checkpoint), source, image)
-    return counts, {**usage_figures(counts, words), "counts": counts.tolist()}
-
-
-def codebook_view(
-    checkpoint: Any, source: Any, image: Any, progress: Progress | None = None
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what the page draws of the codebook, and the figures of its usage."""
-    handle = open_tokenizer(checkpoint)
-    counts, words = counts_on(handle, source, image, progress, partly=True)
-    figures, known = usage_figures(counts, words), atlas(handle)
-    sheet = code_stats.code_sheet(handle)
-    return {
-        "checkpoint": handle.name,
-        "source": words,
-        "counts": pack(counts, "<f8"),
-        "tokens": figures["tokens"],
-        "perplexity": figures["perplexity"],
-        "alike": pack(known.alike(), "<u4"),
-        "patch": known.patch,
-        "sprite": sheet,
-        "ramp": code_stats.color_ramp(),
-        **painted_view(handle),
-    }, figures
-
-
-# ---------------------------------------------------------------- a large codebook, bit by bit
-
-
-def painted_view(handle: TokenizerHandle) -> dict[str, Any]:
-    """Return the colors of all codes and how much of the codebook is known, for a page."""
-    known = atlas(handle)
-    progress = known.progress()  # before the colors: what is painted in between is sent again
-    return {"colors": pack(known.colors, "u1"), "progress": progress}
-
-
-def more_tiles(checkpoint: Any, codes: Any) -> dict[str, Any]:
-    """Return the tiles of the ``codes`` that a page shows, as far as PATIENCE seconds paint them.
-
-    Raises UserError for what are not codes, or too many.
-    """
-    handle = open_tokenizer(checkpoint)
-    if not isinstance(codes, list) or len(codes) > MOST_TILES:
-        raise UserError(f"The codes must be a list of at most {MOST_TILES}.")
-    last = handle.tokenizer.codebook_size - 1
-    wanted = [whole_number(code, "code", 0, last) for code in codes]
-    tiles = code_stats.tiles_view(handle, wanted, PATIENCE) if wanted else None
-    return _more(handle, tiles=tiles, **atlas(handle).progress())
-
-
-def more_known(checkpoint: Any, source: Any, known: Any, counted: Any) -> dict[str, Any]:
-    """Return what has become known since a page had ``known`` painted codes and ``counted`` scenes:
-    the colors of further codes, and the counts if there are new ones. Nothing is painted here."""
-    handle = open_tokenizer(checkpoint)
-    codes = atlas(handle)
-    progress = codes.progress()
-    known = whole_number(known, "number of codes", 0, codes.size)
-    fresh = codes.sequence[known : int(progress["painted"])]
-    more: dict[str, Any] = {
-        **progress,
-        "codes": pack(fresh, "<u4"),
-        "colors": pack(codes.colors[fresh], "u1"),
-    }
-    if counted != progress["counted"] and source in ("bundle", "scenes"):
-        counts, words = counts_on(handle, source, partly=True)
-        figures = usage_figures(counts, words)
-        more["counts"] = pack(counts, "<f8")
-        more |= {name: figures[name] for name in ("tokens", "perplexity", "source")}
-        more["figures"] = figures
-    return _more(handle, **more)
-
-
-def _more(handle: TokenizerHandle, **more: Any) -> dict[str, Any]:
-    # A value equal to the previous one would not reach the page.
-    return {"checkpoint": handle.name, "more": {**more, "stamp": time.monotonic_ns()}}
+    figures = {**usage_figures(counts, words), "counts": counts.tolist()}
+    return counts, {**figures, "chart": figure_json(plot_ranks(counts))}
 
 
 # ---------------------------------------------------------------- one code
@@ -161,20 +89,20 @@ def code_detail(
 ) -> tuple[TokenizerHandle, Image.Image, dict[str, Any]]:
     """Return a code's handle, the picture with the code's tokens highlighted, and its figures,
     counted on ``source``."""
-    from regvq.analysis.codes import nearest_codes, where_code
+    from regvq.analysis.codes import nearest_codes, similar_tiles, where_code
 
     handle = open_tokenizer(checkpoint)
     tokenizer = handle.tokenizer
     size = tokenizer.codebook_size
     code = whole_number(code, "code", 0, size - 1)
-    picture = picture_or_example(image)
-    with LOCK:
-        where = where_code(tokenize(handle, picture).ids, code)
+    picture = picture_or_stand_in(handle, image)
+    where = where_code(known_tokens(handle, picture).ids, code)
     counts, words = counts_on(handle, source, image, partly=True)
     total = int(counts.sum())
     near, distances = nearest_codes(tokenizer.quantizer.codebook(), code, NEIGHBORS)
     real, known = patches(handle), atlas(handle)
     known.look([code])
+    alike, differences = similar_tiles(known.tiles, code, NEIGHBORS, known.painted)
     figures = {
         "code": code,
         "codebook_size": size,
@@ -188,6 +116,10 @@ def code_detail(
         "nearest": [int(found) for found in near],
         "distances": [float(distance) for distance in distances],
         "nearest_uses": [int(counts[found]) for found in near],
+        "alike": [int(found) for found in alike],
+        "differences": [float(difference) for difference in differences],
+        "alike_uses": [int(counts[found]) for found in alike],
+        "alike_among": int(known.painted.sum()),
         "mean_color": [int(channel) for channel in known.colors[code]],
         "real_patches": len(real.of(code)) if real else None,
         "checkpoint": handle.name,
@@ -210,6 +142,7 @@ def code_card(checkpoint: Any, code: Any, image: Any, source: Any) -> dict[str, 
         },
         "swatch": data_url(known.look([figures["code"]])[0]),
         "near": [data_url(tile) for tile in known.look(figures["nearest"])],
+        "near_alike": [data_url(tile) for tile in known.look(figures["alike"])],
         "where": png_file(where, "where"),
     }
 
@@ -224,7 +157,7 @@ def current_code(checkpoint: Any, code: Any, image: Any) -> int:
     return _most_used_code(checkpoint, image)
 
 
-@one_at_a_time
 def _most_used_code(checkpoint: Any, image: Any) -> int:
-    ids = tokenize(open_tokenizer(checkpoint), picture_or_example(image)).ids
+    handle = open_tokenizer(checkpoint)
+    ids = known_tokens(handle, picture_or_stand_in(handle, image)).ids
     return int(np.bincount(ids.ravel()).argmax())

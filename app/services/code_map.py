@@ -1,33 +1,148 @@
-"""View models of the code map, and of the maps of several checkpoints beside one another."""
+"""The code map, and the maps of several checkpoints beside one another, as charts."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .checkpoints import TokenizerHandle, names, open_tokenizer
-from .code_details import painted_view
-from .code_stats import (
-    atlas,
-    code_colors,
-    code_sheet,
-    codebook,
-    color_ramp,
-    dominant_classes,
-    norms,
-    patches,
-)
+from .checkpoints import TokenizerHandle, names, open_tokenizer, split_level
+from .code_stats import atlas, codebook, dominant_classes, norms
 from .embeddings import METHODS, NEIGHBORS, STORED_NEIGHBORS, has_layout, layout
-from .encoding import PageFile, pack
+from .errors import UserError
 from .scene_counts import Progress
 from .validation import one_of, whole_number
+from .windows import chosen_mask, is_painted, parse_hidden, parse_window, tiles_in
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+    from regvq.plots.code_map import CodeMap
+    from regvq.plots.coloring import Coloring
+    from regvq.plots.windows import Window
 
 COLORS = ("usage", "mean", "norm", "class")
+MARKS = ("dots", "tiles")
+LAYOUTS = {
+    "pca": ("pca", STORED_NEIGHBORS),
+    "umap": ("umap", STORED_NEIGHBORS),
+    "umap-5": ("umap", 5),
+    "umap-50": ("umap", 50),
+}
+"""The page's layouts: method, and the number of neighbors that UMAP keeps together."""
 MOST = 4
 """Maps side by side, the chosen checkpoint's included."""
-NO_CLASS = 255
-"""The class number, in the page's bytes, of a code that covers no class."""
+
+
+def coloring_of(handle: TokenizerHandle, color: str, progress: Progress | None = None) -> Coloring:
+    """Return the colors of a checkpoint's codes; ``color`` is one of COLORS."""
+    from regvq.plots.coloring import DEAD, Coloring, by_norm, by_usage
+
+    known = atlas(handle)
+    if color == "usage":
+        return by_usage(known.counts)
+    if color == "norm":
+        return by_norm(norms(handle))
+    if color == "mean":
+        return Coloring(known.colors)
+    most, titles, palette = dominant_classes(handle, progress)
+    colors = np.where(most[:, None] >= 0, palette[most], DEAD).astype(np.uint8)
+    found, uses = np.unique(most[most >= 0], return_counts=True)
+    order = found[np.argsort(-uses, kind="stable")]
+    numbers = np.full(len(titles) + 1, -1)  # the last one is that of codes without a class
+    numbers[order] = np.arange(len(order))
+    return Coloring(
+        colors,
+        classes={f"{titles[one]} {(most == one).sum():,}": tuple(palette[one]) for one in order},
+        members=numbers[most],
+    )
+
+
+def code_map_of(
+    handle: TokenizerHandle,
+    method: str,
+    axes: int,
+    neighbors: int,
+    color: str,
+    progress: Progress | None = None,
+) -> CodeMap:
+    """Return the map of a checkpoint. Raises embeddings.TooFewCodes if there cannot be one."""
+    from regvq.plots.code_map import CodeMap
+
+    codes = codebook(handle)
+    places = layout(handle, codes, method, axes, neighbors, progress)
+    labels = None
+    if color == "class":
+        most, titles, _ = dominant_classes(handle, progress)
+        labels = [f"mostly {titles[one]}" if one >= 0 else "no class" for one in most]
+    return CodeMap(
+        places, atlas(handle).counts, norms(handle), coloring_of(handle, color, progress), labels
+    )
+
+
+def map_chart(
+    checkpoint: Any,
+    chosen_layout: Any,
+    axes: Any,
+    color: Any,
+    marks: Any,
+    code: Any = None,
+    selected: np.ndarray | None = None,
+    window: Any = None,
+    progress: Progress | None = None,
+) -> tuple[Figure, str]:
+    """Return the page's map, and the sentence below it.
+
+    window: what ``windows.parse_window`` accepts, None for all codes. selected: codes, int (n,).
+    Raises UserError.
+    """
+    from regvq.plots.code_map import map_figure, space_figure
+    from regvq.plots.windows import MOST_MARKS, whole_window
+
+    handle = open_tokenizer(checkpoint)
+    method, neighbors = LAYOUTS[one_of(chosen_layout, "layout", LAYOUTS)]
+    axes = whole_number(axes, "number of axes", 2, 3)
+    one_of(color, "color", COLORS)
+    one_of(marks, "mark", MARKS)
+    shown = code_map_of(handle, method, axes, neighbors, color, progress)
+    shown = replace(shown, coloring=replace(shown.coloring, hidden=parse_hidden(window)))
+    words = []
+    if away := len(shown.places) - len(shown.order):
+        words.append(f"{away:,} codes of the classes that the legend hides are not shown.")
+    if method == "pca":
+        share = 100 * sum(explained(shown.places, codebook(handle)))
+        words.append(f"The {axes} axes explain {share:.2g} % of the variance of the code vectors.")
+    picked = code if isinstance(code, int) else None
+    about = {"layout": f"{method}{axes}-{neighbors}" if method == "umap" else f"pca{axes}"}
+    about |= {"color": color, "method": method}
+    if axes == 3:
+        figure = space_figure(shown, picked)
+        if figure.layout.meta["inside"] < len(shown.order):
+            words.append(f"The {MOST_MARKS:,} codes used most are shown.")
+    else:
+        # The axes of a UMAP have no unit, so that each fills its side of the plot.
+        whole = whole_window(shown.places, fit=method == "umap")
+        box: Window = whole if window is None else parse_window(window)
+        zoom = (whole.right - whole.left) / max(box.right - box.left, 1e-12)
+        tiles = None
+        if marks == "tiles":
+            tiles = tiles_in(handle, shown.places, shown.counts, box)
+            about["marks"] = "dots" if tiles is None else "tiles"
+        figure = map_figure(
+            shown, box, tiles, zoom=zoom, whole=whole, picked=picked, equal=method == "pca",
+            chosen=chosen_mask(selected, len(shown.places)),
+            painted=is_painted(handle) if tiles is not None else None,
+        )  # fmt: skip
+        inside = figure.layout.meta["inside"]
+        if inside > MOST_MARKS:
+            words.append(
+                f"{MOST_MARKS:,} of these {inside:,} codes answer to the pointer: those used most. "
+                "Zoom in for the others; a lasso takes all."
+            )
+    about["chosen"] = None if selected is None or not len(selected) else len(selected)
+    figure.layout.meta = {**figure.layout.meta, **about}
+    return figure, " ".join(words)
 
 
 def map_data(
@@ -37,19 +152,19 @@ def map_data(
     axes: Any,
     neighbors: Any,
     progress: Progress | None = None,
-) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """Return the codes' places float32 (K, 2 or 3), their colors uint8 (K, 3), and the figures.
+) -> tuple[CodeMap, dict[str, Any]]:
+    """Return the map of an API call, and its figures. Raises UserError."""
+    from regvq.plots.code_map import map_figure, space_figure
+    from regvq.plots.style import figure_json
+    from regvq.plots.windows import whole_window
 
-    Raises UserError.
-    """
     handle = open_tokenizer(checkpoint)
     one_of(method, "method", METHODS)
     one_of(color, "color", COLORS)
     axes = whole_number(axes, "number of axes", 2, 3)
     one_of(neighbors, "number of neighbors", NEIGHBORS)
-    known, colors = atlas(handle), code_colors(handle, color, progress)
-    counts, codes = known.counts, codebook(handle)
-    places = layout(handle, codes, method, axes, int(neighbors), progress)
+    shown = code_map_of(handle, method, axes, int(neighbors), color, progress)
+    places, counts, known = shown.places, shown.counts, atlas(handle)
     figures = {
         "method": method,
         "colour": color,
@@ -66,63 +181,37 @@ def map_data(
     }
     if method == "umap":
         figures["neighbours"] = int(neighbors)
+    else:
+        figures["explained"] = explained(places, codebook(handle))
     if color == "class":
         most, class_names, _ = dominant_classes(handle)
         figures["class"] = [class_names[one] if one >= 0 else None for one in most]
-    return places, colors, figures
+    chart = space_figure(shown) if axes == 3 else map_figure(shown, whole_window(places))
+    figures["chart"] = figure_json(chart)
+    return shown, figures
 
 
-def map_view(checkpoint: Any) -> dict[str, Any]:
-    """Return what the page draws of every code before it asks for more, with the map by PCA."""
+def explained(places: np.ndarray, codes: np.ndarray) -> list[float]:
+    """Return the share of the variance of the ``codes`` (K, D) that each axis of their map by PCA
+    (K, axes) explains."""
+    total = float(codes.astype(np.float64).var(axis=0).sum())
+    return [float(one) / total if total else 0.0 for one in places.astype(np.float64).var(axis=0)]
+
+
+def shown_codes(checkpoint: Any, color: Any, event: Any, codes: np.ndarray) -> np.ndarray:
+    """Return those of some codes, int64 (n,), that a page's map shows. Raises UserError."""
+    hidden = parse_hidden(event)
+    if not hidden:
+        return codes
+    coloring = coloring_of(open_tokenizer(checkpoint), one_of(color, "color", COLORS))
+    return codes[replace(coloring, hidden=hidden).visible()[codes]]
+
+
+def places_on_page(checkpoint: Any, chosen_layout: Any) -> np.ndarray:
+    """Return the codes' places on the page's map in a plane, float32 (K, 2). Raises UserError."""
     handle = open_tokenizer(checkpoint)
-    known, codes, real = atlas(handle), codebook(handle), patches(handle)
-    return {
-        "checkpoint": handle.name,
-        "real": real
-        and {
-            "sheet": PageFile(real.sheet, "patches", "webp"),
-            "of": pack(np.diff(real.starts), "u1"),
-            "side": int(real.tiles.shape[1]),
-            "source": real.source,
-            "pictures": real.pictures,
-        },
-        "counts": pack(known.counts, "<f8"),
-        "source": known.source,
-        "norms": pack(norms(handle), "<f4"),
-        "patch": known.patch,
-        "sprite": code_sheet(handle),
-        "ramp": color_ramp(),
-        "pca": pack(layout(handle, codes, "pca", 3), "<f4"),
-        "quick": [axes for axes in (2, 3) if has_layout(handle, codes, axes, STORED_NEIGHBORS)],
-        **painted_view(handle),
-    }
-
-
-def layout_view(
-    handle: TokenizerHandle, axes: Any, neighbors: Any, progress: Progress | None = None
-) -> dict[str, Any]:
-    """Return a UMAP for the page. Raises UserError; embeddings.TooFewCodes if there
-    cannot be one."""
-    axes = whole_number(axes, "number of axes", 2, 3)
-    count = one_of(neighbors, "number of neighbors", NEIGHBORS)
-    codes = codebook(handle)
-    places = layout(handle, codes, "umap", axes, count, progress)
-    return {
-        "checkpoint": handle.name,
-        "layout": {"axes": axes, "neighbors": count, "places": pack(places, "<f4")},
-    }
-
-
-def class_view(checkpoint: Any, progress: Progress | None = None) -> dict[str, Any]:
-    """Return the class of each code, for a page that colors by it."""
-    handle = open_tokenizer(checkpoint)
-    most, class_names, palette = dominant_classes(handle, progress)
-    classes = {"of": _pack_classes(most), "names": class_names, "colors": palette.tolist()}
-    return {"checkpoint": handle.name, "classes": classes}
-
-
-def _pack_classes(most: np.ndarray) -> str:
-    return pack(np.where(most < 0, NO_CLASS, most), "u1")
+    method, neighbors = LAYOUTS[one_of(chosen_layout, "layout", LAYOUTS)]
+    return layout(handle, codebook(handle), method, 2, neighbors)
 
 
 # ---------------------------------------------------------------- several checkpoints
@@ -130,57 +219,67 @@ def _pack_classes(most: np.ndarray) -> str:
 
 def other_checkpoints(checkpoint: Any, chosen: Any) -> tuple[list[str], list[str]]:
     """Return the checkpoints that can be shown beside this one, and those that are chosen."""
-    known = [name for name in names() if name != checkpoint]
+    known = [name for name in names() if name != split_level(checkpoint)[0]]
     return known, [name for name in chosen or [] if name in known]
 
 
-def _handles(checkpoint: Any, others: Any) -> list[TokenizerHandle]:
-    wanted = [checkpoint, *(others if isinstance(others, list) else [])]
-    return [open_tokenizer(name) for name in dict.fromkeys(wanted)][:MOST]
+def gallery_figure(
+    checkpoint: Any,
+    others: Any,
+    chosen_layout: Any,
+    color: Any,
+    code: Any = None,
+    selected: np.ndarray | None = None,
+    progress: Progress | None = None,
+) -> tuple[Figure, str]:
+    """Return the maps of a checkpoint and up to MOST - 1 others in one color scale, and a sentence.
 
-
-def gallery_view(checkpoint: Any, others: Any) -> dict[str, Any]:
-    """Return the maps of a checkpoint and up to MOST - 1 others. Raises UserError."""
-    return {
-        "maps": [_small_map(handle) for handle in _handles(checkpoint, others)],
-        "ramp": color_ramp(),
-    }
-
-
-def _small_map(handle: TokenizerHandle) -> dict[str, Any]:
+    A UMAP that no bundle or cache holds would take minutes: PCA stands in its place. The picked
+    code and the selection are those of the same numbers in every map. Raises UserError.
+    """
     from regvq.metrics.codebook_usage import usage_of
+    from regvq.plots.code_map import CodeMap
+    from regvq.plots.coloring import by_norms, by_shares
+    from regvq.plots.gallery import gallery_figure as figure_of
 
-    known, codes = atlas(handle), codebook(handle)
-    counts = known.counts
-    usage = usage_of(counts)
-    umap = None
-    if has_layout(handle, codes, 2, STORED_NEIGHBORS):  # a new one would take minutes
-        umap = pack(layout(handle, codes, "umap", 2), "<f4")
-    return {
-        "checkpoint": handle.name,
-        "counts": pack(counts, "<f8"),
-        "colors": pack(known.colors, "u1"),
-        "norms": pack(norms(handle), "<f4"),
-        "pca": pack(layout(handle, codes, "pca", 2), "<f4"),
-        "umap": umap,
-        "used": usage.used,
-        "total": usage.total,
-        "perplexity": usage.perplexity,
-        "source": known.source,
-    }
+    wanted = [checkpoint, *(others if isinstance(others, list) else [])]
+    handles = [open_tokenizer(name) for name in dict.fromkeys(wanted)][:MOST]
+    method, _ = LAYOUTS[one_of(chosen_layout, "layout", LAYOUTS)]
+    one_of(color, "color", COLORS)
+    if color == "usage":
+        colorings = by_shares([atlas(handle).counts for handle in handles])
+    elif color == "norm":
+        colorings = by_norms([norms(handle) for handle in handles])
+    else:
+        colorings = [coloring_of(handle, color, progress) for handle in handles]
+    maps, replaced = {}, []
+    for handle, coloring in zip(handles, colorings, strict=True):
+        codes, counts = codebook(handle), atlas(handle).counts
+        own = method
+        if method == "umap" and not has_layout(handle, codes, 2, STORED_NEIGHBORS):
+            own = "pca"
+            replaced.append(handle.name)
+        usage = usage_of(counts)
+        title = (
+            f"<b>{handle.name}</b><br>{usage.used:,} of {usage.total:,} codes used, "
+            f"perplexity {usage.perplexity:,.0f}"
+        )
+        places = layout(handle, codes, own, 2)
+        shown = CodeMap(places, counts, norms(handle), coloring)
+        maps[handle.name] = (title, shown, chosen_mask(selected, len(places)))
+    picked = code if isinstance(code, int) else None
+    figure = figure_of(maps, picked, equal=method == "pca")
+    figure.layout.meta = {
+        **figure.layout.meta, "method": method, "color": color, "codes": len(maps),
+    }  # fmt: skip
+    words = "Click a map's name to show its checkpoint in all tabs."
+    if replaced:
+        words += f" No UMAP is stored for {', '.join(replaced)}: PCA is shown."
+    return figure, words
 
 
-def gallery_class_view(
-    checkpoint: Any, others: Any, progress: Progress | None = None
-) -> dict[str, Any]:
-    """Return the class of each code of each checkpoint, for a page that colors by it."""
-    handles = _handles(checkpoint, others)
-    found = {handle.name: dominant_classes(handle, progress) for handle in handles}
-    _, class_names, palette = next(iter(found.values()))
-    return {
-        "classes": {
-            "of": {name: _pack_classes(most) for name, (most, _, _) in found.items()},
-            "names": class_names,
-            "colors": palette.tolist(),
-        }
-    }
+def opened_checkpoint(name: Any) -> str:
+    """Return the name of the map that was clicked, a known checkpoint. Raises UserError."""
+    if not isinstance(name, str):
+        raise UserError("There is no checkpoint of that name.")
+    return open_tokenizer(name).bundle.name

@@ -16,7 +16,7 @@ from .code_atlas import AT_ONCE, CodeAtlas
 from .encoding import PageFile, pack, png
 from .painting import PAINTER
 from .scene_counts import Progress, class_counts
-from .token_pictures import FLOOR, heat_levels, tile_sheet
+from .token_pictures import tile_sheet
 
 log = logging.getLogger("regvq.app")
 
@@ -145,32 +145,3 @@ def dominant_classes(
     counts, names = class_counts(handle, progress)
     most = np.where(counts.any(axis=1), counts.argmax(axis=1), -1)
     return most, list(names), number_colors(len(names))
-
-
-def code_colors(
-    handle: TokenizerHandle, color: str, progress: Progress | None = None
-) -> np.ndarray:
-    """Return a color for each code, uint8 (K, 3); ``color`` is usage, mean, norm or class."""
-    from regvq.analysis.rendering import ramp
-
-    known = atlas(handle)
-    if color == "mean":
-        return known.colors
-    if color == "class":
-        most, _, palette = dominant_classes(handle, progress)
-        return np.where(most[:, None] >= 0, palette[most], UNUSED).astype(np.uint8)
-    if color == "norm":
-        lengths = norms(handle)
-        span = max(float(np.ptp(lengths)), 1e-9)
-        return ramp(FLOOR + (1 - FLOOR) * (lengths - lengths.min()) / span)
-    counts = known.counts
-    found = ramp(FLOOR + (1 - FLOOR) * heat_levels(counts))
-    found[counts == 0] = UNUSED
-    return found
-
-
-def color_ramp() -> list[list[int]]:
-    """Return the color scale of uses and norms in 64 steps, as RGB from 0 to 255."""
-    from regvq.analysis.rendering import ramp
-
-    return ramp(np.linspace(FLOOR, 1, 64)).tolist()

@@ -30,6 +30,9 @@ QUANTIZERS = {
     "fsq": "FSQ",
     "lfq": "LFQ",
     "ibq": "IBQ",
+    "bsq": "BSQ",
+    "diveq": "DiVeQ",
+    "fsp": "FSP",
 }
 
 
@@ -84,7 +87,8 @@ def describe(handle: TokenizerHandle) -> dict[str, Any]:
 
 
 def compare_on(handle: TokenizerHandle, picture: Picture) -> Reconstruction:
-    """Return the picture's reconstruction by ``handle``, with all that Compare shows."""
+    """Return the reconstruction by ``handle`` of a picture of its channels, with all that Compare
+    shows."""
     with LOCK:
         found = reconstruct(ReconstructionRequest(handle, picture))
         _ = found.decoded, found.error, found.quality
@@ -97,10 +101,17 @@ def compared(handle: TokenizerHandle, picture: Picture) -> Reconstruction | None
     return found if found and found.has("decoded", "error", "quality") else None
 
 
+def frame_picture(handles: list[TokenizerHandle], pictures: list[Picture]) -> Picture:
+    """Return the picture that Compare shows as the original, of those that the checkpoints get: in
+    color if one of them does."""
+    pairs = zip(handles, pictures, strict=True)
+    return next((picture for handle, picture in pairs if handle.channels == 3), pictures[0])
+
+
 def row_figures(found: Reconstruction) -> dict[str, Any]:
     """Return a checkpoint's row of the table, as JSON."""
     request = found.request
-    tokenizer, count = request.handle.tokenizer, int(request.ids.size)
+    tokenizer, count = request.handle.tokenizer, found.tokens
     width, height = request.picture.image.size
     return {
         **describe(request.handle),
@@ -108,7 +119,7 @@ def row_figures(found: Reconstruction) -> dict[str, Any]:
         "ssim": found.quality["ssim"],
         "tokens": count,
         "codes_used": found.quality["codes_used"],
-        "codebook_size": tokenizer.codebook_size,
+        "codebook_size": tokenizer.codebook_size * request.handle.shown_levels,
         "downsampling": tokenizer.downsampling,
         "bits_per_pixel": count * math.log2(tokenizer.codebook_size) / (width * height),
         "bytes": found.token_bytes,

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image
+
+from .cache import RecentItems
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,25 @@ def png_file(picture: Image.Image | np.ndarray, name: str) -> PageFile:
     if isinstance(picture, np.ndarray):
         picture = Image.fromarray(picture)
     return PageFile(png(picture), name)
+
+
+_drawn: RecentItems[str, PageFile] = RecentItems(32)
+
+
+def drawn_once(
+    draw: Callable[..., Image.Image | np.ndarray], name: str, *arrays: np.ndarray
+) -> PageFile:
+    """Return ``draw(*arrays)`` as a PNG file for the page; equal arrays are drawn once.
+
+    A chart takes longer to draw than to look up, and visitors ask for the same ones.
+    """
+    key = hashlib.sha256(f"{draw.__qualname__} {name}".encode())
+    for array in arrays:
+        key.update(f"{array.shape} {array.dtype.str}".encode() + array.tobytes())
+    found = _drawn.get(key.hexdigest())
+    if found is None:
+        found = _drawn[key.hexdigest()] = png_file(draw(*arrays), name)
+    return found
 
 
 def data_url(pixels: np.ndarray) -> str:

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from regvq.channels import count_words
+
 from . import priors, sampling, semantic_maps
 from .agreement import agreement
 from .encoding import PageFile, png_file
+from .errors import UserError
 from .model_lock import LOCK
 from .priors import PriorHandle
 from .sampling import Settings
@@ -41,6 +44,8 @@ class GenerationRequest:
     prompt: str = ""
     note: str = ""
     """The part of the prompt that is ignored, in words."""
+    label: int | None = None
+    """The number of a class."""
     plan: np.ndarray | None = field(default=None, compare=False)
     """A semantic map, classes int64 (H, W)."""
     known: np.ndarray | None = field(default=None, compare=False)
@@ -53,10 +58,11 @@ class GenerationRequest:
 
         from regvq.conditions import Condition
 
-        if not self.prompt and self.plan is None:
+        if not self.prompt and self.plan is None and self.label is None:
             return None
         return Condition(
             texts=(self.prompt,) if self.prompt else None,
+            labels=None if self.label is None else torch.tensor([self.label]),
             segmentation=None if self.plan is None else torch.from_numpy(self.plan)[None],
         )
 
@@ -73,6 +79,8 @@ class GenerationRequest:
         about["seeds"] = self.settings.seeds
         if self.prompt:
             about["prompt"] = self.prompt
+        if self.label is not None:
+            about["class"] = self.handle.labels[self.label]
         if self.note:
             about["note"] = self.note
         if self.known is not None:
@@ -104,6 +112,33 @@ def text_request(prompt: Any, prior: Any, *sampled: Any) -> GenerationRequest:
     settings = sampling.parse_settings(handle, *sampled)
     text, note = priors.clean_prompt(handle, prompt)
     return GenerationRequest(handle, settings, text, note)
+
+
+def label_request(label: Any, prior: Any, *sampled: Any) -> GenerationRequest:
+    """Return a request for pictures of a class, given by name or number (0 is the first).
+
+    Raises UserError or CheckpointError.
+    """
+    handle = priors.open_prior(prior, "label")
+    settings = sampling.parse_settings(handle, *sampled)
+    return GenerationRequest(handle, settings, label=_label(handle, label))
+
+
+def _label(handle: PriorHandle, label: Any) -> int:
+    names = [name.lower() for name in handle.labels]
+    text = " ".join(str("" if label is None else label).split()).lower()
+    if text in names:
+        return names.index(text)
+    if isinstance(label, int | float | str) and not isinstance(label, bool):
+        number = text.removesuffix(".0")
+        if number.isdecimal() and int(number[:9]) < len(names):
+            return int(number[:9])
+    shown = ", ".join(handle.labels[:20]) + (", ..." if len(names) > 20 else "")
+    if not text:
+        raise UserError(f"Choose a class: {shown}.")
+    raise UserError(
+        f"The prior {handle.name} knows no class {text[:60]!r}; its classes are: {shown}."
+    )
 
 
 def map_request(
@@ -144,6 +179,11 @@ def encode_picture(image: Any, handle: PriorHandle) -> np.ndarray:
     """
     from regvq.images import to_tensor
 
+    if handle.tokenizer_handle.channels != 3:
+        raise UserError(
+            f"{handle.name} draws pictures of {count_words(handle.tokenizer_handle.channels)}, and "
+            "a picture to complete has 3: choose another prior."
+        )
     picture = open_picture(image)
     fitted = semantic_maps.crop_to_fit(picture.image, handle.size, Image.Resampling.LANCZOS)
     with LOCK:
@@ -216,7 +256,7 @@ def decode_tokens(handle: PriorHandle, ids: Tensor) -> list[Image.Image]:
 
     with LOCK:
         tokenizer = handle.tokenizer_handle.tokenizer
-        return to_pictures(tokenizer.decode(ids.to(tokenizer.device)).cpu())
+        return to_pictures(tokenizer.visible(tokenizer.decode(ids.to(tokenizer.device))).cpu())
 
 
 def _nearest_codes(handle: PriorHandle, latents: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from .examples import Example, examples
 from .priors import PriorHandle
 from .semantic_maps import Legend, legend
 
@@ -34,9 +35,36 @@ PROMPTS = {
 PROMPTS["cub"] = PROMPTS["bird"]
 
 
+SUBJECTS = {
+    "scenes": "drawn landscapes",
+    "bird": "birds",
+    "cub": "birds",
+    "facade": "house facades",
+    "celeb": "faces",
+    "camvid": "streets",
+}
+"""The subject of a data set's pictures, by a part of the data set's or the prior's name; a prior of
+other data sets knows photographs of many kinds."""
+
+
 def trained_on_scenes(handle: PriorHandle) -> bool:
     """Return True if the prior was trained on the drawn scenes, whose examples are drawn here."""
     return handle.data.get("name") == "scenes"
+
+
+def subject(handle: PriorHandle) -> str | None:
+    """Return what the pictures show that the prior was trained on; None for many kinds of them."""
+    if trained_on_scenes(handle):
+        return SUBJECTS["scenes"]
+    about = f"{handle.data.get('name', '')} {handle.name}".lower()
+    return next((words for key, words in SUBJECTS.items() if key in about), None)
+
+
+def example_picture(handle: PriorHandle) -> Example | None:
+    """Return an example picture of the kind that the prior was trained on; None if none is."""
+    if trained_on_scenes(handle):
+        return examples()[-1]
+    return examples()[0] if subject(handle) is None else None
 
 
 @lru_cache(maxsize=4)

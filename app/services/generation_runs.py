@@ -34,6 +34,7 @@ class SavedRun:
     prompt: str
     sampled: tuple[Any, ...]
     """The page's settings in the order of SAMPLED, None for the prior's own."""
+    label: int | None
     plan: np.ndarray | None
     source: InpaintSource | None
     marked: np.ndarray | None
@@ -75,6 +76,7 @@ def saved_run(
         fingerprint=handle.fingerprint,
         prompt=request.prompt or str(page_prompt or ""),
         sampled=tuple(sampled),
+        label=request.label,
         plan=request.plan,
         source=source,
         marked=None if request.known is None else request.known < 0,

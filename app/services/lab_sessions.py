@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,14 @@ from .uploads import open_picture
 from .validation import MAX_SEED, number, whole_number
 
 if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
     from regvq.analysis.lab.pictures import SmallPictures
     from regvq.analysis.lab.training import InteractiveRun
 
 NAMES = (
     "VQ", "EMA", "Gumbel", "Reg-VQ", "Reg-VQ without prior", "Reg-VQ without mask", "SimVQ", "NSVQ",
+    "BSQ", "DiVeQ", "FSP",
 )  # fmt: skip
 """Those of ``core.analysis.lab.training.default_quantizers``, which would import torch."""
 WATCH = {
@@ -32,6 +36,9 @@ WATCH = {
     "Reg-VQ without mask": "The prior alone fills the codebook; no token is drawn in training.",
     "SimVQ": "One linear layer moves all codes together, so unused codes move as well.",
     "NSVQ": "Every code is pulled to the latents near it; dead codes are moved onto live ones.",
+    "BSQ": "A code is a set of signs, and none is learned; the entropy loss spreads the latents.",
+    "DiVeQ": "No loss but the reconstruction's; every 100 steps unused codes move onto live ones.",
+    "FSP": "A fixed grid: latents are moved at random in training and rounded when you look.",
 }
 """One sentence per quantizer on what to look for."""
 KINDS = ("points", "pictures")
@@ -120,6 +127,14 @@ def parse_settings(rate: Any, prior: Any, mask: Any, temperature: Any, alpha: An
     )
 
 
+CURVES: dict[str, tuple[str, float]] = {
+    "used": ("codes in use, %", 100.0),
+    "perplexity": ("perplexity", 1.0),
+    "psnr": ("PSNR, dB", 1.0),
+}
+"""The figures that are drawn by step: title, and the factor of their values."""
+MOST_POINTS = 200
+"""Points of a curve; of a longer one, every second point is kept."""
 SETTINGS = 5
 """The number of inputs of ``parse_settings``, the last ones of a session's inputs."""
 
@@ -150,7 +165,11 @@ class LabSession:
                 self.runs[name] = TinyRun(TinyConfig(known[name], seed=spec.seed), pictures)
             self.original = pack(sheet_of(pictures.watched), "u1")
             self.several = len(pictures.watched) > 1
-        self.apply_settings(settings)
+        self.history: list[tuple[int, dict[str, dict[str, float]]]] = []
+        """Each watched step, and the figures of each quantizer at it."""
+        self.changes: list[tuple[int, str]] = []
+        """The steps at which settings were changed, and the new ones in words."""
+        self._apply(settings)
         self.born = time.monotonic_ns()
 
     @property
@@ -160,6 +179,16 @@ class LabSession:
 
     def apply_settings(self, settings: LabSettings) -> None:
         """Use these settings from the next step on."""
+        changed = [
+            f"{name} {value:g}"
+            for name, value in vars(settings).items()
+            if value != getattr(self.settings, name)
+        ]
+        if changed and self.step:
+            self.changes.append((self.step, ", ".join(changed)))
+        self._apply(settings)
+
+    def _apply(self, settings: LabSettings) -> None:
         self.settings = settings
         for name, run in self.runs.items():
             run.change(**settings.of(name))
@@ -178,6 +207,16 @@ class LabSession:
     def view(self) -> dict[str, Any]:
         """Return what the page draws."""
         run_view = _points_view if self.original is None else _pictures_view
+        runs = [
+            {
+                "name": name,
+                "watch": WATCH[name],
+                "size": run.quantizer.size,
+                **run_view(run.look()),
+            }
+            for name, run in self.runs.items()
+        ]
+        self._remember(runs)
         return {
             "kind": self.spec.kind,
             "lab": self.born,
@@ -187,11 +226,46 @@ class LabSession:
             "original": self.original,
             "several": self.several,
             "weights": vars(self.settings),
-            "runs": [
-                {"name": name, "watch": WATCH[name], **run_view(run.look())}
-                for name, run in self.runs.items()
-            ],
+            "runs": runs,
         }
+
+    def _remember(self, runs: list[dict[str, Any]]) -> None:
+        if self.history and self.history[-1][0] == self.step:
+            return
+        figures = {run["name"]: {name: run[name] for name in CURVES if name in run} for run in runs}
+        self.history.append((self.step, figures))
+        if len(self.history) > 2 * MOST_POINTS:
+            del self.history[1::2]
+
+    def curves(self) -> dict[str, Any]:
+        """Return the charts of the watched figures by their names in CURVES; None for one that
+        these quantizers do not have."""
+        steps = [step for step, _ in self.history]
+        found: dict[str, Any] = {}
+        for key in CURVES:
+            lines = {
+                name: [figures[name][key] for _, figures in self.history]
+                for name in self.runs
+                if self.history and key in self.history[0][1][name]
+            }
+            found[key] = curve(key, steps, lines, self.spec.size, self.changes) if lines else None
+        return found
+
+
+def curve(
+    key: str,
+    steps: Sequence[int],
+    lines: Mapping[str, Sequence[float]],
+    size: int,
+    changes: Sequence[tuple[int, str]] = (),
+) -> Figure:
+    """Return the chart of a figure of CURVES by step, a line per quantizer, of ``size`` codes."""
+    from regvq.plots import plot_lab
+
+    title, scale = CURVES[key]
+    scaled = {name: [scale * value for value in values] for name, values in lines.items()}
+    span = {"used": (-2.0, 103.0), "perplexity": (0.0, 1.03 * size)}.get(key)
+    return plot_lab(steps, scaled, title, span=span, changes=changes)
 
 
 def _points_view(frame: Any) -> dict[str, Any]:
@@ -241,8 +315,10 @@ def discard(key: int | None) -> None:
     _sessions.pop(key, None)
 
 
-def answer(how: str, number: Any, key: int | None, *inputs: Any) -> tuple[int | None, dict]:
-    """Return a session's key and what the page draws of it.
+def answer(
+    how: str, number: Any, key: int | None, *inputs: Any
+) -> tuple[int | None, dict[str, Any], dict[str, Any]]:
+    """Return a session's key, what the page draws of it, and its curves (none after an error).
 
     ``how``: "tick" trains some more steps, "look" leaves the session as it is, "restart" makes a
     new one; each makes a new one if the choices have changed. ``inputs`` are those of
@@ -256,7 +332,7 @@ def answer(how: str, number: Any, key: int | None, *inputs: Any) -> tuple[int | 
         settings = parse_settings(*inputs[-SETTINGS:])
         pictures = training_pictures(spec.kind, spec.data, inputs[3])
     except (UserError, PictureError) as error:
-        return key, {"sentence": str(error), "number": number}
+        return key, {"sentence": str(error), "number": number}, {}
     if how == "tick":
         # The first optimizer imports this module, and that must not happen under the lock.
         import torch._dynamo  # noqa: F401
@@ -268,4 +344,5 @@ def answer(how: str, number: Any, key: int | None, *inputs: Any) -> tuple[int | 
         elif how == "tick":
             session.apply_settings(settings)
             session.advance()
-        return key, {**session.view(), "number": number}
+        view = {**session.view(), "number": number}
+    return key, view, session.curves()

@@ -12,7 +12,7 @@ from PIL import Image
 from . import lab_sessions
 from .encoding import PageFile, png_file
 from .lab_data import training_pictures
-from .lab_sessions import LabSession
+from .lab_sessions import CURVES, LabSession, curve
 from .model_lock import LOCK
 from .token_pictures import tile_sheet
 from .validation import whole_number
@@ -31,11 +31,15 @@ Gallery = list[tuple[PageFile, str]]
 def train_on_pictures(
     image: Any, quantizers: Any, codes: Any, seed: Any, steps: Any, *settings: Any
 ) -> Iterator[tuple[Gallery | None, Gallery | None, dict[str, Any]]]:
-    """Yield the figures while the quantizers train on scenes or on ``image``; at the end also the
-    reconstructions and the codebooks. Raises UserError or PictureError.
+    """Yield the figures while the quantizers train on scenes or on ``image``.
+
+    At the end there are the reconstructions and the codebooks, too, and in the figures the charts
+    of CURVES by their names. Raises UserError or PictureError.
 
     ``settings`` are those of ``lab_sessions.parse_settings``.
     """
+    from regvq.plots import figure_json
+
     source = "picture" if image else "scenes"
     spec = lab_sessions.parse_spec("pictures", None, source, image, codes, quantizers, seed)
     checked = lab_sessions.parse_settings(*settings)
@@ -54,7 +58,18 @@ def train_on_pictures(
         with LOCK:
             session.advance(count)
             frames = _add_figures(figures, session)
-    yield _reconstructions(session, frames), _codebooks(frames), figures
+    charts = {
+        key: figure_json(
+            curve(
+                key,
+                figures["step"],
+                {name: run[key] for name, run in figures["runs"].items()},
+                spec.size,
+            )
+        )
+        for key in CURVES
+    }
+    yield _reconstructions(session, frames), _codebooks(frames), {**figures, "charts": charts}
 
 
 def _add_figures(figures: dict[str, Any], session: LabSession) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,14 @@ from PIL import Image
 
 from . import checkpoints
 from .cache import RecentItems
+from .channels import image_of, picture_for, picture_or_example
 from .checkpoints import TokenizerHandle, open_tokenizer
 from .code_stats import code_sheet, tiles_view
 from .encoding import PageFile, pack, png_file
 from .errors import UserError
 from .model_lock import one_at_a_time
 from .tokenization import latents
-from .uploads import Picture, limit_size, open_picture, original_png, picture_or_example
+from .uploads import Picture, limit_size, original_png
 from .validation import MAX_SEED, finite, number, whole_number
 
 if TYPE_CHECKING:
@@ -35,10 +37,29 @@ SHOWN = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Ratios whose pictures /mask_sweep returns."""
 
 
+@dataclass(frozen=True)
+class Curve:
+    """The known part of the curves over the mask ratio."""
+
+    points: list[Point]
+    """By increasing ratio."""
+    left: int
+    """The number of points that are not computed yet."""
+    ratio: float
+    """The ratio that is chosen."""
+
+
 class NotStochastic(UserError):
-    """A checkpoint whose quantizer has no token distribution, and so no stochastic mask."""
+    """A checkpoint whose quantizer has no token distribution, and so no stochastic mask, or one
+    with several levels, whose masks are not shown."""
 
     def __init__(self, handle: TokenizerHandle) -> None:
+        if handle.level is not None:
+            super().__init__(
+                f"{handle.bundle.name} has {handle.whole.levels} ids per position: the mask ratio "
+                "here is that of a single codebook."
+            )
+            return
         super().__init__(
             f"{handle.name} always takes the best code: its quantizer has no token distribution, "
             "so there is nothing to draw from and no mask ratio to set."
@@ -48,7 +69,7 @@ class NotStochastic(UserError):
 def stochastic_tokenizer(checkpoint: Any) -> TokenizerHandle:
     """Return the checkpoint. Raises UserError, NotStochastic if there is nothing to draw from."""
     handle = open_tokenizer(checkpoint)
-    if not handle.tokenizer.quantizer.is_stochastic:
+    if handle.level is not None or not handle.tokenizer.quantizer.is_stochastic:
         raise NotStochastic(handle)
     return handle
 
@@ -56,8 +77,9 @@ def stochastic_tokenizer(checkpoint: Any) -> TokenizerHandle:
 def first_stochastic() -> str | None:
     """Return the name of the first checkpoint with a stochastic mask, found without loading any."""
     for name in checkpoints.names():
-        quantizer = checkpoints.bundle(name).config.get("tokenizer", {}).get("quantizer", {})
-        if "mask_ratio" in quantizer:
+        found = checkpoints.bundle(name)
+        quantizer = found.config.get("tokenizer", {}).get("quantizer", {})
+        if "mask_ratio" in quantizer and checkpoints.levels_of(found) == 1:
             return name
     return None
 
@@ -71,9 +93,9 @@ def parse_settings(ratio: Any, temperature: Any, seed: Any) -> tuple[float, floa
     )
 
 
-def mask_picture(image: Any) -> Picture:
+def mask_picture(handle: TokenizerHandle, image: Any) -> Picture:
     """Return the user's picture, or the first example, at most SIDE pixels long."""
-    return limit_size(picture_or_example(image), SIDE)
+    return limit_size(picture_or_example(handle, image), SIDE)
 
 
 # ---------------------------------------------------------------- computation
@@ -96,10 +118,9 @@ def masked_picture(
 ) -> tuple[Point, np.ndarray]:
     """Return a point of the curve and its picture uint8 (H, W, 3)."""
     from regvq.analysis.mask_sweep import mask_point
-    from regvq.images import to_tensor
 
     found = draws(handle, picture, temperature, seed)
-    image = to_tensor(picture.image)
+    image = image_of(handle, picture)
     point, pixels = mask_point(handle.tokenizer, image, found, ratio, seed)
     _points[handle, picture, ratio, temperature, seed] = point  # kept longer than the picture
     return point, pixels
@@ -116,13 +137,13 @@ def curve_point(
 @one_at_a_time
 def mask_sweep(
     image: Any, checkpoint: Any, seed: Any, temperature: Any
-) -> tuple[list[tuple[PageFile, str]], dict[str, Any]]:
-    """Return pictures at the ratios SHOWN with their captions, and the curves as figures.
+) -> tuple[list[tuple[PageFile, str]], list[Point], dict[str, Any]]:
+    """Return pictures at the ratios SHOWN with their captions, and the curves: points and figures.
 
     Raises UserError or PictureError.
     """
     handle = stochastic_tokenizer(checkpoint)
-    picture = limit_size(open_picture(image), SIDE)
+    picture = limit_size(picture_for(handle, image), SIDE)
     _, temperature, seed = parse_settings(0, temperature, seed)
     points, gallery = [], []
     for step in range(STEPS + 1):
@@ -133,20 +154,24 @@ def mask_sweep(
             file = png_file(pixels, f"ratio-{100 * point.ratio:.0f}")
             gallery.append((file, f"ratio {point.ratio:g}, {point.psnr:.2f} dB"))
     found = draws(handle, picture, temperature, seed)
-    return gallery, {
-        "ratio": [point.ratio for point in points],
-        "psnr": [finite(point.psnr) for point in points],
-        "drawn": [point.drawn for point in points],
-        "changed": [point.changed for point in points],
-        "entropy_bits": float(found.entropy.mean()),
-        "tokens": int(found.best.size),
-        "codebook_size": handle.tokenizer.codebook_size,
-        "width": picture.image.width,
-        "height": picture.image.height,
-        "temperature": temperature,
-        "seed": seed,
-        "checkpoint": handle.name,
-    }
+    return (
+        gallery,
+        points,
+        {
+            "ratio": [point.ratio for point in points],
+            "psnr": [finite(point.psnr) for point in points],
+            "drawn": [point.drawn for point in points],
+            "changed": [point.changed for point in points],
+            "entropy_bits": float(found.entropy.mean()),
+            "tokens": int(found.best.size),
+            "codebook_size": handle.tokenizer.codebook_size,
+            "width": picture.image.width,
+            "height": picture.image.height,
+            "temperature": temperature,
+            "seed": seed,
+            "checkpoint": handle.name,
+        },
+    )
 
 
 # ---------------------------------------------------------------- views
@@ -203,7 +228,7 @@ def curve_view(
     temperature: float,
     seed: int,
     budget: float,
-) -> dict[str, Any]:
+) -> Curve:
     """Return the known part of the curves, after up to ``budget`` seconds of computing more."""
     from regvq.analysis.mask_sweep import coarse_to_fine
 
@@ -216,36 +241,27 @@ def curve_view(
                 continue
             made += 1
         points.append(curve_point(*key))
-    points.sort()
-    return {
-        "points": [
-            {"ratio": point.ratio, "psnr": finite(point.psnr), "changed": point.changed}
-            for point in points
-        ],
-        "left": left,
-        "ratio": ratio,
-        "stamp": time.monotonic_ns(),  # a value equal to the previous one would not reach the page
-    }
+    return Curve(sorted(points), left, ratio)
 
 
 @one_at_a_time
 def tab_view(
     image: Any, checkpoint: Any, ratio: Any, temperature: Any, seed: Any
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+) -> tuple[dict[str, Any], dict[str, Any], Curve]:
     """Return what the page draws of one ratio, its figures, and the known part of the curves.
 
     Raises NotStochastic, UserError or PictureError.
     """
-    handle, picture = stochastic_tokenizer(checkpoint), mask_picture(image)
+    handle = stochastic_tokenizer(checkpoint)
+    picture = mask_picture(handle, image)
     settings = parse_settings(ratio, temperature, seed)
     view, figures = mask_view(handle, picture, *settings)
     return view, figures, curve_view(handle, picture, *settings, budget=0)
 
 
 @one_at_a_time
-def more_of_curve(
-    image: Any, checkpoint: Any, ratio: Any, temperature: Any, seed: Any
-) -> dict[str, Any]:
+def more_of_curve(image: Any, checkpoint: Any, ratio: Any, temperature: Any, seed: Any) -> Curve:
     """Return the curves after BUDGET more seconds of computing. Raises UserError."""
     settings = parse_settings(ratio, temperature, seed)
-    return curve_view(stochastic_tokenizer(checkpoint), mask_picture(image), *settings, BUDGET)
+    handle = stochastic_tokenizer(checkpoint)
+    return curve_view(handle, mask_picture(handle, image), *settings, BUDGET)

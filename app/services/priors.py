@@ -18,6 +18,7 @@ from .code_stats import atlas
 from .errors import UserError
 from .gpu import device
 from .idle import run_when_idle
+from .memory import keep_what_is_loaded
 from .model_lock import LOCK
 
 if TYPE_CHECKING:
@@ -28,17 +29,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("regvq.app")
 
-MODES = ("text", "semantic", "complete")
-"""The uses of a prior: text to image, semantic map to image, inpainting."""
+MODES = ("text", "label", "semantic", "complete")
+"""The uses of a prior: text to image, class to image, semantic map to image, inpainting."""
 TILE_SECONDS = 0.3
 """Seconds in which missing tiles are painted for the preview of an unfinished picture."""
 MAX_WORDS = 200
 """A longer prompt does not describe a picture, and no prior reads so many tokens."""
 TRAIN_RECIPE = "scenes-text-diffusion"
 """The recipe that a page without priors recommends."""
-DEFAULT = {"text": "scenes-text-diffusion", "semantic": "scenes-semantic-ar"}
-"""The priors that Generate opens with if they are available: their training data is drawn by this
-project, so it was unlimited, and example prompts and maps can be drawn here."""
+DEFAULT = {
+    "text": "scenes-text-diffusion",
+    "label": "imagenette-class-masked",
+    "semantic": "scenes-semantic-ar",
+}
+"""The priors that Generate opens with if they are available. The training data of those for text
+and maps is drawn by this project, so it was unlimited, and example prompts and maps can be drawn
+here."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,21 @@ class PriorHandle:
         return found if isinstance(found, dict) else {}
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the classes that the prior is conditioned on; () without such a condition.
+
+        A bundle that does not name them has numbers.
+        """
+        described = self.bundle.config.get("prior", {}).get("conditions", [])
+        count = next(
+            (each.get("classes", 0) for each in described if each.get("name") == "label"), 0
+        )
+        named = self.data.get("labels")
+        if isinstance(named, list) and len(named) == count:
+            return tuple(map(str, named))
+        return tuple(f"class {number}" for number in range(int(count)))
+
+    @property
     def fingerprint(self) -> str:
         """The fingerprint of the prior's tokenizer."""
         about = self.bundle.config.get("tokenizer")
@@ -79,6 +100,7 @@ class PriorHandle:
         keeps_tokens = self.kind != "latent"  # latents have no ids that could be kept
         able = {
             "text": "text" in self.conditions,
+            "label": "label" in self.conditions,
             "semantic": "semantic" in self.conditions,
             "complete": keeps_tokens,
         }
@@ -171,7 +193,8 @@ def priors_for(mode: str) -> list[PriorHandle]:
         is_default = handle.name == DEFAULT.get(mode)
         # For inpainting an autoregressive prior does not see the tokens after the hole.
         worse = "autoregressive" if mode == "complete" else "latent"
-        return handle.name.startswith("runs/"), handle.kind == worse, not is_default, further
+        last = handle.name.startswith("runs/") or handle.bundle.config["prior"].get("levels", 1) > 1
+        return last, handle.kind == worse, not is_default, further
 
     return sorted((each for each in all_priors() if mode in each.modes), key=order)
 
@@ -194,19 +217,31 @@ def open_prior(name: Any, mode: str) -> PriorHandle:
         command = checkpoints.train_command(TRAIN_RECIPE)
         raise UserError(f"There is no prior for this yet: train one with `{command}`.")
     if name is None or name == "":
-        return usable[0]
+        return _one_level(usable[0])
     for each in usable:
         if each.name == name:
-            return each
+            return _one_level(each)
     offered = ", ".join(each.name for each in usable)
     if any(each.name == name for each in all_priors()):
         reason = {
             "text": "is not conditioned on text",
+            "label": "is not conditioned on classes",
             "semantic": "is not conditioned on semantic maps",
             "complete": "generates latents, not tokens, and so cannot keep any",
         }
         raise UserError(f"The prior {name} {reason[mode]}; usable here: {offered}.")
     raise UserError(f"There is no prior called {str(name)[:60]!r}; available: {offered}.")
+
+
+def _one_level(handle: PriorHandle) -> PriorHandle:
+    """Return the prior. Raises UserError if it draws several ids per position."""
+    levels = handle.bundle.config.get("prior", {}).get("levels", 1)
+    if levels != 1:
+        raise UserError(
+            f"The prior {handle.name} draws {levels} ids per position, which this page does not "
+            "show; sample it in Python with regvq.load_prior."
+        )
+    return handle
 
 
 @lru_cache(maxsize=8)
@@ -221,6 +256,7 @@ def load_text_prior(handle: PriorHandle) -> None:
 
     try:
         import_open_clip()  # without the lock: it takes seconds and runs no model
+        keep_what_is_loaded()
         with LOCK:
             _ = handle.prior
     except Exception:  # the user who asks for a picture gets the message

@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from regvq.channels import Projection, project
+
 from .cache import RecentItems
+from .channels import channels_note, image_of, kept_shown, parse_shown, picture_for, shown_pixels
 from .checkpoints import TokenizerHandle, open_tokenizer
 from .code_stats import atlas, code_sheet, tiles_view
 from .encoding import PageFile, pack, png
@@ -23,8 +26,8 @@ from .formatting import format_bytes
 from .model_lock import one_at_a_time
 from .precision import is_slow
 from .token_pictures import ERROR_TOP, enlarge_grid
-from .tokenization import decode_picture, tokenize
-from .uploads import Picture, open_picture, original_png
+from .tokenization import all_levels, decode_image, tokenize
+from .uploads import Picture, original_png
 from .validation import MAX_SEED, finite, number, whole_number
 
 if TYPE_CHECKING:
@@ -51,6 +54,13 @@ class ReconstructionRequest:
     """Share of the tokens that are drawn at random."""
     seed: int = 0
     edits: Edits = ()
+    shown: Projection | None = None
+    """Places of the channels that are shown, of a tokenizer that has not three; None: its own."""
+
+    @property
+    def places(self) -> Projection:
+        """The places of the channels that are shown as red, green and blue."""
+        return self.shown or self.handle.tokenizer.projection
 
     @property
     def signature(self) -> list[Any]:
@@ -74,15 +84,26 @@ class ReconstructionRequest:
 
 
 def parse_request(
-    image: Any, checkpoint: Any, mask_ratio: Any = 0.0, seed: Any = 0
+    image: Any, checkpoint: Any, mask_ratio: Any = 0.0, seed: Any = 0, shown: Any = ""
 ) -> ReconstructionRequest:
     """Return a user's request, checked. Raises UserError or PictureError."""
+    handle = open_tokenizer(checkpoint)
     return ReconstructionRequest(
-        open_tokenizer(checkpoint),
-        open_picture(image),
+        handle,
+        picture_for(handle, image),
         number(mask_ratio, "mask ratio", 0, 1),
         whole_number(seed, "seed", 0, MAX_SEED),
+        shown=parse_shown(handle, shown),
     )
+
+
+def page_request(
+    image: Any, checkpoint: Any, mask_ratio: Any, seed: Any, edits: Any, shown: Any
+) -> ReconstructionRequest:
+    """Return the request of the page's settings: edits that belong to another picture are left out,
+    and so are shown channels that the checkpoint has not. Raises UserError or PictureError."""
+    request = parse_request(image, checkpoint, mask_ratio, seed).with_saved_edits(edits)
+    return replace(request, shown=kept_shown(request.handle, shown))
 
 
 class Reconstruction:
@@ -98,19 +119,37 @@ class Reconstruction:
     @property
     def original(self) -> bytes:
         """The picture itself."""
-        return original_png(self.request.picture)
+        return (
+            png(self._image, effort=6) if self.request.shown else original_png(self.request.picture)
+        )
+
+    @property
+    def _image(self) -> Image.Image:
+        """The picture itself, as it is shown."""
+        picture, shown = self.request.picture, self.request.shown
+        if shown is None or picture.array is None:
+            return picture.image
+        return shown_pixels(picture.array, shown)
 
     @cached_property
     def decoded(self) -> bytes:
         """The picture decoded from its tokens."""
+        from regvq.images import to_pictures
+
         request = self.request
-        return png(decode_picture(request.handle, request.picture, request.ids))
+        image = decode_image(request.handle, request.picture, request.ids)
+        return png(to_pictures(project(image, request.places)[None])[0])
 
     def _pair(self) -> tuple[Tensor, Tensor]:
-        """Return the original and the decoded picture (3, H, W), as shown: 8 bits per channel."""
+        """Return the original and the decoded picture (C, H, W): three channels as shown, with 8
+        bits, others as they are decoded."""
         from regvq.images import open_picture, to_tensor
 
-        return to_tensor(self.request.picture.image), to_tensor(open_picture(self.decoded))
+        request = self.request
+        if request.handle.channels == 3:
+            return to_tensor(request.picture.image), to_tensor(open_picture(self.decoded))
+        original = image_of(request.handle, request.picture)
+        return original, decode_image(request.handle, request.picture, request.ids)
 
     @cached_property
     def error(self) -> bytes:
@@ -129,8 +168,21 @@ class Reconstruction:
         return {
             "psnr": finite(float(psnr(original, decoded)[0])),
             "ssim": finite(float(ssim(original, decoded)[0])) if large else None,
-            "codes_used": len(set(self.request.ids.flat)),
+            "codes_used": sum(len(set(ids.flat)) for ids in self._all_ids()),
         }
+
+    def _all_ids(self) -> list[np.ndarray]:
+        """Return the ids int64 (h, w) of each level that the picture is decoded from."""
+        request = self.request
+        if request.handle.level is None:
+            return [request.ids]
+        before = all_levels(request.handle, request.picture)[: request.handle.level - 1]
+        return [*before, request.ids]
+
+    @property
+    def tokens(self) -> int:
+        """The number of ids that the picture is decoded from, those of all levels."""
+        return int(self.request.ids.size) * self.request.handle.shown_levels
 
     @cached_property
     def _jpeg(self) -> tuple[bytes, int, float | None]:
@@ -138,7 +190,7 @@ class Reconstruction:
         from regvq.metrics.image_codecs import within
         from regvq.metrics.psnr_ssim import psnr
 
-        picture = self.request.picture.image
+        picture = self._image
         found = within(picture, "jpeg", self.token_bytes)
         quality = psnr(to_tensor(picture)[None], to_tensor(found.picture)[None])[0]
         return png(found.picture), found.bytes, finite(float(quality))
@@ -153,7 +205,7 @@ class Reconstruction:
         """The size of the tokens, stored with log2 K bits each."""
         from regvq.metrics.image_codecs import token_bytes
 
-        return token_bytes(self.request.ids.size, self.request.handle.tokenizer.codebook_size)
+        return token_bytes(self.tokens, self.request.handle.tokenizer.codebook_size)
 
     @cached_property
     def figures(self) -> dict[str, Any]:
@@ -171,7 +223,7 @@ class Reconstruction:
             "height": picture.image.height,
             "uploaded_width": picture.uploaded[0],
             "uploaded_height": picture.uploaded[1],
-            "tokens": ids.size,
+            "tokens": self.tokens,
             "tokens_wide": ids.shape[1],
             "tokens_high": ids.shape[0],
             "tokens_drawn": 0 if drawn is None else int(drawn.sum()),
@@ -181,14 +233,17 @@ class Reconstruction:
             "bits_per_token": math.log2(tokenizer.codebook_size),
             "bytes_tokens": self.token_bytes,
             "bytes_png": len(self.original),
-            "bytes_jpeg": _jpeg_bytes(picture.image, 75),
-            "bytes_jpeg_smallest": smallest(picture.image, "jpeg").bytes,
+            "bytes_jpeg": _jpeg_bytes(self._image, 75),
+            "bytes_jpeg_smallest": smallest(self._image, "jpeg").bytes,
             "bytes_jpeg_equal": jpeg_bytes,
             "psnr_jpeg_equal": jpeg_psnr,
             "tokens_edited": len({(row, column) for row, column, _ in request.edits}),
             "mask_ratio": request.mask_ratio,
             "seed": request.seed,
             "checkpoint": request.handle.name,
+            "channels": request.handle.channels,
+            "shown_channels": [place + 1 for place in request.places],
+            **({} if request.handle.level is None else {"level": request.handle.level}),
         }
 
 
@@ -275,6 +330,12 @@ def run(request: ReconstructionRequest) -> tuple[Reconstruction, dict[str, bytes
 
 
 @one_at_a_time
+def encode(request: ReconstructionRequest) -> None:
+    """Encode the picture, so that the next view has its tokens already."""
+    _ = request.ids
+
+
+@one_at_a_time
 def first_view(request: ReconstructionRequest) -> dict[str, Any]:
     """Return what the page draws before the picture is compared with its original."""
     found, ids, tokenizer = reconstruct(request), request.ids, request.handle.tokenizer
@@ -311,6 +372,12 @@ def _tiles(request: ReconstructionRequest) -> dict[str, Any]:
 def _note(request: ReconstructionRequest) -> str:
     """Return a sentence about a large tokenizer, or nothing."""
     words = []
+    if note := channels_note(request.handle, request.picture, request.places):
+        words.append(note)
+    if (level := request.handle.level) is not None:
+        count = request.handle.whole.levels
+        before = "" if level == 1 else f"levels 1 to {level} of {count}; the tokens are those of "
+        words.append(f"Decoded from {before}level {level}{f' of {count}' if level == 1 else ''}.")
     tokenizer, known = request.handle.tokenizer, atlas(request.handle)
     codes = np.unique(request.ids)
     painted = int(known.painted[codes].sum())

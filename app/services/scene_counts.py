@@ -104,6 +104,13 @@ class SceneCount:
         return cache_folder() / "atlas" / name
 
 
+def class_names() -> tuple[str, ...]:
+    """Return the names of the classes of the scenes' semantic maps."""
+    from regvq.data import open_dataset
+
+    return tuple(open_dataset("scenes", size=SCENE_SIZE, seed=0, split="test").classes)
+
+
 _code_counts: RecentItems[TokenizerHandle, SceneCount] = RecentItems(8)
 _class_counts: RecentItems[TokenizerHandle, np.ndarray] = RecentItems(8)
 

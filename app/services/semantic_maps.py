@@ -13,6 +13,7 @@ from PIL import Image
 
 from .errors import UserError
 from .priors import PriorHandle
+from .uploads import screen
 
 NEAR = 40.0
 """The largest distance (Euclidean, 0 to 255 per channel) of a pixel to its class's color."""
@@ -75,6 +76,7 @@ def read_map(path: Any, known: Legend, size: tuple[int, int]) -> np.ndarray:
 
     if not path:
         raise UserError("There is no map yet: draw one or start from an example.")
+    screen(path)
     whole = open_opaque(path, name=_file_name(path))
     pixels = np.asarray(crop_to_fit(whole, size, Image.Resampling.NEAREST)).astype(np.int64)
     flat = pixels.reshape(-1, 3)
@@ -115,6 +117,7 @@ def read_mask(path: Any, shape: tuple[int, int], size: tuple[int, int]) -> np.nd
 
     if not path:
         raise UserError("There is no mask: give a picture that is white where to inpaint.")
+    screen(path)
     whole = open_mask(path, name=_file_name(path))
     light = np.asarray(crop_to_fit(whole, size, Image.Resampling.NEAREST).convert("L")) >= MARKED
     rows, columns = shape

@@ -11,11 +11,14 @@ import json
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from regvq.paths import IN_TREE, ROOT
 
 from .validation import finite
+
+if TYPE_CHECKING:
+    from regvq.plots.study import Figures, Run
 
 RESULTS = ROOT / "docs" / "study" / "results.json"
 MOST_RUNS = 400
@@ -42,22 +45,8 @@ AXES: tuple[dict[str, Any], ...] = (
     {"key": "peak_mb", "label": "Memory per step", "unit": "MB", "better": -1},
     {"key": "codes", "label": "Codebook size", "unit": "codes", "better": 0, "log": True},
 )
-FAMILIES = {
-    "vq": "VQ",
-    "gumbel": "Gumbel",
-    "regvq": "Reg-VQ",
-    "simvq": "SimVQ",
-    "nsvq": "NSVQ",
-    "fixed": "FSQ, LFQ, IBQ",
-}
-
-
-def family_of(method: str, external: bool = False) -> str:
-    """Return the family of a method of the study; a key of FAMILIES."""
-    for prefix in ("regvq", "simvq", "nsvq", "gumbel"):
-        if method.removeprefix("outside-").startswith(prefix):
-            return prefix
-    return "fixed" if method.startswith(("fsq", "lfq", "ibq")) and not external else "vq"
+DEFAULTS = ("perplexity", "feature_distance")
+"""The figures of the horizontal and of the vertical axis at first."""
 
 
 def study_view() -> dict[str, Any]:
@@ -82,6 +71,52 @@ def _read(file: Path, written: int) -> dict[str, Any]:
     return view if view["runs"] else {"empty": NOT_RUN}
 
 
+def figures_of(view: Mapping[str, Any]) -> dict[str, Figures]:
+    """Return the figures that the runs of a view have, as axes, by key."""
+    from regvq.plots.study import Figures
+
+    forms = {"psnr": ".2f", "utilization": ".1f", "ssim": ".3f", "codes": ",.0f"}
+    return {
+        axis["key"]: Figures(**axis, form=forms.get(axis["key"], ".4g")) for axis in view["axes"]
+    }
+
+
+def runs_of(view: Mapping[str, Any], group: str | None = None) -> list[Run]:
+    """Return the runs of a view; those of one group unless that is None."""
+    from regvq.plots.study import Run
+
+    return [
+        Run(one["name"], one["label"], one["family"], one["values"], one["external"])
+        for one in view["runs"]
+        if group in (None, one["group"])
+    ]
+
+
+def groups_of(view: Mapping[str, Any]) -> dict[str, str]:
+    """Return the titles of the groups of runs by name, the main one first."""
+    found = dict.fromkeys(one["group"] for one in view["runs"])
+    names = sorted(found, key=lambda name: name != "main")
+    return {name: view["parts"].get(name) or name for name in names}
+
+
+def first_axes(view: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the keys of the axes that are shown at first."""
+    known = [axis["key"] for axis in view["axes"]]
+    across = DEFAULTS[0] if DEFAULTS[0] in known else known[0]
+    return across, next((one for one in (DEFAULTS[1], "psnr") if one in known), known[-1])
+
+
+def sweep_lines(view: Mapping[str, Any], sweep: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the (value, run) pairs of a sweep by the label of its method."""
+    runs = {run.name: run for run in runs_of(view)}
+    return {
+        runs[line["method"]].label if line["method"] in runs else line["method"]: [
+            (value, runs[name]) for value, name in line["points"]
+        ]
+        for line in sweep["lines"]
+    }
+
+
 def results_view(results: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``results.json`` as what the charts draw. Raises ValueError for any other JSON."""
     found = results.get("runs")
@@ -95,7 +130,6 @@ def results_view(results: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "runs": runs,
         "axes": axes,
-        "families": FAMILIES,
         "features": str(shared.get("features", "")) if isinstance(shared, Mapping) else "",
         "parts": {
             str(one.get("name")): str(one.get("title"))
@@ -107,6 +141,8 @@ def results_view(results: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _run_view(one: Mapping[str, Any]) -> dict[str, Any]:
+    from regvq.plots.study import family_of
+
     known = {axis["key"]: finite(one.get(axis["key"])) for axis in AXES}
     values = {key: value for key, value in known.items() if value is not None}
     if "utilization" in values:
@@ -127,6 +163,8 @@ def _run_view(one: Mapping[str, Any]) -> dict[str, Any]:
 
 def _sweep_views(found: Any, names: set[str]) -> list[dict[str, Any]]:
     """Return the sweeps as lines of (value, run) by method, without points of unknown runs."""
+    from regvq.plots.study import family_of
+
     made = []
     for sweep in found if isinstance(found, list) else ():
         lines = {}

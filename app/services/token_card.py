@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .channels import image_of
 from .code_stats import atlas
 from .encoding import data_url
 from .errors import UserError
@@ -23,6 +24,17 @@ from .validation import finite, whole_number
 
 RUNNERS = 8
 """Number of most probable codes that are shown for a token."""
+
+
+def one_level(request: ReconstructionRequest) -> ReconstructionRequest:
+    """Return the request. Raises UserError for a checkpoint with several levels, whose single
+    tokens are neither described nor replaced."""
+    if request.handle.level is not None:
+        raise UserError(
+            f"{request.handle.bundle.name} has {request.handle.whole.levels} ids per position: "
+            "single tokens of several levels cannot be looked at or replaced."
+        )
+    return request
 
 
 def parse_edits(request: ReconstructionRequest, given: Any) -> Edits:
@@ -95,7 +107,6 @@ def replace_code(
 def token_card(request: ReconstructionRequest, row: Any, column: Any) -> dict[str, Any]:
     """Return what the page draws of one token. Raises UserError."""
     from regvq.analysis.token_edits import extent, receptive_field, with_codes
-    from regvq.images import to_tensor
 
     row, column = parse_position(request, row, column)
     handle, picture, ids = request.handle, request.picture, request.ids
@@ -106,7 +117,7 @@ def token_card(request: ReconstructionRequest, row: Any, column: Any) -> dict[st
     best = log_p.topk(min(RUNNERS, len(log_p)))
     codes = best.indices.tolist()
     tiles = with_codes(tokenizer, ids, row, column, [*codes, code])
-    field, part = receptive_field(tokenizer, to_tensor(picture.image), row, column)
+    field, part = receptive_field(tokenizer, image_of(handle, picture), row, column)
     stochastic = tokenizer.quantizer.is_stochastic
     distances = (tokenizer.quantizer.codebook()[codes] - latent).square().sum(1).sqrt().tolist()
     return {

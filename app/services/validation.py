@@ -18,8 +18,15 @@ def number(value: Any, what: str, low: float, high: float) -> float:
     except (TypeError, ValueError, OverflowError):
         found = math.nan
     if not low <= found <= high:
-        raise UserError(f"The {what} must be a number from {low:g} to {high:g}, not {value!r:.40}.")
+        raise UserError(
+            f"The {what} must be a number from {_plain(low)} to {_plain(high)}, not {value!r:.40}."
+        )
     return found
+
+
+def _plain(value: float) -> str:
+    """Return a number without an exponent if it is whole: 2147483647, not 2.14748e+09."""
+    return str(int(value)) if float(value).is_integer() else f"{value:g}"
 
 
 def whole_number(value: Any, what: str, low: int, high: int) -> int:

@@ -8,8 +8,13 @@ import gradio as gr
 
 from ..services.checkpoints import model_card
 from ..services.examples import photographs
-from ..ui.component import INSTANT
+from ..ui.component import INSTANT, SILENT
 from ..ui.errors import report_user_errors
+from .shared_inputs import Shared
+
+OWN_ADDRESS = """(text) =>
+  text.replace("ADDRESS", window.location.origin + window.location.pathname.replace(/\\/$/, ""))"""
+"""The page's own address in the introduction: only the browser knows it behind a proxy."""
 
 INTRODUCTION = """
 ### What this is
@@ -48,15 +53,15 @@ Every tab is also an API:
 ```python
 from gradio_client import Client, handle_file
 
-client = Client("http://127.0.0.1:7860")
+client = Client("ADDRESS")
 pictures, tokens, error, figures = client.predict(
     handle_file("photograph.jpg"), api_name="/reconstruct"
 )
 ```
 
 `client.view_api()` lists all endpoints with their parameters; the others are `/edit_tokens`,
-`/codebook_usage`, `/code_detail`, `/code_map`, `/mask_sweep`, `/generate_text`,
-`/generate_semantic`, `/complete`, `/compare` and `/lab_pictures`.
+`/codebook_usage`, `/code_detail`, `/code_map`, `/find_codes`, `/mask_sweep`, `/generate_text`,
+`/generate_class`, `/generate_semantic`, `/complete`, `/compare` and `/lab_pictures`.
 
 ### Pictures
 
@@ -76,11 +81,12 @@ def card(checkpoint: Any) -> str:
     return model_card(checkpoint)
 
 
-def build(tab: gr.Tab, checkpoint: gr.Dropdown) -> None:
+def build(shared: Shared) -> None:
     """Draw the tab and add its listener."""
     with gr.Row(elem_classes="rv-split", equal_height=False):
         with gr.Column(scale=1, min_width=320, elem_classes="rv-prose"):
-            gr.Markdown(introduction(), elem_id="introduction")
+            words = gr.Markdown(introduction(), elem_id="introduction")
         with gr.Column(scale=1, min_width=320, elem_classes="rv-prose rv-card"):
             shown = gr.Markdown("", elem_id="card", sanitize_html=True)
-    gr.on([tab.select, checkpoint.change], card, checkpoint, shown, **INSTANT)
+    shared.changed.about(None, words, words, js=OWN_ADDRESS, **SILENT)
+    shared.changed.about(card, shared.checkpoint, shown, **INSTANT)

@@ -6,33 +6,43 @@ from typing import Any
 
 import gradio as gr
 
-from ..services import code_details
-from ..services.checkpoints import open_tokenizer
-from ..services.code_map import class_view, layout_view, map_data, map_view
+from ..services import code_details, code_selection, windows
+from ..services.checkpoints import at_level, open_tokenizer
+from ..services.code_map import map_chart, map_data, places_on_page, shown_codes
+from ..services.code_stats import atlas
 from ..services.embeddings import TooFewCodes
-from ..services.encoding import png_file
-from ..services.links import TABS
+from ..services.encoding import drawn_once
 from ..ui.charts import scatter
 from ..ui.component import (
     INSTANT,
+    LOOKUP_QUEUE,
     MAP_QUEUE,
-    MODEL_QUEUE,
     PRIVATE,
     PROGRESS,
-    SILENT,
-    TILE_QUEUE,
     api_row,
     html_component,
 )
 from ..ui.errors import report_user_errors
 from ..ui.pictures import file_path, publish
-from . import code_map_gallery
-from .codebook import show_known, show_tiles
-from .shared_inputs import Shared
+from ..ui.plot import chart, plot
+from . import code_group, code_map_gallery, code_search
+from .shared_inputs import Shared, level_parameter
 
-TITLE = TABS["codemap"]
 COUNTED_ON = "bundle"
 """The count of the code's card on this tab."""
+LISTENS = ("pick", "view", "select", "tile")
+LAYOUT_TITLES = [
+    ("PCA: main axes", "pca"),
+    ("UMAP, 15 neighbors", "umap"),
+    ("UMAP, 5: local detail", "umap-5"),
+    ("UMAP, 50: global structure", "umap-50"),
+]
+COLOR_TITLES = [
+    ("Usage", "usage"),
+    ("Color of the tile", "mean"),
+    ("Norm of the vector", "norm"),
+    ("Class in drawn scenes", "class"),
+]
 
 
 @report_user_errors
@@ -42,43 +52,99 @@ def code_map(
     colour: Any = "usage",
     axes: Any = 2,
     neighbours: Any = 15,
+    level: Any = 0,
     progress: gr.Progress = PROGRESS,
 ) -> tuple:
-    """/code_map: the map as a picture, and figures with each code's place."""
-    places, colors, figures = map_data(checkpoint, method, colour, axes, neighbours, progress)
-    return file_path(png_file(scatter(places, colors), "map")), figures
+    """/code_map: the map as a picture, and figures with each code's place and the chart."""
+    name = at_level(checkpoint, level)
+    shown, figures = map_data(name, method, colour, axes, neighbours, progress)
+    return file_path(drawn_once(scatter, "map", shown.places, shown.coloring.colors)), figures
 
 
 @report_user_errors
-def show(checkpoint: Any, here: Any = TITLE) -> dict[str, Any]:
-    """Return what the page draws of every code, with the map by PCA."""
-    if here != TITLE:  # the tab asks again when it is opened
-        return gr.skip()
-    return publish(map_view(checkpoint))
-
-
-@report_user_errors
-def show_layout(checkpoint: Any, event: gr.EventData, progress: gr.Progress = PROGRESS) -> dict:
-    """Return the UMAP that the page asks for, from the cache or computed now."""
-    handle = open_tokenizer(checkpoint)
-    axes, neighbors = getattr(event, "axes", None), getattr(event, "neighbors", None)
+def show(
+    checkpoint: Any,
+    layout: Any,
+    axes: Any,
+    color: Any,
+    marks: Any,
+    code: Any,
+    selection: Any,
+    progress: gr.Progress = PROGRESS,
+) -> tuple[dict[str, Any], Any]:
+    """Return the chart of the whole map, and the layout: PCA where there are too few codes."""
+    choice, back = (axes, color, marks, code, selection), gr.skip()
     try:
-        return layout_view(handle, axes, neighbors, progress)
-    except TooFewCodes as error:  # the page returns to its previous map
+        value = _chart(checkpoint, layout, *choice, progress=progress)
+    except TooFewCodes as error:
         gr.Warning(str(error), title="This map is not available")
-        return {"checkpoint": handle.name, "refused": True}
+        value, back = _chart(checkpoint, "pca", *choice), gr.update(value="pca")
+    return value, back
 
 
 @report_user_errors
-def show_classes(checkpoint: Any, progress: gr.Progress = PROGRESS) -> dict[str, Any]:
-    """Return the class of each code when the page colors by it."""
-    return class_view(checkpoint, progress)
+def show_view(
+    checkpoint: Any,
+    layout: Any,
+    axes: Any,
+    color: Any,
+    marks: Any,
+    code: Any,
+    selection: Any,
+    event: gr.EventData,
+) -> dict[str, Any]:
+    """Return the chart with the picture and the marks of the window that the page shows."""
+    return _chart(checkpoint, layout, axes, color, marks, code, selection, event)
 
 
 @report_user_errors
-def more_known(checkpoint: Any, event: gr.EventData) -> dict[str, Any]:
-    """Return what has become known of the codes since the page asked last."""
-    return show_known(checkpoint, COUNTED_ON, event)[0]
+def select(
+    checkpoint: Any,
+    layout: Any,
+    axes: Any,
+    color: Any,
+    marks: Any,
+    code: Any,
+    selection: Any,
+    event: gr.EventData,
+) -> tuple[Any, Any, dict[str, Any]]:
+    """Return the codes in the polygon that was drawn, their panel, and the chart."""
+    polygon, chosen = getattr(event, "polygon", None), None
+    if polygon is not None:
+        codes = windows.codes_within(places_on_page(checkpoint, layout), polygon)
+        codes = shown_codes(checkpoint, color, event, codes)
+        chosen = code_selection.select(checkpoint, codes)
+    elif selection is None:
+        return gr.skip(), gr.skip(), gr.skip()
+    group = publish(code_selection.group_view(checkpoint, chosen))
+    return chosen, group, _chart(checkpoint, layout, axes, color, marks, code, chosen, event)
+
+
+def _chart(
+    checkpoint: Any,
+    layout: Any,
+    axes: Any,
+    color: Any,
+    marks: Any,
+    code: Any,
+    selection: Any,
+    window: Any = None,
+    progress: Any = None,
+) -> dict[str, Any]:
+    selected = code_selection.codes_of(selection, checkpoint)
+    figure, note = map_chart(
+        checkpoint, layout, axes, color, marks, code, selected, window, progress
+    )
+    known = atlas(open_tokenizer(checkpoint))
+    return chart(
+        figure,
+        listens=LISTENS,
+        note=note,
+        of=str(checkpoint),
+        progress=known.progress(),
+        exact=window is not None,
+        place=f"{checkpoint} {layout} {axes}",
+    )
 
 
 @report_user_errors
@@ -90,38 +156,60 @@ def select_code(checkpoint: Any, image: Any, event: gr.EventData) -> tuple[int, 
 
 
 @report_user_errors
-def show_code(checkpoint: Any, code: Any, image: Any, here: Any = TITLE) -> tuple[Any, Any]:
+def show_code(checkpoint: Any, code: Any, image: Any) -> tuple[Any, Any]:
     """Return the selected code and its card."""
-    if here != TITLE:
-        return gr.skip(), gr.skip()
     code = code_details.current_code(checkpoint, code, image)
     return code, publish(code_details.code_card(checkpoint, code, image, COUNTED_ON))
 
 
-def build(tab: gr.Tab, shared: Shared) -> None:
+def build(shared: Shared) -> None:
     """Draw the tab and add its listeners."""
-    checkpoint, picture, code, here = shared.checkpoint, shared.picture, shared.code, shared.here
+    checkpoint, picture, code = shared.level, shared.picture, shared.code
     with gr.Row(elem_classes="rv-split", equal_height=False):
         with gr.Column(scale=1, min_width=320, elem_classes="rv-main"):
-            chart = html_component("code_map")
-            code_map_gallery.build(tab, shared)
+            with gr.Row(elem_classes="rv-choices"):
+                layout = gr.Dropdown(
+                    LAYOUT_TITLES, value="pca", label="Layout", elem_id="map-layout"
+                )
+                color = gr.Dropdown(COLOR_TITLES, value="usage", label="Color", elem_id="map-color")
+                axes = gr.Dropdown(
+                    [("2-D", 2), ("3-D", 3)], value=2, label="Dimensions", elem_id="map-axes"
+                )
+                marks = gr.Dropdown(
+                    [("Dots", "dots"), ("Tiles, where they fit", "tiles")],
+                    value="dots",
+                    label="Marks",
+                    elem_id="map-marks",
+                )
+            cloud = plot("code-map", "Code map", "each point is a code; similar codes are close")
+            group, selection = code_group.build("map-group")
+            follow = code_map_gallery.build(shared, layout, color, selection)
         with gr.Column(scale=0, min_width=380, elem_classes="rv-detail rv-aside"):
+            search = code_search.build(shared, "find-map-code")
             card = html_component("code_card", elem_id="map-code")
 
-    latest = {**PRIVATE, **MODEL_QUEUE, "trigger_mode": "always_last"}
-    selected = [checkpoint, code, picture]
-    tab.select(show, checkpoint, chart, **latest)
-    tab.select(show_code, selected, [code, card], **latest)
-    checkpoint.change(show, [checkpoint, here], chart, **latest)
-    checkpoint.change(show_code, [*selected, here], [code, card], **latest)
-    # Not "always_last": what that sends later is the first event again, not the last one.
+    chosen = [checkpoint, layout, axes, color, marks, code, selection]
+    latest = {**PRIVATE, **LOOKUP_QUEUE, "trigger_mode": "always_last"}
+    maps = {**PRIVATE, **MAP_QUEUE, "trigger_mode": "always_last"}
+    # Not "always_last": what that sends later is the first event again, not the last one's.
     each = {**PRIVATE, "trigger_mode": "multiple"}
-    chart.layout(show_layout, checkpoint, chart, **each, **MAP_QUEUE)
-    chart.classes(show_classes, checkpoint, chart, **each, **MAP_QUEUE)
-    chart.tiles(show_tiles, checkpoint, chart, **{**each, **SILENT, **TILE_QUEUE})
-    chart.known(more_known, checkpoint, chart, **INSTANT)
-    for part in (chart, card):
-        part.pick(select_code, [checkpoint, picture], [code, card], **each, **MODEL_QUEUE)
+    shared.changed.codemap(show_code, [checkpoint, code, picture], [code, card], **latest).success(
+        show, chosen, [cloud, layout], **maps
+    ).success(code_group.show_selection, [checkpoint, selection], group, **INSTANT)
+    gr.on(
+        [part.input for part in (layout, axes, color, marks)],
+        show,
+        chosen,
+        [cloud, layout],
+        **maps,
+    )
+    cloud.view(show_view, chosen, cloud, trigger_mode="multiple", **INSTANT)
+    code_group.listen(cloud, group, selection, checkpoint)
+    shown = [selection, group, cloud]
+    follow(cloud.select(select, chosen, shown, trigger_mode="multiple", **INSTANT))
+    follow(group.clear(select, chosen, shown, trigger_mode="multiple", **INSTANT))
+    for part in (cloud, search, card, group):
+        part.pick(select_code, [checkpoint, picture], [code, card], **each, **LOOKUP_QUEUE)
 
     with api_row() as endpoint:
         endpoint(
@@ -133,7 +221,9 @@ def build(tab: gr.Tab, shared: Shared) -> None:
                 gr.Textbox("usage", label="colour"),
                 gr.Number(2, label="axes"),
                 gr.Number(15, label="neighbours"),
+                level_parameter(),
             ],
             [gr.Image(label="plot"), gr.JSON(label="figures")],
             **MAP_QUEUE,
         )
+    code_search.build_api(shared)

@@ -6,18 +6,18 @@ from typing import Any
 
 import gradio as gr
 
-from ..services import code_details
+from ..services import code_details, code_selection
+from ..services.checkpoints import at_level, open_tokenizer
 from ..services.code_stats import atlas, patches
-from ..services.encoding import png_file
-from ..services.links import TABS
+from ..services.codebook_chart import codebook_chart, places_on_page
+from ..services.encoding import drawn_once, png_file
 from ..services.token_pictures import enlarge_tile, heat_picture
+from ..services.windows import codes_within
 from ..ui.component import (
     INSTANT,
-    MODEL_QUEUE,
+    LOOKUP_QUEUE,
     PRIVATE,
     PROGRESS,
-    SILENT,
-    TILE_QUEUE,
     api_row,
     html_component,
     html_text,
@@ -25,25 +25,31 @@ from ..ui.component import (
 from ..ui.errors import report_user_errors
 from ..ui.figures import usage_figures
 from ..ui.pictures import file_path, gallery_paths, publish
-from . import codebook_drift
-from .shared_inputs import Shared, picture_parameter
+from ..ui.plot import chart, plot
+from . import code_group, code_search, codebook_drift
+from .shared_inputs import Shared, level_parameter, picture_parameter
 
-TITLE = TABS["codebook"]
+RANKS = "both axes are logarithmic; a flat line is even use, a steep one is collapse"
 SOURCES = [("Checkpoint's own", "bundle"), ("Drawn scenes", "scenes"), ("This picture", "picture")]
 """The choices of what codes are counted in."""
 
 
 @report_user_errors
-def codebook_usage(checkpoint: Any, source: Any = "bundle", image: Any = None) -> tuple:
+def codebook_usage(
+    checkpoint: Any, source: Any = "bundle", image: Any = None, level: Any = 0
+) -> tuple:
     """/codebook_usage: heat map, figures."""
-    counts, figures = code_details.codebook_usage(checkpoint, source, image)
-    return file_path(png_file(heat_picture(counts), "usage")), figures
+    counts, figures = code_details.codebook_usage(at_level(checkpoint, level), source, image)
+    return file_path(drawn_once(heat_picture, "usage", counts)), figures
 
 
 @report_user_errors
-def code_detail(checkpoint: Any, code: Any, image: Any = None, source: Any = "bundle") -> tuple:
+def code_detail(
+    checkpoint: Any, code: Any, image: Any = None, source: Any = "bundle", level: Any = 0
+) -> tuple:
     """/code_detail: the code's tile, its occurrences, its nearest codes, figures, real patches."""
-    handle, where, figures = code_details.code_detail(checkpoint, code, image, source)
+    name = at_level(checkpoint, level)
+    handle, where, figures = code_details.code_detail(name, code, image, source)
     known, real = atlas(handle), patches(handle)
     own = figures["code"]
     nearest = [
@@ -70,29 +76,81 @@ def show_usage(
     checkpoint: Any,
     source: Any,
     image: Any,
-    here: Any = TITLE,
+    view: Any,
+    order: Any,
+    code: Any,
+    selection: Any,
     progress: gr.Progress = PROGRESS,
 ) -> tuple:
-    """Return what the page draws of the codebook, and the strip of figures."""
-    if here != TITLE:  # the tab asks again when it is opened
-        return gr.skip(), gr.skip()
-    view, figures = code_details.codebook_view(checkpoint, source, image, progress)
-    return publish(view), usage_figures(figures)
+    """Return the chart of the whole codebook, and the strip of figures."""
+    return _chart(checkpoint, source, image, view, order, code, selection, progress=progress)
 
 
 @report_user_errors
-def show_tiles(checkpoint: Any, event: gr.EventData) -> dict[str, Any]:
-    """Return the tiles that the page asks for, as far as they are painted in a moment."""
-    return publish(code_details.more_tiles(checkpoint, getattr(event, "codes", None)))
+def show_view(
+    checkpoint: Any,
+    source: Any,
+    image: Any,
+    view: Any,
+    order: Any,
+    code: Any,
+    selection: Any,
+    event: gr.EventData,
+) -> tuple:
+    """Return the chart with the picture and the marks of the window that the page shows; and the
+    strip, if the page asks for what has become known."""
+    value, strip = _chart(checkpoint, source, image, view, order, code, selection, event)
+    return value, strip if getattr(event, "follow", None) else gr.skip()
 
 
 @report_user_errors
-def show_known(checkpoint: Any, source: Any, event: gr.EventData) -> tuple[dict[str, Any], Any]:
-    """Return what has become known of the codes since the page asked last, and the figures."""
-    known, counted = getattr(event, "known", None), getattr(event, "counted", None)
-    view = code_details.more_known(checkpoint, source, known, counted)
-    figures = view["more"].pop("figures", None)
-    return view, gr.skip() if figures is None else usage_figures(figures)
+def select(
+    checkpoint: Any,
+    source: Any,
+    image: Any,
+    view: Any,
+    order: Any,
+    code: Any,
+    selection: Any,
+    event: gr.EventData,
+) -> tuple:
+    """Return the codes in the polygon that was drawn, their panel, and the chart."""
+    polygon, chosen = getattr(event, "polygon", None), None
+    if polygon is not None:
+        places, counts = places_on_page(checkpoint, source, image, order)
+        chosen = code_selection.select(checkpoint, codes_within(places, polygon), counts)
+    elif selection is None:
+        return gr.skip(), gr.skip(), gr.skip()
+    group = publish(code_selection.group_view(checkpoint, chosen))
+    value, _ = _chart(checkpoint, source, image, view, order, code, chosen, event)
+    return chosen, group, value
+
+
+def _chart(
+    checkpoint: Any,
+    source: Any,
+    image: Any,
+    view: Any,
+    order: Any,
+    code: Any,
+    selection: Any,
+    event: Any = None,
+    progress: Any = None,
+) -> tuple[dict[str, Any], str]:
+    selected = code_selection.codes_of(selection, checkpoint)
+    figure, note, figures = codebook_chart(
+        checkpoint, source, image, view, order, code, selected, event, progress
+    )
+    value = chart(
+        figure,
+        listens=("pick", "view", "select", "tile"),
+        note=note,
+        of=str(checkpoint),
+        progress=atlas(open_tokenizer(checkpoint)).progress(),
+        exact=event is not None,
+        place=f"{checkpoint} {order}",
+    )
+    return value, usage_figures(figures)
 
 
 @report_user_errors
@@ -105,19 +163,24 @@ def select_code(
 
 
 @report_user_errors
-def show_code(
-    checkpoint: Any, code: Any, image: Any, source: Any, here: Any = TITLE
-) -> tuple[Any, Any]:
+def show_code(checkpoint: Any, code: Any, image: Any, source: Any) -> tuple[Any, Any]:
     """Return the selected code and its card for the current picture, checkpoint and count."""
-    if here != TITLE:
-        return gr.skip(), gr.skip()
     code = code_details.current_code(checkpoint, code, image)
     return code, publish(code_details.code_card(checkpoint, code, image, source))
 
 
-def build(tab: gr.Tab, shared: Shared) -> None:
+@report_user_errors
+def show_ranks(checkpoint: Any, code: Any, image: Any, source: Any) -> dict[str, Any]:
+    """Return the chart of the uses by rank, in which the selected code is marked."""
+    from regvq.plots import plot_ranks
+
+    counts, _ = code_details.counts_on(open_tokenizer(checkpoint), source, image, partly=True)
+    return chart(plot_ranks(counts, code if isinstance(code, int) else None), listens=("pick",))
+
+
+def build(shared: Shared) -> None:
     """Draw the tab and add its listeners."""
-    checkpoint, picture, code, here = shared.checkpoint, shared.picture, shared.code, shared.here
+    checkpoint, picture, code = shared.level, shared.picture, shared.code
     strip = html_text(usage_figures(None), elem_id="usage")
     with gr.Row(elem_classes="rv-split", equal_height=False):
         with gr.Column(scale=1, min_width=320, elem_classes="rv-atlas"):
@@ -129,23 +192,57 @@ def build(tab: gr.Tab, shared: Shared) -> None:
                 elem_classes="rv-pills",
                 container=False,
             )
-            chart = html_component("codebook")
-            codebook_drift.build(tab, shared)
+            with gr.Row(elem_classes="rv-choices"):
+                view = gr.Dropdown(
+                    [("Usage", "usage"), ("Decoded tile", "tiles")],
+                    value="usage",
+                    label="Show each code as",
+                    elem_id="book-view",
+                )
+                order = gr.Dropdown(
+                    [
+                        ("By likeness", "alike"),
+                        ("By use", "usage"),
+                        ("By color", "color"),
+                        ("By number", "number"),
+                    ],
+                    value="alike",
+                    label="Order of the codes",
+                    elem_id="book-order",
+                )
+            book = plot("codebook", "Codebook", "each cell is a code; brighter is used more often")
+            group, selection = code_group.build("book-group")
+            ranks = plot("ranks", "Uses by rank", RANKS)
+            history = codebook_drift.build()
         with gr.Column(scale=0, min_width=380, elem_classes="rv-detail"):
+            search = code_search.build(shared, "find-code")
             card = html_component("code_card", elem_id="code")
-    # A tab is filled when it is opened, and again when its inputs change.
-    latest = {**PRIVATE, **MODEL_QUEUE, "trigger_mode": "always_last"}
-    usage, selected = [checkpoint, source, picture], [checkpoint, code, picture, source]
-    gr.on([tab.select, source.change], show_usage, usage, [chart, strip], **latest)
-    gr.on([tab.select, source.change], show_code, selected, [code, card], **latest)
-    checkpoint.change(show_usage, [*usage, here], [chart, strip], **latest)
-    checkpoint.change(show_code, [*selected, here], [code, card], **latest)
+    latest = {**PRIVATE, **LOOKUP_QUEUE, "trigger_mode": "always_last"}
+    selected = [checkpoint, code, picture, source]
+
+    def follow(event: Any) -> None:
+        """Draw the charts in which the selected code is marked, after ``event``."""
+        event.success(show_ranks, selected, ranks, **INSTANT)
+        event.success(codebook_drift.show, [checkpoint, code], history, **INSTANT)
+
+    usage = [checkpoint, source, picture, view, order, code, selection]
+    for change in (shared.changed.codebook, source.input):
+        change(show_usage, usage, [book, strip], **latest)
+        follow(change(show_code, selected, [code, card], **latest))
+    shared.changed.codebook(code_group.show_selection, [checkpoint, selection], group, **INSTANT)
+    gr.on([view.input, order.input], show_usage, usage, [book, strip], **latest)
     # Not "always_last": what that sends later is the first click's event, not the last one's.
-    each = {**latest, "trigger_mode": "multiple"}
-    chart.tiles(show_tiles, checkpoint, chart, **{**each, **SILENT, **TILE_QUEUE})
-    chart.known(show_known, [checkpoint, source], [chart, strip], **INSTANT)
-    for part in (chart, card):
-        part.pick(select_code, [checkpoint, picture, source], [code, card], **each)
+    each = {"trigger_mode": "multiple"}
+    book.view(show_view, usage, [book, strip], **each, **INSTANT)
+    for act in (book.select, group.clear):
+        act(select, usage, [selection, group, book], **each, **INSTANT)
+    code_group.listen(book, group, selection, checkpoint)
+    for part in (book, search, card, ranks, group):
+        follow(
+            part.pick(
+                select_code, [checkpoint, picture, source], [code, card], **{**latest, **each}
+            )
+        )
 
     with api_row() as endpoint:
         endpoint(
@@ -155,8 +252,10 @@ def build(tab: gr.Tab, shared: Shared) -> None:
                 gr.Textbox(shared.default, label="checkpoint"),
                 gr.Textbox("bundle", label="source"),
                 picture_parameter("image"),
+                level_parameter(),
             ],
             [gr.Image(label="heat map"), gr.JSON(label="figures")],
+            **LOOKUP_QUEUE,
         )
         endpoint(
             "code_detail",
@@ -166,6 +265,7 @@ def build(tab: gr.Tab, shared: Shared) -> None:
                 gr.Number(0, label="code"),
                 picture_parameter("image"),
                 gr.Textbox("bundle", label="source"),
+                level_parameter(),
             ],
             [
                 gr.Image(label="what it paints"),
@@ -174,4 +274,5 @@ def build(tab: gr.Tab, shared: Shared) -> None:
                 gr.JSON(label="figures"),
                 gr.Gallery(label="real patches"),
             ],
+            **LOOKUP_QUEUE,
         )

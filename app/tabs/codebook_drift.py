@@ -1,4 +1,4 @@
-"""On the tab Codebook: the change of the codebook over training."""
+"""On the tab Codebook: the change of the codebook over training, and the run's curves."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ from typing import Any
 import gradio as gr
 
 from ..services.checkpoints import open_tokenizer
-from ..services.drift import drift_history
-from ..services.links import TABS
-from ..ui.component import INSTANT, html_component
+from ..services.drift import NO_HISTORY, drift_figure
+from ..services.training import NO_LOG, training_figure
 from ..ui.errors import report_user_errors
-from .shared_inputs import Shared
-
-TITLE = TABS["codebook"]
+from ..ui.plot import chart, no_chart, plot
 
 
 @report_user_errors
-def show(checkpoint: Any, here: Any = TITLE) -> Any:
-    """Return what the page draws: the history, or None for a checkpoint without one."""
-    if here != TITLE:
-        return gr.skip()
+def show(checkpoint: Any, code: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the chart of the codebook's change and the run's curves, or a sentence for each."""
     handle = open_tokenizer(checkpoint)
-    return {"checkpoint": handle.name, "history": drift_history(handle)}
+    drift, curves = drift_figure(handle, code), training_figure(handle)
+    return (
+        no_chart(NO_HISTORY) if drift is None else chart(drift),
+        no_chart(NO_LOG) if curves is None else chart(curves),
+    )
 
 
-def build(tab: gr.Tab, shared: Shared) -> None:
-    """Draw the chart and add its listeners."""
-    chart = html_component("codebook_drift", elem_id="drift")
-    tab.select(show, shared.checkpoint, chart, **INSTANT)
-    shared.checkpoint.change(show, [shared.checkpoint, shared.here], chart, **INSTANT)
+def build() -> list[gr.HTML]:
+    """Draw the two charts; the tab's listeners fill them."""
+    drift = "codes in use, and how far codes move between saves"
+    return [
+        plot("drift", "Change over training", drift),
+        plot("training", "Training curves", "the figures of the run's log.jsonl"),
+    ]

@@ -9,17 +9,19 @@ from typing import Any
 import gradio as gr
 
 from ..services import comparison
+from ..services.channels import picture_for
 from ..services.checkpoints import names as checkpoint_names
 from ..services.comparison import FEWEST, FIRST, MOST
 from ..services.encoding import PageFile
 from ..services.errors import UserError, without_paths
 from ..services.examples import thumbnails
-from ..services.uploads import open_picture, original_png
-from ..ui.component import INSTANT, MODEL_QUEUE, PRIVATE, api_row, html_component
+from ..services.uploads import original_png
+from ..ui.component import INSTANT, MODEL_QUEUE, PRIVATE, PROGRESS, api_row, html_component
 from ..ui.errors import report_user_errors
+from ..ui.model_line import newest_only
 from ..ui.pictures import gallery_paths, publish
 from . import compare_study
-from .shared_inputs import pick_example, picture_input, picture_parameter
+from .shared_inputs import example_strip, pick_example, picture_input, picture_parameter
 
 BREATH = 0.25
 """Seconds that a browser on this machine gets to draw the frames, before the models use all CPU
@@ -30,8 +32,9 @@ cores."""
 def compare(image: Any, checkpoints: Any = None) -> tuple[list[tuple[str, str]], dict[str, Any]]:
     """/compare: gallery of the original and the reconstructions, figures as a table in JSON."""
     chosen = comparison.parse_checkpoints(checkpoints)
-    picture = open_picture(image)
-    found = [comparison.compare_on(handle, picture) for handle in chosen]
+    pictures = [picture_for(handle, image) for handle in chosen]
+    picture = comparison.frame_picture(chosen, pictures)
+    found = list(map(comparison.compare_on, chosen, pictures))
     gallery = [(PageFile(original_png(picture), "original"), "original")]
     for handle, one in zip(chosen, found, strict=True):
         gallery.append((PageFile(one.decoded, "reconstruction"), handle.name))
@@ -40,8 +43,9 @@ def compare(image: Any, checkpoints: Any = None) -> tuple[list[tuple[str, str]],
     return gallery_paths(gallery), {"width": width, "height": height, "table": table}
 
 
+@newest_only
 @report_user_errors
-def show(image: Any, chosen: Any) -> Iterator[dict[str, Any]]:
+def show(image: Any, chosen: Any, progress: gr.Progress = PROGRESS) -> Iterator[dict[str, Any]]:
     """Yield what the page draws, checkpoint by checkpoint.
 
     Known results are there at once: the tab opened again, or one more checkpoint, never goes back
@@ -57,22 +61,24 @@ def show(image: Any, chosen: Any) -> Iterator[dict[str, Any]]:
         return
     try:
         handles = comparison.parse_checkpoints(chosen)
-        picture = open_picture(image)
+        pictures = [picture_for(handle, image) for handle in handles]
     except (PictureError, UserError) as error:
         yield {"problem": without_paths(str(error))}
         return
-    known = [comparison.compared(handle, picture) for handle in handles]
+    known = list(map(comparison.compared, handles, pictures))
     rows = [
         publish(comparison.row_view(handle, one))
         for handle, one in zip(handles, known, strict=True)
     ]
-    page = publish(comparison.frame_view(picture))
+    page = publish(comparison.frame_view(comparison.frame_picture(handles, pictures)))
     yield {**page, "rows": rows}  # the frames, at once: loading and decoding take time
     if None in known:
         time.sleep(BREATH)
     for place, handle in enumerate(handles):
         if known[place] is None:
-            row = comparison.row_view(handle, comparison.compare_on(handle, picture))
+            words = f"Reconstructing with {handle.name}"
+            progress((place, len(handles)), desc=words, unit="checkpoints")
+            row = comparison.row_view(handle, comparison.compare_on(handle, pictures[place]))
             rows = [*rows[:place], publish(row), *rows[place + 1 :]]
             yield {**page, "rows": rows}
 
@@ -104,7 +110,7 @@ def build(tab: gr.Tab, checkpoint: gr.Dropdown, picture: gr.Image) -> None:
                 elem_id="compare-checkpoints",
             )
             own = picture_input("Your picture", "compare-picture")
-            examples = html_component("examples", value=[], elem_id="compare-examples")
+            examples = example_strip("compare-examples")
         with gr.Column(scale=1, min_width=320, elem_classes="rv-main"):
             wall = html_component("compare")
     compare_study.build(tab)
@@ -113,11 +119,11 @@ def build(tab: gr.Tab, checkpoint: gr.Dropdown, picture: gr.Image) -> None:
     opened = tab.select(open_tab, [picture, chosen, checkpoint], [own, examples, chosen], **INSTANT)
     gr.on([own.upload, own.clear], lambda path: path, own, picture, **INSTANT)
     picked = examples.pick(choose_example, None, [own, picture], **INSTANT)
-    latest = {**PRIVATE, **MODEL_QUEUE, "trigger_mode": "always_last"}
-    opened.then(show, [picture, chosen], wall, **latest)
-    picked.then(show, [own, chosen], wall, **latest)
+    each = {**PRIVATE, **MODEL_QUEUE, "trigger_mode": "multiple"}
+    opened.then(show, [picture, chosen], wall, **each)
+    picked.then(show, [own, chosen], wall, **each)
     # Not their change: it also fires, one after another, when the opened tab is filled in.
-    gr.on([own.upload, own.clear, chosen.input], show, [own, chosen], wall, **latest)
+    gr.on([own.upload, own.clear, chosen.input], show, [own, chosen], wall, **each)
 
     with api_row() as endpoint:
         endpoint(

@@ -44,6 +44,23 @@ def generate_text(
 
 
 @report_user_errors
+def generate_class(
+    name: Any,
+    prior: Any = None,
+    n: Any = 1,
+    seed: Any = 0,
+    guidance: Any = None,
+    temperature: Any = None,
+    top_k: Any = None,
+    top_p: Any = None,
+    steps: Any = None,
+) -> Iterator[Answer]:
+    """/generate_class: gallery, ids, figures, for a class by name or number."""
+    sampled = (n, seed, guidance, temperature, top_k, top_p, steps)
+    yield from _stream(generation.label_request(name, prior, *sampled))
+
+
+@report_user_errors
 def generate_semantic(
     plan: Any,
     prior: Any = None,
@@ -105,6 +122,12 @@ def build() -> None:
             "generate_text",
             generate_text,
             [gr.Textbox(label="prompt"), prior(), number("n", 1), number("seed", 0), *sampling()],
+            outputs(),
+        )
+        endpoint(
+            "generate_class",
+            generate_class,
+            [gr.Textbox(label="class"), prior(), number("n", 1), number("seed", 0), *sampling()],
             outputs(),
         )
         endpoint(

@@ -19,8 +19,9 @@ from ..services import (
     priors,
     sampling,
     semantic_maps,
+    worked_example,
 )
-from ..services.encoding import data_url, png_file
+from ..services.encoding import data_url, pack, png_file
 from ..services.errors import UserError, without_paths
 from ..services.generation import GenerationRequest
 from ..services.generation_runs import SAMPLED, RestoredSettings, SavedRun
@@ -29,10 +30,11 @@ from ..services.priors import PriorHandle
 from ..ui.errors import report_user_errors
 from ..ui.pictures import publish
 
-TITLES = {"text": "Text", "semantic": "Semantic map", "complete": "Inpaint"}
+TITLES = {"text": "Text", "label": "Class", "semantic": "Semantic map", "complete": "Inpaint"}
 """The modes as the page calls them."""
 NO_PRIOR = {
     "text": "No text-conditioned prior is available yet.",
+    "label": "No prior that is conditioned on classes is available yet.",
     "semantic": "No prior for semantic maps is available yet.",
     "complete": "No prior that can inpaint is available yet.",
 }
@@ -57,6 +59,7 @@ def on_mode_change(mode: Any, prior: Any) -> dict[str, Any]:
     kept = {} if prior in known else {"value": known[0] if known else None}
     return {
         "prior": gr.update(choices=known, **kept),
+        "label": gr.update(visible=mode == "label"),
         "map_mode": gr.update(visible=mode == "semantic"),
         "inpaint_mode": gr.update(visible=mode == "complete"),
     }
@@ -75,15 +78,25 @@ def on_prior_change(
     source: Any,
     hole: Any = None,
     restored: RestoredSettings | None = None,
+    label: Any = None,
+    shown: Any = "",
 ) -> dict[str, Any]:
     """Show a prior's settings, examples and canvas; of a restored run, the run's settings and the
-    canvas that is there already."""
+    canvas that is there already.
+
+    "shown" names the mode and the prior whose settings the page has. If they are these already,
+    what the visitor has set, drawn and generated stays: a list reports a choice again when it loses
+    the focus, and the tab when it is opened again.
+    """
     from regvq.errors import CheckpointError
 
     mode = _mode(mode)
+    now = {"shown": f"{mode}:{prior or ''}"}
+    again = shown == now["shown"]
     if not priors.names(mode):
         command = checkpoints.train_command(priors.TRAIN_RECIPE)
         return {
+            **now,
             "prompt_column": gr.update(visible=mode == "text"),
             "prompts": [],
             "examples": [],
@@ -92,11 +105,15 @@ def on_prior_change(
     try:
         with LOCK:
             handle = priors.open_prior(prior, mode)
-            values = _settings(handle, mode, restored)
+            values = {} if again else _settings(handle, mode, restored)
     except (UserError, CheckpointError) as error:
-        return {"results": {"problem": without_paths(str(error))}}
+        return {**now, "results": {"problem": without_paths(str(error))}}
     if mode == "text":
         priors.preload_prior(handle)
+    if mode == "label":
+        first = handle.labels[worked_example.example_class(handle)]
+        chosen = {} if label in handle.labels else {"value": first}
+        values["label"] = gr.update(choices=list(handle.labels), **chosen)
     examples: list[dict[str, str]] = []
     if mode == "semantic":
         known = generation_examples.example_maps(handle)
@@ -111,15 +128,20 @@ def on_prior_change(
         ]
         if not canvases.is_map_of(plan, handle):
             values["plan"] = canvases.map_canvas(handle, known[0][1] if known else None)
-    if mode == "complete" and not canvases.is_restored(hole, handle):
+    kept = canvases.is_restored(hole, handle) or (again and canvases.has_picture(hole))
+    if mode == "complete" and not kept:
         values["source"], values["hole"] = canvases.inpaint_canvas(handle, source, image)
+    if example := mode in ("text", "label") and worked_example.example_view(handle):
+        values["results"] = publish(example)
+    elif not again:
+        values["results"] = {"empty": True}
     return {
+        **now,
         **values,
         "prior": gr.update(info=_about(handle)),
         "prompt_column": gr.update(visible=mode == "text" or "text" in handle.conditions),
         "prompts": list(generation_examples.example_prompts(handle)),
         "examples": examples,
-        "results": {"empty": True},
     }
 
 
@@ -138,7 +160,11 @@ def _about(handle: PriorHandle) -> str:
     width, height = handle.size
     two_stage = getattr(handle.config, "layout", None) is not None
     first = "a semantic map first, then " if two_stage else ""
-    return f"{first}{KINDS.get(handle.kind, handle.kind)}; {width} × {height} pixels"
+    decoder = handle.tokenizer_handle.name
+    return (
+        f"{first}{KINDS.get(handle.kind, handle.kind)}; {width} × {height} pixels, decoded by the "
+        f"checkpoint {decoder}"
+    )
 
 
 @report_user_errors
@@ -181,12 +207,21 @@ def on_upload(image: Any, prior: Any) -> dict[str, Any]:
 
 
 def parse_page(
-    mode: Any, prior: Any, prompt: Any, plan: Any, hole: Any, source: Any, *sampled: Any
+    mode: Any,
+    prior: Any,
+    prompt: Any,
+    plan: Any,
+    hole: Any,
+    source: Any,
+    label: Any,
+    *sampled: Any,
 ) -> GenerationRequest:
     """Return the page's request, checked. Raises UserError, CheckpointError or PictureError."""
     mode = _mode(mode)
     if mode == "text":
         return generation.text_request(prompt, prior, *sampled)
+    if mode == "label":
+        return generation.label_request(label, prior, *sampled)
     handle = priors.open_prior(prior, mode)
     if mode == "semantic":
         width, height = handle.size
@@ -212,6 +247,7 @@ def generate(
     hole: Any,
     source: Any,
     runs: list[SavedRun] | None,
+    label: Any,
     *sampled: Any,
 ) -> Iterator[dict[str, Any]]:
     """Yield the unfinished pictures, then the finished ones with their figures."""
@@ -219,7 +255,7 @@ def generate(
 
     number, mode = next(_run_numbers), _mode(mode)
     try:
-        request = parse_page(mode, prior, prompt, plan, hole, source, *sampled)
+        request = parse_page(mode, prior, prompt, plan, hole, source, label, *sampled)
         width, height = request.handle.size
         page = {
             "run": number,
@@ -243,6 +279,8 @@ def generate(
         "results": {
             **page,
             "pictures": publish(files),
+            "ids": pack(result.ids, "<u4"),
+            "shape": list(result.ids.shape),
             "figures": result.figures,
             "inpaint": bool(priors.inpainting_names(saved.fingerprint)),
             "sketched": result.layout is not None,
@@ -294,6 +332,8 @@ def restore_run(runs: list[SavedRun] | None, event: gr.EventData) -> dict[str, A
     saved, _ = _find(runs, event)
     handle = priors.open_prior(saved.prior, saved.mode)
     values: dict[str, Any] = dict(zip(SAMPLED, saved.sampled, strict=True))
+    if saved.label is not None:
+        values["label"] = gr.update(choices=list(handle.labels), value=handle.labels[saved.label])
     if saved.plan is not None:
         values["plan"] = canvases.map_canvas(handle, saved.plan)
     if saved.marked is not None:
@@ -308,6 +348,6 @@ def restore_run(runs: list[SavedRun] | None, event: gr.EventData) -> dict[str, A
     }
 
 
-def restored_mode(restored: RestoredSettings) -> str:
-    """Return the mode of the run that was restored."""
-    return restored.mode
+def restored_mode(restored: RestoredSettings | None) -> Any:
+    """Return the mode of the run that was restored; no change if none was."""
+    return gr.skip() if restored is None else restored.mode

@@ -25,29 +25,44 @@ from ..ui.component import (
 )
 from ..ui.errors import report_user_errors
 from ..ui.pictures import gallery_paths
+from ..ui.plot import chart, no_chart, plot
 from .shared_inputs import picture_input, picture_parameter
 
-FIRST = tuple(name for name in NAMES if "without" not in name)
+FIRST = ("VQ", "EMA", "Gumbel", "Reg-VQ", "SimVQ", "NSVQ")
 """The quantizers that are chosen at first."""
+CURVES = {
+    "used": ("Codes in use", "% of the codebook, by step"),
+    "perplexity": ("Perplexity", "by step"),
+    "psnr": ("PSNR", "dB, by step"),
+}
+"""The curves: titles and captions."""
 
 
 @report_user_errors
-def restart(event: gr.EventData, *inputs: Any) -> tuple[int | None, dict]:
-    """Return the key and the view of a new session. ``inputs``: a session's key, then the inputs
-    of ``lab_sessions.answer``."""
-    return lab_sessions.answer("restart", getattr(event, "number", None), *inputs)
+def restart(event: gr.EventData, *inputs: Any) -> tuple:
+    """Return the key and the view of a new session, and its curves. ``inputs``: a session's key,
+    then the inputs of ``lab_sessions.answer``."""
+    return _answer("restart", event, inputs)
 
 
 @report_user_errors
-def tick(event: gr.EventData, *inputs: Any) -> tuple[int | None, dict]:
+def tick(event: gr.EventData, *inputs: Any) -> tuple:
     """Return the session after some more steps with the current settings."""
-    return lab_sessions.answer("tick", getattr(event, "number", None), *inputs)
+    return _answer("tick", event, inputs)
 
 
 @report_user_errors
-def look(event: gr.EventData, *inputs: Any) -> tuple[int | None, dict]:
+def look(event: gr.EventData, *inputs: Any) -> tuple:
     """Return the session as it is, or a new one if the choices have changed."""
-    return lab_sessions.answer("look", getattr(event, "number", None), *inputs)
+    return _answer("look", event, inputs)
+
+
+def _answer(how: str, event: gr.EventData, inputs: tuple) -> tuple:
+    key, view, curves = lab_sessions.answer(how, getattr(event, "number", None), *inputs)
+    if not curves:
+        return key, view, *[gr.skip()] * len(CURVES)
+    charts = (no_chart() if figure is None else chart(figure) for figure in curves.values())
+    return key, view, *charts
 
 
 @report_user_errors
@@ -183,27 +198,30 @@ def build(tab: gr.Tab, picture: gr.Image) -> None:
                 elem_classes="rv-pills",
             )
             stage = html_component("lab", scripts=("points.js", "pictures.js"))
+            with gr.Row(elem_classes="rv-curves", equal_height=False):
+                curves = []
+                for name, title in CURVES.items():
+                    with gr.Column(scale=1, min_width=300):
+                        curves.append(plot(f"lab-{name}", *title))
     key = gr.State(None, time_to_live=900, delete_callback=lab_sessions.discard)
     spec = [kind, points, source, own, size, names, seed]
     settings = [key, *spec, rate, prior, mask, temperature, alpha]
     # Not "always_last": the page would wait for a request that is dropped.
     each = {**SILENT, **MODEL_QUEUE, "trigger_mode": "multiple"}
-    stage.tick(tick, settings, [key, stage], **each)
-    stage.restart(restart, settings, [key, stage], **each)
-    stage.look(look, settings, [key, stage], **each)
-    kind.change(_show_choices, kind, [points, sources], **INSTANT)
-    source.change(_show_upload, source, own, **INSTANT)
+    shown = [key, stage, *curves]
+    stage.tick(tick, settings, shown, **each)
+    stage.restart(restart, settings, shown, **each)
+    stage.look(look, settings, shown, **each)
+    kind.input(_show_choices, kind, [points, sources], **INSTANT)
+    source.input(_show_upload, source, own, **INSTANT)
     own.upload(lambda path: path, own, picture, **INSTANT)
     # The choices have changed: the page asks for a new session, also while it is paused.
-    gr.on(
-        [part.change for part in spec],
-        None,
-        None,
-        None,
-        js="() => { document.dispatchEvent(new Event('rv-lab-spec')); }",
+    new_spec: dict[str, Any] = {
+        "js": "() => { document.dispatchEvent(new Event('rv-lab-spec')); }",
         **INSTANT,
-    )
-    tab.select(_open_tab, [picture, own], own, **INSTANT)
+    }
+    gr.on([*(part.input for part in spec), size.release], None, None, None, **new_spec)
+    tab.select(_open_tab, [picture, own], own, **INSTANT).success(None, None, None, **new_spec)
 
     with api_row() as endpoint:
         endpoint(

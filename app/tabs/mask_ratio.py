@@ -11,8 +11,8 @@ from ..services.checkpoints import open_tokenizer
 from ..services.encoding import png_file
 from ..services.errors import without_paths
 from ..services.examples import thumbnails
-from ..services.links import TABS
 from ..services.validation import number, whole_number
+from ..ui.changes import PICTURE_CHOSEN
 from ..ui.charts import mask_chart
 from ..ui.component import (
     INSTANT,
@@ -26,37 +26,52 @@ from ..ui.component import (
 )
 from ..ui.errors import report_user_errors
 from ..ui.figures import mask_figures
+from ..ui.model_line import newest_only
 from ..ui.pictures import file_path, gallery_paths, publish
-from .shared_inputs import Shared, pick_example, picture_parameter
-
-TITLE = TABS["masks"]
+from ..ui.plot import chart, no_chart, plot
+from .shared_inputs import Shared, announce, example_strip, pick_example, picture_parameter
 
 
 @report_user_errors
 def mask_sweep(image: Any, checkpoint: Any, seed: Any = 0, temperature: Any = 1.0) -> tuple:
-    """/mask_sweep: pictures at some ratios, the curves as a picture, figures."""
-    gallery, figures = mask_draws.mask_sweep(image, checkpoint, seed, temperature)
-    chart = file_path(png_file(mask_chart(figures), "curve"))
-    return gallery_paths(gallery), chart, figures
+    """/mask_sweep: pictures at some ratios, the curves as a picture, figures with their chart."""
+    from regvq.plots import figure_json, plot_mask_sweep
+
+    gallery, points, figures = mask_draws.mask_sweep(image, checkpoint, seed, temperature)
+    picture = file_path(png_file(mask_chart(figures), "curve"))
+    figures["chart"] = figure_json(plot_mask_sweep(points))
+    return gallery_paths(gallery), picture, figures
 
 
+@newest_only
 @report_user_errors
-def show(
-    image: Any, checkpoint: Any, ratio: Any, temperature: Any, seed: Any, here: Any = TITLE
-) -> dict[str, Any]:
+def show(image: Any, checkpoint: Any, ratio: Any, temperature: Any, seed: Any) -> dict[str, Any]:
     """Return what the page draws: the "stage", the panel of "figures", the known "curve"."""
     from regvq.errors import PictureError
 
-    if here != TITLE:  # the tab asks again when it is opened
-        return {}
     try:
         view, figures, curve = mask_draws.tab_view(image, checkpoint, ratio, temperature, seed)
     except mask_draws.NotStochastic as error:
         refusal = {"sentence": str(error), "offer": mask_draws.first_stochastic()}
-        return {"stage": refusal, "figures": "", "curve": {}}
+        return {"stage": refusal, "figures": "", "curve": no_chart()}
     except PictureError as error:
-        return {"stage": {"sentence": without_paths(str(error))}, "figures": "", "curve": {}}
-    return {"stage": publish(view), "figures": mask_figures(figures), "curve": curve}
+        sentence = {"sentence": without_paths(str(error))}
+        return {"stage": sentence, "figures": "", "curve": no_chart()}
+    return {"stage": publish(view), "figures": mask_figures(figures), "curve": curve_chart(curve)}
+
+
+def curve_chart(curve: mask_draws.Curve) -> dict[str, Any]:
+    """Return the chart of the known part of the curves."""
+    from regvq.plots import plot_mask_sweep
+
+    note = f"{len(curve.points)} of {len(curve.points) + curve.left} ratios. " if curve.left else ""
+    return chart(
+        plot_mask_sweep(curve.points, curve.ratio),
+        listens=("pick", "more"),
+        note=f"{note}One draw for all ratios: the ratio sets how many tokens use it. Click to "
+        "choose a ratio.",
+        more=curve.left,
+    )
 
 
 @report_user_errors
@@ -64,13 +79,13 @@ def more_of_curve(
     image: Any, checkpoint: Any, ratio: Any, temperature: Any, seed: Any
 ) -> dict[str, Any]:
     """Return more of the curves; the page asks until they are complete."""
-    return mask_draws.more_of_curve(image, checkpoint, ratio, temperature, seed)
+    return curve_chart(mask_draws.more_of_curve(image, checkpoint, ratio, temperature, seed))
 
 
 @report_user_errors
 def choose_ratio(event: gr.EventData) -> float:
     """Return the ratio at which the curve was clicked."""
-    return number(getattr(event, "ratio", None), "mask ratio", 0, 1)
+    return number(getattr(event, "x", None), "mask ratio", 0, 1)
 
 
 @report_user_errors
@@ -118,7 +133,7 @@ def build(tab: gr.Tab, shared: Shared) -> None:
                 buttons=["reset"],
             )
             seed = gr.Number(0, label="Random seed", precision=0, elem_id="mask-seed")
-            examples = html_component("examples", value=[], elem_id="mask-examples")
+            examples = example_strip("mask-examples")
             html_text(
                 '<p class="rv-note">To use your own picture, upload it on the tab Reconstruct. '
                 f"Here it is shrunk to at most {mask_draws.SIDE} pixels a side, so that the "
@@ -128,21 +143,27 @@ def build(tab: gr.Tab, shared: Shared) -> None:
             stage = html_component("mask_ratio", elem_id="mask-stage")
         with gr.Column(scale=0, min_width=290, elem_classes="rv-figures"):
             figures = html_text(mask_figures(None), elem_id="mask-figures")
-            curve = html_component("mask_curve")
+            curve = plot("mask-curve", "Every mask ratio")
 
     settings = [picture, checkpoint, ratio, temperature, seed]
     outputs = {"stage": stage, "figures": figures, "curve": curve}
-    latest = {**PRIVATE, **MODEL_QUEUE, "trigger_mode": "always_last"}
-    changes = [part.change for part in (shared.picture_changed, *settings[1:])]
+    latest = {**SILENT, **MODEL_QUEUE, "trigger_mode": "always_last"}
+    # Every press is sent: the line replaces a waiting one, and the page would hold the newer back.
+    each = {**PRIVATE, **MODEL_QUEUE, "trigger_mode": "multiple"}
     show_all, parts = by_name(show, outputs), list(outputs.values())
-    gr.on(changes, show_all, [*settings, shared.here], parts, **latest)
-    tab.select(show_all, settings, parts, **latest)
+    # A slider's button that resets it, and its field that corrects a number, only "release".
+    changes = [ratio.input, ratio.release, temperature.input, temperature.release, seed.input]
+    gr.on(changes, show_all, settings, parts, **each)
+    shared.changed.masks(show_all, settings, parts, **each)
     tab.select(fill_examples, None, examples, **INSTANT)
-    curve.more(more_of_curve, settings, curve, **{**latest, **SILENT})
-    curve.pick(choose_ratio, None, ratio, **INSTANT)
+    curve.more(more_of_curve, settings, curve, **latest)
+    curve.pick(choose_ratio, None, ratio, **INSTANT).success(show_all, settings, parts, **each)
     stage.pick(select_code, checkpoint, shared.code, **INSTANT)
-    stage.offer(choose_offer, None, checkpoint, **INSTANT)
-    examples.pick(pick_example, None, picture, **SILENT)
+    offered = stage.offer(choose_offer, None, checkpoint, **INSTANT)
+    announce(offered.success, checkpoint, shared.level)
+    examples.pick(pick_example, None, picture, **INSTANT).success(
+        None, None, None, **PICTURE_CHOSEN, **SILENT
+    )
 
     with api_row() as endpoint:
         endpoint(

@@ -4,30 +4,61 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from ..services import reconstruction
+from ..services import channels, reconstruction
+from ..services.checkpoints import at_level, open_tokenizer
 from ..services.encoding import PageFile
 from ..services.errors import without_paths
 from ..services.links import TABS
-from ..services.reconstruction import parse_request
-from ..ui.component import MODEL_QUEUE, PRIVATE, SILENT, api_row, by_name, html_component, html_text
+from ..services.reconstruction import page_request, parse_request
+from ..ui.changes import PICTURE_CHOSEN
+from ..ui.component import (
+    INSTANT,
+    MODEL_QUEUE,
+    PRIVATE,
+    PROGRESS,
+    SILENT,
+    api_row,
+    by_name,
+    html_component,
+    html_text,
+)
 from ..ui.errors import report_user_errors
 from ..ui.figures import reconstruction_figures
-from ..ui.pictures import file_path, publish
+from ..ui.following_choice import FollowingChoice
+from ..ui.model_line import newest_only
+from ..ui.pictures import file_path, page_file, publish, uploaded_file
 from . import reconstruct_token
-from .shared_inputs import Shared, pick_example, picture_input, picture_parameter
+from .shared_inputs import (
+    Shared,
+    example_strip,
+    level_parameter,
+    pick_example,
+    picture_input,
+    picture_parameter,
+)
 
 TITLE = TABS["reconstruct"]
-CHANGED = "(picture) => (picture ? picture.path : '')"
 
 
 @report_user_errors
-def reconstruct(image: Any, checkpoint: Any, mask_ratio: Any = 0, seed: Any = 0) -> tuple:
+def reconstruct(
+    image: Any,
+    checkpoint: Any,
+    mask_ratio: Any = 0,
+    seed: Any = 0,
+    shown_channels: Any = "",
+    level: Any = 0,
+) -> tuple:
     """/reconstruct: (original, reconstruction), token picture, error map, figures."""
-    found, tokens = reconstruction.run(parse_request(image, checkpoint, mask_ratio, seed))
+    name = at_level(checkpoint, level)
+    request = parse_request(image, name, mask_ratio, seed, shown_channels)
+    found, tokens = reconstruction.run(request)
     pictures = {
         "original": found.original,
         "reconstruction": found.decoded,
@@ -39,6 +70,7 @@ def reconstruct(image: Any, checkpoint: Any, mask_ratio: Any = 0, seed: Any = 0)
     return pair, files["tokens"], files["error"], found.figures
 
 
+@newest_only
 @report_user_errors
 def show(
     image: Any,
@@ -46,26 +78,48 @@ def show(
     mask_ratio: Any,
     seed: Any,
     edits: dict[str, Any] | None = None,
-    here: Any = TITLE,
+    shown: Any = "",
+    progress: gr.Progress = PROGRESS,
 ) -> Iterator[tuple]:
     """Yield what the page draws and the panel of figures: first the pictures, then everything."""
     from regvq.errors import PictureError
 
-    if here != TITLE:  # the tab asks again when it is opened
-        yield gr.skip(), gr.skip()
-        return
     if not image:
         yield {"empty": True}, reconstruction_figures(None)
         return
     try:
-        request = parse_request(image, checkpoint, mask_ratio, seed).with_saved_edits(edits)
+        progress((0, 4), desc="Reading the picture and the checkpoint", unit="steps")
+        request = page_request(image, checkpoint, mask_ratio, seed, edits, shown)
+        progress((1, 4), desc="Encoding the picture", unit="steps")
+        reconstruction.encode(request)
+        progress((2, 4), desc="Decoding its tokens", unit="steps")
         view = publish(reconstruction.first_view(request))
         yield view, gr.skip()
+        progress((3, 4), desc="Comparing with the original", unit="steps")
         more, figures = reconstruction.comparison_view(request)
         yield {**view, **publish(more)}, reconstruction_figures(figures)
     except PictureError as error:
         gr.Warning(without_paths(str(error)), title="This picture cannot be used")
         yield {"problem": without_paths(str(error))}, reconstruction_figures(None)
+
+
+@report_user_errors
+def show_choices(checkpoint: Any, shown: Any) -> tuple[Any, Any]:
+    """Return the shown channels that a checkpoint has to choose from, hidden if there are none, and
+    the button for arrays, hidden for a checkpoint of three channels."""
+    found = channels.choices(checkpoint)
+    kept = shown if shown in [value for _, value in found] else ("" if found else None)
+    takes_arrays = open_tokenizer(checkpoint).channels != 3
+    chosen = gr.update(choices=found, value=kept, visible=bool(found))
+    return chosen, gr.update(visible=takes_arrays)
+
+
+@report_user_errors
+def upload_array(file: Any, checkpoint: Any) -> str:
+    """Return an uploaded array or TIFF as the picture of the page, which shows three channels."""
+    path = uploaded_file(file)
+    found = channels.preview(open_tokenizer(checkpoint), path)
+    return page_file(found, Path(path).stem)["path"]
 
 
 @dataclass(frozen=True)
@@ -78,14 +132,28 @@ class Controls:
 
 
 def build(
-    tab: gr.Tab, checkpoint: gr.Dropdown, default: str, code: gr.State, here: gr.State
+    checkpoint: gr.Dropdown, level: gr.Dropdown, default: str, code: gr.State, changed: gr.HTML
 ) -> tuple[Shared, Controls]:
     """Draw the tab and add its listeners. Return what other tabs and the shell use of it."""
     edits = gr.State(None)
     with gr.Row(elem_classes="rv-split", equal_height=False):
         with gr.Column(scale=0, min_width=290, elem_classes="rv-side"):
             picture = picture_input("Your picture", "picture")
-            examples = html_component("examples", value=[])
+            array = gr.UploadButton(
+                "Upload a .npy array or a TIFF",
+                file_types=[".npy", ".tif", ".tiff"],
+                elem_id="array",
+                size="sm",
+                visible=False,
+            )
+            shown = FollowingChoice(
+                [],
+                label="Shown channels",
+                elem_id="shown-channels",
+                info="What you see of the picture's channels.",
+                visible=False,
+            )
+            examples = example_strip()
             mask_ratio = gr.Slider(
                 0,
                 1,
@@ -103,22 +171,28 @@ def build(
             token = html_component("token_card", elem_id="token")
             figures = html_text(reconstruction_figures(None), elem_id="figures")
 
-    changed = gr.Textbox(visible="hidden", elem_id="picture-changed", container=False)
-    picture.change(None, picture, changed, js=CHANGED, **PRIVATE)
-    settings = [picture, checkpoint, mask_ratio, seed, edits]
-    latest = {**PRIVATE, **MODEL_QUEUE, "trigger_mode": "always_last"}
-    changes = [part.change for part in (changed, checkpoint, mask_ratio, seed)]
-    gr.on(changes, show, [*settings, here], [stage, figures], **latest)
-    gr.on(changes, lambda: {}, None, token, queue=False, **PRIVATE)
-    tab.select(show, settings, [stage, figures], **latest)
-    # Not "always_last": what that sends later is the first click's event, not the last one's.
-    each = {**latest, "trigger_mode": "multiple"}
+    settings = [picture, level, mask_ratio, seed, edits, shown]
+    # Every press is sent: the line replaces a waiting one, and the page would hold the newer back.
+    each = {**PRIVATE, **MODEL_QUEUE, "trigger_mode": "multiple"}
+    # A slider's button that resets it, and its field that corrects a number, only "release".
+    changes = [mask_ratio.input, mask_ratio.release, seed.input, shown.input]
+    no_token: dict[str, Any] = {"js": "() => ({})", **SILENT}
+    changed.reconstruct(show_choices, [checkpoint, shown], [shown, array], **INSTANT)
+    array.upload(upload_array, [array, checkpoint], picture, **PRIVATE).success(
+        None, None, None, **PICTURE_CHOSEN, **SILENT
+    )
+    for change in (changed.reconstruct, partial(gr.on, changes)):
+        change(show, settings, [stage, figures], **each)
+        change(None, None, token, **no_token)
+    picture.input(None, None, None, **PICTURE_CHOSEN, **SILENT)
     for part in (stage, token):
         part.token(reconstruct_token.show_token, settings, [token, code], **each)
     outputs = {"edits": edits, "stage": stage, "figures": figures, "token": token, "code": code}
     replace = by_name(reconstruct_token.replace_code, outputs)
     token.put(replace, settings, list(outputs.values()), **each)
-    examples.pick(pick_example, None, picture, **SILENT)
+    examples.pick(pick_example, None, picture, **INSTANT).success(
+        None, None, None, **PICTURE_CHOSEN, **SILENT
+    )
 
     with api_row() as endpoint:
         endpoint(
@@ -129,6 +203,8 @@ def build(
                 gr.Textbox(default, label="checkpoint"),
                 gr.Number(0, label="mask_ratio"),
                 gr.Number(0, label="seed"),
+                gr.Textbox("", label="shown_channels"),
+                level_parameter(),
             ],
             [
                 gr.ImageSlider(label="original, reconstruction"),
@@ -147,5 +223,5 @@ def build(
             ],
             [gr.Image(label="picture"), gr.JSON(label="figures")],
         )
-    shared = Shared(checkpoint, default, code, here, picture, changed)
+    shared = Shared(checkpoint, level, default, code, picture, changed)
     return shared, Controls(examples, mask_ratio, seed)

@@ -8,25 +8,35 @@ import gradio as gr
 
 from ..services import reconstruction, token_card
 from ..services.encoding import PageFile
-from ..services.reconstruction import parse_request
+from ..services.reconstruction import page_request, parse_request
 from ..ui.errors import report_user_errors
 from ..ui.figures import reconstruction_figures
+from ..ui.model_line import newest_only
 from ..ui.pictures import file_path, publish
 
 
 @report_user_errors
 def edit_tokens(image: Any, checkpoint: Any, edits: Any) -> tuple[str, dict[str, Any]]:
     """/edit_tokens: the picture decoded from the edited tokens, and its figures."""
-    found, figures = token_card.apply_edits(parse_request(image, checkpoint), edits)
+    found, figures = token_card.apply_edits(
+        token_card.one_level(parse_request(image, checkpoint)), edits
+    )
     return file_path(PageFile(found.decoded, "edited")), figures
 
 
+@newest_only
 @report_user_errors
 def show_token(
-    image: Any, checkpoint: Any, mask_ratio: Any, seed: Any, saved: Any, event: gr.EventData
+    image: Any,
+    checkpoint: Any,
+    mask_ratio: Any,
+    seed: Any,
+    saved: Any,
+    shown: Any,
+    event: gr.EventData,
 ) -> tuple[dict[str, Any], int]:
     """Return the card of the clicked token, and its code, which other tabs select as well."""
-    request = parse_request(image, checkpoint, mask_ratio, seed).with_saved_edits(saved)
+    request = token_card.one_level(page_request(image, checkpoint, mask_ratio, seed, saved, shown))
     row, column = getattr(event, "row", None), getattr(event, "column", None)
     card = token_card.token_card(request, row, column)
     return card, card["code"]
@@ -34,11 +44,17 @@ def show_token(
 
 @report_user_errors
 def replace_code(
-    image: Any, checkpoint: Any, mask_ratio: Any, seed: Any, saved: Any, event: gr.EventData
+    image: Any,
+    checkpoint: Any,
+    mask_ratio: Any,
+    seed: Any,
+    saved: Any,
+    shown: Any,
+    event: gr.EventData,
 ) -> dict[str, Any]:
     """Put another code in a token: the event's ``code``; None undoes the token's edit, ``all``
     every edit. Return the new edits, views and card by name."""
-    request = parse_request(image, checkpoint, mask_ratio, seed).with_saved_edits(saved)
+    request = token_card.one_level(page_request(image, checkpoint, mask_ratio, seed, saved, shown))
     row, column = getattr(event, "row", None), getattr(event, "column", None)
     code, undo_all = getattr(event, "code", None), bool(getattr(event, "all", False))
     request = token_card.replace_code(request, row, column, code, undo_all)

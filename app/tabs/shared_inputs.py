@@ -7,8 +7,11 @@ from typing import Any
 
 import gradio as gr
 
+from ..services import checkpoints
 from ..services.examples import examples
-from ..ui.pictures import PictureInput
+from ..ui.changes import CHECKPOINT_CHOSEN
+from ..ui.component import INSTANT, SILENT, html_component
+from ..ui.pictures import PictureInput, largest_upload
 
 
 @dataclass(frozen=True)
@@ -16,16 +19,39 @@ class Shared:
     """The components and state that all tabs share."""
 
     checkpoint: gr.Dropdown
+    level: gr.Dropdown
+    """The level of the checkpoint whose codes are shown, as a name for handlers: the checkpoint's
+    own where it has only one, and the choice is hidden."""
     default: str
     """The checkpoint that API endpoints use if none is named."""
     code: gr.State
     """The selected code."""
-    here: gr.State
-    """The title of the open tab: a hidden tab need not follow every change."""
     picture: gr.Image
-    picture_changed: gr.Textbox
-    """Changes with the picture. ``picture.change`` is not enough: the page also fires it whenever
-    a call that has the picture as an input begins or ends."""
+    changed: gr.HTML
+    """Fires an event with the open tab's name when it was opened or when a choice that all tabs
+    share was made, and "checkpoint" when that was a checkpoint; see ``ui.changes``."""
+
+
+def level_update(checkpoint: Any, level: Any = None) -> Any:
+    """Return the update of the choice of level for a checkpoint: all its levels, the present one
+    or else the last one chosen; hidden where it has only one."""
+    choices = checkpoints.level_choices(checkpoint)
+    names = [name for _, name in choices]
+    chosen = level if level in names else (names or [None])[-1]
+    return gr.update(choices=choices, value=chosen, visible=len(choices) > 1)
+
+
+def announce(event: Any, checkpoint: gr.Dropdown, level: gr.Dropdown) -> None:
+    """Offer the levels of the checkpoint that ``event`` (a listener's method) has chosen, then let
+    the open tab ask for what it shows."""
+    event(level_update, [checkpoint, level], level, **INSTANT).success(
+        None, level, None, **CHECKPOINT_CHOSEN, **SILENT
+    )
+
+
+def level_parameter() -> gr.Number:
+    """Return the level of an API endpoint; 0 leaves the choice to the name of the checkpoint."""
+    return gr.Number(0, label="level")
 
 
 def picture_input(label: str, elem_id: str, height: int = 210, **options: Any) -> PictureInput:
@@ -44,6 +70,12 @@ def picture_input(label: str, elem_id: str, height: int = 210, **options: Any) -
 def picture_parameter(label: str) -> PictureInput:
     """Return a picture parameter of an API endpoint."""
     return PictureInput(type="filepath", label=label)
+
+
+def example_strip(elem_id: str = "examples") -> gr.HTML:
+    """Return the strip of example pictures, which also names the largest upload."""
+    limit = {"UPLOAD_LIMIT": largest_upload()}
+    return html_component("examples", value=[], elem_id=elem_id, words=limit)
 
 
 def pick_example(event: gr.EventData) -> str:

@@ -1,4 +1,8 @@
-"""Charts as pictures, for API clients; the page draws its own."""
+"""Charts as pictures, for API clients that want no figure.
+
+Plotly makes a picture in a Chromium only, which a server need not have; the figure itself is among
+the answer's figures.
+"""
 
 from __future__ import annotations
 

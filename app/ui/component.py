@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, wraps
+from html import escape
 from inspect import isgeneratorfunction
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ STATIC = Path(__file__).resolve().parents[1] / "static"
 
 MODEL_QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}
 """The queue of every listener that runs a model: they run one after another."""
+LOOKUP_QUEUE: dict[str, Any] = {"concurrency_id": "look-up", "concurrency_limit": 24}
+"""The queue of what is known already: code cards, codebooks, maps by PCA, a prior's settings. They
+never wait for the models' line; the first look at a picture or a tile waits for one model call."""
 MAP_QUEUE: dict[str, Any] = {"concurrency_id": "map", "concurrency_limit": 4}
 """The queue of UMAPs and of counts of classes, which take long: reconstructions need not wait for
 them, nor need maps that are available already; UMAPs are computed one at a time."""
@@ -51,17 +55,22 @@ def html_component(
     value: Any = None,
     elem_id: str = "",
     scripts: Sequence[str] = (),
+    words: Mapping[str, str] | None = None,
     **options: Any,
 ) -> gr.HTML:
     """Return the component of the folder app/static/``name``: its template and its script.
 
     ``value`` becomes the script's ``props.value``; ``scripts`` are further files of the folder
-    that run before it; ``options`` are those of ``gr.HTML``.
+    that run before it; ``words`` are put in the place of their names in the template; ``options``
+    are those of ``gr.HTML``.
     """
+    template = asset(name, "html")
+    for mark, text in (words or {}).items():
+        template = template.replace(mark, escape(text))
     parts = [static_text(f"{name}/{script}") for script in scripts]
     return gr.HTML(
         value={} if value is None else value,
-        html_template=asset(name, "html"),
+        html_template=template,
         js_on_load="\n".join([*parts, asset(name, "js")]),
         elem_id=elem_id or name.replace("_", "-"),
         elem_classes="rv-component",
@@ -74,6 +83,11 @@ def html_text(text: str, **options: Any) -> gr.HTML:
     """Return plain HTML without a script; ``options`` are those of ``gr.HTML``."""
     classes = f"rv-component {options.pop('elem_classes', '')}".split()
     return gr.HTML(text, elem_classes=classes, apply_default_css=False, **options)
+
+
+def hint(text: str) -> gr.HTML:
+    """Return the line at the top of a tab that says what to do first."""
+    return html_text(f'<p class="rv-lead">{text}</p>')
 
 
 @contextmanager

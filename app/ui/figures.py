@@ -42,15 +42,21 @@ def reconstruction_figures(figures: dict[str, Any] | None) -> str:
     tokens_note = "–"
     if known:
         side = f["downsampling"]
-        tokens_note = f"{f['tokens_wide']} × {f['tokens_high']}, one per {side} × {side} pixels"
+        each = f.get("level", 1)  # levels up to this one are decoded
+        tokens_note = f"{f['tokens_wide']} × {f['tokens_high']}, "
+        tokens_note += f"{'one' if each == 1 else each} per {side} × {side} pixels"
     if drawn:
         tokens_note += f"; {format_number(drawn)} drawn at random"
     elif known and f["mask_ratio"] > 0:
         tokens_note += "; none drawn: this quantizer has no probabilities"
-    codes_note = f"of {format_number(f['codebook_size'])} codes" if known else "–"
+    codes_note = "–"
+    if known:
+        codes_note = f"of {format_number(f['codebook_size'] * f.get('level', 1))} codes"
+    too_small = known and f["ssim"] is None
+    ssim_note = "needs 11 pixels a side" if too_small else "1 is the same structure"
     stats = [
         _psnr(known, f, "higher is closer to the original"),
-        stat("SSIM", format_number(f.get("ssim"), 3), "", "1 is the same structure", "ssim"),
+        stat("SSIM", format_number(f.get("ssim"), 3), "", ssim_note, "ssim"),
         stat("Tokens", format_number(f.get("tokens")), "", tokens_note, "tokens"),
         stat("Codes used", format_number(f.get("codes_used")), "", codes_note, "codes_used"),
     ]

@@ -13,19 +13,22 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
+from ..guard.settings import MEGABYTE, limits
+from ..guard.values import NOT_UPLOADED, lies_in
 from ..services.encoding import PageFile
+from ..services.errors import UserError
 
 _SALT = secrets.token_bytes(16)
 
 
-class _NoStubFile(type(gr.Image)):  # type: ignore[misc]
+class NoStubFile(type(gr.Image)):  # type: ignore[misc]
     """Gradio's metaclass, without the .pyi file that it writes beside each subclass's source."""
 
     def __new__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any]) -> Any:
         return ABCMeta.__new__(cls, name, bases, body)
 
 
-class PictureInput(gr.Image, metaclass=_NoStubFile):
+class PictureInput(gr.Image, metaclass=NoStubFile):
     """A picture input that passes on the uploaded file unread.
 
     ``gr.Image`` opens, rotates and converts a picture by its own rules, and fails without a
@@ -35,14 +38,30 @@ class PictureInput(gr.Image, metaclass=_NoStubFile):
     is_template = True  # the page draws it as a gr.Image
 
     def preprocess(self, payload: Any) -> str | None:
-        """Return the path of the upload; Gradio has checked that it lies in its own cache."""
-        return payload.path if payload else None
+        """Return the path of the upload. Raises gr.Error unless it lies in the folder of uploads:
+        Gradio checks only what is marked as a file."""
+        path = payload.path if payload else None
+        if path is not None and not lies_in(path, get_upload_folder()):
+            raise gr.Error(NOT_UPLOADED, print_exception=False)
+        return path
 
     async def async_move_resource_to_block_cache(self, url_or_file_path: Any) -> str | None:
         """Keep a file; refuse an address, because the server fetches nothing for a visitor."""
         if url_or_file_path is not None and "://" in str(url_or_file_path):
             raise gr.Error("Pictures are uploaded, not fetched from an address.")
         return await super().async_move_resource_to_block_cache(url_or_file_path)
+
+
+def largest_upload() -> str:
+    """Return the size of the largest upload that the owner allows, in words."""
+    return f"{limits().upload / MEGABYTE:g} MB"
+
+
+def uploaded_file(path: Any) -> str:
+    """Return the path of a visitor's upload that an event names. Raises UserError for any other."""
+    if not isinstance(path, str) or not lies_in(path, get_upload_folder()):
+        raise UserError(NOT_UPLOADED)
+    return path
 
 
 def page_file(data: bytes, name: str, kind: str = "png") -> dict[str, Any]:

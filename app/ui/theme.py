@@ -1,35 +1,26 @@
 """One visual language: palette and type scale, for light and dark.
 
-The palette is the single source of colors: Gradio's theme, the stylesheet (as ``--rv-*`` variables)
-and the charts read it. Fonts are system stacks, so the page requests no font. The color scale of
-heat maps is ``core.analysis.rendering.ramp``, so that a notebook shows the same colors.
+The palette (``regvq.plots.style``) is the single source of colors: Gradio's theme, the stylesheet
+(as ``--rv-*`` variables) and the charts read it. Fonts are system stacks, so the page requests no
+font. The color scale of heat maps is ``core.analysis.rendering.ramp``, so that a notebook shows the
+same colors.
 """
 
 from __future__ import annotations
 
+import json
+
 import gradio as gr
 
+from regvq.plots.lab import LAB_METHODS
+from regvq.plots.style import METHODS, PALETTE, dark_pairs
+
 from .component import STATIC, static_text
+from .plotly_file import ROUTES
 
 SANS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Inter", "Roboto", "sans-serif")
 SERIF = '"Iowan Old Style", "Palatino Linotype", Palatino, "URW Palladio L", Georgia, serif'
 MONO = ("ui-monospace", "SF Mono", "Cascadia Mono", "JetBrains Mono", "Consolas", "monospace")
-
-# name: (light, dark). Text has a contrast of at least 4.5 (WCAG AA) to its background in both.
-PALETTE: dict[str, tuple[str, str]] = {
-    "ground": ("#f6f4ee", "#0f1216"),
-    "surface": ("#fffefb", "#171b21"),
-    "sunken": ("#eeebe2", "#12161b"),
-    "line": ("#dcd7ca", "#2b323b"),
-    "ink": ("#1b1e22", "#eceae4"),
-    "ink-soft": ("#555a62", "#a5adb8"),
-    "accent": ("#0b6a70", "#5cc9cb"),
-    "accent-soft": ("#dceceb", "#15343a"),
-    "on-accent": ("#ffffff", "#06262a"),
-    "warm": ("#a8480e", "#f0a35e"),
-    "plate": ("#14171c", "#0b0d10"),
-    "on-plate": ("#d9d6ce", "#d9d6ce"),
-}
 
 
 class StudioTheme(gr.themes.Base):
@@ -138,8 +129,18 @@ def background_css() -> str:
 
 
 def head() -> str:
-    """Return what the page's head contains: the background, and the script of all components."""
-    return f"<style>{background_css()}</style><script>{static_text('shared/regvq.js')}</script>"
+    """Return what the page's head contains: the background, and the scripts of the whole page."""
+    charts = json.dumps(
+        {
+            "darkPairs": dark_pairs(),
+            "methodInks": {name: METHODS[key] for name, key in LAB_METHODS.items()},
+            "plotlyAddresses": ROUTES,
+        }
+    )
+    return (
+        f"<style>{background_css()}</style><script>window.regvqCharts = {charts};\n"
+        f"{static_text('shared/regvq.js')}\n{static_text('shared/answers.js')}</script>"
+    )
 
 
 def stylesheet() -> str:

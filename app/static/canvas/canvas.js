@@ -1,6 +1,7 @@
 // A semantic map that is drawn in classes, or a picture whose tokens are erased. props.value, from the
 // server: {key, mode: "map", classes, palette: [[r, g, b]], width, height, ids} or {key, mode: "mask",
-// width, height: in tokens, under: a picture's data address or file}. ids, base64 of one byte per
+// width, height: in tokens, under: a picture's data address or file, note: a sentence about the
+// picture}, or {key, none: a sentence} without a picture. ids, base64 of one byte per
 // cell, is the drawing; this script writes it back when it changes. A new key is a new canvas.
 const { pack, unpack } = regvq, $ = regvq.finder(element);
 const root = $(".rv-canvas"), canvas = $("canvas"), cursorMark = $(".rv-brush-tip"), size = $(".rv-brush input");
@@ -21,7 +22,8 @@ function draw() {
   pen.putImageData(image, 0, 0);
   const marked = ids.reduce((sum, one) => sum + (one ? 1 : 0), 0);
   if (data.mode === "mask") {
-    setStatus(marked ? marked + " of " + ids.length + " tokens will be generated." : "Erase the part to inpaint.");
+    setStatus(marked ? marked + " of " + ids.length + " tokens will be generated."
+      : "Erase the part to inpaint." + (data.note ? " " + data.note : ""));
     root.dataset.marked = marked;
   }
 }
@@ -157,7 +159,15 @@ $("input[type=file]").addEventListener("change", async (event) => {
   const scale = Math.min(picture.width / width, picture.height / height);
   const across = scale * width, tall = scale * height;
   pen.drawImage(picture, (picture.width - across) / 2, (picture.height - tall) / 2, across, tall, 0, 0, width, height);
-  const pixels = pen.getImageData(0, 0, width, height).data, found = new Uint8Array(width * height), unknown = new Map();
+  const pixels = pen.getImageData(0, 0, width, height).data;
+  let clear = 0;
+  for (let i = 3; i < pixels.length; i += 4) if (pixels[i] < 255) clear++;
+  if (clear) { // as the server refuses it: it would be read as a color
+    setStatus("The map is transparent in " + Math.max(1, Math.round((400 * clear) / pixels.length))
+      + " % of its pixels, which stands for no class: fill it with the colors below and save it without transparency.");
+    return;
+  }
+  const found = new Uint8Array(width * height), unknown = new Map();
   for (let i = 0; i < found.length; i++) {
     let best = 0, least = Infinity;
     for (let k = 0; k < data.palette.length; k++) {
@@ -190,6 +200,15 @@ const showClass = regvq.radios($(".rv-swatches"), (value) => { picked = Number(v
 
 function update() {
   const value = props.value || {};
+  if (value.none) {
+    root.dataset.state = "none";
+    root.dataset.mode = "mask";
+    data = key = null;
+    $(".rv-canvas-under").style.visibility = "hidden";
+    canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
+    setStatus(value.none);
+    return;
+  }
   if (!value.mode) { // a new canvas is coming: a drawing on this one would be lost
     root.dataset.state = "busy";
     data = key = null;
@@ -210,6 +229,7 @@ function update() {
   canvas.setAttribute("aria-label", (value.mode === "map" ? "The semantic map." : "The picture; the dark part will be inpainted.")
     + " Arrow keys move the brush, Space draws.");
   const under = $(".rv-canvas-under");
+  under.style.visibility = "";
   if (value.under) { under.src = value.under.url || value.under; under.alt = "The picture to inpaint"; }
   else under.removeAttribute("src");
   $(".rv-swatches").replaceChildren(...(value.classes || []).map((name, i) => {

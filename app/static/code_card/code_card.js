@@ -26,21 +26,34 @@ async function draw() {
     + " × the share under even use of all codes";
   $(".rv-count").textContent = many(value.occurrences) + " of " + many(value.picture_tokens) + " tokens";
   drawReal(value);
-  $(".rv-near").replaceChildren(...value.nearest.map((code, i) => {
+  drawNear(value);
+  root.dataset.state = "ready";
+  root.dataset.code = value.code;
+  window.dispatchEvent(new CustomEvent("regvq-code", { detail: value.code }));
+}
+
+// Codes near in the codebook often do not look alike: both neighborhoods can be shown.
+let near = "codebook";
+const show = regvq.choices(element, (name, by) => { near = by; if ((props.value || {}).nearest) drawNear(props.value); });
+function drawNear(value) {
+  const painted = near === "painted";
+  const codes = painted ? value.alike : value.nearest, uses = painted ? value.alike_uses : value.nearest_uses;
+  const tiles = painted ? value.near_alike : value.near, apart = painted ? value.differences : value.distances;
+  root.dataset.near = near;
+  $(".rv-near-kind").textContent = painted ? "whose tiles look alike" + (value.alike_among < value.codebook_size
+    ? ", among " + many(value.alike_among) + " painted" : "") : "by the distance of their vectors";
+  $(".rv-near").replaceChildren(...codes.map((code, i) => {
     const button = regvq.html("button"), tile = regvq.html("img", "rv-pixelated");
     button.type = "button";
     button.dataset.code = code;
-    button.title = "Code " + code + ", distance " + value.distances[i].toFixed(3)
-      + ", used " + many(value.nearest_uses[i]) + " times";
+    button.title = "Code " + code + (painted ? ", difference " : ", distance ") + apart[i].toFixed(3)
+      + ", used " + many(uses[i]) + " times";
     button.setAttribute("aria-label", button.title);
-    tile.src = value.near[i];
+    tile.src = tiles[i];
     tile.alt = "";
     button.append(tile, regvq.html("span", "", code));
     return button;
   }));
-  root.dataset.state = "ready";
-  root.dataset.code = value.code;
-  window.dispatchEvent(new CustomEvent("regvq-code", { detail: value.code }));
 }
 
 function drawReal(value) {

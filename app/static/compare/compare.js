@@ -303,21 +303,19 @@ $(".rv-table thead").addEventListener("click", (event) => {
 
 // ---------------------------------------------------------------- downloads
 
-function save(blob, name) {
-  const link = html("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-}
+const KEYS = ["checkpoint", "quantizer", "psnr", "ssim", "bits_per_pixel", "bytes", "tokens", "codes_used",
+  "codebook_size", "downsampling", "utilization", "perplexity", "measured_on"];
 function csv() {
-  const keys = ["checkpoint", "quantizer", "psnr", "ssim", "bits_per_pixel", "bytes", "tokens", "codes_used",
-    "codebook_size", "downsampling", "utilization", "perplexity", "measured_on"];
   // A text that a spreadsheet would read as a formula is marked as text.
   const cell = (v) => v === null || v === undefined ? "" : typeof v === "number" ? String(v)
     : '"' + String(v).replace(/^[=+\-@]/, "'$&").replaceAll('"', '""') + '"';
-  const lines = [keys.join(","), ...rows().map((row) => keys.map((key) => cell(row[key])).join(","))];
-  save(new Blob([lines.join("\r\n") + "\r\n"], { type: "text/csv" }), "comparison.csv");
+  const lines = [KEYS.join(","), ...rows().map((row) => KEYS.map((key) => cell(row[key])).join(","))];
+  regvq.save(new Blob([lines.join("\r\n") + "\r\n"], { type: "text/csv" }), "comparison.csv");
+}
+function json() {
+  const { width, height } = props.value;
+  const table = rows().map((row) => Object.fromEntries(KEYS.map((key) => [key, row[key] ?? null])));
+  regvq.save(new Blob([JSON.stringify({ width, height, table })], { type: "application/json" }), "comparison.json");
 }
 async function sheet() {
   const value = props.value, cells = plates.filter((one) => one.figure.dataset.state === "ready");
@@ -336,12 +334,12 @@ async function sheet() {
     pen.font = "600 " + Math.max(12, Math.min(20, w / 14)) + "px " + getComputedStyle(element).fontFamily;
     pen.fillText(one.figure.querySelector("b").textContent + "  " + one.text.textContent, x, y + h + 22, w);
   });
-  canvas.toBlob((blob) => blob && save(blob, "comparison.png"), "image/png");
+  canvas.toBlob((blob) => blob && regvq.save(blob, "comparison.png"), "image/png");
 }
 element.querySelector(".rv-downloads").addEventListener("click", (event) => {
   const button = event.target.closest("[data-save]");
   if (!button || !(props.value || {}).original) return;
-  if (button.dataset.save === "csv") csv(); else sheet();
+  ({ csv, json, png: sheet })[button.dataset.save]();
 });
 
 // ---------------------------------------------------------------- choices and changes

@@ -13,8 +13,8 @@ const picturesView = {
     drawSheet(sheet, run.sheet, code === undefined ? null : (at) => run.ids[at] === code);
     drawGrid(grid, run, figure, code);
     sheet.setAttribute("aria-label", "Reconstructions by " + run.name + ": " + picturesView.words(run));
-    grid.setAttribute("aria-label", "Codebook of " + run.name + ": " + Math.round(run.used * data.size) + " of "
-      + data.size + " codes in use. Arrow keys move from code to code.");
+    grid.setAttribute("aria-label", "Codebook of " + run.name + ": " + Math.round(run.used * run.size) + " of "
+      + run.size + " codes in use. Arrow keys move from code to code.");
     const words = code === undefined ? run.watch : "Code " + code + ": "
       + (run.counts[code] ? run.counts[code].toLocaleString("en") + " uses in the test pictures" : "dead");
     const line = figure.querySelector(".rv-watch");
@@ -28,27 +28,27 @@ const picturesView = {
       picturesView.draw(data.runs[n], figure);
     };
     grid.addEventListener("pointermove", (event) => {
-      const { columns, cell } = shapeOf(grid.clientWidth), box = grid.getBoundingClientRect();
+      const { columns, cell } = shapeOf(data.runs[n], grid.clientWidth), box = grid.getBoundingClientRect();
       const code = Math.floor((event.clientY - box.top) / cell) * columns + Math.floor((event.clientX - box.left) / cell);
-      look(code >= 0 && code < data.size ? code : undefined);
+      look(code >= 0 && code < data.runs[n].size ? code : undefined);
     });
     ["pointerleave", "blur"].forEach((name) => grid.addEventListener(name, () => look(undefined)));
     grid.addEventListener("keydown", (event) => {
-      const { columns } = shapeOf(grid.clientWidth);
+      const { columns } = shapeOf(data.runs[n], grid.clientWidth);
       const by = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];
       if (event.key === "Escape") look(undefined);
       if (!by) return;
       event.preventDefault();
       const code = figure.looked === undefined ? 0 : figure.looked + by;
-      if (code >= 0 && code < data.size) look(code);
+      if (code >= 0 && code < data.runs[n].size) look(code);
     });
   },
 };
 
-function shapeOf(width) {
+function shapeOf(run, width) {
   // About four times as wide as high, to fit under the pictures.
-  const columns = Math.ceil(Math.sqrt(data.size * 4));
-  return { columns, rows: Math.ceil(data.size / columns), cell: width / columns };
+  const columns = Math.ceil(Math.sqrt(run.size * 4));
+  return { columns, rows: Math.ceil(run.size / columns), cell: width / columns };
 }
 function pixels(rgb, width, height, inColor) {
   const canvas = html("canvas"), image = new ImageData(width, height);
@@ -83,13 +83,13 @@ function drawSheet(canvas, rgb, lit) {
   pen.fillRect(0, height / 2 - 1.5, width, 3);
 }
 function drawGrid(canvas, run, figure, looked) {
-  const { columns, rows } = shapeOf(1);
+  const { columns, rows } = shapeOf(run, 1);
   canvas.parentElement.style.aspectRatio = columns + " / " + rows;
   const found = penOn(canvas);
   if (!found) return;
-  const { pen, width } = found, { cell } = shapeOf(width), most = Math.log1p(Math.max(...run.counts));
+  const { pen, width } = found, { cell } = shapeOf(run, width), most = Math.log1p(Math.max(...run.counts));
   pen.imageSmoothingEnabled = false;
-  const all = pixels(run.paints, PATCH, PATCH * data.size, true), gray = pixels(run.paints, PATCH, PATCH * data.size, false);
+  const all = pixels(run.paints, PATCH, PATCH * run.size, true), gray = pixels(run.paints, PATCH, PATCH * run.size, false);
   run.counts.forEach((count, k) => {
     const x = (k % columns) * cell, y = Math.floor(k / columns) * cell, side = cell - 1.5;
     pen.globalAlpha = count ? 0.55 + (0.45 * Math.log1p(count)) / most : 0.2;

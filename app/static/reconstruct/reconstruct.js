@@ -33,6 +33,7 @@ async function draw() {
     element.dataset.state = stage.dataset.state;
     $(".rv-problem p").textContent = value.problem || "";
     $(".rv-size").textContent = "";
+    $(".rv-saves").hidden = true;
     drawn = mine;
     return;
   }
@@ -61,6 +62,7 @@ async function draw() {
   $(".rv-size").textContent = value.width + " × " + value.height + " pixels";
   $(".rv-grid").textContent = value.grid;
   showTokens(value);
+  $(".rv-saves").hidden = false;
   $(".rv-legend u").style.background = value.ramp;
   $(".rv-top").textContent = "≥ " + Math.round(100 * value.errorTop) + " %";
   element.dataset.state = stage.dataset.state = value.error ? "ready" : "partial";
@@ -75,6 +77,18 @@ const show = regvq.choices(element, set);
 element.querySelectorAll("[data-layer]").forEach((panel) => {
   panel.addEventListener("click", () => set("layer", panel.dataset.layer));
 });
+
+// ---------------------------------------------------------------- saving
+
+element.querySelectorAll("[data-save]").forEach((button) => button.addEventListener("click", () => {
+  const kind = button.dataset.save, { rows, columns, ids, edited, codes } = tokens;
+  if (kind === "png") regvq.save(tokens.reconstruction.url, "reconstruction.png");
+  if (kind === "npy") regvq.save(regvq.npy(ids, [rows, columns]), "tokens.npy");
+  if (kind === "json") {
+    const grid = Array.from({ length: rows }, (_, row) => [...ids.subarray(row * columns, (row + 1) * columns)]);
+    regvq.save(new Blob([JSON.stringify({ rows, columns, codes, ids: grid, edited })]), "tokens.json");
+  }
+}));
 
 // ---------------------------------------------------------------- tokens
 

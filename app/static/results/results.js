@@ -1,10 +1,10 @@
 // Generated pictures, while they are unfinished and when they are done. props.value: {run, ratio,
 // count, title, drawing: [data addresses], done, total, sketch: true while a map is generated first},
-// then {..., pictures: [files], figures, inpaint, sketched: true if there was a map}; {problem, none:
-// a sentence}, {stopped: true}, or {empty: true}.
+// then {..., pictures: [files], ids (uint32, as base64) of shape, figures, inpaint, sketched: true if there was a map}; {problem, none:
+// a sentence}, {stopped: true}, or {empty: true}. With example: true it is a worked example, no run.
 const { html } = regvq, $ = regvq.finder(element);
 const root = $(".rv-results"), tiles = $(".rv-tiles"), runs = [];
-let shown = null;
+let shown = null, current = null; // the number of the run, and the finished run with all its values
 
 function setStatus(text) { $(".rv-results-status").textContent = text; }
 function layOut(count, ratio) {
@@ -31,7 +31,7 @@ function summary(f) {
   if (f.top_p < 1) parts.push("top-p " + Number(f.top_p.toFixed(2)));
   if (f.steps) parts.push(f.steps + " steps");
   if (f.tokens_repainted) parts.push(f.tokens_repainted + " tokens inpainted");
-  parts.push(f.seconds.toFixed(1) + " s");
+  if (f.seconds !== undefined) parts.push(f.seconds.toFixed(1) + " s");
   return f.prior + ": " + parts.join(", ") + ".";
 }
 function agreement(figures) {
@@ -73,10 +73,33 @@ async function finish(value) {
     link.setAttribute("aria-label", "Save picture " + (i + 1));
     actions.append(link);
   });
-  setStatus(summary(value.figures) + agreement(value.figures) + (value.figures.note ? " " + value.figures.note : ""));
-  root.dataset.state = "done";
+  setStatus((value.example ? "An example, generated before: “" + about + "”. " : "") + summary(value.figures) + agreement(value.figures) + (value.figures.note ? " " + value.figures.note : ""));
+  current = value;
+  $(".rv-saves").hidden = false;
+  $("[data-save=png]").hidden = value.pictures.length < 2; // a single one has its own button
+  root.dataset.state = value.example ? "example" : "done";
   root.dataset.run = value.run;
 }
+function saveSheet() {
+  const images = [...tiles.children].map((tile) => tile.firstChild), columns = images.length <= 4 ? 2 : 4;
+  const { naturalWidth: width, naturalHeight: height } = images[0], sheet = html("canvas");
+  sheet.width = columns * width;
+  sheet.height = Math.ceil(images.length / columns) * height;
+  images.forEach((image, i) => sheet.getContext("2d").drawImage(image, (i % columns) * width, Math.floor(i / columns) * height));
+  sheet.toBlob((file) => regvq.save(file, "pictures.png"));
+}
+function saveTokens(kind) {
+  const { ids, shape, figures } = current, flat = regvq.unpack(ids, Uint32Array), [n, rows, columns] = shape;
+  if (kind === "npy") { regvq.save(regvq.npy(flat, shape), "tokens.npy"); return; }
+  const row = (i) => [...flat.subarray(i * columns, (i + 1) * columns)];
+  const grids = Array.from({ length: n }, (_, i) => Array.from({ length: rows }, (_, r) => row(i * rows + r)));
+  regvq.save(new Blob([JSON.stringify({ rows, columns, ids: grids, figures })]), "tokens.json");
+}
+$(".rv-saves").addEventListener("click", (event) => {
+  const button = event.target.closest("[data-save]");
+  if (!button || !current) return;
+  if (button.dataset.save === "png") saveSheet(); else saveTokens(button.dataset.save);
+});
 function showEarlier() {
   $(".rv-earlier").hidden = runs.length < 2;
   $(".rv-earlier-strip").replaceChildren(...runs.slice().reverse().map((value) => {
@@ -99,12 +122,29 @@ function showEarlier() {
   }));
 }
 
+// How far the run is; before its first step, which may have to load the prior, for how long.
+let began = 0, step = null;
+function tell() {
+  if (root.dataset.state !== "drawing" || !step) return;
+  const seconds = Math.round((Date.now() - began) / 1000);
+  if (!step.done) {
+    setStatus(seconds < 2 ? "Starting…" : "Starting, " + seconds + " s: the prior is read when it is first used.");
+    return;
+  }
+  const left = Math.round((seconds * (step.total - step.done)) / step.done);
+  setStatus("Step " + step.done + " of " + step.total + (left > 2 ? ", about " + left + " s left" : "")
+    + (step.sketch ? ": the semantic map, generated first." : ": each token is shown as its code's tile."));
+}
+setInterval(() => { if (step && !step.done) tell(); }, 1000);
+
 async function draw() {
   const value = props.value || {};
   const message = value.problem || value.none || "";
-  if (message || (value.empty && root.dataset.state !== "done")) {
+  if (value.example && ["drawing", "done", "stopped"].includes(root.dataset.state)) return;
+  if (message || (value.empty && !["drawing", "done", "stopped"].includes(root.dataset.state))) {
     // Earlier pictures stay; the sentence is above them.
-    const blank = !tiles.children.length || value.none || root.dataset.state === "drawing";
+    const blank = !tiles.children.length || value.none || ["drawing", "example"].includes(root.dataset.state);
+    if (blank) $(".rv-saves").hidden = true;
     if (blank) {
       tiles.replaceChildren();
       root.dataset.state = value.none ? "none" : message ? "problem" : "empty";
@@ -119,6 +159,7 @@ async function draw() {
     if (root.dataset.state === "drawing") { root.dataset.state = "stopped"; setStatus("Stopped. The unfinished pictures stay until the next run."); }
     return;
   }
+  if (value.example) { await finish(value); return; }
   if (value.pictures) {
     if (!runs.some((one) => one.run === value.run)) runs.push(value);
     if (runs.length > 8) runs.shift();
@@ -131,9 +172,12 @@ async function draw() {
     layOut(value.count, value.ratio);
     if (!value.drawing.length) for (const tile of tiles.children) { tile.firstChild.removeAttribute("src"); tile.lastChild.replaceChildren(); }
     root.dataset.state = "drawing";
+    $(".rv-saves").hidden = true;
     root.dataset.updates = value.done ? Number(root.dataset.updates || 0) + 1 : 0;
     $(".rv-results-bar u").style.width = (100 * value.done) / value.total + "%";
-    setStatus(value.done ? "Step " + value.done + " of " + value.total + (value.sketch ? ": the semantic map, generated first." : ": each token is shown as its code's tile.") : "Starting…");
+    if (!value.done) began = Date.now();
+    step = value;
+    tell();
     await showPictures(value.drawing);
   }
 }

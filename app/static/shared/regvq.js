@@ -19,6 +19,31 @@ for (const kind of ["error", "load"]) {
   }, true);
 }
 
+// What a visitor waits for: the place in the models' line, or how far a call is that takes more than
+// two seconds. Gradio's own display is hidden (controls.css); its text is "queue: 3/9", the place and
+// the length of the line, or the progress that the handler reports.
+setInterval(() => {
+  for (const part of document.querySelectorAll(":is(#stage, #token, #mask-stage, #compare)")) {
+    const tracker = part.querySelector(":scope > [data-testid=status-tracker]");
+    const place = tracker && /queue: (\d+)\/(\d+)/.exec(tracker.textContent);
+    const runs = !place && part.querySelector(".html-container.pending");
+    let note = part.querySelector(":scope > .rv-place");
+    part.rvWaits = place ? (part.rvWaits || 0) + 1 : 0;
+    part.rvRuns = runs ? part.rvRuns || Date.now() : 0;
+    const seconds = part.rvRuns ? Math.floor((Date.now() - part.rvRuns) / 1000) : 0;
+    if (part.rvWaits < 3 && seconds < 2) { if (note) note.remove(); continue; } // not for a short wait
+    if (!note) {
+      note = document.createElement("p");
+      note.className = "rv-place";
+      note.setAttribute("role", "status");
+      part.append(note);
+    }
+    const words = place ? "Waiting for the model: number " + place[1] + " of " + place[2] + " in line"
+      : (regvq.progressOf(part) || "Working") + ", " + seconds + " s";
+    if (note.textContent !== words) note.textContent = words;
+  }
+}, 400);
+
 window.regvq = {
   // A function that finds the first element with a selector inside of ``element``.
   finder: (element) => (selector) => element.querySelector(selector),
@@ -39,6 +64,17 @@ window.regvq = {
     return node;
   },
 
+  // The progress that a component's call has reported, in words ("Counting … 12 of 48"), or "".
+  progressOf(part) {
+    const tracker = part.querySelector(":scope > [data-testid=status-tracker]")
+      || (part.closest(".rv-component") || part).querySelector(":scope > [data-testid=status-tracker]");
+    const words = tracker && tracker.querySelector(".progress-level-inner");
+    if (!words) return "";
+    const steps = /(\d+)\/(\d+)/.exec((tracker.querySelector(".progress-text") || words).textContent);
+    const text = words.textContent.replace(/\s*-?\s*[\d.]+%\s*$/, "").trim();
+    return text + (steps && !/queue/.test(tracker.textContent) ? ", " + steps[1] + " of " + steps[2] : "");
+  },
+
   // A number with thousands separators, at most ``digits`` decimals.
   many: (n, digits = 3) => n.toLocaleString("en", { maximumFractionDigits: digits }),
 
@@ -55,8 +91,54 @@ window.regvq = {
     return btoa(text);
   },
 
+  // Save a file: a Blob, or the address of one of the server's files.
+  save(file, name) {
+    const link = document.createElement("a");
+    link.href = typeof file === "string" ? file : URL.createObjectURL(file);
+    link.download = name;
+    link.click();
+    if (typeof file !== "string") setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  },
+
+  // A Uint32Array as a NumPy file (format version 1.0), in C order.
+  npy(array, shape) {
+    let header = "{'descr': '<u4', 'fortran_order': False, 'shape': (" + shape.join(", ") + "), }";
+    header = header.padEnd(64 * Math.ceil((header.length + 11) / 64) - 11) + "\n"; // 10 bytes precede it
+    const length = header.length;
+    const start = Uint8Array.of(0x93, 78, 85, 77, 80, 89, 1, 0, length & 255, length >> 8);
+    return new Blob([start, header, array]);
+  },
+
   // A color of the palette (app/ui/theme.py) in the current theme.
   color: (element, name) => getComputedStyle(element).getPropertyValue("--rv-" + name).trim(),
+
+  // The dark color of each light color of a chart, and the addresses of plotly.js (app/ui/theme.py).
+  ...window.regvqCharts,
+
+  // plotly.js for charts in the "plane" or in "space", loaded by the first one that is drawn.
+  loading: {},
+  plotly(kind) {
+    regvq.loading[kind] = regvq.loading[kind] || new Promise((done, fail) => {
+      const script = document.createElement("script");
+      script.src = ((window.gradio_config && window.gradio_config.root) || "") + regvq.plotlyAddresses[kind];
+      script.onload = () => done(window.Plotly);
+      script.onerror = () => { delete regvq.loading[kind]; script.remove(); fail(new Error("plotly.js could not be loaded")); };
+      document.head.append(script);
+    });
+    return regvq.loading[kind];
+  },
+
+  // True if this browser draws WebGL without a graphics processor.
+  software() {
+    if (regvq.drawnInSoftware === undefined) {
+      const gl = document.createElement("canvas").getContext("webgl");
+      const known = gl && gl.getExtension("WEBGL_debug_renderer_info");
+      regvq.drawnInSoftware = !gl || /swiftshader|llvmpipe|software|basic render/i.test(
+        known ? gl.getParameter(known.UNMASKED_RENDERER_WEBGL) : "");
+      if (gl) gl.getExtension("WEBGL_lose_context")?.loseContext();
+    }
+    return regvq.drawnInSoftware;
+  },
 
   // The smallest and the largest of some values.
   span(values) {
@@ -175,14 +257,6 @@ window.regvq = {
     return parts.length ? "So far: " + parts.join("; ") + ". The rest follows while nobody waits." : "";
   },
 
-  // Show it in a component, whose ``.rv-known`` is the line for it.
-  showKnown(root, progress) {
-    const words = regvq.known(progress), note = root.querySelector(".rv-known");
-    note.hidden = !words;
-    note.textContent = words;
-    root.dataset.painted = progress.painted;
-  },
-
   // A picture that the browser has decoded, so that showing it does not flicker.
   async loadImage(address) {
     const image = new Image();
@@ -197,14 +271,6 @@ window.regvq = {
     const above = box.y - tip.offsetHeight - gap;
     tip.style.left = left + "px";
     tip.style.top = (above > 0 ? above : box.y + box.height + gap) + "px";
-  },
-
-  // A color key and a name, for a legend of classes.
-  classKey(color, text) {
-    const entry = regvq.html("i"), key = regvq.html("u");
-    key.style.background = "rgb(" + color + ")";
-    entry.append(key, text);
-    return entry;
   },
 
   // A radio group of buttons: chosen by click, or by the arrow keys among the visible ones.

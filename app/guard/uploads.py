@@ -1,0 +1,113 @@
+"""Uploads: limits per file, per address and hour, and no file left of one that failed."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import time
+from typing import TYPE_CHECKING
+
+from .answers import Refusal
+from .bodies import counted, declared_length, drain
+from .quota import Quota
+from .settings import MEGABYTE, Limits
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+# The parser writes a line of its own about what is refused here anyway.
+logging.getLogger("python_multipart").setLevel(logging.ERROR)
+
+UPLOAD = re.compile(r"/gradio_api/upload/?")
+STALE = 900.0
+"""Seconds after which a file that was never finished is deleted."""
+
+
+async def receive_upload(
+    app: ASGIApp,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    limits: Limits,
+    quota: Quota,
+    address: str,
+) -> None:
+    """Let ``app`` receive an upload. Raises Refusal if it is too large, or not understood."""
+    left = quota.left(address)
+    most = limits.upload + limits.form
+    if (declared_length(scope) or 0) > min(most, left):
+        await drain(receive)
+        raise _refusal(left, most, limits)
+    size, status, answer = 0, 200, b""
+
+    def count(more: int) -> None:
+        nonlocal size
+        size += more
+        quota.add(address, more)
+        if size > min(most, left):
+            raise _parser_error()("The upload exceeds the maximum allowed size.")
+
+    async def hold_errors(message: Message) -> None:
+        nonlocal status, answer
+        if message["type"] == "http.response.start":
+            status = message["status"]
+        if status < 400:
+            await send(message)
+        elif message["type"] == "http.response.body":
+            answer += message.get("body", b"")
+
+    try:
+        await app(scope, counted(receive, count), hold_errors)
+    except Exception as error:
+        raise Refusal(400, "The upload is not understood.") from error
+    finally:
+        _delete_stale()
+    if size > min(most, left):
+        await drain(receive)
+        raise _refusal(left, most, limits)
+    if status == 413:
+        raise _refusal(left, most, limits)
+    if status >= 400:
+        words = answer.decode(errors="replace")[:200]
+        raise Refusal(status if status < 500 else 400, _sentence(words))
+
+
+def _refusal(left: int, most: int, limits: Limits) -> Refusal:
+    if left < most:
+        return Refusal(
+            429,
+            f"Your uploads exceed {limits.uploads_per_hour / MEGABYTE:g} MB within an hour; "
+            "try again later.",
+            {"retry-after": "3600"},
+        )
+    return Refusal(413, f"The upload must have at most {limits.upload / MEGABYTE:g} MB.")
+
+
+def _sentence(words: str) -> str:
+    detail = re.search(r'"detail":"([^"]+)"', words)
+    found = (detail[1] if detail else words).strip()
+    if not found or found[0] in "{[<":
+        return "The upload is not understood."
+    return found if found.endswith(".") else f"{found}."
+
+
+def _parser_error() -> type[Exception]:
+    """Return the exception at which Gradio's parser closes its files."""
+    from starlette.formparsers import MultiPartException
+
+    return MultiPartException
+
+
+def _delete_stale() -> None:
+    """Delete files of uploads that failed: Gradio writes them beside the folders of finished ones
+    and leaves them there."""
+    from gradio.utils import get_upload_folder
+
+    before = time.time() - STALE
+    with contextlib.suppress(OSError), os.scandir(get_upload_folder()) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                if entry.is_file(follow_symlinks=False) and entry.stat().st_mtime < before:
+                    os.unlink(entry.path)

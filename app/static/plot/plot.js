@@ -1,0 +1,505 @@
+// One chart: a Plotly figure with its tools. props.value: {figure: what plotly.js draws, in the light
+// colors; note, more: points that are still missing, listens: the events that the server handles},
+// {tile: {code, source}} for the tip, {none: a sentence} without a chart, or {} at first. Of a map also
+// place: a name of its layout, whose zoom stays; exact: true for the picture of a window; progress.
+// Events: pick {index, x, y, name}, view {x, y, width, height}, select {polygon, and those of view} or
+// without a polygon, tile {code}, open {name}, more {}. layout.meta: {columns of customdata, keys: "map"
+// for keys that move in the plane, about, window, whole, pixels, space, gallery}.
+const { html, many } = regvq, $ = regvq.finder(element);
+const root = $(".rv-figure"), plot = $(".rv-figure-plot"), tip = $(".rv-tip"), ring = $(".rv-figure-ring");
+const coarse = window.matchMedia("(pointer: coarse)").matches;
+const still = window.matchMedia("(prefers-reduced-motion: reduce)");
+const tiles = new Map();
+const of = {};
+let Plotly = null; // the script that has drawn the chart
+let hidden = new Set(); // the classes of a map that its legend hides
+let value = {}, drawn = null, at = null, hovering = -1, resting = 0, asking = 0, busy = false, again = false, turns = 0;
+
+// ---------------------------------------------------------------- figures
+
+const KINDS = { f8: Float64Array, f4: Float32Array, i4: Int32Array, i2: Int16Array, i1: Int8Array,
+  u4: Uint32Array, u2: Uint16Array, u1: Uint8Array };
+function decoded(one) {
+  const flat = regvq.unpack(one.bdata, KINDS[one.dtype]);
+  const shape = one.shape ? String(one.shape).split(",").map(Number) : [flat.length];
+  if (shape.length === 1) return flat;
+  return Array.from({ length: shape[0] }, (_, row) => flat.subarray(row * shape[1], (row + 1) * shape[1]));
+}
+// The figure in the colors of the current theme, with its arrays decoded.
+function prepared(one, pairs) {
+  if (typeof one === "string") return pairs[one] || one;
+  if (Array.isArray(one)) return one.length > 500 ? one : one.map((each) => prepared(each, pairs));
+  if (!one || typeof one !== "object") return one;
+  if (one.bdata !== undefined) return decoded(one);
+  return Object.fromEntries(Object.entries(one).map(([name, each]) => [name, prepared(each, pairs)]));
+}
+const meta = () => (drawn && drawn.layout.meta) || {};
+const isMap = () => meta().keys === "map";
+const onPlate = () => Boolean(isMap() || meta().space || meta().gallery);
+const marks = () => drawn ? drawn.data.findIndex((one) => one.name === "codes" && one.x && one.x.length) : -1;
+
+function config() {
+  const map = isMap(), space = meta().space;
+  const all = { name: "whole", title: "Show all codes", icon: Plotly.Icons.home, click: whole };
+  const buttons = map ? [["pan2d", "select2d", "lasso2d"], ["zoomIn2d", "zoomOut2d", all]]
+    : space ? [["orbitRotation", "pan3d", "resetCameraDefault3d"]] : [["zoom2d", "pan2d", "resetScale2d"]];
+  return { displaylogo: false, responsive: false, scrollZoom: map || space, doubleClick: map ? false : "reset+autosize",
+    displayModeBar: map || space ? true : coarse ? false : "hover", modeBarButtons: buttons };
+}
+
+async function draw() {
+  if (busy) { again = true; return; }
+  if (!value.figure || !plot.clientWidth || !near) return;
+  busy = true;
+  try {
+    const script = await regvq.plotly(value.figure.layout.meta?.space ? "space" : "plane");
+    if (Plotly && Plotly !== script) { Plotly.purge(plot); drawn = null; }
+    Plotly = script;
+    const dark = document.body.classList.contains("dark");
+    const next = prepared(value.figure, dark ? regvq.darkPairs : {});
+    const before = drawn, same = before && value.place === of.place;
+    drawn = next;
+    const away = next.data.filter((one) => one.visible === "legendonly").map((one) => one.name);
+    if (of.colored !== value.of + " " + meta().color) hidden = new Set(away);
+    of.colored = value.of + " " + meta().color;
+    next.layout.autosize = true;
+    plot.style.height = height(next.layout) + "px";
+    if (coarse && !isMap()) next.layout.dragmode = false;
+    else if (before && before.layout.meta.keys === "map" && isMap()) {
+      next.layout.dragmode = plot._fullLayout.dragmode;
+      if (same) {
+        const [x, y] = axes();
+        next.layout.xaxis.range = [...x.range];
+        next.layout.yaxis.range = [...y.range];
+        if (value.chosen !== false) next.layout.selections = plot.layout.selections;
+      }
+    }
+    if (meta().space) { fewer(next); next.layout.uirevision = value.place; }
+    plot.classList.toggle("rv-dark-plate", onPlate());
+    const from = before && isMap() && before.layout.meta.keys === "map" && !same && of.before === value.of && departures(before);
+    of.place = value.place;
+    of.before = value.of;
+    await Plotly.react(plot, next.data, next.layout, config());
+    if (!before) listen();
+    if (from) await travel(from);
+    if (picked >= 0) mark(picked);
+    plot.setAttribute("aria-label", next.layout.meta && next.layout.meta.about ? next.layout.meta.about
+      + (isMap() ? ". Arrow keys move from code to code, Enter selects a code, plus and minus zoom, 0 shows all, Escape clears the selection."
+        : ". Arrow keys move along the figures.") : "Chart");
+    Object.assign(root.dataset, { state: value.more ? "filling" : "ready", drawn: ++turns, traces: next.data.length,
+      points: next.data.reduce((sum, one) => sum + (one.x && one.meta?.table !== false ? one.x.length : 0), 0) });
+    for (const name of ["codes", "inside", "layout", "color", "marks", "chosen", "method", "view", "order"]) {
+      if (meta()[name] === undefined || meta()[name] === null) delete root.dataset[name];
+      else root.dataset[name] = meta()[name];
+    }
+    if (!$(".rv-figure-table").hidden) table();
+    // An answer may be older than the last click on the legend; a map of tiles has no legend.
+    const classes = next.data.filter((one) => one.showlegend).map((one) => one.name);
+    if (classes.some((name) => hidden.has(name) !== away.includes(name))) ask("view", view());
+    else sharpen();
+  } finally {
+    busy = false;
+  }
+  if (again) { again = false; draw(); }
+}
+function height(layout) {
+  const wanted = layout.height || 300;
+  delete layout.height;
+  if (meta().gallery) return Math.min(wanted, Math.max(300, (wanted / 460) * 0.62 * plot.clientWidth));
+  return onPlate() ? Math.min(Math.max(320, 0.62 * window.innerHeight), wanted, Math.max(320, 1.05 * plot.clientWidth)) : wanted;
+}
+// Without a GPU, a browser turns 1,024 marks in space at 13 frames per second, and 4,096 at 5.
+function fewer(figure) {
+  const trace = figure.data[0], most = 1024;
+  if (!regvq.software() || trace.x.length <= most) return;
+  for (const name of ["x", "y", "z", "customdata"]) trace[name] = trace[name].slice(0, most);
+  trace.marker = { ...trace.marker, color: trace.marker.color.slice(0, most) };
+  figure.layout.meta.inside = most;
+  note(value.note + " This browser has no graphics processor, so the " + many(most) + " codes used most are shown.");
+}
+function note(text) { $(".rv-figure-note").textContent = text || ""; }
+
+// ---------------------------------------------------------------- the window of a map
+
+const axes = () => [plot._fullLayout.xaxis, plot._fullLayout.yaxis];
+function view() {
+  const [x, y] = axes(), scale = Math.min(2, window.devicePixelRatio || 1);
+  return { x: [...x.range], y: [...y.range], width: Math.round(x._length * scale), height: Math.round(y._length * scale),
+    hidden: [...hidden] };
+}
+function ask(name, detail = {}) {
+  if ((value.listens || []).includes(name)) trigger(name, detail);
+}
+// The first picture of a map shows all of it in a fixed size; on another screen, ask for its own.
+function sharpen() {
+  const known = meta().pixels, box = meta().window;
+  if (!known || value.exact) return;
+  const [x, y] = axes(), scale = Math.min(2, window.devicePixelRatio || 1);
+  const across = known[0] / Math.max(1, scale * Math.abs(x.d2p(box[1]) - x.d2p(box[0])));
+  const down = known[1] / Math.max(1, scale * Math.abs(y.d2p(box[3]) - y.d2p(box[2])));
+  if (Math.max(across, down, 1 / across, 1 / down) > 2 || Math.abs(Math.log(across / down)) > 0.15) ask("view", view());
+}
+let moving = 0;
+function moved(change) {
+  place(-1);
+  if (!isMap() || !Object.keys(change).some((name) => /axis|autosize/.test(name))) return;
+  clearTimeout(moving);
+  moving = setTimeout(() => ask("view", view()), 60);
+}
+
+// ---------------------------------------------------------------- layouts that change
+
+// Between two layouts the codes travel: Plotly moves 4,096 marks at 2 frames per second, a canvas at 30.
+function departures(before) {
+  const own = before.data.find((one) => one.name === "codes"), [x, y] = axes(), from = new Map();
+  if (!own || !own.customdata || still.matches) return null;
+  own.customdata.forEach((row, i) => from.set(row[0], [x._offset + x.d2p(own.x[i]), y._offset + y.d2p(own.y[i])]));
+  return from;
+}
+async function travel(from) {
+  const canvas = $(".rv-figure-travel"), own = drawn.data[marks()], [x, y] = axes();
+  canvas.hidden = false;
+  const found = own && regvq.penOn(canvas);
+  if (!found) { canvas.hidden = true; return; }
+  const { pen, width, height } = found, pairs = [];
+  own.customdata.forEach((row, i) => {
+    const start = from.get(row[0]);
+    if (start) pairs.push([...start, x._offset + x.d2p(own.x[i]), y._offset + y.d2p(own.y[i])]);
+  });
+  const ground = regvq.color(element, "plate"), dot = regvq.color(element, "on-plate"), began = performance.now();
+  await new Promise((done) => {
+    const step = () => {
+      const t = Math.min(1, (performance.now() - began) / 600), ease = t * t * (3 - 2 * t);
+      pen.fillStyle = ground;
+      pen.fillRect(0, 0, width, height);
+      pen.fillStyle = dot;
+      for (const [a, b, c, d] of pairs) pen.fillRect(a + (c - a) * ease - 1, b + (d - b) * ease - 1, 2, 2);
+      if (t < 1) requestAnimationFrame(step); else done();
+    };
+    step();
+  });
+  canvas.hidden = true;
+}
+
+// ---------------------------------------------------------------- pointing, picking, selecting
+
+function listen() {
+  plot.on("plotly_hover", ({ points }) => {
+    const point = points.find((one) => one.customdata) || points[0];
+    if (tipped() && point.customdata) place(point.pointNumber, point.bbox);
+    else hovering = -1;
+    root.dataset.hovered = point.customdata ? point.customdata[0] : "";
+  });
+  plot.on("plotly_unhover", () => place(-1));
+  plot.on("plotly_click", ({ points }) => {
+    const point = points.find((one) => one.customdata) || points[0];
+    pick(point.curveNumber, point.pointNumber);
+  });
+  plot.on("plotly_relayout", moved);
+  plot.on("plotly_selected", (found) => {
+    if (found && found.lassoPoints) select(found.lassoPoints.x, found.lassoPoints.y);
+    else if (found && found.range && found.range.x) {
+      const [[a, b], [c, d]] = [found.range.x, found.range.y];
+      select([a, b, b, a], [c, c, d, d]);
+    }
+  });
+  plot.on("plotly_deselect", () => clear());
+  plot.on("plotly_doubleclick", () => { if (isMap()) whole(); });
+  plot.on("plotly_clickannotation", ({ annotation }) => ask("open", { name: annotation.name }));
+  for (const kind of ["click", "doubleclick"]) plot.on("plotly_legend" + kind, ({ curveNumber }) => {
+    if (!onPlate()) return true;
+    if (!meta().gallery) toggle(drawn.data[curveNumber].name, kind === "doubleclick");
+    return false;
+  });
+}
+// A class of a map's legend: hide it or show it again; alone, or all again after that.
+function toggle(name, alone) {
+  const classes = drawn.data.filter((one) => one.showlegend).map((one) => one.name);
+  const others = classes.filter((one) => one !== name);
+  if (alone) {
+    const already = !hidden.has(name) && others.every((one) => hidden.has(one));
+    hidden = new Set(already ? [] : others);
+  } else if (!hidden.delete(name)) hidden.add(name);
+  ask("view", view());
+}
+const tipped = () => isMap() || meta().space;
+// The ring around the code that is selected, in every chart that shows it.
+let picked = -1;
+async function mark(code) {
+  picked = code;
+  if (!drawn || !isMap()) return;
+  root.dataset.code = code;
+  const own = drawn.data[marks()];
+  const ring = drawn.data.findIndex((one) => one.meta && one.meta.picked !== undefined);
+  const i = own ? Array.prototype.findIndex.call(own.customdata, (row) => row[0] === code) : -1;
+  if (ring < 0 || i < 0 || drawn.data[ring].meta.picked === code) return;
+  drawn.data[ring].meta.picked = code;
+  Plotly.restyle(plot, { x: [[own.x[i]]], y: [[own.y[i]]] }, [ring]);
+}
+window.addEventListener("regvq-code", (event) => mark(event.detail));
+function select(xs, ys) {
+  const polygon = Array.from(xs, (x, i) => [x, ys[i]]);
+  const step = Math.ceil(polygon.length / 150);
+  ask("select", { polygon: polygon.filter((_, i) => i % step === 0), ...view() });
+}
+async function clear() {
+  if ((plot.layout.selections || []).length) await Plotly.relayout(plot, { selections: [] });
+  if (meta().chosen) ask("select", view());
+}
+function pick(curve, point) {
+  const trace = drawn.data[curve];
+  const row = trace.customdata ? trace.customdata[point] : null;
+  const code = row && typeof row === "object" ? row[0] : row;
+  ask("pick", { index: code, x: trace.x[point], y: trace.y[point], name: trace.name || "" });
+}
+// Show the tip of a code, or none for -1.
+function place(point, box) {
+  hovering = point;
+  const trace = drawn && drawn.data[Math.max(0, marks())], row = point >= 0 && trace && trace.customdata[point];
+  tip.hidden = ring.hidden = !row;
+  clearTimeout(resting);
+  if (!row) return;
+  const [code, uses, share, rank, norm] = row;
+  tip.querySelector("b").textContent = "Code " + code;
+  tip.querySelector("span").textContent = (uses ? many(uses) + (uses === 1 ? " use, " : " uses, ") + Number(share).toPrecision(2) + " %, no. " + many(rank)
+    : "dead: no uses") + (norm === undefined ? "" : ", norm " + Number(norm).toPrecision(3)) + (trace.text ? "; " + trace.text[point] : "");
+  root.dataset.hovered = code;
+  let x, y;
+  if (meta().space && box) { x = (box.x0 + box.x1) / 2; y = (box.y0 + box.y1) / 2; }
+  else {
+    const [xa, ya] = axes();
+    x = xa._offset + xa.d2p(trace.x[point]); y = ya._offset + ya.d2p(trace.y[point]);
+  }
+  ring.style.left = x + "px";
+  ring.style.top = y + "px";
+  showTile(code);
+  regvq.placeTip(tip, plot.clientWidth, { x, y, height: 0 }, 16);
+}
+function showTile(code) {
+  const canvas = tip.querySelector("canvas"), known = tiles.get(code);
+  canvas.hidden = !known;
+  root.dataset.tile = known ? code : "";
+  if (known) {
+    const pen = canvas.getContext("2d");
+    pen.imageSmoothingEnabled = false;
+    pen.drawImage(known, 0, 0, canvas.width, canvas.height);
+  } else resting = setTimeout(() => ask("tile", { code }), 40);
+}
+async function keepTile({ code, source, of }) {
+  const picture = await regvq.loadImage(source);
+  if (of !== tiles.of) return;
+  if (tiles.size > 2000) tiles.clear();
+  tiles.set(code, picture);
+  if (Number(root.dataset.hovered) === code && !tip.hidden) showTile(code);
+}
+
+// ---------------------------------------------------------------- keys
+
+function say(text) { $(".rv-figure-said").textContent = text; }
+function onMap(step) {
+  const trace = drawn.data[marks()], [xa, ya] = axes();
+  if (!trace) return;
+  const from = hovering >= 0 ? hovering : current(trace);
+  const X = (i) => xa.d2p(trace.x[i]), Y = (i) => ya.d2p(trace.y[i]), x = X(from), y = Y(from);
+  let best = -1, least = Infinity;
+  for (let i = 0; i < trace.x.length; i++) {
+    const dx = X(i) - x, dy = Y(i) - y, along = dx * step[0] + dy * step[1];
+    if (along <= 0.5) continue;
+    const cost = along + 2.5 * Math.abs(dx * step[1] + dy * step[0]); // a distance to the side counts more
+    if (cost < least) { least = cost; best = i; }
+  }
+  place(best >= 0 ? best : from);
+  say(tip.innerText.replace("\n", ": "));
+}
+function onEnd(first) {
+  const trace = drawn.data[marks()], sign = first ? -1 : 1;
+  if (!trace) return;
+  let best = 0;
+  for (let i = 1; i < trace.x.length; i++) {
+    const down = sign * (trace.y[best] - trace.y[i]);
+    if (down > 0 || (down === 0 && sign * (trace.x[i] - trace.x[best]) > 0)) best = i;
+  }
+  place(best);
+  say(tip.innerText.replace("\n", ": "));
+}
+function current(trace) {
+  const picked = drawn.data.find((one) => one.meta && one.meta.picked !== undefined);
+  const found = picked ? Array.prototype.findIndex.call(trace.customdata, (row) => row[0] === picked.meta.picked) : -1;
+  return Math.max(0, found);
+}
+async function onCurve(step) {
+  const shown = drawn.data.map((one, i) => i).filter((i) => drawn.data[i].x && drawn.data[i].x.length
+    && drawn.data[i].meta?.table !== false && plot._fullData[i].visible === true);
+  if (!shown.length) return;
+  if (!at) at = { curve: shown[0], point: -1 };
+  let place = Math.max(0, shown.indexOf(at.curve));
+  if (step[1]) place = (place + step[1] + shown.length) % shown.length;
+  const trace = drawn.data[shown[place]], last = trace.x.length - 1;
+  at = { curve: shown[place], point: Math.max(0, Math.min(last, (step[1] ? at.point : at.point + step[0]))) };
+  const [x, y] = [trace.x[at.point], trace.y[at.point]];
+  Plotly.Fx.hover(plot, [{ curveNumber: at.curve, pointNumber: at.point }]);
+  const label = trace.customdata && meta().columns ? meta().columns.map((name, i) => name + " " + trace.customdata[at.point][i]).join(", ") + ": " : "";
+  say((trace.name || "") + ", " + label + cell(x) + ", " + cell(y));
+}
+async function zoom(factor) {
+  const [x, y] = axes();
+  const around = (axis) => {
+    const [a, b] = axis.range, middle = (a + b) / 2, half = ((b - a) / 2) * factor;
+    return [middle - half, middle + half];
+  };
+  Plotly.relayout(plot, factor ? { "xaxis.range": around(x), "yaxis.range": around(y) }
+    : { "xaxis.autorange": true, "yaxis.autorange": true });
+}
+plot.addEventListener("keydown", (event) => {
+  if (!drawn || event.target !== plot) return; // its buttons have keys of their own
+  const step = regvq.arrow(event);
+  if (step && isMap()) onMap(step);
+  else if (isMap() && (event.key === "Home" || event.key === "End")) onEnd(event.key === "Home");
+  else if (step && !meta().space) onCurve(step);
+  else if (event.key === "Enter" || event.key === " ") {
+    if (isMap()) { const own = drawn.data[marks()]; if (own) pick(marks(), hovering >= 0 ? hovering : current(own)); }
+    else if (at) pick(at.curve, at.point);
+  } else if (isMap() && (event.key === "+" || event.key === "=")) zoom(1 / 1.5);
+  else if (isMap() && event.key === "-") zoom(1.5);
+  else if (isMap() && event.key === "0") whole();
+  else if (event.key === "Escape") { place(-1); if (isMap()) clear(); }
+  else return;
+  event.preventDefault();
+});
+async function whole() {
+  const box = meta().whole || meta().window;
+  Plotly.relayout(plot, { "xaxis.range": [box[0], box[1]], "yaxis.range": [box[2], box[3]] });
+}
+plot.addEventListener("blur", () => drawn && place(-1));
+// Until the chart has the focus, the wheel scrolls the page.
+plot.addEventListener("wheel", (event) => { if (!plot.contains(document.activeElement)) event.stopPropagation(); }, { capture: true });
+plot.addEventListener("pointerdown", () => plot.focus({ preventScroll: true }), { capture: true });
+
+// Two fingers zoom a map; Plotly's own charts in a plane know one.
+const fingers = new Map();
+let pinch = null;
+plot.addEventListener("touchmove", (event) => {
+  if (!drawn || !isMap() || event.touches.length !== 2) return;
+  event.preventDefault();
+  event.stopPropagation();
+  const [a, b] = event.touches, box = plot.getBoundingClientRect(), [x, y] = axes();
+  const now = { far: Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY),
+    x: (a.clientX + b.clientX) / 2 - box.left - x._offset, y: (a.clientY + b.clientY) / 2 - box.top - y._offset };
+  if (pinch && !fingers.size) {
+    fingers.set(0, 0);
+    const factor = pinch.far / Math.max(1, now.far), px = x.p2d(now.x), py = y.p2d(now.y);
+    const scaled = (axis, center) => axis.range.map((v) => center + (v - center) * factor);
+    Plotly.relayout(plot, { "xaxis.range": scaled(x, px), "yaxis.range": scaled(y, py) })
+      .then(() => requestAnimationFrame(() => fingers.clear()));
+  }
+  pinch = now;
+}, { capture: true, passive: false });
+plot.addEventListener("touchend", () => { pinch = null; }, { capture: true });
+
+// ---------------------------------------------------------------- table and files
+
+const cell = (one) => one === null || one === undefined || Number.isNaN(one) ? ""
+  : typeof one === "number" ? String(Number(one.toPrecision(7))) : String(one);
+function title(axis, other) {
+  const text = axis && axis.title && axis.title.text;
+  return text ? text.replace(/<[^>]*>/g, "") : other;
+}
+function rowsOf() {
+  const layout = drawn.layout, named = meta().columns || [];
+  const shown = drawn.data.filter((one) => one.meta?.table !== false && ((one.x && one.x.length) || one.z));
+  const several = shown.length > 1, map = tipped(), labels = shown.some((one) => Array.isArray(one.text) && one.customdata);
+  const first = shown[0] || {}, axis = (one, letter) => layout[(one[letter + "axis"] || letter).replace(letter, letter + "axis")];
+  const head = [...(several ? ["series"] : []), ...named, ...(map && named.length ? ["x", "y", ...(first.z ? ["z"] : [])]
+    : [title(axis(first, "x"), "x"), several ? "value" : title(axis(first, "y"), "y")])];
+  const rows = [];
+  for (const one of shown) {
+    if (one.type === "heatmap") {
+      one.z.forEach((line, r) => Array.from(line).forEach((v, c) => rows.push([one.customdata ? one.customdata[r][c] : c, v])));
+      continue;
+    }
+    for (let i = 0; i < one.x.length; i++) {
+      const own = named.length ? named.map((_, n) => one.customdata ? one.customdata[i][n] : "") : [];
+      rows.push([...(several ? [one.name || ""] : []), ...own, one.x[i], one.y[i], ...(one.z && map ? [one.z[i]] : [])]);
+    }
+  }
+  return { head, rows, labels };
+}
+const SHOWN = 500;
+function table() {
+  const { head, rows } = rowsOf();
+  $(".rv-figure-table thead tr").replaceChildren(...head.map((name) => html("th", "", name)));
+  $(".rv-figure-table tbody").replaceChildren(...rows.slice(0, SHOWN).map((row) => {
+    const line = html("tr");
+    line.append(...row.map((one, i) => html(i ? "td" : "th", "", cell(one))));
+    return line;
+  }));
+  $(".rv-figure-table > .rv-note").textContent = rows.length > SHOWN
+    ? "The first " + SHOWN + " of " + many(rows.length) + " rows; the CSV file has all of them." : "";
+}
+$("[data-table]").addEventListener("click", (event) => {
+  const on = event.target.getAttribute("aria-expanded") !== "true";
+  event.target.setAttribute("aria-expanded", on);
+  $(".rv-figure-table").hidden = !on;
+  if (on && drawn) table();
+});
+async function save(kind) {
+  if (!drawn) return;
+  const name = (root.dataset.name || "chart") + "." + kind;
+  if (kind === "csv") {
+    const { head, rows } = rowsOf(), quote = (one) => /[",\n]/.test(one) ? '"' + one.replaceAll('"', '""') + '"' : one;
+    const text = [head, ...rows].map((row) => row.map((one) => quote(cell(one))).join(",")).join("\r\n");
+    regvq.save(new Blob([text + "\r\n"], { type: "text/csv" }), name);
+    return;
+  }
+  const layout = { ...plot.layout, paper_bgcolor: regvq.color(element, "surface"),
+    margin: { l: 60, r: 24, t: 34, b: 60 } };
+  const address = await Plotly.toImage({ data: plot.data, layout }, { format: kind, scale: 2,
+    width: plot.clientWidth, height: plot.clientHeight + 40 });
+  regvq.save(await (await fetch(address)).blob(), name);
+}
+$(".rv-figure-tools").addEventListener("click", (event) => { if (event.target.dataset.save) save(event.target.dataset.save); });
+
+// ---------------------------------------------------------------- changes
+
+root.dataset.name = (element.closest("[id]:not([id^=html-])") || {}).id || "chart";
+function update() {
+  const next = props.value || {};
+  if (next.tile) { keepTile(next.tile); return; }
+  if (next.none !== undefined) {
+    root.dataset.state = "none";
+    delete root.dataset.points;
+    $(".rv-figure-none").textContent = next.none;
+    $(".rv-figure-none").hidden = !next.none;
+    value = {};
+    return;
+  }
+  if (!next.figure) return;
+  $(".rv-figure-none").hidden = true;
+  if (root.dataset.state === "none") root.dataset.state = "busy";
+  if (next.of !== tiles.of) { tiles.clear(); tiles.of = next.of; at = null; }
+  value = next;
+  note([next.note, regvq.known(next.progress)].filter(Boolean).join(" "));
+  if (next.progress) root.dataset.painted = next.progress.painted;
+  draw();
+  if (next.progress) follow(next.of);
+  // A hidden tab does not keep the server busy; opening it draws, and asks, again.
+  if (next.more && element.offsetParent !== null) ask("more");
+}
+// What is far below the window is drawn when it comes near: what is above has precedence.
+let near = false, wide = 0;
+const follow = regvq.follower(element, () => value.progress, () => drawn && isMap() && ask("view", { ...view(), follow: true }));
+new IntersectionObserver((found, observer) => {
+  if (!found.some((one) => one.isIntersecting)) return;
+  near = true;
+  observer.disconnect();
+  draw();
+}, { rootMargin: "300px" }).observe(root);
+new ResizeObserver(() => requestAnimationFrame(async () => {
+  if (!plot.clientWidth || plot.clientWidth === wide) return;
+  wide = plot.clientWidth;
+  if (!drawn) { draw(); return; }
+  Plotly.Plots.resize(plot);
+})).observe(plot);
+regvq.onTheme(() => drawn && draw());
+watch("value", update);
+update();
