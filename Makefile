@@ -3,16 +3,20 @@ PYTHON ?= python3
 BIN := .venv/bin
 CHECKS := $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/basedpyright
 
-# Side by side, a process per core; the browser's tests and the slow ones run one after the other.
-FAST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -m "not browser and not slow" -n auto --dist loadfile
+TOGETHER := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n auto
+FAST := $(TOGETHER) --dist worksteal -m "not browser and not slow and not long"
+LONG := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -m long
 
-.PHONY: help app test test-fast test-lowest faults mutants lock lint format docs wheel clean
+.PHONY: help app trainer test test-fast test-all test-lowest faults fuzz mutants lock lint format docs wheel clean
 help:
 	@echo "make app        set up and open the explorer (ARGS='--port 7860')"
-	@echo "make test       set up, lint, type-check and run every test, the browser's too (ARGS='-k images')"
-	@echo "make test-fast  the same without the browser and the slowest tests, for work in between"
+	@echo "make trainer    set up what train/ needs, beside the explorer"
+	@echo "make test       set up, lint, type-check and run the tests, the browser's too (ARGS='-k images')"
+	@echo "make test-all   the same and the tests that take longest, which pull requests need not run"
+	@echo "make test-fast  make test without the browser and the slowest tests, for work in between"
 	@echo "make test-lowest  the tests of the library and the trainer with the lowest allowed versions"
 	@echo "make faults     kill runs 500 times, fill disks, flip bytes, and print what was lost (ARGS='--kills 50')"
+	@echo "make fuzz       send 5,000 hostile requests to a running explorer (ARGS='--requests 500 --seed 7')"
 	@echo "make mutants    change the code in small ways and count what tests notice (ARGS='core/losses --sample 20')"
 	@echo "make lint       ruff and the type checker alone"
 	@echo "make format     let ruff sort imports and format"
@@ -25,9 +29,14 @@ app:
 	@$(PYTHON) .ci/environment.py requirements.txt
 	@$(BIN)/python app.py $(ARGS)
 
+trainer:
+	@$(PYTHON) .ci/environment.py requirements-train.txt
+
 test: lint
-	@$(FAST) $(ARGS) || [ $$? -eq 5 ]  # 5: none of the tests that ARGS selects is among these
-	@REGVQ_CHROMIUM="$$(.ci/chromium)" $(BIN)/python -m pytest -m "browser or slow" $(ARGS) || [ $$? -eq 5 ]
+	@$(BIN)/python .ci/tests.py $(ARGS)
+
+test-all: test
+	@$(LONG) $(ARGS) || [ $$? -eq 5 ]  # 5: none of the tests that ARGS selects is among these
 
 test-fast: lint
 	@$(FAST) $(ARGS)
@@ -39,6 +48,10 @@ test-lowest:
 faults:
 	@$(PYTHON) .ci/environment.py requirements-dev.txt
 	@$(BIN)/python -m tests.faults $(ARGS)
+
+fuzz:
+	@$(PYTHON) .ci/environment.py requirements-dev.txt
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m tests.public.hostile $(ARGS)
 
 mutants:
 	@$(PYTHON) .ci/environment.py requirements-dev.txt

@@ -3,8 +3,8 @@
 ``python3 .ci/environment.py requirements.txt``. Does nothing if that was done before with the same
 files. The versions are those of ``requirements.lock``, which were tested together; on a Python for
 which one of them was not made, the newest allowed ones are installed instead. ``--newest`` ignores
-the lock. ``--lowest`` creates ``.venv-lowest`` with the lowest versions that ``requirements.txt``
-allows.
+the lock. ``--lowest`` creates ``.venv-lowest`` with the lowest versions that the explorer's
+and the trainer's requirements allow.
 
 Works on a fresh Debian or Ubuntu without root: where the package python3-venv is missing,
 the environment is created without pip, and pip is taken from the system's pip or Debian's wheel.
@@ -69,20 +69,24 @@ def _versions(folder: Path) -> list[object]:
 
 
 def _lowest() -> list[str]:
-    """Return the lowest versions that requirements.txt allows."""
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    """Return the lowest versions that the explorer's and the trainer's requirements allow."""
+    lines = _read(ROOT / "requirements-train.txt").splitlines()
     found = (re.match(r"([\w.-]+)>=([\w.]+)", line) for line in lines)
     return [f"{match[1]}=={match[2]}" for match in found if match]
 
 
 def _fingerprint(requirements: Path) -> str:
-    text = requirements.read_text() + (ROOT / "pyproject.toml").read_text() + sys.version
+    text = _read(requirements) + (ROOT / "pyproject.toml").read_text() + sys.version
     if not LOWEST and LOCK.exists():
         text += LOCK.read_text()
-    for line in requirements.read_text().splitlines():
-        if line.startswith("-r "):
-            text += (ROOT / line[3:].strip()).read_text()
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _read(requirements: Path) -> str:
+    """Return a requirements file with the files that it names by -r."""
+    text = requirements.read_text()
+    named = [line[3:].strip() for line in text.splitlines() if line.startswith("-r ")]
+    return text + "".join(_read(ROOT / name) for name in named)
 
 
 def _has_pip() -> bool:

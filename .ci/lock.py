@@ -1,4 +1,4 @@
-"""Write ``requirements.lock``: the versions in ``.venv`` of what requirements.txt needs.
+"""Write ``requirements.lock``: the versions in ``.venv`` of what the explorer and the trainer need.
 
 ``make lock`` installs the newest allowed versions and writes the file; ``make test`` then tests
 them, and ``make app`` installs them.
@@ -13,15 +13,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = """# The versions that were tested together, on Python {}.{}; written by `make lock`.
-# Constraints for pip: pip install -r requirements.txt -c requirements.lock
+# Constraints for pip, for the explorer and the trainer:
+# pip install -r requirements.txt -c requirements.lock
+# pip install -r requirements-train.txt -c requirements.lock
 """
 
 
 def main() -> None:
     """Write the file."""
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    files = (ROOT / "requirements.txt", ROOT / "requirements-train.txt")
     found: dict[str, str] = {}
-    for line in lines:
+    for line in (line for file in files for line in file.read_text().splitlines()):
         if match := re.match(r"[\w.-]+", line):
             _collect(match[0], found)
     text = HEAD.format(*sys.version_info[:2])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,12 @@ import torch
 from PIL import Image
 
 from core.paths import ROOT
+
+# Explorers in the processes of tests keep uploads apart, as users' do: one that ends deletes its
+# files, and equal pictures have equal paths. Gradio reads the name when it is imported.
+_UPLOADS = tempfile.mkdtemp(prefix="regvq-tests-")
+os.environ["GRADIO_TEMP_DIR"] = _UPLOADS
+atexit.register(shutil.rmtree, _UPLOADS, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

@@ -214,6 +214,12 @@ def figures_of(metrics: dict) -> dict[str, str]:
         found["named_right"] = f"{100 * metrics['named_right']['drawn']:.1f} %"
     if "frechet_distance" in metrics:
         found["fd"] = f"{metrics['frechet_distance']['drawn']:,.0f}"
+    if "class_accuracy" in metrics:
+        for version, share in metrics["class_accuracy"].items():
+            found[version] = f"{100 * share:.1f} %"
+    if "accuracy" in metrics:
+        found["accuracy"] = f"{100 * metrics['accuracy']:.1f} %"
+        found["pictures"] = f"{metrics['pictures']:,}"
     if "named" in metrics:
         found["named"] = f"{100 * metrics['named']['recognised']:.1f} %"
         found["every"] = f"{100 * metrics['every']['recognised']:.1f} %"

@@ -112,7 +112,10 @@ def test_train_on_your_photos_trains_evaluates_and_writes_a_comparison(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("quantizer", ["regvq", "simvq", "fsq", "vq"])
+@pytest.mark.parametrize(
+    "quantizer",
+    ["regvq", "fsq", *(pytest.param(other, marks=pytest.mark.long) for other in ("simvq", "vq"))],
+)
 def test_tokenizer_in_your_trainer_prints_loss_and_utilization(quantizer: str, tmp_path: Path):
     file = EXAMPLES / "tokenizer_in_your_trainer.py"
     lines = run(file, "--quantizer", quantizer, "--steps", 4, cwd=tmp_path).splitlines()

@@ -47,6 +47,35 @@ def test_core_and_regvq_are_one_library():
     assert core.__version__ == regvq.__version__
 
 
+WITHOUT_TRAINER = """
+import os, sys
+
+
+def main():
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    from app import build_app, server
+
+    blocks = build_app()
+    server.launch_options()
+    print(len(blocks.get_api_info()["named_endpoints"]))
+    from app.services import examples, generation, reconstruction
+
+    request = reconstruction.parse_request(examples.examples()[0].path, "scenes-regvq")
+    print(reconstruction.run(request)[0].figures["downsampling"])
+    settings = (4, 0, None, None, None, None, 4)
+    request = generation.text_request("a lake", "scenes-text-diffusion", *settings)
+    *_, step = generation.shown_steps(request)
+    print(len(step.ids))
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        sys.modules[name] = None  # importing it fails
+    sys.path.insert(0, os.getcwd())
+    main()
+"""
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from a copy so that nothing is left in the source tree."""
@@ -152,13 +181,38 @@ def test_a_command_without_its_extra_says_how_to_get_it(
     assert f"pip install 'regvq-studio[{extra}]'" in done.stderr
 
 
-def test_what_a_space_installs_is_what_the_extras_require():
-    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    listed = {Requirement(line.split("#")[0]) for line in lines if line.split("#")[0].strip()}
+def listed(name: str) -> list[Requirement]:
+    """Return the requirements that a file names itself."""
+    lines = (line.split("#")[0].strip() for line in (ROOT / name).read_text("utf-8").splitlines())
+    return [Requirement(line) for line in lines if line and not line.startswith("-r ")]
+
+
+def test_what_a_space_installs_is_what_the_extras_of_the_explorer_require():
     extras = PROJECT["optional-dependencies"]
-    declared = {Requirement(each) for each in PROJECT["dependencies"]}
-    declared |= {Requirement(each) for name in extras if name != "all" for each in extras[name]}
-    assert listed == declared
+    wanted = {Requirement(each) for each in PROJECT["dependencies"]}
+    wanted |= {
+        Requirement(each) for name in ("app", "plots", "text", "latent") for each in extras[name]
+    }
+    assert set(listed("requirements.txt")) == wanted
+    added = {Requirement(each) for name in ("train", "eval") for each in extras[name]}
+    assert set(listed("requirements-train.txt")) == added
+    assert set(extras) == {"app", "plots", "text", "latent", "train", "eval", "ocr", "all"}
+    for name, base in (("train", "requirements.txt"), ("dev", "requirements-train.txt")):
+        text = (ROOT / f"requirements-{name}.txt").read_text(encoding="utf-8")
+        assert f"-r {base}\n" in text
+
+
+@pytest.mark.slow
+def test_the_explorer_works_without_the_packages_of_the_trainer(tmp_path: Path):
+    """Those that the explorer's own requirements bring along may be there."""
+    brought = required([str(each) for each in listed("requirements.txt")])
+    blocked = {each.name for each in listed("requirements-train.txt")} - brought
+    assert {"accelerate", "tyro", "tensorboard", "torchmetrics", "torch-fidelity"} <= blocked
+    script = tmp_path / "script.py"
+    script.write_text(WITHOUT_TRAINER)
+    names = sorted(name.replace("-", "_") for name in blocked)
+    shown = run(sys.executable, script, *names, cwd=ROOT)
+    assert shown.split() == ["13", "4", "4"]
 
 
 def test_the_version_stands_in_one_place():
@@ -172,10 +226,7 @@ def test_the_lock_has_a_version_for_each_requirement() -> None:
     """``make app`` installs these versions; ``make lock`` writes them."""
     lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
     locked = dict(line.split("==") for line in lines if not line.startswith("#"))
-    for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines():
-        if not (text := line.partition("#")[0].strip()):
-            continue
-        needed = Requirement(text)
+    for needed in (*listed("requirements.txt"), *listed("requirements-train.txt")):
         name = re.sub(r"[-_.]+", "-", needed.name).lower()
         assert name in locked, f"{needed.name}: run make lock"
         assert locked[name] in needed.specifier, f"{needed}: run make lock"

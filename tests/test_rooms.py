@@ -20,9 +20,9 @@ LIBRARY = {"regvq": "core", "regvq_app": "app", "regvq_train": "train"}
 
 FLOORS = (
     ("core._names", "core.errors", "core.paths", "core.malloc", "core.config", "core.color",
-     "core.formats", "core.orientation",
+     "core.formats", "core.orientation", "core.channels",
      "core.batching", "core.distributed", "core.extensions", "core.extras"),
-    ("core.images", "core.bundles"),
+    ("core.images", "core.arrays", "core.bundles"),
     ("core.networks", "core.quantizers"),
     ("core.data",),
     ("core.tokenizer",),
@@ -30,7 +30,7 @@ FLOORS = (
     ("core.priors", "core.judges", "core.interop"),
     ("core.metrics", "core.checkpoints"),
     ("core.analysis", "core.cards"),
-    ("core.importing", "core.exporting"),
+    ("core.importing", "core.exporting", "core.plots"),
     ("core",),  # the package itself, which only passes names on
 )  # fmt: skip
 """The rooms of the library from the ground up. A room may use its own floor and those below."""

@@ -14,6 +14,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from app import server, shell
+from app.guard.values import NOT_FETCHED, NOT_UPLOADED
 from core.analysis.codes import paint_codes
 from core.images import open_picture, to_pixels, to_tensor
 from core.tokenizer import Tokenizer
@@ -56,13 +57,21 @@ def test_the_endpoints_are_those_of_the_design() -> None:
             ("checkpoint", True),
             ("mask_ratio", True),
             ("seed", True),
+            ("shown_channels", True),
+            ("level", True),
         ],
-        "/codebook_usage": [("checkpoint", True), ("source", True), ("image", True)],
+        "/codebook_usage": [
+            ("checkpoint", True),
+            ("source", True),
+            ("image", True),
+            ("level", True),
+        ],
         "/code_detail": [
             ("checkpoint", True),
             ("code", True),
             ("image", True),
             ("source", True),
+            ("level", True),
         ],
         "/edit_tokens": [("image", False), ("checkpoint", True), ("edits", True)],
         "/code_map": [
@@ -71,6 +80,13 @@ def test_the_endpoints_are_those_of_the_design() -> None:
             ("colour", True),
             ("axes", True),
             ("neighbours", True),
+            ("level", True),
+        ],
+        "/find_codes": [
+            ("checkpoint", True),
+            ("by", True),
+            ("value", True),
+            ("image", True),
         ],
         "/mask_sweep": [
             ("image", False),
@@ -80,6 +96,7 @@ def test_the_endpoints_are_those_of_the_design() -> None:
         ],
         "/compare": [("image", False), ("checkpoints", True)],
         "/generate_text": [("prompt", False), *sampled("prior", "n", "seed")],
+        "/generate_class": [("name", False), *sampled("prior", "n", "seed")],
         "/generate_semantic": [("plan", False), *sampled("prior", "n", "seed"), ("prompt", True)],
         "/complete": [
             ("image", False),
@@ -114,11 +131,15 @@ def test_the_endpoints_are_those_of_the_design() -> None:
 
 
 def test_one_model_call_at_a_time() -> None:
-    functions = [f for f in shell.build_app().fns.values() if f.concurrency_id == "model"]
+    every = shell.build_app().fns.values()
+    functions = [f for f in every if f.concurrency_id == "model"]
     names = {f.api_name for f in functions}
-    assert names >= {"reconstruct", "codebook_usage", "code_detail", "mask_sweep"}
+    assert names >= {"reconstruct", "edit_tokens", "mask_sweep", "compare", "generate_text"}
     assert len(functions) >= 7
     assert {f.concurrency_limit for f in functions} == {1}
+    # What is known already does not wait for them.
+    quick = {f.api_name for f in every if f.concurrency_id == "look-up"}
+    assert quick >= {"codebook_usage", "code_detail"}
 
 
 def test_reconstruct(client: Client, photograph: Path, tokenizer: Tokenizer) -> None:
@@ -259,11 +280,12 @@ def test_the_server_fetches_no_address_and_opens_no_path(client: Client, tmp_pat
         "/proc/self/environ",
         str(secret),
     ):
-        picture = {"path": path, "orig_name": "a.png", "meta": {"_type": "gradio.FileData"}}
-        event = httpx.post(address, json={"data": [picture, NAME, 0, 0]}).json()["event_id"]
-        answer = httpx.get(f"{address}/{event}", timeout=120).text
-        assert "event: error" in answer and "event: complete" not in answer, path
-        assert "root:" not in answer and "PATH=" not in answer
+        for meta in ({"_type": "gradio.FileData"}, None):
+            picture = {"path": path, "orig_name": "a.png", "meta": meta}
+            answer = httpx.post(address, json={"data": [picture, NAME, 0, 0]})
+            assert answer.status_code == 400, path
+            assert answer.json()["error"] in (NOT_FETCHED, NOT_UPLOADED), path
+            assert "root:" not in answer.text and "PATH=" not in answer.text
 
 
 def test_lab_pictures(client: Client, photograph: Path) -> None:

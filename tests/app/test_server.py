@@ -45,7 +45,7 @@ def test_the_command_line_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_errors_and_large_files_stay_outside() -> None:
     assert server.launch_options()["show_error"] is False
-    assert server.launch_options()["max_file_size"] == "20mb"
+    assert server.launch_options()["max_file_size"] == 20 * 2**20
 
 
 def test_the_app_works_under_its_installed_name(tmp_path: Path, bundles: Path) -> None:
@@ -66,4 +66,4 @@ def test_the_app_works_under_its_installed_name(tmp_path: Path, bundles: Path) -
         check=True,
     )
     endpoints, modules = done.stdout.splitlines()
-    assert endpoints == "11" and "'app'" not in modules
+    assert endpoints == "13" and "'app'" not in modules

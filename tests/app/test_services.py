@@ -13,11 +13,12 @@ from core.paths import ROOT
 APP = ROOT / "app"
 BELOW = {
     "services": {"services"},
-    "ui": {"services", "ui"},
+    "guard": {"guard", "services"},
+    "ui": {"guard", "services", "ui"},
     "tabs": {"services", "ui", "tabs"},
-    "access": {"access"},
+    "access": {"access", "guard"},
     "shell": {"services", "ui", "tabs"},
-    "server": {"access", "services", "ui", "tabs", "shell"},
+    "server": {"access", "guard", "services", "ui", "tabs", "shell"},
     "": {"shell"},  # app/__init__.py
 }
 """Each room of app/ and the rooms that it may import."""
@@ -59,6 +60,18 @@ def test_services_do_not_import_gradio(file: Path) -> None:
     assert not {name for name in found if name.split(".")[0] in ("gradio", "gradio_client")}
     # The library is imported by its installed name, the app relatively: both work as a wheel.
     assert not {name for name in found if name.split(".")[0] == "core"}
+
+
+@pytest.mark.parametrize(
+    "file", [file for file in FILES if room_of(file) == "guard"], ids=lambda file: file.stem
+)
+def test_the_guard_imports_gradio_only_when_it_is_needed(file: Path) -> None:
+    """``python app.py --help`` answers at once."""
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        slow = ("gradio", "fastapi", "starlette", "torch")
+        assert not {name for name in names if name.split(".")[0] in slow}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(APP)))

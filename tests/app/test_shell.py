@@ -84,3 +84,15 @@ def test_a_users_picture_is_never_in_the_link(photograph: Path, tmp_path: Path) 
     assert "example" not in shell.copy_link("Codebook", NAME, str(forged), *rest)["query"]
     generating = shell.copy_link("Generate", NAME, cached, *rest)["query"]
     assert "prompt=my+secret" in generating and "prompt-seed=3" in generating
+
+
+def test_no_listener_follows_what_the_server_sets() -> None:
+    """Gradio fires "change" for what a handler sets, and whenever a call that has the component as
+    an input begins or ends: listeners that set each other's components would never come to rest."""
+    app = shell.build_app()
+    fired = [target for one in app.fns.values() for target in one.targets]
+    assert ("change" not in {event for _, event in fired}) and len(fired) > 60
+    # A tab that is not open does no work: the views follow the event that names their tab.
+    changed = next(one for one in app.blocks.values() if one.elem_id == "changed")
+    asking = {event for source, event in fired if source == changed._id}
+    assert asking == {"checkpoint", "reconstruct", "codebook", "codemap", "masks", "about"}

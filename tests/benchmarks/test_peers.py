@@ -70,14 +70,18 @@ def test_both_lookups_find_the_same_codes(peers):
     assert torch.equal(*found)
 
 
-@pytest.mark.parametrize("name", ["vq", "simvq", "regvq", "nsvq", "gumbel", "ibq", "lfq"])
+@pytest.mark.parametrize(
+    "name", ["vq", "simvq", "regvq", "nsvq", "gumbel", "ibq", "lfq", "bsq", "diveq", "fsp"]
+)
 def test_training_steps_run(peers, name):
     assert name in peers.OWN
     for build in (peers.train_ours(name), peers.train_textbook(name)):
         build(torch.randn(1, 6, 16, 16), 64)()
 
 
-@pytest.mark.parametrize("name", ["vq", "simvq", "nsvq", "ibq", "lfq"])  # those without noise
+@pytest.mark.parametrize(
+    "name", ["vq", "simvq", "nsvq", "ibq", "lfq", "bsq"]
+)  # those without noise
 def test_textbook_and_own_training_steps_are_equal(peers, name):
     """Values and gradients on the latents are the same: the compared methods do the same work."""
     import textbook
@@ -85,7 +89,7 @@ def test_textbook_and_own_training_steps_are_equal(peers, name):
     z = torch.randn(2, 6, 4, 4, requires_grad=True)
     ours, theirs = QUANTIZERS[name](size=64).build(6), textbook.build(name, 64, 6, "cpu")
     with torch.no_grad():
-        if name == "lfq":
+        if name in ("lfq", "bsq"):
             for part in ("to_bits", "from_bits"):
                 getattr(theirs, part).load_state_dict(getattr(ours, part).state_dict())
         else:
@@ -105,11 +109,71 @@ def test_textbook_and_own_training_steps_are_equal(peers, name):
         torch.testing.assert_close(a, b, rtol=2e-3, atol=1e-4)
 
 
+def test_textbook_and_own_steps_of_fsp_are_equal_but_for_the_noise(peers, monkeypatch):
+    """With noise of 0.5, which moves nothing, values, losses and gradients are the same."""
+    import textbook
+
+    z = torch.randn(2, 6, 4, 4, requires_grad=True)
+    ours, theirs = peers.own_config("fsp", 256).build(6), textbook.build("fsp", 256, 6, "cpu")
+    assert ours.config.levels == tuple(theirs.levels.tolist()) == (4, 4, 4, 4)
+    for part in ("to_levels", "from_levels"):
+        getattr(theirs, part).load_state_dict(getattr(ours, part).state_dict())
+    half = torch.full((32, 4), 0.5)
+    monkeypatch.setattr(torch, "rand", lambda *shape, **how: half)
+    monkeypatch.setattr(torch, "rand_like", lambda like: half)
+    out = ours(z)
+    mine = sum(out.losses.values())
+    seen, loss = textbook.fsp(theirs, to_rows(z))
+    torch.testing.assert_close(to_rows(out.z), seen, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(mine, loss, rtol=1e-4, atol=1e-5)
+    for a, b in zip(
+        torch.autograd.grad(out.z.square().sum() + mine, z),
+        torch.autograd.grad(seen.square().sum() + loss, z),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b, rtol=2e-3, atol=1e-4)
+
+
 def test_peers_run(peers):
     pytest.importorskip("vector_quantize_pytorch")
     for kind in ("VectorQuantize", "SimVQ"):
         peers.train_lucidrains(kind)(torch.randn(1, 6, 16, 16), 40)()
     peers.lookup_lucidrains(torch.randn(1, 6, 16, 16), 40)()
+
+
+@pytest.mark.parametrize("kind", ["residual", "product", "bsq"])
+def test_compared_codes_do_the_same_work(peers, kind):
+    """Both assign as many ids per place and average the same statistics in a step."""
+    pytest.importorskip("vector_quantize_pytorch")
+    assert kind in peers.PAIRS
+    z = torch.randn(1, 8, 16, 16)
+    for task in ("codes", "training-codes"):
+        for maker in ("regvq-studio", "vector-quantize-pytorch"):
+            peers.METHODS[task][f"{maker} {kind}"](z, 32)()
+    ours = peers.codes_ours(kind)(z, 32)().ids
+    theirs = peers.codes_lucidrains(kind)(z, 32)()[1]
+    theirs = theirs if torch.is_tensor(theirs) else torch.stack(list(theirs))
+    assert ours.numel() == theirs.numel() == 256 * (1 if kind == "bsq" else peers.LEVELS)
+    step = peers._our_codes(kind, z, 32)
+    assert all(
+        not hasattr(part, "codes") or not part.codes.requires_grad for part in step.modules()
+    )
+
+
+def test_a_report_compares_codes_with_their_peer(tmp_path):
+    pytest.importorskip("vector_quantize_pytorch")
+    out = tmp_path / "codes.md"
+    arguments = "--cases 16x4 --rows 256 --tasks codes --methods product --repeats 1"
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "lookup.py"), *arguments.split(), "--out", str(out)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    text = out.read_text()
+    assert "| regvq-studio product |" in text and "| vector-quantize-pytorch product |" in text
+    assert re.search(r"product: \d+\.\d times as fast as vector-quantize-pytorch in 1/", text)
 
 
 @pytest.fixture

@@ -13,12 +13,18 @@ import torch.multiprocessing as mp
 
 from core.distributed import gather_rows, mean_over_processes
 from core.quantizers import (
+    BSQConfig,
+    DiVeQConfig,
+    FSPConfig,
     FSQConfig,
     GumbelConfig,
     IBQConfig,
     LFQConfig,
     NSVQConfig,
+    ProductConfig,
     RegVQConfig,
+    ResidualConfig,
+    SignalQuantizer,
     SimVQConfig,
     UsageWindow,
     VQConfig,
@@ -28,6 +34,7 @@ REGVQ = RegVQConfig(size=24, mask_ratio=0.0, prior_weight=1.0)
 VQ_EMA = VQConfig(size=24, codebook="ema", restart_below=0.6, decay=0.5)
 STARTS = {start: VQConfig(size=24, start=start) for start in ("data", "kmeans")}
 NSVQ = NSVQConfig(size=24, epoch=2, replacement_warmup=0)
+DIVEQ = DiVeQConfig(size=24, replace_every=2, replace_below=1)
 # Every quantizer, without noise, because each process draws its own.
 EVERY = {
     "vq": VQConfig(size=24),
@@ -41,7 +48,16 @@ EVERY = {
     "fsq": FSQConfig(levels=(4, 3, 2)),
     "lfq": LFQConfig(size=16, temperature=0.5),
     "ibq": IBQConfig(size=24, temperature=0.5),
+    "bsq": BSQConfig(size=16, group=2, commitment=0.3),
+    "diveq": DiVeQConfig(size=24, noise=0),
+    "fsp": FSPConfig(levels=(4, 3, 2), quantize_rate=1),
+    "residual": ResidualConfig(VQConfig(size=24), levels=3),
+    "product": ProductConfig(VQConfig(size=24), groups=5),
 }
+DROPPING = ResidualConfig(VQConfig(size=24, codebook="ema", decay=0.5), levels=4, dropout=0.7)
+PADDED = VQConfig(size=24, codebook="ema", start="data", restart_below=0.6, decay=0.5)
+LENGTHS = torch.tensor([9, 2, 5, 7])
+"""Valid places of each sequence: the processes have different numbers of them."""
 
 
 def latents() -> torch.Tensor:
@@ -53,7 +69,7 @@ def built(config):
     return config.build(5)
 
 
-def results(z: torch.Tensor, world: int) -> dict[str, torch.Tensor]:
+def results(z: torch.Tensor, lengths: torch.Tensor, world: int) -> dict[str, torch.Tensor]:
     """Return everything that is pooled, computed on this process's part of the batch."""
     out: dict[str, torch.Tensor] = {}
     regvq = built(REGVQ)
@@ -74,17 +90,42 @@ def results(z: torch.Tensor, world: int) -> dict[str, torch.Tensor]:
         out[start] = begun.codes.detach()
     for name, config in EVERY.items():
         out |= {f"{name}/{key}": value for key, value in step(built(config), z, world).items()}
+    out |= dropout_of_levels(z, dist.get_rank() if world > 1 else 0)
+    signal, valid = SignalQuantizer(built(PADDED)), torch.arange(9) < lengths[:, None]
+    for _ in range(3):
+        signal.update(z.flatten(2), signal(z.flatten(2), valid).ids)
+    out |= {f"padded/{name}": value.clone() for name, value in signal.state_dict().items()}
     nsvq = built(NSVQ)
     moved = None
     for _ in range(2):
         moved = nsvq.update(z, nsvq(z).ids)
     out |= {"nsvq": nsvq.codes.detach(), "nsvq_replaced": moved}
+    diveq = built(DIVEQ)
+    with torch.no_grad():
+        diveq.codes.copy_(nsvq.codes)
+    for _ in range(2):
+        moved = diveq.update(z, diveq.assign(z))
+    out |= {"diveq": diveq.codes.detach(), "diveq_replaced": moved}
     window = UsageWindow(24)
     window.add(ids)
     out["usage"] = window.counts()
     x = z.mean((1, 2, 3)).mean()
     out["mean"] = mean_over_processes(x)
     return out
+
+
+def dropout_of_levels(z: torch.Tensor, rank: int) -> dict[str, torch.Tensor]:
+    """Return the number of levels in each of 20 steps, and the codes after 6 of them."""
+    quantizer = built(DROPPING).train()
+    draw = torch.Generator().manual_seed(rank)  # each process has draws of its own
+    counts = [int((quantizer(z, generator=draw).ids[0, :, 0, 0] >= 0).sum()) for _ in range(20)]
+    draw.manual_seed(7)
+    for _ in range(6):
+        quantizer.update(z, quantizer(z, generator=draw).ids)
+    return {
+        "dropout/counts": torch.tensor(counts),
+        **{f"dropout/{name}": value.clone() for name, value in quantizer.state_dict().items()},
+    }
 
 
 def step(quantizer, z: torch.Tensor, world: int) -> dict[str, torch.Tensor]:
@@ -116,7 +157,9 @@ def process(rank: int, world: int, port: int, folder: str) -> None:
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     dist.init_process_group("gloo", rank=rank, world_size=world)
     share = latents().chunk(world)[rank]
-    torch.save(results(share, world), Path(folder) / f"{rank}.pt")
+    lengths = LENGTHS.chunk(world)[rank]
+    torch.save(results(share, lengths, world), Path(folder) / f"{rank}.pt")
+    dist.barrier()  # the store of the first process must outlive the work of the second
     dist.destroy_process_group()
 
 
@@ -131,13 +174,15 @@ def pooled(tmp_path_factory) -> list[dict[str, torch.Tensor]]:
 
 
 def test_two_processes_equal_one_on_the_joined_batch(pooled):
-    alone = results(latents(), 1)
+    alone = results(latents(), LENGTHS, 1)
     assert len(alone["replaced"])  # the case covers a restart
-    assert len(alone["nsvq_replaced"])
+    assert set(alone["dropout/counts"].tolist()) == {1, 2, 3, 4}
+    assert len(alone["nsvq_replaced"]) and len(alone["diveq_replaced"])
     for name in EVERY:
         assert {f"{name}/ids", f"{name}/latents"} <= alone.keys()
-        assert name == "fsq" or any(key.startswith(f"{name}/loss_") for key in alone)
+        assert name in ("fsq", "diveq") or any(key.startswith(f"{name}/loss_") for key in alone)
     learned = ("vq/codes", "nsvq/codes", "regvq/codes", "regvq_head/head.bias", "ibq/codes")
+    learned += ("bsq/to_bits.weight", "diveq/codes", "fsp/to_levels.weight")
     learned += ("lfq/to_bits.weight", "simvq/projection.weight", "gumbel/head.weight")
     assert set(learned) <= alone.keys()
     for rank in range(2):

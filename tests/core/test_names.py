@@ -46,6 +46,19 @@ def test_both_names_give_one_library(order):
     assert lines == ["True True", "True True", "True"]
 
 
+def test_another_thread_that_imports_the_same_alias_gets_its_names():
+    """Python gives it the placeholder that stands in ``sys.modules`` during the import."""
+    lines = printed(
+        "import importlib.util, core, sys\n"
+        "spec = importlib.util.find_spec('regvq.quantizers.vq')\n"
+        "placeholder = importlib.util.module_from_spec(spec)\n"
+        "spec.loader.exec_module(placeholder)\n"
+        "import core.quantizers.vq as owned\n"
+        "print(placeholder is owned, placeholder.VQConfig is owned.VQConfig)\n"
+    )
+    assert lines == ["False True"]
+
+
 @pytest.mark.parametrize("first", ["core", "regvq"])
 def test_a_submodule_may_be_the_first_import(first):
     second = "regvq" if first == "core" else "core"

@@ -9,7 +9,7 @@ from core.networks.autoencoder import NetworkConfig
 from core.quantizers import QUANTIZERS, FSQConfig, RegVQConfig
 from core.tokenizer import Tokenizer, TokenizerConfig
 
-EVERY = [kind() if kind is FSQConfig else kind(size=32) for kind in QUANTIZERS.values()]
+EVERY = [kind() if issubclass(kind, FSQConfig) else kind(size=32) for kind in QUANTIZERS.values()]
 EVERY.append(RegVQConfig(size=32, posterior="head"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -51,10 +51,25 @@ def chrome(chromium: str) -> Iterator[Any]:
         yield opened
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Add the state of every open page to the report of a test that fails."""
+    report = yield
+    if call.when == "call" and report.failed:
+        for number, one in enumerate(Visit.opened, 1):
+            report.sections.append((f"page {number}", one.state()))
+    if call.when == "teardown":
+        Visit.opened.clear()
+    return report
+
+
 class Visit:
     """A browser window whose requests and errors are recorded."""
 
+    opened: ClassVar[list[Visit]] = []
+
     def __init__(self, chrome: Any, **settings: Any) -> None:
+        Visit.opened.append(self)
         self.context = chrome.new_context(**settings)
         self.requests: list[str] = []
         self.errors: list[str] = []
@@ -79,9 +94,24 @@ class Visit:
             if quiet == 3:
                 return
 
+    def state(self) -> str:
+        """Return the page's parts with their states, its errors and its last requests."""
+        try:
+            parts = self.page.evaluate(
+                "() => [...document.querySelectorAll('[data-state]')]"
+                ".map((one) => one.className + ': ' + one.dataset.state)"
+            )
+        except Exception as error:  # a page that is closed, or does not answer
+            parts = [str(error)]
+        waiting = [one.url for one in self._streams]
+        return "\n".join(
+            ["parts", *parts, "errors", *self.errors, "open streams", *waiting, "last requests",
+             *self.requests[-20:]]
+        )  # fmt: skip
+
     def _listen(self, message: Any) -> None:
         if message.type == "error":
-            self.errors.append(message.text)
+            self.errors.append(f"{message.text} {message.location.get('url', '')}".strip())
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ def running_app(
         process = subprocess.Popen(
             [sys.executable, "app.py", "--port", str(port)],
             cwd=ROOT,
-            env={**os.environ, **(settings or {})},
+            env={**os.environ, "GRADIO_TEMP_DIR": "", **(settings or {})},  # "": one of its own
             stdout=output,
             stderr=subprocess.STDOUT,
         )
@@ -104,6 +104,14 @@ def browser(executable: str) -> Iterator[Any]:
             opened.close()
 
 
+def expect(locator: Any) -> Any:
+    """Return playwright's assertions on a locator, which wait until they hold."""
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=PATIENCE)
+    return expect(locator)
+
+
 def open_explorer(page: Any, address: str, theme: str = "light") -> None:
     """Open the explorer and wait until its first example is reconstructed."""
     page.set_default_timeout(PATIENCE)
@@ -121,17 +129,47 @@ def go(page: Any, name: str) -> None:
     page.locator(".overflow-dropdown button", has_text=name).click()
 
 
+def choose(page: Any, name: str, option: str) -> None:
+    """Choose an option of a dropdown by its id, and wait until the chart follows."""
+    page.locator(f"#{name} input").click()
+    page.get_by_role("option", name=option).click()
+
+
+def spot(page: Any, chart: str, code: int) -> dict[str, float]:
+    """Return the place of a code's mark in the plot of a chart, in pixels."""
+    return page.evaluate(
+        """([chart, code]) => {
+          const plot = document.querySelector(chart + " .rv-figure-plot");
+          const marks = plot.data.find((one) => one.name === "codes");
+          const i = marks.customdata.findIndex((row) => row[0] === code);
+          const {xaxis: x, yaxis: y} = plot._fullLayout;
+          return {x: x._offset + x.d2p(marks.x[i]), y: y._offset + y.d2p(marks.y[i])};
+        }""",
+        [chart, code],
+    )
+
+
+def marks(page: Any, chart: str) -> dict[int, list[float]]:
+    """Return the rows of a chart's marks by code, as Plotly has them."""
+    rows = page.evaluate(
+        """chart => document.querySelector(chart + " .rv-figure-plot").data
+          .find((one) => one.name === "codes").customdata.map((row) => [...row])""",
+        chart,
+    )
+    return {int(row[0]): row for row in rows}
+
+
 def open_codebook(page: Any) -> None:
     """Open the tab Codebook and wait until the codebook and a code are drawn."""
     go(page, "Codebook")
-    page.wait_for_selector('.rv-codebook[data-state="ready"]')
+    page.wait_for_selector('#codebook .rv-figure[data-state="ready"]')
     page.wait_for_selector('#code .rv-code[data-state="ready"]')
 
 
 def open_map(page: Any) -> None:
     """Open the tab Code map and wait until the map and a code are drawn."""
     go(page, "Code map")
-    page.wait_for_selector('.rv-codemap[data-state="ready"]')
+    page.wait_for_selector('#code-map .rv-figure[data-state="ready"]')
     page.wait_for_selector('#map-code .rv-code[data-state="ready"]')
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from tests.e2e.harness import (
     WIDTHS,
     browser,
+    choose,
     find_chromium,
     go,
     open_codebook,
@@ -40,12 +41,12 @@ def tabs(page: Any, address: str, theme: str) -> Iterator[str]:
     page.wait_for_timeout(800)
     yield "codebook"
     open_map(page)
-    page.locator(".rv-codemap").get_by_role("radio", name="UMAP").click()
-    page.wait_for_selector('.rv-codemap[data-layout="umap2-15"]')
+    choose(page, "map-layout", "UMAP, 15 neighbors")
+    page.wait_for_selector('#code-map .rv-figure[data-layout="umap2-15"]')
     page.wait_for_timeout(1500)
     yield "map"
     open_masks(page)
-    page.wait_for_selector('.rv-sweep[data-state="ready"]')
+    page.wait_for_selector('#mask-curve .rv-figure[data-state="ready"]')
     yield "mask"
     go(page, "Collapse lab")
     page.wait_for_function("Number(document.querySelector('.rv-lab').dataset.step) > 200")

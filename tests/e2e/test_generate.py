@@ -36,9 +36,10 @@ def generated(page: Any, after: str = "") -> list[np.ndarray]:
     """Return the pictures of the run that follows run ``after``."""
     page.wait_for_function(
         "after => { const results = document.querySelector('.rv-results').dataset;"
-        " return results.state === 'done' && results.run !== after; }",
+        " return results.problem || (results.state === 'done' && results.run !== after); }",
         arg=after,
     )
+    assert page.locator(".rv-results").get_attribute("data-problem") == ""
     count = page.locator(".rv-tile img").count()
     return [picture_at(page, f".rv-tile:nth-child({i + 1}) img") for i in range(count)]
 
@@ -48,7 +49,9 @@ def choose(page: Any, prior: str) -> None:
     page.get_by_role("option", name=prior, exact=True).click()
 
 
-def test_pictures_from_text_from_a_map_and_by_inpainting(gallery: str, chrome: Any) -> None:
+def test_pictures_from_text_from_a_map_and_by_inpainting(
+    gallery: str, chrome: Any, tmp_path: Path
+) -> None:
     visit = Visit(chrome, viewport={"width": 1440, "height": 900})
     page = visit.page
     open_explorer(page, gallery)
@@ -63,6 +66,7 @@ def test_pictures_from_text_from_a_map_and_by_inpainting(gallery: str, chrome: A
     page.wait_for_function(
         "document.querySelector('.rv-results').dataset.problem.includes('prompt is empty')"
     )
+    page.locator(".rv-results").evaluate("one => { one.dataset.problem = ''; }")  # it was seen
     page.locator("#prompts button").first.click()
     page.wait_for_function("document.querySelector('#prompt textarea').value.length > 10")
     page.get_by_role("button", name="Generate", exact=True).click()
@@ -87,6 +91,13 @@ def test_pictures_from_text_from_a_map_and_by_inpainting(gallery: str, chrome: A
     page.unroute("**/queue/join*")  # which releases the held requests
     page.wait_for_selector("#map-canvas .rv-canvas[data-state=ready]")
     assert page.locator("#map-canvas canvas").evaluate("canvas => canvas.width") == 32
+    # A map with transparent pixels is refused, and the drawing stays.
+    Image.new("RGBA", (32, 32), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    page.locator("#map-canvas input[type=file]").set_input_files(tmp_path / "clear.png")
+    page.locator(
+        "#map-canvas .rv-canvas-note", has_text="transparent in 100 % of its pixels"
+    ).wait_for()
+    assert page.locator("#map-canvas .rv-canvas[data-strokes]").count() == 0
     page.get_by_role("radio", name="rainbow").click()
     board = page.locator("#map-canvas canvas")
     board.scroll_into_view_if_needed()
@@ -131,7 +142,6 @@ def test_pictures_from_text_from_a_map_and_by_inpainting(gallery: str, chrome: A
         page.wait_for_function(
             "prior => document.querySelector('#prior input').value === prior", arg=prior
         )
-        visit.settle()
         page.get_by_role("button", name="Generate", exact=True).click()
         again = generated(page, after=run)
         assert all(np.array_equal(a, b) for a, b in zip(expected, again, strict=True)), mode
@@ -144,6 +154,59 @@ def test_pictures_from_text_from_a_map_and_by_inpainting(gallery: str, chrome: A
     outside = [url for url in visit.requests if not url.startswith((gallery, "data:", "blob:"))]
     visit.context.close()
     assert outside == [] and visit.errors == []
+
+
+HELD_END = """
+const plain = window.fetch;
+window.streams = 0;
+window.fetch = async (...request) => {
+  const response = await plain(...request);
+  if (!String(request[0].url ?? request[0]).includes("/queue/data")) return response;
+  window.streams += 1;
+  const held = new TransformStream({
+    async transform(bytes, out) {
+      const [now, end] = new TextDecoder().decode(bytes).split('data: {"msg":"close_stream"');
+      out.enqueue(new TextEncoder().encode(now));
+      if (end === undefined) return;
+      if (window.holding) await new Promise((go) => { window.release = go; });
+      out.enqueue(new TextEncoder().encode('data: {"msg":"close_stream"' + end));
+    },
+    flush() { window.streams -= 1; },
+  });
+  return new Response(response.body.pipeThrough(held), { headers: response.headers });
+};
+"""
+"""A busy page: it learns that the stream of its answers has ended when ``release`` is called."""
+
+
+def test_a_request_sent_while_the_stream_of_answers_ends_is_answered(
+    gallery: str, chrome: Any
+) -> None:
+    visit = Visit(chrome, viewport={"width": 1440, "height": 900})
+    page = visit.page
+    page.add_init_script(HELD_END)
+    open_explorer(page, gallery)
+    open_generate(page)
+    choose(page, "sketcher")
+    page.locator("#prompts button").first.click()
+    page.wait_for_function("document.querySelector('#prompt textarea').value.length > 10")
+    press = page.get_by_role("button", name="Generate", exact=True)
+    press.click()  # at once: the run waits for the prior's settings
+    assert len(generated(page)) == 4
+    for _ in range(2):
+        run = page.locator(".rv-results").get_attribute("data-run")
+        page.wait_for_function("window.streams === 0")
+        page.evaluate("window.holding = true")
+        press.click()
+        assert len(generated(page, after=run)) == 4
+        page.wait_for_function("Boolean(window.release)")
+        run = page.locator(".rv-results").get_attribute("data-run")
+        with page.expect_response("**/queue/join*"):
+            press.click()
+        page.evaluate("window.holding = false; window.release(); window.release = null;")
+        assert len(generated(page, after=run)) == 4
+    visit.context.close()
+    assert visit.errors == []
 
 
 def test_the_map_of_a_two_stage_prior_can_be_used(gallery: str, chrome: Any) -> None:
@@ -167,7 +230,6 @@ def test_the_map_of_a_two_stage_prior_can_be_used(gallery: str, chrome: Any) -> 
     page.get_by_role("button", name="Use the map of picture 2").click()
     page.wait_for_selector("#map-canvas .rv-canvas[data-state=ready]")
     page.locator('#mode input[value="semantic"]:checked').wait_for(state="attached")
-    visit.settle()
     assert page.locator("#prior input").input_value() == "sketcher"
     assert page.locator("#prompt textarea").input_value() == prompt
     board = page.locator("#map-canvas canvas")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.services import checkpoints
-from tests.e2e.harness import PATIENCE, open_explorer, open_map
+from tests.e2e.harness import PATIENCE, expect, open_explorer, open_map
 
 pytestmark = pytest.mark.browser
 
@@ -22,11 +22,11 @@ def test_a_copied_link_opens_where_it_was_copied(app: str, visit: Any) -> None:
     open_explorer(page, app)
     page.locator(".rv-thumb").nth(2).click()
     open_map(page)
-    plate = page.locator(".rv-cloud")
+    plate = page.locator("#code-map .rv-figure-plot")
     plate.focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
-    code = page.locator(".rv-codemap").get_attribute("data-hovered")
+    code = page.locator("#code-map .rv-figure").get_attribute("data-hovered")
     page.wait_for_selector(f'#map-code .rv-code[data-code="{code}"]')
     page.get_by_role("button", name="Copy a link to this view").click()
     page.get_by_text("Link copied").wait_for()
@@ -39,8 +39,8 @@ def test_a_copied_link_opens_where_it_was_copied(app: str, visit: Any) -> None:
     other = visit().page
     open_link(other, app, address.split("?", 1)[1])
     other.wait_for_selector(f'#map-code .rv-code[data-code="{code}"]')
-    assert other.get_by_role("tab", name="Code map").get_attribute("aria-selected") == "true"
-    assert other.locator("#map-code .rv-where img").get_attribute("src") == where
+    expect(other.get_by_role("tab", name="Code map")).to_have_attribute("aria-selected", "true")
+    expect(other.locator("#map-code .rv-where img")).to_have_attribute("src", where)
 
 
 def test_a_bad_link_opens_the_app_with_a_message(app: str, visit: Any) -> None:
@@ -48,5 +48,5 @@ def test_a_bad_link_opens_the_app_with_a_message(app: str, visit: Any) -> None:
     open_link(page, app, "tab=codebook&checkpoint=../../etc&code=99999999&ratio=<b>")
     # The message comes with the page, before any model has run.
     page.get_by_text("There is no checkpoint called '../../etc'").wait_for()
-    page.wait_for_selector('.rv-codebook[data-state="ready"]')
+    page.wait_for_selector('#codebook .rv-figure[data-state="ready"]')
     page.wait_for_selector('#code .rv-code[data-state="ready"]')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,20 @@ from core.analysis.real_patches import unpack_patches
 from core.analysis.token_edits import edited
 from core.images import open_picture, to_pixels, to_tensor
 from core.tokenizer import Tokenizer
-from tests.e2e.harness import go, open_codebook, open_explorer, open_lab, open_map, open_masks
-from tests.e2e.test_explorer import figure, picture_at, reconstruct
+from tests.e2e.harness import (
+    WIDTHS,
+    choose,
+    expect,
+    go,
+    marks,
+    open_codebook,
+    open_explorer,
+    open_lab,
+    open_map,
+    open_masks,
+    spot,
+)
+from tests.e2e.test_explorer import figure, picture_at, reconstruct, shows
 
 pytestmark = pytest.mark.browser
 
@@ -27,53 +40,89 @@ def tokenizer() -> Tokenizer:
     return Tokenizer.from_pretrained(checkpoints.bundle(checkpoints.names()[0]).path)
 
 
-def test_codes_are_selected_on_the_map(app: str, visit: Any) -> None:
-    page = visit().page
-    open_explorer(page, app)
+@pytest.mark.parametrize("size", WIDTHS)
+def test_codes_are_selected_on_the_map(app: str, visit: Any, size: str) -> None:
+    width, height = WIDTHS[size]
+    visitor = visit(width, height)
+    page = visitor.page
+    open_explorer(page, app, "dark" if size == "phone" else "light")
     open_map(page)
-    cloud, plate = page.locator(".rv-codemap"), page.locator(".rv-cloud")
+    chart, plot = page.locator("#code-map .rv-figure"), page.locator("#code-map .rv-figure-plot")
     atlas = checkpoints.bundle(checkpoints.names()[0]).atlas
     counts, having = atlas["counts"], np.diff(unpack_patches(atlas)[1])
-    assert cloud.get_attribute("data-codes") == str(len(counts))
+    assert chart.get_attribute("data-codes") == str(len(counts))
+    assert {code: row[1] for code, row in marks(page, "#code-map").items()} == dict(
+        enumerate(counts)
+    )
     # With the keyboard from the selected code to the next one on the right, and Enter.
-    first = cloud.get_attribute("data-code")
-    plate.focus()
+    first = chart.get_attribute("data-code")
+    plot.focus()
     page.keyboard.press("ArrowRight")
-    there = int(cloud.get_attribute("data-hovered"))
+    there = int(chart.get_attribute("data-hovered"))
     assert there != int(first)
-    tip = page.locator(".rv-cloud .rv-tip").inner_text()
+    tip = page.locator("#code-map .rv-tip").inner_text()
     assert f"Code {there}" in tip and (f"{counts[there]:,} use" in tip or "dead" in tip)
+    page.wait_for_selector(f'#code-map .rv-figure[data-tile="{there}"]')
     page.keyboard.press("Enter")
     page.wait_for_selector(f'#map-code .rv-code[data-code="{there}"]')
-    assert figure(page, "#map-code", "uses") == counts[there]
-    assert page.locator("#map-code .rv-real img").count() == having[there]
+    shows(page, "#map-code", "uses", counts[there])
+    expect(page.locator("#map-code .rv-real img")).to_have_count(int(having[there]))
+    # A click on a code that lies apart.
+    far = int(max(marks(page, "#code-map"), key=lambda code: pca_distance(atlas, code)))
+    plot.click(position=spot(page, "#code-map", far))
+    page.wait_for_selector(f'#map-code .rv-code[data-code="{far}"]')
     # A lasso around everything selects every code, Escape clears the selection.
-    page.get_by_role("radio", name="Lasso").click()
-    box = plate.bounding_box()
-    page.mouse.move(box["x"] + 2, box["y"] + 2)
+    plot.get_by_role("button", name="Lasso Select").click()
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    left, top = box["x"] + 2, box["y"] + 34
+    right, bottom = box["x"] + box["width"] - 4, box["y"] + box["height"] - 62
+    page.mouse.move(left, top)
     page.mouse.down()
-    for x, y in ((1, 0), (1, 1), (0, 1)):
-        page.mouse.move(
-            box["x"] + 2 + x * (box["width"] - 4), box["y"] + 2 + y * (box["height"] - 4), steps=4
-        )
+    for x, y in ((right, top), (right, bottom), (left, bottom)):
+        page.mouse.move(x, y, steps=4)
     page.mouse.up()
-    assert cloud.get_attribute("data-chosen") == str(len(counts))
-    assert page.locator(".rv-many").inner_text() == f"{len(counts):,} codes"
+    expect(chart).to_have_attribute("data-chosen", str(len(counts)))
+    group = page.locator("#map-group")
+    expect(group.locator(".rv-many")).to_have_text(f"{len(counts):,} codes")
     # Their real patches, if the bundle stores them; the radio group reacts to keys.
-    page.locator(".rv-group").get_by_role("radio", name="Decoded tile").focus()
+    group.get_by_role("radio", name="Decoded tile").focus()
     page.keyboard.press("ArrowRight")
-    note = page.locator(".rv-group-note")
-    note.get_by_text(f"{(having == 0).sum()} codes do not occur").wait_for()
-    assert cloud.get_attribute("data-shown") == str(min(480, (having > 0).sum()))
-    plate.focus()
+    group.get_by_text(f"{(having == 0).sum()} codes do not occur").wait_for()
+    expect(group.locator(".rv-group-tiles button")).to_have_count(min(240, (having > 0).sum()))
+    most = having * (counts + 1)
+    top_code = int(np.argsort(-np.where(having > 0, counts, -1), kind="stable")[0])
+    assert most[top_code] > 0
+    assert int(group.locator("button[data-code]").first.get_attribute("data-code")) == top_code
+    group.get_by_role("button", name="Selected codes after these").click()
+    expect(group.locator(".rv-group")).to_have_attribute("data-page", "1")
+    plot.focus()
     page.keyboard.press("Escape")
-    assert cloud.get_attribute("data-chosen") is None
+    expect(chart).not_to_have_attribute("data-chosen", re.compile(""))
+    if size == "phone":
+        assert page.evaluate("document.body.scrollWidth") <= width
+        return
+    # The wheel zooms in the focused map: the server sends the window's codes.
+    plot.get_by_role("button", name="Pan").click()
+    plot.hover(position={"x": box["width"] / 2, "y": box["height"] / 2})
+    for _ in range(10):  # Plotly zooms by a tenth per turn
+        page.mouse.wheel(0, -100)
+    page.wait_for_function(
+        "all => Number(document.querySelector('#code-map .rv-figure').dataset.inside) < all",
+        arg=len(counts),
+    )
     # The bundle stores its UMAP.
-    page.get_by_role("radio", name="UMAP").click()
-    page.wait_for_selector('.rv-codemap[data-layout="umap2-15"]')
+    choose(page, "map-layout", "UMAP, 15 neighbors")
+    page.wait_for_selector('#code-map .rv-figure[data-layout="umap2-15"]')
     # A code that is selected here is also selected in the codebook.
     open_codebook(page)
-    page.wait_for_selector(f'#code .rv-code[data-code="{there}"]')
+    page.wait_for_selector(f'#code .rv-code[data-code="{far}"]')
+
+
+def pca_distance(atlas: dict[str, np.ndarray], code: int) -> float:
+    """Return the distance of a code to its nearest neighbor on the map by PCA."""
+    apart = np.linalg.norm(atlas["pca"] - atlas["pca"][code], axis=1)
+    return float(np.partition(apart, 1)[1])
 
 
 def test_the_mask_follows_its_slider(app: str, visit: Any) -> None:
@@ -86,33 +135,37 @@ def test_the_mask_follows_its_slider(app: str, visit: Any) -> None:
         .split()[1]
         .replace(",", "")
     )
-    assert figure(page, "#mask-figures", "drawn") == tokens - math.floor(tokens * 0.6 + 1e-9)
+    shows(page, "#mask-figures", "drawn", tokens - math.floor(tokens * 0.6 + 1e-9))
     box = page.locator("#mask-share input[type=number]")
     box.fill("1")
     box.press("Enter")
     page.wait_for_selector(f'.rv-masks[data-drawn="{tokens}"]')
-    assert figure(page, "#mask-figures", "drawn") == tokens
+    shows(page, "#mask-figures", "drawn", tokens)
     assert 0 < figure(page, "#mask-figures", "changed") <= tokens
-    page.wait_for_function("Number(document.querySelector('.rv-sweep').dataset.points) >= 5")
+    page.wait_for_function(
+        "Number(document.querySelector('#mask-curve .rv-figure').dataset.points) >= 10"
+    )
     # A token is marked in all four views.
     face = page.locator("[data-view=entropy] canvas")
     face.hover(position={"x": 40, "y": 40})
-    assert page.locator(".rv-quad .rv-cursor:visible").count() == 4
+    expect(page.locator(".rv-quad .rv-cursor:visible")).to_have_count(4)
     assert "bits" in page.locator(".rv-token-tip").inner_text()
 
 
 def test_a_checkpoint_without_a_posterior_says_so(app: str, visit: Any) -> None:
-    plain = [name for name in checkpoints.names() if "regvq" not in name]
-    if not plain:
+    names = checkpoints.names()
+    opened = ((name, checkpoints.open_tokenizer(name).tokenizer) for name in names)
+    plain = next((name for name, found in opened if not found.quantizer.is_stochastic), None)
+    if plain is None:
         pytest.skip("every shipped checkpoint is stochastic")
     page = visit().page
     open_explorer(page, app)
     open_masks(page)
     page.locator("#checkpoint input").click()
-    page.get_by_role("option", name=plain[0], exact=True).click()
+    page.get_by_role("option", name=plain, exact=True).click()
     page.wait_for_selector('.rv-masks[data-state="refused"]')
     words = page.locator(".rv-refused p").inner_text()
-    assert words == str(NotStochastic(checkpoints.open_tokenizer(plain[0])))
+    assert words == str(NotStochastic(checkpoints.open_tokenizer(plain)))
     page.locator(".rv-offer").click()
     page.wait_for_selector('.rv-masks[data-state="ready"]')
 
@@ -146,20 +199,6 @@ def test_the_code_of_a_token_is_replaced(
     page.wait_for_selector('.rv-stage[data-edited="0"]')
 
 
-def lab_step(page: Any) -> int:
-    return int(page.locator(".rv-lab").get_attribute("data-step") or -1)
-
-
-def stopped_step(page: Any) -> int:
-    """Return the step at which the lab has stopped; an answer may come after the pause."""
-    for _ in range(20):
-        before = lab_step(page)
-        page.wait_for_timeout(1500)
-        if lab_step(page) == before:
-            return before
-    raise AssertionError("the lab continues although it is paused")
-
-
 def set_slider(page: Any, where: str, value: str) -> None:
     box = page.locator(f"{where} input[type=number]")
     box.fill(value)
@@ -173,8 +212,9 @@ def test_quantizers_train_in_the_lab(app: str, visit: Any) -> None:
     page.wait_for_function("Number(document.querySelector('.rv-lab').dataset.step) > 10")
     assert page.locator(".rv-run").count() == 6
     page.get_by_role("button", name="Pause").click()
-    page.wait_for_selector('.rv-lab[data-playing="false"]')
-    step = stopped_step(page)
+    # An answer may come after the pause; then nothing moves.
+    page.wait_for_selector('.rv-lab[data-playing="false"][data-waiting="0"]')
+    step = int(page.locator(".rv-lab").get_attribute("data-step"))
     assert f"Paused at step {step}" in page.locator(".rv-lab-status").inner_text()
     # A setting that is changed meanwhile is not a restart: training continues.
     set_slider(page, "#lab-prior", "0.5")
@@ -195,9 +235,11 @@ def test_tiny_tokenizers_train_in_the_lab(app: str, visit: Any, photograph: Path
     page.locator("#lab-kind").get_by_text("Small pictures").click()
     page.wait_for_selector('.rv-lab[data-kind=pictures]:not([data-step="0"])')
     plates = page.locator(".rv-sheet canvas")
-    assert plates.count() == 6 and page.locator("[data-curve=psnr]").is_visible()
-    words = page.locator("[data-curve=psnr]").get_attribute("aria-label")
-    assert "Reg-VQ" in words and page.evaluate("document.body.scrollWidth") <= 390
+    assert plates.count() == 6
+    curve = page.locator("#lab-psnr .rv-figure")
+    curve.scroll_into_view_if_needed()
+    page.wait_for_selector("#lab-psnr .rv-figure[data-traces='6']")
+    assert page.evaluate("document.body.scrollWidth") <= 390
     # With the keyboard from code to code.
     codes = page.locator(".rv-grid canvas").first
     codes.focus()

@@ -17,7 +17,7 @@ from .test_kills import _clean
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("name", ["tokenizer", "encode"])
+@pytest.mark.parametrize("name", ["tokenizer", pytest.param("encode", marks=pytest.mark.long)])
 def test_the_second_start_is_refused(
     server: Server, request: pytest.FixtureRequest, tmp_path: Path, name: str
 ) -> None:

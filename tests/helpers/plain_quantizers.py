@@ -212,3 +212,67 @@ def fsq(config: Any, parameters: Parameters, z: Tensor) -> Step:
         columns.append(rounded / (level // 2))
     levels = torch.stack(columns, 1)
     return levels @ parameters["from_levels.weight"].T + parameters["from_levels.bias"], {}
+
+
+def bsq(config: Any, parameters: Parameters, z: Tensor) -> Step:
+    """BSQ (arXiv 2406.07548), with the entropies over all values of each group of bits."""
+    numbers = z @ parameters["to_bits.weight"].T + parameters["to_bits.bias"]
+    numbers = numbers / numbers.norm(dim=1, keepdim=True).clamp_min(1e-4)
+    bits = numbers.shape[1]
+    code = torch.where(numbers > 0, 1.0, -1.0).to(numbers) / math.sqrt(bits)
+    through = code + numbers - numbers.detach()
+    out = through @ parameters["from_bits.weight"].T + parameters["from_bits.bias"]
+    certainty, evenness = z.new_zeros(()), z.new_zeros(())
+    for first in range(0, bits, config.group):
+        part = numbers[:, first : first + config.group]
+        corners = torch.tensor(
+            [[1.0 if k >> bit & 1 else -1.0 for bit in range(config.group)]
+             for k in range(2**config.group)],
+            dtype=z.dtype,
+        ) / math.sqrt(bits)  # fmt: skip
+        logits = -squared_distances(part, corners) / config.temperature
+        p = torch.softmax(logits, 1)
+        certainty = certainty - (p * torch.log_softmax(logits, 1)).sum(1).mean()
+        evenness = evenness + entropy_of(p.mean(0))
+    losses = {"entropy": config.entropy_weight * (certainty - config.diversity * evenness)}
+    if config.commitment:
+        losses["commitment"] = config.commitment * (numbers - code).pow(2).sum() / len(z)
+    return out, losses
+
+
+def diveq(config: Any, parameters: Parameters, z: Tensor, *, added: Tensor) -> Step:
+    """DiVeQ (arXiv 2509.26469): z + |c - z| u; ``added`` (N, D) is the noise on c - z."""
+    codes = parameters["codes"]
+    code = codes[squared_distances(z, codes).argmin(1)]
+    rows = []
+    for latent, chosen, noise in zip(z, code, added, strict=True):
+        with torch.no_grad():
+            aim = chosen - latent + config.noise * noise
+            aim = aim / aim.pow(2).sum().sqrt()
+        rows.append(latent + (chosen - latent).pow(2).sum().sqrt() * aim)
+    return torch.stack(rows), {}
+
+
+def fsp(config: Any, parameters: Parameters, z: Tensor, *, moves: Tensor, chances: Tensor) -> Step:
+    """FSP (arXiv 2602.17133); ``moves`` and ``chances`` (N, levels) are draws in [0, 1)."""
+    numbers = z @ parameters["to_levels.weight"].T + parameters["to_levels.bias"]
+    columns = []
+    for column, level in enumerate(config.levels):
+        values = []
+        for row in range(len(z)):
+            place = (torch.tanh(numbers[row, column]) + 1) / 2
+            moved = place + (2 * moves[row, column] - 1) * 0.5 / level
+            center = (math.floor(float(place.detach()) * level) + 0.5) / level
+            if chances[row, column] > config.quantize_rate:
+                values.append(moved if 0 < float(moved.detach()) < 1 else place)
+            else:
+                values.append(place + center - place.detach())
+        columns.append((torch.stack(values) - 0.5) * math.sqrt(12))
+    out = torch.stack(columns, 1) @ parameters["from_levels.weight"].T
+    mean = numbers.sum(0) / len(z)
+    variance = (numbers - mean).pow(2).sum(0) / (len(z) - 1)
+    losses = {
+        "mean": config.mean_weight * mean.pow(2).mean(),
+        "variance": config.variance_weight * (variance - 0.8225).pow(2).mean(),
+    }
+    return out + parameters["from_levels.bias"], losses

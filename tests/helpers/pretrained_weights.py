@@ -7,8 +7,9 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-from torchvision.models import alexnet
+from torchvision.models import alexnet, squeezenet1_1
 
 
 class RandomInception(FeatureExtractorInceptionV3):
@@ -28,6 +29,9 @@ def inception(file: Path) -> RandomInception:
     """Write random Inception weights to a .pth file and return the network that has them."""
     torch.manual_seed(0)
     net = RandomInception().eval()  # torch-fidelity 0.3 leaves it in training mode
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d):  # torch's initial weights would end in 1e-9 of the picture
+            nn.init.kaiming_normal_(layer.weight)
     torch.save(net.state_dict(), file)
     return net
 
@@ -37,3 +41,9 @@ def alex(file: Path) -> None:
     torch.manual_seed(1)
     layers = alexnet(weights=None).features
     save_file({f"features.{key}": value for key, value in layers.state_dict().items()}, file)
+
+
+def squeezenet(file: Path) -> None:
+    """Write random weights of SqueezeNet to a .safetensors file."""
+    torch.manual_seed(0)
+    save_file(squeezenet1_1(weights=None).state_dict(), file)

@@ -17,7 +17,8 @@ from core.paths import ROOT
 
 RUN = ROOT / "train" / "run.py"
 TINY = (
-    "--tokenizer.network.widths", "8", "16", "--tokenizer.network.encoder-blocks", "1",
+    "--tokenizer.network.widths", "8", "16", "--tokenizer.network.decoder-widths", "None",
+    "--tokenizer.network.encoder-blocks", "1",
     "--tokenizer.network.decoder-blocks", "1", "--tokenizer.network.latent-dim", "4",
     "--tokenizer.quantizer.size", "32", "--batch", "2", "--data.size", "32", "--features.name",
     "none", "--loss.perceptual", "0", "--loss.adversarial", "0", "--log-every", "1",
@@ -86,11 +87,11 @@ class RealRun:
         lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
         return [json.loads(line) for line in lines if line.endswith("}")]
 
-    def wait_for_step(self, step: int = 1, seconds: float = 90) -> None:
+    def wait_for_step(self, step: int = 1, seconds: float = 300) -> None:
         """Wait until the log has the row of a step."""
         self.wait_until(lambda: bool(self.rows()) and self.rows()[-1]["step"] >= step, seconds)
 
-    def wait_for_words(self, words: str, seconds: float = 90) -> None:
+    def wait_for_words(self, words: str, seconds: float = 300) -> None:
         """Wait until the run prints ``words``."""
         self.wait_until(lambda: words in self.said, seconds)
 
@@ -120,7 +121,7 @@ class RealRun:
                     found[int(settings["RANK"])] = pid
         return found
 
-    def ended(self, seconds: float = 90) -> int:
+    def ended(self, seconds: float = 300) -> int:
         """Wait for the end and return the exit code; negative: the signal that killed it."""
         try:
             return self.process.wait(seconds)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from core.checkpoints import load_tokenizer
-from core.conditions import SemanticConfig, TextConfig
+from core.conditions import LabelConfig, SemanticConfig, TextConfig
 from core.data.datasets.facades import CLASSES as PARTS
 from core.data.datasets.facades import Facades
 from core.data.scenes import CLASSES, PALETTE
@@ -37,6 +37,8 @@ CONFIGS = {
         latent_dim=NETWORK.latent_dim, grid=GRID, width=32, factors=(1, 2), blocks=1,
         conditions=(SEMANTIC,), timesteps=10, betas=(0.05, 0.8),
     ),
+    "classes": MaskedConfig(**SMALL, conditions=(LabelConfig(classes=3),)),
+    "numbers": AutoregressiveConfig(**SMALL, conditions=(LabelConfig(classes=3),)),
     "birds-text-diffusion": DiffusionConfig(**SMALL, conditions=(TEXT,), timesteps=6),
     "facades-semantic-ar": AutoregressiveConfig(
         **SMALL, conditions=(SemanticConfig(classes=len(PARTS), width=8),)
@@ -44,6 +46,8 @@ CONFIGS = {
 }  # fmt: skip
 # What they say that they were trained on, where it is not the drawn scenes.
 DATA = {
+    "classes": {"name": "imagenet", "labels": ["tench", "Golden Retriever", "church"]},
+    "numbers": {"name": "imagenet", "classes": [], "palette": []},  # of a bundle without names
     "birds-text-diffusion": {"name": "captions", "classes": [], "palette": []},
     "facades-semantic-ar": {
         "name": "facades", "classes": list(PARTS), "palette": Facades.palette.tolist(),

@@ -2,53 +2,33 @@
 
     python -m tests.mutants                     # every module, 40 changes each
     python -m tests.mutants core/losses train/loop/objective.py --sample 100
-    python -m tests.mutants --again             # only those that no test noticed the last time
+    python -m tests.mutants --again             # survivors of the last time that have no reason
 
-Each change runs in a fork of a process that has imported torch, so that a run costs no more than
-the tests. Results are kept in ``.mutants.json`` after every change, so that
-the same command resumes. The survivors with a reason stand in ``survivors.toml``.
+The tests of a change are those that run the changed line, by a map that is recorded first; they
+run in a fork of a process that has everything imported (``workers.py``). Results are kept in
+``.mutants.json`` after every change, so that the same command resumes. The survivors with a reason
+stand in ``survivors.toml``. Python 3.11 or later is needed.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib.abc
-import importlib.machinery
 import json
 import os
-import signal
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
 
 import tomllib
 
+from .choice import TESTS, chosen, folders_of
+from .coverage import ROOT, update_map
 from .operators import Mutant, mutants_of
+from .workers import Job, Result, prepare, run_jobs
 
-ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / ".mutants.json"
+RESULTS = ".mutants.json"
 REASONS = Path(__file__).with_name("survivors.toml")
-LIMIT = 300
-"""Seconds after which a change counts as noticed: it made something endless."""
-
-TESTS = {
-    "core/losses": "tests/core/losses tests/train/loop/test_plain_loop.py",
-    "core/quantizers": "tests/core/quantizers/test_objective.py tests/core/quantizers",
-    "core/priors": "tests/core/priors/test_losses.py tests/core/priors/test_enumerated.py "
-    "tests/core/priors",
-    "core/metrics": "tests/core/metrics",
-    "train/loop/objective.py": "tests/train/loop/test_plain_loop.py "
-    "tests/train/loop/test_two_processes.py tests/train/loop/test_tokenizer.py",
-    "train/loop/optim.py": "tests/train/loop/test_plain_loop.py tests/train/loop/test_tokenizer.py",
-    "train/loop/stages.py": "tests/train/loop/test_stages.py tests/train/loop/test_plain_loop.py",
-    "train/loop/tokenizer.py": "tests/train/loop/test_plain_loop.py tests/train/loop",
-    "train/loop/prior.py": "tests/train/loop/test_plain_prior.py tests/train/loop",
-    "train/loop": "tests/train/loop",
-}
-"""The tests of each module or folder; the longest match counts."""
 
 
 def main() -> None:
@@ -62,46 +42,102 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=40, help="changes per module (default: 40)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample (default: 0)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at the same time")
-    parser.add_argument("--again", action="store_true", help="run the survivors of last time anew")
+    parser.add_argument(
+        "--again", action="store_true", help="run the survivors without a reason anew"
+    )
+    parser.add_argument("--only", default="", help="a text in the name of the changes to run")
+    parser.add_argument(
+        "--patience", type=float, default=20, help="seconds of tests per change (default: 20)"
+    )
+    parser.add_argument(
+        "--tests", nargs="+", help="run no other tests than those of these files and folders"
+    )
+    parser.add_argument(
+        "--keep", type=Path, default=ROOT, help="the folder of the results and of the map"
+    )
     flags = parser.parse_args()
+    keep = flags.keep.resolve()
     os.chdir(ROOT)
-    _prepare()
-    results: dict[str, dict[str, object]] = _read(RESULTS)
-    files = list(_files(flags.modules or sorted(TESTS)))
-    todo: list[tuple[str, Mutant]] = []
+    results: dict[str, dict[str, object]] = _read(keep / RESULTS)
+    reasons = tomllib.loads(REASONS.read_text(encoding="utf-8")) if REASONS.is_file() else {}
     known: dict[str, list[tuple[Mutant, str]]] = {}
-    for file in files:
+    todo: list[tuple[str, Mutant]] = []
+    for file in _files(flags.modules or sorted(TESTS)):
         source = (ROOT / file).read_text(encoding="utf-8")
         known[file] = [(m, _key(file, m)) for m in mutants_of(source, flags.sample, flags.seed)]
         todo += [
             (file, mutant)
             for mutant, key in known[file]
-            if key not in results or (flags.again and not results[key]["noticed"])
+            if flags.only in f"{file}:{mutant.line} {mutant.change}"
+            and (key not in results or (flags.again and _is_open(results[key], reasons)))
         ]
-    for file in {file for file, _ in todo}:
-        if not _passes(file):
-            sys.exit(f"error: the tests of {file} fail without any change: {tests_of(file)}")
-    for file, mutant, noticed, seconds in _run(todo, flags.jobs):
-        results[_key(file, mutant)] = {
-            "file": file, "line": mutant.line, "change": mutant.change, "noticed": noticed,
-        }  # fmt: skip
-        RESULTS.write_text(json.dumps(results, indent=0), encoding="utf-8")
-        word = "noticed " if noticed else "SURVIVED"
-        print(f"{word} {seconds:5.1f} s  {file}:{mutant.line} {mutant.change}", flush=True)
-    _report(known, results)
+    if todo:
+        prepare()
+        for folder in TESTS:
+            part = [(file, mutant) for file, mutant in todo if file.startswith(folder)]
+            _run(part, results, keep, flags)
+    _report(known, results, reasons)
 
 
-def tests_of(file: str) -> list[str]:
-    """Return the tests that cover a module."""
-    matches = [key for key in TESTS if file == key or file.startswith(key + "/")]
-    return TESTS[max(matches, key=len)].split()
+def _is_open(result: dict[str, object], reasons: dict[str, dict[str, str]]) -> bool:
+    """Return True for a survivor that has no reason."""
+    given = reasons.get(str(result["file"]), {})
+    return not result["noticed"] and result["change"] not in given
 
 
-def _files(names: Sequence[str]) -> Iterator[str]:
+def _run(
+    todo: Sequence[tuple[str, Mutant]],
+    results: dict[str, dict[str, object]],
+    keep: Path,
+    flags: argparse.Namespace,
+) -> None:
+    files = sorted({file for file, _ in todo})
+    test_files = list(_files(flags.tests or folders_of(files), "test_*.py"))
+    covered = update_map(test_files, keep)
+    jobs = [chosen(file, mutant, covered, flags.patience) for file, mutant in todo]
+    unmet = [job for job in jobs if not job.tests]
+    for job in unmet:
+        _keep(job, Result(0, 0.0), results, keep)
+    jobs = [job for job in jobs if job.tests]
+    if not jobs:
+        return
+    # At last the tests that noticed something run on the unchanged code.
+    source = (ROOT / jobs[0].file).read_text(encoding="utf-8")
+    unchanged = Job(jobs[0].file, Mutant(0, "", source, at_import=False), (), 3600, True)
+    for job, result in run_jobs([*jobs, unchanged], flags.jobs, test_files):
+        if job is not unchanged:
+            _keep(job, result, results, keep)
+        elif result.failed:
+            for one in results.values():
+                one["noticed"] = one["noticed"] and one.get("by") != result.failed
+            _write(results, keep)
+            sys.exit(f"error: {result.failed} fails without any change, too: its results are void")
+
+
+def _keep(job: Job, result: Result, results: dict[str, dict[str, object]], keep: Path) -> None:
+    mutant, noticed = job.mutant, result.code != 0
+    results[_key(job.file, mutant)] = {
+        "file": job.file, "line": mutant.line, "change": mutant.change, "noticed": noticed,
+        "tests": len(job.tests), "complete": job.is_complete, "by": result.failed,
+    }  # fmt: skip
+    _write(results, keep)
+    word = "noticed " if noticed else "SURVIVED"
+    count = f"{len(job.tests)}{'' if job.is_complete else '+'} tests"
+    print(
+        f"{word} {result.seconds:5.1f} s  {job.file}:{mutant.line} {mutant.change}  ({count})",
+        flush=True,
+    )
+
+
+def _write(results: dict[str, dict[str, object]], keep: Path) -> None:
+    (keep / RESULTS).write_text(json.dumps(results, indent=0), encoding="utf-8")
+
+
+def _files(names: Sequence[str], pattern: str = "*.py") -> Iterator[str]:
     seen = set()
     for name in names:
         path = ROOT / name
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+        for file in sorted(path.rglob(pattern)) if path.is_dir() else [path]:
             relative = file.relative_to(ROOT).as_posix()
             if file.name not in ("__init__.py", "triton_kernel.py") and relative not in seen:
                 seen.add(relative)
@@ -116,103 +152,34 @@ def _read(file: Path) -> dict:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
-def _prepare() -> None:
-    """Import what every test needs and no change touches; each fork then has it."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    sys.dont_write_bytecode = True
-    import accelerate
-    import hypothesis
-    import pytest
-    import safetensors.torch
-    import scipy
-    import skimage
-    import torch
-    import torchvision
-
-    torch.set_num_threads(1)
-    del accelerate, hypothesis, pytest, safetensors, scipy, skimage, torchvision
-
-
-def _run(
-    todo: Sequence[tuple[str, Mutant]], jobs: int
-) -> Iterator[tuple[str, Mutant, bool, float]]:
-    """Yield each change with whether a test noticed it, and its seconds."""
-    running: dict[int, tuple[str, Mutant, float]] = {}
-    waiting = list(todo)[::-1]
-    while waiting or running:
-        while waiting and len(running) < jobs:
-            file, mutant = waiting.pop()
-            running[_start(file, mutant.source)] = file, mutant, time.monotonic()
-        process, status = os.wait()
-        file, mutant, since = running.pop(process)
-        noticed = os.waitstatus_to_exitcode(status) != 0
-        yield file, mutant, noticed, time.monotonic() - since
-
-
-def _passes(file: str) -> bool:
-    _, status = os.waitpid(_start(file, (ROOT / file).read_text(encoding="utf-8")), 0)
-    return os.waitstatus_to_exitcode(status) == 0
-
-
-def _start(file: str, source: str) -> int:
-    """Run the tests of a module with another source in a fork; return its process number."""
-    if process := os.fork():
-        return process
-    code = 1
-    try:
-        os.setsid()
-        signal.alarm(LIMIT)  # ends the process, which counts as noticed
-        nothing = os.open(os.environ.get("REGVQ_MUTANT_LOG", os.devnull), os.O_RDWR | os.O_CREAT)
-        for stream in (0, 1, 2):
-            os.dup2(nothing, stream)
-        name = file.removesuffix(".py").replace("/", ".")
-        sys.meta_path.insert(0, _Changed(name, ROOT / file, source))
-        import pytest
-
-        code = pytest.main(
-            ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", *tests_of(file)]
-        )
-    finally:
-        os._exit(int(code))
-
-
-class _Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """An importer that gives one module another source."""
-
-    def __init__(self, name: str, path: Path, source: str) -> None:
-        self.name, self.path, self.source = name, path, source
-
-    def find_spec(self, name: str, path: object = None, target: object = None) -> object:
-        if name != self.name:
-            return None
-        return importlib.machinery.ModuleSpec(name, self, origin=str(self.path))
-
-    def exec_module(self, module: ModuleType) -> None:
-        module.__file__ = str(self.path)
-        exec(compile(self.source, str(self.path), "exec"), module.__dict__)
-
-
 def _report(
-    known: dict[str, list[tuple[Mutant, str]]], results: dict[str, dict[str, object]]
+    known: dict[str, list[tuple[Mutant, str]]],
+    results: dict[str, dict[str, object]],
+    reasons: dict[str, dict[str, str]],
 ) -> None:
-    """Print the share noticed of each module, and the survivors with their reasons."""
-    reasons = tomllib.loads(REASONS.read_text(encoding="utf-8")) if REASONS.is_file() else {}
+    """Print each module's share noticed, of all changes and of those without a reason not to."""
     noticed = total = excused = 0
-    print(f"\n{'module':44} {'noticed':>8} {'of':>5} {'share':>7}  without reason")
+    print(
+        f"\n{'module':44} {'noticed':>8} {'of':>5} {'share':>6} {'reasons':>8} {'share':>6}  open"
+    )
     for file, mutants in known.items():
         done = [(m, results[key]) for m, key in mutants if key in results]
         caught = sum(bool(result["noticed"]) for _, result in done)
-        given = reasons.get(file, {})
         survivors = [m for m, result in done if not result["noticed"]]
-        open_ones = [m for m in survivors if m.change not in given]
-        share = f"{caught / len(done):.0%}" if done else "-"
-        print(f"{file:44} {caught:8} {len(done):5} {share:>7}  {len(open_ones)}")
-        noticed, total = noticed + caught, total + len(done)
-        excused += len(survivors) - len(open_ones)
+        open_ones = [m for m in survivors if m.change not in reasons.get(file, {})]
+        given = len(survivors) - len(open_ones)
+        print(_line(file, caught, len(done), given))
+        noticed, total, excused = noticed + caught, total + len(done), excused + given
         for mutant in open_ones:
             print(f"    {file}:{mutant.line} {mutant.change}")
-    if total:
-        print(f"{'all':44} {noticed:8} {total:5} {noticed / total:7.0%}  ({excused} with a reason)")
+    print(_line("all", noticed, total, excused))
+
+
+def _line(name: str, noticed: int, total: int, excused: int) -> str:
+    share = f"{noticed / total:.0%}" if total else "-"
+    rest = f"{noticed / (total - excused):.0%}" if total > excused else "-"
+    left = total - noticed - excused
+    return f"{name:44} {noticed:8} {total:5} {share:>6} {excused:8} {rest:>6}  {left}"
 
 
 if __name__ == "__main__":

@@ -39,6 +39,10 @@ class Mutant:
     change: str
     """Function, text before and text after; it names the mutant also after changes elsewhere."""
     source: str
+    lines: range = range(0)
+    """The lines of the statement that is changed, without those of its body."""
+    at_import: bool = True
+    """True if the change is outside of all functions' bodies: importing the module runs it."""
 
 
 def mutants_of(source: str, most: int | None = None, seed: int = 0) -> list[Mutant]:
@@ -56,6 +60,7 @@ def mutants_of(source: str, most: int | None = None, seed: int = 0) -> list[Muta
         place = next(itertools.islice(_places(changed), index, None))
         before, line = ast.unparse(place), place.lineno  # type: ignore[attr-defined]
         new = _changes(place)[choice]
+        lines, at_import = _reach(changed, place)
         _replace(changed, place, new)
         ast.fix_missing_locations(changed)
         after = "(left out)" if isinstance(new, ast.Pass) else ast.unparse(new)
@@ -66,8 +71,27 @@ def mutants_of(source: str, most: int | None = None, seed: int = 0) -> list[Muta
         except (SyntaxError, ValueError):
             continue
         if before != after:
-            found.setdefault(text, Mutant(line, text, whole))
+            found.setdefault(text, Mutant(line, text, whole, lines, at_import))
     return sorted(found.values(), key=lambda mutant: (mutant.line, mutant.change))
+
+
+def _reach(tree: ast.AST, place: ast.AST) -> tuple[range, bool]:
+    """Return the lines of the statement around a node, and True if importing the module runs it."""
+    parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+    node, statement, at_import = place, None, True
+    while node in parents:
+        if statement is None and isinstance(node, ast.stmt):
+            statement = node
+        parent = parents[node]
+        if isinstance(parent, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            at_import = at_import and node not in parent.body
+        elif isinstance(parent, ast.Lambda):
+            at_import = at_import and node is not parent.body
+        node = parent
+    assert statement is not None
+    body = getattr(statement, "body", None)
+    end = body[0].lineno if body else (statement.end_lineno or statement.lineno) + 1
+    return range(statement.lineno, max(end, statement.lineno + 1)), at_import
 
 
 def _short(text: str) -> str:

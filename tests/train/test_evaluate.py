@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +21,7 @@ from skimage.metrics import structural_similarity
 from core.networks.autoencoder import NetworkConfig
 from core.networks.features import load_features
 from core.paths import ROOT
-from core.quantizers import VQConfig
+from core.quantizers import LevelsConfig, VQConfig
 from core.tokenizer import Tokenizer, TokenizerConfig
 
 TRAIN = ROOT / "train"
@@ -288,7 +290,17 @@ MISTAKES = {
     "an unknown flag": ("--checkpoint {tiny} --data.name scenes --data.sice 9", "--data.sice"),
     "a flag that is missing": ("--checkpoint {tiny}", "--data.name"),
     "an unknown choice": (
-        "--checkpoint {tiny} --data.name scenes --features.name alexnet", "alexnet"
+        "--checkpoint {tiny} --data.name scenes --features.name resnet", "resnet"
+    ),
+    "weights of LPIPS without a network": (
+        "--checkpoint {tiny} --data.name scenes --lpips-weights {tmp}/w.pth", "needs --lpips"
+    ),
+    "fewer weights than networks": (
+        "--checkpoint {tiny} --data.name scenes --lpips alex vgg --lpips-weights {tmp}/w.pth",
+        "a file for each of alex, vgg",
+    ),
+    "a network twice": (
+        "--checkpoint {tiny} --data.name scenes --lpips alex alex", "names a network twice"
     ),
 }  # fmt: skip
 
@@ -351,3 +363,118 @@ def test_the_command_itself_refuses_and_helps(tmp_path: Path) -> None:
         "--lpips-weights",
     ):
         assert flag in helped.stdout
+
+
+def test_without_features_an_evaluation_goes_on_and_says_so(
+    checkpoint: Path,
+    pictures: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def offline(*arguments: object, **settings: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "empty"))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    out = tmp_path / "report.json"
+    flags = f"--checkpoint {checkpoint} --data.name folder --out {out}".split()
+    code, printed, said = run_here(capsys, monkeypatch, *flags, "--data.root", pictures)
+    assert code == 0, said
+    assert "WARNING: torchvision's SqueezeNet 1.1 weights are not in its cache" in printed
+    assert "without distances on these features" in printed
+    report = json.loads(out.read_text())
+    assert report["psnr"] > 0 and "features" not in report
+    assert not any(key.endswith(("_distance", "_fd")) for key in report)
+
+
+def test_lpips_on_several_networks_in_one_report(
+    checkpoint: Path,
+    pictures: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from torchvision.models import alexnet, squeezenet1_1
+
+    files = {}
+    for name, network in (("squeeze", squeezenet1_1), ("alex", alexnet)):
+        torch.manual_seed(2)
+        state = network(weights=None).features.state_dict()
+        files[name] = tmp_path / f"{name}.safetensors"
+        save_file({f"features.{key}": value for key, value in state.items()}, files[name])
+    out = tmp_path / "report.json"
+    flags = (
+        f"--checkpoint {checkpoint} --data.name folder --features.name none --out {out} "
+        f"--lpips squeeze alex --lpips-weights {files['squeeze']} {files['alex']}"
+    ).split()
+    code, _, said = run_here(capsys, monkeypatch, *flags, "--data.root", pictures)
+    assert code == 0, said
+    report = json.loads(out.read_text())
+    assert report["features_of"].keys() == {"squeeze_weighted_distance", "alex_weighted_distance"}
+    assert "squeeze.safetensors" in report["features_of"]["squeeze_weighted_distance"]
+    assert 0 < report["squeeze_weighted_distance"] != report["alex_weighted_distance"] > 0
+
+
+def test_text_and_robustness_are_in_the_report_the_table_and_the_card(
+    checkpoint: Path, pictures: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    bundle = shutil.copytree(checkpoint, tmp_path / "tiny")
+    monkeypatch.setattr("core.metrics.text_reading.load_reader", lambda: lambda _: "coffee")
+    out = tmp_path / "report.json"
+    flags = ["--checkpoint", bundle, "--data.name", "folder", "--data.root", pictures, "--out", out,
+             "--features.name", "none", "--device", "cpu"]  # fmt: skip
+    code, said, _ = run_here(capsys, monkeypatch, *flags, "--text", "--robustness", "--publish")
+    assert code == 0
+    report = json.loads(out.read_text())
+    rows = report["robustness"]["rows"]
+    assert [row["share"] for row in rows] == [0.0, 0.1, 0.25, 0.5]
+    assert rows[0]["psnr"] == pytest.approx(report["psnr"]) and rows[3]["psnr"] != rows[0]["psnr"]
+    assert [row["height"] for row in report["text"]["rows"]] == [12, 16, 24, 32]
+    letters = report["text"]["rows"][0]["characters"]
+    assert 0.1 < letters < 0.5  # what "coffee" has in common with lines of three words
+    assert {"text", "robustness"} <= report["protocol"].keys()
+    assert re.search(rf" 12 pixels  characters +{letters:.0%} \({letters:.0%}\)", said)
+    assert re.search(rf"    50%  +{rows[3]['psnr']:.2f}  +{rows[3]['ssim']:.4f}", said)
+    card = (bundle / "README.md").read_text()
+    assert f"| 12 pixels | {letters:.0%} |" in card
+    assert f"| 50% | {rows[3]['psnr']:.2f} dB | {rows[3]['ssim']:.4f} |" in card
+    assert json.loads((bundle / "metrics.json").read_text())["text"] == report["text"]
+
+
+def test_text_without_ocr_is_refused_in_a_sentence(
+    checkpoint: Path, pictures: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "rapidocr", None)  # as if it were not installed
+    flags = ["--checkpoint", checkpoint, "--data.name", "folder", "--data.root", pictures, "--out",
+             tmp_path / "report.json", "--features.name", "none"]  # fmt: skip
+    code, _, errors = run_here(capsys, monkeypatch, *flags, "--text")
+    assert code == 2
+    assert errors.strip().splitlines()[-1] == (
+        "error: Reading text needs the packages rapidocr and onnxruntime: pip install rapidocr "
+        "onnxruntime."
+    )
+
+
+def test_a_report_of_levels_counts_each(pictures: Path, tmp_path: Path, capsys, monkeypatch):
+    torch.manual_seed(0)
+    network = NetworkConfig(widths=(8, 8), encoder_blocks=1, decoder_blocks=1, latent_dim=4)
+    config = TokenizerConfig(network, VQConfig(size=24), levels=LevelsConfig(residual=2))
+    bundle = Tokenizer(config).eval().save_pretrained(tmp_path / "levels").path
+    flags = [
+        *("--checkpoint", bundle, "--data.name", "folder", "--data.root", pictures),
+        *("--features.name", "none", "--device", "cpu", "--out", tmp_path / "report.json"),
+    ]
+    code, said, _ = run_here(capsys, monkeypatch, *flags, "--publish")
+    assert code == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    tokens = 2 * (2 * 12 * 10 + 12 * 13)
+    assert (report["levels"], report["tokens"]) == (2, tokens)
+    assert len(report["per_level"]) == 2
+    assert f"{report['codes_used']} of 48 codes used" in said
+    second = report["per_level"][1]
+    assert f"level 2: {second['codes_used']} of 24 codes used" in said
+    assert "| 2 |" in (bundle / "README.md").read_text()
+    code, _, error = run_here(capsys, monkeypatch, *flags, "--robustness")
+    assert code == 2
+    assert "near codes of a single codebook, but levels has 2 levels; leave it out" in error

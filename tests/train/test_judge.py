@@ -175,3 +175,71 @@ def test_pictures_without_a_labeled_pixel_do_no_harm(tmp_path: Path) -> None:
     )
     weights = load_judge(out, Segmenter).state_dict().values()
     assert all(bool(torch.isfinite(weight).all()) for weight in weights)
+
+
+class Maps(torch.nn.Module):
+    """Features that stand for pretrained ones."""
+
+    name, label = "alexnet", "Stand-in (no weights)"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(1))
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        return [images * (index + 1) for index in range(4)]
+
+    def pooled(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean((2, 3))
+
+
+def test_a_classifier_of_labels_measures_a_prior(tmp_path: Path, monkeypatch, capsys) -> None:
+    """It is trained, found by the name of its data, and refused where its classes are others."""
+    from core.checkpoints import load_tokenizer
+    from core.conditions import LabelConfig
+    from core.priors import MaskedConfig
+    from tests.helpers.tiny_prior_runs import tokenizer_bundle
+    from train.evaluate import main as evaluate
+
+    monkeypatch.setattr("core.networks.features.load_features", lambda *_: Maps())
+    monkeypatch.setenv("REGVQ_CHECKPOINTS", str(tmp_path))
+    root = published_layouts.imagenet(tmp_path / "data")
+    out = tmp_path / "few-labels"
+    where = ["--data.name", "imagenet", "--data.root", str(root)]
+    assert main(["labels", "--out", str(out), "--size", "32", *where]) == out
+    bundle = find_bundle(out)
+    assert bundle.metrics["pictures"] == 3 and bundle.metrics["features"] == Maps.label
+    assert bundle.config["data"]["labels"] == bundle.config["judge"]["classes"]
+    assert str(root) not in json.dumps(bundle.config)
+    assert f"{bundle.metrics['accuracy']:.1%} of 3 held-out pictures" in capsys.readouterr().out
+
+    tokens = tokenizer_bundle(tmp_path / "tokens")
+    tokenizer = load_tokenizer(tokens)
+    grid = (64 // tokenizer.downsampling,) * 2
+
+    def prior(name: str, classes: int, labels: list[str]) -> str:
+        config = MaskedConfig(codebook_size=tokenizer.codebook_size, grid=grid, width=16, layers=1,
+                              heads=2, conditions=(LabelConfig(classes=classes),))  # fmt: skip
+        mark = {"name": "tokens", "fingerprint": tokenizer.fingerprint}
+        data = {"name": "imagenet", "labels": labels}
+        config.build().save_pretrained(tmp_path / name, tokenizer=mark, data=data, sampling={})
+        return str(tmp_path / name)
+
+    report = tmp_path / "report.json"
+    more = [*where, "--features.name", "none", "--out", str(report), "--device", "cpu"]
+    same = bundle.config["judge"]["classes"]
+    evaluate(["--checkpoint", prior("same", 3, same), *more])
+    found = json.loads(report.read_text())["class_accuracy"]
+    assert set(found) == {"drawn", "real", "reconstructed"}
+    assert found["real"] == pytest.approx(bundle.metrics["accuracy"])
+    for name, classes, labels, words in (
+        ("more", 4, [], "knows 3 classes, and the prior more has 4"),
+        ("other", 3, ["cat", *same[1:]], "which the prior other has not in that place"),
+    ):
+        checkpoint = ["--checkpoint", prior(name, classes, labels)]
+        evaluate([*checkpoint, *more])
+        assert "no judge (labels) for imagenet is available" in capsys.readouterr().out
+        assert "class_accuracy" not in json.loads(report.read_text())
+        with pytest.raises(SystemExit):
+            evaluate([*checkpoint, *more, "--prior.labels", str(out)])
+        assert words in capsys.readouterr().err

@@ -21,7 +21,8 @@ from train.recipes import NAMES
 
 RUN = ROOT / "train" / "run.py"
 TINY = (
-    "--tokenizer.network.widths", "8", "16", "--tokenizer.network.encoder-blocks", "1",
+    "--tokenizer.network.widths", "8", "16", "--tokenizer.network.decoder-widths", "None",
+    "--tokenizer.network.encoder-blocks", "1",
     "--tokenizer.network.decoder-blocks", "1", "--tokenizer.network.latent-dim", "4",
     "--tokenizer.quantizer.size", "32", "--batch", "2", "--data.size", "32",
     "--data.workers", "0", "--features.name", "none", "--loss.perceptual", "0",
@@ -29,7 +30,7 @@ TINY = (
 )  # fmt: skip
 TINY_VQGAN = (  # the same, of the other network
     "--tokenizer.network.widths", "8", "16", "--tokenizer.network.blocks", "1",
-    "--tokenizer.network.groups", "4", "--tokenizer.network.z-channels", "4", *TINY[5:],
+    "--tokenizer.network.groups", "4", "--tokenizer.network.z-channels", "4", *TINY[7:],
 )  # fmt: skip
 MISSING = ("--features.weights", "missing.npz")
 PIXELS_ONLY = (
@@ -137,7 +138,7 @@ def test_help_names_the_recipes(tmp_path):
         (("photos-vq", "--data.root", "file.txt"), "file.txt"),
         (
             ("photos-vq", "--data.root", "one", *PIXELS_ONLY),
-            "one holds 1 picture, fewer than the 32 of one step; give more pictures, or choose "
+            "one holds 1 picture, fewer than the 24 of one step; give more pictures, or choose "
             "--batch 1.",
         ),
         (("photos-mq",), "photos-mq"),

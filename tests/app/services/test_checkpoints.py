@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -49,12 +50,13 @@ def test_a_run_that_is_still_training_is_reloaded(
     monkeypatch.setenv("REGVQ_CHECKPOINTS", str(tmp_path))
     first, second = (tiny(RegVQConfig(size=SIZE), seed=seed) for seed in (3, 4))
     first.save_pretrained(tmp_path / "run")
+    for file in (tmp_path / "run").iterdir():  # the clock of a file system may stand still
+        os.utime(file, (1000, 1000))
     before = checkpoints.open_tokenizer("run")
     assert (
         checkpoints.open_tokenizer("run") == before
         and checkpoints.open_tokenizer("run").tokenizer is before.tokenizer
     )
-    time.sleep(0.02)  # the clock of the file system has to move on
     second.save_pretrained(tmp_path / "run")
     after = checkpoints.open_tokenizer("run")
     assert after != before
@@ -112,3 +114,16 @@ def test_an_atlas_that_does_not_fit_is_made_anew(
     found.look([0])
     assert found.complete and found.tiles.shape == (SIZE, 8, 8, 3)
     np.testing.assert_array_equal(found.tiles, paint_codes(handle.tokenizer))
+
+
+def test_a_card_loads_nothing_from_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = (
+        "# A\n\n![plot](https://example.org/a.png) [![badge][b]](https://example.org)\n"
+        '<img src="//example.org/b.png"> <im<img>g src=x> <VIDEO poster=y></video>\n'
+        '<svg><image href="https://example.org/c"/></svg> a < b and ! [x]\n[b]: https://a/b.svg'
+    )
+    text = checkpoints.without_pictures(card)
+    assert "![" not in text and "[plot](https://example.org/a.png)" in text
+    assert "<" not in text.replace("a < b", "") and "# A" in text and "! [x]" in text
+    monkeypatch.setattr(checkpoints, "bundle", lambda name: SimpleNamespace(card=card))
+    assert checkpoints.model_card("a") == text

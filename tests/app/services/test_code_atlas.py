@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,6 @@ import torch
 from app.services import (
     checkpoints,
     code_atlas,
-    code_details,
     code_stats,
     idle,
     painting,
@@ -23,11 +23,12 @@ from app.services import (
 )
 from app.services.checkpoints import TokenizerHandle
 from app.services.code_atlas import CodeAtlas
-from app.services.errors import UserError
+from app.services.codebook_chart import codebook_chart
 from app.services.idle import RequestMonitor
 from app.services.model_lock import LOCK, ModelLock
 from app.services.painting import Painter
 from app.services.tile_file import TileFile
+from app.tabs import codebook
 from core.analysis import codes as core_codes
 from core.analysis.arrangement import grid_layout, paint_features
 from core.analysis.atlas import build_atlas, mean_colors
@@ -37,6 +38,7 @@ from core.bundles.bundle import Bundle
 from core.networks.autoencoder import NetworkConfig
 from core.quantizers import VQConfig
 from core.tokenizer import Tokenizer, TokenizerConfig
+from tests.app.ui.test_plot import values
 
 SIZE = 200
 F = 4
@@ -195,9 +197,10 @@ def test_counts_of_a_bundle_without_tiles_are_its_own(
     known = build_atlas(handle.tokenizer, counts=np.arange(SIZE), source="elsewhere")
     handle.tokenizer.save_pretrained(tmp_path / "counted", atlas=known)
     monkeypatch.setenv("REGVQ_CHECKPOINTS", str(tmp_path / "counted"))
-    view, figures = code_details.codebook_view("counted", "bundle", None)
+    *_, figures = codebook_chart("counted", "bundle", None, "usage", "alike")
     assert figures["source"] == "elsewhere" and figures["used"] == SIZE - 1
-    assert view["progress"]["scenes"] == 0 and view["progress"]["painted"] == 0
+    progress = code_stats.atlas(checkpoints.open_tokenizer("counted")).progress()
+    assert progress["scenes"] == 0 and progress["painted"] == 0
     atlas = code_stats.atlas(checkpoints.open_tokenizer("counted"))
     finish(atlas)
     np.testing.assert_array_equal(atlas.tiles, paint_codes(handle.tokenizer))
@@ -242,7 +245,7 @@ def test_a_cache_that_cannot_be_written_stops_nothing(
 # ---------------------------------------------------------------- quiet moments
 
 
-def waited(condition: Callable[[], bool], seconds: float = 10) -> bool:
+def waited(condition: Callable[[], bool], seconds: float = 120) -> bool:
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.01)
@@ -318,15 +321,18 @@ def test_one_piece_of_work_is_short(
     finished = [atlas.count.finish()]
     assert finished
 
+    now = [0.0]
+
     def slow(tokenizer: Tokenizer, ids: np.ndarray, *_: object, **__: object) -> np.ndarray:
-        time.sleep(0.05 * len(ids))
+        now[0] += 0.05 * len(ids)
         return np.zeros((len(ids), F, F, 3), np.uint8)
 
     monkeypatch.setattr(core_codes, "paint_codes", slow)
+    monkeypatch.setattr(code_atlas, "time", SimpleNamespace(monotonic=lambda: now[0]))
     atlas.work()  # the first piece measures the pace
-    started = time.monotonic()
+    started = now[0]
     atlas.work()
-    assert time.monotonic() - started < 2 * code_atlas.SHARE
+    assert 0 < now[0] - started < 2 * code_atlas.SHARE
 
 
 def test_the_checkpoint_opened_last_is_painted_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -377,45 +383,38 @@ def unpacked(text: str, kind: str) -> np.ndarray:
     return np.frombuffer(base64.b64decode(text), kind)
 
 
-def test_a_page_gets_the_tiles_it_asks_for(handle: TokenizerHandle, painted: list[int]) -> None:
-    import io
-
-    from PIL import Image
-
-    answer = code_details.more_tiles("large", [8, 3])
-    assert answer["checkpoint"] == "large" and answer["more"]["painted"] == 2
-    tiles = answer["more"]["tiles"]
-    assert unpacked(tiles["of"], "<u4").tolist() == [3, 8] and sorted(painted) == [3, 8]
-    sheet = np.asarray(Image.open(io.BytesIO(tiles["sheet"].data)))
-    np.testing.assert_array_equal(sheet[:F, F : 2 * F], paint_codes(handle.tokenizer, [8])[0])
-    assert code_details.more_tiles("large", [])["more"]["tiles"] is None
-    for wrong in (None, "3", [SIZE], [-1], [0.5], ["x"], list(range(2000))):
-        with pytest.raises(UserError, match="code"):
-            code_details.more_tiles("large", wrong)
+def test_a_chart_of_tiles_paints_those_of_its_window(
+    handle: TokenizerHandle, painted: list[int]
+) -> None:
+    columns = int(np.ceil(np.sqrt(SIZE)))
+    window = SimpleNamespace(x=[0, 2], y=[-1, 0], width=90, height=45)
+    figure, _, _ = codebook_chart("large", "bundle", None, "tiles", "number", event=window)
+    # With the margin of the window: the codes at its left, and one row below.
+    inside = [row * columns + column for row in (0, 1) for column in (0, 1, 2)]
+    assert set(painted) <= set(inside) and {0, 1} <= set(painted)
+    assert code_stats.atlas(handle).painted[[0, 1]].all()
+    assert figure.layout.meta["view"] == "tiles"
 
 
-def test_a_page_gets_what_became_known_since_it_asked(handle: TokenizerHandle) -> None:
-    view, figures = code_details.codebook_view("large", "bundle", None)
-    assert view["sprite"] is None and view["progress"]["painted"] == 0
-    assert view["progress"]["counted"] == 4 and "first 4 of 6" in figures["source"]
+def test_a_page_sees_what_became_known_since_it_asked(handle: TokenizerHandle) -> None:
+    asked = {"checkpoint": "large", "source": "bundle", "image": None, "view": "usage"}
+    asked |= {"order": "alike", "code": None, "selection": None}
+    value, _ = codebook.show_usage(*asked.values())
+    assert value["progress"]["painted"] == 0 and not value["progress"]["finished"]
+    assert value["progress"]["counted"] == 4
     atlas = code_stats.atlas(handle)
     atlas.look([9, 4])
-    more = code_details.more_known("large", "bundle", 0, 4)["more"]
-    assert unpacked(more["codes"], "<u4").tolist() == [9, 4]
-    assert unpacked(more["colors"], "u1").reshape(2, 3).tolist() == atlas.colors[[9, 4]].tolist()
-    assert "counts" not in more and "figures" not in more  # nothing new
+    columns = int(np.ceil(np.sqrt(SIZE)))
+    event = SimpleNamespace(x=[0, columns], y=[-columns, 0], width=90, height=90, follow=True)
+    value, strip = codebook.show_view(*asked.values(), event)
+    assert value["progress"]["painted"] == 2 and "first 4 of 6" in strip
     finish(atlas)
-    more = code_details.more_known("large", "bundle", 2, 4)["more"]
-    assert len(unpacked(more["codes"], "<u4")) == SIZE - 2 and more["finished"]
-    assert unpacked(more["counts"], "<f8").sum() == more["tokens"] == 6 * TOKENS
-    assert "counts" not in code_details.more_known("large", "picture", 2, 4)["more"]
-    view, _ = code_details.codebook_view("large", "bundle", None)
-    assert view["sprite"] is not None and view["progress"]["finished"]
-
-
-def test_two_answers_never_equal_each_other(handle: TokenizerHandle) -> None:
-    one, two = (code_details.more_known("large", "bundle", 0, 0) for _ in range(2))
-    assert one != two
+    value, strip = codebook.show_view(*asked.values(), event)
+    assert value["progress"]["finished"] and f">{6 * TOKENS:,}<" in strip
+    uses = np.array(values(value["figure"]["data"][0]["customdata"]))[:, 1]
+    assert uses.sum() == 6 * TOKENS
+    # Two answers never equal each other: an equal one would not reach the page.
+    assert codebook.show_view(*asked.values(), event)[0] != value
 
 
 def test_a_picture_shows_what_is_decoded_where_a_code_is_not_painted(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -27,24 +27,58 @@ def test_idle_time_is_counted_from_the_last_answer(monkeypatch: pytest.MonkeyPat
     assert monitor.idle_seconds() == 2
 
 
-def test_waiting_continues_while_requests_are_running() -> None:
+class Clock:
+    """A clock that moves only when somebody sleeps; ``later`` are things that happen meanwhile."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.later: list[tuple[float, Callable[[], None]]] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        end = self.now + seconds
+        for when, act in sorted(self.later, key=lambda pair: pair[0]):
+            if when <= end:
+                self.now = when
+                self.later.remove((when, act))
+                act()
+        self.now = end
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    moved = Clock()
+    monkeypatch.setattr(idle, "time", moved)
+    return moved
+
+
+def test_waiting_continues_while_requests_are_running(clock: Clock) -> None:
     monitor = RequestMonitor()
     monitor.begin()
-    started = time.monotonic()
-    threading.Timer(0.3, monitor.end).start()
+    clock.later.append((100.3, monitor.end))
     assert monitor.wait(quiet=0.2, longest=30)
-    assert time.monotonic() - started >= 0.5
+    assert clock.now == pytest.approx(100.5)  # 0.2 seconds after the last answer
     monitor.begin()
     assert not monitor.wait(quiet=0.2, longest=0.1)  # after the longest wait the work starts anyway
+    assert clock.now == pytest.approx(100.6)
+    assert not monitor.wait(quiet=0.2, longest=5)
+    assert clock.now == pytest.approx(105.6)
+    monitor.end()
+    clock.now += 0.2
+    assert monitor.wait(quiet=0.2, longest=0) and clock.now == pytest.approx(105.8)
 
 
-def test_requests_are_counted_and_the_heartbeat_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_are_counted_and_the_heartbeat_is_not(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
     monitor = RequestMonitor()
     monkeypatch.setattr(idle, "REQUESTS", monitor)
     seen: dict[str, float] = {}
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        time.sleep(0.01)
+        clock.now += 1
         seen[scope["path"]] = monitor.idle_seconds()
         if scope["path"] == "/fails":
             raise RuntimeError("refused")
@@ -58,8 +92,8 @@ def test_requests_are_counted_and_the_heartbeat_is_not(monkeypatch: pytest.Monke
         ask("/fails")
     assert seen["/gradio_api/heartbeat/abc"] > 0
     assert seen["/gradio_api/queue/join"] == seen["/fails"] == 0
-    time.sleep(0.01)
-    assert monitor.idle_seconds() > 0  # a failed request is over
+    clock.now += 1
+    assert monitor.idle_seconds() == 1  # a failed request is over
 
 
 def test_a_prior_is_preloaded_when_the_server_is_idle(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,4 +105,4 @@ def test_a_prior_is_preloaded_when_the_server_is_idle(monkeypatch: pytest.Monkey
     priors.preload_prior("some prior")
     assert not loaded.wait(0.2)
     monitor.end()
-    assert loaded.wait(10)
+    assert loaded.wait(60)

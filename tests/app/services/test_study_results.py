@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import gradio as gr
 import pytest
 
 from app.services import study_results
 from app.tabs import compare_study
 from core.paths import ROOT
+from tests.app.ui.test_plot import values
 
 
 def result(name: str, **changes: object) -> dict:
@@ -90,15 +92,38 @@ def test_an_installation_without_the_results_says_so(
 ) -> None:
     monkeypatch.setattr(study_results, "RESULTS", tmp_path / "docs" / "study" / "results.json")
     monkeypatch.setattr(study_results, "IN_TREE", False)
-    found = compare_study.show()
-    assert found == {"empty": study_results.NOT_INSTALLED}
-    assert "not part of the installation" in found["empty"]
+    found = compare_study.show(None, None, None)
+    assert found[0]["none"] == study_results.NOT_INSTALLED
+    assert "not part of the installation" in found[0]["none"]
+    assert all(one["none"] == "" for one in found[1:])
 
 
 def test_the_results_of_this_project_are_shown() -> None:
     if not (ROOT / "docs" / "study" / "results.json").is_file():
         pytest.skip("the study has not been run")
-    found = compare_study.show()
-    assert len(found["runs"]) > 10 and {"psnr", "perplexity"} <= {
-        axis["key"] for axis in found["axes"]
+    view = study_results.study_view()
+    assert len(view["runs"]) > 10 and {"psnr", "perplexity"} <= {
+        axis["key"] for axis in view["axes"]
     }
+    assert study_results.first_axes(view) == ("perplexity", "feature_distance")
+    scatter, bars, *sweeps = compare_study.show("perplexity", "psnr", "main")
+    main = [run for run in view["runs"] if run["group"] == "main"]
+    drawn = {
+        row[0]: (x, y)
+        for one in scatter["figure"]["data"]
+        for row, x, y in zip(one["customdata"], values(one["x"]), values(one["y"]), strict=True)
+    }
+    known = {
+        run["label"]: (run["values"]["perplexity"], run["values"]["psnr"])
+        for run in main
+        if {"perplexity", "psnr"} <= run["values"].keys()
+    }
+    assert drawn == known and known
+    best = max(main, key=lambda run: run["values"].get("psnr", 0))
+    assert bars["figure"]["layout"]["yaxis"]["ticktext"][0].startswith(best["label"])
+    for one, sweep in zip(sweeps, view["sweeps"], strict=True):
+        assert (
+            one["figure"]["layout"]["meta"]["about"] == f"{sweep['title']}: PSNR by {sweep['axis']}"
+        )
+    with pytest.raises(gr.Error, match="axis must be one of"):
+        compare_study.show("taste", "psnr", "main")

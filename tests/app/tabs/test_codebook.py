@@ -7,6 +7,7 @@ import io
 import math
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -16,10 +17,12 @@ from PIL import Image
 from app.services import checkpoints, code_details, code_stats, scene_counts
 from app.services import token_pictures as pictures
 from app.tabs import codebook
+from core.analysis.arrangement import order_by_color
 from core.analysis.codes import paint_codes
 from core.analysis.real_patches import unpack_patches
 from core.images import open_picture, to_tensor
 from core.tokenizer import Tokenizer
+from tests.app.ui.test_plot import values
 
 NAME = "tiny-regvq"
 DEAD = (3, 17, 59)
@@ -88,20 +91,73 @@ def test_a_large_codebook_has_a_heat_picture_of_bounded_size() -> None:
     assert max(pictures.heat_picture(np.ones(65_536, np.int64)).size) <= 1024
 
 
+def shown(**changed: Any) -> dict[str, Any]:
+    """Return the inputs of the page's chart."""
+    inputs = {"checkpoint": NAME, "source": "bundle", "image": None, "view": "usage"}
+    return {**inputs, "order": "alike", "code": None, "selection": None, **changed}
+
+
+def cells(value: dict[str, Any]) -> np.ndarray:
+    """Return the code in each cell, row by row."""
+    marks = value["figure"]["data"][0]
+    rows = np.array(values(marks["customdata"]))
+    cell = -np.floor(values(marks["y"])).astype(int) * 8 - 8 + np.floor(values(marks["x"]))
+    return rows[np.argsort(cell), 0].astype(int)
+
+
 def test_the_page_gets_what_it_draws(photograph: Path) -> None:
-    chart, strip = codebook.show_usage(NAME, "bundle", str(photograph))
+    value, strip = codebook.show_usage(*shown(image=str(photograph)).values())
     known = checkpoints.bundle(NAME).atlas
-    counts = np.frombuffer(base64.b64decode(chart["counts"]), "<f8")
-    assert counts.tolist() == known["counts"].tolist()
-    alike = np.frombuffer(base64.b64decode(chart["alike"]), "<u4")
-    assert sorted(alike) == list(range(60))
-    assert all(alike[known["grid"][code]] == code for code in range(60))
-    colors = np.frombuffer(base64.b64decode(chart["colors"]), "u1").reshape(60, 3)
-    np.testing.assert_array_equal(colors, known["mean_color"])
-    sheet = np.asarray(Image.open(chart["sprite"]["path"]))
-    assert sheet.shape == (64, 64, 3)
-    np.testing.assert_array_equal(sheet[8:16, 16:24], known["paints"][10])  # row 1, column 2 of 8
+    rows = np.array(values(value["figure"]["data"][0]["customdata"]))
+    np.testing.assert_array_equal(rows[np.argsort(rows[:, 0]), 1], known["counts"])
+    np.testing.assert_array_equal(cells(value), known["grid"].argsort())
     assert "95.0" in strip and "counted on a test&#x27;s pictures" in strip
+    assert "crossed-out" in value["note"]
+    by_use = codebook.show_usage(*shown(order="usage").values())[0]
+    assert (np.diff(known["counts"][cells(by_use)]) <= 0).all()
+    by_number = codebook.show_usage(*shown(order="number").values())[0]
+    np.testing.assert_array_equal(cells(by_number), np.arange(60))
+    by_color = codebook.show_usage(*shown(order="color").values())[0]
+    np.testing.assert_array_equal(cells(by_color), order_by_color(known["mean_color"]))
+    with pytest.raises(gr.Error, match="order must be one of"):
+        codebook.show_usage(*shown(order="taste").values())
+
+
+def test_a_window_of_the_codebook_shows_its_codes_tiles() -> None:
+    window = SimpleNamespace(x=[0, 2], y=[-2, 0], width=100, height=100)
+    value, strip = codebook.show_view(*shown(view="tiles", order="number").values(), window)
+    assert strip == gr.skip()
+    meta, picture = value["figure"]["layout"]["meta"], value["figure"]["layout"]["images"][0]
+    data = base64.b64decode(picture["source"].split(",", 1)[1])
+    pixels = np.asarray(Image.open(io.BytesIO(data))).astype(int)
+    paints = checkpoints.bundle(NAME).atlas["paints"].astype(int)
+    left, right, bottom, top = meta["window"]
+    assert (left, right, bottom, top) == pytest.approx((-0.4, 2.4, -2.4, 0.4))
+    # The middle of code 9, in column 1 and row 1 of 8 columns.
+    x, y = int((1.5 - left) / 2.8 * 140), int((top + 1.5) / 2.8 * 140)
+    np.testing.assert_allclose(pixels[y, x], paints[9, 4, 4], atol=40)  # WebP
+    codes = np.array(values(value["figure"]["data"][0]["customdata"]))[:, 0]
+    assert set(codes) == {0, 1, 8, 9}
+
+
+def test_a_box_selects_the_codes_of_its_cells() -> None:
+    corners = [[0, 0], [3, 0], [3, -1], [0, -1]]
+    event = SimpleNamespace(polygon=corners, x=[0, 8], y=[-8, 0], width=200, height=200)
+    selection, group, value = codebook.select(*shown(order="number").values(), event)
+    assert sorted(selection.codes) == [0, 1, 2] and group["total"] == 3
+    assert value["figure"]["layout"]["meta"]["chosen"] == 3
+
+
+def test_the_codes_that_look_alike_are_found_among_their_tiles() -> None:
+    figures = codebook.code_detail(NAME, 5)[3]
+    paints = checkpoints.bundle(NAME).atlas["paints"].astype(float) / 255
+    small = paints.reshape(60, 4, 2, 4, 2, 3).mean(axis=(2, 4)).reshape(60, -1)
+    apart = np.sqrt(((small - small[5]) ** 2).mean(axis=1))
+    expected = [code for code in apart.argsort(kind="stable") if code != 5][:8]
+    assert figures["alike"] == expected
+    assert figures["differences"] == pytest.approx(apart[expected], abs=1e-5)
+    card = code_details.code_card(NAME, 5, None, "bundle")
+    assert len(card["near_alike"]) == 8 and card["alike_among"] == 60
 
 
 def test_detail_of_a_code(photograph: Path, tokenizer: Tokenizer) -> None:

@@ -23,7 +23,7 @@ PROMPT = "a lake below mountains"
 
 def run_page(mode: str, prior: str, prompt: str = PROMPT, **given: object) -> list[tuple]:
     """Return the pairs (results, runs or None) that a run sends to the page."""
-    parts = [given.get(name) for name in ("plan", "hole", "source", "runs")]
+    parts = [given.get(name) for name in ("plan", "hole", "source", "runs", "label")]
     sampled = (2, 4, None, None, None, None, given.get("steps"))
     found = handlers.generate(mode, prior, prompt, *parts, *sampled)
     return [(values["results"], values.get("runs")) for values in found]
@@ -41,7 +41,7 @@ def test_unfinished_pictures_are_shown_a_few_times(home: Path, prior: str) -> No
 
 
 def test_closing_a_run_lets_the_next_one_start(home: Path) -> None:
-    running = handlers.generate("text", "words", PROMPT, *[None] * 4, 1, 0, *[None] * 5)
+    running = handlers.generate("text", "words", PROMPT, *[None] * 5, 1, 0, *[None] * 5)
     next(running), next(running)
     running.close()
     assert run_page("text", "words")[-1][0]["pictures"]
@@ -64,10 +64,10 @@ def test_a_drawn_map_and_an_inpainted_picture(home: Path, photograph: Path) -> N
     *_, (value, runs) = run_page("semantic", "planned", plan=canvas)
     assert len(value["pictures"]) == 2
     with pytest.raises(UserError, match="does not belong"):
-        handlers.parse_page("semantic", "planned", "", {"ids": "AAAA"}, None, None, 1, 0)
+        handlers.parse_page("semantic", "planned", "", {"ids": "AAAA"}, None, None, None, 1, 0)
     beyond = base64.b64encode(bytes([99]) * 1024).decode()
     with pytest.raises(UserError, match="does not belong"):
-        handlers.parse_page("semantic", "planned", "", {"ids": beyond}, None, None, 1, 0)
+        handlers.parse_page("semantic", "planned", "", {"ids": beyond}, None, None, None, 1, 0)
 
     # One of the pictures, its first row of tokens erased.
     event = SimpleNamespace(run=runs[-1].run, index=1)
@@ -160,6 +160,32 @@ def test_an_earlier_map_and_an_earlier_hole_are_restored(home: Path) -> None:
     np.testing.assert_array_equal(runs[-1].ids, runs[-2].ids)  # the same picture again
 
 
+def test_what_a_visitor_has_set_and_drawn_stays_while_the_prior_does(home: Path) -> None:
+    # A list reports a choice again when it loses the focus, and the tab when it is opened again.
+    first = handlers.on_prior_change("text", "words", None, None, None)
+    assert first["shown"] == "text:words" and first["results"] == {"empty": True}
+    again = handlers.on_prior_change("text", "words", None, None, None, shown=first["shown"])
+    changed = {"guidance", "temperature", "top_k", "top_p", "steps", "results"}
+    assert changed <= set(first) and not changed & set(again)
+    other = handlers.on_prior_change("text", "both", None, None, None, shown=first["shown"])
+    assert other["shown"] == "text:both" and changed <= set(other)
+
+    first = handlers.on_prior_change("complete", "both", None, None, None)
+    source, hole = first["source"], first["hole"]
+    given = ("complete", "both", None, None, source, hole, None, None)
+    assert not {"source", "hole"} & set(handlers.on_prior_change(*given, first["shown"]))
+    assert {"source", "hole"} <= set(handlers.on_prior_change(*given, "complete:words"))
+    emptied = handlers.on_prior_change(
+        "complete", "both", None, None, source, {}, shown="complete:both"
+    )
+    assert emptied["hole"]["mode"] == "mask"
+
+
+def test_the_page_knows_whose_settings_it_has_after_a_problem_too(home: Path) -> None:
+    changed = handlers.on_prior_change("text", "nobody", None, None, None)
+    assert changed["results"]["problem"] and changed["shown"] == "text:nobody"
+
+
 def test_a_prior_that_stays_is_not_chosen_again(home: Path) -> None:
     # The answer may arrive after the user's next choice, and must not undo it.
     kept = handlers.on_mode_change("semantic", "both")["prior"]
@@ -173,6 +199,7 @@ def test_every_mode_offers_the_priors_that_are_usable_in_it(home: Path) -> None:
     }
     assert offered == {
         "text": ["words", "both", "sketcher"],
+        "label": [],
         "semantic": ["planned", "both", "sketcher", "latents"],
         "complete": ["both", "sketcher", "words", "planned"],  # those that see all known tokens
     }
@@ -204,6 +231,7 @@ def test_without_a_prior_the_page_says_how_to_get_one(
     for mode in handlers.TITLES:
         changed = handlers.on_prior_change(mode, None, None, None, None)
         assert "Train one: python train/run.py" in changed["results"]["none"]
+        assert changed["shown"] == f"{mode}:"
     with pytest.raises(gr.Error, match="no prior for this yet"):
         next(generate_api.generate_text(PROMPT))
 

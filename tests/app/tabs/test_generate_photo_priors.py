@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 from app.services import canvases, generation, generation_examples, priors
 from app.services.errors import UserError
+from app.services.examples import examples
 from app.tabs import generate_handlers as handlers
 from core.data.datasets.facades import CLASSES as PARTS
 from core.data.datasets.facades import Facades
@@ -31,7 +33,7 @@ def home(bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
 
 def results(mode: str, prior: str, prompt: str = "", plan: object = None) -> dict:
     sampled = (1, 0, None, None, None, None, None)
-    *_, last = handlers.generate(mode, prior, prompt, plan, None, None, None, *sampled)
+    *_, last = handlers.generate(mode, prior, prompt, plan, None, None, None, None, *sampled)
     return last["results"]
 
 
@@ -83,7 +85,37 @@ def test_a_map_of_scenes_is_refused_for_facades(home: Path, tmp_path: Path) -> N
         generation.map_request(str(tmp_path / "rainbow.png"), FRONTS, 1, 0)
 
 
-def test_a_prior_of_photographs_inpaints_a_photograph(home: Path) -> None:
-    _, hole = canvases.inpaint_canvas(priors.open_prior(FRONTS, "complete"), None)
-    assert hole["mode"] == "mask" and (hole["width"], hole["height"]) == (4, 4)
-    assert not generation_examples.trained_on_scenes(priors.open_prior(FRONTS, "complete"))
+def test_only_pictures_of_the_kind_that_a_prior_knows_are_offered(
+    home: Path, photograph: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fronts = priors.open_prior(FRONTS, "complete")
+    coffee, landscape = examples()[0].path, examples()[-1].path
+    # No example shows a facade; neither does the picture of the other tabs.
+    for image in (None, coffee, str(photograph)):
+        source, hole = canvases.inpaint_canvas(fronts, None, image)
+        assert source is None and "mode" not in hole
+        assert "knows only house facades, and no example shows any" in hole["none"]
+    # What a visitor uploads here is used.
+    source, hole = canvases.inpaint_canvas(fronts, canvases.encode_source(fronts, coffee))
+    assert source is not None and (hole["width"], hole["height"]) == (4, 4)
+
+    def offered(name: str, image: str) -> tuple[bytes, str]:
+        monkeypatch.setitem(fronts.bundle.config, "data", {"name": name})
+        monkeypatch.setattr(generation_examples, "SUBJECTS", subjects[name])
+        source, hole = canvases.inpaint_canvas(fronts, None, image)
+        assert source is not None
+        return source.pixels.tobytes(), hole["note"]
+
+    def read(path: str) -> bytes:
+        return canvases.encode_source(fronts, path).pixels.tobytes()
+
+    subjects: dict[str, dict[str, str]] = {"scenes": {"scenes": "drawn landscapes"}, "folder": {}}
+    # The example of a prior of landscapes is not left for one of facades.
+    shown = canvases.encode_source(fronts, landscape)
+    left = replace(shown, example_for="drawn landscapes")
+    assert canvases.inpaint_canvas(fronts, left)[0] is None
+    note = "This prior knows only drawn landscapes, so the example is one."
+    for image in (coffee, str(photograph)):
+        assert offered("scenes", image) == (read(landscape), note)
+    assert offered("folder", landscape) == (read(coffee), "")
+    assert offered("folder", str(photograph)) == (read(str(photograph)), "")

@@ -18,6 +18,9 @@ from app.tabs import lab
 from core.analysis.lab import pictures
 from core.analysis.lab.points import DATA
 from core.analysis.lab.training import default_quantizers
+from core.plots.lab import LAB_METHODS
+from core.plots.style import METHODS
+from tests.app.ui.test_plot import values
 
 DEFAULTS: dict[str, Any] = {
     "kind": "points", "points": "moons", "source": "scenes", "image": None, "size": 16,
@@ -41,6 +44,10 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def ask(
     key: int | None, how: str = "tick", number: int = 7, **changed: Any
 ) -> tuple[int, dict[str, Any]]:
+    return ask_all(key, how, number, **changed)[:2]
+
+
+def ask_all(key: int | None, how: str = "tick", number: int = 7, **changed: Any) -> tuple:
     settings = {**DEFAULTS, **changed}
     return getattr(lab, how)(SimpleNamespace(number=number), key, *settings.values())
 
@@ -52,7 +59,22 @@ def unpacked(text: str, kind: str) -> np.ndarray:
 def test_the_tab_offers_the_quantizers_of_the_lab() -> None:
     assert tuple(default_quantizers()) == tuple(pictures.tiny_quantizers()) == lab_sessions.NAMES
     assert tuple(DATA) == lab_sessions.POINTS and set(lab_sessions.WATCH) == set(lab_sessions.NAMES)
+    assert tuple(LAB_METHODS) == lab_sessions.NAMES and set(LAB_METHODS.values()) <= set(METHODS)
+    assert not any("without" in name for name in lab.FIRST)
     assert set(lab.FIRST) <= set(lab_sessions.NAMES) and len(lab.FIRST) <= lab_sessions.MOST
+
+
+@pytest.mark.parametrize("kind", lab_sessions.KINDS)
+def test_each_run_has_the_number_of_its_codes(kind: str) -> None:
+    names = ["VQ", "BSQ", "DiVeQ", "FSP"]
+    key, _ = ask(None, kind=kind, names=names, size=56)
+    _, value = ask(key, kind=kind, names=names, size=56)
+    sizes = {run["name"]: run["size"] for run in value["runs"]}
+    assert value["step"] == 2 and value["size"] == 56
+    assert sizes == {"VQ": 56, "BSQ": 32, "DiVeQ": 56, "FSP": 56 if kind == "points" else 48}
+    for run in value["runs"]:
+        part, kind_of, width = ("codes", "<f4", 2) if kind == "points" else ("counts", "<u4", 1)
+        assert len(unpacked(run[part], kind_of)) == width * run["size"]
 
 
 @pytest.mark.parametrize("kind", lab_sessions.KINDS)
@@ -192,7 +214,31 @@ def test_the_api_trains_and_returns_the_figures() -> None:
         assert len(own["psnr"]) == len(own["used"]) == len(own["perplexity"]) == 4
         assert own["psnr"][-1] > own["psnr"][0] and sum(own["counts"]) == 6 * 64
         assert own["used"][-1] == np.count_nonzero(own["counts"]) / 16
+    for key, scale in (("used", 100), ("perplexity", 1), ("psnr", 1)):
+        drawn = figures["charts"][key]["data"]
+        assert [(one["name"], one["x"]) for one in drawn] == [
+            (name, figures["step"]) for name in ("VQ", "Reg-VQ")
+        ]
+        assert drawn[1]["y"] == [scale * value for value in figures["runs"]["Reg-VQ"][key]]
+    assert not any("charts" in value for *_, value in growing)
     with pytest.raises(gr.Error, match="number of steps must be"):
         list(lab.lab_pictures(None, ["VQ"], 16, 0, 10**6))
     with pytest.raises(gr.Error, match="no such quantizer"):
         list(lab.lab_pictures(None, "magic"))
+
+
+def test_the_curves_are_extended_and_mark_changed_settings() -> None:
+    key, first, *charts = ask_all(None)
+    assert [one.get("none") for one in charts] == [None, None, ""]  # points have no PSNR
+    _, second, used, perplexity, _ = ask_all(key, rate=5e-3)
+    for chart, name, scale in ((used, "used", 100), (perplexity, "perplexity", 1)):
+        for trace, a, b in zip(chart["figure"]["data"], first["runs"], second["runs"], strict=True):
+            assert trace["name"] == a["name"]
+            assert values(trace["x"]) == [0, 2]
+            assert values(trace["y"]) == [scale * a[name], scale * b[name]]
+    ask_all(key, rate=1e-3)
+    chart = ask_all(key, "look", rate=1e-3)[2]
+    assert [one["text"] for one in chart["figure"]["layout"]["annotations"]] == ["rate 0.001"]
+    _, view, *charts = ask_all(key, rate=-1)
+    assert "learning rate" in view["sentence"] and len(charts) == 3
+    assert ask_all(None, **PICTURES)[4]["figure"]["data"][0]["name"] == "VQ"

@@ -20,6 +20,7 @@ from app.tabs import mask_ratio
 from core.analysis.mask_sweep import apply_mask, draw_tokens
 from core.images import open_picture, to_tensor
 from core.tokenizer import Tokenizer
+from tests.app.ui.test_plot import values
 
 NAME, PLAIN = "tiny-regvq", "tiny-vq"
 
@@ -55,8 +56,12 @@ def test_the_page_gets_the_mask_the_changes_and_the_picture(
     assert f">{psnr:.2f}<" in panel and f"of {masked.mask.size} tokens" in panel
     assert f">{masked.changed.sum()}<" in panel
     # The known part of the curves: the points just computed, if they lie on the grid of ratios.
-    assert {point["ratio"] for point in curve["points"]} == {0.0, 0.4}
-    assert curve["left"] == STEPS + 1 - 2
+    psnrs, changes = curve["figure"]["data"]
+    assert values(psnrs["x"]) == values(changes["x"]) == [0.0, 0.4]
+    assert values(changes["y"])[1] == pytest.approx(100 * masked.changed.mean())
+    assert values(psnrs["y"])[1] == pytest.approx(psnr, abs=1e-4)
+    assert {shape["x0"] for shape in curve["figure"]["layout"]["shapes"]} == {0.4}
+    assert curve["more"] == STEPS + 1 - 2
 
 
 def test_the_curves_fill_in_until_they_are_complete(
@@ -66,15 +71,17 @@ def test_the_curves_fill_in_until_they_are_complete(
     seen = []
     for _ in range(STEPS + 2):
         curve = mask_ratio.more_of_curve(str(photograph), NAME, 0.3, 0.7, 1)
-        seen.append([point["ratio"] for point in curve["points"]])
-        if not curve["left"]:
+        seen.append(values(curve["figure"]["data"][0]["x"]))
+        if not curve["more"]:
             break
-    assert not curve["left"] and len(seen) > 5
+    assert not curve["more"] and len(seen) > 5
     assert all(set(a) < set(b) for a, b in itertools.pairwise(seen))
     assert seen[-1] == [step / STEPS for step in range(STEPS + 1)]
     *_, figures = mask_ratio.mask_sweep(str(photograph), NAME, 1, 0.7)
-    assert [point["psnr"] for point in curve["points"]] == figures["psnr"]
-    assert [point["changed"] for point in curve["points"]] == figures["changed"]
+    psnrs, changes = curve["figure"]["data"]
+    assert values(psnrs["y"]) == figures["psnr"]
+    assert values(changes["y"]) == pytest.approx([100 * one for one in figures["changed"]])
+    assert figures["chart"]["data"][0]["y"] == psnrs["y"]
 
 
 def test_a_sweep_as_an_api(photograph: Path) -> None:
@@ -95,7 +102,7 @@ def test_a_sweep_as_an_api(photograph: Path) -> None:
 def test_a_quantizer_without_a_posterior_gets_a_sentence_and_an_offer(photograph: Path) -> None:
     stage, panel, curve = page_values(str(photograph), PLAIN, 0.4, 1, 0)
     assert stage["sentence"].startswith("tiny-vq always takes the best code")
-    assert (stage["offer"], panel, curve) == (NAME, "", {})
+    assert (stage["offer"], panel, curve["none"]) == (NAME, "", "")
     assert mask_ratio.choose_offer()["value"] == NAME
     with pytest.raises(gr.Error, match="no token distribution"):
         mask_ratio.mask_sweep(str(photograph), PLAIN)
@@ -108,13 +115,6 @@ def test_a_picture_that_cannot_be_read_gets_a_sentence(tmp_path: Path) -> None:
     broken.write_bytes(b"\x89PNG\r\n")
     stage, _, _ = page_values(str(broken), NAME, 0.4, 1, 0)
     assert "broken.png" in stage["sentence"] and "offer" not in stage
-
-
-def test_a_tab_that_is_not_open_does_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        mask_draws, "open_tokenizer", lambda name: pytest.fail("it opened the tokenizer")
-    )
-    assert mask_ratio.show(None, NAME, 0.4, 1, 0, "Codebook") == {}
 
 
 @pytest.mark.parametrize(
@@ -134,11 +134,11 @@ def test_settings_out_of_range_are_refused(photograph: Path, inputs: tuple, word
 
 
 def test_clicks_are_checked() -> None:
-    assert mask_ratio.choose_ratio(SimpleNamespace(ratio=0.25)) == 0.25
+    assert mask_ratio.choose_ratio(SimpleNamespace(x=0.25)) == 0.25
     assert mask_ratio.select_code(NAME, SimpleNamespace(index=59)) == 59
     for value in (None, 2, "x"):
         with pytest.raises(gr.Error, match="mask ratio must be"):
-            mask_ratio.choose_ratio(SimpleNamespace(ratio=value))
+            mask_ratio.choose_ratio(SimpleNamespace(x=value))
     for value in (None, 60, 1.5):
         with pytest.raises(gr.Error, match="code must be"):
             mask_ratio.select_code(NAME, SimpleNamespace(index=value))

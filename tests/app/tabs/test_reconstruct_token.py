@@ -85,7 +85,7 @@ def test_wrong_edits_are_refused_in_a_sentence(photograph: Path, edits: Any, wor
 
 def test_the_card_of_a_token(photograph: Path, tokenizer: Tokenizer) -> None:
     click = SimpleNamespace(row=4, column=6)
-    card, code = reconstruct_token.show_token(str(photograph), NAME, 0, 0, None, click)
+    card, code = reconstruct_token.show_token(str(photograph), NAME, 0, 0, None, None, click)
     ids = ids_of(tokenizer, photograph)
     assert code == card["code"] == card["was"] == ids[4, 6]
     image = to_tensor(open_picture(photograph))
@@ -99,12 +99,12 @@ def test_the_card_of_a_token(photograph: Path, tokenizer: Tokenizer) -> None:
     assert not card["changed"] and card["edited"] == 0
     for wrong in (SimpleNamespace(row=10, column=0), SimpleNamespace(row=0), SimpleNamespace()):
         with pytest.raises(gr.Error, match=r"(row|column) must be"):
-            reconstruct_token.show_token(str(photograph), NAME, 0, 0, None, wrong)
+            reconstruct_token.show_token(str(photograph), NAME, 0, 0, None, None, wrong)
 
 
 def test_a_quantizer_without_a_posterior_shows_distances(photograph: Path) -> None:
     card, _ = reconstruct_token.show_token(
-        str(photograph), PLAIN, 0, 0, None, SimpleNamespace(row=0, column=0)
+        str(photograph), PLAIN, 0, 0, None, None, SimpleNamespace(row=0, column=0)
     )
     assert card["p"] is None and {runner["p"] for runner in card["runners"]} == {None}
     apart = [runner["distance"] for runner in card["runners"]]
@@ -117,7 +117,7 @@ def test_codes_are_replaced_and_edits_undone(photograph: Path, tokenizer: Tokeni
 
     def put(kept: Any, row: int, column: int, code: Any, **more: Any) -> tuple:
         event = SimpleNamespace(row=row, column=column, code=code, **more)
-        found = reconstruct_token.replace_code(*settings, kept, event)
+        found = reconstruct_token.replace_code(*settings, kept, None, event)
         return tuple(found[name] for name in ("edits", "stage", "figures", "token", "code"))
 
     first, second = other_code(ids, 1, 1), other_code(ids, 5, 5)
@@ -145,8 +145,3 @@ def test_codes_are_replaced_and_edits_undone(photograph: Path, tokenizer: Tokeni
     for code in (60, -1, "x", 0.5):
         with pytest.raises(gr.Error, match="code must be"):
             put(kept, 1, 1, code)
-
-
-def test_a_tab_that_is_not_open_does_no_work(photograph: Path) -> None:
-    found = final(str(photograph), "nothing", 0, 0, None, "Codebook")
-    assert found == (gr.skip(), gr.skip())

@@ -31,14 +31,22 @@ def test_different_bytes_have_different_addresses() -> None:
     assert page_file(b"one", "x")["path"] != page_file(b"two", "x")["path"]
 
 
-def test_an_upload_is_passed_on_unread_and_an_address_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "text.jpg"
+def test_an_upload_is_passed_on_unread_and_an_address_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    path = tmp_path / "uploads" / "text.jpg"
+    path.parent.mkdir()
     path.write_text("no picture")
     component = PictureInput(type="filepath")
     assert component.get_block_name() == "image"
     payload = gr.FileData(path=str(path), orig_name="text.jpg")
     assert component.preprocess(payload) == str(path)
     assert component.preprocess(None) is None
+    other = tmp_path / "secret.jpg"
+    other.write_text("no upload")
+    with pytest.raises(gr.Error, match="must have been uploaded"):
+        component.preprocess(gr.FileData(path=str(other)))
     with pytest.raises(gr.Error, match="uploaded, not fetched"):
         asyncio.run(component.async_move_resource_to_block_cache("http://127.0.0.1/picture.png"))
 

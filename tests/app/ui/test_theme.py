@@ -8,6 +8,7 @@ import pytest
 
 from app import server
 from app.services import uploads
+from app.tabs.shared_inputs import example_strip
 from app.ui import component, theme
 
 TEXTS = (".html", ".css", ".js", ".svg")
@@ -51,10 +52,14 @@ def test_templates_are_plain_html() -> None:
         assert not re.search(r"`|\$\{|\{\{", file.read_text(encoding="utf-8")), file.name
 
 
-def test_the_page_says_how_large_a_picture_may_be() -> None:
-    note = component.asset("examples", "html")
-    assert f"{uploads.MAX_SIDE:,} pixels" in note
-    assert server.launch_options()["max_file_size"].upper().replace("MB", " MB") in note
+def test_the_page_says_how_large_a_picture_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    for megabytes, words in ((None, "20 MB"), ("2.5", "2.5 MB")):
+        if megabytes:
+            monkeypatch.setenv("REGVQ_UPLOAD_MB", megabytes)
+        note = example_strip().html_template
+        assert f"{uploads.MAX_SIDE:,} pixels" in note
+        assert f"{server.launch_options()['max_file_size'] / 2**20:g} MB" == words
+        assert f"Up to {words};" in note and "LIMIT" not in note
 
 
 def test_the_stylesheet_has_the_rules_of_every_component_once() -> None:

@@ -50,7 +50,7 @@ def test_neighbors_are_exact_and_start_with_the_code_itself(clusters: np.ndarray
         embedding.neighbor_lists(codes, 92)
 
 
-@pytest.mark.parametrize("axes", [2, 3])
+@pytest.mark.parametrize("axes", [2, pytest.param(3, marks=pytest.mark.long)])
 @pytest.mark.slow
 def test_umap_keeps_clusters_apart_and_repeats_itself(clusters: np.ndarray, axes: int) -> None:
     reported: list[tuple[float, str]] = []

@@ -16,10 +16,14 @@ class Grays:
     """A tokenizer without weights: the code of a cell is its mean gray, in steps of 8."""
 
     downsampling, codebook_size, device = SIDE, 32, torch.device("cpu")
+    quantizer = None
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         cells = torch.nn.functional.avg_pool2d(images.mean(1, keepdim=True), SIDE)[:, 0]
         return ((cells + 1) * 127.5 / 8).long().clamp(0, 31)
+
+    def visible(self, images: torch.Tensor) -> torch.Tensor:
+        return images
 
 
 def plaid(codes: np.ndarray) -> torch.Tensor:

@@ -9,12 +9,14 @@ from safetensors import safe_open
 from core import Condition, Prior, Tokenizer
 from core.bundles.bundle import Bundle, list_bundles
 from core.checkpoints import fingerprint_of, prior_tokenizer
-from core.judges import AttributeClassifier, Judge, Segmenter
+from core.judges import AttributeClassifier, Judge, LabelClassifier, Segmenter
 from core.paths import ROOT
 from core.priors import PlannedPrior, prior_config
 
 SHIPPED = list_bundles(ROOT / "checkpoints")
-JUDGES: dict[str, type[Judge]] = {kind.kind: kind for kind in (Segmenter, AttributeClassifier)}
+JUDGES: dict[str, type[Judge]] = {
+    kind.kind: kind for kind in (Segmenter, AttributeClassifier, LabelClassifier)
+}
 GRID = (2, 3)
 
 
@@ -73,6 +75,9 @@ def test_judges(bundle: Bundle):
     judge = kind.from_pretrained(bundle.path)
     if isinstance(judge, AttributeClassifier):
         assert judge.answer(images()).shape == (2, len(judge.config.questions))
+    elif isinstance(judge, LabelClassifier):
+        described = torch.rand(2, judge.config.width)
+        assert judge(described).shape == (2, len(judge.config.classes))
     else:
         classes = judge.segment(images())
         assert classes.shape == (2, 30, 44)

@@ -9,8 +9,10 @@ from huggingface_hub import ModelCard
 from core.bundles.bundle import find_bundle
 from core.cards.tokenizer import model_card
 from core.checkpoints import load_tokenizer
+from core.quantizers import LevelsConfig, VQConfig
+from core.tokenizer import Tokenizer, TokenizerConfig
 from tests.core.bundles.test_checkpoints import make
-from train.export.figures import publish_figures
+from train.export.figures import publish_figures, publish_further
 
 RECIPE = {
     "name": "photos-regvq",
@@ -124,3 +126,46 @@ def test_a_card_names_exact_copies_only_where_all_are():
     assert "| ∞ (exact copies) |" in card(psnr=None, ssim=1.0)
     mixed = card(psnr=None, ssim=0.674)  # as an earlier version wrote it
     assert "∞" not in mixed and "not stated (some are exact copies)" in mixed
+
+
+def test_a_card_says_whether_the_loss_used_the_features_of_its_figures():
+    same = model_card("x", make().config, RECIPE, REPORT)
+    assert "Training used SqueezeNet 1.1 in its loss" in same
+    features = "AlexNet (weights file a) and VGG-16 (weights file b)"
+    other = model_card("x", make().config, RECIPE | {"features": features}, REPORT)
+    assert "Training did not use SqueezeNet 1.1." in other and "in its loss" not in other
+
+
+def test_figures_on_further_pictures_are_added_and_replaced(tmp_path):
+    """Those of the bundle's own evaluation stay, and a later evaluation keeps the further ones."""
+    tokenizer = make()
+    tokenizer.save_pretrained(tmp_path / "b", recipe=RECIPE)
+    note = {"data": None, "terms": None, "pictures": "bridges"}
+    publish_figures(find_bundle(tmp_path / "b"), tokenizer, REPORT, np.arange(16), note)
+    for psnr in (19.0, 20.25):
+        further = REPORT | {"psnr": psnr, "images": 5, "lpips_vgg": 0.3125}
+        further |= {"data": {"name": "imagenet", "split": "val"}}
+        publish_further(find_bundle(tmp_path / "b"), tokenizer, further, "cats")
+    publish_figures(find_bundle(tmp_path / "b"), tokenizer, REPORT, np.arange(16), note)
+    bundle = find_bundle(tmp_path / "b")
+    assert bundle.metrics["psnr"] == 21.5
+    (row,) = bundle.metrics["further"]
+    assert (row["psnr"], row["lpips_vgg"], row["data"]["described"]) == (20.25, 0.3125, "cats")
+    assert "codecs" not in row
+    assert "| 5 cats | 20.25 dB | 0.5000 | 56.2% | 7.2 | 0.3125 |" in bundle.card
+    assert "LPIPS (VGG-16) |" in bundle.card and "21.50 dB" in bundle.card
+
+
+def test_published_figures_of_levels_have_no_atlas(tmp_path):
+    network = make().config.network
+    config = TokenizerConfig(network, VQConfig(size=16), levels=LevelsConfig(groups=2))
+    tokenizer = Tokenizer(config).eval()
+    tokenizer.save_pretrained(tmp_path / "b", recipe=RECIPE)
+    rows = [{"codes_used": 9, "utilization": 9 / 16, "perplexity": 7.25}] * 2
+    report = REPORT | {"levels": 2, "per_level": rows, "codes_used": 18}
+    publish_figures(find_bundle(tmp_path / "b"), tokenizer, report, np.ones((2, 16)), {})
+    bundle = find_bundle(tmp_path / "b")
+    assert bundle.metrics["per_level"] == rows
+    assert not bundle.atlas
+    assert "18 of 2 x 16 codes used" in bundle.card
+    assert "| 2 | 9 of 16 | 56.2% | 7.2 |" in bundle.card

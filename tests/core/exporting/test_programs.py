@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from core.errors import CheckpointError
-from core.exporting.programs import Format, difference, export_programs, run_programs
+from core.exporting.programs import (
+    DecoderProgram,
+    Format,
+    difference,
+    export_programs,
+    run_programs,
+)
 from core.networks.autoencoder import NetworkConfig
 from core.networks.vqgan import VQGANConfig
-from core.quantizers import LFQConfig, RegVQConfig, VQConfig
+from core.quantizers import BSQConfig, LFQConfig, RegVQConfig, VQConfig
 from core.tokenizer import Tokenizer, TokenizerConfig
 
 OURS = TokenizerConfig(
@@ -36,6 +43,7 @@ MAGVIT = TokenizerConfig(
     LFQConfig(size=64),
     "unit",
 )  # fmt: skip
+SPHERICAL = replace(OURS, quantizer=BSQConfig(size=64), channels=5)
 SIZES = ((1, 24, 16), (3, 17, 9), (2, 8, 8), (1, 5, 6))
 
 
@@ -49,13 +57,24 @@ def made(config: TokenizerConfig) -> Tokenizer:
 def compared(tokenizer: Tokenizer, folder: Path, form: Format) -> None:
     encoder, decoder = run_programs(folder, form)
     for batch, height, width in SIZES:
-        images = torch.rand(batch, 3, height, width) * 2 - 1
+        images = torch.rand(batch, tokenizer.channels, height, width) * 2 - 1
         ids = tokenizer.encode(images)
         assert torch.equal(encoder(images), ids)
         assert (decoder(ids) - tokenizer.decode(ids)).abs().max() <= 1e-4
 
 
-@pytest.mark.parametrize("config", [OURS, MAGVIT], ids=["ours", "magvit"])
+def test_a_program_makes_codes_of_signs_without_a_table() -> None:
+    """Their table would have 2^18 rows in published tokenizers."""
+    made_of_bits = {config: DecoderProgram(made(config)).of_bits
+                    for config in (OURS, MAGVIT, SPHERICAL)}  # fmt: skip
+    assert list(made_of_bits.values()) == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [OURS, pytest.param(MAGVIT, marks=pytest.mark.long), SPHERICAL],
+    ids=["ours", "magvit", "bsq"],
+)
 @pytest.mark.slow
 def test_torch_export(tmp_path: Path, config: TokenizerConfig) -> None:
     tokenizer = made(config)
@@ -66,7 +85,11 @@ def test_torch_export(tmp_path: Path, config: TokenizerConfig) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", [TAMING, MAGVIT], ids=["taming", "magvit"])
+@pytest.mark.parametrize(
+    "config",
+    [pytest.param(TAMING, marks=pytest.mark.long), MAGVIT],
+    ids=["taming", "magvit"],
+)
 def test_onnx(tmp_path: Path, config: TokenizerConfig) -> None:
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package)

@@ -11,6 +11,7 @@ import torch
 from core.errors import CheckpointError
 from core.exporting.vqmodel import export_to_diffusers
 from core.importing import convert
+from core.interop import import_vqmodel
 from core.networks.autoencoder import NetworkConfig
 from core.networks.vqgan import VQGANConfig
 from core.quantizers import IBQConfig, VQConfig
@@ -97,3 +98,17 @@ def test_a_folder_with_files_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "kept.txt").write_text("x")
     with pytest.raises(CheckpointError, match="not empty"):
         export_to_diffusers(tokenizer_of(SMALL), tmp_path)
+
+
+def test_channels_go_along(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = TokenizerConfig(SMALL, VQConfig(size=40), channels=4)
+    tokenizer = Tokenizer(config).eval().requires_grad_(False)
+    export_to_diffusers(tokenizer, tmp_path / "model")
+    found = import_vqmodel(tmp_path / "model", value_range="signed")
+    images = torch.rand(2, 4, 20, 36) * 2 - 1
+    assert torch.equal(found.encode(images), tokenizer.encode(images))
+    assert found.channels == 4
+    assert torch.equal(found.visible(images), images[:, :3])
+    with pytest.raises(ValueError, match=r"images must be \(B, 4, H, W\)"):
+        found.encode(images[:, :3])

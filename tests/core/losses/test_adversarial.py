@@ -24,6 +24,9 @@ def test_adaptive_weight_is_the_ratio_of_gradient_norms():
     a, b = torch.tensor([3.0, 4.0]), torch.tensor([0.0, 2.0])
     assert float(adaptive_weight(a, b)) == pytest.approx(5 / 2.0001)
     assert float(adaptive_weight(a, torch.zeros(2))) == 1e4  # clamped
+    a, b = a.requires_grad_(), b.requires_grad_()
+    assert not adaptive_weight(a, b).requires_grad
+    assert not adaptive_weight(a, b.detach()).requires_grad
 
 
 def test_ramp():

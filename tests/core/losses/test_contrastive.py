@@ -132,7 +132,9 @@ def test_maps_of_half_the_grid_are_left_out_and_those_of_the_grid_are_kept() -> 
         assert len(found) == kept, (rows, columns)
 
 
-@pytest.mark.parametrize("shape", [(8, 6), (16, 6), (8, 12), (4, 3), (5, 12)])
+@pytest.mark.parametrize(
+    "shape", [(8, 6), (16, 6), (8, 12), (4, 3), (5, 12), (8, 13), (19, 6), (8, 5), (16, 4), (6, 7)]
+)
 def test_maps_are_averaged_over_tokens_or_interpolated(shape: tuple[int, int]) -> None:
     x = torch.randn(2, 3, *shape)
     wanted = (
@@ -158,3 +160,22 @@ def test_one_drawn_position_counts_whole() -> None:
     logits = y[0, 2] @ z[0].T / TAU
     logits[2] += torch.log(6 * share[2])
     assert float(alone) == pytest.approx(float(logits.logsumexp(0) - logits[2]), rel=1e-9)
+
+
+def test_the_sum_over_a_mask_is_the_sum_of_its_terms() -> None:
+    y, z, w = features()
+    mask = torch.zeros(2, 6, dtype=torch.bool)
+    mask[0, 1] = mask[0, 3] = mask[1, 4] = True
+    found = probabilistic_contrastive_loss(y, z, w, mask, TAU, eps=0.0, reduction="sum")
+    total = 0.0
+    for b, i in mask.nonzero().tolist():
+        share = w[b] / w[b].sum()
+        logits = y[b, i] @ z[b].T / TAU
+        logits[i] += torch.log(6 * share[i])
+        total += float(logits.logsumexp(0) - logits[i])
+    assert float(found) == pytest.approx(total / 2, rel=1e-9)
+    whole = torch.ones(2, 6, dtype=torch.bool)
+    for eps in (0.0, 0.3):
+        a = probabilistic_contrastive_loss(y, z, w, whole, TAU, eps=eps, reduction="sum")
+        b = probabilistic_contrastive_loss(y, z, w, None, TAU, eps=eps, reduction="sum")
+        assert float(a) == pytest.approx(float(b), rel=1e-12)

@@ -50,3 +50,17 @@ def test_the_distance_is_differentiable_where_a_feature_is_silent() -> None:
 def test_pictures_of_two_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"one shape, got \(1, 3, 4, 4\) and \(1, 3, 4, 5\)"):
         feature_distance(layers_of, torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 5))
+
+
+def test_features_of_nearly_nothing_count_half() -> None:
+    """The constant beside the squared length is 1e-10: a feature of length 1e-5 has half of it."""
+    tiny = torch.zeros(1, 3, 2, 2)
+    tiny[:, 1] = 1e-5
+    found = layer_distance([tiny], [torch.zeros(1, 3, 2, 2)])
+    assert float(found) == pytest.approx(0.5, rel=1e-5)
+
+
+def test_features_of_another_number_of_layers_are_refused() -> None:
+    one = torch.ones(1, 3, 2, 2)
+    with pytest.raises(ValueError, match=r"shorter|longer"):
+        layer_distance([one, one], [one])

@@ -154,3 +154,61 @@ def test_one_caption_has_a_score_and_no_rank(clip: Clip, images: Tensor) -> None
     assert fit.score() == pytest.approx(clip_score(clip, images[:3], ["snow"] * 3), rel=1e-5)
     with pytest.raises(ValueError, match="captions"):
         fit.update(images[:3], ["snow"])
+
+
+def test_every_other_caption_counts(clip: Clip) -> None:
+    """A picture that is another caption never ranks its own first, whichever the other one is."""
+    texts = [f"caption {i}" for i in range(6)]
+    places = torch.eye(6)
+    captions = dict(zip(texts, places, strict=True))
+    for shift in range(1, 6):
+        known = Known(places.roll(shift, 0), captions)
+        assert r_precision(known, torch.zeros(6, 3, 1, 1), texts, among=6) == 0, shift
+    # Among few captions, the closer one is drawn in (among - 1) of 5 cases.
+    near = places.roll(1, 0) + 0.5 * places
+    known = Known(near / near.norm(dim=1, keepdim=True), captions)
+    for among in (2, 3, 4):
+        shares = [
+            r_precision(known, torch.zeros(6, 3, 1, 1), texts, among=among, seed=seed)
+            for seed in range(150)
+        ]
+        assert sum(shares) / 150 == pytest.approx(1 - (among - 1) / 5, abs=0.06), among
+
+
+def test_numbers_of_captions_and_images_are_named(clip: Clip, images: Tensor) -> None:
+    with pytest.raises(ValueError, match=r"as many captions as images.* got 6 and 5"):
+        r_precision(clip, images[:5], CAPTIONS, among=2)
+    with pytest.raises(ValueError, match="got 0 and 0"):
+        clip_score(clip, images[:0], [])
+
+
+def test_the_named_weights_are_loaded_on_the_named_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple] = []
+
+    def made(*arguments: object, **settings: object) -> tuple:
+        asked.append((arguments, settings))
+        return nn.Linear(1, 1), None, "preprocess"
+
+    monkeypatch.setattr(open_clip, "create_model_and_transforms", made)
+    file = tmp_path / "own.safetensors"
+    file.write_bytes(b"0")
+    loaded = load_clip("ViT-B-32", file, device="meta")
+    assert asked == [(("ViT-B-32",), {"pretrained": str(file), "device": "meta"})]
+    assert loaded.preprocess == "preprocess" and "weights file own.safetensors" in loaded.label
+    assert not loaded.model.training and not loaded.model.weight.requires_grad
+
+
+def test_weights_with_an_address_only_are_named_by_their_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def offline(*arguments: object, **settings: object) -> None:
+        raise RuntimeError("no network")
+
+    monkeypatch.setattr(open_clip, "create_model_and_transforms", offline)
+    monkeypatch.setattr(
+        open_clip, "get_pretrained_cfg", lambda *_: {"url": "https://a.example/files/own.pt"}
+    )
+    with pytest.raises(FeatureError, match=r"of ViT-B-32 \(own\.pt\)"):
+        load_clip()

@@ -38,3 +38,10 @@ def test_many_tokens_do_not_overflow() -> None:
 def test_invalid_counts_are_refused(counts: np.ndarray) -> None:
     with pytest.raises(ValueError, match="counts must"):
         usage_of(counts)
+
+
+def test_many_tokens_are_counted_exactly() -> None:
+    """float32 has no 2^24 + 1: sums are taken in float64."""
+    counts = np.array([2**24, 1, 1, 1, 0], dtype=np.float32)
+    usage = usage_of(counts)
+    assert usage.tokens == 2**24 + 3 and usage.used == 4 and usage.dead == 1

@@ -139,3 +139,11 @@ def test_statistics_refuse_invalid_features() -> None:
     statistics.update(torch.zeros(1, 3))
     with pytest.raises(ValueError, match="2 samples"):
         statistics.distance(statistics)
+
+
+def test_the_mean_of_one_sample_is_the_sample() -> None:
+    statistics = FrechetStatistics(2)
+    with pytest.raises(ValueError, match="no features"):
+        statistics.mean()
+    statistics.update(torch.tensor([[3.0, -1.0]]))
+    assert statistics.mean().tolist() == [3, -1]

@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.conditions import Condition, SemanticConfig, TextConfig
+from core.conditions import Condition, LabelConfig, SemanticConfig, TextConfig
 from core.data import Sample
 from core.errors import DataError
 from core.judges.attributes import AttributeClassifier, AttributesConfig
 from core.judges.segmenter import Segmenter, SegmenterConfig
+from core.metrics.clip import Clip
 from core.metrics.frechet import FrechetStatistics
 from core.metrics.generation import HeldOut, Judges, judge_prior
 
@@ -30,6 +31,9 @@ class Copies:
 
     def decode(self, ids: Tensor) -> Tensor:
         return (ids[:, None] - 1.0).expand(-1, 3, -1, -1).clone()
+
+    def visible(self, images: Tensor) -> Tensor:
+        return images
 
 
 class Drawer:
@@ -186,3 +190,121 @@ def test_no_pictures_and_missing_conditions_are_refused() -> None:
     bare = [HeldOut(Sample(torch.zeros(3, SIZE, SIZE)))]
     with pytest.raises(DataError, match="no captions"):
         judge_prior(Drawer(conditions=BOTH), Copies(), bare, judges(), sampling={})
+
+
+class Somebody(Drawer):
+    """A prior that draws its own map and is given one."""
+
+    draws_layout = True
+
+    def loss(self, ids: Tensor, condition: Condition, generator: object) -> dict[str, Tensor]:
+        assert condition.segmentation is not None
+        return {"bits": torch.tensor(3.0), "layout_bits": torch.tensor(0.5)}
+
+
+def test_bits_of_a_given_map_are_not_counted() -> None:
+    figures = judge_prior(Somebody(conditions=BOTH), Copies(), scenes(), Judges(), sampling={})
+    assert figures["bits_per_token"] == 3 and "bits_with_map" not in figures
+
+
+def test_the_level_of_chance_is_that_of_real_pictures() -> None:
+    held_out = scenes()
+    figures = judge_prior(
+        Drawer(opposite=True, conditions=BOTH), Copies(), held_out, judges(), sampling={}, batch=6
+    )
+    dusk = torch.stack([each.sample.segmentation[0, 0] for each in held_out]) == 0
+    by_chance = float((dusk == dusk.roll(1)).float().mean())
+    assert figures["named_right"]["real of other captions"] == pytest.approx(by_chance)
+    alone = judge_prior(Drawer(conditions=BOTH), Copies(), held_out, judges(), sampling={}, batch=1)
+    assert set(alone["named_right"]) == {"drawn", "real", "reconstructed"}
+
+
+def test_questions_that_a_caption_does_not_answer_are_not_asked() -> None:
+    """Half of the captions name no hour: they count neither as right nor as wrong."""
+    held_out = [
+        each if index % 2 else each._replace(named={}) for index, each in enumerate(scenes())
+    ]
+    figures = judge_prior(
+        Drawer(opposite=True, conditions=BOTH), Copies(), held_out, judges(), sampling={}, batch=6
+    )
+    first = torch.stack([each.sample.segmentation[0, 0] for each in held_out])[1::2]
+    right = ((2 - first == 0) == (first == 0)).float().mean()
+    assert figures["named_asked"] == 3
+    # The answers of the second half of each pair against the captions that come before them.
+    dusk = torch.stack([each.sample.segmentation[0, 0] == 0 for each in held_out]).long()
+    others = [int(dusk[i] == dusk[i - 1]) for i in range(len(dusk)) if (i - 1) % 2]
+    chance = figures["named_right"]["real of other captions"]
+    assert chance == pytest.approx(sum(others) / len(others))
+    assert figures["named_right"]["drawn"] == pytest.approx(float(right))
+    assert figures["named_right"]["real"] == 1
+
+
+class Fits(Clip):
+    """A model for which a picture and a caption fit if the first pixel is the caption's number."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.nn.Linear(1, 1), lambda x: x, lambda x: x, "numbers")
+
+    def embed_images(self, images: Tensor, batch: int = 32) -> Tensor:
+        return torch.eye(3)[(images[:, 0, 0, 0] + 1).round().long()]
+
+    def embed_captions(self, captions: list[str], batch: int = 128) -> Tensor:
+        return torch.eye(3)[[int(text[-1]) for text in captions]]
+
+
+def numbered(count: int) -> list[HeldOut]:
+    """Return scenes whose first pixel is their caption's number."""
+    made = []
+    for index, each in enumerate(scenes(count)):
+        ids = each.sample.segmentation.clone()
+        ids[0, 0] = index % 3
+        sample = replace(each.sample, image=Copies().decode(ids[None])[0], segmentation=ids)
+        made.append(each._replace(sample=replace(sample, caption=f"number {index % 3}")))
+    return made
+
+
+@pytest.mark.parametrize("count", [1, 2, 6])
+def test_captions_are_ranked_and_sets_are_compared_from_two_on(count: int) -> None:
+    figures = judge_prior(
+        Drawer(opposite=True, conditions=BOTH), Copies(), numbered(count),
+        replace(judges(), clip=Fits()), sampling={}, batch=4,
+    )  # fmt: skip
+    first = [index % 3 for index in range(count)]
+    right = sum(2 - each == each for each in first) / count
+    assert figures["clip_score"] == pytest.approx(
+        {"drawn": 100 * right, "real": 100.0, "reconstructed": 100.0}
+    )
+    assert ("frechet_distance" in figures) == (count > 1)
+    assert ("r_precision" in figures) == (count > 1)
+    if count > 1:
+        assert figures["r_precision"]["real"] == 1
+        assert figures["r_precision"]["drawn"] == pytest.approx(right)
+        assert figures["r_precision_among"] == min(count, 3)
+    assert figures["clip"] == "numbers"
+
+
+class OfClasses(Drawer):
+    """A prior whose pictures are of the class that was asked for, or always of class 1."""
+
+    def generate(self, condition: Condition, n: int, *, generator, **how) -> Tensor:
+        labels = torch.ones_like(condition.labels) if self.opposite else condition.labels
+        return labels[:, None, None].expand(-1, SIZE, SIZE)
+
+
+@pytest.mark.parametrize(("opposite", "drawn"), [(False, 1.0), (True, 1 / 3)])
+def test_pictures_are_taken_for_their_class_or_not(opposite: bool, drawn: float) -> None:
+    """Pictures without a label do not count."""
+    of_class = [0, 1, 2, 2, 1, 0, 0]
+    held_out = [
+        HeldOut(Sample(Copies().decode(torch.full((1, SIZE, SIZE), of))[0], label=label))
+        for of, label in zip(of_class, [0, 1, 2, 0, 1, 2, -1], strict=True)
+    ]
+    judge = Judges(labels=lambda images: (images[:, 0, 0, 0] + 1).round().long())
+    prior = OfClasses(opposite, (LabelConfig(classes=3),))
+    found = judge_prior(prior, Copies(), held_out, judge, sampling={}, batch=3)
+    real = 4 / 6  # two are labeled wrong
+    assert found["class_accuracy"] == pytest.approx(
+        {"drawn": drawn, "real": real, "reconstructed": real}
+    )
+    other = Drawer(conditions=(SemanticConfig(classes=3),))
+    assert "class_accuracy" not in judge_prior(other, Copies(), scenes(), judge, sampling={})

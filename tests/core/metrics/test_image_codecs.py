@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from core.metrics import image_codecs
 from core.metrics.image_codecs import available_codecs, smallest, token_bytes, within
 
 
@@ -86,3 +87,47 @@ def test_an_impossible_budget_gets_the_smallest_file_and_its_true_size(
 def test_an_unknown_codec_is_refused_by_name(picture: Image.Image) -> None:
     with pytest.raises(ValueError, match="'tiff'"):
         smallest(picture, "tiff")
+
+
+@pytest.mark.parametrize("codec", ["jpeg", "webp"])
+@pytest.mark.parametrize("slope", [0, 1, 3])
+def test_the_highest_quality_within_any_budget(
+    codec: str, slope: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files that grow by ``slope`` bytes every second step of quality, and every budget."""
+    first, last = (1, 100) if codec == "jpeg" else (0, 100)
+    sizes = {q: 40 + slope * ((q - first) // 2) for q in range(first, last + 1)}
+    monkeypatch.setattr(image_codecs, "_encode", lambda picture, codec, q: bytes(sizes[q]))
+    monkeypatch.setattr(image_codecs, "_decoded", lambda codec, q, data: (q, len(data)))
+    for budget in range(38, 40 + 50 * slope + 3):
+        fitting = [q for q in sizes if sizes[q] <= budget]
+        quality = max(fitting) if fitting else first
+        assert within(None, codec, budget) == (quality, sizes[quality]), budget
+    assert smallest(None, codec) == (first, 40)
+
+
+def test_a_larger_file_of_a_lower_quality_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {q: 100 + q for q in range(1, 101)} | {76: 149}  # the second step of the bisection
+    monkeypatch.setattr(image_codecs, "_encode", lambda picture, codec, q: bytes(sizes[q]))
+    monkeypatch.setattr(image_codecs, "_decoded", lambda codec, q, data: (q, len(data)))
+    assert within(None, "jpeg", 160) == (51, 151)
+
+
+def test_of_several_encodings_the_shortest_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoders = (lambda *_: b"aaaaa", lambda *_: b"zzz", lambda *_: b"bbbb")
+    monkeypatch.setattr(image_codecs, "_ENCODERS", {"jpeg": encoders})
+    assert image_codecs._encode(None, "jpeg", 5) == b"zzz"
+
+
+@pytest.mark.parametrize("codec", available_codecs())
+def test_files_are_those_of_the_stated_settings(picture: Image.Image, codec: str) -> None:
+    large = picture.resize((512, 384), Image.Resampling.BICUBIC)
+    for one in (picture, large):
+        for budget in (10, 3000, 10**9):
+            coded = within(one, codec, budget)
+            assert coded.bytes == within_one(one, codec, coded.quality)
+    if codec == "jpeg":  # a progressive file is the smaller one of a large picture
+        settings = {"optimize": True, "subsampling": "4:2:0"}
+        plain = size_at(large, codec, 90, progressive=False, **settings)
+        assert size_at(large, codec, 90, progressive=True, **settings) < plain
+        assert within(large, codec, plain - 1).quality >= 90

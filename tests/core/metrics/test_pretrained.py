@@ -21,7 +21,11 @@ from core.metrics import lpips as lpips_module
 from core.metrics.frechet import FrechetStatistics
 from core.metrics.inception import load_inception
 from core.metrics.lpips import load_lpips
+from core.networks.pretrained import half_digest
+from core.paths import ROOT
 from tests.helpers import pretrained_weights
+
+PERCEPTUAL = ROOT.parent / "shared" / "data" / "perceptual"
 
 
 @pytest.fixture(scope="module")
@@ -172,3 +176,84 @@ def test_files_with_other_content_are_refused_by_name(load, tmp_path: Path) -> N
     ):
         with pytest.raises(FeatureError, match=f"{file.name}.*{said}"):
             load(file)
+
+
+def test_converted_weights_are_recognized_by_their_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In any format and precision, with or without a classifier; not with one other weight."""
+    state = {f"features.{key}": value for key, value in backbone("alex").state_dict().items()}
+    digest = half_digest(state, "features.")
+    monkeypatch.setitem(lpips_module._HALF_DIGESTS, "alex", digest[:16])
+    half, whole, other = (tmp_path / name for name in ("half.safetensors", "all.pth", "other.npz"))
+    save_file({key: value.half() for key, value in state.items()}, half)
+    torch.save(state | {"classifier.1.weight": torch.zeros(2)}, whole)
+    changed = {key: value.numpy().copy() for key, value in state.items()}
+    changed["features.3.bias"][0] += 0.01
+    np.savez(other, **changed)
+    for file, key in (
+        (half, "lpips_alex"),
+        (whole, "lpips_alex"),
+        (other, "alex_weighted_distance"),
+    ):
+        assert load_lpips("alex", file).key == key, file.name
+
+
+@pytest.mark.skipif(not PERCEPTUAL.is_dir(), reason="the shared pretrained features are missing")
+@pytest.mark.parametrize(("net", "name"), [("alex", "alexnet"), ("vgg", "vgg16")])
+def test_torchvisions_weights_in_float16_give_lpips(net: str, name: str) -> None:
+    lpips = load_lpips(net, PERCEPTUAL / f"{name}_features_fp16.safetensors")
+    assert lpips.key == f"lpips_{net}" and "torchvision's" in lpips.label
+
+
+def test_networks_move_to_another_device() -> None:
+    """The device "meta" has no memory, so that every machine has it."""
+    for made in (
+        lpips_module.Lpips(nn.Linear(2, 2), "alex", False, "a file"),
+        inception_module.Inception(nn.Linear(2, 2), False, "a file"),
+    ):
+        net = made._model if isinstance(made, lpips_module.Lpips) else made._net
+        assert made.to("meta") is made
+        assert net.weight.device.type == "meta"
+
+
+class Looks(nn.Module):
+    """A network that keeps what it is given and returns zeros."""
+
+    def forward(self, *given: Tensor) -> Tensor:
+        self.given = given
+        return torch.zeros(len(given[0]))
+
+
+def test_inception_gets_bytes_of_the_whole_range() -> None:
+    net = Looks()
+    values = torch.tensor([-1.5, -1.0, 0.0, 0.999, 1.0, 1.5]).view(1, 1, 1, 6).expand(1, 3, 2, 6)
+    inception_module.Inception(net, False, "a file")(values)
+    (pixels,) = net.given
+    assert pixels.dtype == torch.uint8 and pixels.shape == (1, 3, 2, 6)
+    assert pixels[0, 2, 1].tolist() == [0, 0, 128, 255, 255, 255]
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 40), (20, 40), (32, 31), (5, 7)])
+def test_small_pictures_are_padded_with_their_edges(height: int, width: int) -> None:
+    net = Looks()
+    a, b = torch.rand(2, 2, 3, height, width) * 2 - 1
+    lpips_module.Lpips(net, "alex", False, "a file")(a, b)
+    rows, columns = max(height, 32), max(width, 32)
+    for given, image in zip(net.given, (a, b), strict=True):
+        assert given.shape == (2, 3, rows, columns)
+        for row in range(rows):
+            wanted = image[:, :, min(row, height - 1)]
+            assert torch.equal(given[:, :, row, :width], wanted)
+            assert (given[:, :, row, width:] == wanted[..., -1:]).all()
+
+
+def test_networks_of_measures_are_not_trained(
+    random_inception: pretrained_weights.RandomInception, inception_file: Path, tmp_path: Path
+) -> None:
+    pretrained_weights.alex(tmp_path / "alex.safetensors")
+    for net in (
+        load_inception(inception_file)._net,
+        load_lpips("alex", tmp_path / "alex.safetensors")._model,
+    ):
+        assert not any(weight.requires_grad for weight in net.parameters())

@@ -83,3 +83,13 @@ def test_exact_copies_are_left_out_of_a_mean() -> None:
     assert mean_psnr([20.0, float("inf"), 30.0]) == 25.0
     assert mean_psnr([float("inf")] * 3) == float("inf")
     assert mean_psnr([20.0, 40.0]) == 30.0
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 30), (30, 4), (10, 11), (11, 10)])
+def test_ssim_pads_the_short_side_alone(height: int, width: int) -> None:
+    x, y = pair(height, width, 0.2)
+    pad = [(max(11 - side, 0) // 2, -(-max(11 - side, 0) // 2)) for side in (height, width)]
+    grown = [np.pad(p, (*pad, (0, 0)), mode="edge") for p in (x, y)]
+    whole = ssim(to_images(grown[0]), to_images(grown[1]))
+    assert torch.allclose(ssim(to_images(x), to_images(y)), whole, atol=1e-12)
+    assert torch.equal(ssim(to_images(x), to_images(y)), ssim(to_images(y), to_images(x)))

@@ -187,3 +187,35 @@ def test_batches_hold_one_size_each_in_order() -> None:
     assert torch.cat([batch[:, 0, 0, 0] for batch in [first, *rest]]).tolist() == [0, 1, 2, 3, 4, 5]
     with pytest.raises(ValueError, match="1 picture"):
         next(in_batches(pictures, 0))
+
+
+def test_originals_come_first_and_the_deepest_layer_is_compared(pictures: list[Tensor]) -> None:
+    """A distance that is not symmetric, three layers, and two pictures."""
+    originals = torch.stack([pictures[0], pictures[2]])
+    worse = as_shown(0.5 * originals - 0.2)
+
+    def layers(images: Tensor) -> list[Tensor]:
+        return [images, images.square(), images[:, :2] ** 3]
+
+    quality = ReconstructionMetrics(
+        layers, "three", pairs={"gap": lambda a, b: (a - 2 * b).mean((1, 2, 3))}
+    )
+    quality.update(originals, {"worse": worse})
+    figures = quality.figures("worse")
+    assert figures["gap"] == pytest.approx(float((originals - 2 * worse).mean()), rel=1e-5)
+    deep = [layers(images)[2].mean((2, 3)).double() for images in (originals, worse)]
+    means = (deep[0].mean(0) - deep[1].mean(0)).square().sum()
+    # of two samples, each covariance is half an outer product of their difference
+    a, b = ((rows[0] - rows[1]) / 2**0.5 for rows in deep)
+    wanted = float(means + a @ a + b @ b - 2 * (a @ b).abs())
+    assert figures["three_fd"] == pytest.approx(wanted, rel=1e-4)
+    assert not as_shown(originals.clone().requires_grad_()).requires_grad
+
+
+def test_uses_of_codes_are_added_to_those_before(
+    tokenizer: Tokenizer, pictures: list[Tensor]
+) -> None:
+    counts = torch.full((20,), 5, dtype=torch.int64)
+    evaluate_tokenizer(tokenizer, pictures, code_counts=counts)
+    ids = torch.cat([tokenizer.encode(picture[None]).flatten() for picture in pictures])
+    assert torch.equal(counts, 5 + torch.bincount(ids, minlength=20))

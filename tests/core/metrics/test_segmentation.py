@@ -107,3 +107,33 @@ def test_the_segmenter_takes_any_size_and_is_convolutional() -> None:
     assert segmenter.segment(torch.randn(1, 3, 16, 16)).dtype == torch.int64
     with pytest.raises(ValueError, match="classes"):
         SegmenterConfig(())
+
+
+@pytest.mark.parametrize("wrong", [-1, 3, 254])
+@pytest.mark.parametrize("place", ["true", "predicted"])
+def test_ids_that_are_no_class_are_refused(wrong: int, place: str) -> None:
+    good, bad = torch.tensor([[[0, 2, 1]]]), torch.tensor([[[0, wrong, 1]]])
+    maps = (good, bad) if place == "true" else (bad, good)
+    with pytest.raises(ValueError, match=f"a {place} map holds ids outside 0..2"):
+        LayoutAgreement("abc").update(*maps)
+
+
+def test_a_class_of_one_pixel_counts() -> None:
+    gathered = LayoutAgreement("ab")
+    gathered.update(torch.tensor([[[1]]]), torch.tensor([[[1]]]))
+    figures = gathered.figures()
+    assert figures["iou"] == {"a": None, "b": 1.0} and figures["mean_iou"] == 1.0
+    other = LayoutAgreement("ab")
+    other.update(torch.tensor([[[0]]]), torch.tensor([[[1]]]))
+    assert other.figures()["iou"] == {"a": None, "b": 0.0} and other.figures()["mean_iou"] == 0.0
+    assert other.confusion.dtype == torch.int64
+
+
+def test_pictures_are_reduced_without_aliasing() -> None:
+    """Stripes of one pixel become gray; without antialiasing, black or white would remain."""
+    stripes = torch.tensor([-1.0, 1.0]).repeat(24).expand(1, 3, 48, 48)
+    small = at_size(stripes, 16)  # every third pixel alone would be all black and all white
+    assert small.shape == (1, 3, 16, 16) and float(small.abs().max()) < 0.4
+    assert at_size(stripes, 48) is stripes
+    assert at_size(stripes[:, :, :36], 16).shape == (1, 3, 16, 21)
+    assert at_size(stripes[..., :36], 16).shape == (1, 3, 21, 16)

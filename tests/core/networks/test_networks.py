@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from torchvision.models import squeezenet1_1
+from torchvision.models import alexnet, squeezenet1_1, vgg16
 
 from core import Tokenizer, TokenizerConfig
 from core.errors import FeatureError
+from core.losses.perceptual import layer_distance
+from core.metrics.lpips import NET_OF_FEATURES, fitted_heads, load_lpips
 from core.networks.autoencoder import Decoder, Encoder, NetworkConfig
 from core.networks.features import load_features
 from core.quantizers import RegVQConfig, VQConfig
@@ -157,6 +161,70 @@ def test_weights_that_do_not_fit_are_named(tmp_path):
             load_features("squeezenet", file)
     with pytest.raises(FeatureError, match="VGG-19"):
         load_features("vgg19", npz)
-    with pytest.raises(FeatureError, match="available: squeezenet, vgg19, none"):
+    with pytest.raises(FeatureError, match="available: squeezenet, alexnet, vgg16, vgg19, none"):
         load_features("resnet", npz)
     assert load_features("none") is None
+
+
+@pytest.mark.parametrize("name", ["alexnet", "vgg16"])
+def test_lpips_features_and_heads_give_lpips_and_a_gradient(name, tmp_path):
+    torch.manual_seed(1)
+    layers = {"alexnet": alexnet, "vgg16": vgg16}[name](weights=None).features
+    file = tmp_path / "weights.safetensors"
+    # in float16, as such files are shared
+    save_file({f"features.{k}": v.half() for k, v in layers.state_dict().items()}, file)
+    features, net = load_features(name, file), NET_OF_FEATURES[name]
+    real, fake = torch.rand(2, 2, 3, 64, 48, generator=torch.Generator().manual_seed(2)) * 2 - 1
+    fake.requires_grad_()
+    with torch.no_grad():
+        reference = features(real)
+    distance = layer_distance(reference, features(fake), fitted_heads(net))
+    torch.testing.assert_close(
+        distance, load_lpips(net, file)(real, fake.detach()), rtol=1e-3, atol=1e-6
+    )
+    distance.sum().backward()
+    assert fake.grad.abs().sum() > 0 and torch.isfinite(fake.grad).all()
+    assert float(layer_distance(reference, reference, fitted_heads(net)).sum()) == 0
+
+
+def test_decoder_widths_and_the_last_convolution():
+    config = NetworkConfig(
+        widths=(8, 16), decoder_widths=(4, 24), latent_dim=4, last_width=6, norm="position"
+    )
+    decoder = Decoder(config)
+    assert decoder.layers[0].weight.shape == (24, 4, 3, 3)
+    assert decoder.to_pixels.weight.shape == (6 * 4, 4, 3, 3)
+    assert decoder.last_weight.shape == (3, 6, 3, 3)
+    assert decoder(torch.randn(1, 4, 3, 2)).shape == (1, 3, 12, 8)
+    for words in ("decoder [4, 24]", "6 channels behind the pixel shuffle", "norm per position"):
+        assert words in config.summary
+    # Without these settings there are no further weights, so that older bundles fit.
+    assert not any(name.startswith("last") for name in Decoder(SMALL).state_dict())
+    described = TokenizerConfig(config, RegVQConfig(size=16)).to_dict()
+    assert TokenizerConfig.from_dict(json.loads(json.dumps(described))).network == config
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"decoder_widths": (8,)}, "decoder_widths"),
+        ({"decoder_widths": (8, 0)}, "decoder_widths"),
+        ({"last_width": -1}, "last_width"),
+        ({"norm": "batch"}, "norm"),
+    ],
+)
+def test_impossible_decoders_are_refused(settings, word):
+    with pytest.raises(ValueError, match=f"network.{word}"):
+        NetworkConfig(widths=(8, 16), **settings)
+
+
+@pytest.mark.parametrize("norm", ["group", "position"])
+def test_position_norm_sees_no_other_position(norm):
+    """With it a latent depends on the pixels that convolutions reach, and on no others."""
+    torch.manual_seed(0)
+    encoder = Encoder(NetworkConfig(widths=(8,), latent_dim=4, norm=norm))
+    images = torch.rand(1, 3, 32, 32) * 2 - 1
+    other = images.clone()
+    other[..., 24:, 24:] *= -1
+    corner, again = (encoder(x)[..., :4, :4] for x in (images, other))
+    assert torch.equal(corner, again) == (norm == "position")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -142,3 +144,45 @@ def test_logits_of_a_diverged_prior_get_a_sentence(size, how, value):
         sample_categorical(logits, torch.Generator().manual_seed(0), **how)
     logits[2, 7] = -torch.inf  # a code that is never drawn
     sample_categorical(logits, torch.Generator().manual_seed(0), **how)
+
+
+@pytest.mark.parametrize("size", [5, 1024, 1025, 1300])
+@pytest.mark.parametrize("scale", [1e-3, 0.3, 1.0, 40.0])
+def test_codes_without_weight_are_never_drawn(size: int, scale: float) -> None:
+    """Shares up to the last float32 number below 1, and zeros at both ends of a row."""
+    weights = scale * torch.rand(200, size, generator=torch.Generator().manual_seed(0))
+    weights[:, : size // 5] = 0
+    weights[:, -(size // 3) :] = 0
+    for share in (0.0, 1 - 2.0**-24, 1 - 2.0**-23):
+        found = inverse_cdf(weights, torch.full((200,), share))
+        assert (weights.gather(1, found[:, None]) > 0).all()
+
+
+def test_draws_from_all_codes_are_in_their_order() -> None:
+    """Without truncation, a larger share never gives a lower code, whatever the logits are."""
+    logits = torch.tensor([0.3, 2.0, -1.0, 1.0]).expand(400, 4)
+    at = torch.linspace(0, 1 - 2.0**-20, 400)
+    drawn = sample_categorical(logits, at=at)
+    assert drawn.tolist() == sorted(drawn.tolist())
+    edges = logits[0].softmax(0).cumsum(0)
+    assert torch.equal(drawn, torch.searchsorted(edges, at, right=True).clamp(max=3))
+    assert torch.equal(drawn, sample_categorical(logits, at=at, top_k=4, top_p=1.0))
+
+
+def test_a_share_that_is_reached_exactly_needs_no_further_code() -> None:
+    logits = torch.tensor([[0.25, 0.5, 0.125, 0.125]]).log2() * math.log(2)
+    for top_p, kept in ((0.5, [1]), (0.75, [0, 1]), (0.875, [0, 1, 2]), (0.51, [0, 1])):
+        weights, codes = truncate(logits.double().float(), top_p=top_p)
+        found = codes[0][weights[0] > 0].tolist()
+        assert sorted(found) == kept, top_p
+    assert truncate(logits)[1] is None
+
+
+def test_flat_rows_beside_peaked_ones_keep_all_their_codes() -> None:
+    """Of 3,000 codes, the first 1,024 are enough for one row and not for the other."""
+    logits = torch.zeros(2, 3000)
+    logits[0, 7] = 30.0
+    weights, codes = truncate(logits, top_p=0.9)
+    kept = (weights > 0).sum(1).tolist()
+    assert kept[0] == 1 and kept[1] == pytest.approx(2700, abs=2)
+    assert codes[0, 0] == 7

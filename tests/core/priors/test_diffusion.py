@@ -90,3 +90,35 @@ def test_stay_applies_only_to_tokens_that_are_not_masked():
     with torch.no_grad():
         bits = [float(prior.loss(ids, generator=seeded())["bits"]) for prior in (staying, plain)]
     assert 2 < bits[0] < 0.5 * bits[1]
+
+
+def test_only_training_records_the_losses_of_timesteps():
+    prior = built("diffusion", timesteps=4, alpha=(0.9, 0.05), gamma=(0.05, 0.8))
+    ids = torch.randint(6, (8, 3, 4), generator=seeded())
+    prior.loss(ids, generator=seeded())
+    assert not prior.draws.any() and not prior.squares.any()
+    prior.train()
+    for _ in range(3):
+        losses = prior.loss(ids, generator=seeded(1))
+    assert int(prior.draws.sum()) == 24 and prior.draws.tolist() == [6, 6, 6, 6]
+    assert not prior.squares.requires_grad and not losses["bits"].requires_grad
+    assert (prior.squares > 0).all()
+    # The same draws three times: squares are (1 - 0.9^3) times the mean square of the losses.
+    again = built("diffusion", timesteps=4, alpha=(0.9, 0.05), gamma=(0.05, 0.8)).train()
+    again.loss(ids, generator=seeded(1))
+    torch.testing.assert_close(prior.squares, again.squares * (1 - 0.9**3) / 0.1)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 20])
+def test_steps_show_only_tokens_that_are_drawn(steps: int):
+    prior = built("diffusion", timesteps=20, alpha=(0.9, 0.05), gamma=(0.05, 0.8))
+    shown = list(prior.sample(n=40, steps=steps, generator=seeded()))
+    assert [(step.done, step.total) for step in shown] == [(i + 1, steps) for i in range(steps)]
+    for step in shown:
+        assert int(step.ids.min()) >= -1 and int(step.ids.max()) < 6
+    hidden = [int((step.ids < 0).sum()) for step in shown]
+    assert hidden[-1] == 0 and (steps < 3 or hidden[0] > 40)
+    known = torch.full((3, 4), -1)
+    known[1] = torch.tensor([0, 5, 1, 0])
+    for step in prior.sample(n=4, steps=steps, generator=seeded(), known=known):
+        assert (step.ids[:, 1] == known[1]).all()

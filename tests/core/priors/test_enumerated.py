@@ -122,17 +122,34 @@ def test_autoregressive(
     assert_follows(draw(prior, label, guidance=guidance, **options), exact)
 
 
-def test_autoregressive_with_known_tokens() -> None:
+@pytest.mark.parametrize(
+    "known", [(-1, 2, -1, -1), (-1, 0, -1, -1), (0, 2, -1, -1), (1, -1, -1, 0), (0, 0, -1, -1)]
+)
+def test_autoregressive_with_known_tokens(known: tuple[int, ...]) -> None:
     """A token is drawn given those before it; known tokens are kept and count as those."""
     config = AutoregressiveConfig(codebook_size=3, grid=(2, 2), width=16, layers=1, heads=2)
     prior = built(config)
-    known = torch.tensor([[-1, 2], [-1, -1]])
+    drawn = [i for i in range(4) if known[i] < 0]
     exact: Distribution = {}
-    for first, third, last in itertools.product(range(3), repeat=3):
-        picture = (first, 2, third, last)
+    for codes in itertools.product(range(3), repeat=len(drawn)):
+        picture = list(known)
+        for i, code in zip(drawn, codes, strict=True):
+            picture[i] = code
         p = torch.softmax(prior.logits(torch.tensor(picture).view(1, 2, 2))[0].double(), -1)
-        exact[picture] = math.prod(float(p[i, picture[i]]) for i in (0, 2, 3))
-    assert_follows(draw(prior, None, known=known), exact)
+        exact[tuple(picture)] = math.prod(float(p[i, picture[i]]) for i in drawn)
+    assert_follows(draw(prior, None, known=torch.tensor(known).view(2, 2)), exact)
+
+
+def test_autoregressive_steps_begin_after_the_tokens_that_all_pictures_know() -> None:
+    config = AutoregressiveConfig(codebook_size=3, grid=(2, 2), width=16, layers=1, heads=2)
+    prior = built(config)
+    known = torch.tensor([[[0, 1], [-1, -1]], [[2, 0], [0, -1]]])
+    steps = list(prior.sample(n=2, known=known, generator=torch.Generator().manual_seed(0)))
+    assert [(step.done, step.total) for step in steps] == [(3, 4), (4, 4)]
+    assert [(step.ids < 0).sum((1, 2)).tolist() for step in steps] == [[1, 1], [0, 0]]
+    whole = torch.tensor([[0, 1], [2, 0]])
+    (only,) = prior.sample(n=2, known=whole)
+    assert (only.done, only.total) == (4, 4) and torch.equal(only.ids, whole.expand(2, 2, 2))
 
 
 # ------------------------------------------------------------------- masked (MaskGIT)

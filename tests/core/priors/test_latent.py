@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from core.conditions import Condition
+from core.conditions import Condition, TextConfig
 from core.priors import (
     LatentConfig,
     Prior,
 )
+from core.priors.latent import sample_ddim
+from core.priors.options import ResolvedOptions
 from tests.core.priors.small_priors import BOTH, conditions_of, same_alone_as_among_others, seeded
 
 
@@ -129,3 +131,45 @@ def test_latent_diffusion_is_scaled_by_the_first_batch(latent):
         latent.sample(grid=(5, 4))
     with pytest.raises(ValueError, match="latents must be"):
         latent.loss(torch.zeros(1, 3, 4, 4))
+
+
+def test_temperature_scales_the_variance_of_the_start() -> None:
+    signal, start = torch.tensor([0.9, 0.25]), torch.randn(3, 2, 4, 4, generator=seeded())
+    for temperature, scale in ((1.0, 1.0), (0.25, 0.5), (4.0, 2.0), (0.0, 0.0)):
+        options = resolved(temperature=temperature, steps=1)
+        (step,) = sample_ddim(
+            lambda x, _: torch.zeros_like(x), start, options, signal, guided=False, velocity=False
+        )
+        torch.testing.assert_close(step.ids, scale * start / 0.25**0.5)
+
+
+@pytest.mark.parametrize(("steps", "scales"), [(1, [1.0]), (2, [1.0, 3.0]), (3, [1.0, 2.0, 3.0])])
+def test_guidance_goes_from_the_first_step_to_the_last(steps: int, scales: list[float]) -> None:
+    """The network says 1 with the condition and 0 without, so that the prediction is the scale."""
+    signal = torch.linspace(0.95, 0.05, 6)
+    x = start = torch.randn(2, 2, 4, 4, generator=seeded())
+
+    def predict(given: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        assert len(given) == 4 and torch.equal(given[:2], given[2:]) and len(time) == 4
+        return torch.cat([torch.ones_like(given[:2]), torch.zeros_like(given[:2])])
+
+    options = resolved(guidance=(1.0, 3.0), steps=steps)
+    found = list(sample_ddim(predict, start, options, signal, guided=True, velocity=False))
+    assert [(step.done, step.total) for step in found] == [(i + 1, steps) for i in range(steps)]
+    times = [6 * (steps - step) // steps - 1 for step in range(steps + 1)]
+    for number, scale in enumerate(scales):
+        share = float(signal[times[number]])
+        clean = (x - (1 - share) ** 0.5 * scale) / share**0.5
+        torch.testing.assert_close(found[number].ids, clean, rtol=1e-4, atol=1e-4)
+        left = float(signal[times[number + 1]]) if times[number + 1] >= 0 else 1.0
+        x = left**0.5 * clean + (1 - left) ** 0.5 * scale
+
+
+def resolved(**options: object) -> ResolvedOptions:
+    return ResolvedOptions(**{"n": 2, "grid": (4, 4), "steps": 1, **options})
+
+
+def test_of_a_text_only_the_vector_is_used() -> None:
+    text = TextConfig(width=16, layers=1, heads=2, vocabulary=8)
+    prior = LatentConfig(latent_dim=4, grid=(4, 4), width=32, conditions=(text,)).build()
+    assert prior.conditioner.has_vector and not prior.conditioner.has_memory

@@ -6,7 +6,10 @@ import math
 
 import pytest
 import torch
+from scipy.stats import chi2
 
+from core.priors.masked import sample_masked
+from core.priors.options import ResolvedOptions
 from tests.core.priors.small_priors import built, seeded
 
 
@@ -29,3 +32,40 @@ def test_masked_decoding_follows_the_cosine():
     assert left == [math.floor(12 * math.cos(math.pi / 2 * i / 4) + 1e-9) for i in (1, 2, 3)] + [0]
     each = [int((s.ids < 0).sum()) for s in prior.sample(n=1, steps=12, generator=seeded())]
     assert each == sorted(set(each), reverse=True)
+
+
+class Sure:
+    """A network that is the surer of code 1 the later the cell, whatever the tokens are."""
+
+    codes, levels, device = 2, 1, torch.device("cpu")
+
+    def __init__(self, leads: torch.Tensor) -> None:
+        self.logits = torch.stack([torch.zeros_like(leads), leads], -1)
+
+    def context(self, *_: object, **__: object) -> None:
+        return None
+
+    def __call__(self, ids: torch.Tensor, context: None) -> torch.Tensor:
+        return self.logits.expand(len(ids), -1, -1)
+
+    def token_logits(self, found: torch.Tensor, level: int) -> torch.Tensor:
+        return found
+
+
+@pytest.mark.parametrize("choice", [0.8, 3.0])
+def test_the_token_that_is_kept_first_follows_the_gumbel_noise(choice: float) -> None:
+    """Of three tokens, the first of two steps keeps one: the largest log p + choice / 2 * Gumbel.
+
+    By the Gumbel-max rule its distribution is the softmax of 2 log p / choice. Noise of the other
+    sign would keep the tokens that a minimum of Gumbel numbers chooses, which differs from three
+    tokens on.
+    """
+    leads, pictures = torch.tensor([0.5, 1.5, 4.0]), 8000
+    options = ResolvedOptions(n=pictures, grid=(1, 3), steps=2, temperature=0.0, generator=seeded())
+    first, last = sample_masked(Sure(leads), None, options, choice)
+    kept = first.ids[:, 0] >= 0
+    assert (kept.sum(1) == 1).all() and (last.ids == 1).all()
+    log_p = torch.nn.functional.logsigmoid(leads.double())
+    wanted = (2 * log_p / choice).softmax(0) * pictures
+    statistic = float(((kept.sum(0) - wanted) ** 2 / wanted).sum())
+    assert chi2.sf(statistic, 2) > 1e-3, (kept.sum(0).tolist(), wanted.tolist())

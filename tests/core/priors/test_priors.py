@@ -163,7 +163,11 @@ def toy(rows: int, generator: torch.Generator) -> tuple[torch.Tensor, Condition]
     return ids, Condition(segmentation=maps, labels=labels)
 
 
-@pytest.mark.parametrize("kind", [*DISCRETE, "diffusion in patches"])
+@pytest.mark.parametrize(
+    "kind",
+    ["masked", *(pytest.param(kind, marks=pytest.mark.long)
+                 for kind in ("autoregressive", "diffusion", "diffusion in patches"))],
+)  # fmt: skip
 @pytest.mark.slow
 def test_learns_a_small_data_set(kind):
     settings = {"label_smoothing": 0.0} if kind == "masked" else {}

@@ -16,6 +16,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from core.quantizers import (
+    BSQConfig,
+    DiVeQConfig,
+    FSPConfig,
     FSQConfig,
     GumbelConfig,
     IBQConfig,
@@ -25,7 +28,8 @@ from core.quantizers import (
     SimVQConfig,
     VQConfig,
 )
-from core.quantizers.base import Quantizer, to_rows
+from core.quantizers.base import Quantized, Quantizer, to_rows
+from core.quantizers.diveq import add_error
 from core.quantizers.tiled.lookup import draw_seed, gumbel_noise
 from tests.helpers import plain_quantizers as plain
 
@@ -64,6 +68,17 @@ def noise_of(seed: int, mask: Tensor, size: int) -> Tensor:
     return noise.double()
 
 
+def assert_perturbation(quantizer: Quantizer, z: Tensor, out: Quantized) -> None:
+    """Compare the perturbation with the squared distance of the decoded and the best code."""
+    if out.perturbation is None:
+        assert out.mask is None
+        return
+    codes = quantizer.codebook().detach().double()
+    gap = codes[out.ids] - codes[quantizer.logits(to_rows(z)).argmax(1).view_as(out.ids)]
+    torch.testing.assert_close(out.perturbation.double(), (gap**2).sum(-1), rtol=1e-5, atol=1e-6)
+    assert not out.perturbation.requires_grad
+
+
 def check(quantizer: Quantizer, z: Tensor, reference: Any, seed: int = 0, **given: Any) -> None:
     """Compare a training step with ``reference``: the output, each loss, and all gradients."""
     z = z.clone().requires_grad_()
@@ -85,6 +100,7 @@ def check(quantizer: Quantizer, z: Tensor, reference: Any, seed: int = 0, **give
         given["noise"] = noise_of(seed, given["mask"], quantizer.size)
     decoded, losses = reference(quantizer.config, double, rows, **given)
     torch.testing.assert_close(to_rows(out.z).double(), decoded, rtol=1e-5, atol=1e-5)
+    assert_perturbation(quantizer, z.detach(), out)
     assert losses.keys() == out.losses.keys()
     for name, loss in losses.items():
         torch.testing.assert_close(out.losses[name].double(), loss, rtol=2e-5, atol=1e-7)
@@ -211,6 +227,93 @@ def test_fsq(seed: int, levels: tuple[int, ...]) -> None:
     check(quantizer, 3 * z, plain.fsq)
 
 
+@some
+@given(
+    seed=seeds,
+    shape=st.sampled_from([(2, 1), (3, 1), (4, 2), (4, 4), (6, 3)]),
+    commitment=st.sampled_from([0.0, 0.7]),
+    entropy_weight=weight,
+    diversity=weight,
+    temperature=temperature,
+)
+def test_bsq(seed: int, shape: tuple[int, int], **chosen: Any) -> None:
+    bits, group = shape
+    quantizer, z = build(BSQConfig(size=2**bits, group=group, **chosen), seed)
+    check(quantizer, z, plain.bsq)
+
+
+@some
+@given(seed=seeds, noise=st.sampled_from([0.0, 1e-3, 0.5]))
+def test_diveq(seed: int, noise: float) -> None:
+    quantizer, z = build(DiVeQConfig(size=7, noise=noise), seed)
+    added = torch.randn(to_rows(z).shape, generator=torch.Generator().manual_seed(seed))
+    check(quantizer, z, plain.diveq, seed, added=added.double())
+
+
+def test_the_error_of_diveq_has_the_gradient_of_its_length() -> None:
+    """In float64 and by differences, with the direction held."""
+    draw = torch.Generator().manual_seed(0)
+    z, c, noise = (torch.randn(4, 3, generator=draw, dtype=torch.float64) for _ in range(3))
+    aim = torch.nn.functional.normalize(c - z + noise, dim=1)
+
+    def held(rows: Tensor, chosen: Tensor) -> Tensor:
+        return rows + (chosen - rows).pow(2).sum(1, keepdim=True).sqrt() * aim
+
+    leaves = [z.clone().requires_grad_(), c.clone().requires_grad_()]
+    assert torch.autograd.gradcheck(held, leaves)
+    torch.testing.assert_close(add_error(z, c, noise), held(z, c))
+    weight = torch.randn(4, 3, generator=draw, dtype=torch.float64)
+    found = torch.autograd.grad((add_error(*leaves, noise) * weight).sum(), leaves)
+    for a, b in zip(
+        found, torch.autograd.grad((held(*leaves) * weight).sum(), leaves), strict=True
+    ):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_latent_on_its_code_has_no_error() -> None:
+    rows, chosen = torch.ones(2, 3, requires_grad=True), torch.ones(2, 3, requires_grad=True)
+    out = add_error(rows, chosen)
+    assert torch.equal(out, rows)
+    on_rows, on_codes = torch.autograd.grad(out.sum(), [rows, chosen])
+    assert torch.equal(on_rows, torch.ones(2, 3)) and not on_codes.any()
+
+
+@some
+@given(
+    seed=seeds,
+    levels=st.sampled_from([(8, 5, 5, 5), (2, 3), (7,), (4, 4, 3)]),
+    quantize_rate=st.sampled_from([0.0, 0.5, 1.0]),
+    mean_weight=weight,
+    variance_weight=weight,
+)
+def test_fsp(seed: int, levels: tuple[int, ...], **chosen: Any) -> None:
+    quantizer, z = build(FSPConfig(levels=levels, **chosen), seed)
+    draw = torch.Generator().manual_seed(seed)
+    shape = len(to_rows(z)), len(levels)
+    moves, chances = torch.zeros(shape), torch.zeros(shape)
+    if chosen["quantize_rate"] < 1:
+        moves, chances = (torch.rand(shape, generator=draw) for _ in range(2))
+    check(quantizer, z, plain.fsp, seed, moves=moves.double(), chances=chances.double())
+
+
+def test_fsp_that_always_quantizes_draws_nothing() -> None:
+    quantizer, z = build(FSPConfig(levels=(4, 3), quantize_rate=1.0), 0)
+    draw = torch.Generator().manual_seed(0)
+    before = draw.get_state()
+    quantizer(z, generator=draw)
+    assert torch.equal(draw.get_state(), before)
+
+
+@pytest.mark.parametrize("size", [1e3, -1e3])
+def test_numbers_at_the_bounds_of_fsp_have_codes(size: float) -> None:
+    quantizer, _ = build(FSPConfig(levels=(4, 3)), 0)
+    with torch.no_grad():
+        quantizer.to_levels.bias.fill_(size)
+    z = torch.zeros(1, DIM, 1, 1)
+    for mode in (True, False):  # tanh is exactly 1 or -1 there
+        assert quantizer.train(mode)(z).ids.flatten().tolist() == [11 if size > 0 else 0]
+
+
 # ------------------------------------------------------------ rules without a gradient
 
 
@@ -309,3 +412,36 @@ def test_nsvq_replaces_unused_codes_after_each_epoch(warmup: int) -> None:
     quantizer.encoder_frozen = True
     for _ in range(4):
         assert quantizer.update(z, quantizer.assign(z)) is None
+
+
+def test_diveq_replaces_codes_that_few_steps_have_used() -> None:
+    """Only at the end of an interval, by a copy of a code that is used often enough."""
+    config = DiVeQConfig(size=4, replace_every=4, replace_below=0.5, replacement_noise=1e-3)
+    quantizer = config.build(2).train()
+    codes = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0], [10.0, 10.0]])
+    with torch.no_grad():
+        quantizer.codes.copy_(codes)
+    often = torch.tensor([[0.1, 0.0], [0.1, 0.1]]).T.reshape(1, 2, 2, 1)
+    both = torch.tensor([[0.1, 0.0], [10.2, 0.1]]).T.reshape(1, 2, 2, 1)
+    rare = torch.tensor([[0.1, 0.0], [0.0, 10.1]]).T.reshape(1, 2, 2, 1)
+    for batch in (both, rare, both):
+        assert quantizer.update(batch, quantizer.assign(batch)) is None
+    assert quantizer.used_steps.tolist() == [3, 2, 1, 0]
+    replaced = quantizer.update(often, quantizer.assign(often))
+    assert replaced is not None and replaced.tolist() == [2, 3]
+    assert torch.equal(quantizer.codes[:2], codes[:2])
+    for code in quantizer.codes[2:]:
+        assert 0 < float((code - codes[:2]).norm(dim=1).min()) < 0.01
+    assert not quantizer.used_steps.any()  # the next interval counts anew
+    known = quantizer.codes.clone()
+    ids = torch.arange(4).view(1, 2, 2)
+    for _ in range(4):
+        assert quantizer.update(quantizer.embed(ids), ids) is None  # all are used
+    assert torch.equal(quantizer.codes, known) and int(quantizer.updates) == 8
+    for _ in range(4):
+        assert quantizer.update(torch.zeros(1, 2, 0, 0), ids[:, :0, :0]) is None  # none is
+    assert torch.equal(quantizer.codes, known)
+    quantizer.encoder_frozen = True
+    for _ in range(4):
+        assert quantizer.update(often, quantizer.assign(often)) is None
+    assert int(quantizer.updates) == 12

@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 
 from core.quantizers import (
     QUANTIZERS,
+    BSQConfig,
+    DiVeQConfig,
+    FSPConfig,
     FSQConfig,
     GumbelConfig,
     IBQConfig,
@@ -40,13 +43,19 @@ CONFIGS = {
     "fsq": FSQConfig(levels=(5, 3, 2)),
     "lfq": LFQConfig(size=32),
     "ibq": IBQConfig(size=30),
+    "bsq": BSQConfig(size=16, group=2, commitment=0.1),
+    "diveq": DiVeQConfig(size=30),
+    "fsp": FSPConfig(levels=(5, 3, 2)),
 }
+PERTURBED = {"diveq", "fsp"}
+"""Quantizers whose decoder gets a perturbed code in training."""
 
 
 @pytest.fixture(params=CONFIGS)
 def quantizer(request):
     torch.manual_seed(1)
     built = CONFIGS[request.param].build(8)
+    built.perturbed = request.param in PERTURBED
     if hasattr(built, "codes"):
         with torch.no_grad():
             built.codes.normal_(0, 0.5)
@@ -73,7 +82,18 @@ def test_embed_of_assign_is_what_the_decoder_gets(quantizer):
 def test_in_training_the_decoder_gets_the_code_itself(quantizer):
     z = torch.randn(2, 8, 5, 3, requires_grad=True)
     out = quantizer(z, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(out.z, quantizer.embed(out.ids))
+    assert torch.equal(out.z, quantizer.embed(out.ids)) != quantizer.perturbed
+    assert torch.equal(out.ids, quantizer.assign(z)) or quantizer.is_stochastic
+
+
+@pytest.mark.parametrize(
+    "config", [DiVeQConfig(size=30, noise=0), FSPConfig(levels=(5, 3, 2), quantize_rate=1)]
+)
+def test_without_a_perturbation_the_decoder_gets_the_code_itself(config):
+    torch.manual_seed(1)
+    quantizer = config.build(8).train()
+    out = quantizer(torch.randn(2, 8, 5, 3))
+    torch.testing.assert_close(out.z, quantizer.embed(out.ids), rtol=0, atol=1e-6)
 
 
 def test_logits_agree_with_assign(quantizer):
@@ -110,7 +130,10 @@ def test_zero_vectors_give_finite_gradients(quantizer, shape):
 @pytest.mark.parametrize(
     "config",
     [
-        *(kind(size=1) for kind in (RegVQConfig, SimVQConfig, NSVQConfig, GumbelConfig, IBQConfig)),
+        *(
+            kind(size=1)
+            for kind in (RegVQConfig, SimVQConfig, NSVQConfig, GumbelConfig, IBQConfig, DiVeQConfig)
+        ),
         *(VQConfig(size=1, start="kmeans", distance=name) for name in ("euclidean", "cosine")),
         VQConfig(size=1, estimator="rotation"),
     ],

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from core.quantizers import RegVQConfig
+from core.quantizers import NSVQConfig, RegVQConfig
 from core.quantizers.base import to_rows
 from core.quantizers.code_prior import gaussian_prior, read_histogram
 from core.quantizers.ops import stochastic_mask
@@ -245,6 +245,8 @@ def test_eval_draws_only_when_asked():
     [
         ({"posterior": "cosine"}, "distance"),
         ({"mask_ratio": 1.5}, "mask_ratio"),
+        ({"mask_fall": (0.8, 0.5)}, "mask_fall"),
+        ({"mask_fall": (0.5, 1.5)}, "mask_fall"),
         ({"mask_ratio": float("nan")}, "mask_ratio"),
         ({"temperature": 0.0}, "temperature"),
         ({"prior_scope": "epoch"}, "prior_scope"),
@@ -255,3 +257,19 @@ def test_eval_draws_only_when_asked():
 def test_wrong_settings_are_named(settings, words):
     with pytest.raises(ValueError, match=words):
         RegVQConfig(**settings)
+
+
+@pytest.mark.parametrize("kind", [RegVQConfig, NSVQConfig])
+def test_the_masks_ratio_falls_to_zero(kind):
+    torch.manual_seed(3)
+    quantizer = kind(size=12, mask_ratio=0.4, mask_fall=(0.5, 0.75)).build(5).train()
+    z = torch.randn(3, 5, 10, 10)
+    shares = []
+    for progress in (0.0, 0.49, 0.5, 0.625, 0.75, 0.99):
+        quantizer.schedule(progress)
+        found = quantizer(z, generator=torch.Generator().manual_seed(0))
+        shares.append(0.0 if found.mask is None else float(found.mask.float().mean()))
+    assert shares == pytest.approx([0.4, 0.4, 0.4, 0.2, 0, 0])
+    steady = kind(size=12, mask_ratio=0.4).build(5).train()
+    steady.schedule(1.0)
+    assert float(steady(z, generator=torch.Generator()).mask.float().mean()) == pytest.approx(0.4)

@@ -133,6 +133,15 @@ def test_flags_change_settings_at_every_depth() -> None:
     )
 
 
+def test_levels_of_fsq_need_no_size() -> None:
+    words = ["photos-fsq", "--tokenizer.quantizer.levels", "4", "8", "4"]
+    quantizer = parse_run(words, PROGRAM).tokenizer.quantizer
+    assert (quantizer.levels, quantizer.size) == ((4, 8, 4), 128)
+    assert parse_run([*words, "--tokenizer.quantizer.size", "128"], PROGRAM).tokenizer.quantizer
+    with pytest.raises(UsageError, match=r"quantizer\.size must be 128, the product of"):
+        parse_run([*words, "--tokenizer.quantizer.size", "100"], PROGRAM)
+
+
 @pytest.mark.parametrize("recipe", NAMES)
 def test_without_flags_a_recipe_is_unchanged(recipe: str) -> None:
     assert parse_run([recipe], PROGRAM) == config_of(recipe)

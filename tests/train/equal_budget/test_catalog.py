@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 
 import pytest
 
-from core.quantizers import NSVQConfig
+from core.quantizers import BSQConfig, DiVeQConfig, FSPConfig, NSVQConfig
 from tests.train.equal_budget.conftest import STUDY
 from train.equal_budget.catalog import all_runs, chosen, sweeps
 from train.equal_budget.runs import CODES, LARGE, budget
@@ -34,9 +36,31 @@ def test_every_run_has_the_same_budget():
 def test_codebooks_have_the_size_of_their_group():
     near = {"large": LARGE, "large-fast": LARGE, "size": 4096}
     for run in all_runs().values():
+        if run.group == "levels":
+            continue
         size = run.config(STUDY).tokenizer.quantizer.size
         wanted = near.get(run.group, CODES)
-        assert size == wanted or (run.method == "fsq" and 0.9 * wanted < size < wanted)
+        assert size == wanted or (run.method in ("fsq", "fsp") and 0.9 * wanted < size < wanted)
+
+
+def test_codes_of_levels_have_equal_bits():
+    runs = chosen(all_runs(), ["levels"], [])
+    kinds = [(run.levels.residual, run.levels.groups, run.quantizer.size) for run in runs]
+    assert kinds == [(1, 1, 65_536), (2, 1, 256), (1, 2, 256), (4, 1, 16), (1, 4, 16)]
+    for run in runs:
+        config = run.config(STUDY).tokenizer
+        assert config.levels == run.levels
+        assert config.levels.count * math.log2(config.quantizer.size) == 16
+        assert replace(run.quantizer, size=1024) == all_runs()["vqgan"].quantizer
+
+
+def test_the_newest_methods_have_a_row_after_all_others():
+    names = list(all_runs())
+    for method, kind in (("bsq", BSQConfig), ("diveq", DiVeQConfig), ("fsp", FSPConfig)):
+        run = all_runs()[method]
+        assert type(run.quantizer) is kind and run.group == "main" and run.kind == "ours"
+        assert run.config(STUDY).tokenizer.quantizer == run.quantizer
+        assert names.index(method) > names.index("outside-vq-restart")
 
 
 def test_an_epoch_of_nsvq_is_long_enough_to_find_dead_codes():

@@ -5,12 +5,55 @@ from __future__ import annotations
 import json
 import xml.etree.ElementTree as ElementTree
 
+import pytest
+
+from core import plots
+from core.plots.rows import Column
+from tests.e2e.harness import find_chromium
 from tests.train.equal_budget.conftest import MADE, result_of, results_of_every_run
+from train.equal_budget import report
 from train.equal_budget.catalog import all_runs
 from train.study import main
 
 
-def test_the_report_shows_the_figures(made, tmp_path):
+@pytest.fixture
+def saved(monkeypatch) -> dict:
+    """Charts by name that were saved, which takes a browser."""
+    found = {}
+
+    def save(figures, width):
+        for path, figure in figures.items():
+            found[path.stem] = figure
+            path.write_text("<svg/>")
+
+    monkeypatch.setattr(report, "save_figures", save)
+    return found
+
+
+@pytest.mark.browser
+def test_charts_are_drawn_as_svg_in_a_browser(tmp_path):
+    if find_chromium() is None:
+        pytest.skip("no Chromium was found")
+    figures = {
+        tmp_path / "rows.svg": plots.plot_rows(
+            ["VQ", "Reg-VQ"], [0, 1], [Column("PSNR", [20.0, 21.0], "{:.2f}".format)]
+        ),
+        tmp_path / "panels.svg": plots.plot_panels("mask", [("PSNR", {"VQ": [(0, 1), (1, 2)]})]),
+    }
+    plots.save_figures(figures, 900)
+    for path in figures:
+        words = [
+            "".join(one.itertext())
+            for one in ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text")
+        ]
+        assert "PSNR" in words
+    assert {"VQ", "Reg-VQ", "20.00", "21.00"} <= {
+        "".join(one.itertext()).strip()
+        for one in ElementTree.parse(tmp_path / "rows.svg").iter("{http://www.w3.org/2000/svg}text")
+    }
+
+
+def test_the_report_shows_the_figures(made, tmp_path, saved):
     out = results_of_every_run(tmp_path, made, regvq={"squeezenet_fd": 1234.4, "psnr": 17.77})
     timing = {"name": "regvq", "step_ms": 321.0, "peak_mb": 456.0, "threads": 1}
     (out / "regvq" / "timing.json").write_text(json.dumps(timing), encoding="utf-8")
@@ -22,7 +65,12 @@ def test_the_report_shows_the_figures(made, tmp_path):
     charts = tmp_path / "to" / "docs" / "study"
     for name in ("main", "large", "fast", "long", "steps", "mask", "alpha", "tau", "size"):
         assert f"docs/study/{name}.svg" in text
-        ElementTree.parse(charts / f"{name}.svg")
+        assert (charts / f"{name}.svg").exists()
+    labels = [text.strip() for text in saved["main"].layout.yaxis.ticktext]
+    psnr = [trace for trace in saved["main"].data if trace.name == "PSNR, dB"]
+    shown = {row[0]: row[1] for trace in psnr for row in trace.customdata}
+    assert set(shown) == set(labels) and shown["Reg-VQ (prior, mask, PCL)"] == 17.77
+    assert saved["mask"].data[0].name.startswith("Reg-VQ")
     written = json.loads((charts / "results.json").read_text(encoding="utf-8"))
     assert len(written["runs"]) == len(all_runs())
     # The same report from the JSON alone.
@@ -31,7 +79,7 @@ def test_the_report_shows_the_figures(made, tmp_path):
     assert str(tmp_path) not in text + json.dumps(written)
 
 
-def test_the_report_names_missing_runs(made, tmp_path):
+def test_the_report_names_missing_runs(made, tmp_path, saved):
     main(["report", "--out", str(made), "--to", str(tmp_path)])
     text = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
     assert f"{len(all_runs()) - len(MADE)} of {len(all_runs())} runs" in text
@@ -39,7 +87,7 @@ def test_the_report_names_missing_runs(made, tmp_path):
     assert "⬜ open" in text
 
 
-def test_studies_on_other_pictures_have_their_own_tables(made, tmp_path):
+def test_studies_on_other_pictures_have_their_own_tables(made, tmp_path, saved):
     other = tmp_path / "streets"
     for name, distance in (("vqgan", 200.0), ("regvq", 150.0)):
         found = result_of(made, name)

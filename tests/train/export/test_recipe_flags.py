@@ -20,10 +20,10 @@ def parse(words: list[str]) -> CommonConfig:
 @pytest.mark.parametrize(
     "words",
     [
-        ["photos-regvq", "--codes-rate", "10", "--tokenizer.quantizer.mask-ratio", "0.2"],
-        ["photos-nsvq", "--tokenizer.network.widths", "16", "32", "--data.crop", "0.1", "0.5"],
+        ["photos-regvq", "--codes-rate", "1", "--tokenizer.quantizer.mask-ratio", "0.2"],
+        ["photos-nsvq", "--tokenizer.network.decoder-widths", "None", "--data.crop", "0.1", "0.5"],
         ["scenes-vq", "--loss.perceptual", "0.5", "--features.name", "squeezenet", "--batch", "8"],
-        ["photos-vq", "--data.last-size", "None"],
+        ["photos-vq", "--data.last-size", "128"],
         ["scenes-text-diffusion", "--prior.width", "96", "--sampling.guidance", "2.0"],
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import sys
@@ -182,6 +183,49 @@ def test_the_space_is_the_explorer_with_its_checkpoints(online: Hub, made: Path)
     assert readme["sdk"] == "gradio" and readme["app_file"] == "app.py"
     with pytest.raises(CheckpointError, match="needs its tokenizer 'tokenizer'"):
         publish(PublishFlags("me/studio", (made / "prior", made / "other"), space=True))
+
+
+def test_a_space_can_install_torch_from_another_index(made: Path, tmp_path: Path) -> None:
+    bundles = (made / "tokenizer", made / "prior")
+    index = "https://download.pytorch.org/whl/cpu"
+    for number, given in enumerate((None, index)):
+        kept = tmp_path / str(number)
+        publish(PublishFlags("me/studio", bundles, space=True, torch_index=given, out=kept))
+        lines = (kept / "requirements.txt").read_text().splitlines()
+        assert (lines[0] == f"--extra-index-url {index}") == (given is not None)
+        assert sum("index-url" in line for line in lines) == (given is not None)
+        assert "torch>=2.6,<3" in lines and not any("tensorboard" in line for line in lines)
+    for wrong in ("http://example.org", "cpu", "https://a/b c", "https://a/x\n--no-deps"):
+        with pytest.raises(UsageError, match="is not the address of a package index"):
+            publish(PublishFlags("me/studio", bundles, space=True, torch_index=wrong))
+    with pytest.raises(UsageError, match="are for a --space"):
+        publish(PublishFlags("me/tiny", (made / "tokenizer",), torch_index=index))
+
+
+def test_no_link_of_a_space_is_dead(made: Path, tmp_path: Path) -> None:
+    publish(PublishFlags("me/studio", (made / "tokenizer",), space=True, out=tmp_path / "space"))
+    dead, live = [], 0
+    for page in (tmp_path / "space").rglob("*.md"):
+        for target in re.findall(r"\]\(([^)\s#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+            if "://" not in target and not target.startswith("mailto:"):
+                live += 1
+                if not (page.parent / target).exists():
+                    dead.append(f"{page.name}: {target}")
+    assert dead == [] and live > 50
+
+
+def test_the_license_of_a_space_is_that_of_its_weights(made: Path, tmp_path: Path) -> None:
+    copies = {}
+    for name, text in (("free", "apache-2.0"), ("bound", "other")):
+        copies[name] = shutil.copytree(made / "tokenizer", tmp_path / name)
+        (copies[name] / "README.md").write_text(f"---\nlicense: {text}\n---\n# A card\n")
+    publish(PublishFlags("me/studio", (copies["free"],), space=True, out=tmp_path / "1"))
+    free = front_matter((tmp_path / "1" / "README.md").read_bytes())
+    assert free["license"] == "apache-2.0" and "license_name" not in free
+    publish(PublishFlags("me/studio", tuple(copies.values()), space=True, out=tmp_path / "2"))
+    said = front_matter((tmp_path / "2" / "README.md").read_bytes())
+    assert said["license"] == "other" and said["license_name"] == "see-the-model-cards"
+    assert said["sdk"] == "gradio" and said["title"] == free["title"]
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:

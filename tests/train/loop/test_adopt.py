@@ -116,3 +116,19 @@ def test_the_command_fine_tunes(
     main([str(flag) for flag in flags])
     assert load_tokenizer(tmp_path / "run").config == load_tokenizer(imported).config
     assert sys.modules["train.loop.tokenizer"] is train.loop.tokenizer
+
+
+def test_losses_of_each_family() -> None:
+    """L1, L2, perceptual and adversarial weight, and True where the last one is adaptive."""
+    vqgan, improved = (1.0, 0.0, 1.0, 0.8, True), (1.0, 0.0, 1.0, 0.1, False)
+    wanted = dict.fromkeys(("taming", "taming-gumbel", "vqmodel", "movq", "amused"), vqgan)
+    wanted |= dict.fromkeys(("simvq", "open-magvit2", "ibq"), improved)
+    wanted |= {"llamagen": (0.0, 1.0, 1.0, 0.5, False), "maskgit": (0.0, 1.0, 0.1, 0.1, False)}
+    found = {
+        family: (loss.l1, loss.l2, loss.perceptual, loss.adversarial, loss.adaptive)
+        for family, loss in LOSSES.items()
+    }
+    assert found == wanted
+    for loss in LOSSES.values():  # the discriminator is heard soon: the tokenizer is trained
+        assert (loss.discriminator_start, loss.listen_after, loss.ramp) == (0.0, 0.1, 0.1)
+        assert loss.contrastive == "none"

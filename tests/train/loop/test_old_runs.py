@@ -23,6 +23,8 @@ from train.recipes.command_line import parse_run
 
 FLAGS = """photos-nsvq --tokenizer.network.widths 8 16 --tokenizer.network.encoder-blocks 1
     --tokenizer.network.decoder-blocks 1 --tokenizer.network.latent-dim 4
+    --tokenizer.network.decoder-widths None --tokenizer.network.last-width 0
+    --optimizer.lr 4e-4 --codes-rate 1 --loss.no-lpips
     --tokenizer.quantizer.size 32 --tokenizer.quantizer.epoch 1
     --tokenizer.quantizer.replacement-warmup 0 --data.name scenes --data.size 32
     --data.last-size None --data.crop 0.0 1.0 --data.workers 0 --features.name none

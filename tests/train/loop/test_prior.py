@@ -16,6 +16,7 @@ from core.checkpoints import load_prior, load_tokenizer, prior_tokenizer
 from core.conditions import SemanticConfig
 from core.data.token_shards import TokenShards
 from core.errors import CheckpointError, DataError
+from core.priors import LayoutConfig
 from tests.helpers.bundle_edits import numbers_of
 from tests.helpers.tiny_prior_runs import PRIORS, prior_run, scene_shards, tokenizer_bundle
 from train.cli.errors import UsageError
@@ -203,3 +204,56 @@ def test_a_resumed_run_may_have_other_sampling_settings(tmp_path, tokenizer):
 def test_seeds_out_of_range_are_refused(tokenizer, seed):
     with pytest.raises(ValueError, match="seed must be from 0 to 16,777,215"):
         prior_run("masked", tokenizer, seed=seed)
+
+
+def test_what_a_run_says_of_its_data_and_its_model(tmp_path, tokenizer, shards):
+    for tokens, source in ((None, "scenes: "), (shards, f"token shards {shards}: ")):
+        trainer = PriorTrainer(prior_run("masked", tokenizer, tokens=tokens), tmp_path / "run")
+        facts = trainer._facts()
+        count = 24 if tokens else len(trainer.data)
+        assert facts["data"] == (
+            f"{source}{count:,} pictures as 4x4 tokens, {len(trainer.held_out):,} to measure on"
+        )
+        weights = sum(p.numel() for p in trainer.prior.parameters())
+        assert facts["model"] == (
+            f"masked prior, {weights:,} trained parameters; conditions: text, semantic"
+        )
+        assert facts["tokenizer"] == f"{tokenizer}, 24 codes"
+        assert trainer._pictures() is (trainer.shards if tokens else trainer.data)
+        assert trainer.contents()["pictures"] == count
+
+
+@pytest.mark.parametrize(("part", "frozen"), [("tokens", "layout."), ("layout", "network.")])
+def test_only_the_named_part_is_trained(tmp_path, tokenizer, part, frozen):
+    planner = replace(
+        PRIORS["masked"], grid=(4, 4), codebook_size=24,
+        layout=LayoutConfig(width=16, layers=1, heads=2),
+    )  # fmt: skip
+    about = {"name": "tiny", "fingerprint": load_tokenizer(tokenizer).fingerprint}
+    source = planner.build().save_pretrained(tmp_path / "source", tokenizer=about).path
+    run = prior_run("masked", tokenizer, prior=planner, init=source, train_only=part)
+    prior = PriorTrainer(run, tmp_path / "run").prior
+    assert prior.trained_part == part
+    for name, parameter in prior.named_parameters():
+        is_map = name.startswith("layout.")
+        assert parameter.requires_grad == (is_map == (part == "layout")), name
+
+
+def test_the_best_weights_are_kept_beside_the_last(tmp_path, tokenizer, shards, monkeypatch):
+    """The bundle of the best validation is that of its step."""
+    losses = iter([3.0, 1.0, 2.0, 2.0])
+    found = {}
+
+    def validate(self):
+        if self.reached not in found:
+            found[self.reached] = next(losses)
+        return "bits", found[self.reached]
+
+    monkeypatch.setattr(PriorTrainer, "validate", validate)
+    run = prior_run(
+        "masked", tokenizer, tokens=shards, steps=3, save_every=1, validate_every=1, log_every=1
+    )
+    PriorTrainer(run, tmp_path / "run").train()
+    best = find_bundle(tmp_path / "run/best")
+    assert best.metrics["step"] == 2 and best.metrics["bits_per_token"] == 1.0
+    assert find_bundle(tmp_path / "run/bundle").metrics["step"] == 3

@@ -16,7 +16,7 @@ from core.errors import CheckpointError
 from tests.helpers.tiny_prior_runs import prior_run, scene_shards, tokenizer_bundle
 from tests.train.loop.test_tokenizer import config, pictures  # noqa: F401
 from train.loop.prior import PriorTrainer
-from train.loop.record import SAMPLES, RunRecord
+from train.loop.record import SAMPLES, RunRecord, best_of, validations_of
 from train.loop.saving import prepare_folder
 from train.loop.tokenizer import TokenizerTrainer
 
@@ -177,3 +177,112 @@ def test_a_bundle_of_others_beside_a_run_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="holds other files"):
         prepare_folder(tmp_path / "run")
     assert (tmp_path / "run" / "bundle" / "thesis.tex").read_text() == "words"
+
+
+def test_the_best_of_equal_validations_is_the_first() -> None:
+    rows = {2: {"x": 1.0}, 4: {"x": 3.0}, 6: {"x": 3.0}, 8: {"x": 2.0}, 10: {}}
+    assert best_of(rows, lambda row: row.get("x")) == 4
+    assert best_of({step: {"x": 1.0} for step in (9, 3, 5)}, lambda row: row["x"]) == 3
+    assert best_of({1: {}}, lambda row: row.get("x")) is None
+    assert best_of({}, lambda row: 1.0) is None
+
+
+def test_only_validated_steps_have_figures_of_held_out_pictures() -> None:
+    rows = [
+        {"step": 1, "l1": 0.5, "validation_psnr": 9.0},
+        {"step": 2, "l1": 0.4, "validation_psnr": 10.0},
+        {"step": 2, "held_out_bits": 3.0, "l1": 0.4},
+        {"step": 4, "l1": 0.3},
+    ]
+    found = validations_of(rows, lambda step: step % 2 == 0)
+    assert found == {2: {"validation_psnr": 10.0, "held_out_bits": 3.0}}
+
+
+def test_the_board_keeps_the_times_of_its_rows(tmp_path, monkeypatch) -> None:
+    """Of a file of several kinds of rows, of one that was cut off, and of one without rows."""
+    clock = [1000.0]
+    monkeypatch.setattr("train.loop.record.time.time", lambda: clock[0])
+    first = RunRecord(tmp_path / "a" / "run", 0, 2)
+    for step in (1, 2, 3):
+        clock[0] = 1000.0 + 10 * step
+        first.write(step, {"l1": 1 / step, "words": "no scalar"})
+    clock[0] = 5000.0
+    (file,) = (tmp_path / "a" / "run" / "tensorboard").iterdir()
+    whole = file.read_bytes()
+    assert file.name == "events.out.tfevents.0000001000.regvq"
+    assert times_of(tmp_path / "a" / "run") == {1: 1010.0, 2: 1020.0, 3: 1030.0}
+    RunRecord(tmp_path / "a" / "run", 3, 2)
+    assert times_of(tmp_path / "a" / "run") == {1: 1010.0, 2: 1020.0, 3: 1030.0}
+    # Half of the last event is lost: its row is in the log, and gets the time of now.
+    (file,) = (tmp_path / "a" / "run" / "tensorboard").iterdir()
+    assert file.name == "events.out.tfevents.0000005000.regvq"
+    rest = [name for name in (tmp_path / "a" / "run" / "tensorboard").iterdir() if name != file]
+    assert rest == []
+    file.write_bytes(whole[:-3])
+    RunRecord(tmp_path / "a" / "run", 3, 2)
+    assert times_of(tmp_path / "a" / "run") == {1: 1010.0, 2: 1020.0, 3: 5000.0}
+    # A newer file's name is above the one before, also if the clock has not moved.
+    (file,) = (tmp_path / "a" / "run" / "tensorboard").iterdir()
+    assert file.name == "events.out.tfevents.0000005001.regvq"
+    (tmp_path / "a" / "run" / "tensorboard" / "notes.txt").write_text("of somebody else")
+    RunRecord(tmp_path / "a" / "run", 2, 2)
+    names = sorted(file.name for file in (tmp_path / "a" / "run" / "tensorboard").iterdir())
+    assert names == ["events.out.tfevents.0000005002.regvq", "notes.txt"]
+    (tmp_path / "a" / "run" / "tensorboard" / "notes.txt").unlink()
+    assert times_of(tmp_path / "a" / "run") == {1: 1010.0, 2: 1020.0}
+
+
+def times_of(out: Path) -> dict[int, float]:
+    """Return the time of each step's scalars as TensorBoard reads them."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    (file,) = (out / "tensorboard").iterdir()
+    events = EventAccumulator(str(file), size_guidance={"scalars": 0})
+    events.Reload()
+    assert events.Tags()["scalars"] == ["l1"]
+    return {event.step: event.wall_time for event in events.Scalars("l1")}
+
+
+def test_half_a_sample_is_removed(tmp_path) -> None:
+    folder = tmp_path / "samples"
+    folder.mkdir()
+    for name in ("0000002.png", "0000004.png.new", "0000006.png", "notes.png", "12.png"):
+        (folder / name).write_bytes(b"png")
+    RunRecord(tmp_path, 4, 2)
+    assert sorted(file.name for file in folder.iterdir()) == ["0000002.png", "12.png", "notes.png"]
+
+
+@pytest.mark.parametrize(
+    ("every", "step", "kept"),
+    [
+        (1, 40, 40),  # at most 40: all
+        (1, 41, 21),  # every second one, and that of the step
+        (1, 80, 40),
+        (1, 81, 41),
+        (1, 82, 21),  # every fourth one
+        (5, 200, 40),
+        (5, 205, 21),
+    ],
+)
+def test_at_most_forty_samples_remain(tmp_path, every: int, step: int, kept: int) -> None:
+    folder = tmp_path / "samples"
+    folder.mkdir()
+    for number in range(every, step + 1, every):
+        (folder / f"{number:07d}.png").write_bytes(b"png")
+    record = _bare(tmp_path)
+    record.save_every = every
+    record.thin_samples(step)
+    left = sorted(int(file.stem) for file in folder.iterdir())
+    assert len(left) == kept and left[-1] == step
+    stride = every * (1 if kept == step // every else 2 if step // every <= 81 else 4)
+    assert all(number % stride == 0 for number in left[:-1])
+
+
+def test_rows_are_on_the_disk_before_a_state_is_saved(tmp_path, monkeypatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr("train.loop.record.sync", synced.append)
+    first = RunRecord(tmp_path, 0, 2)
+    first.write(1, {"l1": 0.5})
+    about = first.sync()
+    assert synced == [tmp_path / "log.jsonl", *(tmp_path / "tensorboard").iterdir(), tmp_path]
+    assert about["size"] == (tmp_path / "log.jsonl").stat().st_size

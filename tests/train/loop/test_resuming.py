@@ -12,7 +12,7 @@ import torch
 
 from core.bundles.storage import write_sealed
 from core.errors import CheckpointError
-from tests.helpers.real_runs import RealRun
+from tests.helpers.real_runs import TINY, RealRun
 from tests.helpers.tiny_prior_runs import prior_run, tokenizer_bundle
 from tests.train.loop.test_tokenizer import config, pictures, state
 from train.cli.errors import UsageError
@@ -219,9 +219,31 @@ def test_a_run_of_two_processes_goes_on_in_one(tmp_path):
     card = (tmp_path / "run/bundle/README.md").read_text()
     assert "6 of 6 steps of 4 crops (2 on each of 2 processes)" in card
     assert [row["step"] for row in run.rows()] == [1, 2, 3, 4, 5, 6] and len(first) == 3
+
+
+@pytest.mark.long
+def test_processes_that_cannot_share_the_pictures_of_a_run_are_refused(tmp_path):
+    flags = ("--steps", 6, "--save-every", 100, "--data.workers", 0)
+    with RealRun(tmp_path / "run", *flags, "--stop-after", 3, ranks=2) as run:
+        assert run.ended(120) == 0, run.said
     with RealRun(tmp_path / "run", *flags, "--steps", 8, ranks=3) as run:
         assert run.ended(120) != 0
     assert "takes 4 pictures per step, which 3 processes cannot share equally" in run.said
+
+
+@pytest.mark.parametrize("until", [("--steps", "2"), ("--steps", "4", "--stop-after", "2")])
+def test_a_run_that_has_ended_has_no_connections_to_other_processes(tmp_path, until):
+    """A connection left to the interpreter can abort a process whose run is whole."""
+    from train.run import main
+
+    meeting = f"file://{tmp_path / 'meeting'}"
+    torch.distributed.init_process_group("gloo", init_method=meeting, rank=0, world_size=1)
+    try:
+        main(["scenes-vq", *TINY, "--data.workers", "0", "--out", str(tmp_path / "run"), *until])
+        assert not torch.distributed.is_initialized()
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
 
 
 def test_one_process_instead_of_two_is_refused_with_the_command_that_works():

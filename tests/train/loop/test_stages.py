@@ -192,3 +192,35 @@ def test_two_processes_pass_the_stages_like_one(tmp_path, pictures):
 def test_wrong_settings_are_named(settings, words):
     with pytest.raises(ValueError, match=words):
         StagesConfig(**settings)
+
+
+def test_numbers_of_the_rule_are_exact_in_long_runs():
+    """Sums of losses need float64, numbers of steps int64."""
+    stages = Stages(StagesConfig(), 100)
+    kinds = {name: value.dtype for name, value in stages.state_dict().items()}
+    assert kinds == {
+        "total": torch.float64, "lowest": torch.float64,
+        "stale": torch.int64, "frozen_at": torch.int64,
+    }  # fmt: skip
+    assert stages.state_dict()["lowest"] == torch.inf and int(stages.frozen_at) == -1
+    assert not stages.total and not stages.stale
+
+
+def test_equal_epochs_are_no_progress_and_a_first_step_can_freeze():
+    assert frozen_at([1.0] * 9, epoch=1, patience=3) == 4
+    assert frozen_at([1.0, 2.0, 1.0, 3.0, 4.0], epoch=1, patience=3) == 4
+    stages = Stages(StagesConfig(epoch=10, warmup=1), 100)
+    stages.frozen_at.fill_(0)  # the encoder never learns
+    assert stages.at(0).name == "warm-up" and stages.at(10).name == "refine"
+    assert not stages.watch(0, torch.ones(1, 2, 1, 1), torch.zeros(1, 2, 1, 1))
+    assert int(stages.frozen_at) == 0
+
+
+def test_the_loss_of_an_epoch_is_the_mean_square():
+    stages = Stages(StagesConfig(epoch=2, patience=9), 100)
+    latents, codes = torch.randn(2, 3, 4, 5), torch.randn(2, 3, 4, 5)
+    stages.watch(0, latents, codes)
+    assert float(stages.total) == pytest.approx(float((latents - codes).square().mean()))
+    stages.watch(1, latents, 0 * codes)
+    wanted = (float((latents - codes).square().mean()) + float(latents.square().mean())) / 2
+    assert float(stages.lowest) == pytest.approx(wanted) and not stages.total

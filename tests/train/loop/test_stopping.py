@@ -41,7 +41,7 @@ def saved(run: RealRun) -> int:
     [
         (signal.SIGTERM, True, 2),
         (signal.SIGINT, False, 0),
-        (signal.SIGHUP, True, 1),
+        pytest.param(signal.SIGHUP, True, 1, marks=pytest.mark.long),
     ],
 )
 def test_a_signal_saves_and_stops(tmp_path, number, group, workers):
@@ -72,9 +72,9 @@ def test_a_second_signal_ends_at_once_and_says_what_is_kept(tmp_path):
         run.wait_for_words("its checkpoint is being exported; a second signal ends the run at once")
         time.sleep(0.5)
         run.send(signal.SIGTERM, group=True)
-        started = time.monotonic()
+        # The export takes an hour: only a run that ends at once ends within ``ended``'s wait.
         assert run.ended() == 128 + signal.SIGTERM, run.said
-        assert time.monotonic() - started < 5
+        assert run.process.poll() is not None
         step = run.state_step()
         assert f"the state of step {step} is kept in" in run.said
         assert "Traceback" not in run.said
@@ -86,7 +86,7 @@ import time
 import regvq_train.loop.tokenizer as loop
 from regvq_train.recipes import config_of
 
-loop.sample_sheet = lambda *_: time.sleep(60)
+loop.sample_sheet = lambda *_: time.sleep(3600)
 
 def slow():
     return config_of("scenes-vq")
@@ -149,7 +149,7 @@ def test_a_closed_terminal_saves_and_stops(tmp_path):
     os.close(theirs)
     os.set_blocking(ours, False)
     log = tmp_path / "run" / "log.jsonl"
-    end = time.monotonic() + 90
+    end = time.monotonic() + 300
     while not (log.exists() and log.read_text().count("\n") > 2):
         assert time.monotonic() < end
         time.sleep(0.05)
@@ -158,13 +158,16 @@ def test_a_closed_terminal_saves_and_stops(tmp_path):
         except BlockingIOError:
             continue
     os.close(ours)
-    assert process.wait(60) == 128 + signal.SIGHUP
+    assert process.wait(300) == 128 + signal.SIGHUP
     step = json.loads((tmp_path / "run/state/state.json").read_text())["step"]
     assert find_bundle(tmp_path / "run").metrics["step"] == step > 0
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rank", [0, 1, "launcher", "group"])
+@pytest.mark.parametrize(
+    "rank",
+    ["group", *(pytest.param(other, marks=pytest.mark.long) for other in (0, 1, "launcher"))],
+)
 def test_two_ranks_stop_at_the_same_step(tmp_path, rank):
     with RealRun(tmp_path / "run", *LONG, ranks=2) as run:
         run.wait_for_step(3)
@@ -182,7 +185,7 @@ def test_two_ranks_stop_at_the_same_step(tmp_path, rank):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_a_rank_that_dies_ends_the_other_with_a_sentence(tmp_path, rank):
     with RealRun(tmp_path / "run", *LONG, "--save-every", 5, ranks=2) as run:
         run.wait_for_step(12)

@@ -110,6 +110,7 @@ def process(rank: int, port: int, folder: str) -> None:
             out[key] = total / 2
         out[f"{name}/own weight"] = found[f"{name}/adversarial_weight"]
     torch.save(out, Path(folder) / f"{rank}.pt")
+    dist.barrier()  # the store of the first process must outlive the work of the second
     dist.destroy_process_group()
 
 

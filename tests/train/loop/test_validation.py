@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from dataclasses import replace
@@ -15,12 +16,15 @@ from core.checkpoints import load_tokenizer
 from core.data import center, open_dataset
 from core.metrics.reconstruction import evaluate_tokenizer
 from core.quantizers import FSQConfig, RegVQConfig, VQConfig
+from core.tokenizer import Tokenizer
 from tests.train.loop.test_tokenizer import config, pictures
 from train.cli.closing import closing_lines
 from train.config.tokenizer import DataConfig
+from train.loop import validation
+from train.loop.draws import LoaderError
 from train.loop.health import dying_codes
 from train.loop.tokenizer import TokenizerTrainer
-from train.loop.validation import HeldOut, share_of_held_out
+from train.loop.validation import HeldOut, share_of_held_out, validate_tokenizer
 
 __all__ = ["pictures"]
 
@@ -102,7 +106,10 @@ def test_validation_is_that_of_an_uninterrupted_run(tmp_path, pictures):
     [
         (VQConfig(size=32), "--tokenizer.quantizer.restart-below 1"),
         (RegVQConfig(size=32), "--tokenizer.quantizer.prior-weight"),
-        (FSQConfig(levels=(4, 8)), "lower --optimizer.lr, or choose a smaller codebook"),
+        (
+            FSQConfig(levels=(4, 8)),
+            "lower the learning rate (--optimizer.lr) or choose a smaller codebook",
+        ),
     ],
 )
 def test_dying_codes_get_one_sentence_with_the_remedy(pictures, quantizer, remedy):
@@ -150,3 +157,99 @@ def test_the_card_states_the_origin(tmp_path, pictures):
     assert f"PyTorch {torch.__version__}" in found.card and "Made with" in found.card
     assert found.config["recipe"]["origin"]["torch"] == torch.__version__
     assert math.isfinite(found.metrics["psnr"])
+
+
+class TwoMaps:
+    """Features that stand for pretrained ones."""
+
+    name = "standin"
+    label = "Stand-in (no weights)"
+
+    def __call__(self, images: torch.Tensor) -> list[torch.Tensor]:
+        return [images + 1.1, torch.nn.functional.avg_pool2d(images, 4)]
+
+
+def test_figures_of_the_held_out_set_are_those_of_its_evaluation(pictures):
+    torch.manual_seed(0)
+    tokenizer = Tokenizer(config(pictures, VQConfig(size=32)).tokenizer).eval()
+    squares = HeldOut(open_dataset("folder", pictures, size=32), 32, range(12))
+    counts = torch.zeros(32, dtype=torch.int64)
+    wanted = evaluate_tokenizer(tokenizer, list(squares), features=TwoMaps(), code_counts=counts)
+    found = validate_tokenizer(tokenizer, squares, TwoMaps(), torch.device("cpu"))
+    assert found == {
+        "psnr": pytest.approx(wanted["psnr"], rel=1e-12),
+        "distance": pytest.approx(wanted["standin_distance"], rel=1e-12),
+        "utilization": wanted["utilization"],
+        "perplexity": pytest.approx(wanted["perplexity"]),
+    }
+    assert "distance" not in validate_tokenizer(tokenizer, squares, None, torch.device("cpu"))
+
+
+def test_a_share_without_a_readable_picture_has_no_figures(pictures):
+    tokenizer = Tokenizer(config(pictures, VQConfig(size=32)).tokenizer).eval()
+    for file in pictures.iterdir():
+        file.write_bytes(b"no picture")
+    squares = HeldOut(open_dataset("folder", pictures, size=32), 32, range(12))
+    assert list(squares) == []
+    for share in (squares, HeldOut(squares.pictures, 32, [])):
+        assert validate_tokenizer(tokenizer, share, TwoMaps(), torch.device("cpu")) == {}
+
+
+def test_few_squares_are_kept_and_many_are_read_again(pictures, monkeypatch):
+    data = open_dataset("folder", pictures, size=32)
+    for room, kept in ((12 * 3 * 32**2, True), (12 * 3 * 32**2 - 1, False)):
+        monkeypatch.setattr("train.loop.validation.KEPT", room)
+        squares = HeldOut(data, 32, range(12))
+        assert len(list(squares)) == len(list(squares)) == 12
+        assert (squares._kept is not None) == kept
+
+
+def test_squares_are_whole_although_a_loader_dies(pictures, monkeypatch):
+    data = open_dataset("folder", pictures, size=32)
+    expected = list(HeldOut(data, 32, range(12)))
+    monkeypatch.setattr("train.loop.validation.TOGETHER", 4)
+    real = validation.started
+
+    @contextlib.contextmanager
+    def dying(loader):
+        def some(batches):
+            for index, batch in enumerate(batches):
+                if index == 2:
+                    raise LoaderError("died")
+                yield batch
+
+        with real(loader) as batches:
+            yield some(batches)
+
+    monkeypatch.setattr(validation, "started", dying)
+    found = list(HeldOut(data, 32, range(12)))
+    assert len(found) == 12
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def test_the_best_is_that_of_the_least_distance_or_else_of_the_most_psnr(tmp_path, pictures):
+    trainer = TokenizerTrainer(config(pictures), tmp_path / "run")
+    assert trainer._score({"validation_psnr": 21.0, "validation_distance": 0.25}) == -0.25
+    assert trainer._score({"validation_psnr": 21.0}) == 21.0
+    assert trainer._score({"step": 3}) is None
+
+
+def test_the_best_bundle_is_not_a_final_one(tmp_path, pictures, monkeypatch):
+    trainer, found = TokenizerTrainer(config(pictures), tmp_path / "run"), []
+    monkeypatch.setattr(
+        trainer, "_export_to", lambda bundle, step, **more: found.append((bundle, step, more))
+    )
+    trainer._export_best(tmp_path / "best", 7)
+    assert found == [(tmp_path / "best", 7, {"final": False, "history": None})]
+
+
+def test_larger_crops_are_proportionally_fewer(tmp_path, pictures):
+    run = config(pictures, steps=4, batch=8)  # 32 pixels, and 64 in the second half
+    shapes = [tuple(b.shape) for b in TokenizerTrainer(run, tmp_path / "run")._stream(0, 4)]
+    assert shapes == [(8, 3, 32, 32)] * 2 + [(2, 3, 64, 64)] * 2
+
+
+def test_the_pictures_for_new_codes_are_the_first_of_the_run(tmp_path, pictures):
+    trainer = TokenizerTrainer(config(pictures), tmp_path / "run")
+    pairs = list(zip(trainer._stream(0, 3), trainer._first_pictures(), strict=False))
+    assert len(pairs) == 3 and all(torch.equal(a, b) for a, b in pairs)

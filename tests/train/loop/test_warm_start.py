@@ -16,7 +16,14 @@ from core.checkpoints import load_tokenizer
 from core.errors import CheckpointError
 from core.networks.autoencoder import NetworkConfig
 from core.paths import ROOT
-from core.quantizers import IBQConfig, NSVQConfig, RegVQConfig, SimVQConfig, VQConfig
+from core.quantizers import (
+    FSQConfig,
+    IBQConfig,
+    NSVQConfig,
+    RegVQConfig,
+    SimVQConfig,
+    VQConfig,
+)
 from core.quantizers.code_prior import gaussian_prior, read_histogram
 from core.tokenizer import Tokenizer, TokenizerConfig
 from tests.train.loop.test_tokenizer import NETWORK, REGVQ, config, pictures, state
@@ -198,3 +205,57 @@ def test_the_decoders_recipe_starts_from_the_shipped_tokenizer(tmp_path, picture
     trainer = TokenizerTrainer(run, tmp_path / "run")
     shipped = load_tokenizer(ROOT / recipe.init)
     assert torch.equal(trainer.tokenizer.quantizer.codes, shipped.quantizer.codes)
+
+
+@pytest.mark.parametrize(
+    "quantizer",
+    [
+        RegVQConfig(size=48),
+        VQConfig(size=48, codebook="ema", start="data"),
+        NSVQConfig(size=48),
+        SimVQConfig(size=48),
+    ],
+    ids=lambda q: type(q).__name__,
+)
+def test_codes_start_on_latents_of_the_bundles_encoder(tmp_path, pictures, quantizer):
+    """Another quantizer, and more codes: the network is copied, and every code is a center."""
+    source = bundle_of(tmp_path / "source")
+    run = config(pictures, quantizer, init=source, codes_from="latents", steps=2)
+    trainer = TokenizerTrainer(run, tmp_path / "run")
+    loaded, mine = load_tokenizer(source), trainer.tokenizer
+    for part in ("encoder", "decoder"):
+        have, want = getattr(mine, part).state_dict(), getattr(loaded, part).state_dict()
+        assert all(torch.equal(have[name], want[name]) for name in want)
+    images = torch.stack([trainer.data.draw(k).image for k in range(64)])
+    latents = loaded.latents(images)
+    codes = mine.quantizer.codebook().detach()
+    assert codes.shape == (48, 4)
+    # The codes are among the latents: a tenth of the variance is lost; with random codes, most.
+    rows = latents.permute(0, 2, 3, 1).reshape(-1, 4)
+    nearest = mine.eval().quantizer.embed(mine.quantizer.assign(latents))
+    lost = (nearest - latents).square().mean() / rows.var(0).mean()
+    assert float(lost.detach()) < 0.2
+    assert torch.equal(trainer.averaged.module.quantizer.codebook(), codes)
+    trainer.train()
+    found = find_bundle(tmp_path / "run")
+    assert found.config["recipe"]["codes_from"] == "latents"
+    assert "k-means centers" in found.card
+    resumed = TokenizerTrainer(replace(run, steps=3), tmp_path / "run")
+    resumed.train()  # with its own codes
+    assert resumed.reached == 3
+
+
+def test_codes_that_cannot_start_on_latents_are_named(tmp_path, pictures):
+    source = bundle_of(tmp_path / "source")
+    with pytest.raises(ValueError, match="set init"):
+        config(pictures, codes_from="latents")
+    with pytest.raises(ValueError, match="'init' or 'latents'"):
+        config(pictures, codes_from="data")
+    run = config(pictures, FSQConfig(levels=(4,) * 4), init=source, codes_from="latents")
+    with pytest.raises(CheckpointError, match="FiniteScalarQuantizer has no codes"):
+        TokenizerTrainer(run, tmp_path / "run")
+    wider = replace(NETWORK, decoder_widths=(8, 24))
+    run = config(pictures, init=source, codes_from="latents")
+    run = replace(run, tokenizer=TokenizerConfig(wider, REGVQ))
+    with pytest.raises(CheckpointError, match="does not fit this run"):
+        TokenizerTrainer(run, tmp_path / "run")

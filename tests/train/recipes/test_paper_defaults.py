@@ -17,6 +17,9 @@ from core.networks.discriminator import DiscriminatorConfig
 from core.priors import AutoregressiveConfig, DiffusionConfig, LatentConfig, MaskedConfig
 from core.quantizers import (
     QUANTIZERS,
+    BSQConfig,
+    DiVeQConfig,
+    FSPConfig,
     FSQConfig,
     GumbelConfig,
     IBQConfig,
@@ -49,6 +52,9 @@ REGVQ = "Reg-VQ, arXiv 2303.06424"
 TAMING = "VQ-GAN's code (taming-transformers)"
 NSVQ = "NSVQ, arXiv 2606.11363"
 SIMVQ = "SimVQ, arXiv 2411.02038"
+BSQ = "BSQ's code, arXiv 2406.07548, config imagenet_256x256_bsqvit_b18g18"
+DIVEQ = "the authors' package diveq 0.1.3, arXiv 2509.26469"
+FSP = "vector-quantize-pytorch 1.32, FSP (VP-VAE, arXiv 2602.17133)"
 SMALL = "sized for a CPU; the recipes at the papers' scale set it"
 
 ROWS = [
@@ -94,6 +100,19 @@ ROWS = [
     Row(LFQConfig(), "entropy_weight", 0.1, "Open-MAGVIT2's code, arXiv 2409.04410"),
     Row(LFQConfig(), "temperature", 0.01, "Open-MAGVIT2's code, arXiv 2409.04410"),
     Row(FSQConfig(), "levels", (8, 5, 5, 5), "FSQ, arXiv 2309.15505, for about 2^10 codes"),
+    Row(BSQConfig(), "commitment", 0.0, f"{BSQ}: beta"),
+    Row(BSQConfig(), "entropy_weight", 0.1, f"{BSQ}: codebook_weight"),
+    Row(BSQConfig(), "diversity", 1.0, f"{BSQ}: gamma"),
+    Row(BSQConfig(), "temperature", 1.0, f"{BSQ}: inv_temperature"),
+    Row(BSQConfig(), "group", 1, f"{BSQ}: embed_group_size"),
+    Row(DiVeQConfig(), "noise", 1e-3, f"{DIVEQ}: noise_var"),
+    Row(DiVeQConfig(), "replace_every", 100, f"{DIVEQ}: replacement_iters"),
+    Row(DiVeQConfig(), "replace_below", 0.01, f"{DIVEQ}: discard_threshold"),
+    Row(DiVeQConfig(), "replacement_noise", 1e-9, f"{DIVEQ}: perturb_eps"),
+    Row(FSPConfig(), "levels", (8, 5, 5, 5), "FSQ, arXiv 2309.15505, for about 2^10 codes"),
+    Row(FSPConfig(), "quantize_rate", 0.0, FSP),
+    Row(FSPConfig(), "mean_weight", 0.1, f"{FSP}: vector_norm var_tanh"),
+    Row(FSPConfig(), "variance_weight", 0.07, f"{FSP}: vector_norm var_tanh"),
     Row(LossConfig(), "l1", 1.0, f"{TAMING}; Reg-VQ, section 3.3"),
     Row(LossConfig(), "l2", 0.0, TAMING),
     Row(LossConfig(), "perceptual", 1.0, f"{TAMING}, configs/imagenet_vqgan.yaml"),
@@ -199,8 +218,15 @@ def test_temperatures_of_the_contrastive_losses() -> None:
 def test_every_number_of_a_quantizer_has_a_row_or_is_inferred() -> None:
     """A new setting of a quantizer is either in the table or said to be ours in its docstring."""
     inferred = {
-        "RegVQConfig": {"prior_weight", "prior_spread", "prior_file", "commitment", "temperature"},
-        "NSVQConfig": {"epoch"},
+        "RegVQConfig": {
+            "prior_weight",
+            "prior_spread",
+            "mask_fall",
+            "prior_file",
+            "commitment",
+            "temperature",
+        },
+        "NSVQConfig": {"epoch", "mask_fall"},
     }
     for config in QUANTIZERS.values():
         assert is_dataclass(config)

@@ -32,6 +32,11 @@ QUANTIZERS = {
     "nsvq": NSVQConfig,
 }  # fmt: skip
 CODES = {"65k": 65_536, "16k": 16_384}
+ONE_STEP = (
+    "ade20k-regvq", "cub-gumbel", "celebamask-vq", "coco-regvq", "imagenet128-simvq-65k",
+    "imagenet128-nsvq-65k", "imagenet256-vq",
+)  # fmt: skip
+"""Each data set and each quantizer once; `make test-all` trains a step of every recipe."""
 
 
 def convolutions(widths: tuple[int, ...], blocks: int, latent: int, of_vqgan: bool) -> int:
@@ -158,7 +163,10 @@ def vgg() -> Features:
         return load_features("vgg19")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [name if name in ONE_STEP else pytest.param(name, marks=pytest.mark.long) for name in NAMES],
+)
 @pytest.mark.slow
 def test_one_step_on_the_published_layout(
     name: str, tmp_path: Path, vgg: Features, monkeypatch: pytest.MonkeyPatch

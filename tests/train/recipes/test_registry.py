@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import pytest
@@ -21,7 +20,7 @@ TOKENIZERS = [name for name in NAMES if isinstance(config_of(name), RunConfig)]
 
 
 def test_every_recipe_is_in_one_group_and_has_its_name() -> None:
-    assert len(NAMES) == len(set(NAMES)) == 44
+    assert len(NAMES) == len(set(NAMES)) == 49
     for name in NAMES:
         assert config_of(name).recipe == name
         assert recipe_of(name).__name__ == name.replace("-", "_")
@@ -62,14 +61,17 @@ def test_the_list_has_a_line_per_recipe_below_its_group() -> None:
 def test_the_list_is_fast_and_imports_neither_torch_nor_tyro() -> None:
     code = (
         "import sys, runpy; sys.argv = ['run.py', '--help']; sys.path[0] = {folder!r}\n"
+        "before = set(sys.modules)\n"
         "try:\n    runpy.run_path({file!r}, run_name='__main__')\n"
-        "finally:\n    print([name for name in ('torch', 'tyro', 'numpy') if name in sys.modules])"
+        "finally:\n"
+        "    print([name for name in ('torch', 'tyro', 'numpy') if name in sys.modules])\n"
+        "    print(len(set(sys.modules) - before))"
     ).format(folder=str(ROOT / "train"), file=str(RUN))
-    started = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert time.perf_counter() - started < 2
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "[]" and "photos-regvq" in done.stdout
+    *_, heavy, modules = done.stdout.splitlines()
+    assert heavy == "[]" and "photos-regvq" in done.stdout
+    assert int(modules) < 200  # torch alone has a thousand; a duration would depend on the machine
 
 
 def test_only_the_named_recipe_is_imported() -> None:
@@ -113,8 +115,9 @@ def test_a_recipe_can_be_named_by_its_flag_at_any_place() -> None:
 def test_recipes_have_docstrings_and_the_shared_sizes(name: str) -> None:
     config = config_of(name)
     assert config.recipe == name
-    if name.startswith(("photos", "scenes")):
-        assert config.tokenizer.quantizer.size == (1000 if name == "photos-fsq" else 1024)
+    if name.startswith(("photos", "scenes")) or name.startswith("imagenette128"):
+        codes = 16_384 if name.endswith("16k") else 1000 if name == "photos-fsq" else 1024
+        assert config.tokenizer.quantizer.size == codes
         of_photos = 16 if name == "photos-vqgan" else 8
         step = 4 if name.startswith("scenes") else of_photos
         assert config.tokenizer.network.downsampling == step
@@ -132,11 +135,32 @@ def test_photo_recipes_have_one_network_and_budget(name: str) -> None:
         assert regvq.features == other.features
 
 
-@pytest.mark.parametrize("name", ["regvq", "nsvq"])
-def test_fast_recipes_differ_only_in_the_rate_of_the_codes(name: str) -> None:
-    slow, fast = config_of(f"photos-{name}"), config_of(f"photos-{name}-fast")
-    assert (slow.codes_rate, fast.codes_rate) == (1.0, 10.0)
-    assert replace(fast, codes_rate=1.0, recipe=slow.recipe) == slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        "photos-regvq-last",
+        "photos-regvq-16k",
+        "imagenette128-nsvq-16k",
+        "imagenette128-simvq-16k",
+        "birds-facades-regvq",
+    ],
+)
+def test_recipes_that_continue_photos_regvq_fit_it(name: str) -> None:
+    """They have its network, or --init would be refused; VGG-16's distance is added."""
+    first, last = config_of("photos-regvq"), config_of(name)
+    assert last.tokenizer.network == first.tokenizer.network
+    assert (last.features.name, last.second_features.name) == ("alexnet", "vgg16")
+    assert last.loss.lpips and last.seed != first.seed  # other draws of the same pictures
+    assert (last.codes_from == "latents") == name.endswith("16k")
+    assert (last.init is None) == (name == "photos-regvq-last")
+    # SimVQ's layer moves all codes at once, so it learns at the network's rate.
+    assert last.codes_rate == (1.0 if "simvq" in name else first.codes_rate)
+
+
+def test_both_last_parts_have_one_budget() -> None:
+    regvq, vq = config_of("photos-regvq-last"), config_of("photos-vq-last")
+    same = replace(vq, recipe=regvq.recipe, tokenizer=regvq.tokenizer)
+    assert same == regvq and vq.tokenizer.network == regvq.tokenizer.network
 
 
 def test_vqvae_has_only_the_squared_error() -> None:

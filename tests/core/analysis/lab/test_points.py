@@ -9,23 +9,33 @@ import pytest
 import torch
 
 from core.analysis.lab.points import DATA, LabConfig, PointsRun
-from core.analysis.lab.training import default_quantizers
+from core.analysis.lab.training import default_quantizers, even_levels
 from core.quantizers import NSVQConfig, RegVQConfig, VQConfig
 
 
 @pytest.mark.parametrize("name", list(default_quantizers()))
 def test_every_quantizer_learns(name: str) -> None:
     run = PointsRun(LabConfig(default_quantizers(24)[name], batch=128), watched=200)
+    size = {"BSQ": 16}.get(name, 24)
     frames = list(run.frames(90, every=45))
     assert [frame.step for frame in frames] == [0, 45, 90]
     assert frames[-1].loss < 0.75 * frames[0].loss
     for frame in frames:
-        assert frame.latents.shape == (200, 2) and frame.codes.shape == (24, 2)
+        assert frame.latents.shape == (200, 2) and frame.codes.shape == (size, 2)
         assert np.isfinite(frame.latents).all() and np.isfinite(frame.codes).all()
-        counts = np.bincount(frame.ids, minlength=24)
+        counts = np.bincount(frame.ids, minlength=size)
         share = counts[counts > 0] / 200
         assert frame.used == pytest.approx((counts > 0).mean())
         assert frame.perplexity == pytest.approx(math.exp(-(share * np.log(share)).sum()))
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "levels"),
+    [(8, 2, (2, 4)), (8, 3, (2, 2, 2)), (64, 2, (8, 8)), (64, 3, (4, 4, 4)), (256, 3, (6, 6, 7)),
+     (24, 2, (4, 6)), (72, 3, (4, 4, 4))],
+)  # fmt: skip
+def test_levels_of_a_size(size: int, count: int, levels: tuple[int, ...]) -> None:
+    assert even_levels(size, count) == levels and math.prod(levels) <= size
 
 
 def test_plain_vq_collapses_and_others_do_not() -> None:

@@ -1,0 +1,67 @@
+"""torch.compile makes one graph of every quantizer, which computes the same."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from core.quantizers import (
+    ProductConfig,
+    Quantized,
+    RegVQConfig,
+    ResidualConfig,
+    SignalQuantizer,
+    VQConfig,
+)
+from tests.core.quantizers.test_quantizers import CONFIGS
+
+pytestmark = pytest.mark.slow
+ALL = {
+    **{name: config for name, config in CONFIGS.items() if name != "vq-cosine-kmeans"},
+    "vq-cosine": VQConfig(size=30, distance="cosine"),
+    "regvq-image": RegVQConfig(size=30, prior_scope="image"),
+    "residual": ResidualConfig(RegVQConfig(size=30), levels=2),
+    "product": ProductConfig(VQConfig(size=30)),
+}
+"""All but codes that are initialized from the first batch, which asks the graph for a value."""
+
+
+def outcome(quantizer: torch.nn.Module, call: object, train: bool) -> dict[str, torch.Tensor]:
+    torch.manual_seed(5)
+    quantizer.train(train).zero_grad()
+    z = torch.randn(2, 8, 3, 4).requires_grad_()
+    found: Quantized = call(z)
+    if train:
+        (found.z.square().mean() + sum(found.losses.values())).backward()
+    out = {"z": found.z, "ids": found.ids, **found.losses}
+    out |= {"mask": found.mask} if found.mask is not None else {}
+    out |= {f"gradient {n}": p.grad for n, p in quantizer.named_parameters() if p.grad is not None}
+    return out | ({"latents": z.grad} if z.grad is not None else {})
+
+
+@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.parametrize("name", ALL)
+def test_one_graph_computes_the_same(name: str, train: bool) -> None:
+    torch.manual_seed(1)
+    quantizer = ALL[name].build(8)
+    signal = SignalQuantizer(quantizer)
+    for module in (quantizer, signal) if name == "regvq-distance" else (quantizer,):
+        torch.compiler.reset()
+        compiled = torch.compile(module, backend="aot_eager", fullgraph=True)
+        expected = outcome(module, module, train)
+        found = outcome(module, compiled, train)
+        assert found.keys() == expected.keys()
+        for key, value in expected.items():
+            torch.testing.assert_close(found[key], value, rtol=1e-5, atol=1e-6, msg=key)
+
+
+def test_padding_is_compiled_as_one_graph() -> None:
+    torch.manual_seed(1)
+    signal = SignalQuantizer(VQConfig(size=30).build(8)).train()
+    z, valid = torch.randn(3, 8, 5), torch.rand(3, 5) < 0.6
+    torch.compiler.reset()
+    with torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True):
+        found = torch.compile(signal, backend="aot_eager", fullgraph=True)(z, valid)
+    expected = signal(z, valid)
+    assert torch.equal(found.ids, expected.ids)
+    torch.testing.assert_close(found.losses["commitment"], expected.losses["commitment"])

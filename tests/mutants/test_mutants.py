@@ -1,0 +1,89 @@
+"""The mutation tool itself: which changes it makes, and that tests meet them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.paths import ROOT
+
+from .operators import mutants_of
+
+
+def test_every_kind_of_change_is_made_once():
+    source = "def f(x, y):\n    x.detach_()\n    return x.mean() if x < 2 else not y * 0.5\n"
+    assert {mutant.change for mutant in mutants_of(source)} == {
+        "f: x.detach_() -> (left out)",
+        "f: x < 2 -> x <= 2",
+        "f: 2 -> 3",
+        "f: 0.5 -> 1.0",
+        "f: y * 0.5 -> y / 0.5",
+        "f: not y * 0.5 -> y * 0.5",
+        "f: x.mean() -> x.sum()",
+        "f: x.mean() if x < 2 else not y * 0.5 -> not y * 0.5 if x < 2 else x.mean()",
+    }
+
+
+def test_a_sample_is_that_of_its_seed():
+    source = (ROOT / "core/losses/contrastive.py").read_text(encoding="utf-8")
+    few = [mutant.change for mutant in mutants_of(source, 5, seed=1)]
+    assert few == [mutant.change for mutant in mutants_of(source, 5, seed=1)] and len(few) == 5
+    assert few != [mutant.change for mutant in mutants_of(source, 5, seed=2)]
+    assert set(few) < {mutant.change for mutant in mutants_of(source)}
+
+
+def test_a_change_outside_of_functions_is_one_at_import():
+    at_import = {m.change: m.at_import for m in mutants_of("LIMIT = 3\ndef f():\n    return 4\n")}
+    assert at_import == {"module: 3 -> 4": True, "f: 4 -> 5": False}
+
+
+def test_a_process_imports_the_changed_module_under_each_of_its_names(tmp_path: Path):
+    file = ROOT / "core" / "losses" / "adversarial.py"
+    changed = tmp_path / "changed.py"
+    changed.write_text("LIMIT = 'changed'\n", encoding="utf-8")
+    code = """
+import importlib, regvq
+print([getattr(importlib.import_module(name), "LIMIT", None)
+       for name in ("core.losses.adversarial", "regvq.losses.adversarial", "core.losses")])
+"""
+    for where, expected in ((file, ["changed", "changed", None]), (tmp_path / "adversarial.py",
+                            [None] * 3)):  # fmt: skip
+        words = "core.losses.adversarial", str(where), str(changed)
+        environment = os.environ | {
+            "REGVQ_MUTANT": os.pathsep.join(words),
+            "PYTHONPATH": str(ROOT / "tests" / "mutants" / "startup"),
+        }
+        words = [sys.executable, "-c", code]
+        said = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert said.stdout.strip() == str(expected), said.stderr
+
+
+@pytest.mark.slow
+def test_the_command_tells_noticed_changes_from_survivors(tmp_path: Path):
+    """One file with its own tests: all is noticed with the tests, nothing without those that
+    meet it."""
+    command = [sys.executable, "-m", "tests.mutants", "core/losses/adversarial.py", "--jobs", "1"]
+
+    def outcome(folder: Path, *flags: str) -> tuple[dict[str, bool], str]:
+        folder.mkdir(exist_ok=True)
+        words = [*command, "--keep", str(folder), *flags]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        ran = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        found = json.loads((folder / ".mutants.json").read_text(encoding="utf-8"))
+        return {one["change"]: one["noticed"] for one in found.values()}, ran.stdout
+
+    own = ("--tests", "tests/core/losses/test_adversarial.py", "--sample", "4")
+    noticed, said = outcome(tmp_path / "own", *own)
+    assert len(noticed) == 4 and all(noticed.values()), said
+    _, again = outcome(tmp_path / "own", *own)
+    assert "noticed " not in again.split("module")[0]  # the results are kept
+    other = ("--tests", "tests/core/losses/test_perceptual.py", "--sample", "4")
+    survived, said = outcome(tmp_path / "other", *other)
+    assert set(survived) == set(noticed) and not any(survived.values()), said
+    assert said.splitlines()[-1].split() == ["all", "0", "4", "0%", "0", "0%", "4"]
