@@ -110,15 +110,15 @@ def main() -> None:
 
 
 @contextlib.contextmanager
-def start_app(log: Path) -> Iterator[tuple[str, int]]:
-    """Start ``python app.py``; yield its address and its process id."""
+def start_app(log: Path, root: Path = ROOT) -> Iterator[tuple[str, int]]:
+    """Start the app of a source tree, ``python app.py``; yield its address and process id."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, str(ROOT / "app.py"), "--port", str(port)]
+    command = [sys.executable, str(root / "app.py"), "--port", str(port)]
     url = f"http://127.0.0.1:{port}"
     with log.open("w") as output:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=root, stdout=output, stderr=subprocess.STDOUT)
         try:
             while True:
                 if process.poll() is not None:

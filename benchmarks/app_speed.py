@@ -3,8 +3,9 @@
 It starts ``python app.py`` (or uses a running one, ``--address``), opens it in a headless Chromium
 and prints seconds: until the server answers, until the first page shows a reconstruction, from the
 click on each tab until it is drawn, from a 512-pixel photograph to its reconstruction, and from a
-move of the mask's slider to the redrawn picture at 256 pixels. Run it on an idle machine; each time
-is what a user waits, with network, queue, model and drawing.
+move of the mask's slider to the redrawn picture at 256 pixels. With ``--codes`` it opens codebooks
+of these sizes instead (``chart_speed``). Run it on an idle machine; each time is what a user waits,
+with network, queue, model and drawing.
 """
 
 from __future__ import annotations
@@ -22,8 +23,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 READY = {
-    "Codebook": ('.rv-codebook[data-state="ready"]', '#code .rv-code[data-state="ready"]'),
-    "Code map": ('.rv-codemap[data-state="ready"]', '#map-code .rv-code[data-state="ready"]'),
+    "Codebook": (
+        '#codebook .rv-figure[data-state="ready"]',
+        '#code .rv-code[data-state="ready"]',
+    ),
+    "Code map": (
+        '#code-map .rv-figure[data-state="ready"]',
+        '#map-code .rv-code[data-state="ready"]',
+    ),
     "Mask ratio": ('.rv-masks[data-state="ready"]',),
     "Generate": ("#prompts .rv-chips button, .rv-results[data-state=none]",),
     "Compare": ('.rv-compare:is([data-state="partial"], [data-state="ready"])',),
@@ -171,7 +178,14 @@ def main() -> int:
         metavar="N",
         help="photographs and slider moves (default: 5)",
     )
+    parser.add_argument(
+        "--codes", type=int, nargs="+", metavar="K", help="measure charts of codebooks of K codes"
+    )
     arguments = parser.parse_args()
+    if arguments.codes:
+        from benchmarks.chart_speed import measure
+
+        return measure(arguments.codes)
     if arguments.turns < 1:
         parser.error(f"--turns must be 1 or more, got {arguments.turns}")
     from tests.e2e.harness import PATIENCE, browser, find_chromium

@@ -50,16 +50,18 @@ def measure(name: str, threads: int) -> dict[str, Any]:
     started = time.perf_counter()
     _ = found.prior, found.tokenizer_handle
     loaded = time.perf_counter() - started
-    mode = "text" if "text" in found.conditions else "semantic"
-    prompt, plan = "", None
+    mode = next(each for each in ("text", "label", "semantic") if each in found.modes)
+    prompt, plan, label = "", None, None
     if mode == "text":
         prompt = generation_examples.example_prompts(found)[0]
+    elif mode == "label":
+        label = found.labels[0]
     else:
         plan = generate_handlers.on_prior_change(mode, name, None, None, None)["plan"]
 
     def picture() -> dict[str, float]:
         started, first = time.perf_counter(), None
-        page = (mode, name, prompt, plan, None, None, None)
+        page = (mode, name, prompt, plan, None, None, None, label)
         for values in generate_handlers.generate(*page, 1, 0):
             now, shown = time.perf_counter() - started, values["results"]
             if "problem" in shown:

@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -95,6 +96,7 @@ def open_tabs(name: str, picture: str, seconds: float) -> None:
     """Time what each tab draws of a checkpoint that was never opened before."""
     from app.services import code_details, code_map, code_stats, painting, reconstruction
     from app.services.checkpoints import open_tokenizer
+    from app.services.codebook_chart import codebook_chart
 
     vars(painting.PAINTER)["want"] = lambda atlas: None  # here, quiet moments are at the end
     handle = open_tokenizer(name)
@@ -105,11 +107,14 @@ def open_tabs(name: str, picture: str, seconds: float) -> None:
     atlas = code_stats.atlas(handle)
     timed("first code painted", lambda: atlas.look([atlas.size - 1]))
     counted = "bundle"
-    timed("Codebook", lambda: code_details.codebook_view(name, counted, None))
+    timed("Codebook", lambda: codebook_chart(name, counted, None, "usage", "alike"))
     timed("Codebook: the card of a code", lambda: code_details.code_card(name, 5, picture, counted))
-    tiles = list(range(256))
-    timed("Codebook: the first tiles of a page", lambda: code_details.more_tiles(name, tiles))
-    timed("Code map by PCA", lambda: code_map.map_view(name))
+    window = SimpleNamespace(x=[0, 16], y=[-16, 0], width=800, height=800)
+    timed(
+        "Codebook: the first tiles of a window",
+        lambda: codebook_chart(name, counted, None, "tiles", "alike", event=window),
+    )
+    timed("Code map by PCA", lambda: code_map.map_chart(name, "pca", 2, "usage", "dots"))
 
     def work(done: Callable[[], bool]) -> tuple[float, float]:
         clock = Clock()

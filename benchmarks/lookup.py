@@ -3,9 +3,10 @@
 ``python benchmarks/lookup.py`` measures this project's quantizers, vector-quantize-pytorch,
 diffusers' VectorQuantizer and the textbook formulas, each in its own process, and prints Markdown
 tables. A training step consists of forward, backward and the quantizer's own update rules, without
-the network around it and without an optimizer. Projects that are not installed are left out. The
-matrices of the textbook formulas need about 12 GB with 65,536 codes and 4,096 latents, and half of
-that with --rows 2048.
+the network around it and without an optimizer. The tasks "codes" (eval mode) and "training-codes"
+compare residual codes of four levels, product codes of four groups, and BSQ with
+vector-quantize-pytorch. Projects that are not installed are left out. The matrices of the textbook
+formulas need about 12 GB with 65,536 codes and 4,096 latents, and half of that with --rows 2048.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from peers import METHODS, OWN, measure
+from peers import METHODS, OWN, PAIRS, measure
 
 CASES = ("1024x256", "16384x8", "16384x256", "65536x32")
 # Loaded once, by the server from which every measuring process is forked.
@@ -185,6 +186,15 @@ def _ratios(task: str, found: list[dict]) -> list[str]:
             "textbook.",
         ]
     lines = []
+    for name in PAIRS if task.endswith("codes") else ():
+        ours = by_name.get(f"regvq-studio {name}")
+        theirs = by_name.get(f"vector-quantize-pytorch {name}")
+        if ours and theirs:
+            share = max(ours["extra_mb"], 1) / max(theirs["extra_mb"], 1)
+            lines.append(
+                f"{name}: {theirs['ms'] / ours['ms']:.1f} times as fast as "
+                f"vector-quantize-pytorch in 1/{1 / share:.1f} of its memory."
+            )
     for name in OWN:
         ours, textbook = by_name.get(f"regvq-studio {name}"), by_name.get(f"textbook {name}")
         if ours and textbook:

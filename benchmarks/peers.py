@@ -151,13 +151,23 @@ def _step(z: Any, module: Any, forward: Callable[[Any], tuple[Any, Any]]) -> Cal
     return call
 
 
+def own_config(name: str, size: int) -> Any:
+    """Return the config of this project's quantizer ``name``, of about ``size`` codes."""
+    from textbook import FSP_LEVELS
+
+    from core.analysis.lab.training import even_levels
+    from core.quantizers import QUANTIZERS, FSPConfig
+
+    if name == "fsp":  # its codes are combinations of levels
+        return FSPConfig(levels=even_levels(size, FSP_LEVELS))
+    return QUANTIZERS[name](size=size)
+
+
 def train_ours(name: str) -> Build:
     """Return the builder of this project's quantizer ``name``."""
 
     def build(z: Any, size: int) -> Call:
-        from core.quantizers import QUANTIZERS
-
-        module = QUANTIZERS[name](size=size).build(z.shape[1]).to(z.device)
+        module = own_config(name, size).build(z.shape[1]).to(z.device)
 
         def forward(leaf: Any) -> tuple[Any, Any]:
             out = module(leaf)
@@ -212,7 +222,117 @@ def train_lucidrains(kind: str) -> Build:
     return build
 
 
-OWN = ("vq", "simvq", "regvq", "nsvq", "gumbel", "ibq", "lfq")
+# Several codes per place, and codes of signs: the same work by both libraries.
+
+LEVELS = 4
+"""Levels of residual codes, and groups of product codes."""
+PAIRS = ("residual", "product", "bsq")
+
+
+def _our_codes(kind: str, z: Any, size: int) -> Any:
+    from core.quantizers import BSQConfig, ProductConfig, ResidualConfig, VQConfig
+
+    base = VQConfig(size=size, codebook="ema", beta=1.0, decay=0.8)
+    config = {
+        "residual": lambda: ResidualConfig(base, levels=LEVELS),
+        "product": lambda: ProductConfig(base, groups=LEVELS),
+        # The entropy over all codes, as in vector-quantize-pytorch
+        "bsq": lambda: BSQConfig(size=size, group=size.bit_length() - 1, commitment=0.25),
+    }[kind]()
+    return config.build(z.shape[1]).to(z.device)
+
+
+def _their_codes(kind: str, z: Any, size: int) -> Any:
+    import vector_quantize_pytorch as peer
+
+    dim = z.shape[1]
+    shared = {"codebook_size": size, "rotation_trick": False}
+    return {
+        "residual": lambda: peer.ResidualVQ(dim=dim, num_quantizers=LEVELS, **shared),
+        "product": lambda: peer.GroupedResidualVQ(
+            dim=dim, num_quantizers=1, groups=LEVELS, **shared
+        ),
+        "bsq": lambda: peer.LFQ(dim=dim, codebook_size=size, spherical=True),
+    }[kind]().to(z.device)
+
+
+def codes_ours(kind: str) -> Build:
+    """Return the builder of our ids of residual, product or sign codes, in eval mode."""
+
+    def build(z: Any, size: int) -> Call:
+        import torch
+
+        module = _our_codes(kind, z, size).eval()
+
+        def call() -> Any:
+            with torch.no_grad():
+                return module(z)
+
+        return call
+
+    return build
+
+
+def codes_lucidrains(kind: str) -> Build:
+    """Return the builder of the same by vector-quantize-pytorch."""
+
+    def build(z: Any, size: int) -> Call:
+        import torch
+
+        module, rows = _their_codes(kind, z, size).eval(), z.flatten(2).transpose(1, 2)
+
+        def call() -> Any:
+            with torch.no_grad():
+                return module(rows)
+
+        return call
+
+    return build
+
+
+def train_codes_ours(kind: str) -> Build:
+    """Return the builder of a training step of our residual, product or sign codes."""
+
+    def build(z: Any, size: int) -> Call:
+        module = _our_codes(kind, z, size)
+
+        def forward(leaf: Any) -> tuple[Any, Any]:
+            out = module(leaf)
+            module.update(leaf.detach(), out.ids)
+            return out.z, sum(out.losses.values())
+
+        return _step(z, module, forward)
+
+    return build
+
+
+def train_codes_lucidrains(kind: str) -> Build:
+    """Return the builder of the same by vector-quantize-pytorch."""
+
+    def build(z: Any, size: int) -> Call:
+        module = _their_codes(kind, z, size)
+
+        def forward(leaf: Any) -> tuple[Any, Any]:
+            out, _, loss = module(leaf.flatten(2).transpose(1, 2))
+            return out.transpose(1, 2).reshape(leaf.shape), loss.sum()
+
+        return _step(z, module, forward)
+
+    return build
+
+
+def _pairs(ours: Callable[[str], Build], theirs: Callable[[str], Build]) -> dict[str, Build]:
+    return {
+        name: build
+        for kind in PAIRS
+        for name, build in (
+            (f"regvq-studio {kind}", ours(kind)),
+            (f"vector-quantize-pytorch {kind}", theirs(kind)),
+        )
+    }
+
+
+OWN = ("vq", "simvq", "regvq", "nsvq", "gumbel", "ibq", "lfq", "bsq", "diveq", "fsp")
 METHODS: dict[str, dict[str, Build]] = {
     "lookup": {
         "regvq-studio": lookup_ours,
@@ -228,4 +348,6 @@ METHODS: dict[str, dict[str, Build]] = {
         "vector-quantize-pytorch VectorQuantize": train_lucidrains("VectorQuantize"),
         "vector-quantize-pytorch SimVQ": train_lucidrains("SimVQ"),
     },
+    "codes": _pairs(codes_ours, codes_lucidrains),
+    "training-codes": _pairs(train_codes_ours, train_codes_lucidrains),
 }

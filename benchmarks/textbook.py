@@ -15,6 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from core.analysis.lab.training import even_levels
+
+FSP_LEVELS = 4
+"""Numbers per latent of FSP, our choice: 16 levels each for 65,536 codes."""
 Form = Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]
 
 
@@ -95,6 +99,35 @@ def lfq(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
     return module.from_bits(signs + (numbers - numbers.detach())), loss
 
 
+def bsq(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Apply BSQ: signs of projected latents of unit length, and the entropy term of each bit."""
+    numbers = F.normalize(module.to_bits(rows), dim=1, eps=1e-4)
+    scale = numbers.shape[1] ** -0.5
+    codes = torch.where(numbers > 0, scale, -scale)
+    both = torch.stack([numbers, -numbers], 2) * 2 * scale
+    loss = 0.1 * torch.stack([_entropies(bit) for bit in both.unbind(1)]).sum()
+    return module.from_bits(codes + (numbers - numbers.detach())), loss
+
+
+def diveq(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Apply DiVeQ: an error of differentiable length along a noisy direction."""
+    chosen = module.codes[distances(rows, module.codes).argmin(1)]
+    error = chosen - rows
+    direction = F.normalize(error + 1e-3 * torch.randn_like(error), dim=1).detach()
+    return rows + error.norm(dim=1, keepdim=True) * direction, rows.new_zeros(())
+
+
+def fsp(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Apply FSP: projected latents in (0, 1), moved at random, and a loss on their two moments."""
+    numbers = module.to_levels(rows)
+    quantiles = (numbers.tanh() + 1) / 2
+    moved = quantiles + (torch.rand_like(quantiles) * 2 - 1) / (2 * module.levels)
+    moved = torch.where((moved > 0) & (moved < 1), moved, quantiles)
+    loss = 0.1 * numbers.mean(0).square().mean()
+    loss = loss + 0.07 * (numbers.var(0) - 0.8225).square().mean()
+    return module.from_levels((moved - 0.5) * math.sqrt(12)), loss
+
+
 def _straight_through(soft: Tensor, ids: Tensor) -> Tensor:
     return F.one_hot(ids, soft.shape[1]).float() + soft - soft.detach()
 
@@ -107,20 +140,31 @@ def _entropies(logits: Tensor) -> Tensor:
 
 
 FORMS: dict[str, Form] = {
-    form.__name__: form for form in (vq, simvq, regvq, nsvq, gumbel, ibq, lfq)
+    form.__name__: form for form in (vq, simvq, regvq, nsvq, gumbel, ibq, lfq, bsq, diveq, fsp)
 }
 
 
 def build(name: str, size: int, dim: int, device: Any) -> nn.Module:
-    """Return the parameters of the quantizer ``name`` with ``size`` codes of ``dim`` numbers."""
+    """Return the parameters of the quantizer ``name`` with ``size`` codes of ``dim`` numbers.
+
+    FSP has as many codes as FSP_LEVELS similar numbers of levels allow, ``size`` at most.
+    """
     module = nn.Module()
+    if name == "fsp":
+        levels = torch.tensor(even_levels(size, FSP_LEVELS))
+        module.register_buffer("levels", levels)
+        module.to_levels, module.from_levels = (
+            nn.Linear(dim, FSP_LEVELS),
+            nn.Linear(FSP_LEVELS, dim),
+        )
+        return module.to(device)
     codes = torch.randn(size, dim) * dim**-0.5
-    module.codes = nn.Parameter(codes, requires_grad=name not in ("simvq", "lfq"))
+    module.codes = nn.Parameter(codes, requires_grad=name not in ("simvq", "lfq", "bsq"))
     if name == "simvq":
         module.layer = nn.Linear(dim, dim)
     if name == "gumbel":
         module.head = nn.Linear(dim, size)
-    if name == "lfq":
+    if name in ("lfq", "bsq"):
         bits = size.bit_length() - 1
         module.to_bits, module.from_bits = nn.Linear(dim, bits), nn.Linear(bits, dim)
     return module.to(device)
