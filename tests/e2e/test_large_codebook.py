@@ -201,6 +201,7 @@ def test_every_tab_opens(
     assert "VQModel" in page.locator("#card").inner_text()
 
 
+@pytest.mark.long  # tests/app/services/test_code_atlas.py has a restart, too
 def test_a_second_start_knows_what_the_first_one_painted(
     app: str,
     visit: Any,

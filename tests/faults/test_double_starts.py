@@ -17,13 +17,24 @@ from .test_kills import _clean
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("name", ["tokenizer", pytest.param("encode", marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    ("name", "shares"),
+    [
+        ("tokenizer", (0, 0.6)),
+        pytest.param("tokenizer", (0, 0.3, 0.6, 0.9), marks=pytest.mark.long),
+        pytest.param("encode", (0, 0.3, 0.6, 0.9), marks=pytest.mark.long),
+    ],
+)
 def test_the_second_start_is_refused(
-    server: Server, request: pytest.FixtureRequest, tmp_path: Path, name: str
+    server: Server,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    name: str,
+    shares: tuple[float, ...],
 ) -> None:
     task: Task = request.getfixturevalue(name)
     locked = task.whole.names.index("os.rename .lock.json.new") + 2
-    for number, share in enumerate((0, 0.3, 0.6, 0.9)):
+    for number, share in enumerate(shares):
         out = tmp_path / f"{name}{number}"
         fault = Fault(locked + int(share * (task.whole.calls - locked)), "SIGSTOP")
         first = server.start(task.command, task.flags(out), out, fault)

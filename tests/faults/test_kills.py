@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -29,9 +30,12 @@ def _around(task: Task, words: tuple[str, ...]) -> list[int]:
     return [at for at, name in enumerate(task.whole.names, 1) if name.startswith(words)]
 
 
-def test_a_killed_tokenizer_goes_on(server: Server, tokenizer: Task, tmp_path: Path) -> None:
-    """Every fifth call from the start to the end, and each call around the places that count."""
-    points = set(range(1, tokenizer.whole.calls + 1, 9))
+@pytest.mark.parametrize("every", [31, pytest.param(5, marks=pytest.mark.long)])
+def test_a_killed_tokenizer_goes_on(
+    server: Server, tokenizer: Task, tmp_path: Path, every: int
+) -> None:
+    """Calls from the start to the end, and each call around the places that count."""
+    points = set(range(1, tokenizer.whole.calls + 1, every))
     points |= set(
         _around(tokenizer, ("exchange", "tensors", "os.rename state", "os.rename bundle"))
     )
@@ -47,19 +51,21 @@ def test_a_write_that_was_cut_by_a_kill(server: Server, tokenizer: Task, tmp_pat
     assert _clean("kill in a write")
 
 
-def test_two_kills_in_a_row(server: Server, tokenizer: Task, tmp_path: Path) -> None:
+@pytest.mark.parametrize("draws", [1, pytest.param(4, marks=pytest.mark.long)])
+def test_two_kills_in_a_row(server: Server, tokenizer: Task, tmp_path: Path, draws: int) -> None:
     draw = random.Random(0)
     first = _around(tokenizer, ("exchange state", "exchange bundle", "tensors state"))
     for at in first[1:]:
-        for _ in range(2):
+        for _ in range(draws):
             second = draw.randrange(4, 60)
             faults = [Fault(at + draw.randrange(2)), Fault(second)]
             try_kills(server, tokenizer, tmp_path / "run", faults, "two kills")
     assert _clean("two kills")
 
 
+@pytest.mark.parametrize("every", [2, pytest.param(1, marks=pytest.mark.long)])
 def test_kills_where_names_cannot_be_exchanged(
-    server: Server, tokenizer: Task, tmp_path: Path
+    server: Server, tokenizer: Task, tmp_path: Path, every: int
 ) -> None:
     """The fallback of two renames: a kill between them, and another one at the next start."""
     counted = server.run(
@@ -68,10 +74,10 @@ def test_kills_where_names_cannot_be_exchanged(
     )  # fmt: skip
     assert counted.is_whole
     aside = counted.names.index("os.rename state") + 1  # then state.new is renamed to state
-    for at in (aside, aside + 1, aside + 2, aside + 3):
-        for more in ([], [Fault(14, exchange=False)], [Fault(16, exchange=False)]):
-            faults = [Fault(at, exchange=False), *more]
-            try_kills(server, tokenizer, tmp_path / "run", faults, "kill, without exchange")
+    seconds = ([], [Fault(14, exchange=False)], [Fault(16, exchange=False)])
+    for at, second in [*product(range(aside, aside + 4), seconds)][::every]:
+        faults = [Fault(at, exchange=False), *second]
+        try_kills(server, tokenizer, tmp_path / "run", faults, "kill, without exchange")
     assert _clean("kill, without exchange")
 
 

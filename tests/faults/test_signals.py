@@ -21,7 +21,15 @@ pytestmark = pytest.mark.slow
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-@pytest.mark.parametrize(("name", "points"), [("tokenizer", 12), ("prior", 6)])
+@pytest.mark.parametrize(
+    ("name", "points"),
+    [
+        ("tokenizer", 6),
+        ("prior", 3),
+        pytest.param("tokenizer", 24, marks=pytest.mark.long),
+        pytest.param("prior", 12, marks=pytest.mark.long),
+    ],
+)
 def test_a_signal_stops_with_a_whole_state(
     server: Server, request: pytest.FixtureRequest, tmp_path: Path, name: str, points: int
 ) -> None:

@@ -32,7 +32,7 @@ def post(explorer: Watched, body: bytes | Iterator[bytes], path: str = "call/edi
 
 
 def test_large_and_deep_bodies_are_refused_and_hold_nobody_up(public: Watched) -> None:
-    public.warm_up()
+    public.warm_up("code_detail")
     before = public.memory()
     waits: list[float] = []
     end = threading.Event()

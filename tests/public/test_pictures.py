@@ -36,7 +36,7 @@ def test_bombs_are_refused_in_a_sentence_and_others_are_served(
     public: Watched, photograph: Path
 ) -> None:
     good = photograph.read_bytes()
-    public.warm_up()
+    public.warm_up("code_detail")
     reconstruct(public, "warm.png", good)
     waits: list[float] = []
     end = threading.Event()
