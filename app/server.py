@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from regvq.extras import missing_extra
+from regvq.threads import wait_passively
 
 from .access import OnlyOurFiles, admission
 from .guard.settings import SettingError
@@ -28,6 +29,7 @@ RETRY = 600.0
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve the explorer as the command line asks. Exits with code 2 for an unusable setting."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
+    wait_passively()  # read when torch is imported
     host, port = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), "GRADIO_SERVER_PORT"
     parser = argparse.ArgumentParser(description="Open RegVQ Studio's explorer in a browser.")
     parser.add_argument("--host", default=host, help="address to listen on (default: %(default)s)")

@@ -20,6 +20,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from core.threads import wait_passively
+
+wait_passively()
+
 
 def main() -> None:
     """Measure the given prior and print its figures."""

@@ -25,6 +25,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from core.threads import wait_passively
+
+wait_passively()
+
 ROWS = 4
 
 

@@ -19,9 +19,9 @@ LIBRARY = {"regvq": "core", "regvq_app": "app", "regvq_train": "train"}
 """The names of the installed packages and their folders."""
 
 FLOORS = (
-    ("core._names", "core.errors", "core.paths", "core.malloc", "core.config", "core.color",
-     "core.formats", "core.orientation", "core.channels",
-     "core.batching", "core.distributed", "core.extensions", "core.extras"),
+    ("core._names", "core.errors", "core.paths", "core.malloc", "core.threads", "core.config",
+     "core.color", "core.formats", "core.orientation", "core.channels", "core.batching",
+     "core.distributed", "core.extensions", "core.extras"),
     ("core.images", "core.arrays", "core.bundles"),
     ("core.networks", "core.quantizers"),
     ("core.data",),

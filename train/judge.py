@@ -17,7 +17,7 @@ if not __package__:  # run as a file: python train/judge.py
     __package__ = _bootstrap.PACKAGE
 
 from .cli.common import program
-from .cli.errors import UsageError, check_packages, one_line_errors, parse_flags
+from .cli.errors import UsageError, one_line_errors, parse_flags, prepare
 from .judges.attributes import AttributesRun, train_attributes
 from .judges.labels import LabelsRun, train_labels
 from .judges.segmenter import SegmenterRun, train_segmenter
@@ -26,7 +26,7 @@ from .judges.training import check_out
 
 def main(arguments: list[str] | None = None) -> Path:
     """Train and measure a judge, write its bundle, and return the bundle's folder."""
-    check_packages()
+    prepare()
     import tyro
 
     from regvq.errors import CheckpointError, DataError, FeatureError

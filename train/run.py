@@ -27,7 +27,7 @@ if __name__ == "__main__":  # before anything that takes time to import
     stop_signals.install()
 
 from .cli.common import program
-from .cli.errors import UsageError, check_packages, one_line_errors
+from .cli.errors import UsageError, one_line_errors, prepare
 from .recipes.command_line import parse_run, recipe_list
 from .recipes.own_file import default_folder
 
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> Path:
         print(f"usage: {PROGRAM} RECIPE [flags]\n       {PROGRAM} RECIPE --help\n")
         print(f"{__doc__}\n{recipe_list()}")
         raise SystemExit(0)
-    check_packages()
+    prepare()
     with one_line_errors(UsageError):
         config = parse_run(arguments, PROGRAM)
     with one_line_errors(DataError, CheckpointError, FeatureError, UsageError):

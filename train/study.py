@@ -22,13 +22,13 @@ if not __package__:  # run as a file: python train/study.py
     __package__ = _bootstrap.PACKAGE
 
 from .cli.common import program
-from .cli.errors import check_packages, one_line_errors, parse_flags
+from .cli.errors import one_line_errors, parse_flags, prepare
 from .equal_budget.flags import DownstreamFlags, ReportFlags, RunFlags, ShipFlags, TimingFlags
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command."""
-    check_packages()
+    prepare()
     import tyro
 
     with one_line_errors(ValueError):

@@ -43,6 +43,17 @@ def test_the_command_line_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert launched == [("0.0.0.0", 7999), ("127.0.0.1", 8001)]
 
 
+def test_waiting_threads_sleep_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "")  # so that it is as before after the test
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    seen: list[str | None] = []
+    monkeypatch.setattr(server, "launch", lambda *_: seen.append(os.environ.get("OMP_WAIT_POLICY")))
+    server.main([])
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    server.main([])
+    assert seen == ["PASSIVE", "active"]
+
+
 def test_errors_and_large_files_stay_outside() -> None:
     assert server.launch_options()["show_error"] is False
     assert server.launch_options()["max_file_size"] == 20 * 2**20

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from regvq.errors import tolerant_output
 from regvq.extras import missing_extra
+from regvq.threads import wait_passively
 
 Flags = TypeVar("Flags")
 
@@ -48,8 +49,12 @@ def one_line_errors(*mistakes: type[BaseException]) -> Iterator[None]:
         raise SystemExit(2) from None
 
 
-def check_packages() -> None:
-    """Exit with one sentence and code 2 if packages of the extra ``train`` are not installed."""
+def prepare() -> None:
+    """Prepare the process of a command, before torch is imported: idle threads sleep.
+
+    Exits with one sentence and code 2 if packages of the extra ``train`` are not installed.
+    """
+    wait_passively()
     if problem := missing_extra("training", "train", *_PACKAGES):
         print(f"error: {problem}", file=sys.stderr)
         raise SystemExit(2)
@@ -67,7 +72,7 @@ def parse_flags(
     ``arguments`` defaults to ``sys.argv[1:]``. Exits with code 2 after ``error: …`` if they are
     wrong, and with code 0 after printing the help if ``--help`` is among them.
     """
-    check_packages()
+    prepare()
     import tyro
 
     complaint = io.StringIO()
