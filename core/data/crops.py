@@ -11,6 +11,9 @@ from PIL import Image
 from ..arrays import resized
 from ..images import shrink
 
+ASPECT = 4 / 3
+"""The largest ratio of the sides of a crop, as in Szegedy et al. 2015."""
+
 
 def crop_box(
     height: int,
@@ -18,17 +21,22 @@ def crop_box(
     size: int,
     scale: tuple[float, float],
     rng: np.random.Generator,
+    aspect: float = ASPECT,
 ) -> tuple[int, int, int, int]:
     """Draw the top, left, height and width of a crop of a picture, in pixels.
 
     `size`: the least side, if the picture has as many pixels. `scale`: the smallest and largest
-    side, as fractions of the short side. `PictureDataset` describes the distribution.
+    side, as fractions of the short side. `aspect`: the largest ratio of the sides, at least 1; a
+    scale of (1, 1) means whole squares, whatever it is. `PictureDataset` describes the
+    distribution.
     """
     short = min(height, width)
     floor = min(size, short)
     low, high = (max(floor, fraction * short) for fraction in scale)
     side = math.exp(rng.uniform(math.log(low), math.log(high)))
-    stretch = math.exp(rng.uniform(-1, 1) * math.log(4 / 3) / 2)  # root of the aspect
+    stretch = math.exp(rng.uniform(-1, 1) * math.log(aspect) / 2)  # root of the aspect
+    if scale[0] == 1:
+        stretch = 1.0
     # Clamping moves both sides toward a square, so the aspect stays within its bounds.
     crop_width = min(max(round(side * stretch), floor), width)
     crop_height = min(max(round(side / stretch), floor), height)

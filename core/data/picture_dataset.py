@@ -26,7 +26,7 @@ from ..errors import DataError, PictureError, printable
 from ..formats import unread_notes
 from ..images import open_picture, open_turned
 from ..orientation import stored_size
-from .crops import crop_box, exchanged, fitted, shrunk
+from .crops import ASPECT, crop_box, exchanged, fitted, shrunk
 from .sample import Sample
 from .segmentation import MapFile, as_classes, place_map, read_map
 
@@ -60,8 +60,9 @@ class PictureDataset:
     `draw(k)` crops, resizes and flips: the crop's side (root of its area) is drawn
     log-uniformly between `crop_scale` times the picture's short side, but is never under `size`
     pixels if the picture has as many, so that details appear at their size or smaller and are
-    never enlarged; its aspect is log-uniform in [3/4, 4/3]. (The idea is Szegedy et al. 2015; no
-    paper states these ranges for tokenizers.) Of several captions one is drawn; captions that
+    never enlarged; the ratio of its sides is log-uniform in [1 / `aspect`, `aspect`], but whole
+    squares, `crop_scale` (1, 1), are not stretched. (The idea is Szegedy et al. 2015; no paper
+    states these ranges for tokenizers.) Of several captions one is drawn; captions that
     mention left or right are never paired with a mirrored picture. `items[i]` is the whole i-th
     item.
 
@@ -95,6 +96,8 @@ class PictureDataset:
     """Names of the classes of the semantic maps."""
     channels: int = 3
     """C, the channels of the images."""
+    aspect: float = ASPECT
+    """The largest ratio of the sides of a crop; 1: squares. Set it before the first draw."""
     value_range: str = "uint8 from 0 to 255"
     """The type of the pixels in the files, and the limits that become -1 and 1."""
     palette: np.ndarray | None = None
@@ -278,7 +281,9 @@ class PictureDataset:
             found = self._item(index)
         pixels_HWC, ids_HW = found
         height, width = pixels_HWC.shape[:2]
-        top, left, height, width = crop_box(height, width, self.size, self.crop_scale, rng)
+        top, left, height, width = crop_box(
+            height, width, self.size, self.crop_scale, rng, self.aspect
+        )
         captions = self.captions(index)
         flipped = self.flip and rng.random() < 0.5
         if flipped and captions:

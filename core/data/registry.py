@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from ..channels import check_channels, count_words
 from ..errors import DataError
 from ..extensions import ExtensionError, load_extensions, same_definition
 from ..formats import ARRAYS, SUFFIXES, UNREAD, suffix_of
+from .crops import ASPECT
 from .datasets.ade20k import ADE20K
 from .datasets.camvid import CamVid
 from .datasets.captioned_folder import CaptionedFolder, captions_held_out
@@ -98,6 +100,7 @@ def open_dataset(
     seed: int = 0,
     split: str = "train",
     crop: tuple[float, float] = (0.0, 1.0),
+    aspect: float = ASPECT,
     channels: int = 3,
 ) -> Dataset:
     """Open a data set by its name.
@@ -110,12 +113,15 @@ def open_dataset(
         size: side in pixels of the square images that `draw` yields.
         seed: seed of the draws.
         split: "train", "val" or "test"; a plain folder without such subfolders has one split.
-        crop: smallest and largest side of a training crop, as fractions of a file's short side.
+        crop: smallest and largest side of a training crop, as fractions of a file's short side;
+            (1, 1) means whole squares.
+        aspect: largest ratio of the sides of other crops; 1: squares.
         channels: the channels of the images, from 1 to 16. Only "folder" has others than 3:
             `core.arrays.read_array` says which files have how many.
 
     Raises:
-        DataError: unknown name or split, missing or unusable root, other channels.
+        DataError: unknown name or split, missing or unusable root, other channels, an aspect below
+            1 or, of a data set that does not crop pictures, another one than the default.
     """
     if name not in NAMES and name not in _REGISTERED:
         _load_extensions(name)
@@ -125,13 +131,15 @@ def open_dataset(
         raise DataError(f"size must be at least 1 pixel, got {size}.")
     if seed < 0:
         raise DataError(f"seed must be 0 or more, got {seed}.")
+    if not 1 <= aspect < math.inf:
+        raise DataError(f"aspect must be at least 1, got {aspect}.")
     try:
         check_channels(channels)
     except ValueError as error:
         raise DataError(f"{error}.") from None
     if name == "folder":
-        return _open_folder(root, size, seed, split, crop, channels)
-    if name == "scenes":
+        data = _open_folder(root, size, seed, split, crop, channels)
+    elif name == "scenes":
         data = _open_scenes(root, size, seed, split)
     elif name in _REGISTERED:
         data = _REGISTERED[name].open(root, split, size=size, seed=seed, crop=crop)
@@ -144,6 +152,10 @@ def open_dataset(
             f"the pictures of the data set {name!r} have {count_words(found)} and not {channels}; "
             f"set channels to {found}, or give the data set 'folder' pictures of {channels}."
         )
+    if isinstance(data, PictureDataset):
+        data.aspect = aspect
+    elif aspect != ASPECT:
+        raise DataError(f"the data set {name!r} does not crop pictures: leave out the aspect.")
     return data
 
 

@@ -26,7 +26,10 @@ class PicturesConfig:
     size: int = 64
     """Side of the training crops, in pixels."""
     crop: tuple[float, float] = (0.0, 1.0)
-    """Smallest and largest side of a crop, as fractions of the picture's short side."""
+    """Smallest and largest side of a crop, as fractions of the picture's short side; (1, 1) means
+    whole squares."""
+    aspect: float = 4 / 3
+    """Largest ratio of the sides of a crop; 1: squares. Whole squares are never stretched."""
     workers: int = 1
     """Processes that load pictures; 0 loads them in the training process."""
 
@@ -40,6 +43,8 @@ class PicturesConfig:
             raise ValueError(
                 f"data.crop must be two increasing fractions in [0, 1], got {self.crop}"
             )
+        if not 1 <= self.aspect < math.inf:
+            raise ValueError(f"data.aspect must be at least 1, got {self.aspect}")
 
 
 @dataclass(frozen=True)

@@ -145,6 +145,7 @@ class PriorTrainer(TrainingRun):
             seed=self.config.seed,
             split=split,
             crop=data.crop,
+            aspect=data.aspect,
             channels=self.tokenizer.channels,
         )
 

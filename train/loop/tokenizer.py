@@ -322,6 +322,7 @@ def _open(config: RunConfig, split: str, size: int) -> Dataset:
         seed=config.seed,
         split=split,
         crop=data.crop,
+        aspect=data.aspect,
         channels=config.tokenizer.channels,
     )
 

@@ -220,7 +220,14 @@ DEFAULTS: dict[type, dict[str, Any]] = {
         "vocabulary": 0,
         "pretrained": None,
     },
-    PicturesConfig: {"name": "scenes", "root": None, "size": 64, "crop": (0.0, 1.0), "workers": 1},
+    PicturesConfig: {
+        "name": "scenes",
+        "root": None,
+        "size": 64,
+        "crop": (0.0, 1.0),
+        "aspect": 4 / 3,
+        "workers": 1,
+    },
     AdamWConfig: {
         "lr": 0.0004,
         "betas": (0.9, 0.95),
@@ -256,6 +263,7 @@ DEFAULTS: dict[type, dict[str, Any]] = {
         "root": None,
         "size": 64,
         "crop": (0.0, 1.0),
+        "aspect": 4 / 3,
         "workers": 1,
         "last_size": None,
         "last_share": 0.2,

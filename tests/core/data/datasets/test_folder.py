@@ -126,6 +126,21 @@ class TestDraw:
         side = np.sqrt(found[:, 2] * found[:, 3])
         assert 77 < side.min() < 86 and 114 < side.max() < 123
 
+    def test_whole_squares_are_not_stretched(self, tmp_path: Path):
+        write_ramp(tmp_path, 240, 160)
+        data = PictureFolder(tmp_path, size=32, crop_scale=(1.0, 1.0))
+        found = boxes(data, 240, 160, 60)
+        assert np.abs(found[:, 2:4] - 160).max() < 4
+        assert found[:, 0].min() < 8 and (found[:, 0] + found[:, 2]).max() > 232
+
+    @pytest.mark.parametrize("aspect", [1.0, 2.0])
+    def test_the_aspect_is_a_setting(self, tmp_path: Path, aspect: float):
+        write_ramp(tmp_path, 256, 256)
+        data = open_dataset("folder", tmp_path, size=32, crop=(0.5, 0.6), aspect=aspect)
+        found = boxes(data, 256, 256, 100)
+        ratio = found[:, 2] / found[:, 3]
+        assert 0.9 < ratio.max() / aspect < 1.1 and 0.9 < ratio.min() * aspect < 1.1
+
     def test_half_are_flipped_by_default(self, tmp_path: Path):
         write_ramp(tmp_path, 64, 64)
         flipped = boxes(PictureFolder(tmp_path, size=16), 64, 64, 300)[:, 4]
@@ -360,6 +375,10 @@ class TestOpening:
             open_dataset("folder", photos, split="tset")
         with pytest.raises(DataError, match="size"):
             open_dataset("folder", photos, size=0)
+        with pytest.raises(DataError, match=r"aspect must be at least 1, got 0\.5"):
+            open_dataset("folder", photos, aspect=0.5)
+        with pytest.raises(DataError, match="'scenes' does not crop pictures"):
+            open_dataset("scenes", aspect=2.0)
         with pytest.raises(DataError, match="seed"):
             open_dataset("folder", photos, seed=-1)
 
