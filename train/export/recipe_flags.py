@@ -19,7 +19,9 @@ _LEFT_OUT = (
 
 def recipe_flags(config: CommonConfig) -> str:
     """Return the flags that turn a run's recipe into ``config``; "" if the recipe is unknown."""
-    return flags_beyond(config, config_of(config.recipe)) if is_known(config.recipe) else ""
+    if not is_known(config.recipe):
+        return ""
+    return flags_beyond(config, config_of(config.recipe, config.steps))
 
 
 def flags_beyond(config: CommonConfig, recipe: CommonConfig) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib
+import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
@@ -21,7 +22,7 @@ from ..cli.errors import UsageError
 if TYPE_CHECKING:
     from ..config.base import CommonConfig
 
-Recipe = Callable[[], Any]
+Recipe = Callable[..., Any]
 
 
 class Group(NamedTuple):
@@ -114,9 +115,15 @@ def recipe_of(name: str) -> Recipe:
     return getattr(module, name.replace("-", "_"))
 
 
-def config_of(name: str) -> CommonConfig:
-    """Return the config of the recipe ``name``, which has its name. Raises UsageError."""
-    return replace(recipe_of(name)(), recipe=name)
+def config_of(name: str, steps: int | None = None) -> CommonConfig:
+    """Return the config of the recipe ``name``, which has its name. Raises UsageError.
+
+    ``steps``: the length of the run, for a recipe with settings that follow from it; such a recipe
+    is a function that takes ``steps``. None: the recipe's own.
+    """
+    recipe = recipe_of(name)
+    follows = steps is not None and "steps" in inspect.signature(recipe).parameters
+    return replace(recipe(steps=steps) if follows else recipe(), recipe=name)
 
 
 def summary_of(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..cli.errors import UsageError
@@ -35,9 +36,12 @@ def parse_run(arguments: list[str], program: str) -> CommonConfig:
         description = inspect.getdoc(recipe_of(name)) or ""
     except UsageError as error:
         raise UsageError(f"{error} ({program} --help lists the recipes)") from None
-    return parse_config(
-        config_of(name), flags, program=f"{program} {asked}", description=description
-    )
+    usual, words = config_of(name), {"program": f"{program} {asked}", "description": description}
+    config = parse_config(usual, flags, **words)
+    fitting = config_of(name, config.steps)
+    if replace(fitting, steps=usual.steps) == usual:  # nothing else follows from the steps
+        return config
+    return parse_config(fitting, flags, **words)
 
 
 def _split(arguments: list[str], program: str) -> tuple[str, list[str]]:

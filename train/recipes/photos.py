@@ -185,17 +185,17 @@ def photos_simvq() -> RunConfig:
     return _photos(SimVQConfig())
 
 
-def photos_nsvq() -> RunConfig:
+def photos_nsvq(steps: int = 10_000) -> RunConfig:
     """NSVQ (arXiv 2606.11363) on your photographs, with the losses and budget of photos-vq.
 
     Dense non-stationary loss, codebook replacement, and three stages. The run counts as 70 epochs,
-    the paper's number. The encoder is frozen by the paper's rule between the middle of the run and
-    epoch 50, at which the paper's own run froze it (the bounds are our choice: in a run as short as
-    this one the commitment loss is lowest at the very beginning). Needs --data.root, a folder of
-    pictures.
+    the paper's number, whatever --steps is. The encoder is frozen by the paper's rule between the
+    middle of the run and epoch 50, at which the paper's own run froze it (the bounds are our
+    choice: in a run as short as this one the commitment loss is lowest at the very beginning).
+    Needs --data.root, a folder of pictures.
     """
-    run = _photos(NSVQConfig())
-    epoch = run.steps // 70
+    run = replace(_photos(NSVQConfig()), steps=steps)
+    epoch = max(1, steps // 70)
     return replace(
         run,
         tokenizer=replace(run.tokenizer, quantizer=NSVQConfig(epoch=epoch)),

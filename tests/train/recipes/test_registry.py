@@ -12,6 +12,7 @@ import pytest
 from core.paths import ROOT
 from train.cli.errors import UsageError
 from train.config.tokenizer import RunConfig
+from train.export.recipe_flags import recipe_flags
 from train.recipes import GROUPS, NAMES, config_of, recipe_of, summary_of
 from train.recipes.command_line import parse_run, recipe_list
 
@@ -167,3 +168,20 @@ def test_vqvae_has_only_the_squared_error() -> None:
     loss = config_of("photos-vqvae").loss
     assert (loss.l1, loss.l2, loss.perceptual, loss.adversarial) == (0.0, 1.0, 0.0, 0.0)
     assert loss.contrastive == "none"
+
+
+def epochs(*flags: str) -> tuple[int, int]:
+    """Return the stages' and the quantizer's epoch of photos-nsvq, in steps."""
+    config = parse_run(["photos-nsvq", *flags], "run")
+    assert config.stages.latest == 50 / 70
+    return config.stages.epoch, config.tokenizer.quantizer.epoch
+
+
+def test_settings_that_follow_from_the_steps_follow_the_flag() -> None:
+    assert epochs() == (10_000 // 70,) * 2
+    assert epochs("--steps", "7000", "--batch", "8") == (100, 100)
+    assert epochs("--steps", "7") == (1, 1)
+    assert epochs("--steps", "7000", "--stages.epoch", "5") == (5, 100)
+    changed = parse_run(["photos-nsvq", "--steps", "7000", "--batch", "8"], "run")
+    assert (changed.steps, changed.batch) == (7000, 8)
+    assert recipe_flags(changed) == "--batch 8"  # the card's flags need not repeat it

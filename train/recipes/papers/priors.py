@@ -18,6 +18,8 @@ VQGAN = {"width": 1024, "layers": 24, "heads": 16}
 """VQ-GAN's transformer for semantic synthesis."""
 VQ_DIFFUSION = {"width": 1024, "layers": 19, "heads": 16}
 """VQ-Diffusion's transformer for CUB-200 and MS-COCO."""
+CUB_PICTURES = 5_994
+"""The training pictures of CUB-200-2011's own list."""
 
 
 def ade20k_semantic_ar() -> PriorRunConfig:
@@ -48,11 +50,12 @@ def cub_text_diffusion() -> PriorRunConfig:
     Aims at FID 16.93 (Reg-VQ, arXiv 2303.06424, from notes on the paper; Gumbel-VQ's tokens there:
     20.39). From VQ-Diffusion's released config: 19 layers, 16 heads, width 1024, T = 100, CLIP
     ViT-B/32's text tower, frozen, AdamW 0.9 0.96 with weight decay 0.045, rate 4.5e-4, 400 epochs.
-    Inferred: a batch of 32 in all, and 16x16 tokens instead of their 32x32, because Reg-VQ's own
-    tokenizer is used; our rate falls along a cosine. Needs --data.root, --tokenizer, and
+    Inferred: a batch of 32 in all, 16x16 tokens instead of their 32x32, because Reg-VQ's own
+    tokenizer is used, and the 5,994 training pictures of CUB's own list, which this project reads,
+    instead of their 8,855; our rate falls along a cosine. Needs --data.root, --tokenizer, and
     open_clip's ViT-B-32 weights of OpenAI.
     """
-    return _text("cub", rate=4.5e-4, steps=400 * 8_855 // 32, guidance=5.0)
+    return _text("cub", rate=4.5e-4, steps=400 * CUB_PICTURES // 32, guidance=5.0)
 
 
 def coco_text_diffusion_large() -> PriorRunConfig:
