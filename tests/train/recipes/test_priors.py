@@ -14,6 +14,7 @@ from core.bundles.bundle import find_bundle
 from core.checkpoints import load_prior
 from core.conditions import SemanticConfig, TextConfig
 from core.data import open_dataset
+from core.data.datasets.cub import CUB
 from core.priors import AutoregressiveConfig, DiffusionConfig, LatentConfig
 from tests.helpers import published_layouts as made
 from tests.helpers.tiny_prior_runs import tokenizer_bundle
@@ -58,6 +59,8 @@ def test_sizes_are_those_of_the_papers(name: str) -> None:
     with torch.device("meta"):
         prior = config.prior.build()
     assert config.data.size == (128 if name.startswith("imagenet") else 256)
+    if name == "cub-text-diffusion":
+        assert config.steps == 400 * CUB.counts["train"] // config.batch
     assert prior.grid == (16, 16)
     if isinstance(config.prior, LatentConfig):
         unet = prior.unet.config
