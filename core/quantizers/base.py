@@ -36,6 +36,10 @@ class Quantizer(nn.Module, ABC):
     """True if the quantizer has a token distribution that ``forward`` can draw from, with a mask
     ratio. The ``log_posterior`` of the others only ranks their codes."""
 
+    straight_through: bool = False
+    """True if the gradient on the latents is, apart from that of the losses, exactly the one on
+    ``z`` of the result. Others have that of a projection, a soft choice, a rotation or a length."""
+
     set_by_config: ClassVar[tuple[str, ...]] = ()
     """Buffers whose values the config sets. A run that is initialized from another checkpoint keeps
     its own; a checkpoint's are those that it was trained with."""

@@ -125,6 +125,7 @@ class NonStationaryVectorQuantizer(Quantizer):
     """Nearest code, straight-through gradient, VQ-VAE's losses, dense loss and replacement."""
 
     is_stochastic = True
+    straight_through = True
     uses: Tensor
     updates: Tensor
 

@@ -55,10 +55,11 @@ class ResidualConfig:
 class ResidualQuantizer(LeveledQuantizer):
     """Levels that each quantize the latent minus the codes of the levels before.
 
-    The gradient on the latents is that of one quantizer: the sum of the levels' straight-through
-    gradients would be L times too large (as audiocraft's correction notes, INFERRED for quantizers
-    that are not straight-through). Each level's losses move the encoder. Over DiVeQ each level adds
-    its own error; its authors' residual class adds one error to the sum of codes.
+    Over straight-through quantizers, the gradient on the latents is that of one quantizer: the sum
+    of the levels' would be L times too large (as audiocraft's correction notes). Over all others,
+    whose gradients are no identities, it is the sum of the levels', as in vector-quantize-pytorch.
+    Each level's losses move the encoder. Over DiVeQ each level adds its own error; its authors'
+    residual class adds one error to the sum of codes.
     """
 
     def __init__(self, config: ResidualConfig, dim: int) -> None:
@@ -87,7 +88,8 @@ class ResidualQuantizer(LeveledQuantizer):
             for level in range(count):
                 found = self._at(level)(rest, mask_ratio=mask_ratio, generator=generator)
                 total = total + found.z
-                if level:  # the identity that this level adds to the gradient on the latents
+                # the identity that this level adds to the gradient on the latents
+                if level and self._at(level).straight_through:
                     total = total - (rest - rest.detach())
                 rest = z - total.detach()
                 ids.append(found.ids)

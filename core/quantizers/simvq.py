@@ -50,6 +50,7 @@ class SimVectorQuantizer(Quantizer):
     def __init__(self, config: SimVQConfig, dim: int) -> None:
         super().__init__(config.size, dim)
         self.config = config
+        self.straight_through = config.estimator == "straight-through"
         # N(0, 1/d), and PyTorch's default layer with bias, as in the authors' code.
         self.register_buffer("frozen", torch.randn(self.size, dim) * dim**-0.5)
         self.projection = nn.Linear(dim, dim)

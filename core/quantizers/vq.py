@@ -84,6 +84,8 @@ class VectorQuantizer(Quantizer):
     def __init__(self, config: VQConfig, dim: int) -> None:
         super().__init__(config.size, dim)
         self.config = config
+        plain = config.estimator == "straight-through"
+        self.straight_through = plain and config.distance == "euclidean"
         codes = torch.empty(self.size, dim).uniform_(-1 / self.size, 1 / self.size)
         self.codes = nn.Parameter(codes, requires_grad=config.codebook == "gradient")
         if config.codebook == "ema":

@@ -51,6 +51,15 @@ PERTURBED = {"diveq", "fsp"}
 """Quantizers whose decoder gets a perturbed code in training."""
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+def test_straight_through_says_if_the_gradient_on_the_latents_is_the_identity(name) -> None:
+    torch.manual_seed(1)
+    quantizer, weight = CONFIGS[name].build(8).train(), torch.randn(2, 8, 3, 3)
+    z = torch.randn(2, 8, 3, 3, requires_grad=True)
+    (quantizer(z).z * weight).sum().backward()
+    assert torch.allclose(z.grad, weight, atol=1e-6) == quantizer.straight_through
+
+
 @pytest.fixture(params=CONFIGS)
 def quantizer(request):
     torch.manual_seed(1)
