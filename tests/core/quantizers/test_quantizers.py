@@ -237,6 +237,14 @@ def test_usage_window_counts_the_last_steps():
     assert window.steps == 2
 
 
+def test_usage_window_leaves_padded_places_out():
+    window, leveled = UsageWindow(3), UsageWindow(3, levels=2)
+    window.add(torch.tensor([[0, 2, -1], [2, -1, -1]]))
+    leveled.add(torch.tensor([[[0, 2, -1], [1, -1, -1]]]))
+    assert window.counts().tolist() == [1, 0, 2]
+    assert leveled.counts().tolist() == [[1, 0, 1], [0, 1, 0]]
+
+
 def test_usage_window_without_a_step():
     with pytest.raises(ValueError, match="no step"):
         UsageWindow(5).counts()
