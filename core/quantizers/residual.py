@@ -64,6 +64,11 @@ class ResidualQuantizer(LeveledQuantizer):
 
     def __init__(self, config: ResidualConfig, dim: int) -> None:
         super().__init__(config, dim, config.levels, dim)
+        if isinstance(self._at(0), LeveledQuantizer):
+            raise ValueError(
+                f"{type(config.base).__name__} has several ids per position and cannot be the base "
+                "of residual codes; build a ProductConfig of the ResidualConfig"
+            )
         self.sizes = (self._at(0).size,) * config.levels
 
     def level_codebooks(self) -> list[Tensor]:

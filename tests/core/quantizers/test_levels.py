@@ -374,6 +374,9 @@ def test_bad_input_gets_a_sentence() -> None:
     ):
         with pytest.raises(ValueError, match=words):
             ResidualConfig(base, **config)
+    for leveled in (ProductConfig(base), ResidualConfig(base)):
+        with pytest.raises(ValueError, match="has several ids per position and cannot be the base"):
+            ResidualConfig(leveled).build(6)
     with pytest.raises(ValueError, match="groups must be 1 or more, got 0"):
         ProductConfig(base, groups=0)
     for quantizer in (built(ResidualConfig(base, levels=2)), built(ProductConfig(base))):
