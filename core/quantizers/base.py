@@ -135,6 +135,11 @@ def to_grid(rows: Tensor, like: Tensor) -> Tensor:
     return rows.view(batch, height, width, dim).permute(0, 3, 1, 2)
 
 
+def linear(layer: nn.Linear, x: Tensor) -> Tensor:
+    """Return ``layer`` of ``x``, in the type of ``x``: float32, also if the layer was converted."""
+    return nn.functional.linear(x, layer.weight.to(x.dtype), layer.bias.to(x.dtype))
+
+
 def no_autocast(x: Tensor) -> torch.autocast:
     """Return a context without autocast: in half precision, distances of codes become equal."""
     return torch.autocast(x.device.type, enabled=False)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..distributed import mean_over_processes, world_size
-from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
+from .base import Quantized, Quantizer, linear, no_autocast, to_grid, to_rows
 from .fsq import FSQConfig
 from .ops import negative_distances
 
@@ -71,7 +71,7 @@ class FiniteScalarPerturbation(Quantizer):
     def quantiles(self, rows: Tensor) -> Tensor:
         """Return latents (N, D) projected and mapped to [0, 1], (N, levels): (tanh + 1) / 2."""
         with no_autocast(rows):
-            return (self.to_levels(rows).tanh() + 1) / 2
+            return (linear(self.to_levels, rows).tanh() + 1) / 2
 
     def centers(self) -> Tensor:
         """Return the centers of all combinations of intervals, float32 (K, levels); row k is code
@@ -88,7 +88,7 @@ class FiniteScalarPerturbation(Quantizer):
         return (quantiles.clamp_max(below) * self.levels).floor().long()
 
     def _decoded(self, quantiles: Tensor) -> Tensor:
-        return self.from_levels((quantiles - 0.5) / SPREAD)
+        return linear(self.from_levels, (quantiles - 0.5) / SPREAD)
 
     def codebook(self) -> Tensor:
         with no_autocast(self.levels):
@@ -112,7 +112,7 @@ class FiniteScalarPerturbation(Quantizer):
         decoded from numbers that are moved at random."""
         with no_autocast(z):
             z = z.float()
-            numbers = self.to_levels(to_rows(z))
+            numbers = linear(self.to_levels, to_rows(z))
             quantiles = (numbers.tanh() + 1) / 2
             intervals = self._intervals(quantiles.detach())
             ids = (intervals * self.strides).sum(1).view(z.shape[0], *z.shape[2:])

@@ -116,7 +116,7 @@ def replace_by_copies(codes: Tensor, dead: Tensor, uses: Tensor, noise: float, s
     sources = torch.multinomial(uses, len(dead), replacement=True, generator=draw)
     moved = torch.randn(len(dead), codes.shape[1], generator=draw) * noise
     dead, sources = dead.to(codes.device), sources.to(codes.device)
-    codes[dead] = codes[sources] + moved.to(codes.device)
+    codes[dead] = codes[sources] + moved.to(codes)
     return dead
 
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
+from .base import Quantized, Quantizer, linear, no_autocast, to_grid, to_rows
 from .ops import negative_distances, rotation_trick
 from .tiled.lookup import nearest_code
 
@@ -57,7 +57,7 @@ class SimVectorQuantizer(Quantizer):
 
     def codebook(self) -> Tensor:
         with no_autocast(self.frozen):
-            return self.projection(self.frozen)
+            return linear(self.projection, self.frozen.float())
 
     @torch.no_grad()
     def initialize_codes(self, centers: Tensor) -> None:
@@ -98,7 +98,7 @@ class SimVectorQuantizer(Quantizer):
             if not self.training:
                 return Quantized(chosen, ids, {})
             # Only the chosen codes need a gradient: project them again instead of all K.
-            projected = self.projection(self.frozen[flat])
+            projected = linear(self.projection, self.frozen[flat].float())
             losses = {
                 "commitment": self.config.beta * F.mse_loss(z, chosen),
                 "codebook": F.mse_loss(projected, rows.detach()),

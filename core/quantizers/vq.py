@@ -167,6 +167,14 @@ class VectorQuantizer(Quantizer):
 
     @torch.no_grad()
     def update(self, z: Tensor, ids: Tensor) -> Tensor | None:
+        if self.config.codebook != "ema" and self.config.restart_below == 0:
+            return None
+        if self.codes.dtype != torch.float32:  # half precision would round their steps away
+            kind = str(self.codes.dtype).removeprefix("torch.")
+            raise ValueError(
+                f"moving averages of codes and uses need float32, but the quantizer is {kind}: "
+                "keep it in float32 where the network is converted (quantizer.float())"
+            )
         rows, ids = self._scaled(to_rows(z)), ids.flatten()
         counts = sum_over_processes(torch.bincount(ids, minlength=self.size).float())
         if self.config.codebook == "ema":
