@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..distributed import mean_over_processes, world_size
+from ..distributed import mean_over_rows, sum_over_processes
 from .base import Quantized, Quantizer, linear, no_autocast, to_grid, to_rows
 from .fsq import FSQConfig
 from .ops import negative_distances
@@ -134,12 +134,12 @@ class FiniteScalarPerturbation(Quantizer):
 
     def _losses(self, numbers: Tensor) -> dict[str, Tensor]:
         """Return the losses on the moments of each number over the batch of all processes."""
-        mean = mean_over_processes(numbers.mean(0))
+        mean = mean_over_rows(numbers.mean(0), len(numbers))
         # The unbiased variance, 0 for a single row. Its slope with respect to the mean is 0 over
         # all processes, but not over those of one: hence the detached mean.
-        count = len(numbers) * world_size()
-        variance = mean_over_processes((numbers - mean.detach()).square().mean(0))
-        variance = variance * (count / max(count - 1, 1))
+        count = sum_over_processes(numbers.new_full((), len(numbers)))
+        variance = mean_over_rows((numbers - mean.detach()).square().mean(0), len(numbers))
+        variance = variance * (count / (count - 1).clamp_min(1))
         return {
             "mean": self.config.mean_weight * mean.square().mean(),
             "variance": self.config.variance_weight * (variance - VARIANCE).square().mean(),

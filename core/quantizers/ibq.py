@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..distributed import mean_over_processes
+from ..distributed import mean_over_rows
 from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
 from .ops import entropy
 from .tiled.lookup import best_code
@@ -85,6 +85,6 @@ class IndexBackpropagationQuantizer(Quantizer):
             if self.config.entropy_weight:
                 each, mean = soft_statistics(rows, codes / self.config.temperature, no_bias)
                 losses["entropy"] = self.config.entropy_weight * (
-                    each.mean() - entropy(mean_over_processes(mean))
+                    each.mean() - entropy(mean_over_rows(mean, len(rows)))
                 )
             return Quantized(to_grid(through, z), ids, losses)

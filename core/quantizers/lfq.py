@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..distributed import mean_over_processes
+from ..distributed import mean_over_rows
 from .base import Quantized, Quantizer, linear, no_autocast, to_grid, to_rows
 from .ops import entropy
 
@@ -131,7 +131,7 @@ class LookupFreeQuantizer(Quantizer):
     def _entropy(self, numbers: Tensor) -> Tensor:
         """Return E[H(p)] - H(E[p]) of p = softmax_c(2 z.c / T), in nats; E over all processes."""
         logits = 4 / self.config.temperature * numbers  # log p(+1) / p(-1) of each bit
-        mean = mean_over_processes(mean_probabilities(logits))
+        mean = mean_over_rows(mean_probabilities(logits), len(logits))
         return bit_entropies(logits).sum(1).mean() - entropy(mean)
 
 

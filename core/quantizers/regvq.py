@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..distributed import mean_over_processes
+from ..distributed import mean_over_rows
 from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
 from .code_prior import gaussian_prior, read_histogram
 from .ops import check_fall, check_ratio, falling_ratio, places, stochastic_mask
@@ -240,5 +240,5 @@ class RegularizedVectorQuantizer(Quantizer):
         hard = torch.bincount(group * self.size + ids, minlength=groups * self.size)
         use = (hard.view(groups, self.size) + soft_use) / size
         if self.config.prior_scope == "batch":
-            use = mean_over_processes(use)
+            use = mean_over_rows(use, size)
         return prior_divergence(use, self.prior)
