@@ -132,7 +132,7 @@ def to_rows(z: Tensor) -> Tensor:
 def to_grid(rows: Tensor, like: Tensor) -> Tensor:
     """Return rows (B*h*w, D) as latents (B, D, h, w) of the shape of ``like``."""
     batch, dim, height, width = like.shape
-    return rows.view(batch, height, width, dim).permute(0, 3, 1, 2)
+    return rows.reshape(batch, height, width, dim).permute(0, 3, 1, 2)
 
 
 def linear(layer: nn.Linear, x: Tensor) -> Tensor:

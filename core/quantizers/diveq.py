@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..distributed import sum_over_processes
 from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
-from .ops import negative_distances, replace_by_copies
+from .ops import negative_distances, normal, replace_by_copies
 from .tiled.lookup import nearest_code
 
 
@@ -111,7 +111,7 @@ class DifferentiableVectorQuantizer(Quantizer):
             rows, chosen = to_rows(z), to_rows(self.embed(ids))
             noise = None
             if self.config.noise:
-                noise = torch.randn(rows.shape, generator=generator, device=rows.device)
+                noise = normal(rows.shape, generator, rows.device)
                 noise = noise * self.config.noise
             through = add_error(rows, chosen, noise)
             if noise is None:  # the value is exactly the code's

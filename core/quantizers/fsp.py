@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..distributed import mean_over_rows, sum_over_processes
 from .base import Quantized, Quantizer, linear, no_autocast, to_grid, to_rows
 from .fsq import FSQConfig
-from .ops import negative_distances
+from .ops import negative_distances, uniform
 
 SPREAD = 12**-0.5
 """Standard deviation of a uniform number in (0, 1), by which the decoder's numbers are divided."""
@@ -122,13 +122,13 @@ class FiniteScalarPerturbation(Quantizer):
             rate = self.config.quantize_rate
             if rate < 1:
                 moved = self._moved(quantiles, generator)
-                chance = torch.rand(numbers.shape, generator=generator, device=numbers.device)
+                chance = uniform(numbers.shape, generator, numbers.device)
                 kept = torch.where(chance > rate, moved, kept)
             return Quantized(to_grid(self._decoded(kept), z), ids, self._losses(numbers))
 
     def _moved(self, quantiles: Tensor, generator: torch.Generator | None) -> Tensor:
         """Return quantiles moved by up to half an interval; those that would leave (0, 1) stay."""
-        draw = torch.rand(quantiles.shape, generator=generator, device=quantiles.device)
+        draw = uniform(quantiles.shape, generator, quantiles.device)
         moved = quantiles + (draw * 2 - 1) / (2 * self.levels)
         return torch.where((moved > 0) & (moved < 1), moved, quantiles)
 

@@ -131,7 +131,7 @@ class GumbelQuantizer(Quantizer):
 
         A ``seed`` adds the Gumbel noise of the draw.
         """
-        if not len(some):
+        if not torch.compiler.is_compiling() and not len(some):
             return chosen
         temperature = 1.0 if seed is None else self.temperature
         soft, _ = straight_through(

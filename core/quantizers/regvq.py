@@ -221,7 +221,7 @@ class RegularizedVectorQuantizer(Quantizer):
         # Algorithm 1: both regions are straight-through, each with its own soft choice.
         noise: dict[str, Any] = {"seed": seed, "temperature": self.config.temperature}
         for some, settings in ((kept, {}), (drawn, noise)):
-            if not len(some):
+            if not torch.compiler.is_compiling() and not len(some):
                 continue
             if groups > 1:
                 settings = settings | {"groups": group[some], "group_count": groups}
