@@ -86,6 +86,7 @@ class Quantizer(nn.Module, ABC):
 
     def assign(self, z: Tensor) -> Tensor:
         """Return the ids int64 (B, h, w) of latents (B, D, h, w)."""
+        check_latents(z, self.dim)
         batch, _, height, width = z.shape
         with no_autocast(z):
             return self.assign_rows(to_rows(z)).view(batch, height, width)
@@ -122,6 +123,13 @@ class Quantizer(nn.Module, ABC):
         of replaced codes, so that the trainer clears the optimizer's state for them, or None.
         """
         return None
+
+
+def check_latents(z: Tensor, dim: int) -> None:
+    """Raise ValueError unless ``z`` are latents (B, D, h, w) with D = ``dim``."""
+    if z.ndim != 4 or z.shape[1] != dim:
+        other = "" if z.ndim == 4 else "; a SignalQuantizer takes those of other shapes"
+        raise ValueError(f"latents must be (B, {dim}, h, w), got {tuple(z.shape)}{other}")
 
 
 def to_rows(z: Tensor) -> Tensor:

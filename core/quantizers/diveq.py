@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..distributed import sum_over_processes
-from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
+from .base import Quantized, Quantizer, check_latents, no_autocast, to_grid, to_rows
 from .ops import negative_distances, normal, replace_by_copies
 from .tiled.lookup import nearest_code
 
@@ -103,6 +103,7 @@ class DifferentiableVectorQuantizer(Quantizer):
     ) -> Quantized:
         """Quantize latents (B, D, h, w). In training, ``z`` of the result is near the code, at the
         same distance from the latent, and is the code itself if ``noise`` is 0."""
+        check_latents(z, self.dim)
         with no_autocast(z):
             z = z.float()
             ids = self.assign(z)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..distributed import mean_over_rows, sum_over_processes
-from .base import Quantized, Quantizer, linear, no_autocast, to_grid, to_rows
+from .base import Quantized, Quantizer, check_latents, linear, no_autocast, to_grid, to_rows
 from .fsq import FSQConfig
 from .ops import negative_distances, uniform
 
@@ -110,6 +110,7 @@ class FiniteScalarPerturbation(Quantizer):
     ) -> Quantized:
         """Quantize latents (B, D, h, w). In training, ``z`` of the result is not the code: it is
         decoded from numbers that are moved at random."""
+        check_latents(z, self.dim)
         with no_autocast(z):
             z = z.float()
             numbers = linear(self.to_levels, to_rows(z))

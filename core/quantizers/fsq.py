@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .base import Quantized, Quantizer, linear, no_autocast, to_grid, to_rows
+from .base import Quantized, Quantizer, check_latents, linear, no_autocast, to_grid, to_rows
 from .ops import negative_distances
 
 
@@ -103,6 +103,7 @@ class FiniteScalarQuantizer(Quantizer):
         mask_ratio: float | None = None,
         generator: torch.Generator | None = None,
     ) -> Quantized:
+        check_latents(z, self.dim)
         with no_autocast(z):
             z = z.float()
             ids = self.assign(z)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..distributed import mean_over_rows
-from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
+from .base import Quantized, Quantizer, check_latents, no_autocast, to_grid, to_rows
 from .ops import entropy
 from .tiled.lookup import best_code
 from .tiled.soft import soft_statistics, straight_through
@@ -68,6 +68,7 @@ class IndexBackpropagationQuantizer(Quantizer):
         mask_ratio: float | None = None,
         generator: torch.Generator | None = None,
     ) -> Quantized:
+        check_latents(z, self.dim)
         with no_autocast(z):
             z = z.float()
             ids = self.assign(z)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..distributed import mean_over_rows
-from .base import Quantized, Quantizer, linear, no_autocast, to_grid, to_rows
+from .base import Quantized, Quantizer, check_latents, linear, no_autocast, to_grid, to_rows
 from .ops import entropy
 
 
@@ -107,6 +107,7 @@ class LookupFreeQuantizer(Quantizer):
         mask_ratio: float | None = None,
         generator: torch.Generator | None = None,
     ) -> Quantized:
+        check_latents(z, self.dim)
         with no_autocast(z):
             z = z.float()
             numbers = self.projections(to_rows(z))

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..distributed import mean_over_rows
-from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
+from .base import Quantized, Quantizer, check_latents, no_autocast, to_grid, to_rows
 from .code_prior import gaussian_prior, read_histogram
 from .ops import check_fall, check_ratio, falling_ratio, places, stochastic_mask
 from .tiled.lookup import best_code, draw_codes, draw_seed, logits_of, nearest_code
@@ -165,6 +165,7 @@ class RegularizedVectorQuantizer(Quantizer):
         mask_ratio: float | None = None,
         generator: torch.Generator | None = None,
     ) -> Quantized:
+        check_latents(z, self.dim)
         if mask_ratio is None:
             mask_ratio = self.mask_ratio if self.training else 0.0
         with no_autocast(z):

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 
 from ..distributed import copy_of_first
-from .base import Quantized, Quantizer, no_autocast, to_rows
+from .base import Quantized, Quantizer, check_latents, no_autocast, to_rows
 from .beam import best_sequences
 from .levels import (
     DROPPED,
     LeveledQuantizer,
     Replaced,
     add_losses,
-    check_latents,
     check_levels,
     codes_of,
 )

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import Quantized, Quantizer, linear, no_autocast, to_grid, to_rows
+from .base import Quantized, Quantizer, check_latents, linear, no_autocast, to_grid, to_rows
 from .ops import negative_distances, rotation_trick
 from .tiled.lookup import nearest_code
 
@@ -87,6 +87,7 @@ class SimVectorQuantizer(Quantizer):
         mask_ratio: float | None = None,
         generator: torch.Generator | None = None,
     ) -> Quantized:
+        check_latents(z, self.dim)
         with no_autocast(z):
             z = z.float()
             rows = to_rows(z)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..distributed import copy_of_first, gather_rows, sum_over_processes
-from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
+from .base import Quantized, Quantizer, check_latents, no_autocast, to_grid, to_rows
 from .ops import kmeans, negative_distances, rotation_trick
 from .tiled.lookup import nearest_code
 
@@ -119,6 +119,7 @@ class VectorQuantizer(Quantizer):
         mask_ratio: float | None = None,
         generator: torch.Generator | None = None,
     ) -> Quantized:
+        check_latents(z, self.dim)
         with no_autocast(z):
             z = z.float()
             if self.training and self.config.start != "uniform" and not self.started:

@@ -105,6 +105,21 @@ def test_without_a_perturbation_the_decoder_gets_the_code_itself(config):
     torch.testing.assert_close(out.z, quantizer.embed(out.ids), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ((2, 7, 3, 3), r"latents must be \(B, 8, h, w\), got \(2, 7, 3, 3\)$"),
+        ((2, 8, 9), r"got \(2, 8, 9\); a SignalQuantizer takes those of other shapes"),
+        ((2, 8, 2, 3, 3), r"got \(2, 8, 2, 3, 3\); a SignalQuantizer takes"),
+    ],
+)
+def test_latents_of_another_shape_get_a_sentence(quantizer, shape, words):
+    for train in (True, False):
+        for call in (quantizer.train(train), quantizer.assign):
+            with pytest.raises(ValueError, match=words):
+                call(torch.zeros(shape))
+
+
 def test_logits_agree_with_assign(quantizer):
     z = torch.randn(2, 8, 4, 4)
     logits = quantizer.logits(to_rows(z))
