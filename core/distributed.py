@@ -35,6 +35,20 @@ def mean_over_processes(x: Tensor) -> Tensor:
     return x + (sum_over_processes(x) / world_size() - x.detach())
 
 
+def mean_over_rows(x: Tensor, count: int) -> Tensor:
+    """Return the mean over the rows of all processes, differentiable as ``mean_over_processes``.
+
+    ``x`` is the mean over the ``count`` rows of this process; processes may have different numbers
+    of them, as signals with padding do.
+    """
+    if world_size() == 1:
+        return x
+    packed = sum_over_processes(torch.cat([x.flatten() * count, x.new_tensor([count])]))
+    total = packed[-1]
+    own = x * (count * world_size() / total)
+    return own + (packed[:-1].view_as(x) / total - own.detach())
+
+
 def max_over_processes(value: int, device: torch.device | str = "cpu") -> int:
     """Return the largest ``value`` of all processes. ``device``: one that the backend can use."""
     if world_size() == 1:

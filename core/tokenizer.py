@@ -368,7 +368,7 @@ class Tokenizer(nn.Module):
 
     @torch.no_grad()
     def decode_latents(self, z: Tensor) -> Tensor:
-        """Return the images float32 (B, 3, h*f, w*f) in [-1, 1] of codes (B, D, h, w), such as
+        """Return the images float32 (B, C, h*f, w*f) in [-1, 1] of codes (B, D, h, w), such as
         those of some levels; they are not quantized."""
         return self.network_output(self.decoder(self._typed(z)).float()).clamp_(-1, 1)
 

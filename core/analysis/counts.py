@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..batching import in_batches
+from ..quantizers.levels import one_codebook
 
 if TYPE_CHECKING:
     from ..data.sample import Sample
@@ -27,7 +28,11 @@ def count_codes(
     pictures: images (C, H, W) in [-1, 1] of any sizes, read one by one when needed.
     progress: called with the number of pictures counted so far.
     batch: at most this many consecutive pictures of one size are encoded together.
+
+    Raises ValueError for a tokenizer with several levels, whose codes have the same numbers; a
+    ``LevelView`` is one of them.
     """
+    one_codebook(tokenizer.quantizer, "a count of codes")
     counts = np.zeros(tokenizer.codebook_size, dtype=np.int64)
     done = 0
     for images in in_batches(pictures, batch):
@@ -48,8 +53,9 @@ def count_classes(
     """Return the pixels of each class under the tokens of each code, int64 (K, ``classes``).
 
     samples: pictures with their segmentation; unlabeled pixels (255), and samples without a
-    segmentation, are ignored.
+    segmentation, are ignored. Raises ValueError as ``count_codes``.
     """
+    one_codebook(tokenizer.quantizer, "a count of classes by code")
     f, size = tokenizer.downsampling, tokenizer.codebook_size
     counts = torch.zeros(size * classes, dtype=torch.int64)
     for done, sample in enumerate(samples, start=1):

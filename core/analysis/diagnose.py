@@ -164,12 +164,13 @@ def diagnose(quantizer: Quantizer | SignalQuantizer, latents: Tensor) -> Diagnos
     error are judged. Raises ValueError for latents of another shape, for fewer than two, or not
     finite ones, and for residual and product codes (``diagnose_levels``).
     """
-    rows, inner = _rows(quantizer, latents)
-    if len(rows) < 2 or not bool(rows.isfinite().all()):
+    rows, inner = rows_of(quantizer, latents)
+    if isinstance(inner, LeveledQuantizer):
         raise ValueError(
-            f"diagnose needs two latents or more, all finite; got {len(rows)}, of which "
-            f"{int((~rows.isfinite()).any(1).sum())} are not finite"
+            "diagnose looks at one codebook; for the levels of residual or product codes use "
+            "regvq.analysis.diagnose_levels"
         )
+    check_rows(rows)
     ids = inner.assign(rows.t()[None, :, :, None]).flatten()
     counts = torch.bincount(ids, minlength=inner.size)
     usage = usage_of(counts)
@@ -214,26 +215,31 @@ def effective_rank(rows: Tensor) -> float:
     return math.exp(-float(torch.xlogy(share, share).sum()))
 
 
-def _rows(quantizer: object, latents: Tensor) -> tuple[Tensor, Quantizer]:
-    if isinstance(quantizer, LeveledQuantizer) or isinstance(
-        getattr(quantizer, "quantizer", None), LeveledQuantizer
-    ):
-        raise ValueError(
-            "diagnose looks at one codebook; for the levels of residual or product codes use "
-            "regvq.analysis.diagnose_levels"
-        )
+def rows_of(
+    quantizer: Quantizer | LeveledQuantizer | SignalQuantizer, latents: Tensor
+) -> tuple[Tensor, Quantizer | LeveledQuantizer]:
+    """Return latents as rows float32 (N, D) on the quantizer's device, and the quantizer itself,
+    without ``SignalQuantizer``. Raises ValueError for latents of another shape."""
     if isinstance(quantizer, SignalQuantizer):
         last = latents.movedim(1, -1) if quantizer.channels == "first" else latents
         rows, inner = last.reshape(-1, last.shape[-1]).float(), quantizer.quantizer
     else:
         rows, inner = to_rows(latents) if latents.ndim == 4 else latents.float(), quantizer
-    assert isinstance(inner, Quantizer)
     if rows.ndim != 2 or rows.shape[1] != inner.dim:
         raise ValueError(
             f"latents must be (B, {inner.dim}, h, w) or (N, {inner.dim}), "
             f"got {tuple(latents.shape)}"
         )
     return rows.to(next(inner.parameters(), rows).device), inner
+
+
+def check_rows(rows: Tensor) -> None:
+    """Raise ValueError unless there are two rows or more, all finite."""
+    if len(rows) < 2 or not bool(rows.isfinite().all()):
+        raise ValueError(
+            f"diagnose needs two latents or more, all finite; got {len(rows)}, of which "
+            f"{int((~rows.isfinite()).any(1).sum())} are not finite"
+        )
 
 
 def _some(rows: Tensor) -> Tensor:

@@ -36,6 +36,10 @@ class Quantizer(nn.Module, ABC):
     """True if the quantizer has a token distribution that ``forward`` can draw from, with a mask
     ratio. The ``log_posterior`` of the others only ranks their codes."""
 
+    straight_through: bool = False
+    """True if the gradient on the latents is, apart from that of the losses, exactly the one on
+    ``z`` of the result. Others have that of a projection, a soft choice, a rotation or a length."""
+
     set_by_config: ClassVar[tuple[str, ...]] = ()
     """Buffers whose values the config sets. A run that is initialized from another checkpoint keeps
     its own; a checkpoint's are those that it was trained with."""
@@ -82,6 +86,7 @@ class Quantizer(nn.Module, ABC):
 
     def assign(self, z: Tensor) -> Tensor:
         """Return the ids int64 (B, h, w) of latents (B, D, h, w)."""
+        check_latents(z, self.dim)
         batch, _, height, width = z.shape
         with no_autocast(z):
             return self.assign_rows(to_rows(z)).view(batch, height, width)
@@ -120,6 +125,13 @@ class Quantizer(nn.Module, ABC):
         return None
 
 
+def check_latents(z: Tensor, dim: int) -> None:
+    """Raise ValueError unless ``z`` are latents (B, D, h, w) with D = ``dim``."""
+    if z.ndim != 4 or z.shape[1] != dim:
+        other = "" if z.ndim == 4 else "; a SignalQuantizer takes those of other shapes"
+        raise ValueError(f"latents must be (B, {dim}, h, w), got {tuple(z.shape)}{other}")
+
+
 def to_rows(z: Tensor) -> Tensor:
     """Return latents (B, D, h, w) as float32 rows (B*h*w, D)."""
     return z.float().permute(0, 2, 3, 1).reshape(-1, z.shape[1])
@@ -128,7 +140,12 @@ def to_rows(z: Tensor) -> Tensor:
 def to_grid(rows: Tensor, like: Tensor) -> Tensor:
     """Return rows (B*h*w, D) as latents (B, D, h, w) of the shape of ``like``."""
     batch, dim, height, width = like.shape
-    return rows.view(batch, height, width, dim).permute(0, 3, 1, 2)
+    return rows.reshape(batch, height, width, dim).permute(0, 3, 1, 2)
+
+
+def linear(layer: nn.Linear, x: Tensor) -> Tensor:
+    """Return ``layer`` of ``x``, in the type of ``x``: float32, also if the layer was converted."""
+    return nn.functional.linear(x, layer.weight.to(x.dtype), layer.bias.to(x.dtype))
 
 
 def no_autocast(x: Tensor) -> torch.autocast:

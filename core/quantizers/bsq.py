@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..distributed import mean_over_processes
-from .base import no_autocast
+from ..distributed import mean_over_rows
+from .base import linear, no_autocast
 from .lfq import LookupFreeQuantizer, bit_entropies, mean_probabilities
 from .ops import entropy
 
@@ -74,7 +74,7 @@ class BinarySphericalQuantizer(LookupFreeQuantizer):
         """Return the numbers (N, m) of latents (N, D), of unit length, whose signs are the code."""
         with no_autocast(rows):
             # eps bounds the gradient of numbers that are all zero.
-            return F.normalize(self.to_bits(rows), dim=1, eps=1e-4)
+            return F.normalize(linear(self.to_bits, rows), dim=1, eps=1e-4)
 
     def _losses(self, numbers: Tensor, signs: Tensor) -> dict[str, Tensor]:
         losses = {"entropy": self.config.entropy_weight * self._entropy(numbers)}
@@ -90,10 +90,7 @@ class BinarySphericalQuantizer(LookupFreeQuantizer):
         """
         # log p(+1) / p(-1) of each bit
         logits = 4 * self.scale / self.config.temperature * numbers
-        evenness = torch.stack(
-            [
-                entropy(mean_over_processes(mean_probabilities(group)))
-                for group in logits.split(self.config.group, 1)
-            ]
-        ).sum()
+        groups = logits.split(self.config.group, 1)
+        means = torch.stack([mean_probabilities(group) for group in groups])
+        evenness = entropy(mean_over_rows(means, len(logits)))
         return bit_entropies(logits).sum(1).mean() - self.config.diversity * evenness

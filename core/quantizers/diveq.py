@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from ..distributed import sum_over_processes
-from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
-from .ops import negative_distances, replace_by_copies
+from .base import Quantized, Quantizer, check_latents, no_autocast, to_grid, to_rows
+from .ops import negative_distances, normal, replace_by_copies
 from .tiled.lookup import nearest_code
 
 
@@ -103,6 +103,7 @@ class DifferentiableVectorQuantizer(Quantizer):
     ) -> Quantized:
         """Quantize latents (B, D, h, w). In training, ``z`` of the result is near the code, at the
         same distance from the latent, and is the code itself if ``noise`` is 0."""
+        check_latents(z, self.dim)
         with no_autocast(z):
             z = z.float()
             ids = self.assign(z)
@@ -111,7 +112,7 @@ class DifferentiableVectorQuantizer(Quantizer):
             rows, chosen = to_rows(z), to_rows(self.embed(ids))
             noise = None
             if self.config.noise:
-                noise = torch.randn(rows.shape, generator=generator, device=rows.device)
+                noise = normal(rows.shape, generator, rows.device)
                 noise = noise * self.config.noise
             through = add_error(rows, chosen, noise)
             if noise is None:  # the value is exactly the code's

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..distributed import mean_over_processes, world_size
-from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
+from ..distributed import mean_over_rows, sum_over_processes
+from .base import Quantized, Quantizer, check_latents, linear, no_autocast, to_grid, to_rows
 from .fsq import FSQConfig
-from .ops import negative_distances
+from .ops import negative_distances, uniform
 
 SPREAD = 12**-0.5
 """Standard deviation of a uniform number in (0, 1), by which the decoder's numbers are divided."""
@@ -71,7 +71,7 @@ class FiniteScalarPerturbation(Quantizer):
     def quantiles(self, rows: Tensor) -> Tensor:
         """Return latents (N, D) projected and mapped to [0, 1], (N, levels): (tanh + 1) / 2."""
         with no_autocast(rows):
-            return (self.to_levels(rows).tanh() + 1) / 2
+            return (linear(self.to_levels, rows).tanh() + 1) / 2
 
     def centers(self) -> Tensor:
         """Return the centers of all combinations of intervals, float32 (K, levels); row k is code
@@ -88,7 +88,7 @@ class FiniteScalarPerturbation(Quantizer):
         return (quantiles.clamp_max(below) * self.levels).floor().long()
 
     def _decoded(self, quantiles: Tensor) -> Tensor:
-        return self.from_levels((quantiles - 0.5) / SPREAD)
+        return linear(self.from_levels, (quantiles - 0.5) / SPREAD)
 
     def codebook(self) -> Tensor:
         with no_autocast(self.levels):
@@ -110,9 +110,10 @@ class FiniteScalarPerturbation(Quantizer):
     ) -> Quantized:
         """Quantize latents (B, D, h, w). In training, ``z`` of the result is not the code: it is
         decoded from numbers that are moved at random."""
+        check_latents(z, self.dim)
         with no_autocast(z):
             z = z.float()
-            numbers = self.to_levels(to_rows(z))
+            numbers = linear(self.to_levels, to_rows(z))
             quantiles = (numbers.tanh() + 1) / 2
             intervals = self._intervals(quantiles.detach())
             ids = (intervals * self.strides).sum(1).view(z.shape[0], *z.shape[2:])
@@ -122,24 +123,24 @@ class FiniteScalarPerturbation(Quantizer):
             rate = self.config.quantize_rate
             if rate < 1:
                 moved = self._moved(quantiles, generator)
-                chance = torch.rand(numbers.shape, generator=generator, device=numbers.device)
+                chance = uniform(numbers.shape, generator, numbers.device)
                 kept = torch.where(chance > rate, moved, kept)
             return Quantized(to_grid(self._decoded(kept), z), ids, self._losses(numbers))
 
     def _moved(self, quantiles: Tensor, generator: torch.Generator | None) -> Tensor:
         """Return quantiles moved by up to half an interval; those that would leave (0, 1) stay."""
-        draw = torch.rand(quantiles.shape, generator=generator, device=quantiles.device)
+        draw = uniform(quantiles.shape, generator, quantiles.device)
         moved = quantiles + (draw * 2 - 1) / (2 * self.levels)
         return torch.where((moved > 0) & (moved < 1), moved, quantiles)
 
     def _losses(self, numbers: Tensor) -> dict[str, Tensor]:
         """Return the losses on the moments of each number over the batch of all processes."""
-        mean = mean_over_processes(numbers.mean(0))
+        mean = mean_over_rows(numbers.mean(0), len(numbers))
         # The unbiased variance, 0 for a single row. Its slope with respect to the mean is 0 over
         # all processes, but not over those of one: hence the detached mean.
-        count = len(numbers) * world_size()
-        variance = mean_over_processes((numbers - mean.detach()).square().mean(0))
-        variance = variance * (count / max(count - 1, 1))
+        count = sum_over_processes(numbers.new_full((), len(numbers)))
+        variance = mean_over_rows((numbers - mean.detach()).square().mean(0), len(numbers))
+        variance = variance * (count / (count - 1).clamp_min(1))
         return {
             "mean": self.config.mean_weight * mean.square().mean(),
             "variance": self.config.variance_weight * (variance - VARIANCE).square().mean(),

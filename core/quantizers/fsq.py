@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
+from .base import Quantized, Quantizer, check_latents, linear, no_autocast, to_grid, to_rows
 from .ops import negative_distances
 
 
@@ -77,7 +77,7 @@ class FiniteScalarQuantizer(Quantizer):
             half = (self.levels - 1) * (1 + 1e-3) / 2
             offset = torch.where(self.levels % 2 == 0, 0.5, 0.0)
             shift = (offset / half).atanh()
-            return (self.to_levels(rows) + shift).tanh() * half - offset
+            return (linear(self.to_levels, rows) + shift).tanh() * half - offset
 
     def grid(self) -> Tensor:
         """Return all combinations of rounded values, int64 (K, levels); row k is code k."""
@@ -86,7 +86,7 @@ class FiniteScalarQuantizer(Quantizer):
 
     def codebook(self) -> Tensor:
         with no_autocast(self.levels):
-            return self.from_levels(self.grid() / (self.levels // 2))
+            return linear(self.from_levels, self.grid() / (self.levels // 2))
 
     def assign_rows(self, rows: Tensor) -> Tensor:
         digits = self.bound(rows).round().long() + self.levels // 2
@@ -103,6 +103,7 @@ class FiniteScalarQuantizer(Quantizer):
         mask_ratio: float | None = None,
         generator: torch.Generator | None = None,
     ) -> Quantized:
+        check_latents(z, self.dim)
         with no_autocast(z):
             z = z.float()
             ids = self.assign(z)
@@ -111,6 +112,6 @@ class FiniteScalarQuantizer(Quantizer):
                 return Quantized(chosen, ids, {})
             bounded = self.bound(to_rows(z))
             rounded = bounded + (bounded.round() - bounded).detach()
-            through = to_grid(self.from_levels(rounded / (self.levels // 2)), z)
+            through = to_grid(linear(self.from_levels, rounded / (self.levels // 2)), z)
             # The value is exactly the codebook's row, the gradient that of the layers.
             return Quantized(chosen.detach() + (through - through.detach()), ids, {})

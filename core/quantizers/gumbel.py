@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
+from .base import Quantized, Quantizer, check_latents, no_autocast, to_grid, to_rows
 from .ops import check_ratio, places, stochastic_mask
 from .tiled.lookup import best_code, draw_codes, draw_seed, logits_of
 from .tiled.soft import soft_statistics, straight_through
@@ -95,6 +95,7 @@ class GumbelQuantizer(Quantizer):
         mask_ratio: float | None = None,
         generator: torch.Generator | None = None,
     ) -> Quantized:
+        check_latents(z, self.dim)
         if mask_ratio is None:
             mask_ratio = self.config.mask_ratio if self.training else 0.0
         with no_autocast(z):
@@ -131,7 +132,7 @@ class GumbelQuantizer(Quantizer):
 
         A ``seed`` adds the Gumbel noise of the draw.
         """
-        if not len(some):
+        if not torch.compiler.is_compiling() and not len(some):
             return chosen
         temperature = 1.0 if seed is None else self.temperature
         soft, _ = straight_through(

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..distributed import mean_over_processes
-from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
+from ..distributed import mean_over_rows
+from .base import Quantized, Quantizer, check_latents, no_autocast, to_grid, to_rows
 from .ops import entropy
 from .tiled.lookup import best_code
 from .tiled.soft import soft_statistics, straight_through
@@ -68,6 +68,7 @@ class IndexBackpropagationQuantizer(Quantizer):
         mask_ratio: float | None = None,
         generator: torch.Generator | None = None,
     ) -> Quantized:
+        check_latents(z, self.dim)
         with no_autocast(z):
             z = z.float()
             ids = self.assign(z)
@@ -85,6 +86,6 @@ class IndexBackpropagationQuantizer(Quantizer):
             if self.config.entropy_weight:
                 each, mean = soft_statistics(rows, codes / self.config.temperature, no_bias)
                 losses["entropy"] = self.config.entropy_weight * (
-                    each.mean() - entropy(mean_over_processes(mean))
+                    each.mean() - entropy(mean_over_rows(mean, len(rows)))
                 )
             return Quantized(to_grid(through, z), ids, losses)

@@ -204,12 +204,6 @@ def codes_of(quantizer: Quantizer, ids: Tensor) -> Tensor:
     return quantizer.embed(ids.clamp_min(0)) * (ids != DROPPED).unsqueeze(1)
 
 
-def check_latents(z: Tensor, dim: int) -> None:
-    """Raise ValueError unless ``z`` are latents (B, D, h, w) with D = ``dim``."""
-    if z.ndim != 4 or z.shape[1] != dim:
-        raise ValueError(f"latents must be (B, {dim}, h, w), got {tuple(z.shape)}")
-
-
 def check_levels(ids: Tensor, levels: int) -> None:
     """Raise ValueError unless ``ids`` are int64 (B, n, h, w) with n from 1 to ``levels``."""
     if ids.ndim != 4 or not 1 <= ids.shape[1] <= levels:

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..distributed import mean_over_processes
-from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
+from ..distributed import mean_over_rows
+from .base import Quantized, Quantizer, check_latents, linear, no_autocast, to_grid, to_rows
 from .ops import entropy
 
 
@@ -70,7 +70,8 @@ class LookupFreeQuantizer(Quantizer):
 
     def _decoded(self, signs: Tensor) -> Tensor:
         # Scaled weights instead of scaled signs: products with signs are exact.
-        return F.linear(signs, self.from_bits.weight * self.scale, self.from_bits.bias)
+        weight, bias = (x.to(signs.dtype) for x in (self.from_bits.weight, self.from_bits.bias))
+        return F.linear(signs, weight * self.scale, bias)
 
     def codebook(self) -> Tensor:
         with no_autocast(self.strides):
@@ -86,7 +87,7 @@ class LookupFreeQuantizer(Quantizer):
     def projections(self, rows: Tensor) -> Tensor:
         """Return the numbers (N, m) of latents (N, D), whose signs are the code."""
         with no_autocast(rows):
-            return self.to_bits(rows)
+            return linear(self.to_bits, rows)
 
     def assign_rows(self, rows: Tensor) -> Tensor:
         return self._ids(self.projections(rows))
@@ -106,6 +107,7 @@ class LookupFreeQuantizer(Quantizer):
         mask_ratio: float | None = None,
         generator: torch.Generator | None = None,
     ) -> Quantized:
+        check_latents(z, self.dim)
         with no_autocast(z):
             z = z.float()
             numbers = self.projections(to_rows(z))
@@ -117,7 +119,7 @@ class LookupFreeQuantizer(Quantizer):
             if not self.training:
                 return Quantized(chosen, ids, {})
             signs = signs * self.scale
-            through = to_grid(self.from_bits(signs + (numbers - numbers.detach())), z)
+            through = to_grid(linear(self.from_bits, signs + (numbers - numbers.detach())), z)
             losses = self._losses(numbers, signs)
             return Quantized(chosen.detach() + (through - through.detach()), ids, losses)
 
@@ -130,7 +132,7 @@ class LookupFreeQuantizer(Quantizer):
     def _entropy(self, numbers: Tensor) -> Tensor:
         """Return E[H(p)] - H(E[p]) of p = softmax_c(2 z.c / T), in nats; E over all processes."""
         logits = 4 / self.config.temperature * numbers  # log p(+1) / p(-1) of each bit
-        mean = mean_over_processes(mean_probabilities(logits))
+        mean = mean_over_rows(mean_probabilities(logits), len(logits))
         return bit_entropies(logits).sum(1).mean() - entropy(mean)
 
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..distributed import sum_over_processes
-from .base import Quantized, Quantizer, no_autocast, to_rows
+from .base import Quantized, Quantizer, check_latents, no_autocast, to_rows
 from .ops import (
     check_fall,
     check_ratio,
@@ -125,6 +125,7 @@ class NonStationaryVectorQuantizer(Quantizer):
     """Nearest code, straight-through gradient, VQ-VAE's losses, dense loss and replacement."""
 
     is_stochastic = True
+    straight_through = True
     uses: Tensor
     updates: Tensor
 
@@ -162,6 +163,7 @@ class NonStationaryVectorQuantizer(Quantizer):
         mask_ratio: float | None = None,
         generator: torch.Generator | None = None,
     ) -> Quantized:
+        check_latents(z, self.dim)
         if mask_ratio is None:
             mask_ratio = self.mask_ratio if self.training else 0.0
         with no_autocast(z):

@@ -34,6 +34,21 @@ def falling_ratio(ratio: float, fall: tuple[float, float], progress: float) -> f
     return 0.0 if progress >= end else ratio * (end - progress) / (end - start)
 
 
+def uniform(
+    shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device
+) -> Tensor:
+    """Return ``torch.rand``, which takes no generator, not even None, for shapes that a graph of
+    ``torch.compile`` leaves open."""
+    return torch.empty(shape, device=device).uniform_(generator=generator)
+
+
+def normal(
+    shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device
+) -> Tensor:
+    """Return ``torch.randn``, as ``uniform``."""
+    return torch.empty(shape, device=device).normal_(generator=generator)
+
+
 def stochastic_mask(
     batch: int,
     positions: int,
@@ -47,7 +62,7 @@ def stochastic_mask(
     INFERRED: that the number is exact in each picture).
     """
     kept = math.floor(positions * (1 - ratio) + 1e-9)
-    order = torch.rand(batch, positions, generator=generator, device=device).argsort(dim=1)
+    order = uniform((batch, positions), generator, device).argsort(dim=1)
     return order >= kept
 
 
@@ -116,7 +131,7 @@ def replace_by_copies(codes: Tensor, dead: Tensor, uses: Tensor, noise: float, s
     sources = torch.multinomial(uses, len(dead), replacement=True, generator=draw)
     moved = torch.randn(len(dead), codes.shape[1], generator=draw) * noise
     dead, sources = dead.to(codes.device), sources.to(codes.device)
-    codes[dead] = codes[sources] + moved.to(codes.device)
+    codes[dead] = codes[sources] + moved.to(codes)
     return dead
 
 

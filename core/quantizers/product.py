@@ -8,12 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .base import Quantized, Quantizer
+from .base import Quantized, Quantizer, check_latents
 from .levels import (
     LeveledQuantizer,
     Replaced,
     add_losses,
-    check_latents,
     check_levels,
     codes_of,
 )

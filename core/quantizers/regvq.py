@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..distributed import mean_over_processes
-from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
+from ..distributed import mean_over_rows
+from .base import Quantized, Quantizer, check_latents, no_autocast, to_grid, to_rows
 from .code_prior import gaussian_prior, read_histogram
 from .ops import check_fall, check_ratio, falling_ratio, places, stochastic_mask
 from .tiled.lookup import best_code, draw_codes, draw_seed, logits_of, nearest_code
@@ -165,6 +165,7 @@ class RegularizedVectorQuantizer(Quantizer):
         mask_ratio: float | None = None,
         generator: torch.Generator | None = None,
     ) -> Quantized:
+        check_latents(z, self.dim)
         if mask_ratio is None:
             mask_ratio = self.mask_ratio if self.training else 0.0
         with no_autocast(z):
@@ -221,7 +222,7 @@ class RegularizedVectorQuantizer(Quantizer):
         # Algorithm 1: both regions are straight-through, each with its own soft choice.
         noise: dict[str, Any] = {"seed": seed, "temperature": self.config.temperature}
         for some, settings in ((kept, {}), (drawn, noise)):
-            if not len(some):
+            if not torch.compiler.is_compiling() and not len(some):
                 continue
             if groups > 1:
                 settings = settings | {"groups": group[some], "group_count": groups}
@@ -240,5 +241,5 @@ class RegularizedVectorQuantizer(Quantizer):
         hard = torch.bincount(group * self.size + ids, minlength=groups * self.size)
         use = (hard.view(groups, self.size) + soft_use) / size
         if self.config.prior_scope == "batch":
-            use = mean_over_processes(use)
+            use = mean_over_rows(use, size)
         return prior_divergence(use, self.prior)

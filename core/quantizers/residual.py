@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 
 from ..distributed import copy_of_first
-from .base import Quantized, Quantizer, no_autocast, to_rows
+from .base import Quantized, Quantizer, check_latents, no_autocast, to_rows
 from .beam import best_sequences
 from .levels import (
     DROPPED,
     LeveledQuantizer,
     Replaced,
     add_losses,
-    check_latents,
     check_levels,
     codes_of,
 )
@@ -55,14 +54,20 @@ class ResidualConfig:
 class ResidualQuantizer(LeveledQuantizer):
     """Levels that each quantize the latent minus the codes of the levels before.
 
-    The gradient on the latents is that of one quantizer: the sum of the levels' straight-through
-    gradients would be L times too large (as audiocraft's correction notes, INFERRED for quantizers
-    that are not straight-through). Each level's losses move the encoder. Over DiVeQ each level adds
-    its own error; its authors' residual class adds one error to the sum of codes.
+    Over straight-through quantizers, the gradient on the latents is that of one quantizer: the sum
+    of the levels' would be L times too large (as audiocraft's correction notes). Over all others,
+    whose gradients are no identities, it is the sum of the levels', as in vector-quantize-pytorch.
+    Each level's losses move the encoder. Over DiVeQ each level adds its own error; its authors'
+    residual class adds one error to the sum of codes.
     """
 
     def __init__(self, config: ResidualConfig, dim: int) -> None:
         super().__init__(config, dim, config.levels, dim)
+        if isinstance(self._at(0), LeveledQuantizer):
+            raise ValueError(
+                f"{type(config.base).__name__} has several ids per position and cannot be the base "
+                "of residual codes; build a ProductConfig of the ResidualConfig"
+            )
         self.sizes = (self._at(0).size,) * config.levels
 
     def level_codebooks(self) -> list[Tensor]:
@@ -87,7 +92,8 @@ class ResidualQuantizer(LeveledQuantizer):
             for level in range(count):
                 found = self._at(level)(rest, mask_ratio=mask_ratio, generator=generator)
                 total = total + found.z
-                if level:  # the identity that this level adds to the gradient on the latents
+                # the identity that this level adds to the gradient on the latents
+                if level and self._at(level).straight_through:
                     total = total - (rest - rest.detach())
                 rest = z - total.detach()
                 ids.append(found.ids)

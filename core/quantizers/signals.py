@@ -91,10 +91,12 @@ class SignalQuantizer(nn.Module):
     def embed(self, ids: Tensor) -> Tensor:
         """Return the codes of ids int64 (B, *places) as latents; 0 where an id is -1.
 
-        Of several levels, ids (B, n, *places) may be those of the first n.
+        Of several levels, ids (B, n, *places) may be those of the first n; a level adds nothing
+        where its id is -1.
         """
         numbers, places = self._numbers(ids)
-        found = self.quantizer.embed(_of_grid(numbers.clamp_min(0), self._leveled))
+        known = numbers if self._leveled else numbers.clamp_min(0)  # levels have no code of -1
+        found = self.quantizer.embed(_of_grid(known, self._leveled))
         valid = (numbers != PADDING).any(1, keepdim=True)
         return self._latents(found[0, :, :, 0].t() * valid, places)
 

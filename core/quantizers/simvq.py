@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
+from .base import Quantized, Quantizer, check_latents, linear, no_autocast, to_grid, to_rows
 from .ops import negative_distances, rotation_trick
 from .tiled.lookup import nearest_code
 
@@ -50,13 +50,14 @@ class SimVectorQuantizer(Quantizer):
     def __init__(self, config: SimVQConfig, dim: int) -> None:
         super().__init__(config.size, dim)
         self.config = config
+        self.straight_through = config.estimator == "straight-through"
         # N(0, 1/d), and PyTorch's default layer with bias, as in the authors' code.
         self.register_buffer("frozen", torch.randn(self.size, dim) * dim**-0.5)
         self.projection = nn.Linear(dim, dim)
 
     def codebook(self) -> Tensor:
         with no_autocast(self.frozen):
-            return self.projection(self.frozen)
+            return linear(self.projection, self.frozen.float())
 
     @torch.no_grad()
     def initialize_codes(self, centers: Tensor) -> None:
@@ -86,6 +87,7 @@ class SimVectorQuantizer(Quantizer):
         mask_ratio: float | None = None,
         generator: torch.Generator | None = None,
     ) -> Quantized:
+        check_latents(z, self.dim)
         with no_autocast(z):
             z = z.float()
             rows = to_rows(z)
@@ -97,7 +99,7 @@ class SimVectorQuantizer(Quantizer):
             if not self.training:
                 return Quantized(chosen, ids, {})
             # Only the chosen codes need a gradient: project them again instead of all K.
-            projected = self.projection(self.frozen[flat])
+            projected = linear(self.projection, self.frozen[flat].float())
             losses = {
                 "commitment": self.config.beta * F.mse_loss(z, chosen),
                 "codebook": F.mse_loss(projected, rows.detach()),

@@ -59,10 +59,9 @@ class UsageWindow:
 def count_ids(ids: Tensor, size: int, levels: int = 1) -> Tensor:
     """Return the uses int64 (K,) of each of ``size`` codes in ids of any shape.
 
-    With several levels, ids are (B, L, ...) and the uses (L, K); an id of -1, which a dropped level
-    has, does not count.
+    With several levels, ids are (B, L, ...) and the uses (L, K). An id of -1, which padded places
+    and dropped levels have, does not count.
     """
-    if levels == 1:
-        return torch.bincount(ids.flatten(), minlength=size)
-    rows = ids.movedim(1, 0).flatten(1)
-    return torch.stack([torch.bincount(row[row >= 0], minlength=size) for row in rows])
+    rows = ids.reshape(1, -1) if levels == 1 else ids.movedim(1, 0).flatten(1)
+    counts = torch.stack([torch.bincount(row[row >= 0], minlength=size) for row in rows])
+    return counts[0] if levels == 1 else counts

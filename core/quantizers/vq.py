@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..distributed import copy_of_first, gather_rows, sum_over_processes
-from .base import Quantized, Quantizer, no_autocast, to_grid, to_rows
+from .base import Quantized, Quantizer, check_latents, no_autocast, to_grid, to_rows
 from .ops import kmeans, negative_distances, rotation_trick
 from .tiled.lookup import nearest_code
 
@@ -84,6 +84,8 @@ class VectorQuantizer(Quantizer):
     def __init__(self, config: VQConfig, dim: int) -> None:
         super().__init__(config.size, dim)
         self.config = config
+        plain = config.estimator == "straight-through"
+        self.straight_through = plain and config.distance == "euclidean"
         codes = torch.empty(self.size, dim).uniform_(-1 / self.size, 1 / self.size)
         self.codes = nn.Parameter(codes, requires_grad=config.codebook == "gradient")
         if config.codebook == "ema":
@@ -117,6 +119,7 @@ class VectorQuantizer(Quantizer):
         mask_ratio: float | None = None,
         generator: torch.Generator | None = None,
     ) -> Quantized:
+        check_latents(z, self.dim)
         with no_autocast(z):
             z = z.float()
             if self.training and self.config.start != "uniform" and not self.started:
@@ -165,6 +168,14 @@ class VectorQuantizer(Quantizer):
 
     @torch.no_grad()
     def update(self, z: Tensor, ids: Tensor) -> Tensor | None:
+        if self.config.codebook != "ema" and self.config.restart_below == 0:
+            return None
+        if self.codes.dtype != torch.float32:  # half precision would round their steps away
+            kind = str(self.codes.dtype).removeprefix("torch.")
+            raise ValueError(
+                f"moving averages of codes and uses need float32, but the quantizer is {kind}: "
+                "keep it in float32 where the network is converted (quantizer.float())"
+            )
         rows, ids = self._scaled(to_rows(z)), ids.flatten()
         counts = sum_over_processes(torch.bincount(ids, minlength=self.size).float())
         if self.config.codebook == "ema":

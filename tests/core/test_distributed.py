@@ -29,6 +29,8 @@ from core.quantizers import (
     UsageWindow,
     VQConfig,
 )
+from core.quantizers.lfq import bit_entropies
+from core.quantizers.tiled.soft import soft_statistics
 
 REGVQ = RegVQConfig(size=24, mask_ratio=0.0, prior_weight=1.0)
 VQ_EMA = VQConfig(size=24, codebook="ema", restart_below=0.6, decay=0.5)
@@ -95,6 +97,7 @@ def results(z: torch.Tensor, lengths: torch.Tensor, world: int) -> dict[str, tor
     for _ in range(3):
         signal.update(z.flatten(2), signal(z.flatten(2), valid).ids)
     out |= {f"padded/{name}": value.clone() for name, value in signal.state_dict().items()}
+    out |= padded_means(z.flatten(2), valid, world)
     nsvq = built(NSVQ)
     moved = None
     for _ in range(2):
@@ -111,6 +114,33 @@ def results(z: torch.Tensor, lengths: torch.Tensor, world: int) -> dict[str, tor
     out["usage"] = window.counts()
     x = z.mean((1, 2, 3)).mean()
     out["mean"] = mean_over_processes(x)
+    return out
+
+
+def padded_means(z: torch.Tensor, valid: torch.Tensor, world: int) -> dict[str, torch.Tensor]:
+    """Return the losses of statistics of all valid places, and their gradients; of entropies that
+    of the mean alone, as each process has the mean of its own."""
+    out: dict[str, torch.Tensor] = {}
+    for name in ("regvq", "regvq_head", "fsp", "lfq", "bsq", "ibq"):
+        quantizer = built(EVERY[name])
+        own = z.movedim(1, -1)[valid]
+        losses = SignalQuantizer(quantizer)(z, valid).losses
+        if name in ("lfq", "bsq"):
+            numbers = quantizer.projections(own)
+            temper = 4 * quantizer.scale / quantizer.config.temperature
+            losses = {
+                "use": quantizer._entropy(numbers) - bit_entropies(temper * numbers).sum(1).mean()
+            }
+        elif name == "ibq":
+            each, _ = soft_statistics(own, quantizer.codes / 0.5, torch.zeros(24))
+            losses = {"use": losses["entropy"] / quantizer.config.entropy_weight - each.mean()}
+        losses = {key: losses[key] for key in losses if key in ("prior", "mean", "variance", "use")}
+        assert losses
+        sum(losses.values()).backward()
+        out |= {f"means/{name}/{key}": value.detach() for key, value in losses.items()}
+        for key, parameter in quantizer.named_parameters():
+            if parameter.grad is not None:
+                out[f"means/{name}/{key}"] = _mean(parameter.grad, world)
     return out
 
 

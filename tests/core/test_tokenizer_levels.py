@@ -11,6 +11,7 @@ from torch import Tensor
 
 from core import Tokenizer, TokenizerConfig
 from core.analysis.atlas import build_atlas
+from core.analysis.counts import count_classes, count_codes
 from core.analysis.diagnose_levels import diagnose_levels
 from core.analysis.level_view import LevelView
 from core.analysis.mask_sweep import mask_sweep
@@ -24,6 +25,7 @@ from core.metrics.reconstruction import evaluate_tokenizer
 from core.metrics.robustness import robustness
 from core.networks.autoencoder import NetworkConfig
 from core.networks.vqgan import VQGANConfig
+from core.plots import plot_usage
 from core.quantizers import LevelsConfig, RegVQConfig, VQConfig
 from core.quantizers.usage import UsageWindow, count_ids
 from tests.helpers.bundle_edits import config_of, write_config
@@ -225,6 +227,12 @@ def test_each_level_is_diagnosed_on_what_it_quantizes() -> None:
 @pytest.mark.parametrize(
     ("work", "words"),
     [
+        (lambda t, _: count_codes(t, pictures()), "a count of codes needs a single codebook"),
+        (lambda t, _: plot_usage(t, pictures()), "a count of codes needs a single codebook"),
+        (
+            lambda t, _: count_classes(t, [], 3),
+            "a count of classes by code needs a single codebook",
+        ),
         (lambda t, _: build_atlas(t, pictures(), source="x"), "an atlas needs a single codebook"),
         (lambda t, _: gather_patches(t, pictures(), source="x"), "needs a single codebook"),
         (lambda t, _: next(mask_sweep(t, pictures()[0], [0.5])), "the mask sweep needs a single"),

@@ -11,6 +11,7 @@ from torch import Tensor
 
 import core
 from core.analysis.diagnose import Diagnosis, diagnose, effective_rank, remedies_of
+from core.analysis.diagnose_levels import diagnose_levels
 from core.quantizers import (
     QUANTIZERS,
     FSQConfig,
@@ -171,3 +172,23 @@ def test_bad_input_gets_a_sentence() -> None:
             diagnose(quantizer, rows)
     with pytest.raises(ValueError, match=r"regvq\.analysis\.diagnose_levels"):
         diagnose(ResidualConfig(VQConfig(size=4)).build(8), latents(10))
+
+
+def test_levels_are_judged_in_every_layout() -> None:
+    torch.manual_seed(0)
+    residual = ResidualConfig(VQConfig(size=8), levels=3).build(6)
+    z = torch.randn(2, 6, 5, 4)
+    expected = diagnose_levels(residual, z)
+    assert len(expected) == 3 and expected[0].latents == 40
+    rows = z.movedim(1, -1).reshape(-1, 6)
+    assert diagnose_levels(residual, rows) == expected
+    signal = SignalQuantizer(residual)
+    assert diagnose_levels(signal, z.flatten(2)) == diagnose_levels(signal, rows) == expected
+    assert diagnose_levels(SignalQuantizer(residual, "last"), rows[None]) == expected
+    assert expected[0] == diagnose(residual.level_quantizer(0), z)
+    with pytest.raises(ValueError, match="looks at residual or product codes; use diagnose"):
+        diagnose_levels(VQConfig(size=8).build(6), z)
+    with pytest.raises(ValueError, match="needs two latents or more, all finite; got 1"):
+        diagnose_levels(residual, rows[:1])
+    with pytest.raises(ValueError, match=r"latents must be \(B, 6, h, w\) or \(N, 6\)"):
+        diagnose_levels(residual, rows.t())

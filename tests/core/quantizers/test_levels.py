@@ -15,6 +15,7 @@ from core.quantizers import (
     FSPConfig,
     FSQConfig,
     GumbelConfig,
+    IBQConfig,
     LFQConfig,
     NSVQConfig,
     ProductConfig,
@@ -109,6 +110,30 @@ def test_the_gradient_on_the_latents_is_straight_through_once(base: str) -> None
     z, weight = latents(2, 6, 3, 4).requires_grad_(), latents(2, 6, 3, 4).flip(0)
     (quantizer(z, mask_ratio=0.0).z * weight).sum().backward()
     assert torch.allclose(z.grad, weight, atol=1e-6)
+
+
+OTHERS = {
+    **{name: BASES[name] for name in ("regvq", "gumbel", "fsq", "lfq", "bsq", "diveq", "fsp")},
+    "vq-rotation": VQConfig(size=16, estimator="rotation"),
+    "vq-cosine": VQConfig(size=16, distance="cosine"),
+    "simvq-rotation": SimVQConfig(size=16, estimator="rotation"),
+    "ibq": IBQConfig(size=16),
+}
+
+
+@pytest.mark.parametrize("base", OTHERS)
+def test_gradients_on_the_latents_that_are_no_identity_are_summed(base: str) -> None:
+    """Less an identity per level, they would point away from the decoder's."""
+    quantizer = built(ResidualConfig(OTHERS[base], levels=4)).train()
+    z, weight = latents(2, 6, 3, 4), latents(2, 6, 3, 4).flip(0)
+    leaf, rest, summed = z.clone().requires_grad_(), z, torch.zeros_like(z)
+    (quantizer(leaf, mask_ratio=0.0).z * weight).sum().backward()
+    for part in quantizer.quantizers:
+        level = rest.clone().requires_grad_()
+        found = part(level, mask_ratio=0.0).z
+        summed += torch.autograd.grad((found * weight).sum(), level)[0]
+        rest = rest - found.detach()
+    torch.testing.assert_close(leaf.grad, summed, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("base", ["fsq", "lfq", "bsq", "fsp"])
@@ -349,6 +374,9 @@ def test_bad_input_gets_a_sentence() -> None:
     ):
         with pytest.raises(ValueError, match=words):
             ResidualConfig(base, **config)
+    for leveled in (ProductConfig(base), ResidualConfig(base)):
+        with pytest.raises(ValueError, match="has several ids per position and cannot be the base"):
+            ResidualConfig(leveled).build(6)
     with pytest.raises(ValueError, match="groups must be 1 or more, got 0"):
         ProductConfig(base, groups=0)
     for quantizer in (built(ResidualConfig(base, levels=2)), built(ProductConfig(base))):

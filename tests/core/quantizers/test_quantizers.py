@@ -51,6 +51,15 @@ PERTURBED = {"diveq", "fsp"}
 """Quantizers whose decoder gets a perturbed code in training."""
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+def test_straight_through_says_if_the_gradient_on_the_latents_is_the_identity(name) -> None:
+    torch.manual_seed(1)
+    quantizer, weight = CONFIGS[name].build(8).train(), torch.randn(2, 8, 3, 3)
+    z = torch.randn(2, 8, 3, 3, requires_grad=True)
+    (quantizer(z).z * weight).sum().backward()
+    assert torch.allclose(z.grad, weight, atol=1e-6) == quantizer.straight_through
+
+
 @pytest.fixture(params=CONFIGS)
 def quantizer(request):
     torch.manual_seed(1)
@@ -94,6 +103,21 @@ def test_without_a_perturbation_the_decoder_gets_the_code_itself(config):
     quantizer = config.build(8).train()
     out = quantizer(torch.randn(2, 8, 5, 3))
     torch.testing.assert_close(out.z, quantizer.embed(out.ids), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ((2, 7, 3, 3), r"latents must be \(B, 8, h, w\), got \(2, 7, 3, 3\)$"),
+        ((2, 8, 9), r"got \(2, 8, 9\); a SignalQuantizer takes those of other shapes"),
+        ((2, 8, 2, 3, 3), r"got \(2, 8, 2, 3, 3\); a SignalQuantizer takes"),
+    ],
+)
+def test_latents_of_another_shape_get_a_sentence(quantizer, shape, words):
+    for train in (True, False):
+        for call in (quantizer.train(train), quantizer.assign):
+            with pytest.raises(ValueError, match=words):
+                call(torch.zeros(shape))
 
 
 def test_logits_agree_with_assign(quantizer):
@@ -226,6 +250,14 @@ def test_usage_window_counts_the_last_steps():
     window.add(torch.tensor([3]))
     assert window.counts().tolist() == [0, 0, 2, 1, 0]
     assert window.steps == 2
+
+
+def test_usage_window_leaves_padded_places_out():
+    window, leveled = UsageWindow(3), UsageWindow(3, levels=2)
+    window.add(torch.tensor([[0, 2, -1], [2, -1, -1]]))
+    leveled.add(torch.tensor([[[0, 2, -1], [1, -1, -1]]]))
+    assert window.counts().tolist() == [1, 0, 2]
+    assert leveled.counts().tolist() == [[1, 0, 1], [0, 1, 0]]
 
 
 def test_usage_window_without_a_step():

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from core.quantizers import (
+    LFQConfig,
     ProductConfig,
     RegVQConfig,
     ResidualConfig,
@@ -188,6 +189,17 @@ def test_places_with_dropped_levels_count_and_padded_ones_do_not() -> None:
     torch.manual_seed(0)
     untouched = ResidualConfig(base, levels=2).build(8)
     assert not torch.equal(after[0], untouched.quantizers[0].codes)
+
+
+@pytest.mark.parametrize("base", [VQConfig(size=30), LFQConfig(size=32)])
+def test_a_dropped_level_adds_nothing(base) -> None:
+    config = ResidualConfig(base, levels=3, dropout=1.0)
+    signal, z = SignalQuantizer(built(config)).train(), torch.randn(2, 8, 5)
+    valid = torch.arange(5) < torch.tensor([[5], [2]])
+    for _ in range(4):  # one level or two
+        out = signal(z, valid)
+        assert (out.ids[:, -1] == -1).all()
+        equal(signal.embed(out.ids), out.z.detach())
 
 
 def test_bad_input_gets_a_sentence_with_the_shapes() -> None:
