@@ -207,6 +207,27 @@ def test_a_program_with_many_names_shuts_nobody_out(explorer: gr.Blocks, model: 
     for listener in explorer.fns.values():
         assert not listener.queue or not listener.fn or listener.concurrency_id in LINES
     model.serve(100)
+    wait_for(explorer, 0)
 
 
 LINES = [options["concurrency_id"] for options in QUEUES]
+
+
+def test_direct_calls_leave_threads_for_the_others(explorer: gr.Blocks, model: Model) -> None:
+    """Once, a hundred of them took every thread, and a page waited half a minute."""
+    address = f"{explorer.local_url}gradio_api"
+    picture = Page(explorer, "direct").picture
+
+    def call(seed: int) -> int:
+        body = {"data": [picture, NAME, 0.5, seed]}
+        return httpx.post(f"{address}/run/reconstruct", json=body, timeout=PATIENCE).status_code
+
+    with ThreadPoolExecutor(60) as pool:
+        answers = pool.map(call, range(60))
+        assert model.asked.acquire(timeout=PATIENCE)
+        for _ in range(10):
+            assert httpx.get(f"{address}/app_id", timeout=5).status_code == 200
+        *_, figures, _ = visitor(explorer).predict(NAME, 7, api_name="/code_detail")
+        assert figures["code"] == 7
+        model.serve(200)  # one of the test before may be running still
+        assert set(answers) == {200}
