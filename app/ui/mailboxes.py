@@ -16,8 +16,8 @@ import orjson
 from gradio.queueing import Queue
 from gradio.utils import LRUCache
 
-MOST = 100 * 2**20
-"""Bytes of answers that wait."""
+MOST = 32 * 2**20
+"""Bytes of answers that wait, in JSON; in memory they take three times as many."""
 SESSIONS = 2000
 READ = 15.0
 """Seconds since which a session must have been read to count as read; its stream asks every 10."""
@@ -46,6 +46,16 @@ class Mailbox(asyncio.Queue[Any]):
         self.size -= size
         return message
 
+    @property
+    def is_read(self) -> bool:
+        """True while somebody waits for a message."""
+        return any(not getter.done() for getter in self._getters)  # type: ignore[attr-defined]
+
+    @property
+    def order(self) -> tuple[bool, float]:
+        """Where it stands among those that are forgotten: the least one first."""
+        return self.is_read, self.read
+
     async def get(self) -> Any:
         """Return the next message; to wait for one is to read."""
         self.read = time.monotonic()
@@ -72,9 +82,10 @@ class Mailboxes(LRUCache[str, Any]):
         if size <= self._most and len(self) <= self._sessions:
             return
         before = time.monotonic() - READ
-        for session, box in sorted(self.items(), key=lambda item: item[1].read):
+        for session, box in sorted(self.items(), key=lambda item: item[1].order):
             if size <= self._most and len(self) <= self._sessions:
                 return
+            # A new one gets some time, in which it is read if a page or a client has called.
             if box.read > before and size <= 2 * self._most and len(self) <= 2 * self._sessions:
                 return
             size -= box.size
@@ -85,4 +96,7 @@ class Mailboxes(LRUCache[str, Any]):
 def weight(message: Any) -> int:
     """Return the bytes of a message's answer in JSON; 0 for one without data."""
     data = (getattr(message, "output", None) or {}).get("data")
-    return len(orjson.dumps(data, default=str)) if data else 0
+    try:
+        return len(orjson.dumps(data, default=str)) if data else 0
+    except TypeError:  # half a character, which cannot be sent either
+        return 0

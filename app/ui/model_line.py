@@ -19,6 +19,7 @@ from ..guard.addresses import visitor
 from ..guard.settings import limits
 from ..services.fair_line import REPLACED, FairLine
 from .component import LAB_QUEUE, LOOKUP_QUEUE, MAP_QUEUE, MODEL_QUEUE
+from .mailboxes import Mailboxes
 
 QUEUES = (MODEL_QUEUE, LOOKUP_QUEUE, MAP_QUEUE, LAB_QUEUE)
 PLACES = 256
@@ -45,6 +46,7 @@ def serve_fairly(app: gr.Blocks) -> gr.Blocks:
     queue: Queue = app._queue
     proxies = limits().proxies
     queue.max_size = len(QUEUES) * PLACES
+    queue.pending_messages_per_session = Mailboxes(queue)
     for options in QUEUES:
         name = options["concurrency_id"]
         line = EventQueue(name, options["concurrency_limit"])
