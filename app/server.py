@@ -76,7 +76,11 @@ def launch_options() -> dict[str, Any]:
     ]
     return {
         "auth": admission(),
-        "app_kwargs": {"middleware": middleware, "exception_handlers": handlers()},
+        "app_kwargs": {
+            "middleware": middleware,
+            "exception_handlers": handlers(),
+            "openapi_url": None,  # FastAPI's list of all routes; clients have Gradio's of the API
+        },
         "run_history": False,
         "theme": StudioTheme(),
         "css": stylesheet(),

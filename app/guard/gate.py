@@ -45,6 +45,8 @@ _PICTURES = 4
 _STREAM = "/gradio_api/queue/data"
 _MCP = re.compile(r"/gradio_api/mcp(?:/.*)?")
 _HOST = re.compile(rb"[A-Za-z0-9.:_\[\]-]{1,255}(?:, *[A-Za-z0-9.:_\[\]-]{1,255}){0,9}")
+_NAME = 255
+"""Bytes of a file's name; the framework answers 500 to a longer one."""
 _HOSTS = (b"host", b"x-forwarded-host", b"x-forwarded-proto")
 
 
@@ -65,6 +67,7 @@ class Gate:
             return
         try:
             query = self._check_head(scope)
+            scope = _without_range(scope)
             admitted = is_admitted(scope)
             has_body, is_login = scope["method"] in _WITH_BODY, LOGIN.fullmatch(scope["path"])
             closed = has_body or _MCP.fullmatch(scope["path"])  # Gradio leaves these open
@@ -108,6 +111,8 @@ class Gate:
         path = scope["path"]
         if any(ord(letter) < 32 or ord(letter) == 127 for letter in path):
             raise Refusal(400, "The address holds control characters.")
+        if any(len(part) > _NAME for part in path.encode("utf-8", "replace").split(b"/")):
+            raise Refusal(404, "There is nothing at this address.")  # no file has such a name
         found = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
         check_query(path, found)
         blocks = blocks_of(scope)
@@ -163,6 +168,14 @@ class Gate:
             for picture in pictures[:_PICTURES]:
                 with contextlib.suppress(Exception):
                     await in_thread(screen, picture, limiter=self._screening())
+
+
+def _without_range(scope: Scope) -> Scope:
+    """Return the request for the whole file: a server need not serve ranges (RFC 9110, 14.2), and
+    Gradio fails at several and answers a single one with the headers of the request."""
+    if not any(name == b"range" for name, _ in scope["headers"]):
+        return scope
+    return {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != b"range"]}
 
 
 def blocks_of(scope: Scope) -> Blocks | None:
