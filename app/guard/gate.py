@@ -28,6 +28,7 @@ from .calls import (
     runs_directly,
 )
 from .direct import Turns
+from .login_page import without_endpoints
 from .logins import LOGIN
 from .quota import Quota
 from .settings import Limits
@@ -91,7 +92,7 @@ class Gate:
         if scope["path"] == _STREAM and admitted and not self._knows(scope, query):
             await send_event(scope, send, UNKNOWN_SESSION)
             return
-        await self._app(scope, receive, send)
+        await self._app(scope, receive, send if admitted else without_endpoints(send))
 
     def _knows(self, scope: Scope, query: dict[str, str]) -> bool:
         blocks = blocks_of(scope)
