@@ -1,4 +1,4 @@
-"""What waits to be fetched by each session: bounded in bytes.
+"""The messages that wait for each session to fetch them, bounded in bytes.
 
 Gradio keeps the answers of a session until its stream is read, however many and large they are, and
 beyond 2,000 sessions forgets the one that called first, though it may be waiting for a model. Here
@@ -53,7 +53,7 @@ class Mailbox(asyncio.Queue[Any]):
 
     @property
     def order(self) -> tuple[bool, float]:
-        """Where it stands among those that are forgotten: the least one first."""
+        """Its rank among those that are forgotten: the least one first."""
         return self.is_read, self.read
 
     async def get(self) -> Any:
