@@ -16,7 +16,16 @@ from .services.links import Selection
 from .tabs import about, code_map, codebook, compare, generate, lab, mask_ratio, reconstruct
 from .tabs.shared_inputs import announce, level_update
 from .ui.changes import CHECKPOINT_CHOSEN, TAB_OPENED, page_opened
-from .ui.component import INSTANT, SILENT, by_name, hint, html_component, html_text, static_text
+from .ui.component import (
+    INSTANT,
+    LOOKUP_QUEUE,
+    SILENT,
+    by_name,
+    hint,
+    html_component,
+    html_text,
+    static_text,
+)
 from .ui.errors import report_user_errors
 from .ui.explorer import Explorer
 from .ui.following_choice import FollowingChoice
@@ -26,9 +35,6 @@ from .ui.sessions import keep_sessions_small
 DELETE = (3600, 3600)
 """Seconds between two searches for files to delete, and the age at which files are deleted; so no
 upload is kept for more than two hours."""
-WAITING = 256
-"""Calls that may wait in all queues; further ones get the answer that the queue is full. A single
-visitor may let far fewer of them wait, see ``services.fair_line``."""
 
 FIRST = {
     "reconstruct": "Drag the line across the picture, click a token, or upload a picture of yours.",
@@ -217,6 +223,7 @@ def build_app() -> gr.Blocks:
             list(opened.values()),
             js="(_, checkpoint) => [window.location.search, checkpoint]",
             **SILENT,
+            **LOOKUP_QUEUE,
         ).then(None, level, None, **page_opened(links.TABS), **SILENT)
         share.link(
             copy_link,
@@ -232,4 +239,4 @@ def build_app() -> gr.Blocks:
         announce(checkpoint.input, checkpoint, level)
         level.input(None, level, None, **CHECKPOINT_CHOSEN, **SILENT)
         changed.checkpoint(header, checkpoint, top, **INSTANT)
-    return serve_fairly(app.queue(max_size=WAITING))
+    return serve_fairly(app.queue())

@@ -83,13 +83,13 @@ def replay(body: bytes, receive: Receive) -> Receive:
     return again
 
 
-def counted(receive: Receive, count: Callable[[int], None]) -> Receive:
-    """Return ``receive`` with ``count`` called with the length of each part of the body."""
+def counted(receive: Receive, count: Callable[[bytes], None]) -> Receive:
+    """Return ``receive`` with ``count`` called with each part of the body."""
 
     async def through() -> Message:
         message = await receive()
         if message["type"] == "http.request":
-            count(len(message.get("body", b"")))
+            count(message.get("body", b""))
         return message
 
     return through

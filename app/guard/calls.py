@@ -62,6 +62,17 @@ def check_call(blocks: Blocks, path: str, body: Any) -> bool:
     return False
 
 
+def runs_directly(blocks: Blocks, path: str, body: Mapping[str, Any]) -> bool | None:
+    """Return whether a checked call goes around the line in which its listener's calls wait; None
+    if it does not run before its answer."""
+    route = _ROUTE.fullmatch(path)
+    if route is None or route["kind"] not in ("run", "api"):
+        return None
+    number = body.get("fn_index")
+    listener = _public(blocks, route["name"]) if number is None else _by_number(blocks, number)
+    return bool(listener.queue)
+
+
 def check_session(session: Any) -> None:
     """Raise Refusal unless ``session`` is a name that a page gives its session."""
     if not (isinstance(session, str) and _SESSION.fullmatch(session)):

@@ -27,6 +27,7 @@ _PHRASES = {
     "Not Found": "There is nothing at this address.",
     "Method Not Allowed": "This address does not take requests of this method.",
     "Forbidden": "This file is not served.",
+    "Upload not found": "This upload is not known.",
 }
 _CALLS = ("/gradio_api/run/", "/gradio_api/api/")
 _APP = Path(__file__).resolve().parents[1]
@@ -66,9 +67,9 @@ def handlers() -> dict[Any, Any]:
 
     async def refused(request: Request, error: HTTPException) -> Response:
         sentence = _PHRASES.get(error.detail) if isinstance(error.detail, str) else None
+        log.warning("Refused %s %s (%d)", *place(request.scope), error.status_code)
         if sentence is None:
             return await http_exception_handler(request, error)
-        log.warning("Refused %s %s (%d)", *place(request.scope), error.status_code)
         content = {"detail": sentence, "error": sentence}
         return JSONResponse(content, error.status_code, dict(error.headers or {}))
 
@@ -97,7 +98,7 @@ class Sentences:
             ended = message["type"] == "http.response.body" and not message.get("more_body", False)
             await send(message)
 
-        sender = _of_a_call(watch) if scope["path"].startswith(_CALLS) else watch
+        sender = _of_a_call(watch) if scope["path"].startswith(_CALLS) else _in_json(watch)
         try:
             await self._app(scope, receive, sender)
         except Exception as error:
@@ -124,6 +125,28 @@ def _of_a_call(send: Send) -> Send:
                 unexpected = True
             await send({**held, "status": 500 if unexpected else 400})
             held = None
+        await send(message)
+
+    return change
+
+
+def _in_json(send: Send) -> Send:
+    """Return ``send`` with a refusal in plain text, which is no sentence, in the usual form."""
+    status = 0
+
+    async def change(message: Message) -> None:
+        nonlocal status
+        if message["type"] == "http.response.start":
+            kind = dict(message["headers"]).get(b"content-type", b"")
+            if message["status"] >= 400 and kind.startswith(b"text/plain"):
+                status = message["status"]
+                return
+        elif status:
+            words = message.get("body", b"").decode(errors="replace")[:200]
+            sentence = _PHRASES.get(words, "The request is not understood.")
+            await send_json(send, status, {"detail": sentence, "error": sentence})
+            status = 0
+            return
         await send(message)
 
     return change

@@ -19,7 +19,16 @@ from weakref import WeakValueDictionary
 from .addresses import visitor
 from .answers import Refusal, refuse, send_event
 from .bodies import read_body, replay
-from .calls import UNKNOWN_SESSION, check_call, check_event, check_query, knows_session
+from .calls import (
+    UNKNOWN_SESSION,
+    check_call,
+    check_event,
+    check_query,
+    knows_session,
+    runs_directly,
+)
+from .direct import Turns
+from .login_page import without_endpoints
 from .logins import LOGIN
 from .quota import Quota
 from .settings import Limits
@@ -37,6 +46,8 @@ _PICTURES = 4
 _STREAM = "/gradio_api/queue/data"
 _MCP = re.compile(r"/gradio_api/mcp(?:/.*)?")
 _HOST = re.compile(rb"[A-Za-z0-9.:_\[\]-]{1,255}(?:, *[A-Za-z0-9.:_\[\]-]{1,255}){0,9}")
+_NAME = 255
+"""Bytes of a file's name; the framework answers 500 to a longer one."""
 _HOSTS = (b"host", b"x-forwarded-host", b"x-forwarded-proto")
 
 
@@ -48,6 +59,8 @@ class Gate:
         self._quota = Quota(self._limits.uploads_per_hour)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._limiter: CapacityLimiter | None = None
+        # Of listeners that have a line, and of those that answer at once.
+        self._direct = {True: Turns(4), False: Turns(16)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -55,6 +68,7 @@ class Gate:
             return
         try:
             query = self._check_head(scope)
+            scope = _without_range(scope)
             admitted = is_admitted(scope)
             has_body, is_login = scope["method"] in _WITH_BODY, LOGIN.fullmatch(scope["path"])
             closed = has_body or _MCP.fullmatch(scope["path"])  # Gradio leaves these open
@@ -67,14 +81,18 @@ class Gate:
                 )
                 return
             if has_body:
-                receive = await self._check_body(scope, receive)
+                receive, turns = await self._check_body(scope, receive)
+                if turns is not None:
+                    async with turns.turn(visitor(scope, self._limits.proxies)):
+                        await self._app(scope, receive, send)
+                    return
         except Refusal as refusal:
             await refuse(scope, send, refusal)
             return
         if scope["path"] == _STREAM and admitted and not self._knows(scope, query):
             await send_event(scope, send, UNKNOWN_SESSION)
             return
-        await self._app(scope, receive, send)
+        await self._app(scope, receive, send if admitted else without_endpoints(send))
 
     def _knows(self, scope: Scope, query: dict[str, str]) -> bool:
         blocks = blocks_of(scope)
@@ -94,6 +112,8 @@ class Gate:
         path = scope["path"]
         if any(ord(letter) < 32 or ord(letter) == 127 for letter in path):
             raise Refusal(400, "The address holds control characters.")
+        if any(len(part) > _NAME for part in path.encode("utf-8", "replace").split(b"/")):
+            raise Refusal(404, "There is nothing at this address.")  # no file has such a name
         found = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
         check_query(path, found)
         blocks = blocks_of(scope)
@@ -101,30 +121,35 @@ class Gate:
             check_event(blocks, path)
         return found
 
-    async def _check_body(self, scope: Scope, receive: Receive) -> Receive:
-        """Return a ``receive`` that yields the checked body. Raises Refusal."""
+    async def _check_body(self, scope: Scope, receive: Receive) -> tuple[Receive, Turns | None]:
+        """Return a ``receive`` that yields the checked body, and the turns that the call takes part
+        in. Raises Refusal."""
         limits, path = self._limits, scope["path"]
         most = limits.form if LOGIN.fullmatch(path) else limits.body
-        body = await read_body(scope, receive, most, limits.seconds)
+        body, direct = await read_body(scope, receive, most, limits.seconds), None
         if body and not LOGIN.fullmatch(path):
-            body, pictures = await in_thread(self._check_json, blocks_of(scope), path, body)
+            body, pictures, direct = await in_thread(self._check_json, blocks_of(scope), path, body)
             if pictures:
                 await self._screen(visitor(scope, limits.proxies), pictures)
-        return replay(body, receive)
+        return replay(body, receive), None if direct is None else self._direct[direct]
 
-    def _check_json(self, blocks: Blocks | None, path: str, body: bytes) -> tuple[bytes, list[str]]:
-        """Return the body, with the inputs that a call leaves out, and the files that it names, all
-        of them uploads. Raises Refusal."""
+    def _check_json(
+        self, blocks: Blocks | None, path: str, body: bytes
+    ) -> tuple[bytes, list[str], bool | None]:
+        """Return the body, with the inputs that a call leaves out; the files that it names, all of
+        them uploads; and what `runs_directly` says. Raises Refusal."""
         from gradio.utils import get_upload_folder
 
-        value = read_json(body, self._limits)
+        value, direct = read_json(body, self._limits), None
         folder = get_upload_folder()
         check_files(value, lambda file: lies_in(file, folder))
         if _MCP.fullmatch(path):
             check_tool_call(value)
-        elif blocks is not None and check_call(blocks, path, value):
-            body = json.dumps(value).encode()
-        return body, list(dict.fromkeys(file for file, _ in files(value) if file))
+        elif blocks is not None:
+            if check_call(blocks, path, value):
+                body = json.dumps(value).encode()
+            direct = runs_directly(blocks, path, value)
+        return body, list(dict.fromkeys(file for file, _ in files(value) if file)), direct
 
     def _screening(self) -> CapacityLimiter:
         """Return the limit of threads that wait for pictures; Gradio's own threads stay free."""
@@ -144,6 +169,14 @@ class Gate:
             for picture in pictures[:_PICTURES]:
                 with contextlib.suppress(Exception):
                     await in_thread(screen, picture, limiter=self._screening())
+
+
+def _without_range(scope: Scope) -> Scope:
+    """Return the request for the whole file: a server need not serve ranges (RFC 9110, 14.2), and
+    Gradio fails at several and answers a single one with the headers of the request."""
+    if not any(name == b"range" for name, _ in scope["headers"]):
+        return scope
+    return {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != b"range"]}
 
 
 def blocks_of(scope: Scope) -> Blocks | None:

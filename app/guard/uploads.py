@@ -23,6 +23,11 @@ logging.getLogger("python_multipart").setLevel(logging.ERROR)
 UPLOAD = re.compile(r"/gradio_api/upload/?")
 STALE = 900.0
 """Seconds after which a file that was never finished is deleted."""
+PARTS = 16
+"""Files and fields of one upload; the page and its clients send one file at a time."""
+LEAST = 65_536
+"""Bytes that a file counts at least: an empty one costs a folder and the time to write it."""
+_PART = re.compile(rb"content-disposition", re.IGNORECASE)
 
 
 async def receive_upload(
@@ -37,17 +42,20 @@ async def receive_upload(
     """Let ``app`` receive an upload. Raises Refusal if it is too large, or not understood."""
     left = quota.left(address)
     most = limits.upload + limits.form
-    if (declared_length(scope) or 0) > min(most, left):
+    if left <= 0 or (declared_length(scope) or 0) > min(most, left):
         await drain(receive)
         raise _refusal(left, most, limits)
-    size, status, answer = 0, 200, b""
+    size, parts, status, answer = 0, 0, 200, b""
 
-    def count(more: int) -> None:
-        nonlocal size
-        size += more
-        quota.add(address, more)
+    def count(more: bytes) -> None:
+        nonlocal size, parts
+        size += len(more)
+        parts += len(_PART.findall(more))
+        quota.add(address, len(more))
         if size > min(most, left):
             raise _parser_error()("The upload exceeds the maximum allowed size.")
+        if parts > PARTS:  # the parser would make all files at once, in the event loop
+            raise _parser_error()(f"An upload holds at most {PARTS} files.")
 
     async def hold_errors(message: Message) -> None:
         nonlocal status, answer
@@ -63,6 +71,7 @@ async def receive_upload(
     except Exception as error:
         raise Refusal(400, "The upload is not understood.") from error
     finally:
+        quota.add(address, parts * LEAST - size)
         _delete_stale()
     if size > min(most, left):
         await drain(receive)

@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import threading
+import warnings
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,6 +135,7 @@ def serve(pipe: Connection) -> None:
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    warnings.simplefilter("ignore")  # of broken headers: the log has the visitor's sentence
     import regvq.arrays  # noqa: F401  (before the first picture's time counts)
 
     _limit_memory()

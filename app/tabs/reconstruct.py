@@ -19,6 +19,7 @@ from ..services.reconstruction import page_request, parse_request
 from ..ui.changes import PICTURE_CHOSEN
 from ..ui.component import (
     INSTANT,
+    LOOKUP_QUEUE,
     MODEL_QUEUE,
     PRIVATE,
     PROGRESS,
@@ -178,7 +179,7 @@ def build(
     changes = [mask_ratio.input, mask_ratio.release, seed.input, shown.input]
     no_token: dict[str, Any] = {"js": "() => ({})", **SILENT}
     changed.reconstruct(show_choices, [checkpoint, shown], [shown, array], **INSTANT)
-    array.upload(upload_array, [array, checkpoint], picture, **PRIVATE).success(
+    array.upload(upload_array, [array, checkpoint], picture, **PRIVATE, **LOOKUP_QUEUE).success(
         None, None, None, **PICTURE_CHOSEN, **SILENT
     )
     for change in (changed.reconstruct, partial(gr.on, changes)):

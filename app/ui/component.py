@@ -22,9 +22,6 @@ never wait for the models' line; the first look at a picture or a tile waits for
 MAP_QUEUE: dict[str, Any] = {"concurrency_id": "map", "concurrency_limit": 4}
 """The queue of UMAPs and of counts of classes, which take long: reconstructions need not wait for
 them, nor need maps that are available already; UMAPs are computed one at a time."""
-TILE_QUEUE: dict[str, Any] = {"concurrency_id": "tiles", "concurrency_limit": 2}
-"""The queue of tiles that a page asks for: most are painted already, so that they need not wait for
-models; each paints for a part of a second at most."""
 LAB_QUEUE: dict[str, Any] = {"concurrency_id": "lab", "concurrency_limit": 1}
 """The queue of /lab_pictures, whose long runs hold the lock for a few steps at a time."""
 

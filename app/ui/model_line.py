@@ -15,8 +15,15 @@ import gradio as gr
 from gradio.queueing import Event, EventQueue, Queue
 from gradio.server_messages import ProcessCompletedMessage
 
+from ..guard.addresses import visitor
+from ..guard.settings import limits
 from ..services.fair_line import REPLACED, FairLine
-from .component import LOOKUP_QUEUE, MAP_QUEUE, MODEL_QUEUE
+from .component import LAB_QUEUE, LOOKUP_QUEUE, MAP_QUEUE, MODEL_QUEUE
+from .mailboxes import Mailboxes
+
+QUEUES = (MODEL_QUEUE, LOOKUP_QUEUE, MAP_QUEUE, LAB_QUEUE)
+PLACES = 256
+"""Calls that may wait in each queue; those of one address may take a quarter of them."""
 
 H = TypeVar("H", bound=Callable[..., Any])
 
@@ -34,23 +41,36 @@ def newest_only(handler: H) -> H:
 
 
 def serve_fairly(app: gr.Blocks) -> gr.Blocks:
-    """Let the app's visitors take turns, at the models and in the other queues in which one visitor
-    could make others wait; after ``app.queue``. Return the app."""
+    """Let the app's visitors take turns, at the models and in the other queues, none of which
+    refuses a call because another one is full; after ``app.queue``. Return the app."""
     queue: Queue = app._queue
-    for options in (MODEL_QUEUE, LOOKUP_QUEUE, MAP_QUEUE):
+    proxies = limits().proxies
+    queue.max_size = len(QUEUES) * PLACES
+    queue.pending_messages_per_session = Mailboxes(queue)
+    for options in QUEUES:
         name = options["concurrency_id"]
         line = EventQueue(name, options["concurrency_limit"])
-        line.queue = FairLine(_visitor, _shown, lambda event, words: _answer(queue, event, words))
+        line.queue = FairLine(
+            lambda event: _visitor(event, proxies),
+            _shown,
+            lambda event, words: _answer(queue, event, words),
+            address=lambda event: _address(event, proxies),
+            places=PLACES,
+        )
         queue.event_queue_per_concurrency_id[name] = line
     return app
 
 
-def _visitor(event: Event) -> str:
+def _visitor(event: Event, proxies: int) -> str:
     """Return a page's or a client's session; the address of a program without a session."""
     if event.session_hash != event._id:
         return event.session_hash
-    client = getattr(event.request, "client", None)
-    return f"address {client.host}" if client else event._id
+    return f"address {_address(event, proxies)}"
+
+
+def _address(event: Event, proxies: int) -> str:
+    scope = getattr(event.request, "scope", None)
+    return event._id if scope is None else visitor(scope, proxies)
 
 
 def _shown(event: Event) -> tuple[int, ...] | None:

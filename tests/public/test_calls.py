@@ -142,3 +142,29 @@ def test_a_refusal_is_one_line_in_the_log(public: Watched) -> None:
                headers={"content-type": "multipart/form-data; boundary=a"})  # fmt: skip
     lines = public.logged().splitlines()[before:]
     assert len(lines) == 3 and all(line.startswith("Refused POST /") for line in lines), lines
+
+
+RANGES = ["bytes=0-1,3-4", "bytes=-5-9", "bytes=a-b", "bytes=5-1", "bytes=99999-", "bytes=0-3", "x"]
+
+
+@pytest.mark.parametrize("ranges", RANGES)
+def test_a_range_gets_the_whole_file(public: Watched, ranges: str) -> None:
+    """Gradio fails at several ranges, and answers one with the headers of the request."""
+    sent = {"files": ("a.html", b"<script>", "text/html")}
+    (path,) = httpx.post(f"{public.address}gradio_api/upload", files=sent, timeout=60).json()
+    for address in (f"gradio_api/file={path}", "favicon.ico"):
+        headers = {"range": ranges, "cookie": "secret=1"}
+        answer = httpx.get(f"{public.address}{address}", headers=headers, timeout=60)
+        assert answer.status_code == 200 and int(answer.headers["content-length"]) > 7
+        assert "cookie" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["assets/" + "a" * 300, "static/img/" + "b" * 256, "svelte/" + "%E2%82%AC" * 90, "openapi.json",
+     "gradio_api/upload_progress?upload_id=nothing"],
+)  # fmt: skip
+def test_what_is_not_there_is_said(public: Watched, path: str) -> None:
+    answer = httpx.get(f"{public.address}{path}", timeout=60)
+    assert answer.status_code == 404
+    assert answer.json()["error"].endswith(".") and " " in answer.json()["detail"]

@@ -20,9 +20,10 @@ from gradio_client import Client, handle_file
 
 from app.services import reconstruction
 from app.services.examples import examples
-from app.services.fair_line import REPLACED
+from app.services.fair_line import FULL, REPLACED
 from app.services.model_lock import LOCK
 from app.tabs.reconstruct import show
+from app.ui.model_line import QUEUES
 from tests.app.conftest import bundles  # noqa: F401  (a fixture)
 from tests.public.explorers import explorer  # noqa: F401  (a fixture)
 
@@ -187,3 +188,46 @@ def test_pressing_again_replaces_ones_own_waiting_request(
     assert answers[again]["success"] and "error" not in answers[again]["output"]
     other.answers()
     assert model.served == [300, 303, 302]
+
+
+def test_a_program_with_many_names_shuts_nobody_out(explorer: gr.Blocks, model: Model) -> None:
+    """Once, 257 calls of invented sessions filled the queue, and no page could be opened."""
+    pages = [Page(explorer, "hog")]
+    pages[0].press(0)
+    assert model.asked.acquire(timeout=PATIENCE)
+    for number in range(300):
+        pages[0].session = f"hog{number}"
+        pages[0].press(number)
+    assert len(waiting(explorer)) == 64
+    pages[0].session = "hog299"
+    (answer,) = pages[0].answers().values()
+    assert answer["output"]["error"] == FULL and not answer["success"]
+    *_, figures, _ = visitor(explorer).predict(NAME, 7, api_name="/code_detail")
+    assert figures["code"] == 7
+    for listener in explorer.fns.values():
+        assert not listener.queue or not listener.fn or listener.concurrency_id in LINES
+    model.serve(100)
+    wait_for(explorer, 0)
+
+
+LINES = [options["concurrency_id"] for options in QUEUES]
+
+
+def test_direct_calls_leave_threads_for_the_others(explorer: gr.Blocks, model: Model) -> None:
+    """Once, a hundred of them took every thread, and a page waited half a minute."""
+    address = f"{explorer.local_url}gradio_api"
+    picture = Page(explorer, "direct").picture
+
+    def call(seed: int) -> int:
+        body = {"data": [picture, NAME, 0.5, seed]}
+        return httpx.post(f"{address}/run/reconstruct", json=body, timeout=PATIENCE).status_code
+
+    with ThreadPoolExecutor(60) as pool:
+        answers = pool.map(call, range(60))
+        assert model.asked.acquire(timeout=PATIENCE)
+        for _ in range(10):
+            assert httpx.get(f"{address}/app_id", timeout=5).status_code == 200
+        *_, figures, _ = visitor(explorer).predict(NAME, 7, api_name="/code_detail")
+        assert figures["code"] == 7
+        model.serve(200)  # one of the test before may be running still
+        assert set(answers) == {200}

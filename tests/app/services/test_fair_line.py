@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from app.services.fair_line import LONGEST_ROUND, REPLACED, FairLine, too_many
+from app.services.fair_line import FULL, LONGEST_ROUND, REPLACED, SHARE, FairLine, too_many
 
 Job = tuple[str, str]
 
@@ -17,6 +17,7 @@ def line(dropped: list[tuple[Job, str]] | None = None, most: int = 16) -> FairLi
         lambda job: "show" if job[1].startswith("show") else None,
         lambda job, words: gone.append((job, words)),
         most,
+        places=max(256, 4 * most),
     )
 
 
@@ -86,3 +87,53 @@ def test_a_visitor_cannot_fill_the_line() -> None:
     waiting.append(("b", "0"))
     assert [job for job, _ in dropped] == [("a", "3"), ("a", "4")] and len(waiting) == 4
     assert {words for _, words in dropped} == {too_many(3)}
+
+
+def crowd(dropped: list[tuple[Job, str]], places: int = 256) -> FairLine[Job]:
+    """Return a line in which visitors "a 1", "a 2", … have the address "a"."""
+    gone: list[tuple[Job, str]] = dropped
+    return FairLine(
+        lambda job: job[0],
+        lambda job: None,
+        lambda job, words: gone.append((job, words)),
+        address=lambda job: job[0].split()[0],
+        places=places,
+    )
+
+
+def test_one_address_that_calls_itself_many_visitors_holds_up_nobody() -> None:
+    dropped: list[tuple[Job, str]] = []
+    waiting = crowd(dropped)
+    for number in range(300):
+        waiting.append((f"hog {number}", "1"))
+    assert len(waiting) == 64 and {words for _, words in dropped} == {FULL}
+    waiting.append(("calm 1", "1"))
+    assert waiting.index(("calm 1", "1")) == SHARE
+    for _ in range(3):  # the same in the middle of a round
+        waiting.pop(0)
+    waiting.append(("another 1", "1"))
+    assert waiting.index(("another 1", "1")) <= SHARE
+    waiting.append(("hog 0", "2"))
+    assert waiting._rounds == sorted(waiting._rounds)
+    served = [waiting.pop(0)[0].split()[0] for _ in range(len(waiting))]
+    assert served[:7] == ["hog"] * 5 + ["calm", "another"] and served.count("hog") == 62
+
+
+def test_a_class_behind_one_address_takes_turns_within_it() -> None:
+    waiting = crowd([])
+    for number in range(10):
+        waiting.append(("class busy", str(number)))
+    for number in range(20):
+        waiting.append((f"class {number}", "1"))
+    served = [waiting.pop(0)[0] for _ in range(30)]
+    assert (
+        served[:30].index("class 19") <= 23
+    )  # 20 visitors' first jobs, and busy's of three rounds
+
+
+def test_the_line_has_an_end() -> None:
+    dropped: list[tuple[Job, str]] = []
+    waiting = crowd(dropped, places=8)
+    for number in range(10):
+        waiting.append((f"{number} a", "1"))
+    assert len(waiting) == 8 and [words for _, words in dropped] == [FULL, FULL]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import time
 from pathlib import Path
 
@@ -144,3 +145,16 @@ def test_common_pictures_are_within_the_bounds(photos: Path) -> None:
             buffer = io.BytesIO()
             Image.open(path).convert("RGB").resize((1200, 900)).save(buffer, "JPEG", **options)
             check_bounds(buffer.getvalue(), path.name)
+
+
+def test_a_broken_header_leaves_no_warning_in_the_log(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "JPEG")
+    mpo = b"II*\0\x08\0\0\0\x01\0" + struct.pack("<HHII", 0xB001, 4, 1, 2**31) + bytes(4)
+    mark = b"\xff\xe2" + struct.pack(">H", 6 + len(mpo)) + b"MPF\0" + mpo
+    path = tmp_path / "odd.jpg"
+    path.write_bytes(buffer.getvalue()[:2] + mark + buffer.getvalue()[2:])
+    assert picture_reader.read_picture(str(path), path.name, 1024)[1] == (8, 8)
+    assert capfd.readouterr().err == ""
