@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from .runs import FASTER
-from .spread import FACTOR, Spread, decided, repeated
+from .spread import Spread, decided, repeated
 from .tables import Row, ordered, point, table
 
 SIGNS = {"confirmed": "✅", "not confirmed": "❌", "in part": "🟡", "undecided": "➖", "open": "⬜"}
@@ -42,8 +42,8 @@ def _rule(spread: Spread) -> str:
             "decided."
         )
     return (
-        f"A difference is decided if it is larger than {FACTOR:g} of its standard deviations, "
-        "given the spread between seeds below: for two runs of one seed, "
+        "A difference is decided if chance alone exceeds it in one of 20 pairs at most, given the "
+        "spread between seeds below: for two runs of one seed, "
         f"{spread.threshold('fd'):.0f} in SqueezeNet-FD and {spread.threshold('psnr'):.2f} dB. "
         "Ratios in bold are decided. Shares of used codes are compared with a limit, without a "
         "spread."

@@ -1,9 +1,9 @@
 """The spread of the study's figures between seeds, and the differences that it can decide.
 
 The methods with several seeds show how far two runs differ that have nothing else apart. Their
-pooled standard deviation serves for all runs, although only those of one table are repeated: a
-difference between methods is *decided* if it is larger than ``FACTOR`` times its own standard
-deviation, which means over several seeds make smaller.
+pooled standard deviation serves for all runs, although only those of one table are repeated. A
+difference between methods is *decided* if chance alone exceeds it in one of 20 pairs at most
+(Student's t with the spread's degrees of freedom); means over several seeds make that limit lower.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ KEYS = (
     "utilization", "perplexity", "psnr", "ssim", "feature_distance", "fd", "generation_fd",
 )  # fmt: skip
 """Figures that are averaged over seeds."""
-FACTOR = 2.0
+STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
+"""Two-sided 5 % limits of Student's t for 1 to 10 degrees of freedom; with more, the last."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,18 @@ class Spread:
 
     deviations: dict[str, float]
     """By key of a row; a key whose figures were never repeated is missing."""
+    freedom: dict[str, int]
+    """Degrees of freedom by key: the repetitions, without the first run of each method."""
 
     def threshold(self, key: str, weight: float = 2.0) -> float:
         """Return the size above which a difference is decided, infinite if no spread is known.
 
         ``weight`` is the sum of 1/n over the figures that are compared, each a mean over n seeds.
         """
-        deviation = self.deviations.get(key)
-        return math.inf if deviation is None else FACTOR * deviation * math.sqrt(weight)
+        if key not in self.deviations:
+            return math.inf
+        limit = STUDENT[min(self.freedom[key], len(STUDENT)) - 1]
+        return limit * self.deviations[key] * math.sqrt(weight)
 
     def lower(self, key: str, a: Row, b: Row) -> bool | None:
         """Return whether figure ``key`` is lower in ``a`` than in ``b``; None if undecided."""
@@ -72,16 +77,16 @@ def repeated(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 def spread(rows: Iterable[Row]) -> Spread:
     """Return the standard deviation of each figure, pooled over the repeated methods."""
-    groups, deviations = repeated(rows), {}
+    groups, deviations, freedom = repeated(rows), {}, {}
     for key in KEYS:
-        squares, freedom = 0.0, 0
+        squares, count = 0.0, 0
         for same in groups.values():
             values = _values(key, same)
             squares += sum((value - fmean(values)) ** 2 for value in values)
-            freedom += max(len(values) - 1, 0)
-        if freedom:
-            deviations[key] = math.sqrt(squares / freedom)
-    return Spread(deviations)
+            count += max(len(values) - 1, 0)
+        if count:
+            deviations[key], freedom[key] = math.sqrt(squares / count), count
+    return Spread(deviations, freedom)
 
 
 def averaged(rows: Iterable[Row]) -> dict[str, Row]:

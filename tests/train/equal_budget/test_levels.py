@@ -53,7 +53,7 @@ def test_runs_with_levels_are_measured_beside_the_others(
     found = gather(leveled)
     rows = {row["name"]: row for row in found["runs"]}
     assert rows["vq-product4"]["levels"]["groups"] == 4 and "levels" not in rows["vqgan"]
-    table = "\n".join(group_table(found, "levels", {}, Spread({})))
+    table = "\n".join(group_table(found, "levels", {}, Spread({}, {})))
     assert "16 bits per position" in table
     assert "| Residual VQ, 2 x 256 codes |" in table and "| Product VQ, 4 x 16 codes |" in table
     before = (leveled / NAMES[0] / "result.json").stat().st_mtime_ns

@@ -7,7 +7,7 @@ from statistics import stdev
 
 import pytest
 
-from train.equal_budget.spread import averaged, spread
+from train.equal_budget.spread import Spread, averaged, spread
 
 
 def row(name: str, fd: float, **more: float | None) -> dict:
@@ -25,6 +25,7 @@ def test_the_spread_is_pooled_over_methods():
     found = spread(ROWS).deviations
     squares = 2 * stdev([100, 104, 105]) ** 2 + stdev([200, 206]) ** 2
     assert found["fd"] == pytest.approx(math.sqrt(squares / 3))
+    assert spread(ROWS).freedom == {"fd": 3}
     assert "generation_fd" not in found and "psnr" not in found
     assert spread([row("vqgan", 1.0), row("vqgan-fast", 2.0)]).deviations == {}
 
@@ -37,15 +38,20 @@ def test_means_over_seeds_stand_in_the_row_of_the_first():
     assert found["regvq-fast"] == ROWS[-1]
 
 
-def test_a_difference_is_decided_if_it_exceeds_two_of_its_deviations():
+def test_a_difference_is_decided_if_chance_seldom_exceeds_it():
     seen, found = spread(ROWS), averaged(ROWS)
     deviation = seen.deviations["fd"]
-    assert seen.threshold("fd") == pytest.approx(2 * math.sqrt(2) * deviation)
+    student = 3.18  # 3 degrees of freedom
+    assert seen.threshold("fd") == pytest.approx(student * math.sqrt(2) * deviation)
+    one = spread(ROWS[3:5])  # two runs show little about the spread
+    assert one.threshold("fd") == pytest.approx(12.71 * 6)
+    many = Spread({"fd": 1.0}, {"fd": 99})
+    assert many.threshold("fd", 1) == pytest.approx(2.23)
     for factor, wanted in ((1.01, True), (0.99, None), (-0.99, None), (-1.01, False)):
         gap = factor * seen.threshold("fd")
         assert seen.lower("fd", row("a", 1000.0), row("b", 1000.0 + gap)) is wanted
     # Means over three seeds and over two: 1/3 + 1/2 instead of 2.
-    limit = 2 * deviation * math.sqrt(5 / 6)
+    limit = student * deviation * math.sqrt(5 / 6)
     mean = found["vqgan-fast"]
     for factor, wanted in ((1.01, True), (0.99, None)):
         rival = found["simvq-fast"] | {"fd": mean["fd"] + factor * limit}
