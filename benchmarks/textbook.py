@@ -1,8 +1,8 @@
 """The papers' formulas of quantizers, written literally: autograd keeps every N x K matrix.
 
-They are a reader's first implementation, with which ``lookup.py`` compares. Settings are the
-defaults of this project. Every function takes the ``rows`` (N, d) of latents and a ``module`` that
-holds ``codes`` (K, d), and returns the decoder's input (N, d) and the loss.
+They are a reader's first implementation, with which ``lookup.py`` and ``training.py`` compare.
+Settings are those of ``kinds.own_config``. Every function takes the ``rows`` (N, d) of latents and
+a ``module`` that holds ``codes`` (K, d), and returns the decoder's input (N, d) and the loss.
 """
 
 from __future__ import annotations
@@ -17,8 +17,12 @@ from torch import Tensor, nn
 
 from core.analysis.lab.training import even_levels
 
-FSP_LEVELS = 4
-"""Numbers per latent of FSP, our choice: 16 levels each for 65,536 codes."""
+GRID_LEVELS = 4
+"""Numbers per latent of FSQ and FSP, our choice: 16 levels each for 65,536 codes."""
+PARTS = 4
+"""Levels of residual codes, and groups of product codes."""
+DECAY = 0.8
+"""Decay of the moving averages, vector-quantize-pytorch's default."""
 Form = Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]
 
 
@@ -31,6 +35,45 @@ def distances(rows: Tensor, codes: Tensor) -> Tensor:
 def vq(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
     """Apply VQ-VAE."""
     return _nearest(rows, module.codes)[:2]
+
+
+def averages(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Apply VQ-VAE with moving averages of the codes, from a one-hot matrix (its appendix A.1)."""
+    ids = distances(rows, module.codes).argmin(1)
+    chosen = module.codes[ids]
+    with torch.no_grad():
+        onehot = F.one_hot(ids, len(module.codes)).float()
+        module.counts.lerp_(onehot.sum(0), 1 - DECAY)
+        module.sums.lerp_(onehot.t() @ rows, 1 - DECAY)
+        total, eps = module.counts.sum(), 1e-5
+        smoothed = (module.counts + eps) / (total + len(onehot.t()) * eps) * total
+        module.codes.copy_(module.sums / smoothed[:, None])
+    return rows + (chosen - rows).detach(), F.mse_loss(rows, chosen)
+
+
+def residual(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Apply levels of moving averages, each to what the levels before have left."""
+    rest, loss = rows, rows.new_zeros(())
+    for part in module.parts:
+        chosen, more = averages(part, rest)
+        rest, loss = rest - chosen.detach(), loss + more
+    return rows - rest.detach(), loss  # the sum of the codes, with the gradient of the identity
+
+
+def product(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Apply moving averages to groups of channels."""
+    groups = rows.chunk(PARTS, 1)
+    found = [averages(part, group) for part, group in zip(module.parts, groups, strict=True)]
+    return torch.cat([chosen for chosen, _ in found], 1), sum(loss for _, loss in found)
+
+
+def fsq(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Apply FSQ: projected latents, bounded and rounded."""
+    half = (module.levels - 1) * (1 + 1e-3) / 2
+    offset = torch.where(module.levels % 2 == 0, 0.5, 0.0)
+    bounded = (module.to_levels(rows) + (offset / half).atanh()).tanh() * half - offset
+    rounded = bounded + (bounded.round() - bounded).detach()
+    return module.from_levels(rounded / (module.levels // 2)), rows.new_zeros(())
 
 
 def simvq(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -140,26 +183,45 @@ def _entropies(logits: Tensor) -> Tensor:
 
 
 FORMS: dict[str, Form] = {
-    form.__name__: form for form in (vq, simvq, regvq, nsvq, gumbel, ibq, lfq, bsq, diveq, fsp)
+    "vq": vq,
+    "vq-ema": averages,
+    "simvq": simvq,
+    "regvq": regvq,
+    "nsvq": nsvq,
+    "gumbel": gumbel,
+    "ibq": ibq,
+    "fsq": fsq,
+    "lfq": lfq,
+    "bsq": bsq,
+    "diveq": diveq,
+    "fsp": fsp,
+    "residual": residual,
+    "product": product,
 }
 
 
 def build(name: str, size: int, dim: int, device: Any) -> nn.Module:
     """Return the parameters of the quantizer ``name`` with ``size`` codes of ``dim`` numbers.
 
-    FSP has as many codes as FSP_LEVELS similar numbers of levels allow, ``size`` at most.
+    FSQ and FSP have as many codes as GRID_LEVELS similar numbers of levels allow, ``size`` at most.
     """
     module = nn.Module()
-    if name == "fsp":
-        levels = torch.tensor(even_levels(size, FSP_LEVELS))
-        module.register_buffer("levels", levels)
-        module.to_levels, module.from_levels = (
-            nn.Linear(dim, FSP_LEVELS),
-            nn.Linear(FSP_LEVELS, dim),
-        )
+    if name in ("fsq", "fsp"):
+        module.register_buffer("levels", torch.tensor(even_levels(size, GRID_LEVELS)))
+        module.to_levels = nn.Linear(dim, GRID_LEVELS)
+        module.from_levels = nn.Linear(GRID_LEVELS, dim)
+        return module.to(device)
+    if name in ("residual", "product"):
+        part_dim = dim if name == "residual" else dim // PARTS
+        parts = (build("vq-ema", size, part_dim, device) for _ in range(PARTS))
+        module.parts = nn.ModuleList(parts)
         return module.to(device)
     codes = torch.randn(size, dim) * dim**-0.5
-    module.codes = nn.Parameter(codes, requires_grad=name not in ("simvq", "lfq", "bsq"))
+    frozen = name in ("vq-ema", "simvq", "lfq", "bsq")
+    module.codes = nn.Parameter(codes, requires_grad=not frozen)
+    if name == "vq-ema":
+        module.register_buffer("sums", codes.clone())
+        module.register_buffer("counts", torch.ones(size))
     if name == "simvq":
         module.layer = nn.Linear(dim, dim)
     if name == "gumbel":

@@ -150,7 +150,9 @@ def recipes() -> dict[str, str]:
         for entry in ast.parse(file.read_text(encoding="utf-8")).body:
             if isinstance(entry, ast.FunctionDef) and not entry.name.startswith("_"):
                 returned = getattr(entry.returns, "id", "")
-                if returned in ("RunConfig", "PriorRunConfig") and not entry.args.args:
+                if returned in ("RunConfig", "PriorRunConfig") and (
+                    {argument.arg for argument in entry.args.args} <= {"steps"}
+                ):
                     found[entry.name.replace("_", "-")] = returned
     return found
 

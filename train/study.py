@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
         elif isinstance(flags, DownstreamFlags):
             downstream_all(flags)
         elif isinstance(flags, ReportFlags):
-            write_report(flags.out, flags.results, flags.to, flags.more)
+            write_report(flags.out, flags.results, flags.to, flags.more, flags.earlier)
         else:
             ship(flags.only, flags.out, flags.to, flags.data, flags.terms, flags.pictures)
 

@@ -39,25 +39,26 @@ def probabilistic_contrastive_loss(
     log(L w'_i) added to the positive logit, where w' is ``perturbation`` (B, L) normalized to sum
     to one: a larger perturbation gives a weaker pull.
 
+    In a picture without replaced tokens all weights are equal, and a term is that of Eq. 2.
+
     INFERRED, because the paper does not state it: ``eps`` keeps the logarithm finite where the
     drawn code is the best one (w = 0); only the positions in ``mask`` (B, L), whose code was drawn,
-    count (None: all); the ``mean`` over positions instead of Eq. 3's ``sum``, so that the scale
-    does not depend on the size of the picture. ``reduction="sum"`` with ``eps=0`` and no mask is
-    exactly Eq. 3, averaged over the batch.
+    count (None: all; all as well if nothing was drawn, as at a mask ratio of 0); the ``mean`` over
+    positions instead of Eq. 3's ``sum``, so that the scale does not depend on the size of the
+    picture. ``reduction="sum"`` with ``eps=0`` and no mask is exactly Eq. 3, averaged over the
+    batch.
     """
     logits = _similarity(y, z, tau)
     weights = perturbation.detach().to(logits.dtype)
     total = weights.sum(1, keepdim=True)
-    # If no token was replaced, all weights are equal, and Eq. 3 becomes Eq. 2.
-    even = torch.full_like(weights, 1 / weights.shape[1])
-    weights = torch.where(total > 0, weights / total.clamp_min(1e-30), even)
-    boost = (weights.shape[1] * weights + eps).log()
+    counted = torch.ones_like(weights, dtype=torch.bool) if mask is None else mask | ~mask.any()
+    boost = (weights.shape[1] * weights / total.clamp_min(1e-30) + eps).log()
+    replaced = total > 0 if mask is None else (total > 0) & mask.any()
+    boost = torch.where(replaced, boost, 0.0)
     losses = -(logits + torch.diag_embed(boost)).log_softmax(-1).diagonal(dim1=1, dim2=2)
     if reduction == "sum":
-        return losses.sum(1).mean() if mask is None else (losses * mask).sum(1).mean()
-    if mask is None:
-        return losses.mean()
-    return (losses * mask).sum() / mask.sum().clamp_min(1)
+        return (losses * counted).sum(1).mean()
+    return (losses * counted).sum() / counted.sum()
 
 
 def on_token_grid(maps: list[Tensor], height: int, width: int) -> list[Tensor]:

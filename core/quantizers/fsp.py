@@ -76,8 +76,11 @@ class FiniteScalarPerturbation(Quantizer):
     def centers(self) -> Tensor:
         """Return the centers of all combinations of intervals, float32 (K, levels); row k is code
         k."""
-        ids = torch.arange(self.size, device=self.levels.device)
-        return self._centers(ids[:, None] // self.strides % self.levels)
+        return self._centers_of(torch.arange(self.size, device=self.levels.device))
+
+    def _centers_of(self, ids: Tensor) -> Tensor:
+        """Return the centers (..., levels) of ids (...)."""
+        return self._centers(ids[..., None] // self.strides % self.levels)
 
     def _centers(self, intervals: Tensor) -> Tensor:
         return (intervals + 0.5) / self.levels
@@ -93,6 +96,12 @@ class FiniteScalarPerturbation(Quantizer):
     def codebook(self) -> Tensor:
         with no_autocast(self.levels):
             return self._decoded(self.centers())
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Return the latents float32 (B, D, h, w) of ids (B, h, w), made of their centers: the cost
+        does not grow with the number of codes."""
+        with no_autocast(ids):
+            return self._decoded(self._centers_of(ids)).permute(0, 3, 1, 2)
 
     def assign_rows(self, rows: Tensor) -> Tensor:
         return (self._intervals(self.quantiles(rows)) * self.strides).sum(1)
@@ -116,9 +125,11 @@ class FiniteScalarPerturbation(Quantizer):
             numbers = linear(self.to_levels, to_rows(z))
             quantiles = (numbers.tanh() + 1) / 2
             intervals = self._intervals(quantiles.detach())
-            ids = (intervals * self.strides).sum(1).view(z.shape[0], *z.shape[2:])
-            if not self.training:
-                return Quantized(self.embed(ids), ids, {})
+            batch, _, *grid = z.shape
+            ids = (intervals * self.strides).sum(1).view(batch, *grid)
+            if not self.training:  # in the shape of ``embed``, whose values these are, too
+                centers = self._centers(intervals).view(batch, *grid, -1)
+                return Quantized(self._decoded(centers).permute(0, 3, 1, 2), ids, {})
             kept = quantiles + (self._centers(intervals) - quantiles).detach()
             rate = self.config.quantize_rate
             if rate < 1:

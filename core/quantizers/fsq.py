@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .base import Quantized, Quantizer, check_latents, linear, no_autocast, to_grid, to_rows
+from .base import Quantized, Quantizer, check_latents, linear, no_autocast, to_rows
 from .ops import negative_distances
 
 
@@ -81,16 +81,30 @@ class FiniteScalarQuantizer(Quantizer):
 
     def grid(self) -> Tensor:
         """Return all combinations of rounded values, int64 (K, levels); row k is code k."""
-        ids = torch.arange(self.size, device=self.levels.device)
-        return ids[:, None] // self.strides % self.levels - self.levels // 2
+        return self._rounded(torch.arange(self.size, device=self.levels.device))
+
+    def _rounded(self, ids: Tensor) -> Tensor:
+        """Return the rounded values of ids (...), int64 (..., levels)."""
+        return ids[..., None] // self.strides % self.levels - self.levels // 2
+
+    def _decoded(self, rounded: Tensor) -> Tensor:
+        return linear(self.from_levels, rounded / (self.levels // 2))
 
     def codebook(self) -> Tensor:
         with no_autocast(self.levels):
-            return linear(self.from_levels, self.grid() / (self.levels // 2))
+            return self._decoded(self.grid())
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Return the latents float32 (B, D, h, w) of ids (B, h, w), made of their values: the cost
+        does not grow with the number of codes."""
+        with no_autocast(ids):
+            return self._decoded(self._rounded(ids)).permute(0, 3, 1, 2)
 
     def assign_rows(self, rows: Tensor) -> Tensor:
-        digits = self.bound(rows).round().long() + self.levels // 2
-        return (digits * self.strides).sum(1)
+        return self._ids(self.bound(rows).round())
+
+    def _ids(self, rounded: Tensor) -> Tensor:
+        return ((rounded.long() + self.levels // 2) * self.strides).sum(1)
 
     def logits(self, rows: Tensor) -> Tensor:
         """Return the negative squared distances to the grid, before the projection up."""
@@ -106,12 +120,12 @@ class FiniteScalarQuantizer(Quantizer):
         check_latents(z, self.dim)
         with no_autocast(z):
             z = z.float()
-            ids = self.assign(z)
-            chosen = self.embed(ids)
-            if not self.training:
-                return Quantized(chosen, ids, {})
             bounded = self.bound(to_rows(z))
-            rounded = bounded + (bounded.round() - bounded).detach()
-            through = to_grid(linear(self.from_levels, rounded / (self.levels // 2)), z)
-            # The value is exactly the codebook's row, the gradient that of the layers.
-            return Quantized(chosen.detach() + (through - through.detach()), ids, {})
+            rounded = bounded.round()
+            batch, _, *grid = z.shape
+            ids = self._ids(rounded).view(batch, *grid)
+            # In this order the value is exactly the rounded one, the gradient the identity.
+            through = rounded.detach() + (bounded - bounded.detach())
+            # In the shape of ``embed``, whose values these are, too.
+            chosen = self._decoded(through.view(batch, *grid, -1)).permute(0, 3, 1, 2)
+            return Quantized(chosen, ids, {})

@@ -90,10 +90,10 @@ class LookupFreeQuantizer(Quantizer):
             return linear(self.to_bits, rows)
 
     def assign_rows(self, rows: Tensor) -> Tensor:
-        return self._ids(self.projections(rows))
+        return self._ids(self.projections(rows) > 0)
 
-    def _ids(self, numbers: Tensor) -> Tensor:
-        return ((numbers > 0) * self.strides).sum(1)
+    def _ids(self, positive: Tensor) -> Tensor:
+        return (positive * self.strides).sum(1)
 
     def logits(self, rows: Tensor) -> Tensor:
         """Return 2 z.c / T, the logits of the entropy term."""
@@ -112,8 +112,9 @@ class LookupFreeQuantizer(Quantizer):
             z = z.float()
             numbers = self.projections(to_rows(z))
             batch, _, *grid = z.shape
-            ids = self._ids(numbers).view(batch, *grid)
-            signs = torch.where(numbers > 0, 1.0, -1.0)
+            positive = numbers > 0
+            ids = self._ids(positive).view(batch, *grid)
+            signs = torch.where(positive, 1.0, -1.0)
             # In the shape of ``embed``, whose values these are, too.
             chosen = self._decoded(signs.view(batch, *grid, -1)).permute(0, 3, 1, 2)
             if not self.training:

@@ -22,7 +22,7 @@ from regvq.quantizers import (
 )
 
 from .external import ExternalSimVQConfig, ExternalVQConfig
-from .runs import CODES, FASTER, LARGE, LONGER, Group, StudyRun
+from .runs import CODES, FASTER, LARGE, Group, StudyRun
 
 PCL = {"contrastive": "pcl"}
 
@@ -84,12 +84,6 @@ def _table(group: Group, size: int, suffix: str, seed: int = 0) -> dict[str, Stu
         run(
             "outside-vq", "VectorQuantize of lucidrains", ExternalVQConfig(size=size),
             "vector-quantize-pytorch's defaults",
-            kind="outside",
-        ),
-        run(
-            "outside-vq-restart", "VectorQuantize, k-means, restart",
-            ExternalVQConfig(size=size, kmeans=True, restart=2.0),
-            "vector-quantize-pytorch with its own remedies",
             kind="outside",
         ),
         run(
@@ -157,18 +151,16 @@ def _variant(
 _MAIN = (
     "vqgan", "regvq", "simvq", "nsvq", "fsq", "gumbel", "regvq-prior", "regvq-mask", "regvq-cl",
     "vqgan-uniform", "outside-vq", "outside-simvq", "nsvq-mask", "simvq-rotation", "regvq-head",
-    "regvq-stages", "regvq-plain", "lfq", "ibq", "vq-restart", "outside-vq-restart",
-    "bsq", "diveq", "fsp",
+    "regvq-stages", "regvq-plain", "lfq", "ibq", "vq-restart", "bsq", "diveq", "fsp",
 )  # fmt: skip
 _LARGE = (
     "vqgan", "simvq", "nsvq", "regvq", "vqgan-uniform", "fsq", "outside-vq", "outside-simvq",
-    "nsvq-mask", "lfq", "vq-restart", "gumbel",
+    "gumbel",
 )  # fmt: skip
 _FAST = (
     "vqgan", "regvq", "nsvq", "simvq", "regvq-prior", "regvq-mask", "regvq-cl", "nsvq-mask",
     "gumbel", "regvq-plain",
 )  # fmt: skip
-_LONG = ("vqgan", "regvq", "simvq", "nsvq")
 _FIRST = 12, 8  # runs of the groups main and large that come before all others
 _KEY = ("vqgan", "regvq", "simvq", "nsvq")
 
@@ -187,12 +179,8 @@ def all_runs() -> dict[str, StudyRun]:
         replace(large[method], name=f"{method}-16k-fast", group="large-fast", codes_rate=FASTER)
         for method in _KEY
     ]
-    first += [
-        replace(fast[method], name=f"{method}-long", group="long", longer=LONGER)
-        for method in _LONG
-    ]
     nsvq = fast["nsvq"]
-    runs = [_variant(nsvq, "nsvq", f"nsvq-tau{t:g}", f"NSVQ, τ {t:g}", tau=t) for t in (3, 10)]
+    runs = [_variant(nsvq, "nsvq", "nsvq-tau3", "NSVQ, τ 3", tau=3)]
     runs += [_variant(nsvq, "nsvq", "nsvq-joint", "NSVQ, first stage only", staged=False)]
     runs += [main["regvq-head"]]
     for ratio in (0, 20, 60, 80, 100):
@@ -221,11 +209,9 @@ def sweeps() -> list[Sweep]:
     """
     ratios = [(r / 100, "regvq-fast" if r == 40 else f"regvq-mask{r}") for r in range(0, 101, 20)]
     alphas = [(a, "nsvq-fast" if a == 0.1 else f"nsvq-alpha{a:g}") for a in (0.0, 0.01, 0.1, 0.5)]
-    taus = [(t, "nsvq-fast" if t == 0.35 else f"nsvq-tau{t:g}") for t in (0.1, 0.35, 1, 3, 10)]
-    lengths = {m: [(1, f"{m}-fast"), (LONGER, f"{m}-long")] for m in _LONG}
+    taus = [(t, "nsvq-fast" if t == 0.35 else f"nsvq-tau{t:g}") for t in (0.1, 0.35, 1, 3)]
     sizes = {m: [(1024, m), (4096, f"{m}-4k"), (LARGE, f"{m}-16k")] for m in _KEY}
     return [
-        Sweep("steps", "Length of the training", "times the steps", lengths),
         Sweep("mask", "Reg-VQ's mask ratio", "share of positions drawn", {"regvq": ratios}),
         Sweep("alpha", "NSVQ's α, the weight of its dense loss", "α", {"nsvq": alphas}),
         Sweep("tau", "NSVQ's τ, the temperature of its dense loss", "τ", {"nsvq": taus}),

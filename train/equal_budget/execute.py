@@ -62,14 +62,13 @@ class StudyTrainer(TokenizerTrainer):
         return self.out
 
 
-def draws_of(study: Study, seed: int, out: Path, longer: int = 1) -> Path:
-    """Return the file of a seed's training crops for ``longer`` times the study's steps, after
-    writing it if it does not exist. A longer file starts with the crops of a shorter one."""
+def draws_of(study: Study, seed: int, out: Path) -> Path:
+    """Return the file of a seed's training crops, after writing it if it does not exist."""
     config = _any_config(study, seed)
     data = open_dataset(
         "folder", study.root, size=study.size, seed=seed, split="train", crop=config.data.crop
     )
-    count = longer * study.steps * study.batch
+    count = study.steps * study.batch
     return keep_draws(data, count, out / "draws" / f"seed{seed}-{study.size}px-{count}.npy")
 
 
@@ -83,7 +82,7 @@ def execute(run: StudyRun, study: Study, out: Path) -> dict[str, Any] | None:
     config, folder = run.config(study), out / run.name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "log.jsonl").unlink(missing_ok=True)
-    draws = draws_of(study, run.seed, out, run.longer)
+    draws = draws_of(study, run.seed, out)
     started = time.process_time()
     trainer = StudyTrainer(config, folder, draws)
     trainer.train()

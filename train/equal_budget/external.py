@@ -24,19 +24,10 @@ class ExternalVQConfig:
 
     size: int = 1024
     """K, the number of codes."""
-    kmeans: bool = False
-    """Its k-means initialization."""
-    restart: float = 0.0
-    """Its threshold_ema_dead_code: codes that are used less are moved to latents of the batch."""
 
     def build(self, dim: int) -> ExternalQuantizer:
         """Return the quantizer for codes of length ``dim``."""
-        module = _package().VectorQuantize(
-            dim=dim,
-            codebook_size=self.size,
-            kmeans_init=self.kmeans,
-            threshold_ema_dead_code=self.restart,
-        )
+        module = _package().VectorQuantize(dim=dim, codebook_size=self.size)
         return ExternalQuantizer(self.size, dim, module)
 
 

@@ -66,6 +66,8 @@ class ReportFlags:
     """The folder of the runs' folders."""
     results: Path | None = None
     """Read a docs/study/results.json instead of the runs' folders."""
+    earlier: Path | None = None
+    """An earlier docs/study/results.json, whose rows stay where --out has no such run."""
     more: tuple[Path, ...] = ()
     """--out of studies on other pictures; each gets a table, under its folder's name."""
     to: Path = ROOT

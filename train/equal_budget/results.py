@@ -4,7 +4,8 @@ Format 1::
 
     {"format": 1,
      "shared": {"budget": {...}, "features": "...", "images": 100, "tokens": 153600,
-                "parameters": 1398252, "downstream": {...}},        shared by all runs
+                "parameters": 1398252, "downstream": {...},         shared by all runs
+                "draws": {"0": "f3a1..."}},      fingerprints of the training crops by seed
      "columns": [{"key": "psnr", "label": "PSNR, dB", "better": "high" | "low" | null,
                   "digits": 2, "percent": false}, ...],
      "groups": [{"name": "main", "title": "1,024 codes"}, ...],
@@ -19,8 +20,8 @@ Format 1::
      "sweeps": [{"name": "mask", "title": "...", "axis": "...",
                  "series": {"regvq": [[0.0, "regvq-mask0"], ...]}}, ...],   values and names of runs
      "claims": [{"name": "...", "claim": "...", "paper": "...", "ours": "...",
-                 "verdict": "confirmed" | "not confirmed" | "in part" | "open",
-                 "comparisons": 5}, ...]}
+                 "verdict": "confirmed" | "not confirmed" | "in part" | "undecided" | "open",
+                 "comparisons": 5, "decided": 4}, ...]}
 
 ``utilization`` and the figures after it are those of held-out pictures. ``step_ms`` is the median
 CPU time of a training step during the run; if ``timed``, it is the time of a step alone on an idle
@@ -40,7 +41,7 @@ from typing import Any
 from regvq.errors import CheckpointError
 
 from .catalog import all_runs, sweeps
-from .runs import FASTER, GROUPS, LONGER, StudyRun
+from .runs import FASTER, GROUPS, Study, StudyRun, budget
 
 FORMAT = 1
 COLUMNS = (
@@ -59,8 +60,6 @@ TITLES = {
     "large": "16,384 codes",
     "fast": f"1,024 codes, with {FASTER:g} times the learning rate for the codes",
     "large-fast": f"16,384 codes, with {FASTER:g} times the learning rate for the codes",
-    "long": f"1,024 codes, with {FASTER:g} times the learning rate for the codes, "
-    f"{LONGER} times the steps",
     "mask": "Reg-VQ's mask ratio",
     "nsvq": "NSVQ's α and τ",
     "size": "4,096 codes",
@@ -83,11 +82,11 @@ def gather(out: Path) -> dict[str, Any]:
     )
     if not found:
         raise CheckpointError(f"{out} holds no finished run; train some with study.py run.")
-    first, budget = found[0], _budget(found[0])
-    draws: dict[tuple[int, int], str] = {}  # by seed and length
+    first = found[0]
+    draws: dict[int, str] = {}  # by seed
     for result in found:
         for name, same in (
-            ("budget", _budget(result) == budget),
+            ("budget", result["budget"] == first["budget"]),
             ("limit", result["limit"] == first["limit"]),
         ):
             if not same:
@@ -95,8 +94,7 @@ def gather(out: Path) -> dict[str, Any]:
                     f"{out / result['name']} has another {name} than {first['name']}; runs that "
                     "are compared must have the same."
                 )
-        key = result["seed"], result["budget"]["steps"]
-        if draws.setdefault(key, result["draws"]) != result["draws"]:
+        if draws.setdefault(result["seed"], result["draws"]) != result["draws"]:
             raise CheckpointError(
                 f"{out / result['name']} was trained on other crops than {first['name']}."
             )
@@ -108,20 +106,60 @@ def gather(out: Path) -> dict[str, Any]:
         "format": FORMAT,
         "shared": {
             "downstream": _downstream(out, found),
-            "budget": budget,
+            "budget": first["budget"],
             "features": first["figures"].get("features", "none"),
             "images": first["figures"]["images"],
             "tokens": first["figures"]["tokens"],
             "parameters": first["parameters"]["network"],
+            "draws": {str(seed): digest for seed, digest in draws.items()},
         },
         "columns": _columns(),
         "groups": _groups(),
         "runs": [_row(result, out / result["name"]) for result in found],
-        "sweeps": [
-            {"name": s.name, "title": s.title, "axis": s.axis, "series": _points(s.points, found)}
-            for s in sweeps()
-        ],
+        "sweeps": _sweeps(found),
     }
+
+
+def joined(found: dict[str, Any], earlier: dict[str, Any]) -> dict[str, Any]:
+    """Return the results ``found`` with the rows of ``earlier`` results that they do not have.
+
+    Raises CheckpointError if the two have different pictures, features, networks or budgets.
+    """
+    new, old = found["shared"], earlier["shared"]
+    same = {key: new[key] == old[key] for key in ("features", "images", "tokens", "parameters")}
+    same["budget"] = _filled(new["budget"]) == _filled(old["budget"])
+    crops = old.get("draws", {})
+    same["draws"] = all(new["draws"].get(seed, digest) == digest for seed, digest in crops.items())
+    if differing := [name for name, equal in same.items() if not equal]:
+        raise CheckpointError(
+            f"the earlier results are of a study with another {', '.join(differing)}; runs that "
+            "are compared must have the same."
+        )
+    known = all_runs()
+    rows = {row["name"]: row for row in (*earlier["runs"], *found["runs"]) if row["name"] in known}
+    rows = [rows[name] for name in known if name in rows]
+    shared = new | {
+        "draws": crops | new["draws"],
+        "downstream": new["downstream"] or old["downstream"],
+    }
+    return earlier | found | {"shared": shared, "runs": rows, "sweeps": _sweeps(rows)}
+
+
+def _filled(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return a budget with the defaults of settings that are newer than it."""
+    default = budget(next(iter(all_runs().values())).config(Study(Path())))
+    return {
+        key: default[key] | value if isinstance(value, dict) else value
+        for key, value in settings.items()
+    }
+
+
+def _sweeps(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the sweeps with the runs that are finished; a run is a dict with its ``name``."""
+    return [
+        {"name": s.name, "title": s.title, "axis": s.axis, "series": _points(s.points, found)}
+        for s in sweeps()
+    ]
 
 
 def _columns() -> list[dict[str, Any]]:
@@ -146,12 +184,6 @@ def _downstream(out: Path, found: list[dict[str, Any]]) -> dict[str, Any] | None
             "have the same: delete one downstream.json and run the test again."
         )
     return settings[0] if settings else None
-
-
-def _budget(result: dict[str, Any]) -> dict[str, Any]:
-    """Return the budget of a run's study: its steps are those of the runs of ordinary length."""
-    longer = all_runs()[result["name"]].longer
-    return result["budget"] | {"steps": result["budget"]["steps"] // longer}
 
 
 def read_results(file: Path) -> dict[str, Any]:

@@ -20,13 +20,10 @@ from ..config.stages import StagesConfig
 from ..config.tokenizer import DataConfig, FeatureConfig, LossConfig, RunConfig
 
 CODES, LARGE = 1024, 16_384
-GROUPS = ("main", "large", "fast", "large-fast", "long", "mask", "nsvq", "size", "seeds", "levels")
-Group = Literal[
-    "main", "large", "fast", "large-fast", "long", "mask", "nsvq", "size", "seeds", "levels"
-]
+GROUPS = ("main", "large", "fast", "large-fast", "mask", "nsvq", "size", "seeds", "levels")
+Group = Literal["main", "large", "fast", "large-fast", "mask", "nsvq", "size", "seeds", "levels"]
 EPOCHS = 70  # of NSVQ's paper; a run of any length counts as this many
 FASTER = 10.0  # factor on the learning rate of the codes, in the groups "fast" and after it
-LONGER = 4  # factor on the steps, in the group "long"
 USES = 2  # mean uses of a code per epoch that make "unused" a meaningful sign of a dead code
 
 
@@ -69,8 +66,6 @@ class StudyRun:
     contrastive: Literal["pcl", "cl", "none"] = "none"
     staged: bool = False
     seed: int = 0
-    longer: int = 1
-    """Factor on the study's steps."""
     codes_rate: float = 1.0
     """Factor on the learning rate, for the codes."""
     note: str = ""
@@ -84,8 +79,7 @@ class StudyRun:
     def config(self, study: Study) -> RunConfig:
         """Return the whole config, for the trainer."""
         quantizer, stages = self.quantizer, None
-        steps = study.steps * self.longer
-        epoch = max(1, steps // EPOCHS)
+        epoch = max(1, study.steps // EPOCHS)
         if self.staged:
             stages = StagesConfig(epoch=epoch, earliest=0.5, latest=50 / EPOCHS)
         if isinstance(quantizer, NSVQConfig):
@@ -104,11 +98,11 @@ class StudyRun:
             discriminator=DiscriminatorConfig(width=32),
             stages=stages,
             codes_rate=self.codes_rate,
-            steps=steps,
+            steps=study.steps,
             batch=study.batch,
             seed=self.seed,
             log_every=20,
-            save_every=steps,
+            save_every=study.steps,
         )
 
 

@@ -43,7 +43,7 @@ def ship(
         recipe["codes_rate"] = run.codes_rate
         recipe["command"] = (
             "python train/study.py run --study.root DIR "
-            f"--study.steps {recipe['steps'] // run.longer} --only {name}"
+            f"--study.steps {recipe['steps']} --only {name}"
         )
         metrics = {
             "step": recipe["steps"],

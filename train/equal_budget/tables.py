@@ -70,3 +70,10 @@ def elsewhere(other: dict[str, Any], columns: list[dict[str, Any]]) -> list[str]
                 f"times, PSNR {gain} dB."
             ]
     return [*parts, ""]
+
+
+def point(sweep: str, value: float) -> str:
+    """Return a value of a sweep's setting as text."""
+    if sweep == "mask":
+        return f"{value:.0%}"
+    return f"{value:,.0f}" if sweep == "size" else f"{value:g}"

@@ -6,7 +6,7 @@ only memory that the kernel allocates is that of the ids; codes are read from th
 
 ``plain_best_code`` in ``lookup.py`` is the reference: tests compare the kernel with it in Triton's
 interpreter. The kernel's speed is not measured and its block sizes are not tuned, for lack of a
-GPU; ``python benchmarks/lookup.py --device cuda --tasks lookup`` measures both.
+GPU; ``python benchmarks/lookup.py --device cuda`` measures both.
 """
 
 from __future__ import annotations

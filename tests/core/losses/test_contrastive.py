@@ -115,6 +115,21 @@ def test_zero_perturbations_and_empty_masks_stay_finite():
         assert torch.isfinite(leaf.grad).all()
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_without_a_drawn_code_the_loss_is_equation_2(reduction):
+    """At a mask ratio of 0 the pull stays: it is that of the plain loss, whatever eps is."""
+    y, z, _ = features()
+    nothing = torch.zeros(2, 6, dtype=torch.float64)
+    z.requires_grad_()
+    mine = probabilistic_contrastive_loss(
+        y, z, nothing, nothing.bool(), tau=TAU, reduction=reduction
+    )
+    plain = contrastive_loss(y, z, TAU) * (6 if reduction == "sum" else 1)
+    torch.testing.assert_close(mine, plain, rtol=1e-12, atol=0)
+    for a, b in zip(torch.autograd.grad(mine, z), torch.autograd.grad(plain, z), strict=True):
+        torch.testing.assert_close(a, b)
+
+
 def test_features_are_averaged_over_the_area_of_a_token():
     fine = torch.randn(2, 3, 8, 8)
     same, coarse = torch.randn(2, 4, 4, 4), torch.randn(2, 4, 2, 2)
@@ -153,7 +168,9 @@ def test_maps_are_averaged_over_tokens_or_interpolated(shape: tuple[int, int]) -
 def test_one_drawn_position_counts_whole() -> None:
     y, z, w = features(batch=1)
     mask = torch.zeros(1, 6, dtype=torch.bool)
-    assert float(probabilistic_contrastive_loss(y, z, w, mask, TAU)) == 0.0
+    assert float(probabilistic_contrastive_loss(y, z, w, mask, TAU)) == pytest.approx(
+        float(contrastive_loss(y, z, TAU))
+    )
     mask[0, 2] = True
     alone = probabilistic_contrastive_loss(y, z, w, mask, TAU, eps=0.0)
     share = w[0] / w[0].sum()

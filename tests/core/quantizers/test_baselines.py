@@ -9,7 +9,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from core.quantizers import FSQConfig, GumbelConfig, IBQConfig, LFQConfig, NSVQConfig, SimVQConfig
+from core.quantizers import (
+    FSPConfig,
+    FSQConfig,
+    GumbelConfig,
+    IBQConfig,
+    LFQConfig,
+    NSVQConfig,
+    SimVQConfig,
+)
 from core.quantizers.base import to_grid, to_rows
 from core.quantizers.lfq import joint_probabilities
 from core.quantizers.nsvq import non_stationary_loss
@@ -261,6 +269,21 @@ def test_fsq_uses_its_whole_grid_and_nothing_else(levels):
         assert set(column.int().tolist()) == set(side)
     rows = torch.randn(200, 6)
     assert torch.equal(quantizer.grid()[quantizer.assign_rows(rows)], quantizer.bound(rows).round())
+
+
+@pytest.mark.parametrize("config", [FSQConfig((8, 5, 3)), FSPConfig((8, 5, 3))])
+def test_grids_decode_ids_without_their_codebook(config, monkeypatch):
+    """A step does not cost K codes, and each id still stands for its row of the codebook."""
+    quantizer = config.build(6)
+    codes, ids = quantizer.codebook(), torch.randint(120, (2, 3, 4))
+    monkeypatch.delattr(type(quantizer), "codebook")
+    torch.testing.assert_close(
+        quantizer.embed(ids).permute(0, 2, 3, 1), codes[ids], rtol=0, atol=1e-6
+    )
+    z = torch.randn(2, 6, 3, 4)
+    quantizer(z)
+    out = quantizer.eval()(z)
+    assert torch.equal(out.z, quantizer.embed(quantizer.assign(z)))
 
 
 def test_fsq_bound_is_that_of_the_paper():

@@ -25,8 +25,7 @@ def test_priors_are_measured_by_what_they_generate(made, place, tmp_path):
         assert one["generation_fd"] > 0 and 0 < one["bits_per_token"] < 20
     rows = {row["name"]: row for row in gather(made)["runs"]}
     assert rows["regvq"]["generation_fd"] == found["regvq"]["generation_fd"]
-    better = found["regvq"]["generation_fd"] < found["vqgan"]["generation_fd"]
-    assert verdict_of("generation-regvq", made) == ("confirmed" if better else "not confirmed")
+    assert verdict_of("generation-regvq", made) == "undecided"  # of one seed
     main(["report", "--out", str(made), "--to", str(tmp_path)])
     text = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
     assert "1 layers of 16" in text and "2 steps of 4 crops" in text

@@ -12,8 +12,9 @@ import pytest
 from core.bundles.bundle import find_bundle
 from core.checkpoints import load_tokenizer
 from tests.train.equal_budget.conftest import result_of, run_study
-from train.equal_budget.report import _group
 from train.equal_budget.results import gather
+from train.equal_budget.sections import group_table
+from train.equal_budget.spread import Spread
 from train.study import main
 
 NAMES = ("vq-residual2", "vq-product4")
@@ -52,7 +53,7 @@ def test_runs_with_levels_are_measured_beside_the_others(
     found = gather(leveled)
     rows = {row["name"]: row for row in found["runs"]}
     assert rows["vq-product4"]["levels"]["groups"] == 4 and "levels" not in rows["vqgan"]
-    table = "\n".join(_group(found, "levels", {}))
+    table = "\n".join(group_table(found, "levels", {}, Spread({}, {})))
     assert "16 bits per position" in table
     assert "| Residual VQ, 2 x 256 codes |" in table and "| Product VQ, 4 x 16 codes |" in table
     before = (leveled / NAMES[0] / "result.json").stat().st_mtime_ns

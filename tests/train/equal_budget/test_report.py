@@ -13,6 +13,7 @@ from tests.e2e.harness import find_chromium
 from tests.train.equal_budget.conftest import MADE, result_of, results_of_every_run
 from train.equal_budget import report
 from train.equal_budget.catalog import all_runs
+from train.equal_budget.spread import SEEDS, spread
 from train.study import main
 
 
@@ -63,7 +64,7 @@ def test_the_report_shows_the_figures(made, tmp_path, saved):
     for figure in ("50.0%", "17.77", "**1,234**", "321", "456"):
         assert figure in row
     charts = tmp_path / "to" / "docs" / "study"
-    for name in ("main", "large", "fast", "long", "steps", "mask", "alpha", "tau", "size"):
+    for name in ("main", "large", "fast", "levels", "mask", "alpha", "tau", "size"):
         assert f"docs/study/{name}.svg" in text
         assert (charts / f"{name}.svg").exists()
     labels = [text.strip() for text in saved["main"].layout.yaxis.ticktext]
@@ -101,3 +102,25 @@ def test_studies_on_other_pictures_have_their_own_tables(made, tmp_path, saved):
     results = tmp_path / "docs" / "study" / "results.json"
     main(["report", "--results", str(results), "--to", str(tmp_path / "again")])
     assert (tmp_path / "again" / "RESULTS.md").read_text(encoding="utf-8") == text
+
+
+def test_the_report_opens_with_ten_lines_from_the_figures(made, tmp_path, saved):
+    fast = {f"vqgan{end}": {"squeezenet_fd": 2400.0 + 10 * k} for k, end in enumerate(SEEDS)}
+    levels = {"vq-residual2": {"squeezenet_fd": 1500.4, "psnr": 23.45}}
+    low = {"fsq": {"squeezenet_fd": 1900.6, "psnr": 22.22}, "vqgan-uniform": {"utilization": 0.008}}
+    out = results_of_every_run(tmp_path, made, **fast, **levels, **low)
+    main(["report", "--out", str(out), "--to", str(tmp_path)])
+    lines = (tmp_path / "RESULTS.md").read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("# ") and lines[1] == "" and lines[12] == ""
+    said = {line.split(":**")[0].removeprefix("- **"): line for line in lines[2:12]}
+    assert len(said) == 10
+    assert [subject for subject, line in said.items() if "not run yet" in line] == [
+        "Tokens for a prior"
+    ]
+    assert "FSQ (1,901, 22.22 dB)" in said["1,024 codes"]
+    assert "Residual VQ, 2 x 256 codes (1,500, 23.45 dB)" in said["16 bits per position"]
+    assert "plain VQ uses 0.8% of 1,024 codes" in said["Collapse"]
+    found = json.loads((tmp_path / "docs" / "study" / "results.json").read_text(encoding="utf-8"))
+    assert f"{spread(found['runs']).threshold('fd'):.0f} or PSNR" in said["Care"]
+    verdicts = {claim["name"]: claim["verdict"] for claim in found["claims"]}
+    assert verdicts["nsvq-fid"] in said["NSVQ against SimVQ"]

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 
-import numpy as np
 import pytest
 
 from core.errors import CheckpointError
-from tests.train.equal_budget.conftest import result_of, results_of_every_run, run_study
+from tests.train.equal_budget.conftest import results_of_every_run
 from train.equal_budget.catalog import all_runs
-from train.equal_budget.results import gather
+from train.equal_budget.results import gather, joined
 
 
 def test_different_budgets_are_refused(made, tmp_path):
@@ -30,15 +28,30 @@ def test_different_budgets_are_refused(made, tmp_path):
     assert len(gather(out)["runs"]) == len(all_runs())
 
 
-def test_longer_runs_belong_to_the_same_study(made, place, tmp_path):
-    run_study(place, "run", "--jobs", "0", "--only", "vqgan-long")
-    found = result_of(made, "vqgan-long")
-    assert found["budget"]["steps"] == 4 * 2
-    short, long = (sorted((made / "draws").glob(f"*-{n}.npy")) for n in (4, 16))
-    assert np.array_equal(np.load(short[0]), np.load(long[0])[:4])
-    gathered = gather(made)
-    assert gathered["shared"]["budget"]["steps"] == 2
-    row = next(row for row in gathered["runs"] if row["name"] == "vqgan-long")
-    assert row["group"] == "long" and row["steps"] == 4 * 2
-    assert row["codes_rate"] == 10 and result_of(made, "vqgan")["codes_rate"] == 1
-    shutil.rmtree(made / "vqgan-long")
+def test_new_runs_join_earlier_results(made, tmp_path):
+    changed = {"vqgan": {"psnr": 11.0}, "regvq-mask0": {"psnr": 12.0}}
+    every = gather(results_of_every_run(tmp_path, made, **changed))
+    earlier = json.loads(json.dumps(every))
+    earlier["elsewhere"] = ["kept"]
+    earlier["runs"] = [row for row in earlier["runs"] if row["name"] != "bsq"]
+    earlier["runs"].append(earlier["runs"][0] | {"name": "struck from the catalog"})
+    for newer in ("norm", "last_width"):  # settings that the earlier version did not have
+        del earlier["shared"]["budget"]["network"][newer]
+    del earlier["shared"]["draws"]
+    fresh = every | {"runs": [r for r in every["runs"] if r["name"] in ("bsq", "regvq-mask0")]}
+    fresh["runs"][0] = fresh["runs"][0] | {"psnr": 13.0}
+    found = joined(fresh, earlier)
+    assert [row["name"] for row in found["runs"]] == list(all_runs())
+    psnr = {row["name"]: row["psnr"] for row in found["runs"]}
+    assert psnr["vqgan"] == 11.0 and psnr["regvq-mask0"] == 13.0 and "bsq" in psnr
+    assert found["elsewhere"] == ["kept"] and found["shared"]["draws"] == every["shared"]["draws"]
+    mask = next(sweep for sweep in found["sweeps"] if sweep["name"] == "mask")
+    assert len(mask["series"]["regvq"]) == 6
+    for key, value in (
+        ("budget", every["shared"]["budget"] | {"steps": 999}),
+        ("draws", {"0": "other"}),
+        ("images", 7),
+    ):
+        other = earlier | {"shared": earlier["shared"] | {key: value}}
+        with pytest.raises(CheckpointError, match=key):
+            joined(fresh, other)
