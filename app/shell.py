@@ -85,7 +85,7 @@ def open_page(query: Any = "", checkpoint: Any = None) -> dict[str, Any]:
     return {
         **{name: value for name, value in selected.items() if value is not None},
         "checkpoint": offered,
-        "level": level_update(chosen),
+        "level": level_update(chosen, checkpoints.at_level(chosen, selection.level)),
         "examples": list(thumbnails()),
         "picture": links.example_path(selection.example),
         "here": links.TABS[selection.tab or "reconstruct"],
@@ -118,7 +118,7 @@ def refresh(checkpoint: Any) -> dict[str, Any]:
 @report_user_errors
 def copy_link(
     here: Any,
-    checkpoint: Any,
+    level: Any,
     image: Any,
     code: Any,
     mask_ratio: Any,
@@ -127,11 +127,16 @@ def copy_link(
     prompt: Any,
     prompt_seed: Any,
 ) -> dict[str, Any]:
-    """Return the query of the link to the current view, without the user's own picture."""
+    """Return the query of the link to the current view, without the user's own picture.
+
+    level: the checkpoint; of one with several levels, the name of the chosen level.
+    """
     tab = next((name for name, title in links.TABS.items() if title == here), None)
+    checkpoint, _ = checkpoints.split_level(level)
     selection = Selection(
-        tab, checkpoint, links.example_name(image), code=code, ratio=mask_ratio, seed=seed
-    )
+        tab, checkpoint, links.example_name(image), code=code, ratio=mask_ratio, seed=seed,
+        level=links.level_number(level),
+    )  # fmt: skip
     if tab == "generate":  # on other tabs a prompt is private
         selection.prior, selection.prompt, selection.prompt_seed = prior, prompt, prompt_seed
     own = bool(image) and selection.example is None
@@ -227,7 +232,7 @@ def build_app() -> gr.Blocks:
         ).then(None, level, None, **page_opened(links.TABS), **SILENT)
         share.link(
             copy_link,
-            [here, checkpoint, shared.picture, *selected.values()],
+            [here, level, shared.picture, *selected.values()],
             share,
             trigger_mode="multiple",
             **INSTANT,

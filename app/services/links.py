@@ -47,6 +47,9 @@ class Selection:
     prior: str | None = None
     prompt: str | None = None
     prompt_seed: int | None = None
+    level: int | None = None
+    """The level (from 1) of a checkpoint with several; None for the last one, which is chosen at
+    first."""
     ignored: list[str] = field(default_factory=list)
     """One sentence per value that was ignored."""
 
@@ -74,7 +77,7 @@ def parse_query(query: Any) -> Selection:
         selection.ignored.append("The link has too many values; all of them are ignored.")
         return selection
     given = {name.replace("-", "_"): value for name, value in pairs}
-    for name, parse in _PARSERS.items():  # in this order: a code belongs to its checkpoint
+    for name, parse in _PARSERS.items():  # in this order: a level belongs to its checkpoint
         if name not in given:
             continue
         try:
@@ -83,6 +86,16 @@ def parse_query(query: Any) -> Selection:
             what = name.replace("_", " ")
             selection.ignored.append(f"The {what} of the link is ignored. {error}")
     return selection
+
+
+def level_number(name: Any) -> int | None:
+    """Return the level of a name such as "photos-rvq#2" for a link; None for the checkpoint's last
+    level, which needs no mention, and for a name without a level."""
+    own, level = checkpoints.split_level(name)
+    try:
+        return None if level == checkpoints.levels_of(checkpoints.bundle(own)) else level
+    except UserError:
+        return None
 
 
 def example_name(image: Any) -> str | None:
@@ -122,6 +135,12 @@ def _checkpoint(value: str, selection: Selection) -> str:
     return _available(checkpoints.names(), "checkpoint", value)
 
 
+def _level(value: str, selection: Selection) -> int:
+    names = checkpoints.names()
+    chosen = selection.checkpoint or (names[0] if names else None)
+    return whole_number(value, "level", 1, checkpoints.levels_of(checkpoints.bundle(chosen)))
+
+
 def _example(value: str, selection: Selection) -> str:
     return _available([Path(one.path).stem for one in examples()], "example", value)
 
@@ -159,6 +178,7 @@ def _prompt(value: str, selection: Selection) -> str:
 _PARSERS: dict[str, Callable[[str, Selection], Any]] = {
     "tab": _tab,
     "checkpoint": _checkpoint,
+    "level": _level,
     "example": _example,
     "code": _code,
     "ratio": _ratio,

@@ -148,6 +148,27 @@ def test_the_choice_of_level_is_shown_only_where_there_are_several() -> None:
     assert "20 learned codes at each of 3 levels, one for every 8" in shell.header("residual")
 
 
+def test_a_link_carries_the_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    def query(level: str | None) -> str:
+        return shell.copy_link("Codebook", level, None, 5, 0.0, 0, None, None, 0)["query"]
+
+    assert query("residual#2") == "tab=codebook&checkpoint=residual&level=2&code=5"
+    opened = shell.open_page("?" + query("residual#2"))
+    assert opened["checkpoint"]["value"] == "residual"
+    assert (opened["level"]["value"], opened["level"]["visible"]) == ("residual#2", True)
+    # The last level is chosen without a word, and a checkpoint with one level has no other.
+    assert query("residual#3") == "tab=codebook&checkpoint=residual&code=5"
+    assert query("tiny-vq") == "tab=codebook&checkpoint=tiny-vq&code=5"
+    assert query(None) == "tab=codebook&code=5"
+    warned: list[str] = []
+    monkeypatch.setattr("gradio.Warning", lambda text, **_: warned.append(text))
+    for name, wrong in (("residual", 4), ("tiny-vq", 2), ("residual", "one")):
+        opened = shell.open_page(f"?checkpoint={name}&level={wrong}")
+        assert opened["level"]["value"] == level_update(name)["value"]
+    assert ["The level of the link is ignored." in one for one in warned] == [True] * 3
+    assert "from 1 to 3, not '4'" in warned[0]
+
+
 def test_compare_counts_all_levels(home: Path, photograph: Path) -> None:
     handle = checkpoints.open_tokenizer("residual")
     found = row_figures(compare_on(handle, open_picture(str(photograph))))
