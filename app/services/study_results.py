@@ -86,7 +86,7 @@ def runs_of(view: Mapping[str, Any], group: str | None = None) -> list[Run]:
     from regvq.plots.study import Run
 
     return [
-        Run(one["name"], one["label"], one["family"], one["values"], one["external"])
+        Run(one["name"], one["label"], one["family"], one["values"], one["external"], one["method"])
         for one in view["runs"]
         if group in (None, one["group"])
     ]

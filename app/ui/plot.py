@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from .component import asset
+from .component import asset, static_text
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+SCRIPTS = ("travel", "keys", "table", "linked", "plot")
+"""The parts of the component's script in app/static/plot, in the order in which they run."""
 EVENTS = ("pick", "view", "select", "tile", "open", "more")
 """The events of a chart: a point was picked, the window of a map was moved, a polygon was drawn (or
 the selection cleared), a code's tile is missing, one of several maps was named, and
@@ -34,7 +36,7 @@ def plot(elem_id: str, title: str = "", caption: str = "", **options: Any) -> gr
     return gr.HTML(
         value={},
         html_template=template.replace("CAPTION", escape(caption)),
-        js_on_load=asset("plot", "js"),
+        js_on_load="\n".join(static_text(f"plot/{part}.js") for part in SCRIPTS),
         elem_id=elem_id,
         elem_classes="rv-component",
         apply_default_css=False,

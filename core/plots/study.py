@@ -45,6 +45,9 @@ FAMILIES = {
     "fixed": "FSQ, LFQ, IBQ, BSQ, FSP",
 }
 """The families of quantizers; keys of METHODS."""
+LINKED = "study"
+"""The ``linked`` of these figures' ``layout.meta``: a page marks the run that is pointed at in one
+of them in all that have the same."""
 FIXED = "fsq", "lfq", "ibq", "bsq", "fsp"
 """Methods of the family "fixed"."""
 _SYMBOLS = {
@@ -75,6 +78,8 @@ class Run:
     values: Mapping[str, float]
     external: bool = False
     """True for a library that runs beside ours: its mark is open."""
+    method: str = ""
+    """The name of its quantizer, which several runs can share."""
 
 
 def plot_study(
@@ -107,6 +112,7 @@ def plot_study(
                 "textposition": [labels.get(run.name) or "top center" for run in own],
                 "textfont": {"size": 12, "color": ink("ink")},
                 "marker": _mark(own, family),
+                "meta": _named(own),
                 "hovertemplate": "<b>%{customdata[0]}</b><br>"
                 f"{x.label} %{{x:{x.form}}} {x.unit}<br>{y.label} %{{y:{y.form}}} {y.unit}"
                 "<extra></extra>",
@@ -122,7 +128,7 @@ def plot_study(
         yaxis=_axis(y, [run.values[y.key] for run in shown]),
         annotations=[] if shown else [words],
         height=460,
-        meta={"about": f"{y.label} against {x.label}, {len(shown)} runs"},
+        meta={"about": f"{y.label} against {x.label}, {len(shown)} runs", "linked": LINKED},
     )
 
 
@@ -154,6 +160,7 @@ def plot_bars(runs: Sequence[Run], figure: Figures) -> Figure:
                     "y": own,
                     "customdata": [[shown[row].label, shown[row].name] for row in own],
                     "marker": _mark([shown[row] for row in own], family),
+                    "meta": _named([shown[row] for row in own]),
                     "hovertemplate": f"<b>%{{customdata[0]}}</b><br>%{{x:{figure.form}}} "
                     f"{figure.unit}<extra></extra>",
                     "cliponaxis": False,
@@ -175,7 +182,7 @@ def plot_bars(runs: Sequence[Run], figure: Figures) -> Figure:
         },
         showlegend=False,
         height=110 + 24 * max(3, len(rows)),
-        meta={"about": f"{figure.label} of {len(rows)} runs, the best first"},
+        meta={"about": f"{figure.label} of {len(rows)} runs, the best first", "linked": LINKED},
     )
 
 
@@ -206,7 +213,7 @@ def plot_sweep(
                 "customdata": [[run.label, run.name] for _, run in known],
                 "line": {"color": spare if taken else METHODS[family][0], "width": 2},
                 "marker": {"size": 8, "symbol": _SYMBOLS.get(family, "circle")},
-                "meta": {"family": family},
+                "meta": {"family": family, **_named([run for _, run in known])},
                 "hovertemplate": f"%{{customdata[0]}}: %{{y:{figure.form}}} {figure.unit} at %{{x}}"
                 "<extra>%{fullData.name}</extra>",
             }
@@ -224,8 +231,14 @@ def plot_sweep(
         showlegend=len(traces) > 1,
         margin={"t": 44},
         height=300,
-        meta={"about": f"{title}: {figure.label} by {axis}"},
+        meta={"about": f"{title}: {figure.label} by {axis}", "linked": LINKED},
     )  # fmt: skip
+
+
+def _named(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """Return the names of a trace's runs and of their methods, by which a page marks a run in all
+    charts at once."""
+    return {"runs": [run.name for run in runs], "methods": [run.method for run in runs]}
 
 
 def _axis(figure: Figures, values: Iterable[float]) -> dict[str, Any]:

@@ -4,7 +4,7 @@
 // place: a name of its layout, whose zoom stays; exact: true for the picture of a window; progress.
 // Events: pick {index, x, y, name}, view {x, y, width, height}, select {polygon, and those of view} or
 // without a polygon, tile {code}, open {name}, more {}. layout.meta: {columns of customdata, keys: "map"
-// for keys that move in the plane, about, window, whole, pixels, space, gallery}.
+// for keys that move in the plane, about, window, whole, pixels, space, gallery, linked}. Its parts run before it: app/ui/plot.py.
 const { html, many } = regvq, $ = regvq.finder(element);
 const root = $(".rv-figure"), plot = $(".rv-figure-plot"), tip = $(".rv-tip"), ring = $(".rv-figure-ring");
 const coarse = window.matchMedia("(pointer: coarse)").matches;
@@ -93,6 +93,7 @@ async function draw() {
       else root.dataset[name] = meta()[name];
     }
     if (!$(".rv-figure-table").hidden) table();
+    markRuns();
     // An answer may be older than the last click on the legend; a map of tiles has no legend.
     const classes = next.data.filter((one) => one.showlegend).map((one) => one.name);
     if (classes.some((name) => hidden.has(name) !== away.includes(name))) ask("view", view());
@@ -142,43 +143,10 @@ function sharpen() {
 let moving = 0;
 function moved(change) {
   place(-1);
+  markRuns();
   if (!isMap() || !Object.keys(change).some((name) => /axis|autosize/.test(name))) return;
   clearTimeout(moving);
   moving = setTimeout(() => ask("view", view()), 60);
-}
-
-// ---------------------------------------------------------------- layouts that change
-
-// Between two layouts the codes travel: Plotly moves 4,096 marks at 2 frames per second, a canvas at 30.
-function departures(before) {
-  const own = before.data.find((one) => one.name === "codes"), [x, y] = axes(), from = new Map();
-  if (!own || !own.customdata || still.matches) return null;
-  own.customdata.forEach((row, i) => from.set(row[0], [x._offset + x.d2p(own.x[i]), y._offset + y.d2p(own.y[i])]));
-  return from;
-}
-async function travel(from) {
-  const canvas = $(".rv-figure-travel"), own = drawn.data[marks()], [x, y] = axes();
-  canvas.hidden = false;
-  const found = own && regvq.penOn(canvas);
-  if (!found) { canvas.hidden = true; return; }
-  const { pen, width, height } = found, pairs = [];
-  own.customdata.forEach((row, i) => {
-    const start = from.get(row[0]);
-    if (start) pairs.push([...start, x._offset + x.d2p(own.x[i]), y._offset + y.d2p(own.y[i])]);
-  });
-  const ground = regvq.color(element, "plate"), dot = regvq.color(element, "on-plate"), began = performance.now();
-  await new Promise((done) => {
-    const step = () => {
-      const t = Math.min(1, (performance.now() - began) / 600), ease = t * t * (3 - 2 * t);
-      pen.fillStyle = ground;
-      pen.fillRect(0, 0, width, height);
-      pen.fillStyle = dot;
-      for (const [a, b, c, d] of pairs) pen.fillRect(a + (c - a) * ease - 1, b + (d - b) * ease - 1, 2, 2);
-      if (t < 1) requestAnimationFrame(step); else done();
-    };
-    step();
-  });
-  canvas.hidden = true;
 }
 
 // ---------------------------------------------------------------- pointing, picking, selecting
@@ -188,9 +156,10 @@ function listen() {
     const point = points.find((one) => one.customdata) || points[0];
     if (tipped() && point.customdata) place(point.pointNumber, point.bbox);
     else hovering = -1;
+    pointAt(runAt(point.curveNumber, point.pointNumber));
     root.dataset.hovered = point.customdata ? point.customdata[0] : "";
   });
-  plot.on("plotly_unhover", () => place(-1));
+  plot.on("plotly_unhover", () => { place(-1); pointAt(null); });
   plot.on("plotly_click", ({ points }) => {
     const point = points.find((one) => one.customdata) || points[0];
     pick(point.curveNumber, point.pointNumber);
@@ -293,172 +262,6 @@ async function keepTile({ code, source, of }) {
   if (Number(root.dataset.hovered) === code && !tip.hidden) showTile(code);
 }
 
-// ---------------------------------------------------------------- keys
-
-function say(text) { $(".rv-figure-said").textContent = text; }
-function onMap(step) {
-  const trace = drawn.data[marks()], [xa, ya] = axes();
-  if (!trace) return;
-  const from = hovering >= 0 ? hovering : current(trace);
-  const X = (i) => xa.d2p(trace.x[i]), Y = (i) => ya.d2p(trace.y[i]), x = X(from), y = Y(from);
-  let best = -1, least = Infinity;
-  for (let i = 0; i < trace.x.length; i++) {
-    const dx = X(i) - x, dy = Y(i) - y, along = dx * step[0] + dy * step[1];
-    if (along <= 0.5) continue;
-    const cost = along + 2.5 * Math.abs(dx * step[1] + dy * step[0]); // a distance to the side counts more
-    if (cost < least) { least = cost; best = i; }
-  }
-  place(best >= 0 ? best : from);
-  say(tip.innerText.replace("\n", ": "));
-}
-function onEnd(first) {
-  const trace = drawn.data[marks()], sign = first ? -1 : 1;
-  if (!trace) return;
-  let best = 0;
-  for (let i = 1; i < trace.x.length; i++) {
-    const down = sign * (trace.y[best] - trace.y[i]);
-    if (down > 0 || (down === 0 && sign * (trace.x[i] - trace.x[best]) > 0)) best = i;
-  }
-  place(best);
-  say(tip.innerText.replace("\n", ": "));
-}
-function current(trace) {
-  const picked = drawn.data.find((one) => one.meta && one.meta.picked !== undefined);
-  const found = picked ? Array.prototype.findIndex.call(trace.customdata, (row) => row[0] === picked.meta.picked) : -1;
-  return Math.max(0, found);
-}
-async function onCurve(step) {
-  const shown = drawn.data.map((one, i) => i).filter((i) => drawn.data[i].x && drawn.data[i].x.length
-    && drawn.data[i].meta?.table !== false && plot._fullData[i].visible === true);
-  if (!shown.length) return;
-  if (!at) at = { curve: shown[0], point: -1 };
-  let place = Math.max(0, shown.indexOf(at.curve));
-  if (step[1]) place = (place + step[1] + shown.length) % shown.length;
-  const trace = drawn.data[shown[place]], last = trace.x.length - 1;
-  at = { curve: shown[place], point: Math.max(0, Math.min(last, (step[1] ? at.point : at.point + step[0]))) };
-  const [x, y] = [trace.x[at.point], trace.y[at.point]];
-  Plotly.Fx.hover(plot, [{ curveNumber: at.curve, pointNumber: at.point }]);
-  const label = trace.customdata && meta().columns ? meta().columns.map((name, i) => name + " " + trace.customdata[at.point][i]).join(", ") + ": " : "";
-  say((trace.name || "") + ", " + label + cell(x) + ", " + cell(y));
-}
-async function zoom(factor) {
-  const [x, y] = axes();
-  const around = (axis) => {
-    const [a, b] = axis.range, middle = (a + b) / 2, half = ((b - a) / 2) * factor;
-    return [middle - half, middle + half];
-  };
-  Plotly.relayout(plot, factor ? { "xaxis.range": around(x), "yaxis.range": around(y) }
-    : { "xaxis.autorange": true, "yaxis.autorange": true });
-}
-plot.addEventListener("keydown", (event) => {
-  if (!drawn || event.target !== plot) return; // its buttons have keys of their own
-  const step = regvq.arrow(event);
-  if (step && isMap()) onMap(step);
-  else if (isMap() && (event.key === "Home" || event.key === "End")) onEnd(event.key === "Home");
-  else if (step && !meta().space) onCurve(step);
-  else if (event.key === "Enter" || event.key === " ") {
-    if (isMap()) { const own = drawn.data[marks()]; if (own) pick(marks(), hovering >= 0 ? hovering : current(own)); }
-    else if (at) pick(at.curve, at.point);
-  } else if (isMap() && (event.key === "+" || event.key === "=")) zoom(1 / 1.5);
-  else if (isMap() && event.key === "-") zoom(1.5);
-  else if (isMap() && event.key === "0") whole();
-  else if (event.key === "Escape") { place(-1); if (isMap()) clear(); }
-  else return;
-  event.preventDefault();
-});
-async function whole() {
-  const box = meta().whole || meta().window;
-  Plotly.relayout(plot, { "xaxis.range": [box[0], box[1]], "yaxis.range": [box[2], box[3]] });
-}
-plot.addEventListener("blur", () => drawn && place(-1));
-// Until the chart has the focus, the wheel scrolls the page.
-plot.addEventListener("wheel", (event) => { if (!plot.contains(document.activeElement)) event.stopPropagation(); }, { capture: true });
-plot.addEventListener("pointerdown", () => plot.focus({ preventScroll: true }), { capture: true });
-
-// Two fingers zoom a map; Plotly's own charts in a plane know one.
-const fingers = new Map();
-let pinch = null;
-plot.addEventListener("touchmove", (event) => {
-  if (!drawn || !isMap() || event.touches.length !== 2) return;
-  event.preventDefault();
-  event.stopPropagation();
-  const [a, b] = event.touches, box = plot.getBoundingClientRect(), [x, y] = axes();
-  const now = { far: Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY),
-    x: (a.clientX + b.clientX) / 2 - box.left - x._offset, y: (a.clientY + b.clientY) / 2 - box.top - y._offset };
-  if (pinch && !fingers.size) {
-    fingers.set(0, 0);
-    const factor = pinch.far / Math.max(1, now.far), px = x.p2d(now.x), py = y.p2d(now.y);
-    const scaled = (axis, center) => axis.range.map((v) => center + (v - center) * factor);
-    Plotly.relayout(plot, { "xaxis.range": scaled(x, px), "yaxis.range": scaled(y, py) })
-      .then(() => requestAnimationFrame(() => fingers.clear()));
-  }
-  pinch = now;
-}, { capture: true, passive: false });
-plot.addEventListener("touchend", () => { pinch = null; }, { capture: true });
-
-// ---------------------------------------------------------------- table and files
-
-const cell = (one) => one === null || one === undefined || Number.isNaN(one) ? ""
-  : typeof one === "number" ? String(Number(one.toPrecision(7))) : String(one);
-function title(axis, other) {
-  const text = axis && axis.title && axis.title.text;
-  return text ? text.replace(/<[^>]*>/g, "") : other;
-}
-function rowsOf() {
-  const layout = drawn.layout, named = meta().columns || [];
-  const shown = drawn.data.filter((one) => one.meta?.table !== false && ((one.x && one.x.length) || one.z));
-  const several = shown.length > 1, map = tipped(), labels = shown.some((one) => Array.isArray(one.text) && one.customdata);
-  const first = shown[0] || {}, axis = (one, letter) => layout[(one[letter + "axis"] || letter).replace(letter, letter + "axis")];
-  const head = [...(several ? ["series"] : []), ...named, ...(map && named.length ? ["x", "y", ...(first.z ? ["z"] : [])]
-    : [title(axis(first, "x"), "x"), several ? "value" : title(axis(first, "y"), "y")])];
-  const rows = [];
-  for (const one of shown) {
-    if (one.type === "heatmap") {
-      one.z.forEach((line, r) => Array.from(line).forEach((v, c) => rows.push([one.customdata ? one.customdata[r][c] : c, v])));
-      continue;
-    }
-    for (let i = 0; i < one.x.length; i++) {
-      const own = named.length ? named.map((_, n) => one.customdata ? one.customdata[i][n] : "") : [];
-      rows.push([...(several ? [one.name || ""] : []), ...own, one.x[i], one.y[i], ...(one.z && map ? [one.z[i]] : [])]);
-    }
-  }
-  return { head, rows, labels };
-}
-const SHOWN = 500;
-function table() {
-  const { head, rows } = rowsOf();
-  $(".rv-figure-table thead tr").replaceChildren(...head.map((name) => html("th", "", name)));
-  $(".rv-figure-table tbody").replaceChildren(...rows.slice(0, SHOWN).map((row) => {
-    const line = html("tr");
-    line.append(...row.map((one, i) => html(i ? "td" : "th", "", cell(one))));
-    return line;
-  }));
-  $(".rv-figure-table > .rv-note").textContent = rows.length > SHOWN
-    ? "The first " + SHOWN + " of " + many(rows.length) + " rows; the CSV file has all of them." : "";
-}
-$("[data-table]").addEventListener("click", (event) => {
-  const on = event.target.getAttribute("aria-expanded") !== "true";
-  event.target.setAttribute("aria-expanded", on);
-  $(".rv-figure-table").hidden = !on;
-  if (on && drawn) table();
-});
-async function save(kind) {
-  if (!drawn) return;
-  const name = (root.dataset.name || "chart") + "." + kind;
-  if (kind === "csv") {
-    const { head, rows } = rowsOf(), quote = (one) => /[",\n]/.test(one) ? '"' + one.replaceAll('"', '""') + '"' : one;
-    const text = [head, ...rows].map((row) => row.map((one) => quote(cell(one))).join(",")).join("\r\n");
-    regvq.save(new Blob([text + "\r\n"], { type: "text/csv" }), name);
-    return;
-  }
-  const layout = { ...plot.layout, paper_bgcolor: regvq.color(element, "surface"),
-    margin: { l: 60, r: 24, t: 34, b: 60 } };
-  const address = await Plotly.toImage({ data: plot.data, layout }, { format: kind, scale: 2,
-    width: plot.clientWidth, height: plot.clientHeight + 40 });
-  regvq.save(await (await fetch(address)).blob(), name);
-}
-$(".rv-figure-tools").addEventListener("click", (event) => { if (event.target.dataset.save) save(event.target.dataset.save); });
-
 // ---------------------------------------------------------------- changes
 
 root.dataset.name = (element.closest("[id]:not([id^=html-])") || {}).id || "chart";
@@ -498,8 +301,12 @@ new ResizeObserver(() => requestAnimationFrame(async () => {
   if (!plot.clientWidth || plot.clientWidth === wide) return;
   wide = plot.clientWidth;
   if (!drawn) { draw(); return; }
-  Plotly.Plots.resize(plot);
+  await Plotly.Plots.resize(plot);
+  markRuns();
 })).observe(plot);
 regvq.onTheme(() => drawn && draw());
+listenToKeys();
+listenToTools();
+listenToRuns();
 watch("value", update);
 update();

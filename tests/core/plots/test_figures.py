@@ -117,6 +117,29 @@ def test_the_study_names_its_axes_and_leaves_incomplete_runs_out() -> None:
     ]  # fmt: skip
 
 
+def test_the_points_of_the_study_name_their_runs() -> None:
+    """By these names a page finds the same run in all charts."""
+    runs = [Run(one.name, one.label, one.family, one.values, method=f"by {one.name}")
+            for one in RUNS]  # fmt: skip
+    lines = {"Reg-VQ": [(0.5, runs[2]), (0.1, runs[1])]}
+    figures = [
+        plots.plot_study(runs, PSNR, FD),
+        plots.plot_bars(runs, FD),
+        plots.plot_sweep("Mask", "share", lines, FD),
+    ]
+    for figure in figures:
+        assert figure.layout.meta["linked"] == "study"
+        values = {run.name: run.values["fd"] for run in runs}
+        for one in figure.data:
+            if "runs" in (one.meta or {}):
+                along = one.x if figure is figures[1] else one.y
+                assert [values[name] for name in one.meta["runs"]] == list(along)
+                assert one.meta["methods"] == [f"by {name}" for name in one.meta["runs"]]
+    named = [[name for one in figure.data for name in (one.meta or {}).get("runs", ())]
+             for figure in figures]  # fmt: skip
+    assert [sorted(names) for names in named] == [["a", "b", "d"], ["a", "b", "c", "d"], ["b", "c"]]
+
+
 def test_a_sweep_has_a_line_per_method() -> None:
     lines = {"Reg-VQ": [(0.4, RUNS[1]), (0.0, RUNS[2])], "VQ": [(0.2, RUNS[0])]}
     figure = plots.plot_sweep("Mask", "share", lines, FD)
