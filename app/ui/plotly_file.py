@@ -2,9 +2,13 @@
 
 The page's charts use ``scatter``, and in space ``scatter3d``. "plane" is npm's
 plotly.js-basic-dist-min and "space", which only a map in space loads, its plotly.js-gl3d-dist-min,
-compressed: 1.2 and 1.75 MB, where the bundle with all traces has 5.2. The page stands still while a
-browser reads a script for the first time: 0.1 to 0.2 s for "plane", 0.3 to 0.4 s for "space", on
-two busy cores. Neither evaluates strings, so that a content security policy may forbid it.
+compressed: 1.2 and 1.75 MB, where the bundle with all traces has 5.2. Neither evaluates strings, so
+that a content security policy may forbid it.
+
+A page stands still while it compiles what a script calls first: "plane" took 0.08 to 0.16 s of it,
+"space" 0.33 to 0.62 s, on two busy cores. HINT, which the served files begin with, lets Chromium
+compile all functions beside the page while the file arrives: less than 0.05 s and about 0.1 s
+remain. Other browsers take it for a comment.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import gzip
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from ..guard.gate import in_thread
 from .component import STATIC
 
 if TYPE_CHECKING:
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
 
 VERSION = "4.1.1"
 FILES = {kind: STATIC / "plot" / f"plotly-{kind}.min.js.gz" for kind in ("plane", "space")}
+HINT = b"//# allFunctionsCalledOnLoad\n"
 ROUTES = {kind: f"/regvq/plotly-{kind}-{VERSION}.min.js" for kind in FILES}
 
 
@@ -38,7 +44,8 @@ class PlotlyFile:
         accepted = any(
             b"gzip" in value for name, value in scope["headers"] if name == b"accept-encoding"
         )
-        body = _compressed(kind) if accepted else gzip.decompress(_compressed(kind))
+        body = await in_thread(_compressed, kind)
+        body = body if accepted else gzip.decompress(body)
         headers = [
             (b"content-type", b"text/javascript; charset=utf-8"),
             (b"content-length", str(len(body)).encode()),
@@ -54,4 +61,4 @@ class PlotlyFile:
 
 @lru_cache(maxsize=len(FILES))
 def _compressed(kind: str) -> bytes:
-    return FILES[kind].read_bytes()
+    return gzip.compress(HINT + gzip.decompress(FILES[kind].read_bytes()), mtime=0)

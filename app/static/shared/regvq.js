@@ -44,6 +44,16 @@ setInterval(() => {
   }
 }, 400);
 
+// The charts' script is read ahead of need: once the first picture is there and nothing else is going on.
+addEventListener("load", () => {
+  const look = () => {
+    const stage = document.querySelector(".rv-stage");
+    if (stage && stage.dataset.state === "busy") setTimeout(look, 1000);
+    else if (!navigator.connection?.saveData) (window.requestIdleCallback || setTimeout)(() => regvq.plotly("plane").catch(() => {}));
+  };
+  setTimeout(look, 1500);
+});
+
 window.regvq = {
   // A function that finds the first element with a selector inside of ``element``.
   finder: (element) => (selector) => element.querySelector(selector),
@@ -115,13 +125,14 @@ window.regvq = {
   // The dark color of each light color of a chart, and the addresses of plotly.js (app/ui/theme.py).
   ...window.regvqCharts,
 
-  // plotly.js for charts in the "plane" or in "space", loaded by the first one that is drawn.
+  // plotly.js for charts in the "plane" or in "space", loaded by the first one that is drawn, or ahead of
+  // it; a chart is not drawn in the same task, in which the page would stand still for both.
   loading: {},
   plotly(kind) {
     regvq.loading[kind] = regvq.loading[kind] || new Promise((done, fail) => {
       const script = document.createElement("script");
       script.src = ((window.gradio_config && window.gradio_config.root) || "") + regvq.plotlyAddresses[kind];
-      script.onload = () => done(window.Plotly);
+      script.onload = () => { const own = window.Plotly; setTimeout(() => done(own)); };
       script.onerror = () => { delete regvq.loading[kind]; script.remove(); fail(new Error("plotly.js could not be loaded")); };
       document.head.append(script);
     });

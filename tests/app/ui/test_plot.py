@@ -35,6 +35,11 @@ def test_the_script_is_served_compressed_and_kept_by_browsers(kind: str) -> None
     assert answer.headers["content-encoding"] == "gzip"
     assert "immutable" in answer.headers["cache-control"]
     assert plotly_file.VERSION in answer.text[:300] and "plotly.js" in answer.text[:300]
+    # The first line: only there it is a hint for the browser.
+    first, rest = answer.text.split("\n", 1)
+    assert first == "//# allFunctionsCalledOnLoad"
+    assert rest.encode() == gzip.decompress(plotly_file.FILES[kind].read_bytes())
+    assert int(answer.headers["content-length"]) < 1.05 * plotly_file.FILES[kind].stat().st_size
     plain = client.get(plotly_file.ROUTES[kind], headers={"accept-encoding": "identity"})
     assert "content-encoding" not in plain.headers and plain.text == answer.text
     assert client.get("/regvq/other.js").status_code == 404
