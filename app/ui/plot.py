@@ -7,6 +7,7 @@ chart loads, and tell Python about all four.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from html import escape
@@ -15,16 +16,32 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from .component import asset, static_text
+from .pictures import NoStubFile
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-SCRIPTS = ("travel", "keys", "table", "linked", "plot")
+SCRIPTS = ("travel", "wheel", "keys", "table", "linked", "plot")
 """The parts of the component's script in app/static/plot, in the order in which they run."""
 EVENTS = ("pick", "view", "select", "tile", "open", "more")
 """The events of a chart: a point was picked, the window of a map was moved, a polygon was drawn (or
 the selection cleared), a code's tile is missing, one of several maps was named, and
 more of the figure can be computed."""
+
+
+class Chart(gr.HTML, metaclass=NoStubFile):
+    """HTML whose figure goes to the page as text.
+
+    Gradio's page wraps every object of a value in a proxy, and copies the value at each event of
+    the component: with a figure of a thousand objects the page stands still for that while a map
+    is moved.
+    """
+
+    def postprocess(self, value: Any) -> Any:
+        """Return the value with its figure, if it has one, as JSON text."""
+        if isinstance(value, dict) and isinstance(value.get("figure"), dict):
+            return {**value, "figure": json.dumps(value["figure"], separators=(",", ":"))}
+        return value
 
 
 def plot(elem_id: str, title: str = "", caption: str = "", **options: Any) -> gr.HTML:
@@ -33,7 +50,7 @@ def plot(elem_id: str, title: str = "", caption: str = "", **options: Any) -> gr
     title, caption: its heading in plain text. Its value is what ``chart`` or ``no_chart`` returns.
     """
     template = asset("plot", "html").replace("TITLE", escape(title))
-    return gr.HTML(
+    return Chart(
         value={},
         html_template=template.replace("CAPTION", escape(caption)),
         js_on_load="\n".join(static_text(f"plot/{part}.js") for part in SCRIPTS),

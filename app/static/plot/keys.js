@@ -1,5 +1,5 @@
-// A chart's keys: of a map, arrows move from code to code; of other charts, along the figures. And the
-// zoom by keys, by the wheel and by two fingers. Runs before plot.js, which calls ``listenToKeys``.
+// A chart's keys: of a map, arrows move from code to code; of other charts, along the figures. Runs before
+// plot.js, which calls ``listenToKeys``.
 
 function say(text) { $(".rv-figure-said").textContent = text; }
 function onMap(step) {
@@ -79,28 +79,5 @@ function listenToKeys() {
     event.preventDefault();
   });
   plot.addEventListener("blur", () => { if (drawn) { place(-1); pointAt(null); } });
-  // Until the chart has the focus, the wheel scrolls the page.
-  plot.addEventListener("wheel", (event) => { if (!plot.contains(document.activeElement)) event.stopPropagation(); }, { capture: true });
-  plot.addEventListener("pointerdown", () => plot.focus({ preventScroll: true }), { capture: true });
-
-  // Two fingers zoom a map; Plotly's own charts in a plane know one.
-  const fingers = new Map();
-  let pinch = null;
-  plot.addEventListener("touchmove", (event) => {
-    if (!drawn || !isMap() || event.touches.length !== 2) return;
-    event.preventDefault();
-    event.stopPropagation();
-    const [a, b] = event.touches, box = plot.getBoundingClientRect(), [x, y] = axes();
-    const now = { far: Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY),
-      x: (a.clientX + b.clientX) / 2 - box.left - x._offset, y: (a.clientY + b.clientY) / 2 - box.top - y._offset };
-    if (pinch && !fingers.size) {
-      fingers.set(0, 0);
-      const factor = pinch.far / Math.max(1, now.far), px = x.p2d(now.x), py = y.p2d(now.y);
-      const scaled = (axis, center) => axis.range.map((v) => center + (v - center) * factor);
-      Plotly.relayout(plot, { "xaxis.range": scaled(x, px), "yaxis.range": scaled(y, py) })
-        .then(() => requestAnimationFrame(() => fingers.clear()));
-    }
-    pinch = now;
-  }, { capture: true, passive: false });
-  plot.addEventListener("touchend", () => { pinch = null; }, { capture: true });
+  plot.addEventListener("pointerdown", () => { settle(); plot.focus({ preventScroll: true }); }, { capture: true });
 }

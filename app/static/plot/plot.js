@@ -1,10 +1,11 @@
 // One chart: a Plotly figure with its tools. props.value: {figure: what plotly.js draws, in the light
-// colors; note, more: points that are still missing, listens: the events that the server handles},
-// {tile: {code, source}} for the tip, {none: a sentence} without a chart, or {} at first. Of a map also
+// colors, as JSON text; note, more: points that are still missing, listens: the events that the server
+// handles}, {tile: {code, source}} for the tip, {none: a sentence} without a chart, or {} at first. Of a map also
 // place: a name of its layout, whose zoom stays; exact: true for the picture of a window; progress.
 // Events: pick {index, x, y, name}, view {x, y, width, height}, select {polygon, and those of view} or
 // without a polygon, tile {code}, open {name}, more {}. layout.meta: {columns of customdata, keys: "map"
-// for keys that move in the plane, about, window, whole, pixels, space, gallery, linked}. Its parts run before it: app/ui/plot.py.
+// for keys that move in the plane, about, window, whole, pixels, space, gallery, linked}. Its
+// parts run before it: app/ui/plot.py.
 const { html, many } = regvq, $ = regvq.finder(element);
 const root = $(".rv-figure"), plot = $(".rv-figure-plot"), tip = $(".rv-tip"), ring = $(".rv-figure-ring");
 const coarse = window.matchMedia("(pointer: coarse)").matches;
@@ -43,7 +44,7 @@ function config() {
   const all = { name: "whole", title: "Show all codes", icon: Plotly.Icons.home, click: whole };
   const buttons = map ? [["pan2d", "select2d", "lasso2d"], ["zoomIn2d", "zoomOut2d", all]]
     : space ? [["orbitRotation", "pan3d", "resetCameraDefault3d"]] : [["zoom2d", "pan2d", "resetScale2d"]];
-  return { displaylogo: false, responsive: false, scrollZoom: map || space, doubleClick: map ? false : "reset+autosize",
+  return { displaylogo: false, responsive: false, scrollZoom: space, doubleClick: map ? false : "reset+autosize",
     displayModeBar: map || space ? true : coarse ? false : "hover", modeBarButtons: buttons };
 }
 
@@ -280,7 +281,7 @@ function update() {
   $(".rv-figure-none").hidden = true;
   if (root.dataset.state === "none") root.dataset.state = "busy";
   if (next.of !== tiles.of) { tiles.clear(); tiles.of = next.of; at = null; }
-  value = next;
+  value = { ...next, figure: JSON.parse(next.figure) };
   note([next.note, regvq.known(next.progress)].filter(Boolean).join(" "));
   if (next.progress) root.dataset.painted = next.progress.painted;
   draw();
@@ -306,6 +307,7 @@ new ResizeObserver(() => requestAnimationFrame(async () => {
 })).observe(plot);
 regvq.onTheme(() => drawn && draw());
 listenToKeys();
+listenToZoom();
 listenToTools();
 listenToRuns();
 watch("value", update);

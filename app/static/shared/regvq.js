@@ -48,7 +48,7 @@ setInterval(() => {
 addEventListener("load", () => {
   const look = () => {
     const stage = document.querySelector(".rv-stage");
-    if (stage && stage.dataset.state === "busy") setTimeout(look, 1000);
+    if (stage && stage.offsetParent && stage.dataset.state === "busy") setTimeout(look, 1000);
     else if (!navigator.connection?.saveData) (window.requestIdleCallback || setTimeout)(() => regvq.plotly("plane").catch(() => {}));
   };
   setTimeout(look, 1500);

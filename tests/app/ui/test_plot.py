@@ -62,6 +62,11 @@ def test_a_chart_is_json_with_its_events() -> None:
     assert set(value["listens"]) <= set(EVENTS) and value["note"] == "a note"
     assert values(value["figure"]["data"][0]["y"]) == [3, 2, 1]
     assert no_chart("Nothing.")["none"] == "Nothing."
+    # It goes to the page as one text, and nothing else changes on its way.
+    sent = plot("one").postprocess(value)
+    assert json.loads(sent.pop("figure")) == value.pop("figure") and sent == value
+    for other in ({}, no_chart("Nothing."), {"tile": {"code": 3}}):
+        assert plot("one").postprocess(other) == other
 
 
 def test_titles_are_escaped() -> None:
