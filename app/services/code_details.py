@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from regvq.channels import count_words
-
 from . import precision, scene_counts
 from .channels import picture_or_example, picture_or_stand_in
 from .checkpoints import TokenizerHandle, open_tokenizer
@@ -43,11 +41,8 @@ def counts_on(
         known = atlas(handle)
         return known.counts, known.source
     if source == "scenes":
-        if handle.channels != 3:
-            raise UserError(
-                f"{handle.name} takes pictures of {count_words(handle.channels)}, and "
-                "the drawn scenes have 3: choose another source."
-            )
+        if unusable := scene_counts.other_channels(handle):
+            raise UserError(f"{unusable}: choose another source.")
         count = scene_counts.count_of(handle)
         if partly and precision.is_large(handle.tokenizer):
             count.begin()

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from regvq.channels import count_words
 from regvq.paths import cache_folder
 
 from .array_cache import load_array, store_array
 from .cache import RecentItems
 from .checkpoints import TokenizerHandle, fingerprint
+from .errors import UserError
 from .model_lock import LOCK
 from .precision import is_large
 
@@ -47,13 +49,21 @@ def scene(index: int) -> Tensor:
     return open_dataset("scenes", size=SCENE_SIZE, seed=0, split="test")[index].image
 
 
+def other_channels(handle: TokenizerHandle) -> str:
+    """Return a clause on why a checkpoint cannot encode the scenes; "" if it can."""
+    if handle.channels == 3:
+        return ""
+    channels = count_words(handle.channels)
+    return f"{handle.name} takes pictures of {channels}, and the drawn scenes have 3"
+
+
 class SceneCount:
-    """The uses of each code in the scenes counted so far."""
+    """The uses of each code in the scenes counted so far; in none, if they have other channels."""
 
     def __init__(self, handle: TokenizerHandle) -> None:
         self._handle = handle
         size = handle.tokenizer.codebook_size
-        self.total = SCENES
+        self.total = 0 if other_channels(handle) else SCENES
         known = load_array(self._file, (size,), np.int64)
         self.counts = np.zeros(size, np.int64) if known is None else known
         """int64 (K,); replaced, never changed, when more is counted"""
@@ -67,6 +77,8 @@ class SceneCount:
     @property
     def source(self) -> str:
         """The counted pictures in words."""
+        if unusable := other_channels(self._handle):
+            return f"no pictures: {unusable}"
         of = "" if self.complete else f"the first {self.done} of "
         return f"{of}{self.total} drawn scenes at {SCENE_SIZE} × {SCENE_SIZE}"
 
@@ -127,10 +139,12 @@ def class_counts(
     handle: TokenizerHandle, progress: Progress | None = None
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return the pixels of each class that each code covers in the scenes, int64 (K, C), and the
-    names of the classes."""
+    names of the classes. Raises UserError if the scenes have other channels than the checkpoint."""
     from regvq.analysis.counts import count_classes
     from regvq.data import open_dataset
 
+    if unusable := other_channels(handle):
+        raise UserError(f"{unusable}: the classes of its codes are not known.")
     drawn = open_dataset("scenes", size=SCENE_SIZE, seed=0, split="test")
     if handle not in _class_counts:
         size, kinds = handle.tokenizer.codebook_size, len(drawn.classes)

@@ -17,6 +17,7 @@ from PIL import Image, PngImagePlugin
 
 from app.services import array_preview, channels, code_details, generation
 from app.services.checkpoints import open_tokenizer
+from app.services.code_atlas import CodeAtlas
 from app.services.errors import UserError
 from app.services.examples import examples
 from app.tabs import code_map, codebook, compare, mask_ratio, reconstruct, reconstruct_token
@@ -29,19 +30,22 @@ from core.quantizers import RegVQConfig
 from core.tokenizer import Tokenizer, TokenizerConfig
 
 NETWORK = NetworkConfig(widths=(8, 12), latent_dim=8)
-GRAY, DEEP = "tiny-gray", "tiny-deep"
+GRAY, DEEP, BARE = "tiny-gray", "tiny-deep", "tiny-bare"
 SEEN = (3, 2, 1)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def deep_bundles(tmp_path_factory: pytest.TempPathFactory, bundles: Path) -> Any:
-    """Let the app see "tiny-gray" of one channel and "tiny-deep" of four, too."""
+    """Let the app see "tiny-gray" of one channel and "tiny-deep" and "tiny-bare" of four, too; the
+    last one has no atlas."""
     root = tmp_path_factory.mktemp("deep")
-    for name, number, seen in ((GRAY, 1, None), (DEEP, 4, SEEN)):
+    for name, number, seen in ((GRAY, 1, None), (DEEP, 4, SEEN), (BARE, 4, None)):
         torch.manual_seed(number)
         config = TokenizerConfig(NETWORK, RegVQConfig(size=24), "signed", number, seen)
         tokenizer = Tokenizer(config).eval().requires_grad_(False)
-        atlas = build_atlas(tokenizer, counts=np.arange(24), source="a test")
+        atlas = None
+        if name != BARE:
+            atlas = build_atlas(tokenizer, counts=np.arange(24), source="a test")
         tokenizer.save_pretrained(root / name, half=False, atlas=atlas)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REGVQ_CHECKPOINTS", f"{bundles}:{root}")
@@ -235,6 +239,26 @@ def test_other_tabs_take_such_checkpoints(fields: Path, photograph: Path) -> Non
     # A photograph that the checkpoint does not take: its codes are shown on an example.
     assert code_details.code_card(DEEP, 3, str(photograph), "bundle")["picture_tokens"] > 0
     assert code_details.current_code(DEEP, None, str(photograph)) < 24
+
+
+def test_without_an_atlas_nothing_is_counted_and_all_codes_are_painted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The drawn scenes have three channels, so that this tokenizer cannot encode them."""
+    monkeypatch.setenv("REGVQ_CACHE", str(tmp_path))
+    handle = open_tokenizer(BARE)
+    _, figures = codebook.codebook_usage(BARE, "bundle")
+    assert (figures["used"], figures["tokens"]) == (0, 0)
+    assert figures["source"] == (
+        "no pictures: tiny-bare takes pictures of 4 channels, and the drawn scenes have 3"
+    )
+    known = CodeAtlas(handle)
+    while not known.finished:
+        known.work()
+    assert known.progress()["painted"] == 24 and known.tiles.any()
+    assert code_map.code_map(BARE, "pca", "usage")
+    with pytest.raises(gr.Error, match="scenes have 3: the classes of its codes are not known"):
+        code_map.code_map(BARE, "pca", "class")
 
 
 def test_priors_of_such_checkpoints(photograph: Path) -> None:
