@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from ..services.checkpoints import open_tokenizer
-from ..services.drift import NO_HISTORY, drift_figure
+from ..services.drift import drift_figure
 from ..services.training import NO_LOG, training_figure
 from ..ui.errors import report_user_errors
 from ..ui.plot import chart, no_chart, plot
@@ -19,7 +19,7 @@ def show(checkpoint: Any, code: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     handle = open_tokenizer(checkpoint)
     drift, curves = drift_figure(handle, code), training_figure(handle)
     return (
-        no_chart(NO_HISTORY) if drift is None else chart(drift),
+        no_chart(drift) if isinstance(drift, str) else chart(drift),
         no_chart(NO_LOG) if curves is None else chart(curves),
     )
 

@@ -259,7 +259,7 @@ def space_figure(shown: CodeMap, picked: int | None = None) -> Figure:
             "z": z,
             "customdata": rows_of(shown, codes),
             "marker": {
-                "size": 4 if len(codes) <= 1500 else 3,
+                "size": 3.2 if len(codes) <= 1500 else 2.4,
                 "color": colors,
                 "line": {"width": 0},
             },
@@ -284,12 +284,13 @@ def space_figure(shown: CodeMap, picked: int | None = None) -> Figure:
             }
         )
     traces += legend_traces(shown.coloring)
-    axis = plain_axis("", showticklabels=False)
+    # On the dark plate of both themes, behind the codes.
+    axis = plain_axis("", showticklabels=False, gridcolor="#333b46", linecolor="#333b46")
     return make_figure(
         traces,
         columns=COLUMNS,
         scene={"xaxis": axis, "yaxis": axis, "zaxis": axis, "aspectmode": "data",
-               "bgcolor": ink("plate")},
+               "camera": {"eye": {"x": 1.0, "y": 1.0, "z": 0.75}}, "bgcolor": ink("plate")},
         xaxis={"visible": False},
         yaxis={"visible": False},
         **PLATE,

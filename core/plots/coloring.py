@@ -136,7 +136,7 @@ def _scale(coloring: Coloring) -> dict[str, Any]:
         "outlinewidth": 0,
         "tickfont": {"size": 11, "color": ink("on-plate")},
         "title": {
-            "text": coloring.title,
+            "text": f"{coloring.title}\u2002",  # a space to the bar
             "side": "right",
             "font": {"size": 12, "color": ink("on-plate")},
         },

@@ -44,7 +44,8 @@ function config() {
   const all = { name: "whole", title: "Show all codes", icon: Plotly.Icons.home, click: whole };
   const buttons = map ? [["pan2d", "select2d", "lasso2d"], ["zoomIn2d", "zoomOut2d", all]]
     : space ? [["orbitRotation", "pan3d", "resetCameraDefault3d"]] : [["zoom2d", "pan2d", "resetScale2d"]];
-  return { displaylogo: false, responsive: false, scrollZoom: space, doubleClick: map ? false : "reset+autosize",
+  // In space, Plotly draws twice as many pixels a side as the screen has, which a processor has to fill.
+  return { plotGlPixelRatio: space && regvq.software() ? 1 : 2, displaylogo: false, responsive: false, scrollZoom: space, doubleClick: map ? false : "reset+autosize",
     displayModeBar: map || space ? true : coarse ? false : "hover", modeBarButtons: buttons };
 }
 

@@ -34,6 +34,12 @@ def test_the_history_of_a_bundle_is_drawn(monkeypatch: pytest.MonkeyPatch) -> No
     far = values(lines["distance moved, 90th percentile"]["y"])
     assert far[0] == pytest.approx(5310, rel=1e-3)
     assert values(lines["distance moved, code 2"]["y"]) == pytest.approx([200, 6200, 12200])
+    # A single save shows no change.
+    one = {name: value[1:2] for name, value in known.items()} | {"history_moved": moved[1:2]}
+    monkeypatch.setitem(handle.bundle.__dict__, "atlas", {**atlas, **one})
+    assert codebook_drift.show(NAME, 2)[0]["none"].startswith(
+        "This checkpoint was saved once in its training, at step 10: with 2 of 60 codes in use."
+    )
     # A history of another codebook is ignored.
     monkeypatch.setitem(
         handle.bundle.__dict__,
