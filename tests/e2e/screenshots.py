@@ -43,6 +43,9 @@ def tabs(page: Any, address: str, theme: str) -> Iterator[str]:
     open_map(page)
     choose(page, "map-layout", "UMAP, 15 neighbors")
     page.wait_for_selector('#code-map .rv-figure[data-layout="umap2-15"]')
+    choose(page, "map-marks", "Tiles, where they fit")
+    page.wait_for_selector('#code-map .rv-figure[data-marks="tiles"]')
+    page.mouse.move(5, 5)
     page.wait_for_timeout(1500)
     yield "map"
     open_masks(page)

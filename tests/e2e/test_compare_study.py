@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -91,6 +92,18 @@ def test_a_run_is_marked_in_all_charts_and_tables(app: str, visit: Any) -> None:
     assert abs(ring["y"] + ring["height"] / 2 - frame["y"] - there["y"]) < 1.5
     page.mouse.move(5, 5)
     expect(bars).to_have_attribute("data-marked", "")
+    # On an axis of values beside one another, too.
+    nsvq = next(one for one in main if one.name == "nsvq")
+    study.locator(".rv-figure-plot").hover(position=place_of(page, "#study", nsvq.name))
+    alpha = page.locator("#study-alpha .rv-figure")
+    expect(alpha).not_to_have_attribute("data-marked", "")
+    rings, plate = (
+        alpha.locator(".rv-figure-runs i").all(),
+        alpha.locator(".nsewdrag").bounding_box(),
+    )
+    found = sorted((one.bounding_box()["x"] + 11 - plate["x"]) / plate["width"] for one in rings)
+    steps = [right - left for left, right in pairwise(found)]
+    assert len(steps) == 3 and max(steps) - min(steps) < 0.02 and min(steps) > 0.2
     # The arrow keys in a chart, and Escape.
     study.locator(".rv-figure-plot").focus()
     page.keyboard.press("ArrowRight")

@@ -31,7 +31,7 @@ function markRuns() {
     const one = plot._fullData[curve], ring = html("i"), place = { x: 0, y: 0 };
     for (const letter of ["x", "y"]) {
       const axis = plot._fullLayout[(one[letter + "axis"] || letter).replace(letter, letter + "axis")];
-      place[letter] = axis._offset + axis.d2p(drawn.data[curve][letter][point]);
+      place[letter] = axis._offset + axis.c2p(plot.calcdata[curve][point][letter]);
     }
     ring.style.left = place.x + "px";
     ring.style.top = place.y + "px";

@@ -76,6 +76,8 @@ async function draw() {
         if (value.chosen !== false) next.layout.selections = plot.layout.selections;
       }
     }
+    // The places of labels are those of a wide chart; pointing at a mark shows its label anywhere.
+    if (plot.clientWidth < 560) for (const one of next.data) if (one.meta?.runs && one.text) one.mode = "markers";
     if (meta().space) { fewer(next); next.layout.uirevision = value.place; }
     plot.classList.toggle("rv-dark-plate", onPlate());
     const from = before && isMap() && before.layout.meta.keys === "map" && !same && of.before === value.of && departures(before);

@@ -145,6 +145,14 @@ def test_a_sweep_has_a_line_per_method() -> None:
     figure = plots.plot_sweep("Mask", "share", lines, FD)
     assert list(trace(figure, "Reg-VQ").x) == [0.0, 0.4]
     assert list(trace(figure, "Reg-VQ").y) == [50.0, 10.0]
+    assert figure.layout.xaxis.type == "linear"
+    # Values of several magnitudes are on a logarithmic axis, and with a 0 beside one another.
+    wide = plots.plot_sweep("Mask", "share", {"VQ": [(0.01, RUNS[0]), (1.0, RUNS[1])]}, FD)
+    assert wide.layout.xaxis.type == "log"
+    lines = {"VQ": [(0.5, RUNS[0]), (0.0, RUNS[1])], "SimVQ": [(0.01, RUNS[2])]}
+    even = plots.plot_sweep("Mask", "share", lines, FD)
+    assert list(even.layout.xaxis.categoryarray) == ["0", "0.01", "0.5"]
+    assert [list(one.x) for one in even.data] == [["0", "0.5"], ["0.01"]]
     figure = plots.plot_rows(["A", "B"], [0, 1], [Column("PSNR", [20.0, None], "{:.1f}".format)])
     texts = [list(one.text) for one in figure.data if one.name == "PSNR"]
     assert texts == [["  20.0"], []]
