@@ -9,7 +9,6 @@ which the encoder is first trained and then frozen, belongs to the trainer.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +25,8 @@ from .ops import (
     replace_by_copies,
     stochastic_mask,
 )
-from .tiled.lookup import draw_codes, draw_seed, nearest_code, row_tiles
+from .tiled.dense import non_stationary_loss
+from .tiled.lookup import draw_codes, draw_seed, nearest_code
 
 
 @dataclass(frozen=True)
@@ -72,53 +72,6 @@ class NSVQConfig:
     def build(self, dim: int) -> NonStationaryVectorQuantizer:
         """Build the quantizer for codes of length ``dim``."""
         return NonStationaryVectorQuantizer(self, dim)
-
-
-class _NonStationary(torch.autograd.Function):
-    """The loss and, in the same pass over the tiles, its gradient.
-
-    With P the weights, that of the chosen code set to zero,
-    dL/dc_j = 2/(N d) (c_j sum_i P_ij - sum_i P_ij z_i).
-    """
-
-    @staticmethod
-    def forward(ctx: Any, codes: Tensor, rows: Tensor, ids: Tensor, tau: float) -> Tensor:
-        count, dim = rows.shape
-        size = len(codes)
-        norms = codes.square().sum(1)
-        mass, pulled, total = codes.new_zeros(size), torch.zeros_like(codes), codes.new_zeros(())
-        spaces: tuple[Tensor, Tensor] | None = None
-        for part in row_tiles(count, size, rows.is_cuda):
-            some = rows[part]
-            if spaces is None:  # two buffers serve all tiles
-                spaces = rows.new_empty(len(some), size), rows.new_empty(len(some), size)
-            distances, weights = (space[: len(some)] for space in spaces)
-            torch.addmm(norms, some, codes.t(), alpha=-2, out=distances)
-            distances.add_(some.square().sum(1, keepdim=True)).clamp_(min=0)
-            torch.mul(distances, -1 / tau, out=weights)
-            torch.softmax(weights, 1, out=weights)
-            weights.scatter_(1, ids[part, None], 0)
-            total += torch.dot(weights.view(-1), distances.view(-1))
-            mass += weights.sum(0)
-            pulled.addmm_(weights.t(), some)
-        scale = 1 / (count * dim)
-        ctx.save_for_backward(codes.mul(mass.unsqueeze(1)).sub_(pulled).mul_(2 * scale))
-        return total * scale
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Any) -> Any:
-        (gradient,) = ctx.saved_tensors
-        return grad_outputs[0] * gradient, None, None, None
-
-
-def non_stationary_loss(codes: Tensor, rows: Tensor, ids: Tensor, tau: float) -> Tensor:
-    """Return 1/(N d) sum_i sum_{j != ids_i} p_ij |z_i - c_j|^2, the dense loss of Eq. 8 to 11.
-
-    p = softmax_j(-|z_i - c_j|^2 / tau) is over all codes and constant. The term of the chosen code
-    is left out, without sharing its weight among the others. ``codes`` c (K, d), ``rows`` z (N, d),
-    ``ids`` int64 (N,). Only ``codes`` gets a gradient. Extra memory: two tiles.
-    """
-    return _NonStationary.apply(codes, rows.detach(), ids, tau)
 
 
 class NonStationaryVectorQuantizer(Quantizer):

@@ -1,4 +1,4 @@
-"""Search, draws and their gradients as operators that ``torch.compile`` does not look into.
+"""Search, draws, losses and their gradients as operators that ``torch.compile`` does not look into.
 
 They loop over tiles, whose number a graph would fix, and make generators from a seed, which a graph
 cannot hold. In a graph, the seed is a tensor. Without ``torch.compile`` nothing here is used.
@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .dense import loss_and_slope
 from .lookup import draw_codes, search
-from .soft import Softmax, gradients
+from .soft import Softmax, gradients, statistics
 
 _MEAN, _TOTAL = "Tensor? mean_grad", "Tensor? total_grad"
 _SOFT = "Tensor rows, Tensor weight, Tensor bias, Tensor codes"
@@ -99,16 +100,22 @@ def straight_through_gradients(
     found = gradients(
         softmax, rows, weight, bias, mean_grad=mean_grad, total_grad=total_grad, codes=codes
     )
-    like = (rows, weight, bias)
-    return tuple(  # type: ignore[return-value]
+    return _whole(found, rows, weight, bias)
+
+
+def _whole(found: Any, *like: Tensor) -> Any:
+    """Return gradients with zeros in place of None, because an operator returns tensors."""
+    return tuple(
         torch.zeros_like(x) if gradient is None else gradient
         for x, gradient in zip(like, found, strict=True)
     )
 
 
-@straight_through_gradients.register_fake
-def _(rows: Tensor, weight: Tensor, bias: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _like_inputs(rows: Tensor, weight: Tensor, bias: Tensor, *rest: Any) -> Any:
     return torch.empty_like(rows), torch.empty_like(weight), torch.empty_like(bias)
+
+
+straight_through_gradients.register_fake(_like_inputs)
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -127,3 +134,77 @@ def _backward(ctx: Any, mean_grad: Tensor | None, total_grad: Tensor | None) -> 
 
 
 straight_through_zeros.register_autograd(_backward, setup_context=_keep)
+
+
+@torch.library.custom_op(
+    "regvq::soft_statistics",
+    mutates_args=(),
+    schema="(Tensor rows, Tensor weight, Tensor bias) -> (Tensor, Tensor)",
+)
+def soft_statistics(rows: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ``soft.statistics``."""
+    return statistics(rows, weight, bias)
+
+
+@soft_statistics.register_fake
+def _(rows: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    return rows.new_empty(rows.shape[0]), rows.new_empty(1, weight.shape[0])
+
+
+@torch.library.custom_op(
+    "regvq::soft_statistics_gradients",
+    mutates_args=(),
+    schema="(Tensor rows, Tensor weight, Tensor bias, Tensor? entropy_grad, Tensor? total_grad) -> "
+    "(Tensor, Tensor, Tensor)",
+)
+def soft_statistics_gradients(
+    rows: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    entropy_grad: Tensor | None,
+    total_grad: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients on rows (N, D), weight (K, D) and bias (K,)."""
+    given = {"entropy_grad": entropy_grad, "total_grad": total_grad}
+    return _whole(gradients(Softmax(), rows, weight, bias, **given), rows, weight, bias)
+
+
+soft_statistics_gradients.register_fake(_like_inputs)
+
+
+def _keep_inputs(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _statistics_backward(ctx: Any, entropy_grad: Tensor | None, total_grad: Tensor | None) -> Any:
+    return torch.ops.regvq.soft_statistics_gradients(*ctx.saved_tensors, entropy_grad, total_grad)
+
+
+soft_statistics.register_autograd(_statistics_backward, setup_context=_keep_inputs)
+
+
+@torch.library.custom_op(
+    "regvq::non_stationary_loss",
+    mutates_args=(),
+    schema="(Tensor codes, Tensor rows, Tensor ids, float tau) -> (Tensor, Tensor)",
+)
+def non_stationary(codes: Tensor, rows: Tensor, ids: Tensor, tau: float) -> tuple[Tensor, Tensor]:
+    """Return ``dense.loss_and_slope``."""
+    return loss_and_slope(codes, rows, ids, tau)
+
+
+@non_stationary.register_fake
+def _(codes: Tensor, rows: Tensor, ids: Tensor, tau: float) -> tuple[Tensor, Tensor]:
+    return codes.new_empty(()), torch.empty_like(codes)
+
+
+def _keep_slope(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(output[1])
+
+
+def _dense_backward(ctx: Any, loss_grad: Tensor, slope_grad: Tensor | None) -> Any:
+    (slope,) = ctx.saved_tensors
+    return loss_grad * slope, None, None, None
+
+
+non_stationary.register_autograd(_dense_backward, setup_context=_keep_slope)

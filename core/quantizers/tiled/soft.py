@@ -48,14 +48,7 @@ class _Statistics(torch.autograd.Function):
         ctx.softmax = Softmax()
         ctx.save_for_backward(rows, weight, bias)
         ctx.set_materialize_grads(False)
-        entropy, total = rows.new_empty(len(rows)), rows.new_zeros(1, len(weight))
-        for part in row_tiles(len(rows), len(weight), rows.is_cuda):
-            logits = logits_of(rows[part], weight, bias)
-            log_p = torch.log_softmax(logits, 1)
-            p = torch.exp(log_p, out=logits)
-            entropy[part] = -_row_dots(p, log_p)
-            total += p.sum(0)
-        return entropy, total
+        return statistics(rows, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
@@ -67,6 +60,18 @@ class _Statistics(torch.autograd.Function):
             entropy_grad=entropy_grad,
             total_grad=total_grad,
         )
+
+
+def statistics(rows: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the entropy of each row's softmax in nats, (N,), and the summed softmax, (1, K)."""
+    entropy, total = rows.new_empty(len(rows)), rows.new_zeros(1, len(weight))
+    for part in row_tiles(len(rows), len(weight), rows.is_cuda):
+        logits = logits_of(rows[part], weight, bias)
+        log_p = torch.log_softmax(logits, 1)
+        p = torch.exp(log_p, out=logits)
+        entropy[part] = -_row_dots(p, log_p)
+        total += p.sum(0)
+    return entropy, total
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -158,7 +163,10 @@ def soft_statistics(rows: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor,
 
     ``rows`` (N, D), ``weight`` (K, D), ``bias`` (K,); differentiable in all three.
     """
-    entropy, total = _Statistics.apply(rows, weight, bias)
+    if torch.compiler.is_compiling():
+        entropy, total = torch.ops.regvq.soft_statistics(rows, weight, bias)
+    else:
+        entropy, total = _Statistics.apply(rows, weight, bias)
     return entropy, total[0] / len(rows)
 
 

@@ -55,21 +55,16 @@ def test_one_graph_computes_the_same(name: str, train: bool) -> None:
             torch.testing.assert_close(found[key], value, rtol=1e-5, atol=1e-6, msg=key)
 
 
-LOOPS = ("nsvq", "ibq", "gumbel")
-"""With padding, these loop over tiles of an unknown number of rows, which breaks the graph."""
-
-
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize(
-    "name", ["vq", "regvq-distance", "nsvq", "gumbel", "lfq", "diveq", "fsp", "residual"]
+    "name", ["vq", "regvq-distance", "nsvq", "gumbel", "ibq", "lfq", "diveq", "fsp", "residual"]
 )
 def test_one_graph_serves_several_lengths(name: str, padded: bool) -> None:
     torch.manual_seed(1)
     signal = SignalQuantizer(ALL[name].build(8)).train()
     torch.compiler.reset()
     with torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True):
-        whole = not padded or name not in LOOPS
-        compiled = torch.compile(signal, backend="aot_eager", fullgraph=whole)
+        compiled = torch.compile(signal, backend="aot_eager", fullgraph=True)
         for length in (5, 9, 13):
             z = torch.randn(3, 8, length)
             valid = torch.arange(length) < torch.tensor([[length], [2], [3]])
