@@ -165,8 +165,10 @@ def soft_statistics_gradients(
     total_grad: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients on rows (N, D), weight (K, D) and bias (K,)."""
-    given = {"entropy_grad": entropy_grad, "total_grad": total_grad}
-    return _whole(gradients(Softmax(), rows, weight, bias, **given), rows, weight, bias)
+    found = gradients(
+        Softmax(), rows, weight, bias, entropy_grad=entropy_grad, total_grad=total_grad
+    )
+    return _whole(found, rows, weight, bias)
 
 
 soft_statistics_gradients.register_fake(_like_inputs)

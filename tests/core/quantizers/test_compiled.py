@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 import torch
 
@@ -55,9 +57,16 @@ def test_one_graph_computes_the_same(name: str, train: bool) -> None:
             torch.testing.assert_close(found[key], value, rtol=1e-5, atol=1e-6, msg=key)
 
 
-@pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize(
-    "name", ["vq", "regvq-distance", "nsvq", "gumbel", "ibq", "lfq", "diveq", "fsp", "residual"]
+    ("name", "padded"),
+    [
+        ("vq", False),
+        *((name, True) for name in ("regvq-distance", "nsvq", "ibq", "residual")),
+        *(
+            pytest.param(name, padded, marks=pytest.mark.long)
+            for name, padded in product(("gumbel", "lfq", "diveq", "fsp"), (False, True))
+        ),
+    ],
 )
 def test_one_graph_serves_several_lengths(name: str, padded: bool) -> None:
     torch.manual_seed(1)
