@@ -126,10 +126,12 @@ class Quantizer(nn.Module, ABC):
 
 
 def check_latents(z: Tensor, dim: int) -> None:
-    """Raise ValueError unless ``z`` are latents (B, D, h, w) with D = ``dim``."""
+    """Raise ValueError unless ``z`` are latents (B, D, h, w) with D = ``dim``, and some."""
     if z.ndim != 4 or z.shape[1] != dim:
         other = "" if z.ndim == 4 else "; a SignalQuantizer takes those of other shapes"
         raise ValueError(f"latents must be (B, {dim}, h, w), got {tuple(z.shape)}{other}")
+    if not torch.compiler.is_compiling() and not z.numel():
+        raise ValueError(f"the batch of latents {tuple(z.shape)} is empty")
 
 
 def to_rows(z: Tensor) -> Tensor:

@@ -109,6 +109,7 @@ def test_without_a_perturbation_the_decoder_gets_the_code_itself(config):
     ("shape", "words"),
     [
         ((2, 7, 3, 3), r"latents must be \(B, 8, h, w\), got \(2, 7, 3, 3\)$"),
+        ((0, 8, 3, 3), r"the batch of latents \(0, 8, 3, 3\) is empty"),
         ((2, 8, 9), r"got \(2, 8, 9\); a SignalQuantizer takes those of other shapes"),
         ((2, 8, 2, 3, 3), r"got \(2, 8, 2, 3, 3\); a SignalQuantizer takes"),
     ],
