@@ -10,15 +10,14 @@ spread evenly. No codes are learned: the codebook cannot collapse.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..distributed import mean_over_rows, sum_over_processes
-from .base import Quantized, Quantizer, check_latents, linear, no_autocast, to_grid, to_rows
-from .fsq import FSQConfig
+from .base import Quantized, check_latents, linear, no_autocast, to_grid, to_rows
+from .fsq import FSQConfig, LevelGrid
 from .ops import negative_distances, uniform
 
 SPREAD = 12**-0.5
@@ -53,20 +52,10 @@ class FSPConfig(FSQConfig):
         return FiniteScalarPerturbation(self, dim)
 
 
-class FiniteScalarPerturbation(Quantizer):
+class FiniteScalarPerturbation(LevelGrid):
     """Projection down, tanh into (0, 1), noise or rounding, projection up; loss on two moments."""
 
-    levels: Tensor
-    strides: Tensor
-
-    def __init__(self, config: FSPConfig, dim: int) -> None:
-        super().__init__(config.size, dim)
-        self.config = config
-        count = len(config.levels)
-        self.to_levels, self.from_levels = nn.Linear(dim, count), nn.Linear(count, dim)
-        self.register_buffer("levels", torch.tensor(config.levels), persistent=False)
-        strides = torch.tensor([math.prod(config.levels[:i]) for i in range(count)])
-        self.register_buffer("strides", strides, persistent=False)
+    config: FSPConfig
 
     def quantiles(self, rows: Tensor) -> Tensor:
         """Return latents (N, D) projected and mapped to [0, 1], (N, levels): (tanh + 1) / 2."""
@@ -76,11 +65,11 @@ class FiniteScalarPerturbation(Quantizer):
     def centers(self) -> Tensor:
         """Return the centers of all combinations of intervals, float32 (K, levels); row k is code
         k."""
-        return self._centers_of(torch.arange(self.size, device=self.levels.device))
+        return self._centers_of(self._all_ids())
 
     def _centers_of(self, ids: Tensor) -> Tensor:
         """Return the centers (..., levels) of ids (...)."""
-        return self._centers(ids[..., None] // self.strides % self.levels)
+        return self._centers(self._digits(ids))
 
     def _centers(self, intervals: Tensor) -> Tensor:
         return (intervals + 0.5) / self.levels
@@ -104,7 +93,7 @@ class FiniteScalarPerturbation(Quantizer):
             return self._decoded(self._centers_of(ids)).permute(0, 3, 1, 2)
 
     def assign_rows(self, rows: Tensor) -> Tensor:
-        return (self._intervals(self.quantiles(rows)) * self.strides).sum(1)
+        return self._number(self._intervals(self.quantiles(rows)))
 
     def logits(self, rows: Tensor) -> Tensor:
         """Return the negative squared distances to the centers, before the projection up."""
@@ -126,7 +115,7 @@ class FiniteScalarPerturbation(Quantizer):
             quantiles = (numbers.tanh() + 1) / 2
             intervals = self._intervals(quantiles.detach())
             batch, _, *grid = z.shape
-            ids = (intervals * self.strides).sum(1).view(batch, *grid)
+            ids = self._number(intervals).view(batch, *grid)
             if not self.training:  # in the shape of ``embed``, whose values these are, too
                 centers = self._centers(intervals).view(batch, *grid, -1)
                 return Quantized(self._decoded(centers).permute(0, 3, 1, 2), ids, {})

@@ -52,8 +52,9 @@ class FSQConfig:
         return FiniteScalarQuantizer(self, dim)
 
 
-class FiniteScalarQuantizer(Quantizer):
-    """Projection down, bounding, rounding, projection up; straight-through gradient, no losses."""
+class LevelGrid(Quantizer):
+    """A projection to few numbers, each with values of its own, and back. A code is a combination
+    of values, which are counted from 0; its id has them as digits, the first the smallest."""
 
     levels: Tensor
     strides: Tensor
@@ -63,10 +64,24 @@ class FiniteScalarQuantizer(Quantizer):
         self.config = config
         count = len(config.levels)
         self.to_levels, self.from_levels = nn.Linear(dim, count), nn.Linear(count, dim)
-        levels = torch.tensor(config.levels)
-        self.register_buffer("levels", levels, persistent=False)
+        self.register_buffer("levels", torch.tensor(config.levels), persistent=False)
         strides = torch.tensor([math.prod(config.levels[:i]) for i in range(count)])
         self.register_buffer("strides", strides, persistent=False)
+
+    def _digits(self, ids: Tensor) -> Tensor:
+        """Return the digits of ids (...), int64 (..., levels)."""
+        return ids[..., None] // self.strides % self.levels
+
+    def _number(self, digits: Tensor) -> Tensor:
+        """Return the ids int64 (N,) of digits (N, levels)."""
+        return (digits * self.strides).sum(1)
+
+    def _all_ids(self) -> Tensor:
+        return torch.arange(self.size, device=self.levels.device)
+
+
+class FiniteScalarQuantizer(LevelGrid):
+    """Projection down, bounding, rounding, projection up; straight-through gradient, no losses."""
 
     def bound(self, rows: Tensor) -> Tensor:
         """Return latents (N, D) projected and bounded so that rounding gives L values: (N, levels).
@@ -81,11 +96,11 @@ class FiniteScalarQuantizer(Quantizer):
 
     def grid(self) -> Tensor:
         """Return all combinations of rounded values, int64 (K, levels); row k is code k."""
-        return self._rounded(torch.arange(self.size, device=self.levels.device))
+        return self._rounded(self._all_ids())
 
     def _rounded(self, ids: Tensor) -> Tensor:
         """Return the rounded values of ids (...), int64 (..., levels)."""
-        return ids[..., None] // self.strides % self.levels - self.levels // 2
+        return self._digits(ids) - self.levels // 2
 
     def _decoded(self, rounded: Tensor) -> Tensor:
         return linear(self.from_levels, rounded / (self.levels // 2))
@@ -104,7 +119,7 @@ class FiniteScalarQuantizer(Quantizer):
         return self._ids(self.bound(rows).round())
 
     def _ids(self, rounded: Tensor) -> Tensor:
-        return ((rounded.long() + self.levels // 2) * self.strides).sum(1)
+        return self._number(rounded.long() + self.levels // 2)
 
     def logits(self, rows: Tensor) -> Tensor:
         """Return the negative squared distances to the grid, before the projection up."""
