@@ -24,6 +24,7 @@ from typing import Any
 
 from company import CORES, company
 
+from core.threads import wait_passively
 from train.cli.common import extra_peak
 
 Call = Callable[[], Any]
@@ -40,6 +41,7 @@ PRELOADED = {PEER: "vector_quantize_pytorch", "diffusers": "diffusers.models.aut
 
 def run(module: str, title: str, cases: tuple[str, ...], description: str) -> None:
     """Measure the methods of ``module`` as the command's flags say, and print a table per case."""
+    wait_passively()  # the measured processes inherit it
     methods: Methods = import_module(module).METHODS
     flags = _flags(methods, cases, description)
     flags.load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else "unknown"
