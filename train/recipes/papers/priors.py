@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from regvq.conditions import SemanticConfig, TextConfig
+from regvq.data.datasets.cub import CUB
 from regvq.priors import AutoregressiveConfig, DiffusionConfig, LatentConfig
 
 from ...config.base import AdamWConfig, PicturesConfig
@@ -18,8 +19,6 @@ VQGAN = {"width": 1024, "layers": 24, "heads": 16}
 """VQ-GAN's transformer for semantic synthesis."""
 VQ_DIFFUSION = {"width": 1024, "layers": 19, "heads": 16}
 """VQ-Diffusion's transformer for CUB-200 and MS-COCO."""
-CUB_PICTURES = 5_994
-"""The training pictures of CUB-200-2011's own list."""
 
 
 def ade20k_semantic_ar() -> PriorRunConfig:
@@ -55,7 +54,7 @@ def cub_text_diffusion() -> PriorRunConfig:
     instead of their 8,855; our rate falls along a cosine. Needs --data.root, --tokenizer, and
     open_clip's ViT-B-32 weights of OpenAI.
     """
-    return _text("cub", rate=4.5e-4, steps=400 * CUB_PICTURES // 32, guidance=5.0)
+    return _text("cub", rate=4.5e-4, steps=400 * CUB.counts["train"] // 32, guidance=5.0)
 
 
 def coco_text_diffusion_large() -> PriorRunConfig:
