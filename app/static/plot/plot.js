@@ -49,12 +49,18 @@ function config() {
     displayModeBar: map || space ? true : coarse ? false : "hover", modeBarButtons: buttons };
 }
 
+const kindNeeded = () => value.figure.layout.meta?.space ? "space" : "plane";
 async function draw() {
   if (busy) { again = true; return; }
   if (!value.figure || !plot.clientWidth || !near) return;
   busy = true;
   try {
-    const script = await regvq.plotly(value.figure.layout.meta?.space ? "space" : "plane");
+    let kind, script;
+    do {
+      kind = kindNeeded();
+      script = await regvq.plotly(kind); // meanwhile, another chart may have arrived
+      if (!value.figure) return;
+    } while (kind !== kindNeeded());
     if (Plotly && Plotly !== script) { Plotly.purge(plot); drawn = null; }
     Plotly = script;
     const dark = document.body.classList.contains("dark");
@@ -281,6 +287,7 @@ function update() {
     return;
   }
   if (!next.figure) return;
+  if (next.exact && value.figure && next.place !== value.place) return; // a window of an earlier map
   $(".rv-figure-none").hidden = true;
   if (root.dataset.state === "none") root.dataset.state = "busy";
   if (next.of !== tiles.of) { tiles.clear(); tiles.of = next.of; at = null; }

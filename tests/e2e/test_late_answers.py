@@ -1,0 +1,73 @@
+"""A late answer, to an earlier request than the last one, does not undo what the page shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.e2e.harness import choose, open_explorer, open_map
+
+pytestmark = pytest.mark.browser
+
+FIGURE = "#code-map .rv-figure"
+
+
+def hold_first(page: Any, address: str, known: str) -> list[Any]:
+    """Hold the page's next request to ``address`` that contains ``known``; return where it goes."""
+    held: list[Any] = []
+
+    def decide(route: Any) -> None:
+        if held or known not in route.request.post_data:
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route(address, decide)
+    return held
+
+
+def release(one: Any, held: list[Any]) -> None:
+    """Send the held request, and wait until the page has its answer and is quiet."""
+    assert held
+    held[0].continue_()
+    one.settle()
+
+
+def open_code_map(app: str, one: Any) -> Any:
+    open_explorer(one.page, app)
+    open_map(one.page)
+    one.settle()
+    return one.page
+
+
+def test_the_last_choice_in_a_list_is_shown(app: str, visit: Any) -> None:
+    one = visit()
+    page = open_code_map(app, one)
+    held = hold_first(page, "**/queue/join*", '"pca",3')
+    choose(page, "map-axes", "3-D")  # Gradio's page sends two requests, side by side
+    page.wait_for_selector(f'{FIGURE}[data-layout="pca3"]')
+    choose(page, "map-axes", "2-D")
+    page.wait_for_selector(f'{FIGURE}[data-layout="pca2"]')
+    release(one, held)
+    assert page.locator(FIGURE).get_attribute("data-layout") == "pca2"
+
+
+def test_the_last_window_of_a_map_is_shown(app: str, visit: Any) -> None:
+    one = visit()
+    page = open_code_map(app, one)
+    held = hold_first(page, "**/run/predict*", '"width"')
+    square = page.locator(f"{FIGURE}-plot")
+    square.press("+")
+    page.wait_for_timeout(500)  # the page asks for a window once it rests
+    square.press("+")
+    all_codes = int(page.locator(FIGURE).get_attribute("data-codes"))
+    page.wait_for_function(
+        f"Number(document.querySelector('{FIGURE}').dataset.inside) < {all_codes}"
+    )
+    drawn, inside = (
+        page.locator(FIGURE).get_attribute(f"data-{name}") for name in ("drawn", "inside")
+    )
+    release(one, held)
+    assert page.locator(FIGURE).get_attribute("data-inside") == inside
+    assert page.locator(FIGURE).get_attribute("data-drawn") == drawn
