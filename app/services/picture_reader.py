@@ -106,7 +106,8 @@ def _answer(path: str, name: str, side: int, channels: bool) -> Any:
             worker = _idle.pop() if _idle else None
         if worker is None or not worker.process.is_alive():
             worker = _Process()
-        answer = worker.read((path, name, side, channels), seconds)
+        # Gradio's kind of string would import Gradio there, in the picture's time.
+        answer = worker.read((str(path), str(name), side, channels), seconds)
         if answer is not None:
             with _guard:
                 _idle.append(worker)
@@ -136,7 +137,10 @@ def serve(pipe: Connection) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     warnings.simplefilter("ignore")  # of broken headers: the log has the visitor's sentence
-    import regvq.arrays  # noqa: F401  (before the first picture's time counts)
+    import regvq.arrays
+    import regvq.images  # noqa: F401  (before the first picture's time counts)
+
+    from . import picture_bounds  # noqa: F401
 
     _limit_memory()
     pipe.send("ready")

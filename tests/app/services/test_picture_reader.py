@@ -7,6 +7,7 @@ import os
 import struct
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,6 +44,22 @@ def test_the_same_pictures_are_read_and_refused_as_in_this_process(tmp_path: Pat
             np.testing.assert_array_equal(np.asarray(picture), np.asarray(wanted))
             seen["reads"] += 1
     assert min(seen.values()) > 20
+
+
+class FrameworkString(str):
+    """A string that a process can only receive by importing what made it, as Gradio's are."""
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        raise AssertionError("the process would import what made this string")
+
+
+def test_a_process_is_sent_plain_strings(tmp_path: Path) -> None:
+    path = tmp_path / "field.npy"
+    np.save(path, np.zeros((4, 6, 5), np.uint8))
+    named = FrameworkString(path), FrameworkString("field.npy")
+    values, whole = picture_reader.read_channels(*named, 10)
+    assert values.shape == (4, 6, 5)
+    assert whole == (6, 4)
 
 
 @pytest.mark.parametrize("name", BOMBS)
