@@ -36,6 +36,8 @@ class Limits:
     """Bytes of a login form, and of what an upload adds to its files."""
     seconds: float = 30.0
     """Seconds in which a request that is no upload must have arrived."""
+    upload_seconds: float = 600.0
+    """Seconds in which an upload must have arrived: 20 MB over a slow line take 5 minutes."""
 
 
 def limits(environment: Mapping[str, str] | None = None) -> Limits:

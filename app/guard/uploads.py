@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -39,13 +40,23 @@ async def receive_upload(
     quota: Quota,
     address: str,
 ) -> None:
-    """Let ``app`` receive an upload. Raises Refusal if it is too large, or not understood."""
+    """Let ``app`` receive an upload. Raises Refusal if it is too large, too slow, or not
+    understood."""
     left = quota.left(address)
     most = limits.upload + limits.form
     if left <= 0 or (declared_length(scope) or 0) > min(most, left):
         await drain(receive)
         raise _refusal(left, most, limits)
-    size, parts, status, answer = 0, 0, 200, b""
+    size, parts, status, answer, late = 0, 0, 200, b"", False
+    until = time.monotonic() + limits.upload_seconds
+
+    async def receive_in_time() -> Message:
+        nonlocal late
+        try:
+            return await asyncio.wait_for(receive(), max(0.0, until - time.monotonic()))
+        except asyncio.TimeoutError:
+            late = True
+            raise _parser_error()("The upload takes too long.") from None
 
     def count(more: bytes) -> None:
         nonlocal size, parts
@@ -67,12 +78,15 @@ async def receive_upload(
             answer += message.get("body", b"")
 
     try:
-        await app(scope, counted(receive, count), hold_errors)
+        await app(scope, counted(receive_in_time, count), hold_errors)
     except Exception as error:
         raise Refusal(400, "The upload is not understood.") from error
     finally:
         quota.add(address, parts * LEAST - size)
         _delete_stale()
+    if late:
+        seconds = f"{limits.upload_seconds:g}"
+        raise Refusal(408, f"The upload did not arrive within {seconds} s.")
     if size > min(most, left):
         await drain(receive)
         raise _refusal(left, most, limits)

@@ -1,4 +1,4 @@
-"""Uploads of many small files, which cost more than their bytes."""
+"""Uploads that cost more than their bytes: many small files, and one that never ends."""
 
 from __future__ import annotations
 
@@ -18,9 +18,15 @@ from app.guard.uploads import LEAST, PARTS, receive_upload
 HEAD = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
 
 
-def upload(files: int, quota: Quota, folder: Any) -> int:
-    """Let Gradio's parser read an upload of empty files; return how many it has made."""
-    body = b"\r\n".join([HEAD] * files) + b"\r\n--x--\r\n"
+def upload(
+    files: int, quota: Quota, folder: Any, limits: Limits | None = None, stalls: bool = False
+) -> int:
+    """Let Gradio's parser read an upload of empty files; return how many it has made.
+
+    One that stalls has sent all but its last line.
+    """
+    body = b"\r\n".join([HEAD] * files) + (b"" if stalls else b"\r\n--x--\r\n")
+    sent = False
     headers = [(b"content-type", b"multipart/form-data; boundary=x")]
     scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload", "headers": headers}
 
@@ -37,12 +43,16 @@ def upload(files: int, quota: Quota, folder: Any) -> int:
         await answer(scope, receive, send)
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
+        nonlocal sent
+        if sent:
+            await asyncio.Event().wait()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": stalls}
 
     async def send(message: Any) -> None:
         pass
 
-    asyncio.run(receive_upload(app, scope, receive, send, Limits(), quota, "a"))
+    asyncio.run(receive_upload(app, scope, receive, send, limits or Limits(), quota, "a"))
     return len(list(folder.iterdir()))
 
 
@@ -63,3 +73,10 @@ def test_small_files_count_more_than_their_bytes(tmp_path: Any) -> None:
     with pytest.raises(Refusal) as caught:
         upload(1, quota, tmp_path)
     assert caught.value.status == 429 and len(list(tmp_path.iterdir())) == 10
+
+
+def test_an_upload_that_stalls_ends_with_a_sentence(tmp_path: Any) -> None:
+    with pytest.raises(Refusal, match=r"did not arrive within 0\.1 s") as caught:
+        upload(2, Quota(MEGABYTE), tmp_path, Limits(upload_seconds=0.1), stalls=True)
+    assert caught.value.status == 408
+    assert not [file for file in tmp_path.iterdir() if file.stat().st_size]
