@@ -29,9 +29,7 @@ def main() -> int:
     # The browser's tests of a file share an app, so that a file is not divided; of the others, a
     # process that is done takes some of another's.
     pages = pytest("-n", "2", "--dist", "loadfile", "-m", "browser and not long")
-    # Many of those wait for programs that they start, so that one more than the cores is not idle.
-    workers = str((os.cpu_count() or 1) + 1)
-    code = pytest("-n", workers, "--dist", "worksteal", "-m", "not browser and not long")
+    code = pytest("-n", "auto", "--dist", "worksteal", "-m", "not browser and not long")
     with tempfile.TemporaryFile() as output:
         beside = subprocess.Popen(pages, cwd=ROOT, env=watching, stdout=output, stderr=output)
         try:
