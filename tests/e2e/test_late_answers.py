@@ -1,4 +1,4 @@
-"""A late answer, to an earlier request than the last one, does not undo what the page shows."""
+"""What comes late, an answer or a drawing, does not undo what the page shows or lose a click."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import choose, open_explorer, open_map
+from tests.e2e.harness import choose, marks, open_codebook, open_explorer, open_map, spot
 
 pytestmark = pytest.mark.browser
 
@@ -71,3 +71,23 @@ def test_the_last_window_of_a_map_is_shown(app: str, visit: Any) -> None:
     release(one, held)
     assert page.locator(FIGURE).get_attribute("data-inside") == inside
     assert page.locator(FIGURE).get_attribute("data-drawn") == drawn
+
+
+def test_a_click_is_taken_while_a_chart_is_drawn_anew(app: str, visit: Any) -> None:
+    """Plotly forgets what is under the pointer when it draws, and then tells of no click."""
+    page = visit().page
+    open_explorer(page, app)
+    open_codebook(page)
+    square = page.locator("#codebook .rv-figure-plot")
+    square.scroll_into_view_if_needed()
+    selected = int(page.locator("#code .rv-code").get_attribute("data-code"))
+    code = next(code for code in list(marks(page, "#codebook"))[500:] if code != selected)
+    place, box = spot(page, "#codebook", code), square.bounding_box()
+    page.mouse.move(box["x"] + place["x"], box["y"] + place["y"])
+    page.wait_for_function(
+        "document.querySelector('#codebook .rv-figure-plot')._hoverdata !== undefined"
+    )
+    square.evaluate("plot => { plot._hoverdata = undefined; }")
+    page.mouse.down()
+    page.mouse.up()
+    page.wait_for_selector(f'#code .rv-code[data-code="{code}"][data-state="ready"]')

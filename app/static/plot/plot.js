@@ -170,9 +170,17 @@ function listen() {
     root.dataset.hovered = point.customdata ? point.customdata[0] : "";
   });
   plot.on("plotly_unhover", () => { place(-1); pointAt(null); });
+  let told = false; // Plotly tells of a click only if it has hovered since it last drew
   plot.on("plotly_click", ({ points }) => {
+    told = true;
     const point = points.find((one) => one.customdata) || points[0];
     pick(point.curveNumber, point.pointNumber);
+  });
+  plot.addEventListener("pointerdown", () => { told = false; }, true);
+  plot.addEventListener("click", (event) => {
+    const point = !told && isMap() && event.target.closest(".nsewdrag") ? nearest(event) : -1;
+    told = true; // a touch may be followed by a second click
+    if (point >= 0) pick(marks(), point);
   });
   plot.on("plotly_relayout", moved);
   plot.on("plotly_selected", (found) => {
@@ -224,6 +232,17 @@ function select(xs, ys) {
 async function clear() {
   if ((plot.layout.selections || []).length) await Plotly.relayout(plot, { selections: [] });
   if (meta().chosen) ask("select", view());
+}
+// The mark that a click meets, or -1.
+function nearest(event) {
+  const trace = drawn.data[marks()], [x, y] = axes(), box = plot.getBoundingClientRect();
+  const across = event.clientX - box.left - x._offset, down = event.clientY - box.top - y._offset;
+  let found = -1, least = 20 ** 2; // pixels, as Plotly's
+  for (let i = 0; trace && i < trace.x.length; i++) {
+    const apart = (x.d2p(trace.x[i]) - across) ** 2 + (y.d2p(trace.y[i]) - down) ** 2;
+    if (apart < least) [found, least] = [i, apart];
+  }
+  return found;
 }
 function pick(curve, point) {
   const trace = drawn.data[curve];
