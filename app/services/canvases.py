@@ -104,7 +104,7 @@ def inpaint_canvas(
     rows, columns = source.ids.shape
     width, height = handle.size
     return source, {
-        "key": _key("inpaint" if marked is None else _restored(handle)),
+        "key": _key(_erasing(handle) if marked is None else _restored(handle)),
         "mode": "mask",
         "width": columns,
         "height": rows,
@@ -120,9 +120,9 @@ def is_map_of(canvas: Any, handle: PriorHandle) -> bool:
     return _has_key(canvas, _mark(handle))
 
 
-def is_restored(canvas: Any, handle: PriorHandle) -> bool:
-    """Return True if the page's picture and hole come from an earlier run of this prior."""
-    return _has_key(canvas, _restored(handle))
+def is_hole_of(canvas: Any, handle: PriorHandle) -> bool:
+    """Return True if the page's picture and hole were made for this prior."""
+    return _has_key(canvas, _erasing(handle)) or _has_key(canvas, _restored(handle))
 
 
 def has_picture(canvas: Any) -> bool:
@@ -136,6 +136,10 @@ def _has_key(canvas: Any, start: str) -> bool:
 
 def _mark(handle: PriorHandle) -> str:
     return f"{handle.name}:{handle.written}"
+
+
+def _erasing(handle: PriorHandle) -> str:
+    return f"inpaint:{_mark(handle)}"
 
 
 def _restored(handle: PriorHandle) -> str:

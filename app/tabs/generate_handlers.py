@@ -128,7 +128,7 @@ def on_prior_change(
         ]
         if not canvases.is_map_of(plan, handle):
             values["plan"] = canvases.map_canvas(handle, known[0][1] if known else None)
-    kept = canvases.is_restored(hole, handle) or (again and canvases.has_picture(hole))
+    kept = canvases.is_hole_of(hole, handle) or (again and canvases.has_picture(hole))
     if mode == "complete" and not kept:
         values["source"], values["hole"] = canvases.inpaint_canvas(handle, source, image)
     if example := mode in ("text", "label") and worked_example.example_view(handle):

@@ -75,6 +75,11 @@ def test_a_drawn_map_and_an_inpainted_picture(home: Path, photograph: Path) -> N
     source, hole = found["source"], found["hole"]
     assert found["prior"]["value"] == "planned"
     np.testing.assert_array_equal(source.ids, runs[-1].ids[1])
+    # The prior's settings may come when a part has been erased already, which stays.
+    given = "complete", "planned", None, canvas, source, hole
+    settings = handlers.on_prior_change(*given, shown="semantic:planned")
+    assert settings["shown"] == "complete:planned" and not {"hole", "source"} & set(settings)
+    assert {"hole", "source"} < set(handlers.on_prior_change("complete", "both", *given[2:]))
     marked = np.zeros((4, 4), np.uint8)
     marked[0] = 1
     hole = {**hole, "ids": base64.b64encode(marked.tobytes()).decode()}
@@ -174,6 +179,8 @@ def test_what_a_visitor_has_set_and_drawn_stays_while_the_prior_does(home: Path)
     source, hole = first["source"], first["hole"]
     given = ("complete", "both", None, None, source, hole, None, None)
     assert not {"source", "hole"} & set(handlers.on_prior_change(*given, first["shown"]))
+    of_another = {**hole, "key": "inpaint:words:1"}
+    given = ("complete", "both", None, None, source, of_another, None, None)
     assert {"source", "hole"} <= set(handlers.on_prior_change(*given, "complete:words"))
     emptied = handlers.on_prior_change(
         "complete", "both", None, None, source, {}, shown="complete:both"
