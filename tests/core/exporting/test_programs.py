@@ -72,7 +72,7 @@ def test_a_program_makes_codes_of_signs_without_a_table() -> None:
 
 @pytest.mark.parametrize(
     "config",
-    [OURS, pytest.param(MAGVIT, marks=pytest.mark.long), SPHERICAL],
+    [OURS, *(pytest.param(other, marks=pytest.mark.long) for other in (MAGVIT, SPHERICAL))],
     ids=["ours", "magvit", "bsq"],
 )
 @pytest.mark.slow
