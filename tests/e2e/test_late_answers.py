@@ -91,3 +91,13 @@ def test_a_click_is_taken_while_a_chart_is_drawn_anew(app: str, visit: Any) -> N
     page.mouse.down()
     page.mouse.up()
     page.wait_for_selector(f'#code .rv-code[data-code="{code}"][data-state="ready"]')
+
+
+def test_the_same_answer_draws_a_chart_once(app: str, visit: Any) -> None:
+    one = visit()
+    page = open_code_map(app, one)
+    drawn = int(page.locator(FIGURE).get_attribute("data-drawn"))
+    choose(page, "map-axes", "3-D")  # two requests, side by side
+    page.wait_for_selector(f'{FIGURE}[data-layout="pca3"]')
+    one.settle()
+    assert int(page.locator(FIGURE).get_attribute("data-drawn")) == drawn + 1

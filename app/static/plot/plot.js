@@ -87,6 +87,7 @@ async function draw() {
     if (meta().space) { fewer(next); next.layout.uirevision = value.place; }
     plot.classList.toggle("rv-dark-plate", onPlate());
     const from = before && isMap() && before.layout.meta.keys === "map" && !same && of.before === value.of && departures(before);
+    of.words = value.words;
     of.place = value.place;
     of.before = value.of;
     await Plotly.react(plot, next.data, next.layout, config());
@@ -306,11 +307,14 @@ function update() {
     return;
   }
   if (!next.figure) return;
+  // A list sends a choice twice, and gets the same chart twice; it is drawn once.
+  const words = JSON.stringify({ ...next, stamp: 0 });
+  if (words === value.words && (busy || words === of.words) && !next.more) return;
   if (next.exact && value.figure && next.place !== value.place) return; // a window of an earlier map
   $(".rv-figure-none").hidden = true;
   if (root.dataset.state === "none") root.dataset.state = "busy";
   if (next.of !== tiles.of) { tiles.clear(); tiles.of = next.of; at = null; }
-  value = { ...next, figure: JSON.parse(next.figure) };
+  value = { ...next, figure: JSON.parse(next.figure), words };
   note([next.note, regvq.known(next.progress)].filter(Boolean).join(" "));
   if (next.progress) root.dataset.painted = next.progress.painted;
   draw();
