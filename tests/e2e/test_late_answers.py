@@ -1,4 +1,4 @@
-"""What comes late, an answer or a drawing, does not undo what the page shows or lose a click."""
+"""Late answers and new drawings undo nothing that the page shows, and lose no click."""
 
 from __future__ import annotations
 
