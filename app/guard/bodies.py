@@ -37,12 +37,9 @@ async def read_body(scope: Scope, receive: Receive, most: int, seconds: float) -
         await drain(receive)
         raise too_large(most)
     parts, size = [], 0
-    until = time.monotonic() + seconds
+    receive_in_time = within(receive, seconds, "request")
     while True:
-        try:
-            message = await asyncio.wait_for(receive(), max(0.0, until - time.monotonic()))
-        except asyncio.TimeoutError:
-            raise Refusal(408, f"The request did not arrive within {seconds:g} s.") from None
+        message = await receive_in_time()
         if message["type"] == "http.disconnect":
             raise Refusal(400, "The request ended too early.")
         parts.append(message.get("body", b""))
@@ -53,6 +50,19 @@ async def read_body(scope: Scope, receive: Receive, most: int, seconds: float) -
             raise too_large(most)
         if not message.get("more_body", False):
             return b"".join(parts)
+
+
+def within(receive: Receive, seconds: float, what: str) -> Receive:
+    """Return ``receive`` that raises Refusal after ``seconds``; ``what`` names what is being sent."""
+    until = time.monotonic() + seconds
+
+    async def through() -> Message:
+        try:
+            return await asyncio.wait_for(receive(), max(0.0, until - time.monotonic()))
+        except asyncio.TimeoutError:
+            raise Refusal(408, f"The {what} did not arrive within {seconds:g} s.") from None
+
+    return through
 
 
 async def drain(receive: Receive) -> None:

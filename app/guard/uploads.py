@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
@@ -11,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from .answers import Refusal
-from .bodies import counted, declared_length, drain
+from .bodies import counted, declared_length, drain, within
 from .quota import Quota
 from .settings import MEGABYTE, Limits
 
@@ -47,15 +46,16 @@ async def receive_upload(
     if left <= 0 or (declared_length(scope) or 0) > min(most, left):
         await drain(receive)
         raise _refusal(left, most, limits)
-    size, parts, status, answer, late = 0, 0, 200, b"", False
-    until = time.monotonic() + limits.upload_seconds
+    size, parts, status, answer = 0, 0, 200, b""
+    late: Refusal | None = None
+    timed = within(receive, limits.upload_seconds, "upload")
 
     async def receive_in_time() -> Message:
         nonlocal late
         try:
-            return await asyncio.wait_for(receive(), max(0.0, until - time.monotonic()))
-        except asyncio.TimeoutError:
-            late = True
+            return await timed()
+        except Refusal as refusal:
+            late = refusal
             raise _parser_error()("The upload takes too long.") from None
 
     def count(more: bytes) -> None:
@@ -85,8 +85,7 @@ async def receive_upload(
         quota.add(address, parts * LEAST - size)
         _delete_stale()
     if late:
-        seconds = f"{limits.upload_seconds:g}"
-        raise Refusal(408, f"The upload did not arrive within {seconds} s.")
+        raise late
     if size > min(most, left):
         await drain(receive)
         raise _refusal(left, most, limits)
