@@ -104,7 +104,7 @@ def inpaint_canvas(
     rows, columns = source.ids.shape
     width, height = handle.size
     return source, {
-        "key": _key(_erasing(handle) if marked is None else _restored(handle)),
+        "key": _key(_erasing(handle)),
         "mode": "mask",
         "width": columns,
         "height": rows,
@@ -122,7 +122,7 @@ def is_map_of(canvas: Any, handle: PriorHandle) -> bool:
 
 def is_hole_of(canvas: Any, handle: PriorHandle) -> bool:
     """Return True if the page's picture and hole were made for this prior."""
-    return _has_key(canvas, _erasing(handle)) or _has_key(canvas, _restored(handle))
+    return _has_key(canvas, _erasing(handle))
 
 
 def has_picture(canvas: Any) -> bool:
@@ -140,10 +140,6 @@ def _mark(handle: PriorHandle) -> str:
 
 def _erasing(handle: PriorHandle) -> str:
     return f"inpaint:{_mark(handle)}"
-
-
-def _restored(handle: PriorHandle) -> str:
-    return f"again:{_mark(handle)}"
 
 
 def _key(start: str) -> str:
