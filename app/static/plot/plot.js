@@ -234,13 +234,18 @@ async function clear() {
   if ((plot.layout.selections || []).length) await Plotly.relayout(plot, { selections: [] });
   if (meta().chosen) ask("select", view());
 }
+// The place of a mark, in pixels of the plot.
+function spot(trace, i) {
+  const [x, y] = axes();
+  return [x._offset + x.d2p(trace.x[i]), y._offset + y.d2p(trace.y[i])];
+}
 // The mark that a click meets, or -1.
 function nearest(event) {
-  const trace = drawn.data[marks()], [x, y] = axes(), box = plot.getBoundingClientRect();
-  const across = event.clientX - box.left - x._offset, down = event.clientY - box.top - y._offset;
+  const trace = drawn.data[marks()], box = plot.getBoundingClientRect();
   let found = -1, least = 20 ** 2; // pixels, as Plotly's
   for (let i = 0; trace && i < trace.x.length; i++) {
-    const apart = (x.d2p(trace.x[i]) - across) ** 2 + (y.d2p(trace.y[i]) - down) ** 2;
+    const [x, y] = spot(trace, i);
+    const apart = (x - (event.clientX - box.left)) ** 2 + (y - (event.clientY - box.top)) ** 2;
     if (apart < least) [found, least] = [i, apart];
   }
   return found;
@@ -265,10 +270,7 @@ function place(point, box) {
   root.dataset.hovered = code;
   let x, y;
   if (meta().space && box) { x = (box.x0 + box.x1) / 2; y = (box.y0 + box.y1) / 2; }
-  else {
-    const [xa, ya] = axes();
-    x = xa._offset + xa.d2p(trace.x[point]); y = ya._offset + ya.d2p(trace.y[point]);
-  }
+  else [x, y] = spot(trace, point);
   ring.style.left = x + "px";
   ring.style.top = y + "px";
   showTile(code);

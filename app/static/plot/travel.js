@@ -2,20 +2,20 @@
 // canvas at 30. Runs before plot.js.
 
 function departures(before) {
-  const own = before.data.find((one) => one.name === "codes"), [x, y] = axes(), from = new Map();
+  const own = before.data.find((one) => one.name === "codes"), from = new Map();
   if (!own || !own.customdata || still.matches) return null;
-  own.customdata.forEach((row, i) => from.set(row[0], [x._offset + x.d2p(own.x[i]), y._offset + y.d2p(own.y[i])]));
+  own.customdata.forEach((row, i) => from.set(row[0], spot(own, i)));
   return from;
 }
 async function travel(from) {
-  const canvas = $(".rv-figure-travel"), own = drawn.data[marks()], [x, y] = axes();
+  const canvas = $(".rv-figure-travel"), own = drawn.data[marks()];
   canvas.hidden = false;
   const found = own && regvq.penOn(canvas);
   if (!found) { canvas.hidden = true; return; }
   const { pen, width, height } = found, pairs = [];
   own.customdata.forEach((row, i) => {
     const start = from.get(row[0]);
-    if (start) pairs.push([...start, x._offset + x.d2p(own.x[i]), y._offset + y.d2p(own.y[i])]);
+    if (start) pairs.push([...start, ...spot(own, i)]);
   });
   const ground = regvq.color(element, "plate"), dot = regvq.color(element, "on-plate"), began = performance.now();
   await new Promise((done) => {

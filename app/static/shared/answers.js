@@ -30,8 +30,8 @@
     return { kind, number: kind.sent };
   }
 
-  // Returns whether the answer of a turn comes after that of a later one.
-  function isLate(own) {
+  // Notes that a turn has its answer; returns whether a later one had it before.
+  function noteAnswer(own) {
     if (!own) return false;
     if (own.number < own.kind.shown) return true;
     own.kind.shown = own.number;
@@ -43,6 +43,7 @@
     for (const place of (answer.data || []).keys()) answer.data[place] = { __type__: "update" };
     return answer;
   }
+
   const sending = new Set(); // requests whose number is not known yet
   let wake = () => {}; // called when one of them has been sent
   const unanswered = new Set(), early = new Set(); // numbers; those whose answer came before them
@@ -51,7 +52,7 @@
     const sent = plainFetch(request).then(async (response) => {
       if (response.ok) {
         const { event_id } = await response.clone().json();
-        if (early.delete(event_id)) isLate(own);
+        if (early.delete(event_id)) noteAnswer(own);
         else {
           unanswered.add(event_id);
           if (own) turns.set(event_id, own);
@@ -69,7 +70,7 @@
   // A request that is answered at once, without a stream.
   async function ask(resource, options) {
     const own = turn(options), response = await plainFetch(resource, options);
-    if (!own || !response.ok || !isLate(own)) return response;
+    if (!own || !response.ok || !noteAnswer(own)) return response;
     const { status, headers } = response;
     return new Response(JSON.stringify(emptied(await response.json())), { status, headers });
   }
@@ -108,7 +109,7 @@
         let text = message;
         if (msg === "process_completed") {
           if (!unanswered.delete(event_id)) early.add(event_id);
-          if (isLate(turns.get(event_id))) text = "data: " + JSON.stringify(withoutData(message));
+          if (noteAnswer(turns.get(event_id))) text = "data: " + JSON.stringify(withoutData(message));
           turns.delete(event_id);
         }
         page.enqueue(encoder.encode(text + "\n\n"));
