@@ -76,6 +76,15 @@ def test_training_compares_every_kind_with_its_rivals(tmp_path, kinds):
     assert len(figures["figures"]) == 4 and failed == ["lfq", "lfq"]
 
 
+@pytest.mark.long
+def test_without_company_the_table_has_none_and_names_failures():
+    arguments = ["--cases", "63x4", "--kinds", "lfq", "nsvq", "--makers", OURS, "textbook"]
+    said = run_benchmark("training.py", *arguments, "--company", "0")
+    assert "in company" not in said
+    assert f"{OURS} lfq: ValueError: quantizer.size must be a power of two" in said
+    assert re.search(r"\| nsvq \|( \**\d+\.\d\** \|){2}( \**\d+\** \|){2}", said)
+
+
 def test_tables_say_where_ours_is_slower(kinds):
     from measuring import table
 

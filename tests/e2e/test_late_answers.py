@@ -58,8 +58,8 @@ def test_the_last_window_of_a_map_is_shown(app: str, visit: Any) -> None:
     page = open_code_map(app, one)
     held = hold_first(page, "**/run/predict*", '"width"')
     square = page.locator(f"{FIGURE}-plot")
-    square.press("+")
-    page.wait_for_timeout(500)  # the page asks for a window once it rests
+    with page.expect_request("**/run/predict*"):  # for the window, once it rests
+        square.press("+")
     square.press("+")
     all_codes = int(page.locator(FIGURE).get_attribute("data-codes"))
     page.wait_for_function(
