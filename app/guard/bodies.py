@@ -53,7 +53,7 @@ async def read_body(scope: Scope, receive: Receive, most: int, seconds: float) -
 
 
 def within(receive: Receive, seconds: float, what: str) -> Receive:
-    """Return ``receive`` that raises Refusal after ``seconds``; ``what`` names what is being sent."""
+    """Return ``receive`` that raises Refusal after ``seconds``; ``what`` names what is sent."""
     until = time.monotonic() + seconds
 
     async def through() -> Message:
