@@ -16,6 +16,12 @@ from tests.e2e.harness import choose as choose_option
 
 pytestmark = pytest.mark.browser
 
+TWO_CLICKS = """() => {
+    const entries = document.querySelectorAll("#code-map .legend .traces .legendtoggle");
+    for (const one of [entries[0], entries[1]]) for (const kind of ["mousedown", "mouseup"])
+        one.dispatchEvent(new MouseEvent(kind, { bubbles: true, detail: 1 }));
+}"""
+
 
 @pytest.mark.parametrize(
     ("tab", "chart", "card"),
@@ -112,7 +118,7 @@ def test_codes_are_found_by_number_color_patch_and_class(
     page.wait_for_selector('#map-code .rv-code[data-code="33"]')
     page.wait_for_selector('#code-map .rv-figure[data-code="33"]')
 
-    # A class of the legend: one click hides it, two show it alone.
+    # A class of the legend: one click hides it, two show it alone, two again show all.
     choose_option(page, "map-color", "Class in drawn scenes")
     page.wait_for_selector('#code-map .rv-figure[data-color="class"]')
     entries = page.locator("#code-map .legend .traces")
@@ -123,3 +129,9 @@ def test_codes_are_found_by_number_color_patch_and_class(
     expect(chart).to_have_attribute("data-inside", str(inside - counts[0] + none))
     entries.nth(1).locator(".legendtoggle").dblclick()
     expect(chart).to_have_attribute("data-inside", str(counts[1] + none))
+    entries.nth(1).locator(".legendtoggle").dblclick()
+    expect(chart).to_have_attribute("data-inside", str(inside + none))
+    # Clicks on two entries are no double click, however soon one follows the other.
+    page.evaluate(TWO_CLICKS)
+    left = inside - counts[0] - counts[1] + none
+    expect(chart).to_have_attribute("data-inside", str(left))

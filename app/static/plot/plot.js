@@ -194,9 +194,10 @@ function listen() {
   plot.on("plotly_deselect", () => clear());
   plot.on("plotly_doubleclick", () => { if (isMap()) whole(); });
   plot.on("plotly_clickannotation", ({ annotation }) => ask("open", { name: annotation.name }));
-  for (const kind of ["click", "doubleclick"]) plot.on("plotly_legend" + kind, ({ curveNumber }) => {
+  // Plotly takes clicks on two entries within 300 ms for a double click; the browser does not.
+  plot.on("plotly_legendclick", ({ curveNumber, event }) => {
     if (!onPlate()) return true;
-    if (!meta().gallery) toggle(drawn.data[curveNumber].name, kind === "doubleclick");
+    if (!meta().gallery) toggle(drawn.data[curveNumber].name, event.detail === 2);
     return false;
   });
 }
@@ -204,10 +205,11 @@ function listen() {
 function toggle(name, alone) {
   const classes = drawn.data.filter((one) => one.showlegend).map((one) => one.name);
   const others = classes.filter((one) => one !== name);
+  if (!hidden.delete(name)) hidden.add(name); // the second click of two undoes the first
   if (alone) {
     const already = !hidden.has(name) && others.every((one) => hidden.has(one));
     hidden = new Set(already ? [] : others);
-  } else if (!hidden.delete(name)) hidden.add(name);
+  }
   ask("view", view());
 }
 const tipped = () => isMap() || meta().space;
