@@ -21,6 +21,7 @@ from markdown.extensions.toc import slugify
 from PIL import Image
 
 from core.paths import ROOT
+from tests.helpers import fresh
 from tests.test_rooms import FLOORS
 
 if sys.version_info >= (3, 11):
@@ -366,14 +367,7 @@ def helps() -> dict[tuple[str, ...], str]:
     wanted |= {("train/run.py", recipe) for recipe in EXAMPLE_OF.values()} | {("train/run.py",)}
 
     def call(words: tuple[str, ...]) -> str:
-        done = subprocess.run(
-            [sys.executable, *words, "--help"],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            check=False,
-            env=os.environ | {"COLUMNS": "200"},
-        )
+        done = fresh.run([*words, "--help"], ROOT, os.environ | {"COLUMNS": "200"})
         assert done.returncode == 0, f"{' '.join(words)} --help: {done.stderr}"
         return done.stdout
 

@@ -22,6 +22,7 @@ from PIL import Image
 from core.data import open_dataset
 from core.images import to_pictures
 from core.paths import ROOT
+from tests.helpers import fresh
 
 EXAMPLES = ROOT / "examples"
 NOTEBOOK = EXAMPLES / "quickstart.ipynb"
@@ -29,15 +30,7 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_WAIT_POLICY": "PASSIVE
 
 
 def run(*words: object, cwd: Path, **environment: str) -> str:
-    done = subprocess.run(
-        [sys.executable, *map(str, words)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        check=False,
-        timeout=120,
-        env=ENVIRONMENT | environment,
-    )
+    done = fresh.run(words, cwd, ENVIRONMENT | environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

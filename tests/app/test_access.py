@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from gradio.route_utils import delete_files_created_by_app
 from gradio_client import Client, handle_file
@@ -19,6 +18,7 @@ from app.access import SettingError, visitors
 from app.guard.values import NOT_UPLOADED
 from app.ui.pictures import page_file
 from core.bundles.bundle import ROOT
+from tests.helpers import local_http as http
 
 NAME = "tiny-regvq"
 
@@ -77,7 +77,7 @@ def test_only_invited_visitors_get_in(
         server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **server.launch_options()
     )
     try:
-        with httpx.Client(base_url=address, timeout=60) as stranger:
+        with http.client(base_url=address, timeout=60) as stranger:
             page = stranger.get("/").text  # no part of the app except the names of its API
             assert '"auth_required":true' in page and '"components":[]' in page
             for path in ("config", "gradio_api/info", "gradio_api/queue/status"):
@@ -88,7 +88,7 @@ def test_only_invited_visitors_get_in(
             assert stranger.post("/gradio_api/call/code_detail", json=call).status_code == 401
             wrong = stranger.post("/login", data={"username": "ada", "password": "wrong"})
             assert wrong.status_code == 400 and stranger.get("/config").status_code == 401
-        with httpx.Client(base_url=address, timeout=60) as invited:
+        with http.client(base_url=address, timeout=60) as invited:
             right = {"username": "ada", "password": "right"}
             assert invited.post("/login", data=right).status_code == 200
             assert "tiny-regvq" in invited.get("/config").text
@@ -109,7 +109,7 @@ def test_only_invited_visitors_get_in(
 )  # fmt: skip
 def test_only_files_of_the_page_are_served(running: tuple[shell.gr.Blocks, str], path: str) -> None:
     for route in ("gradio_api/file=", "file=", "gradio_api/file/", "static/", "assets/"):
-        answer = httpx.get(f"{running[1]}{route}{path}", timeout=60)
+        answer = http.get(f"{running[1]}{route}{path}", timeout=60)
         assert answer.status_code in (400, 403, 404, 422), (route, answer.status_code)
         assert "root:" not in answer.text and "PATH=" not in answer.text
 
@@ -127,9 +127,9 @@ def test_routes_that_fetch_or_write_for_a_visitor_are_closed(
         "vibe-code",
     ):
         for method in ("GET", "POST"):
-            answer = httpx.request(method, f"{address}gradio_api/{path}", timeout=60)
+            answer = http.request(method, f"{address}gradio_api/{path}", timeout=60)
             assert answer.status_code == 404, path
-    assert httpx.get(f"{address}gradio_api/runs", timeout=60).status_code == 404
+    assert http.get(f"{address}gradio_api/runs", timeout=60).status_code == 404
     assert set(cache.rglob("*")) == before
     assert not access._CLOSED.search("/gradio_api/file=/tmp/gradio/0a/picture.png")
 
@@ -139,10 +139,10 @@ def test_an_upload_is_limited_to_its_folder_and_size(
 ) -> None:
     _, address = running
     files = {"files": ("../../../escaped.png", b"data", "image/png")}
-    (path,) = httpx.post(f"{address}gradio_api/upload", files=files, timeout=60).json()
+    (path,) = http.post(f"{address}gradio_api/upload", files=files, timeout=60).json()
     assert Path(path).resolve().is_relative_to(cache.resolve())
     large = {"files": ("large.png", b"0" * (20 * 2**20 + 1), "image/png")}
-    answer = httpx.post(f"{address}gradio_api/upload", files=large, timeout=60)
+    answer = http.post(f"{address}gradio_api/upload", files=large, timeout=60)
     assert answer.status_code == 413
     assert not [file for file in cache.rglob("*.png") if file.stat().st_size > 2**20]
 
@@ -154,17 +154,17 @@ def test_the_address_of_a_picture_cannot_be_computed_from_it(
     _, address = running
     data = photograph.read_bytes()
     files = {"files": (photograph.name, data, "image/png")}
-    (path,) = httpx.post(f"{address}gradio_api/upload", files=files, timeout=60).json()
+    (path,) = http.post(f"{address}gradio_api/upload", files=files, timeout=60).json()
     drawn = page_file(data, "original")["path"]
     mark = hashlib.sha256(data).hexdigest()
     for file in (path, drawn):
         assert len(Path(file).parent.name) == 64 and mark not in file
-        assert httpx.get(f"{address}gradio_api/file={file}", timeout=60).content == data
+        assert http.get(f"{address}gradio_api/file={file}", timeout=60).content == data
         guess = Path(file).parent.parent / mark / Path(file).name
-        assert httpx.get(f"{address}gradio_api/file={guess}", timeout=60).status_code == 403
+        assert http.get(f"{address}gradio_api/file={guess}", timeout=60).status_code == 403
     # Folders are not listed.
     for folder in (cache, Path(path).parent):
-        assert httpx.get(f"{address}gradio_api/file={folder}", timeout=60).status_code == 403
+        assert http.get(f"{address}gradio_api/file={folder}", timeout=60).status_code == 403
 
 
 def test_uploads_and_pictures_are_deleted(
@@ -195,5 +195,5 @@ def test_a_file_is_not_served_by_its_path(
     Image.new("RGB", (16, 16)).save(secret)
     address = f"{running[1]}gradio_api/call/code_detail"
     data = [NAME, 1, {"path": str(secret), "meta": {"_type": "gradio.FileData"}}]
-    answer = httpx.post(address, json={"data": data}, timeout=60)
+    answer = http.post(address, json={"data": data}, timeout=60)
     assert answer.status_code == 400 and answer.json()["error"] == NOT_UPLOADED

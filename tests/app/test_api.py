@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
@@ -18,6 +17,7 @@ from app.guard.values import NOT_FETCHED, NOT_UPLOADED
 from core.analysis.codes import paint_codes
 from core.images import open_picture, to_pixels, to_tensor
 from core.tokenizer import Tokenizer
+from tests.helpers import local_http as http
 
 NAME = "tiny-regvq"
 
@@ -282,7 +282,7 @@ def test_the_server_fetches_no_address_and_opens_no_path(client: Client, tmp_pat
     ):
         for meta in ({"_type": "gradio.FileData"}, None):
             picture = {"path": path, "orig_name": "a.png", "meta": meta}
-            answer = httpx.post(address, json={"data": [picture, NAME, 0, 0]})
+            answer = http.post(address, json={"data": [picture, NAME, 0, 0]})
             assert answer.status_code == 400, path
             assert answer.json()["error"] in (NOT_FETCHED, NOT_UPLOADED), path
             assert "root:" not in answer.text and "PATH=" not in answer.text

@@ -6,7 +6,6 @@ import os
 import pickle
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ import pytest
 import core
 from core.paths import ROOT
 from core.quantizers import VQConfig
+from tests.helpers import fresh
 
 ORDERS = (("core", "regvq"), ("regvq", "core"))
 
@@ -21,9 +21,7 @@ ORDERS = (("core", "regvq"), ("regvq", "core"))
 def run(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run Python in a new process that starts in ``folder``."""
     settings = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=settings, capture_output=True, text=True
-    )
+    return fresh.run(arguments, folder, settings)
 
 
 def printed(script: str, folder: Path = ROOT) -> list[str]:
@@ -73,7 +71,12 @@ def test_a_submodule_may_be_the_first_import(first):
 
 
 def test_importing_the_library_does_not_import_torch():
-    (line,) = printed("import sys, regvq\nprint('torch' in sys.modules, 'numpy' in sys.modules)")
+    # In a process of its own: a fork of ``fresh`` has imported them.
+    script = "import sys, regvq\nprint('torch' in sys.modules, 'numpy' in sys.modules)"
+    words = [sys.executable, "-c", script]
+    line = subprocess.run(
+        words, cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.strip()
     assert line == "False False"
 
 

@@ -97,8 +97,6 @@ def test_links_of_each_kind_open_pages_that_become_quiet(app: str, visit: Any) -
     names = checkpoints.names()
     watch_quiet_pages(
         [
-            link(checkpoint="photos-vq"),
-            link(tab="codebook", checkpoint=names[-1], code=5),
             link(tab="codemap", checkpoint="photos-vq", code=9),
             link(tab="masks", checkpoint=names[1], ratio=0.5),
             link(tab="generate", prompt="snow at night"),

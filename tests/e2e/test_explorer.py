@@ -484,8 +484,15 @@ WIDER = """() => [...document.querySelectorAll(".tabitem *")].filter((node) => {
 """The parts of a tab that reach beyond the window, where nothing around them scrolls."""
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("device", ["desktop", "phone"])
+@pytest.mark.parametrize(
+    ("device", "theme"),
+    [
+        ("desktop", "light"),
+        ("phone", "dark"),
+        pytest.param("desktop", "dark", marks=pytest.mark.long),
+        pytest.param("phone", "light", marks=pytest.mark.long),
+    ],
+)
 def test_every_tab_fits_the_screen(app: str, visit: Any, theme: str, device: str) -> None:
     """Check that every tab says what to do first and that nothing of it is wider than the window.
 

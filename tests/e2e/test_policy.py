@@ -26,6 +26,7 @@ document.addEventListener("securitypolicyviolation", (event) =>
 """
 
 
+@pytest.mark.long  # each test of the browser fails if the console reports a violation
 def test_no_tab_violates_the_policy(app: str, visit: Any, photograph: Path) -> None:
     visitor = visit()
     page = visitor.page

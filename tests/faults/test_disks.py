@@ -15,7 +15,7 @@ from .trials import try_errors
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("every", [41, pytest.param(7, marks=pytest.mark.long)])
+@pytest.mark.parametrize("every", [83, pytest.param(7, marks=pytest.mark.long)])
 def test_an_error_at_any_call_gets_one_sentence(
     server: Server, tokenizer: Task, tmp_path: Path, every: int
 ) -> None:

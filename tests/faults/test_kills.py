@@ -30,7 +30,7 @@ def _around(task: Task, words: tuple[str, ...]) -> list[int]:
     return [at for at, name in enumerate(task.whole.names, 1) if name.startswith(words)]
 
 
-@pytest.mark.parametrize("every", [31, pytest.param(5, marks=pytest.mark.long)])
+@pytest.mark.parametrize("every", [61, pytest.param(5, marks=pytest.mark.long)])
 def test_a_killed_tokenizer_goes_on(
     server: Server, tokenizer: Task, tmp_path: Path, every: int
 ) -> None:

@@ -19,7 +19,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_bundles(tmp_path_factory.mktemp("public") / "bundles")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def public(tmp_path_factory: pytest.TempPathFactory, checkpoints: Path) -> Iterator[Watched]:
     """Yield a running explorer; no test may leave a stack trace in its log, or end it."""
     with watched(tmp_path_factory.mktemp("explorer"), checkpoints) as explorer:

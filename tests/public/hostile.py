@@ -23,6 +23,7 @@ from typing import Any
 import httpx
 from PIL import Image
 
+from tests.helpers import local_http as http
 from tests.public.serving import Watched, watched
 
 VISITORS = 6
@@ -393,7 +394,7 @@ def attack(explorer: Watched, far: Any, count: int, seed: int = 0) -> Report:
     notes in ``requests`` what it is asked."""
     explorer.warm_up()
     limits = httpx.Limits(max_keepalive_connections=0)
-    with httpx.Client(base_url=explorer.address, timeout=PATIENCE, limits=limits) as client:
+    with http.client(base_url=explorer.address, timeout=PATIENCE, limits=limits) as client:
         schema = client.get("/gradio_api/info").json()
         config = client.get("/config").json()
         drawn = draw(schema, config, far.address + "/x.png", seed)

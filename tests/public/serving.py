@@ -22,9 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from core.paths import ROOT
+from tests.helpers import local_http as http
 
 TICK = 0.02
 LOCAL = ("127.0.0.1", "localhost", "::1", "0.0.0.0", None, "")
@@ -60,7 +59,7 @@ class Watched:
         }
         for name in names or calls:
             address = f"{self.address}gradio_api/run/{name}"
-            answer = httpx.post(address, json={"data": calls[name]}, timeout=300)
+            answer = http.post(address, json={"data": calls[name]}, timeout=300)
             assert answer.status_code == 200, answer.text
         self.state.with_suffix(".anew").touch()
         while self.state.with_suffix(".anew").exists():

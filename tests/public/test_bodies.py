@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.helpers import local_http as http
 from tests.public.serving import Watched, watched
 
 pytestmark = pytest.mark.slow
@@ -26,7 +27,7 @@ def parts(size: int, part: bytes = b"x" * 65536) -> Iterator[bytes]:
 
 def post(explorer: Watched, body: bytes | Iterator[bytes], path: str = "call/edit_tokens"):
     headers = {"content-type": "application/json"}
-    return httpx.post(
+    return http.post(
         f"{explorer.address}gradio_api/{path}", content=body, headers=headers, timeout=120
     )
 
@@ -38,7 +39,7 @@ def test_large_and_deep_bodies_are_refused_and_hold_nobody_up(public: Watched) -
     end = threading.Event()
 
     def look() -> None:
-        with httpx.Client(base_url=public.address, timeout=60) as client:
+        with http.client(base_url=public.address, timeout=60) as client:
             while not end.is_set():
                 begun = time.monotonic()
                 assert client.get("/gradio_api/app_id").status_code == 200
@@ -76,7 +77,7 @@ def test_uploads_are_limited_each_and_per_hour(tmp_path: Path, checkpoints: Path
 
         def upload(size: int, name: str = "a.png") -> httpx.Response:
             files = {"files": (name, bytes(size), "image/png")}
-            return httpx.post(address, files=files, timeout=60)
+            return http.post(address, files=files, timeout=60)
 
         def stream(size: int, files: int = 1) -> httpx.Response:
             """Send an upload whose length is not declared."""
@@ -90,14 +91,14 @@ def test_uploads_are_limited_each_and_per_hour(tmp_path: Path, checkpoints: Path
                 yield b"--x--\r\n"
 
             headers = {"content-type": "multipart/form-data; boundary=x"}
-            return httpx.post(address, content=content(), headers=headers, timeout=60)
+            return http.post(address, content=content(), headers=headers, timeout=60)
 
         assert upload(MB).status_code == 200
         for answer in (upload(3 * MB), stream(3 * MB), stream(MB, files=3)):
             assert answer.status_code == 413
             assert answer.json()["error"] == "The upload must have at most 2 MB."
         several = [("files", (f"{n}.bmp", bytes(MB), "image/bmp")) for n in range(4)]
-        answer = httpx.post(address, files=several, timeout=60)  # each is small enough
+        answer = http.post(address, files=several, timeout=60)  # each is small enough
         assert answer.status_code == 413 and "at most 2 MB" in answer.json()["error"]
         assert not list(explorer.uploads.rglob("*.bmp"))
         assert stream(MB).status_code == 200
@@ -108,11 +109,11 @@ def test_uploads_are_limited_each_and_per_hour(tmp_path: Path, checkpoints: Path
         written = sum(file.stat().st_size for file in explorer.uploads.rglob("*.png"))
         assert written <= 8 * MB
         # Other requests of the same address are served.
-        assert httpx.get(f"{explorer.address}config", timeout=60).status_code == 200
+        assert http.get(f"{explorer.address}config", timeout=60).status_code == 200
         assert "Traceback" not in explorer.logged()
 
 
 @pytest.mark.parametrize("size", [70_000, 500_000])
 def test_a_login_form_is_small(public: Watched, size: int) -> None:
-    answer = httpx.post(f"{public.address}login", data={"username": "x" * size}, timeout=60)
+    answer = http.post(f"{public.address}login", data={"username": "x" * size}, timeout=60)
     assert answer.status_code == 413 and "at most 64 kB" in answer.json()["error"]

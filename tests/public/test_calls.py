@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.helpers import local_http as http
 from tests.public.serving import Watched
 
 pytestmark = pytest.mark.slow
@@ -16,11 +17,11 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def listeners(public: Watched) -> list[dict[str, Any]]:
     """Return the listeners of the page."""
-    return httpx.get(f"{public.address}config", timeout=60).json()["dependencies"]
+    return http.get(f"{public.address}config", timeout=60).json()["dependencies"]
 
 
 def post(explorer: Watched, path: str, body: Any) -> httpx.Response:
-    return httpx.post(f"{explorer.address}gradio_api/{path}", json=body, timeout=60)
+    return http.post(f"{explorer.address}gradio_api/{path}", json=body, timeout=60)
 
 
 def refused(answer: httpx.Response, status: int, words: str) -> None:
@@ -79,7 +80,7 @@ def test_a_body_that_is_no_call_is_refused(public: Watched, body: Any) -> None:
     for path in ("queue/join", "call/reconstruct", "run/predict"):
         headers = {"content-type": "application/json"}
         address = f"{public.address}gradio_api/{path}"
-        answer = httpx.post(address, content=json.dumps(body), headers=headers, timeout=60)
+        answer = http.post(address, content=json.dumps(body), headers=headers, timeout=60)
         assert answer.status_code == 400 and "body of a call must" in answer.json()["error"]
 
 
@@ -89,7 +90,7 @@ def test_the_last_inputs_of_a_call_by_name_may_be_left_out(public: Watched) -> N
     for data in (["tiny-regvq", "bundle"], ["tiny-regvq", "bundle", None, 0]):
         event = post(public, "call/codebook_usage", {"data": data}).json()["event_id"]
         address = f"{public.address}gradio_api/call/codebook_usage/{event}"
-        answers.append(httpx.get(address, timeout=60).text)
+        answers.append(http.get(address, timeout=60).text)
         assert "event: complete" in answers[-1]
     figures = [text[text.index('"counts"') :] for text in answers]  # behind a picture's path
     assert figures[0] == figures[1]
@@ -98,22 +99,22 @@ def test_the_last_inputs_of_a_call_by_name_may_be_left_out(public: Watched) -> N
 
 
 def test_long_addresses_and_odd_hosts_are_refused(public: Watched) -> None:
-    refused(httpx.get(f"{public.address}?tab={'x' * 60_000}", timeout=60), 414, "at most 8,192")
-    refused(httpx.get(f"{public.address}{'a/' * 5000}", timeout=60), 414, "at most 8,192")
-    assert httpx.get(f"{public.address}?tab={'x' * 7000}", timeout=60).status_code == 200
+    refused(http.get(f"{public.address}?tab={'x' * 60_000}", timeout=60), 414, "at most 8,192")
+    refused(http.get(f"{public.address}{'a/' * 5000}", timeout=60), 414, "at most 8,192")
+    assert http.get(f"{public.address}?tab={'x' * 7000}", timeout=60).status_code == 200
     for name in ("x-forwarded-host", "x-forwarded-proto", "host"):
         for value in ("a b", "%%", "a/b", "x" * 400):
-            answer = httpx.get(public.address, headers={name: value}, timeout=60)
+            answer = http.get(public.address, headers={name: value}, timeout=60)
             refused(answer, 400, f"The header {name} names no host")
     good = {"x-forwarded-host": "user-space.hf.space, a:80", "x-forwarded-proto": "https,http"}
-    assert httpx.get(public.address, headers=good, timeout=60).status_code == 200
-    refused(httpx.get(f"{public.address}a%00b", timeout=60), 400, "control characters")
+    assert http.get(public.address, headers=good, timeout=60).status_code == 200
+    refused(http.get(f"{public.address}a%00b", timeout=60), 400, "control characters")
 
 
 def test_answers_that_nobody_waits_for_are_refused(public: Watched) -> None:
     address = f"{public.address}gradio_api"
-    refused(httpx.get(f"{address}/call/reconstruct/nothing", timeout=60), 404, "not known")
-    stream = httpx.get(f"{address}/queue/data?session_hash=nothing", timeout=60)
+    refused(http.get(f"{address}/call/reconstruct/nothing", timeout=60), 404, "not known")
+    stream = http.get(f"{address}/queue/data?session_hash=nothing", timeout=60)
     assert stream.headers["content-type"].startswith("text/event-stream")
     assert "This session is not known, or has ended; reload the page." in stream.text
     for name in (
@@ -121,7 +122,7 @@ def test_answers_that_nobody_waits_for_are_refused(public: Watched) -> None:
         "upload_progress?upload_id=a%20b",
         "heartbeat/a%20b",
     ):
-        refused(httpx.get(f"{address}/{name}", timeout=60), 400, "session must be named")
+        refused(http.get(f"{address}/{name}", timeout=60), 400, "session must be named")
 
 
 @pytest.mark.parametrize(
@@ -131,14 +132,14 @@ def test_answers_that_nobody_waits_for_are_refused(public: Watched) -> None:
      "gradio_api/profiling/traces", "gradio_api/proxy=http://x", "gradio_api/deep_link"],
 )  # fmt: skip
 def test_routes_that_are_not_used_are_closed(public: Watched, path: str) -> None:
-    refused(httpx.get(f"{public.address}{path}", timeout=60), 404, "closed")
+    refused(http.get(f"{public.address}{path}", timeout=60), 404, "closed")
 
 
 def test_a_refusal_is_one_line_in_the_log(public: Watched) -> None:
     before = len(public.logged().splitlines())
     post(public, "call/nothing%0d%0aINFO: forged", {"data": []})
     post(public, "call/nothing", {"data": [{"path": "http://example.org"}]})
-    httpx.post(f"{public.address}gradio_api/upload", content=b"x", timeout=60,
+    http.post(f"{public.address}gradio_api/upload", content=b"x", timeout=60,
                headers={"content-type": "multipart/form-data; boundary=a"})  # fmt: skip
     lines = public.logged().splitlines()[before:]
     assert len(lines) == 3 and all(line.startswith("Refused POST /") for line in lines), lines
@@ -151,10 +152,10 @@ RANGES = ["bytes=0-1,3-4", "bytes=-5-9", "bytes=a-b", "bytes=5-1", "bytes=99999-
 def test_a_range_gets_the_whole_file(public: Watched, ranges: str) -> None:
     """Gradio fails at several ranges, and answers one with the headers of the request."""
     sent = {"files": ("a.html", b"<script>", "text/html")}
-    (path,) = httpx.post(f"{public.address}gradio_api/upload", files=sent, timeout=60).json()
+    (path,) = http.post(f"{public.address}gradio_api/upload", files=sent, timeout=60).json()
     for address in (f"gradio_api/file={path}", "favicon.ico"):
         headers = {"range": ranges, "cookie": "secret=1"}
-        answer = httpx.get(f"{public.address}{address}", headers=headers, timeout=60)
+        answer = http.get(f"{public.address}{address}", headers=headers, timeout=60)
         assert answer.status_code == 200 and int(answer.headers["content-length"]) > 7
         assert "cookie" not in answer.headers
 
@@ -165,6 +166,6 @@ def test_a_range_gets_the_whole_file(public: Watched, ranges: str) -> None:
      "gradio_api/upload_progress?upload_id=nothing"],
 )  # fmt: skip
 def test_what_is_not_there_is_said(public: Watched, path: str) -> None:
-    answer = httpx.get(f"{public.address}{path}", timeout=60)
+    answer = http.get(f"{public.address}{path}", timeout=60)
     assert answer.status_code == 404
     assert answer.json()["error"].endswith(".") and " " in answer.json()["detail"]

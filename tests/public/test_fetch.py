@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from app.guard.values import NOT_FETCHED, NOT_UPLOADED
+from tests.helpers import local_http as http
 from tests.public.listening import Listener
 from tests.public.serving import Watched
 
@@ -30,7 +30,7 @@ def buried(value: Any, depth: int) -> Any:
 @pytest.fixture(scope="module")
 def inputs(public: Watched) -> dict[str, int]:
     """Return the number of inputs of each endpoint."""
-    schema = httpx.get(f"{public.address}gradio_api/info", timeout=60).json()
+    schema = http.get(f"{public.address}gradio_api/info", timeout=60).json()
     return {name: len(one["parameters"]) for name, one in schema["named_endpoints"].items()}
 
 
@@ -44,7 +44,7 @@ def test_an_address_in_any_input_is_refused_and_nothing_is_fetched(
             values: list[Any] = [None] * count
             values[place] = buried(file(host), tried % 7)
             for route in ("call", "run", "api"):
-                answer = httpx.post(
+                answer = http.post(
                     f"{public.address}gradio_api/{route}{name}", json={"data": values}, timeout=60
                 )
                 assert answer.status_code == 400, (name, place, route, answer.text)
@@ -62,11 +62,11 @@ def test_an_address_is_refused_on_every_route(
     body: dict[str, Any] = {"data": ["tiny-regvq", picture], "session_hash": "a", "fn_index": 1}
     if "v2" in route:
         body = {"checkpoint": "tiny-regvq", "code": picture}
-    answer = httpx.post(f"{public.address}gradio_api/{route}", json=body, timeout=60)
+    answer = http.post(f"{public.address}gradio_api/{route}", json=body, timeout=60)
     assert answer.status_code == 400 and answer.json()["error"] == NOT_FETCHED
     # An event's data and unknown keys are read, too.
     body = {"data": [], "event_data": {"index": picture}, "fn_index": 1, "session_hash": "a"}
-    answer = httpx.post(f"{public.address}gradio_api/{route}", json=body, timeout=60)
+    answer = http.post(f"{public.address}gradio_api/{route}", json=body, timeout=60)
     assert answer.json()["error"] == NOT_FETCHED
     assert listener.requests == []
 
@@ -82,12 +82,12 @@ def test_every_spelling_of_an_address_is_refused(
     host = listener.address.removeprefix("http://")
     for value in (file(path.format(host)), {"path": path.format(host)}, {"url": f"http://{host}"}):
         body = {"data": [value, "tiny-regvq", 0, 0]}
-        answer = httpx.post(f"{public.address}gradio_api/call/reconstruct", json=body, timeout=60)
+        answer = http.post(f"{public.address}gradio_api/call/reconstruct", json=body, timeout=60)
         assert answer.status_code == 400 and answer.json()["error"] == NOT_FETCHED, value
     # Escapes of JSON and repeated keys do not hide it; both readers take the last of equal keys.
     hidden = '{"path": "a", "p\\u0061th": "h\\u0074tp://HOST/x", "meta": {}}'.replace("HOST", host)
     text = f'{{"data": [{hidden}, "a", 0, 0]}}'
-    answer = httpx.post(
+    answer = http.post(
         f"{public.address}gradio_api/call/reconstruct",
         content=text,
         headers={"content-type": "application/json"},
@@ -95,7 +95,7 @@ def test_every_spelling_of_an_address_is_refused(
     )
     assert answer.json()["error"] == NOT_FETCHED
     for encoding in ("utf-16", "utf-32", "utf-8-sig"):
-        answer = httpx.post(
+        answer = http.post(
             f"{public.address}gradio_api/call/reconstruct",
             content=json.dumps({"data": [file(listener.address), "a", 0, 0]}).encode(encoding),
             headers={"content-type": "application/json"},
@@ -113,13 +113,13 @@ def test_a_file_of_the_server_that_was_not_uploaded_is_refused(public: Watched, 
         str(uploads), f"{uploads}/nothing.png", "~/x", "a\x00b",
     ):  # fmt: skip
         body = {"data": [{"path": path, "meta": meta}, "tiny-regvq", 0, 0]}
-        answer = httpx.post(f"{public.address}gradio_api/call/reconstruct", json=body, timeout=60)
+        answer = http.post(f"{public.address}gradio_api/call/reconstruct", json=body, timeout=60)
         assert answer.status_code == 400 and answer.json()["error"] == NOT_UPLOADED, path
 
 
 def test_an_uploaded_picture_is_read(public: Watched, photograph: Path) -> None:
     files = {"files": ("a.png", photograph.read_bytes(), "image/png")}
-    (path,) = httpx.post(f"{public.address}gradio_api/upload", files=files, timeout=60).json()
+    (path,) = http.post(f"{public.address}gradio_api/upload", files=files, timeout=60).json()
     body = {"data": [file(path), "tiny-regvq", 0, 0]}
-    answer = httpx.post(f"{public.address}gradio_api/run/reconstruct", json=body, timeout=120)
+    answer = http.post(f"{public.address}gradio_api/run/reconstruct", json=body, timeout=120)
     assert answer.status_code == 200 and answer.json()["data"][3]["tokens"] == 130

@@ -12,8 +12,8 @@ pytestmark = pytest.mark.slow
 
 
 def test_each_hostile_request_gets_a_sentence(public: Watched, listener: Listener) -> None:
-    report = attack(public, listener, 200)
-    assert len(report.answers) == 200
+    report = attack(public, listener, 100)
+    assert len(report.answers) == 100
     assert report.complaints() == []
     assert (report.traces, report.fetched, report.names) == (0, 0, 0)
     assert report.longest < SLOWEST_LOOP

@@ -11,11 +11,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from app import server
 from core.paths import ROOT
+from tests.helpers import local_http as http
 from tests.public.listening import Listener
 from tests.public.serving import Watched, watched
 
@@ -36,7 +36,7 @@ def ask(
     explorer: Watched, method: str, headers: dict[str, str] | None = None, **params: Any
 ) -> Any:
     """Return the answer to a request of the protocol."""
-    answer = httpx.post(
+    answer = http.post(
         f"{explorer.address}gradio_api/mcp/",
         json={"jsonrpc": "2.0", "id": 1, "method": method, "params": params},
         headers={"accept": "application/json, text/event-stream", **(headers or {})},

@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
+from tests.helpers import local_http as http
 from tests.helpers.picture_bombs import BOMBS, many_scans
 from tests.public.serving import Watched
 
@@ -23,12 +23,12 @@ def reconstruct(explorer: Watched, name: str, data: bytes) -> tuple[int, str]:
     """Upload a picture and reconstruct it; return the status and the text of the answer."""
     files = {"files": (name, data, "application/octet-stream")}
     address = f"{explorer.address}gradio_api"
-    (path,) = httpx.post(f"{address}/upload", files=files, timeout=60).json()
+    (path,) = http.post(f"{address}/upload", files=files, timeout=60).json()
     picture: dict[str, Any] = {"path": path, "meta": {"_type": "gradio.FileData"}}
     body = {"data": [picture, "tiny-regvq", 0, 0]}
-    answer = httpx.post(f"{address}/call/reconstruct", json=body, timeout=120)
+    answer = http.post(f"{address}/call/reconstruct", json=body, timeout=120)
     event = answer.json()["event_id"]
-    stream = httpx.get(f"{address}/call/reconstruct/{event}", timeout=120)
+    stream = http.get(f"{address}/call/reconstruct/{event}", timeout=120)
     return stream.status_code, stream.text
 
 

@@ -9,13 +9,13 @@ import threading
 from collections.abc import Callable
 
 import gradio as gr
-import httpx
 import pytest
 
 from app.services import memory
 from core.malloc import return_freed_memory
 from core.paths import ROOT
 from tests.app.conftest import bundles  # noqa: F401  (a fixture)
+from tests.helpers import local_http as http
 from tests.public.explorers import explorer  # noqa: F401  (a fixture)
 
 MEGABYTES_PER_VISIT = 0.1
@@ -55,7 +55,7 @@ def test_visits_leave_little_behind(
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     from soak import Page
 
-    with httpx.Client(timeout=120) as client:
+    with http.client(timeout=120) as client:
         page = Page(client, explorer.local_url)
         for number in range(min(count, 60)):  # fill the caches
             page.visit(number)

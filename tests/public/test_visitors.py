@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import httpx
 import pytest
 from gradio_client import Client, handle_file
 
@@ -25,6 +24,7 @@ from app.services.model_lock import LOCK
 from app.tabs.reconstruct import show
 from app.ui.model_line import QUEUES
 from tests.app.conftest import bundles  # noqa: F401  (a fixture)
+from tests.helpers import local_http as http
 from tests.public.explorers import explorer  # noqa: F401  (a fixture)
 
 NAME = "tiny-regvq"
@@ -135,7 +135,7 @@ class Page:
         self.address, self.session = explorer.local_url + "gradio_api", name
         self.press_of = next(one for one in explorer.fns.values() if one.fn is show)
         picture = Path(examples()[0].path)
-        sent = httpx.post(f"{self.address}/upload", files={"files": picture.read_bytes()})
+        sent = http.post(f"{self.address}/upload", files={"files": picture.read_bytes()})
         self.picture = {
             "path": sent.raise_for_status().json()[0],
             "meta": {"_type": "gradio.FileData"},
@@ -149,14 +149,14 @@ class Page:
             "session_hash": self.session,
             "trigger_id": self.press_of.targets[0][0],
         }
-        answer = httpx.post(f"{self.address}/queue/join", json=sent)
+        answer = http.post(f"{self.address}/queue/join", json=sent)
         return answer.raise_for_status().json()["event_id"]
 
     def answers(self) -> dict[str, dict[str, Any]]:
         """Return the last answer to each request, when all have been answered."""
         found = {}
         address = f"{self.address}/queue/data?session_hash={self.session}"
-        with httpx.stream("GET", address, timeout=PATIENCE) as lines:
+        with http.stream("GET", address, timeout=PATIENCE) as lines:
             for line in lines.iter_lines():
                 message = json.loads(line.removeprefix("data:")) if line else {}
                 if message.get("msg") == "process_completed":
@@ -220,13 +220,13 @@ def test_direct_calls_leave_threads_for_the_others(explorer: gr.Blocks, model: M
 
     def call(seed: int) -> int:
         body = {"data": [picture, NAME, 0.5, seed]}
-        return httpx.post(f"{address}/run/reconstruct", json=body, timeout=PATIENCE).status_code
+        return http.post(f"{address}/run/reconstruct", json=body, timeout=PATIENCE).status_code
 
     with ThreadPoolExecutor(60) as pool:
         answers = pool.map(call, range(60))
         assert model.asked.acquire(timeout=PATIENCE)
         for _ in range(10):
-            assert httpx.get(f"{address}/app_id", timeout=5).status_code == 200
+            assert http.get(f"{address}/app_id", timeout=5).status_code == 200
         *_, figures, _ = visitor(explorer).predict(NAME, 7, api_name="/code_detail")
         assert figures["code"] == 7
         model.serve(200)  # one of the test before may be running still

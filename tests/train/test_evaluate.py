@@ -23,6 +23,7 @@ from core.networks.features import load_features
 from core.paths import ROOT
 from core.quantizers import LevelsConfig, VQConfig
 from core.tokenizer import Tokenizer, TokenizerConfig
+from tests.helpers import fresh
 
 TRAIN = ROOT / "train"
 SIZES = [(48, 40), (48, 40), (45, 51)]  # width, height; 4 does not divide the last
@@ -59,13 +60,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(TRAIN / "evaluate.py"), *map(str, arguments)],
-        cwd=folder,  # the command works in any folder
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    return fresh.run([TRAIN / "evaluate.py", *arguments], folder)  # it works in any folder
 
 
 def run_here(

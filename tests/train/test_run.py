@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from PIL import Image
 from core.bundles.bundle import find_bundle, list_bundles
 from core.checkpoints import load_tokenizer
 from core.paths import ROOT
+from tests.helpers import fresh
 from tests.helpers import published_layouts as made
 from tests.helpers.odd_pictures import write_all
 from tests.helpers.web_server import serve
@@ -39,13 +39,7 @@ PIXELS_ONLY = (
 
 
 def run(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(RUN), *map(str, arguments)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    return fresh.run([RUN, *arguments], folder)
 
 
 def folder_of(tmp_path: Path, count: int = 6) -> Path:

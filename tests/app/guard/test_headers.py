@@ -6,12 +6,12 @@ import gzip
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from app import server, shell
 from app.guard.headers import FRAMES, frame_ancestors
 from app.guard.settings import SettingError
+from tests.helpers import local_http as http
 
 
 @pytest.fixture(scope="module")
@@ -28,15 +28,15 @@ def address(bundles: Path) -> Iterator[str]:
 
 def test_every_answer_has_the_headers(address: str, photograph: Path) -> None:
     files = {"files": ("a.svg", b"<svg/>", "image/svg+xml")}
-    (path,) = httpx.post(f"{address}gradio_api/upload", files=files, timeout=60).json()
+    (path,) = http.post(f"{address}gradio_api/upload", files=files, timeout=60).json()
     for place in ("", "config", "nothing", f"gradio_api/file={path}", "theme.css", "monitoring"):
-        headers = httpx.get(f"{address}{place}", timeout=60).headers
+        headers = http.get(f"{address}{place}", timeout=60).headers
         assert headers["x-content-type-options"] == "nosniff", place
         assert headers["referrer-policy"] == "same-origin"
         policy = headers["content-security-policy"]
         assert f"frame-ancestors {FRAMES}" in policy and "http:" not in policy
         assert ("sandbox" in policy) == (place != ""), place
-    page = httpx.get(address, timeout=60).headers["content-security-policy"]
+    page = http.get(address, timeout=60).headers["content-security-policy"]
     assert "default-src 'self';" in page and "object-src 'none'" in page
     assert "x-frame-options" not in headers  # a Space shows the page in a frame
 
@@ -52,7 +52,7 @@ def test_frames_are_the_owners_choice() -> None:
 
 
 def test_html_and_json_are_compressed(address: str) -> None:
-    with httpx.Client(base_url=address, timeout=60) as client:
+    with http.client(base_url=address, timeout=60) as client:
         for place in ("/", "/config", "/gradio_api/info"):
             plain = client.get(place, headers={"accept-encoding": "identity"})
             assert "content-encoding" not in plain.headers
@@ -68,7 +68,7 @@ def test_html_and_json_are_compressed(address: str) -> None:
 def test_a_stream_of_events_is_not_held_back(address: str) -> None:
     """The first event of an endless stream arrives, and nothing of it is compressed."""
     with (
-        httpx.Client(base_url=address, timeout=60) as client,
+        http.client(base_url=address, timeout=60) as client,
         client.stream(
             "GET", "/gradio_api/heartbeat/abc", headers={"accept-encoding": "gzip"}
         ) as one,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import gradio as gr
-import httpx
 from starlette.middleware import Middleware
 
 from app.guard.gate import Gate
+from tests.helpers import local_http as http
 
 
 def test_the_list_of_endpoints_is_shown_after_the_login_only() -> None:
@@ -21,7 +21,7 @@ def test_the_list_of_endpoints_is_shown_after_the_login_only() -> None:
         app_kwargs={"middleware": [Middleware(Gate)]},
     )
     try:
-        with httpx.Client(base_url=address, timeout=60) as client:
+        with http.client(base_url=address, timeout=60) as client:
             answer = client.get("/")
             assert answer.status_code == 200 and "window.gradio_api_info = {}" in answer.text
             assert "hidden-" not in answer.text and "hidden_endpoint" not in answer.text

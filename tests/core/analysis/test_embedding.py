@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
@@ -15,8 +13,10 @@ from core.analysis import embedding
 from core.analysis.counts import count_classes
 from core.data import Sample
 from core.networks.autoencoder import NetworkConfig
+from core.paths import ROOT
 from core.quantizers import VQConfig
 from core.tokenizer import Tokenizer, TokenizerConfig
+from tests.helpers import fresh
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +81,8 @@ def test_umap_of_odd_codebooks() -> None:
 
 def test_umap_is_not_imported_before_it_is_used() -> None:
     code = "import sys, core.analysis.embedding; print({'umap', 'numba'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
+    done = fresh.run(["-c", code], ROOT)
+    assert done.stdout.strip() == "set()", done.stderr
 
 
 def test_classes_are_counted_pixel_by_pixel() -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -12,6 +9,8 @@ from core.conditions import Condition, Conditioner, LabelConfig, SemanticConfig,
 from core.conditions.semantic import composition, majority
 from core.data.segmentation import on_grid
 from core.errors import CheckpointError
+from core.paths import ROOT
+from tests.helpers import fresh
 
 TEXT = TextConfig(width=16, layers=1, heads=2, context=8, vocabulary=6)
 CAPTIONS = ["a red house by a lake", "a red tree", "two birds and a tree"]
@@ -265,4 +264,4 @@ def test_open_clip_is_imported_only_for_text():
         "AutoregressiveConfig(width=16, layers=1, heads=1, conditions=(LabelConfig(),)).build();"
         "sys.exit('open_clip' in sys.modules or 'diffusers' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], timeout=300).returncode == 0
+    assert fresh.run(["-c", code], ROOT).returncode == 0

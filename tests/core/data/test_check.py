@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +9,7 @@ from PIL import Image
 
 from core.data.check import main
 from core.paths import ROOT
+from tests.helpers import fresh
 from tests.helpers import published_layouts as made
 
 
@@ -106,12 +105,7 @@ def test_mistakes(
 
 
 def test_the_command_itself(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "core.data", "check", "camvid", "--root", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=False,
-    )
+    words = ["-m", "core.data", "check", "camvid", "--root", tmp_path]
+    done = fresh.run(words, ROOT)
     assert done.returncode == 2
     assert done.stderr.startswith("error: ") and "Traceback" not in done.stderr

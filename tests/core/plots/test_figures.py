@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +18,7 @@ from core.plots.rows import Column
 from core.plots.study import Figures, Run
 from core.plots.style import PALETTE, dark_pairs
 from core.tokenizer import Tokenizer
+from tests.helpers import fresh
 
 BUNDLE = ROOT / "checkpoints" / "photos-regvq"
 PSNR = Figures("psnr", "PSNR", "dB", better=1)
@@ -39,7 +38,7 @@ def trace(figure: object, name: str) -> object:
 
 def test_importing_the_package_does_not_import_plotly() -> None:
     code = "import sys, regvq.plots; assert 'plotly' not in sys.modules; print(regvq.plots.__all__)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    done = fresh.run(["-c", code], ROOT)
     assert done.returncode == 0, done.stderr
     assert "plot_usage" in done.stdout
 

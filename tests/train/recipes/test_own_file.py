@@ -17,6 +17,7 @@ from core.data import registry
 from core.errors import CheckpointError
 from core.paths import ROOT
 from core.quantizers import QUANTIZERS
+from tests.helpers import fresh
 from train.cli.errors import UsageError
 from train.recipes.command_line import parse_run
 from train.recipes.own_file import default_folder
@@ -194,13 +195,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def command(script: str, folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(ROOT / "train" / script), *map(str, arguments)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    return fresh.run([ROOT / "train" / script, *arguments], folder)
 
 
 @pytest.mark.slow
