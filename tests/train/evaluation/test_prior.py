@@ -129,8 +129,14 @@ def test_a_prior_is_sampled_judged_and_published(tmp_path, folder, command):
 def test_mistakes_get_one_line(tmp_path, folder, command):
     out = tmp_path / "report.json"
     other = tokenizer_bundle(tmp_path / "other", seed=1)
+    few, turned = tmp_path / "few", tmp_path / "turned"
+    for path, classes in ((few, CLASSES[:3]), (turned, reversed(CLASSES))):
+        judge = Segmenter(SegmenterConfig(tuple(classes), size=16, widths=(8, 8)))
+        judge.save_pretrained(path, data={"name": "scenes"}, metrics={}, card="")
     for more, words in (
-        (("--fid", "--prior.batch", 4), "--fid cannot be used for a prior"),
+        (("--codecs", "--prior.batch", 4), "--codecs cannot be used for a prior"),
+        (("--fid", "--fid-weights", "x.pth"), "the weights file x.pth does not exist"),
+        (("--fid-weights", "x.pth"), "--fid-weights needs --fid"),
         (("--data.square", 64, "--batch", 2), "--batch, --data.square cannot be used"),
         (("--prior.batch", 0), "--prior.batch must be 1 or more"),
         (("--prior.steps", 0), "steps must be a whole number from 1"),
@@ -139,6 +145,8 @@ def test_mistakes_get_one_line(tmp_path, folder, command):
         (("--prior.told", "label"), "is not a condition of this prior; available: text, semantic"),
         (("--prior.tokenizer", other), "other is not the tokenizer"),
         (("--prior.segmenter", folder / "attributes"), "'segmenter' of format"),
+        (("--prior.segmenter", few), "few knows 3 classes, and the prior painter has 24"),
+        (("--prior.segmenter", turned), f"turned knows the class {CLASSES[-1]!r}, which the prior"),
     ):
         code, said = command(out, "--features.name", "none", *more)
         assert code == 2 and said.startswith("error: ") and words in said, said
@@ -218,3 +226,63 @@ def test_clip_needs_text_and_weights(tmp_path, folder, command) -> None:
     )
     assert code == 2 and "--prior.clip is for priors" in said
     assert not out.exists()
+
+
+class Means:
+    """A stand-in for Inception's features, with the key of the published weights."""
+
+    key, label = "fid", "Inception v3 (a stand-in)"
+
+    def to(self, device: str) -> Means:
+        return self
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean((2, 3))
+
+
+def test_fid_of_a_prior_is_in_the_report_the_table_and_the_card(
+    tmp_path, folder, command, monkeypatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(
+        "core.metrics.inception.load_inception", lambda file: asked.append(str(file)) or Means()
+    )
+    out = tmp_path / "report.json"
+    flags = ("--features.name", "none", "--prior.steps", 2, "--publish")
+    code, table = command(out, *flags, "--fid", "--fid-weights", "mine.pth")
+    assert code == 0, table
+    assert asked == ["mine.pth"]
+    report = json.loads(out.read_text())
+    assert set(report["fid"]) == {"drawn", "reconstructed"} and report["fid"]["drawn"] > 0
+    assert "attribute classifier" in report["features"]  # of the other Fréchet distance
+    drawn, reconstructed = (report["fid"][key] for key in ("drawn", "reconstructed"))
+    beside = f"{drawn:.2f} (reconstructed {reconstructed:.2f})"
+    assert re.search(rf"FID to held-out pictures +{re.escape(beside)}", table)
+    assert "fid on Inception v3 (a stand-in): 6 pictures against 6; fewer give larger" in table
+    card = find_bundle(folder / "painter").card
+    assert f"| FID to held-out pictures | {beside} |" in card
+    assert "`fid` is computed on Inception v3 (a stand-in): 6 pictures against 6; fewer" in card
+
+
+def test_fid_of_a_prior_without_weights_is_refused_in_a_sentence(
+    tmp_path, command, monkeypatch
+) -> None:
+    def offline(*arguments: object, **settings: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "empty"))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    code, said = command(tmp_path / "report.json", "--features.name", "none", "--fid")
+    assert code == 2 and said.startswith("error: torch-fidelity's Inception weights (weights-incep")
+    assert "cannot be downloaded (no network)" in said and "--fid-weights FILE" in said
+
+
+def test_a_segmenter_of_other_classes_is_not_chosen(tmp_path, command, monkeypatch) -> None:
+    """Its figures would compare classes by their numbers."""
+    judge = Segmenter(SegmenterConfig(tuple(CLASSES[:3]), size=16, widths=(8, 8)))
+    few = judge.save_pretrained(tmp_path / "few", data={"name": "scenes"}, metrics={}, card="")
+    monkeypatch.setattr("core.bundles.bundle.list_bundles", lambda kind: [few])
+    out = tmp_path / "report.json"
+    code, said = command(out, "--features.name", "none", "--prior.steps", 2, "--limit", 2)
+    assert code == 0 and "no judge (segmenter) for scenes is available" in said
+    assert "mean_iou" not in json.loads(out.read_text())
