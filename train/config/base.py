@@ -112,11 +112,22 @@ class CommonConfig:
     validate_every: int = 2000
     """Steps between measurements on the whole held-out set, each at the next save; the best
     checkpoint is kept in the run folder as best/. 0: none."""
+    tracker: tuple[str, ...] = ("tensorboard",)
+    """Trackers of the log, beside log.jsonl: tensorboard, and those that accelerate knows: wandb,
+    trackio, mlflow, comet_ml, swanlab and others; none: no tracker."""
     stop_after: int | None = None
     """Stop at this step, as an interruption would; the schedule remains that of --steps."""
+    accumulate: int = 1
+    """Parts into which each process splits its pictures of a step: the memory of one part, and the
+    gradient of all of them. The batch, and what a step costs, remain."""
+    checkpointing: bool = False
+    """Keep only the inputs of the networks' blocks for the backward pass, which computes the rest
+    again: the same gradient with less memory and about a third more time."""
+    compile: bool = False
+    """Compile the networks with torch.compile: minutes at the start, faster steps afterwards."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "log_every", "save_every"):
+        for name in ("steps", "batch", "log_every", "save_every", "accumulate"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.validate_every < 0:

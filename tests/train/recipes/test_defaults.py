@@ -247,7 +247,11 @@ DEFAULTS: dict[type, dict[str, Any]] = {
         "log_every": 20,
         "save_every": 500,
         "validate_every": 2000,
+        "tracker": ("tensorboard",),
         "stop_after": None,
+        "accumulate": 1,
+        "checkpointing": False,
+        "compile": False,
     },
     SamplingConfig: {"guidance": 1.0, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "steps": None},
     StagesConfig: {
