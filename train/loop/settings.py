@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from regvq.bundles.storage import read_json, write_json
-from regvq.data.shards.remote import redact_query, url_of
+from regvq.data.remote import redact_query, url_of
 from regvq.errors import CheckpointError
 
 from ..config.base import CommonConfig
