@@ -8,21 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from .columns import ColumnsConfig
+
 
 @dataclass(frozen=True)
-class PicturesConfig:
+class PicturesConfig(ColumnsConfig):
     """The pictures that a run trains on."""
 
     name: str = "scenes"
     """Data set: scenes (drawn by the code, no files), folder (any folder of pictures), captions
-    (pictures with captions.jsonl or .txt files), shards (tar files), or one in its published
-    layout: imagenet, ade20k, celebamask, cub, coco, camvid, facades, flickr8k."""
+    (pictures with captions.jsonl or .txt files), shards (tar files), parquet (parquet files, or a
+    data set of the Hub), or one in its published layout: imagenet, ade20k, celebamask, cub, coco,
+    camvid, facades, flickr8k."""
     root: Path | None = None
     """The data set's folder, in its published layout. In a plain folder, subfolders train/ and val/
     or test/ are used as splits; where tokenizer.channels is not 3, or it holds nothing else, it may
-    also hold arrays (.npy). For shards, also a pattern or an http(s) address, such as
-    'https://HOST/train-{000..146}.tar'. A run that needs only pictures also accepts a plain folder
-    of pictures."""
+    also hold arrays (.npy). For folder, shards and parquet also an address that fsspec knows
+    (s3://, gs://, hf://, …), for the last two also on a web server and as a pattern, such as
+    'https://HOST/train-{000..146}.tar', and for parquet hf://datasets/OWNER/NAME. A run that needs
+    only pictures also accepts a plain folder of pictures."""
     size: int = 64
     """Side of the training crops, in pixels."""
     crop: tuple[float, float] = (0.0, 1.0)

@@ -150,6 +150,7 @@ class PriorTrainer(TrainingRun):
             crop=data.crop,
             aspect=data.aspect,
             channels=self.tokenizer.channels,
+            columns=data.columns,
         )
 
     def _shape(self) -> dict[str, object]:

@@ -356,6 +356,7 @@ def _open(config: RunConfig, split: str, size: int) -> Dataset:
         crop=data.crop,
         aspect=data.aspect,
         channels=config.tokenizer.channels,
+        columns=data.columns,
     )
 
 

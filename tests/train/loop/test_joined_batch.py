@@ -1,19 +1,15 @@
-"""Two processes with half a batch each against one process with the joined batch.
+"""Processes with a share of a batch each against one process with the joined batch.
 
-Each process draws its own noise. The joined batch therefore takes the draws of both halves.
+Each process draws its own noise. The joined batch therefore takes the draws of all shares.
 """
 
 from __future__ import annotations
 
-import os
-import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor, nn
 
 from core.distributed import gather_rows
@@ -21,6 +17,7 @@ from core.networks.discriminator import Discriminator, DiscriminatorConfig
 from core.priors import DiffusionConfig, LatentConfig
 from core.quantizers import NSVQConfig, RegVQConfig
 from core.quantizers.base import Quantized
+from tests.helpers.processes import gathered, mean
 from train.config.tokenizer import LossConfig
 from train.loop.objective import Objective
 
@@ -42,7 +39,7 @@ class TwoMaps(nn.Module):
         return [torch.cat([images, images.square()], 1), torch.cat([pooled, pooled[:, :1] ** 3], 1)]
 
 
-def halves() -> tuple[Tensor, Tensor]:
+def whole_batch() -> tuple[Tensor, Tensor]:
     draw = torch.Generator().manual_seed(0)
     return (
         torch.rand(4, 3, 16, 16, generator=draw) * 2 - 1,
@@ -50,7 +47,7 @@ def halves() -> tuple[Tensor, Tensor]:
     )
 
 
-def quantized_half(name: str, z: Tensor, rank: int) -> tuple[nn.Module, Quantized]:
+def quantized_share(name: str, z: Tensor, rank: int) -> tuple[nn.Module, Quantized]:
     torch.manual_seed(1)
     quantizer = QUANTIZERS[name].build(5).train()
     return quantizer, quantizer(z, generator=torch.Generator().manual_seed(100 + rank))
@@ -75,13 +72,13 @@ def objective(name: str, images: Tensor, parts: list[Quantized]) -> dict[str, Te
     }
 
 
-def priors(rank: int | None) -> dict[str, Tensor]:
+def priors(rank: int | None, world: int) -> dict[str, Tensor]:
     """Return what priors learn of all processes: the record of timesteps, the scale of latents."""
     draw = torch.Generator().manual_seed(3)
     times, losses = torch.randint(1, 6, (40,), generator=draw), torch.rand(40, generator=draw)
     latents = torch.randn(8, 2, 4, 4, generator=draw) * torch.tensor([1.0, 4.0])[:, None, None]
     if rank is not None:
-        times, losses, latents = (x.chunk(2)[rank] for x in (times, losses, latents))
+        times, losses, latents = (x.chunk(world)[rank] for x in (times, losses, latents))
     small: dict[str, Any] = {"grid": (2, 2), "width": 16, "layers": 1, "heads": 2}
     diffusion = DiffusionConfig(codebook_size=6, timesteps=5, alpha=(0.9, 0.05), gamma=(0.05, 0.8),
                                 **small).build()  # fmt: skip
@@ -94,59 +91,49 @@ def priors(rank: int | None) -> dict[str, Tensor]:
     }  # fmt: skip
 
 
-def process(rank: int, port: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    dist.init_process_group("gloo", rank=rank, world_size=2)
-    images, z = (x.chunk(2)[rank] for x in halves())
-    out = priors(rank)
+def results(rank: int, world: int, folder: str) -> dict[str, Tensor]:
+    """Return what a process computes of its share."""
+    images, z = (x.chunk(world)[rank] for x in whole_batch())
+    out = priors(rank, world)
     for name in QUANTIZERS:
-        found = objective(name, images, [quantized_half(name, z, rank)[1]])
+        found = objective(name, images, [quantized_share(name, z, rank)[1]])
         # Losses are means over the pictures of a process, so that their gradients are larger.
-        out[f"{name}/gradient"] = gather_rows(found.pop(f"{name}/gradient").flatten(1)) / 2
-        for key, value in found.items():
-            total = value.clone()
-            dist.all_reduce(total)
-            out[key] = total / 2
+        out[f"{name}/gradient"] = gather_rows(found.pop(f"{name}/gradient").flatten(1)) / world
+        out |= {key: mean(value, world) for key, value in found.items()}
         out[f"{name}/own weight"] = found[f"{name}/adversarial_weight"]
-    torch.save(out, Path(folder) / f"{rank}.pt")
-    dist.barrier()  # the store of the first process must outlive the work of the second
-    dist.destroy_process_group()
+    return out
 
 
-@pytest.fixture(scope="module")
-def pooled(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Tensor]]:
+def alone(world: int) -> dict[str, Tensor]:
+    """Return the same of one process with the joined batch."""
+    images, z = whole_batch()
+    out = priors(None, world)
+    for name in QUANTIZERS:
+        shares = enumerate(z.chunk(world))
+        parts = [quantized_share(name, share, rank)[1] for rank, share in shares]
+        assert all(part.mask.any() for part in parts)
+        out |= objective(name, images, parts)
+        out[f"{name}/gradient"] = out[f"{name}/gradient"].flatten(1)
+        out[f"{name}/own weight"] = out[f"{name}/adversarial_weight"]
+    return out
+
+
+def check(pooled: list[dict[str, Tensor]]) -> None:
+    """Assert that all processes have the objective and the priors of the joined batch.
+
+    They are the pixel, perceptual and probabilistic contrastive losses, the adaptive weight, and
+    for priors the importance of timesteps and the scale of latents.
+    """
+    expected = alone(len(pooled))
+    assert int(expected["draws"].sum()) == 40
+    for name in QUANTIZERS:
+        assert expected[f"{name}/contrastive"] > 0 and expected[f"{name}/adversarial_weight"] > 0
+    for found in pooled:
+        for key, value in expected.items():
+            torch.testing.assert_close(found[key], value, rtol=1e-4, atol=1e-6, msg=key)
+
+
+def test_two_processes_have_the_objective_of_the_joined_batch(tmp_path: Path) -> None:
+    """Four processes: test_four_processes.py."""
     pytest.importorskip("diffusers")
-    folder = tmp_path_factory.mktemp("processes")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(process, args=(port, str(folder)), nprocs=2)
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
-
-
-@pytest.mark.parametrize("name", QUANTIZERS)
-def test_the_objective_is_that_of_the_joined_batch(
-    pooled: list[dict[str, Tensor]], name: str
-) -> None:
-    """Pixel, perceptual and probabilistic contrastive losses, and the adaptive weight."""
-    images, z = halves()
-    parts = [quantized_half(name, half, rank)[1] for rank, half in enumerate(z.chunk(2))]
-    assert all(part.mask.any() for part in parts)
-    alone = objective(name, images, parts)
-    alone[f"{name}/gradient"] = alone[f"{name}/gradient"].flatten(1)
-    assert alone[f"{name}/contrastive"] > 0 and alone[f"{name}/adversarial_weight"] > 0
-    for rank in range(2):
-        for key, value in alone.items():
-            torch.testing.assert_close(pooled[rank][key], value, rtol=1e-4, atol=1e-6, msg=key)
-        weight = pooled[rank][f"{name}/own weight"]
-        torch.testing.assert_close(weight, alone[f"{name}/adversarial_weight"], rtol=1e-4, atol=0)
-
-
-def test_priors_measure_the_joined_batch(pooled: list[dict[str, Tensor]]) -> None:
-    """The importance of timesteps and the scale of latents are those of all processes."""
-    alone = priors(None)
-    assert int(alone["draws"].sum()) == 40
-    for rank in range(2):
-        for key, value in alone.items():
-            torch.testing.assert_close(pooled[rank][key], value, rtol=1e-5, atol=1e-7, msg=key)
+    check(gathered(results, 2, tmp_path))

@@ -227,6 +227,10 @@ DEFAULTS: dict[type, dict[str, Any]] = {
         "crop": (0.0, 1.0),
         "aspect": 4 / 3,
         "workers": 1,
+        "image_column": None,
+        "caption_column": None,
+        "label_column": None,
+        "subset": None,
     },
     AdamWConfig: {
         "lr": 0.0004,
@@ -271,6 +275,10 @@ DEFAULTS: dict[type, dict[str, Any]] = {
         "workers": 1,
         "last_size": None,
         "last_share": 0.2,
+        "image_column": None,
+        "caption_column": None,
+        "label_column": None,
+        "subset": None,
     },
     FeatureConfig: {"name": "auto", "weights": None},
     LossConfig: {
