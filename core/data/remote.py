@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ..errors import DataError
 
@@ -263,7 +263,7 @@ def _web_answer(system: Any, url: str, first: int, last: int, read: bool) -> tup
             data = await answer.read() if answer.status == 206 and read else b""
             return answer.status, answer.headers, data
 
-    return sync(system.loop, ask)
+    return cast("tuple[int, Any, bytes]", sync(system.loop, ask))
 
 
 def _web_facts(system: Any, url: str) -> Facts:

@@ -8,6 +8,7 @@ is the same.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,7 @@ class CheckpointedBlock(nn.Module):
 
 def set_checkpointing(network: nn.Module, on: bool = True) -> None:
     """Turn checkpointing of all blocks of a network on or off, those of diffusers' U-Net too."""
+    each: Any
     for each in network.modules():
         if isinstance(each, CheckpointedBlock):
             each.checkpointing = on
