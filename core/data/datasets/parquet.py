@@ -51,7 +51,8 @@ class ParquetPictures(PictureDataset):
     """Pictures in a column of parquet files, with captions and labels in other columns.
 
     The root is a folder in the layout of a data set of the Hub, a parquet file, its address or a
-    pattern (braces; on a disk or in a bucket also `*` and `?`), or `hf://datasets/OWNER/NAME`.
+    pattern (braces; on a disk or in a bucket also `*` and `?`), or `hf://datasets/OWNER/NAME`, also
+    with `@REVISION`.
     Splits are those of the data set; of files that are named one by one, the words in their names
     (core.data.splits).
 
@@ -205,7 +206,7 @@ def _places(root: str | Path, split: str, subset: str | None) -> tuple[list[str]
     url = url_of(root)
     hub = url is not None and url.startswith(_HUB) and url.count("/") == 4
     if hub or os.path.isdir(root):
-        files = _of_builder(url.removeprefix(_HUB) if hub and url else str(root), root, subset)
+        files = _of_builder(url.removeprefix(_HUB) if hub and url else None, root, subset)
     else:
         files = _named(str(root) if url is None else url)
     splits = {name: split_of_name(name) or split_inside(name) for name in files}
@@ -218,8 +219,11 @@ def _places(root: str | Path, split: str, subset: str | None) -> tuple[list[str]
     return [each for name in files if splits[name] == wanted for each in files[name]], []
 
 
-def _of_builder(name: str, root: str | Path, subset: str | None) -> dict[str, list[str]]:
-    """Return the parquet files of each split of a folder or of a data set of the Hub."""
+def _of_builder(
+    repository: str | None, root: str | Path, subset: str | None
+) -> dict[str, list[str]]:
+    """Return the parquet files of each split of a folder, or of a data set of the Hub:
+    OWNER/NAME, also with @REVISION."""
     import datasets
 
     quiet = contextlib.ExitStack()
@@ -228,7 +232,10 @@ def _of_builder(name: str, root: str | Path, subset: str | None) -> dict[str, li
     with quiet:
         datasets.logging.set_verbosity_error()
         try:
-            builder = datasets.load_dataset_builder(name, subset)
+            name, _, revision = (repository or "").partition("@")
+            builder = datasets.load_dataset_builder(
+                name or str(root), subset, revision=revision or None
+            )
         except ImportError:
             raise
         except Exception as error:  # its own, those of the Hub, and of the network

@@ -145,6 +145,26 @@ def test_columns_are_found_by_type_and_named_by_settings(root: Path) -> None:
     assert identity_of(chosen) != identity_of(data)
 
 
+@pytest.mark.parametrize("revision", [None, "v2"])
+def test_data_sets_of_the_hub(
+    root: Path, revision: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name, the subset and the revision are those of the address; the files are those of its
+    splits."""
+    asked = []
+    build = datasets.load_dataset_builder
+
+    def hub(name: str, subset: str | None, revision: str | None) -> object:
+        asked.append((name, subset, revision))
+        return build(str(root))
+
+    monkeypatch.setattr(datasets, "load_dataset_builder", hub)
+    place = "hf://datasets/owner/name" + (f"@{revision}" if revision else "")
+    data = open_dataset("parquet", Path(place), columns=Columns(subset="small"), split="val")
+    assert len(data) == 2 and asked == [("owner/name", "small", revision)]
+    assert data.place == place and has_held_out("parquet", place, "small")
+
+
 def test_rows_that_are_broken(root: Path) -> None:
     bad = [{"bytes": b"nothing", "path": None}, {"bytes": None, "path": "a.png"}]
     file = made.table(root / "bad.parquet", range(2), image=bad)
