@@ -12,7 +12,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError
@@ -75,6 +74,8 @@ def _reader(place: str, copied: bool) -> Any:
             return pq.ParquetFile(copy_of(url, facts, ".parquet"))
         return pq.ParquetFile(pa.PythonFile(PartsFile(url, facts.size), mode="r"))
     except (pa.ArrowException, OSError) as error:
+        if url is not None and isinstance(error, FileNotFoundError):
+            raise  # the copy was removed before it was opened
         reason = " ".join(str(error).split()).rstrip(".")
         raise DataError(f"{shown} cannot be read as a parquet file ({reason}); check it.") from None
 
@@ -112,8 +113,6 @@ class RowGroups:
                         raise DataError(f"{found.name} changed while it was in use; start again.")
                     return reader.read_row_group(group, self._columns, use_threads=False)
             except FileNotFoundError:
-                if Path(found.place).exists() or url_of(found.place) is None:
-                    raise
                 continue  # another process removed the copy before it was opened
             except (pa.ArrowException, OSError, IndexError) as error:
                 reason = " ".join(str(error).split()).rstrip(".")

@@ -13,7 +13,7 @@ import torch
 
 datasets = pytest.importorskip("datasets")
 
-from core.data import has_held_out, open_dataset  # noqa: E402
+from core.data import has_held_out, open_dataset, row_groups  # noqa: E402
 from core.data.contents import identity_of, summary  # noqa: E402
 from core.data.datasets import parquet  # noqa: E402
 from core.data.datasets.parquet import Columns, ParquetPictures  # noqa: E402
@@ -102,6 +102,16 @@ def test_files_on_a_web_server_are_copied_once(root: Path, parts: bool) -> None:
         assert shows(again[9], 9)
     assert len(server.asked) <= asked + (4 if parts else 0)  # footers alone
     assert "key=1" not in data.place and "key=1" not in summary(data, "train")
+
+
+def test_a_copy_that_another_process_removed_is_made_again(
+    bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    data = open_dataset("parquet", bucket, size=8)
+    copies = iter([tmp_path / "gone.parquet"])
+    copy_of = row_groups.copy_of
+    monkeypatch.setattr(row_groups, "copy_of", lambda *of: next(copies, None) or copy_of(*of))
+    assert shows(data[4], 4) and next(copies, None) is None
 
 
 @pytest.fixture
