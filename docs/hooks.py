@@ -29,6 +29,7 @@ _TITLES = {
     "benchmarks/training.md": "Benchmark: training steps of quantizers",
     "benchmarks/sampling.md": "Benchmark: sampling",
     "benchmarks/app_load.md": "Benchmark: 50 visitors of the explorer",
+    "benchmarks/scale.md": "Model of large runs",
 }
 """Titles of pages whose files have none."""
 

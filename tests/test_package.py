@@ -196,7 +196,17 @@ def test_what_a_space_installs_is_what_the_extras_of_the_explorer_require():
     assert set(listed("requirements.txt")) == wanted
     added = {Requirement(each) for name in ("train", "eval") for each in extras[name]}
     assert set(listed("requirements-train.txt")) == added
-    assert set(extras) == {"app", "plots", "text", "latent", "train", "eval", "ocr", "all"}
+    assert set(extras) == {
+        "app",
+        "plots",
+        "text",
+        "latent",
+        "train",
+        "eval",
+        "parquet",
+        "ocr",
+        "all",
+    }
     for name, base in (("train", "requirements.txt"), ("dev", "requirements-train.txt")):
         text = (ROOT / f"requirements-{name}.txt").read_text(encoding="utf-8")
         assert f"-r {base}\n" in text

@@ -20,6 +20,7 @@ from ..channels import project, projection
 from ..errors import DataError, PictureError, printable, tolerant_output
 from ..images import shrink, to_pictures
 from .contents import headline
+from .datasets.parquet import Columns
 from .picture_dataset import PictureDataset
 from .registry import NAMES, open_dataset
 from .sample import SPLITS, Dataset, Sample
@@ -174,6 +175,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check.add_argument(
         "--channels", type=int, default=3, help="channels of the pictures of a folder, 1 to 16"
     )
+    for kind in ("image", "caption", "label"):
+        words = f"for parquet, the column of {kind}s"
+        check.add_argument(f"--{kind}-column", help=words)
+    check.add_argument("--subset", help="for parquet, the subset of a data set of the Hub")
     check.add_argument("--sheet", type=Path, help="write a contact sheet to this .png or .jpg")
     check.add_argument("--limit", type=int, help="check at most N items per split, spread evenly")
     tolerant_output()  # before the flags: the parser may print one that is not UTF-8
@@ -195,7 +200,10 @@ def _check(flags: argparse.Namespace) -> int:
     splits = [flags.split] if flags.split else list(SPLITS)
     tiles, problems, seen = [], 0, []
     for split in splits:
-        data = open_dataset(flags.name, flags.root, split=split, channels=flags.channels)
+        named = (flags.image_column, flags.caption_column, flags.label_column, flags.subset)
+        data = open_dataset(
+            flags.name, flags.root, split=split, channels=flags.channels, columns=Columns(*named)
+        )
         if not seen and (about := getattr(data, "about", None)) is not None:
             print(f"{about.what}\nfrom: {about.where}\nterms: {about.terms}\n")
         files = getattr(data, "files", None)

@@ -24,7 +24,10 @@ from .datasets.facades import Facades
 from .datasets.flickr8k import Flickr8k
 from .datasets.folder import PictureFolder, split_folder, split_remarks
 from .datasets.imagenet import ImageNet
+from .datasets.parquet import Columns, ParquetPictures, parquet_held_out
+from .datasets.remote_folder import RemoteFolder, remote_held_out
 from .picture_dataset import PictureDataset
+from .remote import url_of
 from .sample import SPLITS, Dataset
 from .scenes import Scenes
 from .shards import TarShards
@@ -33,7 +36,18 @@ from .shards.files import shards_of
 PUBLISHED: dict[str, type[PictureDataset]] = {
     kind.name: kind
     for kind in (
-        *(CaptionedFolder, TarShards, ImageNet, ADE20K, CelebAMaskHQ, CUB, COCO, CamVid, Facades),
+        *(
+            CaptionedFolder,
+            TarShards,
+            ParquetPictures,
+            ImageNet,
+            ADE20K,
+            CelebAMaskHQ,
+            CUB,
+            COCO,
+            CamVid,
+            Facades,
+        ),
         Flickr8k,
     )
 }
@@ -102,6 +116,7 @@ def open_dataset(
     crop: tuple[float, float] = (0.0, 1.0),
     aspect: float = ASPECT,
     channels: int = 3,
+    columns: Columns | None = None,
 ) -> Dataset:
     """Open a data set by its name.
 
@@ -109,7 +124,7 @@ def open_dataset(
         name: one of NAMES: "scenes" (drawn by the code, no files), "folder" (any folder of
             pictures), or one in the layout in which its authors publish it.
         root: the folder, if the data set is read from files; for "shards" also a pattern or
-            an http(s) address.
+            an address, for "folder" an address that fsspec lists (s3, gs, hf and others).
         size: side in pixels of the square images that `draw` yields.
         seed: seed of the draws.
         split: "train", "val" or "test"; a plain folder without such subfolders has one split.
@@ -118,6 +133,7 @@ def open_dataset(
         aspect: largest ratio of the sides of other crops; 1: squares.
         channels: the channels of the images, from 1 to 16. Only "folder" has others than 3:
             `core.arrays.read_array` says which files have how many.
+        columns: for "parquet", its columns of pictures, captions and labels, and the subset.
 
     Raises:
         DataError: unknown name or split, missing or unusable root, other channels, an aspect below
@@ -137,12 +153,16 @@ def open_dataset(
         check_channels(channels)
     except ValueError as error:
         raise DataError(f"{error}.") from None
+    if columns is not None and any(columns) and name != "parquet":
+        raise DataError(f"the data set {name!r} has no columns: name them for 'parquet' alone.")
     if name == "folder":
         data = _open_folder(root, size, seed, split, crop, channels)
     elif name == "scenes":
         data = _open_scenes(root, size, seed, split)
     elif name in _REGISTERED:
         data = _REGISTERED[name].open(root, split, size=size, seed=seed, crop=crop)
+    elif name == "parquet":
+        data = ParquetPictures(root, split, columns, size=size, seed=seed, crop_scale=crop)
     else:
         # Each of these classes takes a split where PictureDataset itself takes the entries.
         open_published = cast(Callable[..., Dataset], PUBLISHED[name])
@@ -159,17 +179,22 @@ def open_dataset(
     return data
 
 
-def has_held_out(name: str, root: str | Path | None) -> bool:
+def has_held_out(name: str, root: str | Path | None, subset: str | None = None) -> bool:
     """Return True if the split "test" of a data set holds other pictures than "train".
 
-    Raises DataError if the data set needs a root and none is given.
+    ``subset``: that of "parquet", if it has several. Raises DataError if the data set needs a root
+    and none is given.
     """
     if name in _REGISTERED:
         return _REGISTERED[name].held_out
+    if name == "parquet":
+        return parquet_held_out(root, subset)
     if name not in ("folder", "captions", "shards"):
         return True
     if root is None:
         raise DataError(f"the data set {name!r} needs a root: give its folder.")
+    if name == "folder" and (url := url_of(root)) is not None:
+        return remote_held_out(url)
     if name == "folder":
         return split_folder(root, "test") != split_folder(root, "train")
     if name == "captions":
@@ -194,6 +219,8 @@ def _open_folder(
     if root is None:
         raise DataError("the data set 'folder' needs a root: give a folder of pictures.")
     if not os.path.isdir(root):
+        if (url := url_of(root)) is not None and channels == 3:
+            return RemoteFolder(url, split, size=size, seed=seed, crop_scale=crop)
         return PictureFolder(root)  # raises a sentence
     folder, remarks = split_folder(root, split), split_remarks(root)
     if channels != 3 or holds_only_arrays(folder):

@@ -16,6 +16,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .checkpointing import CheckpointedBlock
+
 
 @dataclass(frozen=True)
 class NetworkConfig:
@@ -120,7 +122,7 @@ def _norm(channels: int, kind: str = "group") -> nn.Module:
     return nn.GroupNorm(channels // size, channels, eps=1e-6)
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(CheckpointedBlock):
     """Two 3x3 convolutions, each after GroupNorm and SiLU, with a skip connection."""
 
     def __init__(self, width_in: int, width_out: int, norm: str = "group") -> None:
@@ -134,11 +136,14 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(self.conv2.weight)  # at first a block is its skip: depth loses no signal
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.recomputed(self._forward, x)
+
+    def _forward(self, x: Tensor) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))
         return self.skip(x) + self.conv2(F.silu(self.norm2(h)))
 
 
-class Attention(nn.Module):
+class Attention(CheckpointedBlock):
     """Single-head self-attention over positions, without the (HW, HW) matrix (SDPA)."""
 
     def __init__(self, width: int) -> None:
@@ -149,6 +154,9 @@ class Attention(nn.Module):
         nn.init.zeros_(self.out.weight)
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.recomputed(self._forward, x)
+
+    def _forward(self, x: Tensor) -> Tensor:
         batch, channels, height, width = x.shape
         qkv = self.qkv(self.norm(x)).flatten(2).transpose(1, 2)
         q, k, v = qkv.unsqueeze(1).chunk(3, dim=-1)

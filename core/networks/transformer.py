@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .checkpointing import CheckpointedBlock
 from .rms_norm import RMSNorm
 
 _ROTARY_BASE = 100.0  # grids are small: with the usual 10,000 most pairs would hardly rotate
@@ -125,7 +126,7 @@ class Cache:
         self.length = 0
 
 
-class Block(nn.Module):
+class Block(CheckpointedBlock):
     """Attention, optional cross-attention to a memory, and SwiGLU, each with a skip connection."""
 
     def __init__(self, config: TransformerConfig) -> None:
@@ -155,6 +156,17 @@ class Block(nn.Module):
             nn.init.normal_(module.weight, std=(2 * config.layers * width) ** -0.5 / 2)
 
     def forward(
+        self,
+        x: Tensor,
+        table: Tensor,
+        modulation: tuple[Tensor, ...] | None,
+        memory: tuple[Tensor, Tensor] | None,
+        memory_mask: Tensor | None,
+        cached: tuple[Tensor, Tensor, int] | None,
+    ) -> Tensor:
+        return self.recomputed(self._forward, x, table, modulation, memory, memory_mask, cached)
+
+    def _forward(
         self,
         x: Tensor,
         table: Tensor,

@@ -11,6 +11,8 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .checkpointing import CheckpointedBlock
+
 EPS = 1e-6  # of every norm, in all published networks
 Norm = Callable[[int], nn.Module]
 """Makes the norm of so many channels."""
@@ -57,7 +59,7 @@ class AdaptiveNorm(nn.Module):
         return self.norm(x) * scale[..., None, None] + shift[..., None, None]
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(CheckpointedBlock):
     """Two 3x3 convolutions around a skip, each after a norm and SiLU."""
 
     def __init__(
@@ -74,6 +76,9 @@ class ResidualBlock(nn.Module):
             self.skip = nn.Conv2d(start, width_out, 1, bias=bias)
 
     def forward(self, x: Tensor, codes: Tensor | None = None) -> Tensor:
+        return self.recomputed(self._forward, x, codes)
+
+    def _forward(self, x: Tensor, codes: Tensor | None = None) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x, codes)))
         h = self.conv2(F.silu(self.norm2(h, codes)))
         if self.skip is not None:
@@ -81,7 +86,7 @@ class ResidualBlock(nn.Module):
         return x + h
 
 
-class Attention(nn.Module):
+class Attention(CheckpointedBlock):
     """Single-head self-attention over positions, computed without the (HW, HW) matrix (SDPA)."""
 
     def __init__(self, norm: Norm, width: int) -> None:
@@ -91,6 +96,9 @@ class Attention(nn.Module):
         self.out = nn.Conv2d(width, width, 1)
 
     def forward(self, x: Tensor, codes: Tensor | None = None) -> Tensor:
+        return self.recomputed(self._forward, x, codes)
+
+    def _forward(self, x: Tensor, codes: Tensor | None = None) -> Tensor:
         rows = self.qkv(self.norm(x, codes)).flatten(2).transpose(1, 2).unsqueeze(1)
         h = F.scaled_dot_product_attention(*rows.chunk(3, dim=-1)).squeeze(1)
         return x + self.out(h.transpose(1, 2).reshape(x.shape))

@@ -26,7 +26,7 @@ def closing_lines(config: CommonConfig, out: Path, best: int | None) -> list[str
     lines += [
         f"log: {out / 'log.jsonl'}; samples: {out / 'samples'}; state: {out / 'state'}",
         "next:",
-        f"  tensorboard --logdir {folder}",
+        *([f"  tensorboard --logdir {folder}"] if "tensorboard" in config.tracker else []),
         f"  {_explorer(out)}",
         f"  {program('evaluate')} --checkpoint {folder} {_data(config)} --out report.json",
     ]

@@ -8,21 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from .columns import ColumnsConfig
+
 
 @dataclass(frozen=True)
-class PicturesConfig:
+class PicturesConfig(ColumnsConfig):
     """The pictures that a run trains on."""
 
     name: str = "scenes"
     """Data set: scenes (drawn by the code, no files), folder (any folder of pictures), captions
-    (pictures with captions.jsonl or .txt files), shards (tar files), or one in its published
-    layout: imagenet, ade20k, celebamask, cub, coco, camvid, facades, flickr8k."""
+    (pictures with captions.jsonl or .txt files), shards (tar files), parquet (parquet files, or a
+    data set of the Hub), or one in its published layout: imagenet, ade20k, celebamask, cub, coco,
+    camvid, facades, flickr8k."""
     root: Path | None = None
     """The data set's folder, in its published layout. In a plain folder, subfolders train/ and val/
     or test/ are used as splits; where tokenizer.channels is not 3, or it holds nothing else, it may
-    also hold arrays (.npy). For shards, also a pattern or an http(s) address, such as
-    'https://HOST/train-{000..146}.tar'. A run that needs only pictures also accepts a plain folder
-    of pictures."""
+    also hold arrays (.npy). For folder, shards and parquet also an address that fsspec knows
+    (s3://, gs://, hf://, …), for the last two also on a web server and as a pattern, such as
+    'https://HOST/train-{000..146}.tar', and for parquet hf://datasets/OWNER/NAME. A run that needs
+    only pictures also accepts a plain folder of pictures."""
     size: int = 64
     """Side of the training crops, in pixels."""
     crop: tuple[float, float] = (0.0, 1.0)
@@ -112,11 +116,22 @@ class CommonConfig:
     validate_every: int = 2000
     """Steps between measurements on the whole held-out set, each at the next save; the best
     checkpoint is kept in the run folder as best/. 0: none."""
+    tracker: tuple[str, ...] = ("tensorboard",)
+    """Trackers of the log, beside log.jsonl: tensorboard, and those that accelerate knows: wandb,
+    trackio, mlflow, comet_ml, swanlab and others; none: no tracker."""
     stop_after: int | None = None
     """Stop at this step, as an interruption would; the schedule remains that of --steps."""
+    accumulate: int = 1
+    """Parts into which each process splits its pictures of a step: the memory of one part, and the
+    gradient of all of them. The batch, and what a step costs, remain."""
+    checkpointing: bool = False
+    """Keep only the inputs of the networks' blocks for the backward pass, which computes the rest
+    again: the same gradient with less memory and about a third more time."""
+    compile: bool = False
+    """Compile the networks with torch.compile: minutes at the start, faster steps afterwards."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "log_every", "save_every"):
+        for name in ("steps", "batch", "log_every", "save_every", "accumulate"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.validate_every < 0:

@@ -46,6 +46,7 @@ def encode(flags: EncodeFlags) -> dict[str, Any]:
         split=flags.data.split,
         crop=flags.data.crop,
         channels=tokenizer.channels,
+        columns=flags.data.columns,
     )
     tqdm.write(summary(data, flags.data.split))
     header = _header(flags, data, tokenizer, bundle.name, device)

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Literal
 
 from ..cli.errors import UsageError
+from ..config.columns import ColumnsConfig
 
 
 @dataclass(frozen=True)
-class DataFlags:
+class DataFlags(ColumnsConfig):
     """The pictures."""
 
     name: str
-    """The data set: scenes, folder, captions, shards, imagenet, ade20k, celebamask, cub, coco,
-    camvid, facades or flickr8k."""
+    """The data set: scenes, folder, captions, shards, parquet, imagenet, ade20k, celebamask, cub,
+    coco, camvid, facades or flickr8k."""
     root: Path | None = None
     """The folder of a data set that is read from files."""
     split: Literal["train", "val", "test"] = "train"

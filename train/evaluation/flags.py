@@ -8,15 +8,17 @@ from typing import Annotated, Literal
 
 import tyro
 
+from ..config.columns import ColumnsConfig
+
 
 @dataclass(frozen=True)
-class DataFlags:
+class DataFlags(ColumnsConfig):
     """The pictures."""
 
     name: str
     """The data set: scenes (drawn by the code), folder (any folder of pictures), captions, shards,
-    or one in its published layout: imagenet, ade20k, celebamask, cub, coco, camvid, facades or
-    flickr8k."""
+    parquet, or one in its published layout: imagenet, ade20k, celebamask, cub, coco, camvid,
+    facades or flickr8k."""
     root: Path | None = None
     """The folder of a data set that is read from files."""
     size: int | None = None

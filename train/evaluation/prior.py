@@ -52,7 +52,7 @@ def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str,
     from regvq.conditions.from_samples import check_parts
     from regvq.data import open_dataset
     from regvq.data.contents import summary
-    from regvq.data.shards.remote import redact_query
+    from regvq.data.remote import redact_query
     from regvq.metrics.generation import judge_prior
     from regvq.metrics.inception import load_inception
 
@@ -67,6 +67,7 @@ def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str,
         split=flags.data.split,
         size=size,
         channels=tokenizer.channels,
+        columns=flags.data.columns,
     )
     sampling = dict(bundle.config.get("sampling", {}))
     for name in ("guidance", "temperature", "top_k", "top_p", "steps"):

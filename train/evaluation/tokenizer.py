@@ -30,7 +30,7 @@ def report_tokenizer(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[
 
     from regvq.data import open_dataset
     from regvq.data.contents import summary
-    from regvq.data.shards.remote import redact_query
+    from regvq.data.remote import redact_query
     from regvq.interop import DiffusersTokenizer, open_tokenizer
     from regvq.metrics.inception import load_inception
     from regvq.metrics.lpips import load_lpips
@@ -61,7 +61,12 @@ def report_tokenizer(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[
     size = {} if flags.data.size is None else {"size": flags.data.size}
     channels = tokenizer.channels
     data = open_dataset(
-        flags.data.name, flags.data.root, split=flags.data.split, channels=channels, **size
+        flags.data.name,
+        flags.data.root,
+        split=flags.data.split,
+        channels=channels,
+        columns=flags.data.columns,
+        **size,
     )
     if channels != 3 and (flags.codecs or flags.text):
         raise UsageError(

@@ -99,7 +99,7 @@ def shown_data(name: str, data: Dataset) -> dict[str, Any]:
 def describe(config: PriorRunConfig, shards: TokenShards | None, broken: int) -> dict[str, Any]:
     """Return the run as JSON, without any path: bundles are published, and paths are private."""
     data = asdict(config.data) | {"broken_files": broken}
-    data["held_out"] = has_held_out(config.data.name, config.data.root)
+    data["held_out"] = has_held_out(config.data.name, config.data.root, config.data.subset)
     del data["root"], data["workers"]
     tokens = None
     if shards is not None:

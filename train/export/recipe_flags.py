@@ -12,7 +12,8 @@ from ..recipes import config_of, is_known
 # Settings that the card states elsewhere, that do not change the result, or that are local paths.
 _LEFT_OUT = (
     "recipe", "steps", "out", "log_every", "save_every", "validate_every", "stop_after",
-    "precision", "init", "tokens", "tokenizer", "data.root", "data.workers", "features.weights",
+    "precision", "tracker", "accumulate", "checkpointing", "compile",
+    "init", "tokens", "tokenizer", "data.root", "data.workers", "features.weights",
     "prior.codebook_size", "prior.grid", "prior.levels",
 )  # fmt: skip
 

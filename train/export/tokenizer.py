@@ -94,7 +94,7 @@ def export_bundle(
         code_counts=counts,
     )
     metrics["step"] = step
-    held_out = has_held_out(config.data.name, config.data.root)
+    held_out = has_held_out(config.data.name, config.data.root, config.data.subset)
     metrics["data"] = {"name": config.data.name, "held_out": held_out, "longest": LONGEST}
     if validations:
         metrics["validation"] = [{"step": at, **row} for at, row in sorted(validations.items())]

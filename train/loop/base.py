@@ -42,8 +42,9 @@ from .processes import (
 from .record import RunRecord, Validations, best_of, validations_of
 from .resuming import check_no_state_is_missing, resumed
 from .saving import SaveError, save_errors
-from .settings import recorded_processes
+from .settings import described_settings, recorded_processes
 from .state import Part, load_state, repair_state, save_state
+from .trackers import BOARD, Trackers, check_trackers
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -59,6 +60,7 @@ class TrainingRun(RunParts):
 
     def __init__(self, config: CommonConfig, out: Path) -> None:
         self.config, self.out = config, out
+        check_trackers(config.tracker)
         keep_freed_memory()
         self.accelerator = accelerator()
         self.half = use_bf16(config.precision)
@@ -81,6 +83,8 @@ class TrainingRun(RunParts):
         """The step of the last whole state."""
         self.record: RunRecord | None = None
         """The log, TensorBoard's file and the samples, on the main process."""
+        self.trackers: Trackers | None = None
+        """The other trackers, on the main process."""
 
     @property
     def state_folder(self) -> Path:
@@ -114,7 +118,13 @@ class TrainingRun(RunParts):
             with stop_signals.training(self._kept) as stop, bar:
                 if main:
                     with save_errors(self, step):
-                        self.record = RunRecord(self.out, step, config.save_every, log)
+                        self.record = RunRecord(
+                            self.out, step, config.save_every, log, board=BOARD in config.tracker
+                        )
+                        self.trackers = Trackers(
+                            config.tracker, self.out, described_settings(config),
+                            self.record.rows(), self.record.last,
+                        )  # fmt: skip
                         self._finish_export(step, last)
                 problem = self._steps(stop, step, last, bar)
                 whole = self.stopped_by is None and problem is None
@@ -130,6 +140,8 @@ class TrainingRun(RunParts):
             ) from error
         finally:
             end_loaders()
+            if self.trackers is not None:
+                self.trackers.finish()
         if problem is not None:
             raise LoaderError(f"{problem}; {self._kept()}.")
         if main and self.broken:
@@ -273,6 +285,8 @@ class TrainingRun(RunParts):
         if self.record is not None and figures:
             with save_errors(self, step):
                 self.record.write(step, figures, stopped)
+        if self.trackers is not None and figures and not stopped:
+            self.trackers.write(step, figures)
 
     def _is_validated(self, step: int) -> bool:
         """Return True if the save at this step measures the whole held-out set."""

@@ -28,6 +28,7 @@ from ..export.prior import export_prior, sample_sheet
 from .base import TrainingRun
 from .contents import Contents
 from .draws import Batches, check_enough
+from .memory import Part, mean_of, parts_of, prepare_networks
 from .optim import adamw, averaged, set_lr
 from .state import has_state
 from .token_batches import (
@@ -36,6 +37,7 @@ from .token_batches import (
     check_data,
     held_out_batches,
     pictures_of,
+    rows_of,
 )
 from .warm_start import prior_from
 
@@ -99,6 +101,7 @@ class PriorTrainer(TrainingRun):
             "averaged": self.averaged,
             "optimizer": self.optimizer,
         }
+        prepare_networks(config, self.prior)
         self.parallel = self.accelerator.prepare(self.prior)
 
     def contents(self) -> Contents:
@@ -147,6 +150,7 @@ class PriorTrainer(TrainingRun):
             crop=data.crop,
             aspect=data.aspect,
             channels=self.tokenizer.channels,
+            columns=data.columns,
         )
 
     def _shape(self) -> dict[str, object]:
@@ -212,12 +216,9 @@ class PriorTrainer(TrainingRun):
         settings = self.config.optimizer
         set_lr(self.optimizer, settings.lr * self._lr_scale(step, settings))
         self.prior.train()
-        with self._autocast():
-            losses = self.parallel(*self._inputs(batch), self._noise(step))
-        total = sum(loss for name, loss in losses.items() if not name.endswith("bits"))
         self.optimizer.zero_grad(set_to_none=True)
-        self.accelerator.backward(total)
-        losses = {name: loss.detach() for name, loss in losses.items()}
+        noise, parts = self._noise(step), parts_of(len(batch), self.config.accumulate)
+        losses = mean_of([(part.share, self._backward(batch, noise, part)) for part in parts])
         losses["gradient_norm"] = torch.nn.utils.clip_grad_norm_(
             self.prior.parameters(), settings.clip
         ).detach()
@@ -225,6 +226,15 @@ class PriorTrainer(TrainingRun):
         self.optimizer.step()
         self.averaged.update_parameters(self.prior)
         return losses
+
+    def _backward(self, batch: TokenBatch, noise: torch.Generator, part: Part) -> dict[str, Tensor]:
+        """Add a part's share of the gradient; return its loss terms, detached."""
+        with part.unsynchronized(self.accelerator, self.parallel):
+            with self._autocast():
+                losses = self.parallel(*self._inputs(rows_of(batch, part.rows)), noise)
+            total = sum(loss for name, loss in losses.items() if not name.endswith("bits"))
+            self.accelerator.backward(part.share * total)
+        return {name: loss.detach() for name, loss in losses.items()}
 
     def _inputs(self, batch: TokenBatch) -> tuple[Tensor, object]:
         condition = condition_of(

@@ -36,7 +36,8 @@ class RunRecord:
     """The rows and pictures of a run in the folder ``out``, of which ``step`` steps are saved.
 
     Everything later is removed. ``saved``: the description of the log that ``sync`` returned when
-    the state was saved. Raises OSError, which names the file.
+    the state was saved. ``board``: write TensorBoard's file, too. Raises OSError, which names the
+    file.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class RunRecord:
         save_every: int,
         saved: Mapping[str, Any] | None = None,
         warn: Callable[[str], object] = print,
+        board: bool = True,
     ) -> None:
         self.out, self.save_every = out, save_every
         self._log = out / "log.jsonl"
@@ -59,7 +61,9 @@ class RunRecord:
         text = "".join(map(_line, kept)).encode()
         if text != before:
             write_bytes(self._log, text)
-        self._board = _Board(out / "tensorboard", kept)
+        self.last = max((row["step"] for row in rows), default=0)
+        """The last step in the log as it was found."""
+        self._board = _Board(out / "tensorboard", kept) if board else None
         for number, file in self._samples():
             if number > step or (number == step and number % save_every):
                 remove(file)
@@ -68,7 +72,8 @@ class RunRecord:
         """Add a row to the log and to TensorBoard; after an error, nothing of it remains."""
         row = {"step": step, **figures, **({STOPPED: True} if stopped else {})}
         append_bytes(self._log, _line(row).encode())
-        self._board.write(row, time.time())
+        if self._board is not None:
+            self._board.write(row, time.time())
 
     def rows(self) -> list[Row]:
         """Return the rows of the log."""
@@ -79,7 +84,8 @@ class RunRecord:
 
         A state is only saved after the rows before it.
         """
-        for file in (self._log, self._board.file):
+        files = [self._log] if self._board is None else [self._log, self._board.file]
+        for file in files:
             if file.exists():
                 sync(file)
         sync(self.out)

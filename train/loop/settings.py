@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from regvq.bundles.storage import read_json, write_json
-from regvq.data.shards.remote import redact_query, url_of
+from regvq.data.remote import redact_query, url_of
 from regvq.errors import CheckpointError
 
 from ..config.base import CommonConfig
@@ -22,7 +22,7 @@ from .contents import Contents, difference
 # Settings that may change when a run resumes: they do not determine what is learned.
 _FREE = (
     "steps", "out", "log_every", "save_every", "validate_every", "stop_after", "precision",
-    "sampling",
+    "sampling", "tracker", "accumulate", "checkpointing", "compile",
 )  # fmt: skip
 # Folders that may have moved: what they hold is compared instead.
 _PLACES = ("data.root", "tokens", "tokenizer")
@@ -70,7 +70,7 @@ def remember_settings(
     ``contents``: the identity of its pictures. ``started``: the versions, the hardware and the
     command. Raises CheckpointError if the folder holds a run with other settings or pictures.
     """
-    described = json.loads(json.dumps(asdict(config), default=_path_text))
+    described = described_settings(config)
     for name in _FREE:
         described.pop(name, None)  # a kind of run need not have each of them
     described["data"].pop("workers")
@@ -98,6 +98,11 @@ def remember_settings(
         )
     _check_contents(config, out, found, contents)
     write_json(out / "run.json", found | described | facts | _first(found))
+
+
+def described_settings(config: CommonConfig) -> dict[str, Any]:
+    """Return a run's settings as JSON: paths absolute, addresses without their query."""
+    return json.loads(json.dumps(asdict(config), default=_path_text))
 
 
 def _first(found: dict[str, Any]) -> dict[str, Any]:

@@ -127,10 +127,15 @@ def held_out_batches(
 
 def first_of(batch: TokenBatch, count: int) -> TokenBatch:
     """Return the first ``count`` rows of a batch."""
+    return rows_of(batch, slice(count))
+
+
+def rows_of(batch: TokenBatch, rows: slice) -> TokenBatch:
+    """Return some rows of a batch."""
     return replace(
         batch,
-        ids=batch.ids[:count],
-        captions=None if batch.captions is None else batch.captions[:count],
-        segmentation=None if batch.segmentation is None else batch.segmentation[:count],
-        labels=batch.labels[:count],
+        ids=batch.ids[rows],
+        captions=None if batch.captions is None else batch.captions[rows],
+        segmentation=None if batch.segmentation is None else batch.segmentation[rows],
+        labels=batch.labels[rows],
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import DistributedDataParallelKwargs
@@ -27,6 +27,7 @@ from ..export.tokenizer import export_bundle, labels, sample_sheet
 from .base import TrainingRun
 from .draws import Batches, check_enough
 from .health import by_level, dying_level
+from .memory import Part, mean_of, parts_of, prepare_networks
 from .objective import Objective, discriminator_objective
 from .optim import adamw, averaged, set_lr
 from .stages import JOINT, Stage, Stages, best_codes
@@ -36,6 +37,15 @@ from .warm_start import codes_from_latents, freeze_tokens, start_from
 
 WINDOW = 100  # steps over which utilization and perplexity are counted
 USAGE = "usage/per_step"  # the window's name in a saved state
+
+
+class _PartDone(NamedTuple):
+    """The losses of a part of a batch, and its latents, codes and ids, all detached."""
+
+    losses: dict[str, Tensor]
+    latents: Tensor
+    z: Tensor
+    ids: Tensor
 
 
 class TokenizerTrainer(TrainingRun):
@@ -91,6 +101,8 @@ class TokenizerTrainer(TrainingRun):
                 "judge_optimizer": self.discriminator_optimizer,  # its name in saved states
             }
             self.parallel_discriminator = self.accelerator.prepare(self.discriminator)
+        network = self.tokenizer
+        prepare_networks(config, network.encoder, network.decoder, self.features, self.second)
         self.stages: Stages | None = None
         if config.stages is not None:
             self.stages = self.parts["stages"] = Stages(config.stages, config.steps)
@@ -155,46 +167,67 @@ class TokenizerTrainer(TrainingRun):
         adversarial_scale = ramp(progress, start + generator_delay, config.loss.ramp)
         adversarial_scale *= stage.adversarial_scale
 
-        with self._autocast():
-            decoded, latents, quantized = self.parallel(images, noise)
-            result = self.objective(
-                images,
-                decoded,
-                quantized,
-                self.tokenizer.decoder.last_weight,
-                self.discriminator if adversarial else None,
-                adversarial_scale,
-            )
-        losses = result.losses | {name: x.detach() for name, x in quantized.losses.items()}
-        # The gradient of the inner product is the one that was computed on the pictures.
-        total = (decoded.float() * result.gradient).sum() + sum(quantized.losses.values())
         self.optimizer.zero_grad(set_to_none=True)
-        self.accelerator.backward(total)
-        losses["gradient_norm"] = torch.nn.utils.clip_grad_norm_(
-            self.tokenizer.parameters(), config.optimizer.clip
-        ).detach()
         if adversarial:
-            losses["discriminator"] = self._train_discriminator(images, decoded)
+            self.discriminator_optimizer.zero_grad(set_to_none=True)
+        parts = list(parts_of(len(images), config.accumulate))
+        done = [
+            self._backward(
+                images[part.rows], noise, part, adversarial_scale if adversarial else None
+            )
+            for part in parts
+        ]
+        losses = mean_of(
+            [(part.share, each.losses) for part, each in zip(parts, done, strict=True)]
+        )
+        latents, codes, ids = (torch.cat(x) for x in zip(*(each[1:] for each in done), strict=True))
+        norm = torch.nn.utils.clip_grad_norm_(self.tokenizer.parameters(), config.optimizer.clip)
+        losses["gradient_norm"] = norm.detach()
         losses = self._check(losses, step)
-        if self.stages is not None:
-            codes = best_codes(self.tokenizer.quantizer, latents, quantized)
         self.optimizer.step()
         if adversarial:
             self.discriminator_optimizer.step()
         replaced: Replaced = {}
         if config.train_only == "all":
-            found = self.tokenizer.quantizer.update(latents.detach(), quantized.ids)
+            found = self.tokenizer.quantizer.update(latents, ids)
             replaced = replaced_in(found)
         self.averaged.update_parameters(self.tokenizer)
         self._reset_codes(replaced)
         if self.stages is not None:
             losses["stage"] = torch.tensor(float(stage.number), device=self.device)
-            if self.stages.watch(step, latents.detach(), codes):
+            if self.stages.watch(step, latents, codes):
                 # Decoder and codes will adapt to the encoder's present weights, not to its average.
                 averaged = self.averaged.module.encoder
                 averaged.load_state_dict(self.tokenizer.encoder.state_dict())
-        self.usage.add(quantized.ids)
+        self.usage.add(ids)
         return losses
+
+    def _backward(
+        self, images: Tensor, noise: torch.Generator, part: Part, adversarial_scale: float | None
+    ) -> _PartDone:
+        """Add a part's share of the gradients; without a scale the discriminator takes no part."""
+        adversarial = adversarial_scale is not None
+        with part.unsynchronized(self.accelerator, self.parallel):
+            with self._autocast():
+                decoded, latents, quantized = self.parallel(images, noise)
+                result = self.objective(
+                    images,
+                    decoded,
+                    quantized,
+                    self.tokenizer.decoder.last_weight,
+                    self.discriminator if adversarial else None,
+                    adversarial_scale or 0.0,
+                )
+            losses = result.losses | {name: x.detach() for name, x in quantized.losses.items()}
+            # The gradient of the inner product is the one that was computed on the pictures.
+            total = (decoded.float() * result.gradient).sum() + sum(quantized.losses.values())
+            self.accelerator.backward(part.share * total)
+        if adversarial:
+            losses["discriminator"] = self._train_discriminator(images, decoded, part)
+        latents, codes = latents.detach(), quantized.z.detach()
+        if self.stages is not None:
+            codes = best_codes(self.tokenizer.quantizer, latents, quantized)
+        return _PartDone(losses, latents, codes, quantized.ids)
 
     def _enter(self, step: int) -> Stage:
         """Return the stage of a step, after freezing or unfreezing the encoder for it."""
@@ -209,12 +242,12 @@ class TokenizerTrainer(TrainingRun):
             self.parallel = self.accelerator.prepare(self.tokenizer)
         return stage
 
-    def _train_discriminator(self, images: Tensor, decoded: Tensor) -> Tensor:
-        """Compute the discriminator's gradient; return its loss, detached."""
-        with self._autocast():
-            loss = discriminator_objective(self.parallel_discriminator, images, decoded)
-        self.discriminator_optimizer.zero_grad(set_to_none=True)
-        self.accelerator.backward(loss)
+    def _train_discriminator(self, images: Tensor, decoded: Tensor, part: Part) -> Tensor:
+        """Add a part's share of the discriminator's gradient; return its loss, detached."""
+        with part.unsynchronized(self.accelerator, self.parallel_discriminator):
+            with self._autocast():
+                loss = discriminator_objective(self.parallel_discriminator, images, decoded)
+            self.accelerator.backward(part.share * loss)
         return loss.detach()
 
     def _reset_codes(self, replaced: Replaced) -> None:
@@ -326,6 +359,7 @@ def _open(config: RunConfig, split: str, size: int) -> Dataset:
         crop=data.crop,
         aspect=data.aspect,
         channels=config.tokenizer.channels,
+        columns=data.columns,
     )
 
 

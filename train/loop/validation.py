@@ -95,7 +95,7 @@ def share_of_held_out(config: RunConfig, pictures: Dataset, rank: int, processes
     All processes together measure the whole held-out set or, of a data set that holds none out,
     ``NONE_HELD_OUT`` of the pictures trained on, spread evenly.
     """
-    held_out = has_held_out(config.data.name, config.data.root)
+    held_out = has_held_out(config.data.name, config.data.root, config.data.subset)
     return evenly_spaced(len(pictures), None if held_out else NONE_HELD_OUT)[rank::processes]
 
 
@@ -147,4 +147,8 @@ def validate_tokenizer(
 def held_out_words(config: RunConfig, pictures: Dataset) -> str:
     """Return the words on the held-out pictures of a run."""
     count = f"{len(pictures):,} held out"
-    return count if has_held_out(config.data.name, config.data.root) else "none held out"
+    return (
+        count
+        if has_held_out(config.data.name, config.data.root, config.data.subset)
+        else "none held out"
+    )

@@ -1,8 +1,8 @@
 """The files kept on disk of remote shards: their indices, and a bounded number of whole copies.
 
-They are in `core.paths.cache_folder()`. Copies are made only of shards whose server sends no
-parts; together they take at most REGVQ_CACHE_GB gigabytes (20 by default), and the least recently
-used ones are removed first. Any of these files may be deleted at any time.
+They are in `core.paths.cache_folder()`. Copies are made of shards whose server sends no parts, and
+of parquet files; together they take at most REGVQ_CACHE_GB gigabytes (20 by default), and the least
+recently used ones are removed first. Any of these files may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from pathlib import Path
 
 from ...errors import DataError
 from ...paths import cache_folder
+from ..remote import Facts, download, redact_query
 from .items import Index, LeftOut, Member
-from .remote import Facts, download, redact_query
 
 _DEFAULT_GB = 20.0
+_COPIES = (".tar", ".parquet")
 _one_at_a_time = threading.Lock()  # concurrent downloads could together exceed the limit
 
 
@@ -57,13 +58,13 @@ def keep_index(url: str, facts: Facts, index: Index) -> None:
         os.replace(beside, file)
 
 
-def copy_of(url: str, facts: Facts) -> Path:
-    """Return a whole copy of a remote shard, downloaded if there is none.
+def copy_of(url: str, facts: Facts, suffix: str = ".tar") -> Path:
+    """Return a whole copy of a remote file, downloaded if there is none; ``suffix``: of its name.
 
     Processes that need the same copy wait for the first of them. Raises DataError if it cannot be
     downloaded, or if it is larger than the limit of all copies together.
     """
-    file = cache_folder() / "shards" / f"{_key(url, facts)}.tar"
+    file = cache_folder() / "shards" / f"{_key(url, facts)}{suffix}"
     try:
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +75,7 @@ def copy_of(url: str, facts: Facts) -> Path:
     except OSError as error:
         raise DataError(
             f"{error.filename or file.parent}: {error.strerror}; set REGVQ_CACHE to a folder "
-            "for copies of shards."
+            "for copies."
         ) from error
     return file
 
@@ -97,7 +98,7 @@ def _fetch(url: str, facts: Facts, file: Path) -> None:
 
 def _make_room(folder: Path, limit: int) -> None:
     copies = []
-    for copy in folder.glob("*.tar"):
+    for copy in (file for suffix in _COPIES for file in folder.glob(f"*{suffix}")):
         with contextlib.suppress(FileNotFoundError):  # another process removed it
             state = copy.stat()
             copies.append((state.st_mtime_ns, state.st_size, copy))

@@ -24,11 +24,11 @@ from ...errors import DataError, PictureError
 from ...formats import SUFFIXES
 from ...images import open_picture, open_turned
 from ..picture_dataset import DatasetInfo, Entry, PictureDataset
+from ..remote import url_of
 from ..segmentation import plain_lookup, read_map
 from ..text import captions_in, cleaned, decode, label_in, lines_of, parse_json
 from .files import LAYOUT, StreamedShard, all_shards, index_all, of_split
 from .items import MAP_SUFFIXES, TEXT_SUFFIXES, Member, sentences
-from .remote import url_of
 
 _MAX_CLASSES = 255
 _CAPTIONS = ("captions", "caption", "text")
@@ -36,10 +36,11 @@ _TEXTS_KEPT, _TEXT_BYTES = 65_536, 8192
 
 
 class TarShards(PictureDataset):
-    """Items in uncompressed tar files, on a disk or on a web server.
+    """Items in uncompressed tar files, on a disk or at any place that fsspec speaks to.
 
-    The root is a folder of `*.tar`, one tar file or its http(s) address, or a pattern with braces
-    (`{000..146}`, `{a,b}`), for files also `*` and `?`; several are joined by `::`. If some names,
+    The root is a folder of `*.tar`, one tar file or its address (https, s3, gs, hf and others), or
+    a pattern with braces (`{000..146}`, `{a,b}`) and, except on a web server, which lists no files,
+    also `*` and `?`; several are joined by `::`. If some names,
     or the folders they are in, contain a word for training and others one for validation or test
     (core.data.splits), these are the splits, and shards without such a word are in `skipped`;
     otherwise all shards are one split.
@@ -213,11 +214,11 @@ class TarShards(PictureDataset):
     def _bytes(self, index: int, suffix: str) -> bytes:
         shard = self._shards[self._shard_of[index]]
         if isinstance(shard, StreamedShard):
-            return self._streamed(shard, index)[suffix]
+            return self._streamed(shard, index, suffix)[suffix]
         return shard.read([self._members[index][suffix]])[0]
 
-    def _streamed(self, shard: StreamedShard, index: int) -> dict[str, bytes]:
-        """Return all bytes that are read of an item, from one request.
+    def _streamed(self, shard: StreamedShard, index: int, suffix: str) -> dict[str, bytes]:
+        """Return all bytes that are read of an item, from one request; at least those of a suffix.
 
         The short texts of many items are kept: captions and labels are read at each draw (decoded
         pictures are cached by ``PictureDataset``).
@@ -227,7 +228,7 @@ class TarShards(PictureDataset):
         texts, latest = self._texts.get(index), self._latest
         if latest[0] == index:
             return latest[1]
-        if texts is not None and self._cache.get(index) is not None:
+        if texts is not None and suffix in texts and self._cache.get(index) is not None:
             return texts
         for member in (_picture(members), _map(members)):
             if member is not None:

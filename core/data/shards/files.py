@@ -14,10 +14,10 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from ...errors import DataError, PictureError
+from ..remote import PartsFile, facts_of, is_web, listed, read_part, redact_query, url_of
 from ..splits import are_splits, served_by, split_inside
 from .cache import copy_of, keep_index, kept_index
 from .items import Index, Member
-from .remote import PartsFile, facts_of, read_part, redact_query, url_of
 from .tar import COMPRESSED, expand_braces, members_of
 
 LAYOUT = (
@@ -63,7 +63,7 @@ class LocalShard:
 
 @dataclass(frozen=True)
 class StreamedShard:
-    """A tar file on a web server.
+    """A tar file on a web server, in a bucket, or at another place that fsspec speaks to.
 
     If the server sends parts of files, headers and members are requested when they are needed, and
     only the index is kept on disk. If it does not, the shard is copied whole, into a folder of
@@ -130,16 +130,23 @@ def shards_of(root: str | Path, split: str) -> list[Shard]:
 def all_shards(root: str | Path) -> list[Shard]:
     """Return the shards that a root names, of all splits. Raises DataError if there are none."""
     folder = Path(root) if os.path.isdir(root) else None  # Path.is_dir fails on long addresses
-    if folder is not None:
-        found: list[Shard] = [LocalShard(path) for path in sorted(folder.rglob("*.tar"))]
+    far = url_of(root) if folder is None and _JOIN not in str(root) else None
+    packed = False
+    found: list[Shard]
+    if far is not None and not is_web(far) and not _is_tar(far):
+        names = listed(far)
+        found = [StreamedShard(name) for name in names if name.endswith(".tar")]
+        packed = not found and any(name.endswith(COMPRESSED) for name in names)
+    elif folder is not None:
+        found = [LocalShard(path) for path in sorted(folder.rglob("*.tar"))]
         packed = not found and any(f.name.endswith(COMPRESSED) for f in folder.rglob("*.t*"))
     else:
         found = [shard for part in str(root).split(_JOIN) for shard in _named(part)]
         packed = any(shard.path.name.endswith(COMPRESSED) for shard in found)
     if packed:
-        raise DataError(f"the shards at {root} are compressed: unpack them to .tar.")
+        raise DataError(f"the shards at {_shown(root)} are compressed: unpack them to .tar.")
     if not found:
-        raise DataError(f"there are no tar shards at {root}; give a folder of {LAYOUT}.")
+        raise DataError(f"there are no tar shards at {_shown(root)}; give a folder of {LAYOUT}.")
     return found
 
 
@@ -186,12 +193,16 @@ def _named(pattern: str) -> list[Shard]:
         raise DataError(f"commands such as {pattern!r} are not run; give a path or an address.")
     url = url_of(pattern)
     if url is not None:
-        if not urlsplit(url).path.endswith((".tar", *COMPRESSED)):
+        if not _is_tar(url):
             raise DataError(
                 f"{redact_query(url)} is not a tar file: a web server does not list its files, so "
                 "name the shards as 'https://HOST/train-{000..146}.tar'."
             )
-        return [StreamedShard(each) for each in expand_braces(url)]
+        return [
+            StreamedShard(name)
+            for each in expand_braces(url)
+            for name in (listed(each) if not is_web(each) and set("*?[") & set(each) else [each])
+        ]
     found = [
         Path(name)
         for each in expand_braces(pattern)
@@ -201,6 +212,15 @@ def _named(pattern: str) -> list[Shard]:
     if absent is not None:
         raise DataError(f"the shard {absent} does not exist; give {LAYOUT}.")
     return [LocalShard(path) for path in found]
+
+
+def _is_tar(url: str) -> bool:
+    return urlsplit(url).path.endswith((".tar", *COMPRESSED))
+
+
+def _shown(root: str | Path) -> str:
+    url = url_of(root)
+    return str(root) if url is None else redact_query(url)
 
 
 def _split_of(path: Path, base: Path | None) -> str | None:

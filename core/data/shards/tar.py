@@ -18,6 +18,9 @@ from .items import TEXT_SUFFIXES, Index, TarFile, index_of
 
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)$")
+_LETTERS = re.compile(r"([a-z])\.\.([a-z])$|([A-Z])\.\.([A-Z])$")
+_META = re.compile(r"__[^/]*__(/|$)")
+"""Files and folders that webdataset leaves out, such as `__MACOSX__/`."""
 
 
 def members_of(stream: BinaryIO, size: int, name: str) -> Index:
@@ -35,6 +38,9 @@ def members_of(stream: BinaryIO, size: int, name: str) -> Index:
             for member in archive:
                 end = member.offset_data
                 inside = posixpath.normpath(member.name)
+                if _META.match(inside):
+                    end = member.offset_data + -(-member.size // block) * block
+                    continue
                 if member.islnk() or member.issym():
                     start = "" if member.islnk() else posixpath.dirname(inside)
                     links[inside] = posixpath.normpath(posixpath.join(start, member.linkname))
@@ -71,7 +77,8 @@ def members_of(stream: BinaryIO, size: int, name: str) -> Index:
 def expand_braces(pattern: str) -> list[str]:
     """Expand `{a-{08..10},b}.tar` to a-08.tar, a-09.tar, a-10.tar, b.tar, as a shell does.
 
-    A range keeps the width of its first number. Braces that are not closed are kept as they are.
+    A range of numbers has the width of the longer one if one begins with 0; it may also be of
+    letters. Braces that are not closed, or around a single word, are kept as they are.
     """
     depth, cuts = 0, []
     for place, sign in enumerate(pattern):
@@ -83,10 +90,17 @@ def expand_braces(pattern: str) -> list[str]:
             break
     else:
         return [pattern]
-    span = _RANGE.match(pattern[cuts[0] + 1 : cuts[-1]])
-    if span:
+    inside = pattern[cuts[0] + 1 : cuts[-1]]
+    if span := _RANGE.match(inside):
         low, high = span.groups()
-        chosen = [f"{number:0{len(low)}d}" for number in range(int(low), int(high) + 1)]
+        padded = any(each.startswith("0") and len(each) > 1 for each in (low, high))
+        width = max(len(low), len(high)) if padded else 1
+        chosen = [f"{number:0{width}d}" for number in range(int(low), int(high) + 1)]
+    elif span := _LETTERS.match(inside):
+        low, high = (ord(each) for each in span.groups() if each)
+        chosen = [chr(number) for number in range(low, high + 1)]
+    elif len(cuts) == 2:
+        chosen = [f"{{{each}}}" for each in expand_braces(inside)]
     else:
         options = [pattern[a + 1 : b] for a, b in pairwise(cuts)]
         chosen = [each for option in options for each in expand_braces(option)]

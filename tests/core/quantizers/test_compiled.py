@@ -31,8 +31,8 @@ SOON = {
     *((name, True) for name in ("vq", "regvq-distance", "nsvq", "gumbel")),
     *((name, False) for name in ("ibq", "residual")),
 }
-"""Those of ``make test``: each way to search, to draw and to sum over codes. The operators of a graph
-are tested in ``tiled/test_operators.py``."""
+"""Those of ``make test``: each way to search, to draw and to sum over codes. The operators are
+tested without a graph, too."""
 
 
 def outcome(quantizer: torch.nn.Module, call: object, train: bool) -> dict[str, torch.Tensor]:

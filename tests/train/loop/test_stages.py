@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 
 from core.quantizers import NSVQConfig, SimVQConfig
+from tests.helpers.processes import gathered
 from tests.train.loop.test_tokenizer import config, pictures, state
 from train.config.stages import StagesConfig
 from train.config.tokenizer import LossConfig
@@ -157,14 +156,11 @@ def test_the_adversarial_weight_rises_again_in_each_stage(tmp_path, pictures):
     assert weights == pytest.approx([0.5, 0.5, 0, 0, 0, 0.125, 0.25, 0.375])
 
 
-def process(rank: int, port: int, pictures: str, folder: str) -> None:
-    torch.set_num_threads(1)
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "ACCELERATE_USE_CPU": "true"}
-    trainer = TokenizerTrainer(_shared(Path(pictures), batch=2), Path(folder) / "two")
-    assert trainer.accelerator.num_processes == 2
+def process(pictures: str, rank: int, world: int, folder: str) -> dict[str, torch.Tensor]:
+    trainer = TokenizerTrainer(_shared(Path(pictures), batch=4 // world), Path(folder) / "two")
+    assert (trainer.accelerator.num_processes, trainer.accelerator.process_index) == (world, rank)
     trainer.train()
-    torch.save(trainer.tokenizer.state_dict(), Path(folder) / f"{rank}.pt")
+    return trainer.tokenizer.state_dict()
 
 
 def _shared(pictures: Path, batch: int):
@@ -176,11 +172,7 @@ def _shared(pictures: Path, batch: int):
 
 @pytest.mark.slow
 def test_two_processes_pass_the_stages_like_one(tmp_path, pictures):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(process, args=(port, str(pictures), str(tmp_path)), nprocs=2)
-    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
+    first, second = gathered(partial(process, str(pictures)), 2, tmp_path)
     assert all(torch.equal(first[name], second[name]) for name in first)
     TokenizerTrainer(_shared(pictures, batch=4), tmp_path / "one").train()
     logs = {n: (tmp_path / n / "log.jsonl").read_text().splitlines() for n in ("one", "two")}

@@ -227,6 +227,10 @@ DEFAULTS: dict[type, dict[str, Any]] = {
         "crop": (0.0, 1.0),
         "aspect": 4 / 3,
         "workers": 1,
+        "image_column": None,
+        "caption_column": None,
+        "label_column": None,
+        "subset": None,
     },
     AdamWConfig: {
         "lr": 0.0004,
@@ -247,7 +251,11 @@ DEFAULTS: dict[type, dict[str, Any]] = {
         "log_every": 20,
         "save_every": 500,
         "validate_every": 2000,
+        "tracker": ("tensorboard",),
         "stop_after": None,
+        "accumulate": 1,
+        "checkpointing": False,
+        "compile": False,
     },
     SamplingConfig: {"guidance": 1.0, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "steps": None},
     StagesConfig: {
@@ -267,6 +275,10 @@ DEFAULTS: dict[type, dict[str, Any]] = {
         "workers": 1,
         "last_size": None,
         "last_share": 0.2,
+        "image_column": None,
+        "caption_column": None,
+        "label_column": None,
+        "subset": None,
     },
     FeatureConfig: {"name": "auto", "weights": None},
     LossConfig: {

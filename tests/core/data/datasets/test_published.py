@@ -21,7 +21,7 @@ from core.images import to_pixels, to_tensor
 from tests.helpers import published_layouts as made
 
 MAPPED = ("shards", "ade20k", "celebamask", "coco", "camvid", "facades")
-CAPTIONED = ("captions", "shards", "cub", "coco", "flickr8k")
+CAPTIONED = ("captions", "shards", "cub", "coco", "flickr8k", "parquet")
 
 
 def shows(sample: Sample, seed: int) -> bool:

@@ -9,11 +9,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from core.data import has_held_out, open_dataset
+from core.data import has_held_out, open_dataset, remote
 from core.data.check import main
-from core.data.shards import remote
+from core.data.remote import facts_of, url_of
 from core.data.shards.files import _remote_headers
-from core.data.shards.remote import facts_of, url_of
 from core.errors import DataError
 from core.paths import cache_folder
 from tests.core.data.datasets.test_published import refusal
@@ -30,7 +29,6 @@ def _fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REGVQ_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(remote, "PAUSE_S", 0.0)
-    remote._clients.clear()
     forget()
 
 
@@ -236,7 +234,9 @@ def test_broken_members_are_named_by_address(tmp_path: Path) -> None:
         ("{at}/", "is not a tar file"),
         ("{at}/a.tar.gz", "compressed"),
         ("pipe:curl {at}/train-000.tar", "are not run"),
-        ("s3://bucket/a.tar", "give http:// or https://"),
+        ("xyz://bucket/a.tar", "unsupported scheme; give https://"),
+        ("s3://bucket/a.tar", "s3://bucket/a.tar cannot be opened: Install s3fs to access S3."),
+        ("file:///a/b.tar", "is a file of this machine: give its path alone"),
         ("http://127.0.0.1:9/a.tar", "could not be read in 5 attempts"),
         ("http://:x/a.tar", "a.tar"),
     ],
