@@ -44,7 +44,7 @@ class Inputs:
     """TFLOP/s of a GPU in bfloat16. NVIDIA's data sheet of the H100 SXM, without sparsity."""
     utilization: float = 0.45
     """Share of that peak that training reaches. Assumed."""
-    loader: float = 270.0
+    loader: float = 250.0
     """Pictures per second that one processor core reads, decodes and crops to 256 pixels. Measured
     on the CPU of this project's machine (loading.py); see --measure."""
     cores: int = 16
