@@ -199,7 +199,7 @@ def waits(setup: Setup) -> list[dict[str, Any]]:
 
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for number, recipe in enumerate(RUNS):
+        for number, recipe in enumerate(setup.pick(RUNS, RUNS[:2])):
             trainer = run_of(recipe, Path(folder) / str(number), workers=0, tiny=setup.tiny,
                              batch=2, size=setup.pick(64, 32))  # fmt: skip
             batches = trainer._stream(0, 3)
@@ -249,7 +249,7 @@ def runs(setup: Setup) -> list[dict[str, Any]]:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = None
-        for number, recipe in enumerate(RUNS if not setup.tiny else RUNS[:2]):
+        for number, recipe in enumerate(setup.pick(RUNS, RUNS[:2])):
             place = Path(folder) / str(number)
             how: dict[str, Any] = {"workers": setup.pick(2, 0), "batch": 2, "tiny": setup.tiny,
                                    "size": setup.pick(64, 32), "tokenizer": tokenizer}  # fmt: skip

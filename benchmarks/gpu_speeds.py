@@ -118,7 +118,7 @@ def shares(setup: Setup) -> list[dict[str, Any]]:
     import step_shares
 
     rows = []
-    for recipe in (RECIPE, "scenes-masked"):
+    for recipe in setup.pick((RECIPE, "scenes-masked"), (RECIPE,)):
         how = {"size": setup.pick(128, 32), "precision": setup.pick("bf16", "fp32")}
         found = step_shares.measure(
             recipe, steps=setup.pick(10, 1), warmup=setup.pick(5, 1), tiny=setup.tiny,

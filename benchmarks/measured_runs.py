@@ -96,7 +96,8 @@ def _small(config: Any) -> Any:
 def _prior_run(config: Any, folder: Path, tokenizer: Path | None, tiny: bool) -> Any:
     from train.loop import prior as loop
 
-    loop.HELD_OUT, loop.READ = 8, 200  # a run that is only measured needs no more
+    # A run that is only measured needs no more.
+    loop.HELD_OUT, loop.READ = (2, 8) if tiny else (8, 200)
     if tiny:
         sizes = {"width": 32, "layers": 1, "heads": 2, "blocks": 1, "factors": (1, 2)}
         known = config.prior.__dataclass_fields__
