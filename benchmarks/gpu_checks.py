@@ -253,7 +253,12 @@ def runs(setup: Setup) -> list[dict[str, Any]]:
             place = Path(folder) / str(number)
             how: dict[str, Any] = {"workers": setup.pick(2, 0), "batch": 2, "tiny": setup.tiny,
                                    "size": setup.pick(64, 32), "tokenizer": tokenizer}  # fmt: skip
-            short = {"steps": 6, "save_every": 3, "log_every": 1, "validate_every": 0}
+            short = {
+                "steps": 6,
+                "save_every": 3,
+                "log_every": 1,
+                "validate_every": setup.pick(3, 0),
+            }
             first = run_of(recipe, place, changes=short | {"stop_after": 3}, **how)
             first.train()
             again = run_of(recipe, place, changes=short, **how)

@@ -48,10 +48,15 @@ class HostCopy:
 def count_values(values: Tensor, size: int) -> Tensor:
     """Return how often each integer from 0 to ``size`` - 1 occurs in ``values``, int64 (size,).
 
-    Negative numbers are not counted; larger ones must not occur. Unlike ``torch.bincount``, which
-    looks for the largest number first, it does not make the host wait.
+    -1 is not counted; other numbers must not occur. ``torch.bincount`` is several times as fast on
+    a CPU, but looks for the largest number first, for which the host would wait on a GPU.
     """
-    shifted = values.reshape(-1).long().clamp_min(-1) + 1
+    shifted = values.reshape(-1).long() + 1
+    if not values.is_cuda and not torch.compiler.is_compiling():
+        counts = torch.bincount(shifted, minlength=size + 1)
+        if len(counts) > size + 1:
+            raise IndexError(f"values must be from -1 to {size - 1}, got {len(counts) - 2}")
+        return counts[1:]
     counts = torch.zeros(size + 1, dtype=torch.int64, device=values.device)
     return counts.scatter_add_(0, shifted, torch.ones_like(shifted))[1:]
 

@@ -127,7 +127,18 @@ def run_of(tmp_path: Path, quantizer: Any, **changes: Any) -> RunConfig:
     return replace(run, **changes)
 
 
-@pytest.mark.parametrize("name", [name for name in KINDS if not hasattr(KINDS[name], "base")])
+FIRST = ("vq, averages and restart", "nsvq", "gumbel", "diveq", "fsq")
+"""Quantizers with rules of their own in a step; ``make test-all`` takes the others, too."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in FIRST else pytest.param(name, marks=pytest.mark.long)
+        for name in KINDS
+        if not hasattr(KINDS[name], "base")
+    ],
+)
 def test_a_step_of_a_tokenizer_waits_for_nothing(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
