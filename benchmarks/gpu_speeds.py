@@ -122,7 +122,7 @@ def shares(setup: Setup) -> list[dict[str, Any]]:
         how = {"size": setup.pick(128, 32), "precision": setup.pick("bf16", "fp32")}
         found = step_shares.measure(
             recipe, steps=setup.pick(10, 1), warmup=setup.pick(5, 1), tiny=setup.tiny,
-            workers=setup.pick(8, 0), **how,
+            workers=0, same_batch=True, **how,
         )  # fmt: skip
         rows += [
             row(f"{recipe}: {part['part']}", part["forward_ms"] + part["backward_ms"], "ms",

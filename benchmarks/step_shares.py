@@ -193,18 +193,21 @@ def _functions(clock: PartClock) -> Iterator[None]:
         yield
 
 
-def measure(recipe: str, *, steps: int = 5, warmup: int = 2, **how: Any) -> dict[str, Any]:
+def measure(
+    recipe: str, *, steps: int = 5, warmup: int = 2, same_batch: bool = False, **how: Any
+) -> dict[str, Any]:
     """Return the milliseconds of each part of a training step of ``recipe``.
 
-    ``how``: the settings of ``measured_runs.run_of``. ``warmup`` steps are not counted. The result
-    has "ms" of a step, "images_per_second" and, in "parts", a row for each part that took time.
+    ``how``: the settings of ``measured_runs.run_of``. ``warmup`` steps are not counted. With
+    ``same_batch``, all steps take the first batch, so that loading has no part. The result has "ms"
+    of a step, "images_per_second" and, in "parts", a row for each part that took time.
     """
     with tempfile.TemporaryDirectory() as folder:
         trainer = run_of(recipe, Path(folder), **how)
-        return measure_run(trainer, steps, warmup) | {"recipe": recipe}
+        return measure_run(trainer, steps, warmup, same_batch) | {"recipe": recipe}
 
 
-def measure_run(trainer: Any, steps: int, warmup: int) -> dict[str, Any]:
+def measure_run(trainer: Any, steps: int, warmup: int, same_batch: bool) -> dict[str, Any]:
     """Return ``measure`` of a run that was built."""
     import torch
 
@@ -213,12 +216,14 @@ def measure_run(trainer: Any, steps: int, warmup: int) -> dict[str, Any]:
     watch(trainer, clock)
     stream = trainer._stream(0, warmup + steps)
     losses: dict[str, Any] = {}
+    batch = None
     with _functions(clock):
         for step in range(warmup + steps):
             if step == warmup:
                 clock.restart()
-            with clock.part("data"):
-                batch = next(stream)
+            if batch is None or not same_batch:
+                with clock.part("data"):
+                    batch = next(stream)
             losses = trainer.step(batch, step)
         clock.begin(REST)  # closes the last part
         found = dict(clock.seconds)
@@ -285,6 +290,7 @@ def main(arguments: list[str] | None = None) -> None:
     add("--precision", choices=("auto", "bf16", "fp32"), default="auto")
     add("--data", default="scenes", metavar="NAME", help="the data set (default: scenes)")
     add("--root", type=Path, metavar="DIR", help="its folder, for one with files")
+    add("--same-batch", action="store_true", help="take the first batch in all steps")
     add("--tokenizer", type=Path, metavar="DIR",
         help="the bundle of a prior's tokenizer (default: an untrained one)")  # fmt: skip
     add("--threads", type=int, help="CPU threads (default: torch's)")

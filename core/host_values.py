@@ -27,6 +27,8 @@ class HostCopy:
 
     def __call__(self, tensor: Tensor) -> float:
         """Return the value of ``tensor``, with one number."""
+        if tensor.is_inference():  # torch does not count its changes
+            return float(tensor)
         if tensor is not self._tensor or tensor._version != self._version:
             self._note(tensor, float(tensor))
         return self._value
@@ -35,7 +37,8 @@ class HostCopy:
         """Add one to ``tensor``, an integer of one number, and return the result."""
         value = int(self(tensor)) + 1
         tensor += 1
-        self._note(tensor, value)
+        if not tensor.is_inference():
+            self._note(tensor, value)
         return value
 
     def _note(self, tensor: Tensor, value: float) -> None:

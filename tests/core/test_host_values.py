@@ -43,6 +43,15 @@ def test_a_copied_module_reads_its_own_value() -> None:
     assert module.known(module.count) == 1 and int(module.count) == 1
 
 
+def test_a_tensor_of_inference_mode_is_read_each_time() -> None:
+    known = HostCopy()
+    with torch.inference_mode():
+        count = torch.zeros((), dtype=torch.int64)
+        assert [known.raised(count), known.raised(count), known(count)] == [1, 2, 2]
+        count.fill_(7)
+        assert known(count) == 7
+
+
 @pytest.mark.parametrize("shape", [(0,), (1,), (7, 5), (2, 3, 4)])
 def test_counts_are_those_of_bincount(
     shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
