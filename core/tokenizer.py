@@ -320,7 +320,8 @@ class Tokenizer(nn.Module):
 
         With several levels, ids are (B, n, h, w): those of the first n levels. ``ids`` may also be
         floating-point latents (B, D, h, w), as a latent prior draws them; they are quantized first.
-        Raises ValueError for an id outside [0, K) or a wrong number of axes or levels.
+        Raises ValueError for an id outside [0, K) or a wrong number of axes or levels; the host
+        waits for ids on a GPU to look at their range.
         """
         if ids.is_floating_point():
             ids = self.quantizer.assign(ids)

@@ -172,7 +172,8 @@ class Prior(nn.Module, ABC, Generic[Config]):
         """Draw the ids of ``n`` pictures and yield each ``Step``; the last one is complete.
 
         The same state of the generator gives the same pictures. Closing the iterator stops the
-        computation. The prior must be in eval mode.
+        computation. The prior must be in eval mode. The host waits for a GPU once, before the last
+        step, to look at the logits, and twice before the first one if there are known ids.
 
         Args:
             condition: one for all pictures, one for each of the n, or None.

@@ -123,6 +123,9 @@ class DifferentiableVectorQuantizer(Quantizer):
 
     @torch.no_grad()
     def update(self, z: Tensor, ids: Tensor) -> Tensor | None:
+        """Replace codes that are hardly used, as ``Quantizer.update``. Every ``replace_every``
+        steps, the host waits for a GPU once, to copy the uses of the codes.
+        """
         config = self.config
         if not config.replace_every or self.encoder_frozen:
             return None

@@ -163,6 +163,9 @@ class NonStationaryVectorQuantizer(Quantizer):
 
     @torch.no_grad()
     def update(self, z: Tensor, ids: Tensor) -> Tensor | None:
+        """Replace unused codes, as ``Quantizer.update``. At the end of an epoch, the host waits for
+        a GPU once, to copy the uses of the codes.
+        """
         config = self.config
         if not config.replacement or self.encoder_frozen:
             return None

@@ -155,6 +155,9 @@ class ResidualQuantizer(LeveledQuantizer):
 
     @torch.no_grad()
     def update(self, z: Tensor, ids: Tensor) -> Replaced:
+        """Apply the rules of the levels' codebooks, as ``LeveledQuantizer.update``. With dropout,
+        the host waits for a GPU at each level, to know which pictures have it.
+        """
         parts = self.level_parts(z, ids)
         if z.is_cuda and not self.config.dropout:  # all have ids, and looking at them would wait
             return self._update_parts([part for _, part in parts], ids.unbind(1))

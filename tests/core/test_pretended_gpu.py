@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import DynamicOutputShapeException
 
 from core.conditions import Condition, LabelConfig, SemanticConfig, TextConfig
 from core.networks.autoencoder import NetworkConfig
@@ -28,6 +29,7 @@ from core.priors.options import SamplingOptions
 from core.quantizers import (
     QUANTIZERS,
     BSQConfig,
+    DiVeQConfig,
     FSQConfig,
     LeveledQuantizer,
     LevelsConfig,
@@ -98,6 +100,22 @@ def test_a_training_step_of_a_quantizer_reads_nothing(name: str) -> None:
         assert not reads.counts
         learned = [p for p in quantizer.parameters() if p.requires_grad]
         assert on_cuda(*(p.grad for p in learned if p.grad is not None))
+
+
+@pytest.mark.parametrize(
+    "config", [NSVQConfig(size=SIZE, epoch=2), DiVeQConfig(size=SIZE, replace_every=2)]
+)
+def test_uses_are_copied_once_at_the_end_of_an_epoch(config: Any) -> None:
+    place = f"core/quantizers/{type(config).__name__.lower().removesuffix('config')}.py:update"
+    with pretended_gpu({place: 0}) as reads:
+        quantizer = on_gpu(config.build(DIM)).train()
+        z = torch.randn(2, DIM, 4, 4, device=CUDA)
+        ids = quantizer.assign(z)
+        quantizer.update(z, ids)
+        reads.counts.clear()  # the number of updates, which is known now
+        with pytest.raises(DynamicOutputShapeException):  # of a copy on the CPU
+            quantizer.update(z, ids)
+    assert reads.counts == {place: 1}
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -75,7 +75,8 @@ class Stages(nn.Module):
         """Record the commitment loss of a finished step; return True if the encoder is frozen now.
 
         ``latents`` (B, D, h, w) and their ``codes``, of the step. A collective: every process takes
-        part and decides the same.
+        part and decides the same. At the end of an epoch, the host waits for a GPU once, to copy
+        the mean loss.
         """
         if int(self.frozen_at) >= 0:
             return False
