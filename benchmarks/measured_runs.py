@@ -55,6 +55,7 @@ def run_of(
 
 
 def _tokenizer_run(config: Any, folder: Path, tiny: bool) -> Any:
+    from train.config.tokenizer import RunConfig
     from train.loop.tokenizer import TokenizerTrainer
 
     if tiny:
@@ -69,7 +70,10 @@ def _tokenizer_run(config: Any, folder: Path, tiny: bool) -> Any:
     loss = config.loss
     if loss.lpips:  # its fitted heads are downloaded; without them each channel has the weight 1
         loss = replace(loss, lpips=False)
-    config = replace(config, features=features, second_features=second, loss=loss, init=None)
+    config = replace(
+        config, features=features, second_features=second, loss=loss,
+        init=None, codes_from=RunConfig.codes_from,
+    )  # fmt: skip
     return TokenizerTrainer(config, folder / "run")
 
 
@@ -89,7 +93,7 @@ def _small(config: Any) -> Any:
         batch=min(config.batch, 2),
         features=replace(config.features, name="none"),
         second_features=replace(config.second_features, name="none"),
-        loss=replace(config.loss, perceptual=0.0, contrastive="none"),
+        loss=replace(config.loss, perceptual=0.0, second_perceptual=0.0, contrastive="none"),
     )
 
 
