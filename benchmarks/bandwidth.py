@@ -8,11 +8,12 @@ from typing import Any
 _BYTES = 2**28  # more than any processor's cache
 
 
-def bandwidth(device: str) -> float:
-    """Return the bytes per second that a copy reads and writes, the fastest of a few."""
+def bandwidth(device: str, size: int = _BYTES) -> float:
+    """Return the bytes per second that a copy of ``size`` bytes reads and writes, the fastest of a
+    few."""
     import torch
 
-    source = torch.ones(_BYTES // 4, device=device)
+    source = torch.ones(size // 4, device=device)
     target = torch.empty_like(source)
     seconds = []
     for _ in range(5):
@@ -21,7 +22,7 @@ def bandwidth(device: str) -> float:
         target.copy_(source)
         _wait(device)
         seconds.append(time.perf_counter() - started)
-    return 2 * _BYTES / min(seconds)
+    return 2 * size / min(seconds)
 
 
 def floor(model: Any, rows: int, rate: float) -> float:

@@ -303,7 +303,7 @@ class Tokenizer(nn.Module):
         """
         check_images(images, self.channels)
         images = pad_to_multiple(images, self.downsampling)
-        return self.encoder(self.network_input(images.to(self.device))).float()
+        return self.encoder(self.network_input(images.to(self.device, non_blocking=True))).float()
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
@@ -320,12 +320,13 @@ class Tokenizer(nn.Module):
 
         With several levels, ids are (B, n, h, w): those of the first n levels. ``ids`` may also be
         floating-point latents (B, D, h, w), as a latent prior draws them; they are quantized first.
-        Raises ValueError for an id outside [0, K) or a wrong number of axes or levels.
+        Raises ValueError for an id outside [0, K) or a wrong number of axes or levels; the host
+        waits for ids on a GPU to look at their range.
         """
         if ids.is_floating_point():
             ids = self.quantizer.assign(ids)
         check_ids(ids, self.codebook_size, self.levels)
-        return self.decode_latents(self.quantizer.embed(ids.to(self.device)))
+        return self.decode_latents(self.quantizer.embed(ids.to(self.device, non_blocking=True)))
 
     @torch.no_grad()
     def reconstruct(
@@ -390,8 +391,8 @@ def check_ids(ids: Tensor, codebook_size: int, levels: int = 1) -> None:
         raise ValueError(f"token ids must be (B, h, w), got {tuple(ids.shape)}")
     if levels > 1:
         check_levels(ids, levels)
-    if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < codebook_size:
-        raise ValueError(
-            f"token ids must be from 0 to {codebook_size - 1}, "
-            f"got {int(ids.min())} to {int(ids.max())}"
-        )
+    if not ids.numel():
+        return
+    low, high = torch.stack(ids.aminmax()).tolist()  # on a GPU, the host waits for it
+    if not 0 <= low <= high < codebook_size:
+        raise ValueError(f"token ids must be from 0 to {codebook_size - 1}, got {low} to {high}")

@@ -52,6 +52,6 @@ class Condition:
         """Return the condition on another device."""
         return Condition(
             self.texts,
-            None if self.segmentation is None else self.segmentation.to(device),
-            None if self.labels is None else self.labels.to(device),
+            None if self.segmentation is None else self.segmentation.to(device, non_blocking=True),
+            None if self.labels is None else self.labels.to(device, non_blocking=True),
         )

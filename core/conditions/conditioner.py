@@ -177,7 +177,7 @@ class Conditioner(nn.Module):
             return torch.zeros(count, rows, dtype=torch.bool, device=device)
         source = generator.device if generator is not None else device
         lost = torch.rand(count + 1, rows, generator=generator, device=source) < self.drop
-        lost = lost.to(device)
+        lost = lost.to(device, non_blocking=True)
         return lost[1:] | lost[:1] if count > 1 else lost[:1]
 
     def _taken(self) -> str:

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..host_values import count_values
+
 UNLABELED = 255
 """The class id of pixels without a label."""
 
@@ -58,7 +60,7 @@ def composition(segmentation: Tensor, classes: int, grid: tuple[int, int]) -> Te
     kind = segmentation.clamp(max=classes)
     image = torch.arange(batch, device=device)[:, None, None] * (rows * columns)
     slot = (image + cell) * (classes + 1) + kind
-    counts = torch.bincount(slot.flatten(), minlength=batch * rows * columns * (classes + 1))
+    counts = count_values(slot, batch * rows * columns * (classes + 1))
     counts = counts.view(batch, rows, columns, classes + 1).permute(0, 3, 1, 2).float()
     return counts / counts.sum(1, keepdim=True)
 

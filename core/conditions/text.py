@@ -170,7 +170,7 @@ class TextEncoder(nn.Module):
         """Raise ValueError if a text is not a string, or if the vocabulary was not set."""
         if any(not isinstance(text, str) for text in texts):
             raise ValueError("a condition's texts must be strings")
-        if self._is_compact and int(self.known.max()) < 0:
+        if self._is_compact and not self._row_of_token():
             raise ValueError(
                 "this prior has no vocabulary yet; call learn_vocabulary with the training "
                 "captions first, or set text.vocabulary 0"
@@ -197,8 +197,10 @@ class TextEncoder(nn.Module):
         # The tower encodes each distinct text once.
         tokens, mask, vectors = self._encode(distinct)
         row_of = {text: row for row, text in enumerate(distinct)}
-        rows = torch.tensor([row_of.get(text, 0) for text in given], device=dropped.device)
-        empty = torch.tensor([not text for text in given], device=dropped.device) | dropped
+        rows = torch.tensor([row_of.get(text, 0) for text in given])
+        empty = torch.tensor([not text for text in given])
+        rows, empty = (x.to(dropped.device, non_blocking=True) for x in (rows, empty))
+        empty = empty | dropped
         vectors = torch.where(empty[:, None], vector.to(vectors.dtype), vectors[rows])
         if token is None or tokens is None:
             return None, None, vectors
@@ -220,7 +222,7 @@ class TextEncoder(nn.Module):
         if not compact:  # open_clip's padding id is also that of "!"
             ends = torch.tensor([len(tokens) + 2 for tokens in encoded])
             mask = torch.arange(length) < ends[:, None]
-        ids, mask = ids.to(device), mask.to(device)
+        ids, mask = (x.to(device, non_blocking=True) for x in (ids, mask))
         if self.tower is None:
             tower = self._frozen[0].to(device)
             padded = nn.functional.pad(ids, (0, self.context - length))
@@ -246,10 +248,15 @@ class TextEncoder(nn.Module):
 
     def _rows_of(self, tokens: Sequence[int]) -> list[int]:
         """Return the rows of tokens in the tower's embedding."""
+        known = self._row_of_token()
+        return [known.get(token, _UNKNOWN) for token in tokens]
+
+    def _row_of_token(self) -> dict[int, int]:
+        """Return the row of each token of the vocabulary, read from the device once."""
         if self._rows is None:
             known = self.known.tolist()
             self._rows = {token: _FIRST + i for i, token in enumerate(known) if token >= 0}
-        return [self._rows.get(token, _UNKNOWN) for token in tokens]
+        return self._rows
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..plain import is_plain
 from .incremental import IncrementalDecoder
 from .transformer import Cache, Memory, Modulation, Transformer
 
@@ -45,7 +46,7 @@ class GraphDecoder(IncrementalDecoder):
             memory=memory,
             memory_mask=memory_mask,
         )
-        self.position = torch.tensor([cache.length], device=table.device)
+        self.position = torch.full((1,), cache.length, device=table.device)
         self.positions = torch.arange(table.shape[1], device=table.device)
         for store in cache.stores:
             store[:, :, :, cache.length :] = 0  # masked, but a value that is not finite would show
@@ -75,7 +76,7 @@ def capture_graph(
     ``step`` is a function of a tensor like ``example`` that increases ``position``. Each call of
     the graph overwrites the result of the call before.
     """
-    if example.device.type != "cuda":
+    if example.device.type != "cuda" or is_plain():
         return step
     start, given = position.clone(), example.clone()
     stream = torch.cuda.Stream()

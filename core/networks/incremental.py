@@ -78,8 +78,8 @@ class IncrementalDecoder:
         config = transformer.config
         self.cache, self.heads = cache, config.heads
         self.root = math.sqrt(config.width)
-        self.floor = torch.tensor(
-            math.sqrt(config.width * EPS), device=transformer.norm.weight.device
+        self.floor = torch.full(
+            (), math.sqrt(config.width * EPS), device=transformer.norm.weight.device
         )
         self.mask = None if memory_mask is None else memory_mask[:, None, None, :]
         self.gain = transformer.norm.weight.float() * self.root

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..plain import is_plain
+
 _LARGE = 2**18  # entries; below, the time of the call itself matters more than that of reading
 
 Product = Callable[[Tensor], Tensor]
@@ -26,7 +28,7 @@ def packed_linear(weight: Tensor, rows: int, bias: Tensor | None = None) -> Prod
     """
     weight = weight.detach()
     # Autocast does not apply to oneDNN's own operations.
-    plain = weight.device.type != "cpu" or torch.is_autocast_enabled("cpu")
+    plain = weight.device.type != "cpu" or torch.is_autocast_enabled("cpu") or is_plain()
     if plain or weight.numel() < _LARGE:
         return lambda h: F.linear(h, weight, bias)
     # One row gains nothing from the layout, nor do two rows in float32 (measured with MKL).

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from ..plain import is_plain
+
 EPS = 1e-6
 
 
@@ -24,7 +26,7 @@ class RMSNorm(nn.RMSNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` (..., C) divided by its root mean square over C, times the gain."""
-        if x.device.type == "cpu" and torch.is_grad_enabled():
+        if x.device.type == "cpu" and torch.is_grad_enabled() and not is_plain():
             return _Normed.apply(x, self.weight, EPS)
         return super().forward(x)
 

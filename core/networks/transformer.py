@@ -82,7 +82,7 @@ def rotary(grid: tuple[int, int], head_width: int, like: Tensor) -> Tensor:
     angle = torch.cat([rows[:, None] * speed, columns[:, None] * speed], 1)
     # Channel i of the first half of a head and channel i of the second half are a pair.
     table = torch.stack([angle.cos().repeat(1, 2), torch.cat([-angle.sin(), angle.sin()], 1)])
-    return table.to(like.device, like.dtype)
+    return table.to(like.device, like.dtype, non_blocking=True)
 
 
 def rotate(x: Tensor, table: Tensor) -> Tensor:

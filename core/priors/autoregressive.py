@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..conditions import Condition
-from .categorical import classifier_free_guidance, sample_categorical, uniform
+from .categorical import FiniteLogits, classifier_free_guidance, sample_categorical, uniform
 from .levels import as_grid, levels_of
 from .network import TokenNetwork
 from .options import ResolvedOptions, Step
@@ -104,10 +104,12 @@ def sample_autoregressive(
     total = height * width
     copies = 2 if guided else 1
     ids = torch.full((rows, levels, total), -1, device=device)
+    known, known_everywhere = None, [False] * total
     if options.known is not None:
         ids = levels_of(options.known, levels).clone()
-    known_everywhere = (ids >= 0).all(1).all(0).tolist()
-    known = (ids >= 0) if options.known is not None else None
+        known = ids >= 0
+        known_everywhere = known.all(1).all(0).tolist()
+    finite = FiniteLogits()
     start = known_everywhere.index(False) if False in known_everywhere else total
     step = network.decoder(context, copies * rows, total)
     # One random number per token, also for known ones: a picture does not depend on the tokens that
@@ -129,11 +131,14 @@ def sample_autoregressive(
                 top_k=options.top_k,
                 top_p=options.top_p,
                 at=at[:, cell, level],
+                finite=finite,
             )
             if known is not None:
                 drawn = torch.where(known[:, level, cell], ids[:, level, cell], drawn)
             ids[:, level, cell] = drawn
         before = ids[..., cell : cell + 1]
+        if cell == total - 1:
+            finite.check()
         yield Step(as_grid(ids.clone(), options.grid), cell + 1, total)
     if start == total:
         yield Step(as_grid(ids, options.grid), total, total)

@@ -118,7 +118,6 @@ class Prior(nn.Module, ABC, Generic[Config]):
         """The device of the weights."""
         return next(self.parameters()).device
 
-    @abstractmethod
     def loss(
         self,
         ids: Tensor,
@@ -130,16 +129,27 @@ class Prior(nn.Module, ABC, Generic[Config]):
         The trainer adds the terms as they are, except terms whose names end in "bits": these are
         detached. "bits" is the loss of a discrete prior in bits per token, comparable between
         priors in eval mode. Parts of the condition that this prior does not take are ignored.
+
+        Raises ValueError as ``check_training_batch``.
+        """
+        self.check_training_batch(ids, condition)
+        return self.forward(ids, condition, generator)
+
+    @abstractmethod
+    def check_training_batch(self, ids: Tensor, condition: Condition | None) -> None:
+        """Raise ValueError unless ``loss`` can use ids and condition.
+
+        It looks at their values. Where they are on a GPU, the host waits for them.
         """
 
+    @abstractmethod
     def forward(
         self,
         ids: Tensor,
         condition: Condition | None = None,
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
-        """Return ``loss``, for wrappers that hook the call of a module."""
-        return self.loss(ids, condition, generator)
+        """Return ``loss`` for arguments that were checked, as the trainer does on the CPU."""
 
     def learn_vocabulary(self, texts: Iterable[str]) -> None:
         """Set the vocabulary of a text condition, before training; without one, do nothing."""
@@ -162,7 +172,8 @@ class Prior(nn.Module, ABC, Generic[Config]):
         """Draw the ids of ``n`` pictures and yield each ``Step``; the last one is complete.
 
         The same state of the generator gives the same pictures. Closing the iterator stops the
-        computation. The prior must be in eval mode.
+        computation. The prior must be in eval mode. The host waits for a GPU once, before the last
+        step, to look at the logits, and twice before the first one if there are known ids.
 
         Args:
             condition: one for all pictures, one for each of the n, or None.

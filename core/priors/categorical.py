@@ -21,6 +21,7 @@ SEEDS = 2**31
 
 _MIN_TEMPERATURE = 1e-6  # divided by less, differences of logits exceed float32
 _TILE = 2**20  # entries at once, which stay in the processor's cache
+_GPU_TILE = 2**26  # 256 MB in float32: few kernels (not measured)
 _WIDE = 1024  # codes; wider rows are summed in two levels
 _BLOCK = 128
 _HEAD = 1024  # codes that top-p sorts first
@@ -67,9 +68,11 @@ def _draw(
     if generator is None:
         return source(shape, device=device)
     if isinstance(generator, torch.Generator):
-        return source(shape, generator=generator, device=generator.device).to(device)
+        return source(shape, generator=generator, device=generator.device).to(
+            device, non_blocking=True
+        )
     rows = [source(shape[1:], generator=each, device=each.device) for each in generator]
-    return torch.stack(rows).to(device)
+    return torch.stack(rows).to(device, non_blocking=True)
 
 
 def inverse_cdf(weights: Tensor, at: Tensor) -> Tensor:
@@ -109,52 +112,83 @@ def _below(x: Tensor) -> Tensor:
 
 
 def truncate(
-    logits: Tensor, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
+    logits: Tensor,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    finite: FiniteLogits | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Return the truncated distribution: weights float32 (R, k), not normalized, and their codes.
 
     ``logits`` are (R, K). The codes are int64 (R, k), or None for all K codes in order. ``top_k``
     keeps only this number of the most likely codes (0: all). Of these, ``top_p`` keeps the most
     likely codes that together reach this share of their mass, at least one (VQ-Diffusion's
-    truncation).
+    truncation). ``finite``: see ``sample_categorical``.
     """
     size = logits.shape[1]
     logits = logits.float()
     if 0 < top_k < size:
         values, codes = logits.topk(top_k, 1)
-        weights = _weights(values, temperature)
+        weights = _weights(values, temperature, finite)
         return (weights if top_p >= 1 else _nucleus(weights, weights.sum(1), top_p)), codes
     if top_p >= 1:
-        return _weights(logits, temperature), None
-    if size > 2 * _HEAD:
-        # Usually few codes have most of the mass, and a full sort is not needed.
-        weights = _weights(logits, temperature)
+        return _weights(logits, temperature, finite), None
+    if size > 2 * _HEAD and not logits.is_cuda:
+        # Usually few codes have most of the mass, and a full sort is not needed. On a GPU the sort
+        # is faster than waiting for the answer.
+        weights = _weights(logits, temperature, finite)
         head, codes = weights.topk(_HEAD, 1)
         total = weights.sum(1)
         if bool((head.sum(1) >= top_p * total).all()):
             return _nucleus(head, total, top_p), codes
     values, codes = logits.sort(1, descending=True)
-    weights = _weights(values, temperature)
+    weights = _weights(values, temperature, finite)
     return _nucleus(weights, weights.sum(1), top_p), codes
 
 
-def _weights(logits: Tensor, temperature: float) -> Tensor:
+def _weights(logits: Tensor, temperature: float, finite: FiniteLogits | None) -> Tensor:
     largest = logits.amax(1, keepdim=True)
-    _check_finite(largest)
+    _look_at(largest, finite)
     shifted = logits - largest
     return shifted.div_(temperature).exp_() if temperature != 1 else shifted.exp_()
 
 
-def _check_finite(largest: Tensor) -> None:
-    """Raise CheckpointError unless the largest logit of every row is finite; NaN spreads to it."""
-    if largest.is_cuda and torch.cuda.is_current_stream_capturing():
-        return
-    if not bool(torch.isfinite(largest).all()):
-        raise CheckpointError(
-            "The prior computed logits that are not finite (NaN or infinity): its weights are "
-            "damaged or its training diverged; choose another checkpoint, or train it again with a "
-            "lower learning rate."
-        )
+class FiniteLogits:
+    """The check of a sampling that the prior's logits are finite.
+
+    On a GPU, the host would wait for each step to look at its logits. There the steps are looked at
+    together, by ``check`` before the last one is returned.
+    """
+
+    def __init__(self) -> None:
+        self._all: Tensor | None = None
+
+    def add(self, largest: Tensor) -> None:
+        """Add the largest logit of each row; NaN spreads to it. On a CPU, raise as ``check``."""
+        if largest.is_cuda and torch.cuda.is_current_stream_capturing():
+            return
+        found = torch.isfinite(largest).all()
+        self._all = found if self._all is None else self._all & found
+        if not largest.is_cuda:
+            self.check()
+
+    def check(self) -> None:
+        """Raise CheckpointError unless all logits so far are finite."""
+        found, self._all = self._all, None
+        if found is not None and not bool(found):
+            raise CheckpointError(
+                "The prior computed logits that are not finite (NaN or infinity): its weights are "
+                "damaged or its training diverged; choose another checkpoint, or train it again "
+                "with a lower learning rate."
+            )
+
+
+def _look_at(largest: Tensor, finite: FiniteLogits | None) -> None:
+    if finite is not None:
+        return finite.add(largest)
+    alone = FiniteLogits()
+    alone.add(largest)
+    alone.check()
 
 
 def _nucleus(weights: Tensor, total: Tensor, top_p: float) -> Tensor:
@@ -175,6 +209,7 @@ def sample_categorical(
     top_p: float = 1.0,
     wanted: Tensor | None = None,
     at: Tensor | None = None,
+    finite: FiniteLogits | None = None,
 ) -> Tensor:
     """Draw codes int64 (...) from softmax(``logits`` / temperature), logits (..., K).
 
@@ -184,6 +219,7 @@ def sample_categorical(
         top_p: see ``truncate``.
         wanted: bool (...); where it is false, nothing is drawn and the code is 0.
         at: ``uniform`` numbers (...) that were drawn before, instead of the generator.
+        finite: collects the check of the logits on a GPU; without it, the host waits here.
 
     Raises CheckpointError if a row has no finite largest logit, as those of a diverged prior.
     """
@@ -191,20 +227,24 @@ def sample_categorical(
     flat = logits.reshape(-1, size)
     drawn = torch.zeros(len(flat), dtype=torch.int64, device=logits.device)
     at = (uniform(tuple(shape), generator, logits.device) if at is None else at).flatten()
-    rows = None if wanted is None else wanted.flatten().nonzero()[:, 0]
+    # On a GPU, drawing for all rows is faster than waiting for the places of the wanted ones.
+    rows = None
+    if wanted is not None and not logits.is_cuda:
+        rows = wanted.flatten().nonzero()[:, 0]
     count = len(flat) if rows is None else len(rows)
-    step = max(1, _TILE // size)
+    step = max(1, (_GPU_TILE if logits.is_cuda else _TILE) // size)
     for start in range(0, count, step):
         part = slice(start, start + step) if rows is None else rows[start : start + step]
         some = flat[part]
         if temperature < _MIN_TEMPERATURE or top_k == 1:
             largest, drawn[part] = some.max(1)
-            _check_finite(largest)
+            _look_at(largest, finite)
             continue
-        weights, codes = truncate(some, temperature, top_k, top_p)
+        weights, codes = truncate(some, temperature, top_k, top_p, finite)
         index = inverse_cdf(weights, at[part])
         drawn[part] = index if codes is None else codes.gather(1, index[:, None])[:, 0]
-    return drawn.view(shape)
+    drawn = drawn.view(shape)
+    return drawn.masked_fill(~wanted, 0) if wanted is not None and rows is None else drawn
 
 
 def classifier_free_guidance(logits: Tensor, scale: float | Tensor) -> Tensor:

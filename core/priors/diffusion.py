@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ..conditions import Condition
 from ..distributed import sum_over_processes
-from .categorical import classifier_free_guidance, spread_uniform
+from ..host_values import count_values
+from .categorical import FiniteLogits, classifier_free_guidance, spread_uniform
 from .mask_and_replace import MaskAndReplace
 from .network import Context
 from .options import ResolvedOptions, Step
@@ -135,12 +136,14 @@ class DiffusionPrior(TokenPrior[DiffusionConfig]):
         """Return timesteps from 1 to T, int64 (rows,), and the probability of each draw."""
         last = self.config.timesteps
         probability = torch.full((last,), 1 / last, device=device)
-        if self.training and bool((self.draws > _MIN_DRAWS).all()):
+        if self.training:
             # As in VQ-Diffusion: in proportion to the root of the mean square. The first timestep
             # has that of the second, because its loss is a likelihood and not a divergence.
             root = self.squares.float().sqrt() + 1e-10
             root = torch.cat([root[1:2], root[1:]]) if last > 1 else root
-            probability = root / root.sum()
+            # Chosen on the device: the host would have to wait to know which.
+            known = (self.draws > _MIN_DRAWS).all()
+            probability = torch.where(known, root / root.sum(), probability)
         at = spread_uniform(rows, generator, device)
         bounds = probability.cumsum(0)
         index = torch.searchsorted(bounds, at * bounds[-1], right=True).clamp(max=last - 1)
@@ -151,7 +154,7 @@ class DiffusionPrior(TokenPrior[DiffusionConfig]):
         """Update ``squares`` and ``draws`` by losses (B,) of timesteps (B,), of all processes."""
         index = time - 1
         # The mean, if a timestep was drawn more than once.
-        count = sum_over_processes(torch.bincount(index, minlength=len(self.draws)))
+        count = sum_over_processes(count_values(index, len(self.draws)))
         total = torch.zeros_like(self.squares).index_add_(0, index, kl.square().to(self.squares))
         total = sum_over_processes(total)
         mean = total / count.clamp(min=1)
@@ -193,6 +196,7 @@ def sample_diffusion(
     times = [round(last * (1 - step / steps)) for step in range(steps + 1)]
     now = process.noise((rows, height * width), options.generator, device)
     known = None if options.known is None else options.known.reshape(rows, -1)
+    finite = FiniteLogits()
     for step, (end, begin) in enumerate(pairwise(times), 1):
         if known is not None:
             now = torch.where(known >= 0, known, now)
@@ -210,7 +214,10 @@ def sample_diffusion(
             temperature=options.temperature,
             top_k=options.top_k,
             top_p=options.top_p,
+            finite=finite,
         )
+        if step == steps:
+            finite.check()
         shown = now if known is None else torch.where(known >= 0, known, now)
         shown = shown.masked_fill(shown == process.codes, -1)
         yield Step(shown.view(rows, height, width), step, steps)

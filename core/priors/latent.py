@@ -10,7 +10,7 @@ its next prediction.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from ..conditions import Condition, ConditionConfig, Conditioner
 from ..distributed import mean_over_processes
+from ..host_values import HostCopy
 from .base import Prior, build_prior
 from .categorical import classifier_free_guidance, normal, spread_uniform
 from .options import ResolvedOptions, Step, check_grid
@@ -141,6 +142,8 @@ class LatentPrior(Prior[LatentConfig]):
         )
         self.register_buffer("mean", torch.zeros(config.latent_dim))
         self.register_buffer("std", torch.zeros(()))
+        self._scale = HostCopy()
+        self._signal: list[float] | None = None
 
     @torch.no_grad()
     def measure(self, latents: Tensor) -> None:
@@ -156,7 +159,15 @@ class LatentPrior(Prior[LatentConfig]):
         variance = mean_over_processes(centered.square().mean())
         self.std.copy_(variance.sqrt().clamp(min=1e-6))
 
-    def loss(
+    def check_training_batch(self, ids: Tensor, condition: Condition | None) -> None:
+        if ids.ndim != 4 or ids.shape[1] != self.config.latent_dim:
+            raise ValueError(
+                f"latents must be (B, {self.config.latent_dim}, h, w), got {tuple(ids.shape)}"
+            )
+        self._check_sides((ids.shape[2], ids.shape[3]))
+        self.conditioner.check(condition, len(ids), allow_unused=True)
+
+    def forward(
         self,
         ids: Tensor,
         condition: Condition | None = None,
@@ -167,14 +178,8 @@ class LatentPrior(Prior[LatentConfig]):
         ``ids`` are latents float32 (B, D, h, w).
         """
         latents = ids
-        if latents.ndim != 4 or latents.shape[1] != self.config.latent_dim:
-            raise ValueError(
-                f"latents must be (B, {self.config.latent_dim}, h, w), got {tuple(latents.shape)}"
-            )
         rows, _, height, width = latents.shape
-        self._check_sides((height, width))
-        self.conditioner.check(condition, rows, allow_unused=True)
-        if not bool(self.std):
+        if not self._scale(self.std):
             self.measure(latents)
         clean = (latents.float() - self.mean[:, None, None]) / self.std
         last = self.config.timesteps
@@ -230,9 +235,16 @@ class LatentPrior(Prior[LatentConfig]):
 
         Raises ValueError for an untrained prior, too.
         """
-        if not bool(self.std):
+        if not self._scale(self.std):
             raise ValueError("this latent prior is not trained: the scale of its latents is unset")
         return super().sample(condition, n, **options)
+
+    def _shares(self) -> list[float]:
+        """Return the share of the clean latents' variance at each time, read once."""
+        found = self._signal
+        if found is None:
+            found = self._signal = list(map(float, self.scheduler.alphas_cumprod.tolist()))
+        return found
 
     @torch.no_grad()
     def _sample(self, condition: Condition | None, options: ResolvedOptions) -> Iterator[Step]:
@@ -249,7 +261,7 @@ class LatentPrior(Prior[LatentConfig]):
             predict,
             start,
             options,
-            self.scheduler.alphas_cumprod,
+            self._shares(),
             guided=guided,
             velocity=self.config.prediction == "v_prediction",
         )
@@ -263,7 +275,7 @@ def sample_ddim(
     predict: Callable[[Tensor, Tensor], Tensor],
     start: Tensor,
     options: ResolvedOptions,
-    signal: Tensor,
+    signal: Sequence[float] | Tensor,
     *,
     guided: bool,
     velocity: bool,

@@ -9,12 +9,13 @@ Posterior, draw and divergence therefore need a few numbers per token instead of
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from .categorical import Generators, sample_categorical, uniform
+from .categorical import FiniteLogits, Generators, sample_categorical, uniform
 
 
 class Rates(NamedTuple):
@@ -52,6 +53,9 @@ class MaskAndReplace:
             alpha, gamma = (alpha[1], alpha[1]), (gamma[1], gamma[1])
         self.kept = torch.cat([one, torch.linspace(*alpha, timesteps, **kind)])
         self.masked = torch.cat([zero, torch.linspace(*gamma, timesteps, **kind)])
+        self._kept: list[float] = self.kept.tolist()
+        self._masked: list[float] = self.masked.tolist()
+        self._tables = {"cpu": (self.kept, self.masked)}
         unmasked = (1 - self.masked).diff() / (1 - self.masked[:-1]) + 1
         left = unmasked - self.kept[1:] / self.kept[:-1]
         if not bool((left > 0).all() and (self.masked.diff() > 0).all() and (self.kept > 0).all()):
@@ -62,10 +66,25 @@ class MaskAndReplace:
 
     def rates(self, begin: Tensor, end: Tensor) -> Rates:
         """Return the rates float64 from times ``begin`` to ``end``, both int64 of one shape."""
-        begin, end = begin.cpu(), end.cpu()
-        alpha = self.kept[end] / self.kept[begin]
-        unmasked = (1 - self.masked[end]) / (1 - self.masked[begin])
+        kept, masked = self._on(begin.device)
+        begin, end = begin.to(kept.device), end.to(kept.device)
+        alpha = kept[end] / kept[begin]
+        unmasked = (1 - masked[end]) / (1 - masked[begin])
         return Rates(alpha, (unmasked - alpha).clamp(min=0) / self.codes, 1 - unmasked)
+
+    def _on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return ``kept`` and ``masked`` on a GPU, copied there once, and else on the CPU: not all
+        devices have float64."""
+        key = str(device) if device.type == "cuda" else "cpu"
+        if key not in self._tables:
+            self._tables[key] = self.kept.to(device), self.masked.to(device)
+        return self._tables[key]
+
+    def _rates_of(self, begin: int, end: int) -> tuple[float, float, float]:
+        """Return ``rates`` from time ``begin`` to ``end`` as numbers of the host."""
+        alpha = self._kept[end] / self._kept[begin]
+        unmasked = (1 - self._masked[end]) / (1 - self._masked[begin])
+        return alpha, max(unmasked - alpha, 0.0) / self.codes, 1 - unmasked
 
     def corrupt(self, clean: Tensor, time: Tensor, generator: torch.Generator | None) -> Tensor:
         """Draw x_t int64 (B, N), K = masked, from ``clean`` ids (B, N) at times t (B,)."""
@@ -80,7 +99,7 @@ class MaskAndReplace:
         """Draw x_T int64 (rows, N): masked, or a random code with the process's probability."""
         at = uniform(shape, generator, device)
         code = (uniform(shape, generator, device) * self.codes).long().clamp(max=self.codes - 1)
-        return code.masked_fill(at < float(self.masked[-1]), self.codes)
+        return code.masked_fill(at < self._masked[-1], self.codes)
 
     def step_back(
         self,
@@ -93,6 +112,7 @@ class MaskAndReplace:
         temperature: float = 1.0,
         top_k: int = 0,
         top_p: float = 1.0,
+        finite: FiniteLogits | None = None,
     ) -> Tensor:
         """Draw x_begin int64 (B, N) from p(x_begin | x_end), begin < end, x_end = ``now`` (B, N).
 
@@ -102,11 +122,9 @@ class MaskAndReplace:
         no x_0 is drawn.
         """
         device = now.device
-        s, t = torch.tensor(begin), torch.tensor(end)
         start, step, whole = (
-            [float(rate) for rate in rates]
-            for rates in (self.rates(0 * s, s), self.rates(s, t), self.rates(0 * t, t))
-        )
+            self._rates_of(0, begin), self._rates_of(begin, end), self._rates_of(0, end)
+        )  # fmt: skip
         at = uniform(tuple(now.shape), generator, device)
         code = uniform(tuple(now.shape), generator, device) * self.codes
         code = code.long().clamp(max=self.codes - 1)
@@ -116,7 +134,13 @@ class MaskAndReplace:
         reveal = still + step[2] * start[0] / whole[2] if whole[2] else 1.0
         wanted = ~masked | ((at >= still) & (at < reveal))
         clean = sample_categorical(
-            logits, generator, temperature=temperature, top_k=top_k, top_p=top_p, wanted=wanted
+            logits,
+            generator,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            wanted=wanted,
+            finite=finite,
         )
         from_mask = torch.where(at < reveal, clean, code).masked_fill(at < still, self.codes)
         # For a code: the products of the transitions x_0 -> x_begin -> x_end, normalized.
@@ -192,16 +216,13 @@ class MaskAndReplace:
 
     def prior_divergence(self) -> float:
         """Return KL(q(x_T | x_0) || noise) in nats per token, a constant of the bound."""
-        alpha, beta, gamma = (
-            float(rate) for rate in self.rates(torch.tensor(0), torch.tensor(self.timesteps))
-        )
-        uniform_share = torch.tensor((1 - gamma) / self.codes, dtype=torch.float64)
-        on_clean = torch.tensor(alpha + beta, dtype=torch.float64)
-        terms = torch.special.xlogy(on_clean, on_clean / uniform_share)
+        alpha, beta, gamma = self._rates_of(0, self.timesteps)
+        uniform_share, on_clean = (1 - gamma) / self.codes, alpha + beta
+        terms = on_clean * math.log(on_clean / uniform_share) if on_clean > 0 else 0.0
         if beta > 0:
-            terms = terms + (self.codes - 1) * beta * (beta / uniform_share).log()
-        return float(terms)
+            terms += (self.codes - 1) * beta * math.log(beta / uniform_share)
+        return terms
 
     def _columns(self, rates: Rates, like: Tensor) -> Rates:
         """Return rates (B,) as float32 (B, 1) on the device of ``like``."""
-        return Rates(*(rate.float().to(like.device)[:, None] for rate in rates))
+        return Rates(*(rate.float().to(like.device, non_blocking=True)[:, None] for rate in rates))

@@ -18,7 +18,14 @@ from torch import Tensor
 
 from ..conditions import Condition
 from ..distributed import mean_over_rows
-from .categorical import classifier_free_guidance, sample_categorical, spread_uniform, uniform
+from ..host_values import host_generator, split_places
+from .categorical import (
+    FiniteLogits,
+    classifier_free_guidance,
+    sample_categorical,
+    spread_uniform,
+    uniform,
+)
 from .levels import as_grid, levels_of
 from .network import TokenNetwork
 from .options import ResolvedOptions, Step
@@ -75,14 +82,18 @@ class MaskedPrior(TokenPrior[MaskedConfig]):
         levels, grid = self.config.levels, (ids.shape[-2], ids.shape[-1])
         whole = levels_of(ids, levels)
         rows, _, count = whole.shape
-        level = torch.zeros(rows, dtype=torch.int64, device=ids.device)
+        # Drawn on the CPU, so that the host knows the number of masked tokens without waiting.
+        host, cpu = host_generator(generator), torch.device("cpu")
+        level = torch.zeros(rows, dtype=torch.int64)
         if levels > 1:
-            drawn = uniform((rows,), generator, ids.device) * levels
+            drawn = uniform((rows,), host, cpu) * levels
             level = drawn.long().clamp(max=levels - 1)
-        flat = whole[torch.arange(rows, device=ids.device), level]
-        at = spread_uniform(rows, generator, ids.device)
+        at = spread_uniform(rows, host, cpu)
         share = torch.cos(at * math.pi / 2) if self.training else at
         number = (share * count).floor().clamp(0, count - 1).add(1)
+        number_at = [int(torch.where(level == n, number, 0).sum()) for n in range(levels)]
+        level, share, number = (x.to(ids.device, non_blocking=True) for x in (level, share, number))
+        flat = whole[torch.arange(rows, device=ids.device), level]
         order = uniform(tuple(flat.shape), generator, ids.device).argsort(1).argsort(1)
         masked = order < number[:, None]
         context = self.network.context(condition, rows, generator, grid=grid)
@@ -92,16 +103,22 @@ class MaskedPrior(TokenPrior[MaskedConfig]):
         shown = whole.masked_fill(hidden, self.codebook_size)
         found = self.network(shown[:, 0] if levels == 1 else shown, context)
         # Each head has a part in the loss, if only an empty one: its gradient must not be missing.
-        places = [masked & (level == number)[:, None] for number in range(levels)]
-        parts = [self.network.token_logits(found[at], n) for n, at in enumerate(places)]
-        logits, target = torch.cat(parts).float(), torch.cat([flat[at] for at in places])
+        places = [
+            split_places((masked & (level == n)[:, None]).flatten(), number_at[n])[0]
+            for n in range(levels)
+        ]
+        parts = [
+            self.network.token_logits(found.flatten(0, 1).index_select(0, at), n)
+            for n, at in enumerate(places)
+        ]
+        place = torch.cat(places)
+        logits, target = torch.cat(parts).float(), flat.flatten().index_select(0, place)
         loss = F.cross_entropy(logits, target, label_smoothing=self.config.label_smoothing)
         if self.training:  # a collective; elsewhere, a process may measure alone
             loss = mean_over_rows(loss, len(target))
         with torch.no_grad():
             nll = F.cross_entropy(logits, target, reduction="none")
-            row = torch.cat([at.nonzero()[:, 0] for at in places])
-            mean = torch.zeros(rows, device=ids.device).index_add_(0, row, nll) / number
+            mean = torch.zeros(rows, device=ids.device).index_add_(0, place // count, nll) / number
             if self.training:  # the cosine's density is 2 / (pi sqrt(1 - share^2))
                 mean = mean * (1 - share.square()).sqrt() * math.pi / 2
         return {"masked": loss, "bits": mean.mean() / math.log(2)}
@@ -142,11 +159,12 @@ def sample_masked(
         ids = torch.where(known >= 0, known, unknown)
     shares = [options.steps // levels + (n < options.steps % levels) for n in range(levels)]
     # A picture with fewer ids to draw than the number of steps takes fewer steps.
-    steps_of = [
-        (ids[:, level] == unknown).sum(1).clamp(1, share).double()
-        for level, share in enumerate(shares)
-    ]
-    total, done = sum(int(each.max()) for each in steps_of), 0
+    to_draw, most = (ids == unknown).sum(2), [height * width] * levels
+    if options.known is not None:
+        most = to_draw.amax(0).tolist()
+    steps_of = [to_draw[:, level].clamp(1, share).double() for level, share in enumerate(shares)]
+    steps = [min(max(1, count), share) for count, share in zip(most, shares, strict=True)]
+    total, done, finite = sum(steps), 0, FiniteLogits()
     for level in range(levels):
 
         def logits_of(now: Tensor, level: int = level, before: Tensor = ids) -> Tensor:
@@ -158,9 +176,12 @@ def sample_masked(
             return network.token_logits(found, level)
 
         for now in _draw_level(
-            logits_of, ids[:, level], unknown, options, steps_of[level], choice_temperature, copies
-        ):
+            logits_of, ids[:, level], unknown, options, steps_of[level], steps[level],
+            choice_temperature, copies, finite,
+        ):  # fmt: skip
             done += 1
+            if done == total:
+                finite.check()
             ids = torch.cat([ids[:, :level], now[:, None], ids[:, level + 1 :]], 1)
             shown = ids.masked_fill(ids == unknown, -1)
             yield Step(as_grid(shown, options.grid), done, total)
@@ -172,16 +193,18 @@ def _draw_level(
     unknown: int,
     options: ResolvedOptions,
     steps_of: Tensor,
+    steps: int,
     choice_temperature: float,
     copies: int,
+    finite: FiniteLogits,
 ) -> Iterator[Tensor]:
     """Yield the ids (n, N) of a level after each of its steps, ``unknown`` where still masked.
 
     ``logits_of`` returns the logits (copies * n, N, K) of such ids, ``steps_of`` (n,) are the steps
-    of each picture.
+    of each picture, and ``steps`` is the largest of them.
     """
     to_draw = (ids == unknown).sum(1)
-    for step in range(1, int(steps_of.max()) + 1):
+    for step in range(1, steps + 1):
         masked = ids == unknown
         logits = logits_of(ids)
         if copies > 1:
@@ -195,6 +218,7 @@ def _draw_level(
             top_k=options.top_k,
             top_p=options.top_p,
             wanted=masked,
+            finite=finite,
         )
         confidence = logits.gather(2, drawn[..., None])[..., 0] - logits.logsumexp(2)
         noise = uniform(tuple(confidence.shape), options.generator, confidence.device)

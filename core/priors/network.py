@@ -25,6 +25,7 @@ from ..networks.transformer import (
     rotary,
     time_features,
 )
+from ..plain import is_plain
 from .levels import LevelEmbedding, LevelHeads
 
 _WAVES = 4  # per axis: of half a period, a whole period, and so on
@@ -258,7 +259,7 @@ class TokenNetwork(nn.Module):
         """
         like = self.row
         if static is None:
-            static = like.is_cuda and not torch.is_autocast_enabled("cuda")
+            static = like.is_cuda and not torch.is_autocast_enabled("cuda") and not is_plain()
         cache = Cache(self.transformer.config, rows, positions, like)
         next_step: Callable[[Tensor], Tensor] | None = None
 

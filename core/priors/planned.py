@@ -69,7 +69,7 @@ class LayoutPrior(nn.Module):
         in bits.
         """
         cells = majority(composition(segmentation, self.classes, grid)).argmax(1)
-        losses = self.prior.loss(cells, condition, generator)
+        losses = self.prior(cells, condition, generator)
         return {"layout": losses["nll"], "layout_bits": losses["bits"]}
 
     def sample(self, condition: Condition | None, options: ResolvedOptions) -> Iterator[Step]:
@@ -135,7 +135,11 @@ class PlannedPrior(Prior[TokenPriorConfig]):
         self.tokens.learn_vocabulary(texts)
         self.layout.prior.learn_vocabulary(texts)
 
-    def loss(
+    def check_training_batch(self, ids: Tensor, condition: Condition | None) -> None:
+        self.tokens.check_training_batch(ids, condition)
+        self.layout.prior.conditioner.check(condition, len(ids), allow_unused=True)
+
+    def forward(
         self,
         ids: Tensor,
         condition: Condition | None = None,
@@ -145,11 +149,10 @@ class PlannedPrior(Prior[TokenPriorConfig]):
 
         "bits" is only that of the tokens, given the map.
         """
-        self.tokens.check_training_batch(ids, condition)
         part = self.trained_part if self.training else "all"
         losses: dict[str, Tensor] = {}
         if part != "layout":
-            losses = self.tokens.loss(ids, condition, generator)
+            losses = self.tokens(ids, condition, generator)
         if condition is not None and condition.segmentation is not None and part != "tokens":
             grid = (ids.shape[-2], ids.shape[-1])
             losses |= self.layout.loss(condition.segmentation, condition, grid, generator)

@@ -120,13 +120,12 @@ class TokenPrior(Prior[Config]):
         """K, the number of codes."""
         return self.config.codebook_size
 
-    def loss(
+    def forward(
         self,
         ids: Tensor,
         condition: Condition | None = None,
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
-        self.check_training_batch(ids, condition)
         return self._loss(ids, condition, generator)
 
     @abstractmethod
@@ -136,13 +135,12 @@ class TokenPrior(Prior[Config]):
         """Return ``loss`` for arguments that are checked."""
 
     def check_training_batch(self, ids: Tensor, condition: Condition | None) -> None:
-        """Raise ValueError unless ``loss`` can use ids and condition."""
         levels = self.config.levels
         fits = ids.ndim == 3 if levels == 1 else ids.ndim == 4 and ids.shape[1] == levels
         if not fits or ids.is_floating_point():
             words = "(B, h, w)" if levels == 1 else f"(B, {levels}, h, w)"
             raise ValueError(f"token ids must be integers {words}, got {tuple(ids.shape)}")
-        low, high = (int(bound) for bound in ids.aminmax())
+        low, high = torch.stack(ids.aminmax()).tolist()
         if low < 0 or high >= self.codebook_size:
             raise ValueError(
                 f"token ids must be from 0 to {self.codebook_size - 1}, got {low} to {high}: "
@@ -163,13 +161,13 @@ class TokenPrior(Prior[Config]):
                 f"known has {shape[-2]} x {shape[-1]} tokens, but grid is {options.grid}"
             )
         grid = check_grid(shape[-2:])
-        low, high = (int(bound) for bound in known.aminmax())
+        low, high = torch.stack(known.aminmax()).tolist()
         if low < -1 or high >= self.codebook_size:
             raise ValueError(
                 f"known ids must be from 0 to {self.codebook_size - 1}, or -1 for tokens to be "
                 f"drawn, got {low} to {high}"
             )
-        known = known.to(self.device).expand(n, *inner, *grid)
+        known = known.to(self.device, non_blocking=True).expand(n, *inner, *grid)
         return replace(options, known=known, grid=grid)
 
 

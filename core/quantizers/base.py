@@ -120,7 +120,8 @@ class Quantizer(nn.Module, ABC):
         """Apply the codebook's rules without a gradient (EMA, restart); called after each step.
 
         ``z`` (B, D, h, w) and ``ids`` (B, h, w) are those of the step. Returns the ids int64 (R,)
-        of replaced codes, so that the trainer clears the optimizer's state for them, or None.
+        of replaced codes, so that the trainer clears the optimizer's state for them, or None. On a
+        GPU it may be a mask of the codes, bool (K,), because their number would have to be read.
         """
         return None
 

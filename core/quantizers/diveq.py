@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..distributed import sum_over_processes
+from ..host_values import HostCopy, count_values
 from .base import Quantized, Quantizer, check_latents, no_autocast, to_grid, to_rows
 from .ops import negative_distances, normal, replace_by_copies
 from .tiled.lookup import nearest_code
@@ -79,6 +80,7 @@ class DifferentiableVectorQuantizer(Quantizer):
         if config.replace_every:
             self.register_buffer("used_steps", torch.zeros(self.size, dtype=torch.int64))
             self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        self._done = HostCopy()
 
     def codebook(self) -> Tensor:
         return self.codes.float()
@@ -121,13 +123,14 @@ class DifferentiableVectorQuantizer(Quantizer):
 
     @torch.no_grad()
     def update(self, z: Tensor, ids: Tensor) -> Tensor | None:
+        """Replace codes that are hardly used, as ``Quantizer.update``. Every ``replace_every``
+        steps, the host waits for a GPU once, to copy the uses of the codes.
+        """
         config = self.config
         if not config.replace_every or self.encoder_frozen:
             return None
-        counts = sum_over_processes(torch.bincount(ids.flatten(), minlength=self.size))
-        self.used_steps += counts > 0
-        self.updates += 1
-        done = int(self.updates)
+        self.used_steps += sum_over_processes(count_values(ids, self.size)) > 0
+        done = self._done.raised(self.updates)
         if done % config.replace_every:
             return None
         steps = self.used_steps.double().cpu()

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from .base import Quantized, Quantizer
 
 Replaced = dict[str, Tensor]
-"""The ids int64 (R,) of replaced codes by the path of their quantizer below another one, as
-``get_submodule`` takes it; "" is that quantizer itself."""
+"""The ids int64 (R,) of replaced codes, or their mask, bool (K,), by the path of their quantizer
+below another one, as ``get_submodule`` takes it; "" is that quantizer itself."""
 
 DROPPED = -1
 """The id of a level that quantizer dropout left out."""

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..distributed import sum_over_processes
+from ..host_values import HostCopy, count_values
 from .base import Quantized, Quantizer, check_latents, no_autocast, to_rows
 from .ops import (
     check_fall,
@@ -91,6 +92,7 @@ class NonStationaryVectorQuantizer(Quantizer):
         if config.replacement:
             self.register_buffer("uses", torch.zeros(self.size, dtype=torch.int64))
             self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        self._done = HostCopy()
 
     def schedule(self, progress: float) -> None:
         self.mask_ratio = falling_ratio(self.config.mask_ratio, self.config.mask_fall, progress)
@@ -161,13 +163,14 @@ class NonStationaryVectorQuantizer(Quantizer):
 
     @torch.no_grad()
     def update(self, z: Tensor, ids: Tensor) -> Tensor | None:
+        """Replace unused codes, as ``Quantizer.update``. At the end of an epoch, the host waits for
+        a GPU once, to copy the uses of the codes.
+        """
         config = self.config
         if not config.replacement or self.encoder_frozen:
             return None
-        counts = torch.bincount(ids.flatten(), minlength=self.size)
-        self.uses += sum_over_processes(counts)
-        self.updates += 1
-        done = int(self.updates)
+        self.uses += sum_over_processes(count_values(ids, self.size))
+        done = self._done.raised(self.updates)
         if done % config.epoch:
             return None
         uses = self.uses.double().cpu()

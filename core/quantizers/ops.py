@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..host_values import count_values, split_places
 from .tiled.lookup import nearest_code
 
 
@@ -72,10 +73,10 @@ def places(mask: Tensor, ratio: float) -> tuple[Tensor, Tensor]:
     They number the entries of ``mask`` (batch, positions), row by row.
     """
     flat = mask.flatten()
-    if not torch.compiler.is_compiling():
-        return flat.nonzero().flatten(), (~flat).nonzero().flatten()
-    batch, positions = mask.shape  # a graph needs the counts
+    batch, positions = mask.shape
     kept = batch * math.floor(positions * (1 - ratio) + 1e-9)
+    if not torch.compiler.is_compiling():
+        return split_places(flat, batch * positions - kept)
     drawn = torch.nonzero_static(flat, size=batch * positions - kept)
     return drawn.flatten(), torch.nonzero_static(~flat, size=kept).flatten()
 
@@ -113,7 +114,7 @@ def kmeans(rows: Tensor, centers: Tensor, rounds: int) -> Tensor:
     centers = centers.clone()
     for _ in range(rounds):
         ids = nearest_code(rows, centers)
-        counts = torch.bincount(ids, minlength=len(centers)).unsqueeze(1)
+        counts = count_values(ids, len(centers)).unsqueeze(1)
         sums = torch.zeros_like(centers).index_add_(0, ids, rows)
         centers = torch.where(counts > 0, sums / counts.clamp_min(1), centers)
     return centers

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..distributed import mean_over_rows
+from ..host_values import count_values
 from .base import Quantized, Quantizer, check_latents, no_autocast, to_grid, to_rows
 from .code_prior import gaussian_prior, read_histogram
 from .ops import check_fall, check_ratio, falling_ratio, places, stochastic_mask
@@ -238,7 +239,7 @@ class RegularizedVectorQuantizer(Quantizer):
         groups = self._group_count(batch)
         size = len(ids) // groups
         group = torch.arange(groups, device=ids.device).repeat_interleave(size)
-        hard = torch.bincount(group * self.size + ids, minlength=groups * self.size)
+        hard = count_values(group * self.size + ids, groups * self.size)
         use = (hard.view(groups, self.size) + soft_use) / size
         if self.config.prior_scope == "batch":
             use = mean_over_rows(use, size)

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..distributed import copy_of_first
+from ..distributed import copy_of_first, world_size
+from ..host_values import host_generator
 from .base import Quantized, Quantizer, check_latents, no_autocast, to_rows
 from .beam import best_sequences
 from .levels import (
@@ -110,11 +111,13 @@ class ResidualQuantizer(LeveledQuantizer):
         """Draw the number of levels of a training step, the same in all processes."""
         if not self.training or self.config.dropout == 0 or self.levels == 1:
             return self.levels
-        place = None if generator is None else generator.device
-        draw = copy_of_first(torch.rand(2, generator=generator, device=place).to(device))
-        if float(draw[0]) >= self.config.dropout:
+        draw = torch.rand(2, generator=host_generator(generator))
+        if world_size() > 1:  # a GPU that has them from another process has to be waited for
+            draw = copy_of_first(draw.to(device))
+        some, level = draw.tolist()
+        if some >= self.config.dropout:
             return self.levels
-        return 1 + min(int(float(draw[1]) * (self.levels - 1)), self.levels - 2)
+        return 1 + min(int(level * (self.levels - 1)), self.levels - 2)
 
     def assign(self, z: Tensor) -> Tensor:
         check_latents(z, self.dim)
@@ -152,8 +155,14 @@ class ResidualQuantizer(LeveledQuantizer):
 
     @torch.no_grad()
     def update(self, z: Tensor, ids: Tensor) -> Replaced:
+        """Apply the rules of the levels' codebooks, as ``LeveledQuantizer.update``. With dropout,
+        the host waits for a GPU at each level, to know which pictures have it.
+        """
+        parts = self.level_parts(z, ids)
+        if z.is_cuda and not self.config.dropout:  # all have ids, and looking at them would wait
+            return self._update_parts([part for _, part in parts], ids.unbind(1))
         inputs, used = [], []
-        for (_, part), found in zip(self.level_parts(z, ids), ids.unbind(1), strict=True):
+        for (_, part), found in zip(parts, ids.unbind(1), strict=True):
             kept = (found != DROPPED).flatten(1).all(1)  # groups that share codes drop their own
             if not bool(kept.any()):
                 break

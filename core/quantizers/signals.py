@@ -31,7 +31,8 @@ class SignalQuantizer(nn.Module):
 
     With padding, all valid places of the batch form one group: rules for each picture (the share of
     drawn codes, Reg-VQ's ``prior_scope="image"``) then apply to the batch. Without padding the
-    result is that of the wrapped quantizer.
+    result is that of the wrapped quantizer. On a GPU, the host waits for the number of valid places
+    and for the check that latents are finite.
     """
 
     def __init__(

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..distributed import sum_over_processes
+from ..host_values import count_values
 
 
 class UsageWindow:
@@ -62,6 +63,6 @@ def count_ids(ids: Tensor, size: int, levels: int = 1) -> Tensor:
     With several levels, ids are (B, L, ...) and the uses (L, K). An id of -1, which padded places
     and dropped levels have, does not count.
     """
-    rows = ids.reshape(1, -1) if levels == 1 else ids.movedim(1, 0).flatten(1)
-    counts = torch.stack([torch.bincount(row[row >= 0], minlength=size) for row in rows])
-    return counts[0] if levels == 1 else counts
+    if levels == 1:
+        return count_values(ids, size)
+    return torch.stack([count_values(row, size) for row in ids.unbind(1)])

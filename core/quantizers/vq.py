@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..distributed import copy_of_first, gather_rows, sum_over_processes
+from ..host_values import HostCopy, count_values
 from .base import Quantized, Quantizer, check_latents, no_autocast, to_grid, to_rows
 from .ops import kmeans, negative_distances, rotation_trick
 from .tiled.lookup import nearest_code
@@ -96,6 +97,7 @@ class VectorQuantizer(Quantizer):
         if config.restart_below > 0:
             self.register_buffer("uses", torch.full((self.size,), 2 * config.restart_below))
             self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        self._has_started, self._number = HostCopy(), HostCopy()
 
     def codebook(self) -> Tensor:
         return self._scaled(self.codes.float())
@@ -122,7 +124,8 @@ class VectorQuantizer(Quantizer):
         check_latents(z, self.dim)
         with no_autocast(z):
             z = z.float()
-            if self.training and self.config.start != "uniform" and not self.started:
+            waits = self.training and self.config.start != "uniform"
+            if waits and not self._has_started(self.started):
                 self._init_codes(self._scaled(to_rows(z)))
             ids = self.assign(z)
             chosen = self.embed(ids)
@@ -177,7 +180,7 @@ class VectorQuantizer(Quantizer):
                 "keep it in float32 where the network is converted (quantizer.float())"
             )
         rows, ids = self._scaled(to_rows(z)), ids.flatten()
-        counts = sum_over_processes(torch.bincount(ids, minlength=self.size).float())
+        counts = sum_over_processes(count_values(ids, self.size).float())
         if self.config.codebook == "ema":
             self._update_averages(rows, ids, counts)
         return self._restart(rows, counts) if self.config.restart_below > 0 else None
@@ -192,21 +195,33 @@ class VectorQuantizer(Quantizer):
         self.codes.copy_(self.sums / smoothed.unsqueeze(1))
 
     def _restart(self, rows: Tensor, counts: Tensor) -> Tensor | None:
-        """Replace dead codes by latents drawn from the batch of all processes."""
+        """Replace dead codes by latents drawn from the batch of all processes.
+
+        On a GPU nothing is read: the codes are replaced at the places of a mask, which is returned.
+        """
         self.uses.lerp_(counts, 1 - self.config.decay)
-        self.updates += 1
-        dead = (self.uses < self.config.restart_below).nonzero().flatten()
-        if not len(dead):
+        number = self._number.raised(self.updates)
+        dead = self.uses < self.config.restart_below
+        if not dead.is_cuda and not bool(dead.any()):
             return None
         pool = gather_rows(rows)
+        if not len(pool):
+            return None
         # Seeded by the number of updates, so that all processes draw the same latents, and a
         # resumed run draws those of an uninterrupted run.
-        draw = torch.Generator().manual_seed(int(self.updates))
-        dead = dead[torch.randperm(len(dead), generator=draw)[: len(pool)].to(dead.device)]
-        picks = torch.randperm(len(pool), generator=draw)[: len(dead)]
-        fresh = pool[picks.to(pool.device)]
-        self.codes[dead] = fresh
+        draw = torch.Generator(dead.device).manual_seed(number)
+        order, picks = (
+            torch.randperm(count, generator=draw, device=dead.device)
+            for count in (self.size, len(pool))
+        )
+        # The dead codes' numbers in a random order; there are latents for the first of them.
+        rank = torch.empty_like(order).index_copy_(0, order, dead[order].cumsum(0) - 1)
+        taken = dead & (rank < len(pool))
+        fresh = pool[picks[rank.clamp(0, len(pool) - 1)]]
+        column = taken.unsqueeze(1)
+        self.codes.copy_(torch.where(column, fresh, self.codes))
         if self.config.codebook == "ema":  # else the averages would move the code back
-            self.sums[dead], self.weights[dead] = fresh, 1.0
-        self.uses[dead] = 2 * self.config.restart_below
-        return dead
+            self.sums.copy_(torch.where(column, fresh, self.sums))
+            self.weights.masked_fill_(taken, 1.0)
+        self.uses.masked_fill_(taken, 2 * self.config.restart_below)
+        return taken if taken.is_cuda else taken.nonzero().flatten()

@@ -29,6 +29,7 @@ from ..config.base import AdamWConfig, CommonConfig
 from .announcement import announcement
 from .draws import Batches, LoaderError
 from .kinds import RunParts
+from .losses import LossRecord
 from .optim import lr_scale, use_bf16
 from .processes import (
     FAILED,
@@ -68,6 +69,7 @@ class TrainingRun(RunParts):
         # All crops of a part of a run have one size, so the fastest convolutions are found once.
         torch.backends.cudnn.benchmark = self.device.type == "cuda"
         self.parts: dict[str, Part] = {}
+        self._losses = LossRecord()
         self.broken: dict[Path, str] = {}
         self.fixed: dict[str, str] = {}
         """Facts that must be the same when the run is resumed, although no setting states them."""
@@ -249,27 +251,35 @@ class TrainingRun(RunParts):
         """Return the means of the losses over all processes.
 
         Raises NonFiniteLoss, in all processes, before the optimizer spreads a value that is not
-        finite into the weights.
+        finite into the weights. On a GPU it is raised before the next log or save instead: the host
+        would have to wait at each step.
         """
         values = mean_over_processes(torch.stack([x.detach().float() for x in losses.values()]))
-        means = dict(zip(losses, values.unbind(), strict=True))
-        if bool(torch.isfinite(values).all()):
-            return means
-        term = next(name for name, x in means.items() if not bool(torch.isfinite(x)))
+        self._losses.add(step, losses, values)
+        if values.device.type == "cpu":
+            self._check_finite()
+        return dict(zip(losses, values.unbind(), strict=True))
+
+    def _check_finite(self) -> None:
+        """Raise NonFiniteLoss if a loss of the steps since the last call is not finite."""
+        bad = self._losses.first_bad()
+        if bad is None:
+            return
         kept, init = "no state was saved yet", ""
         if self.saved is not None:
             kept = f"the state of step {self.saved} is kept in {self.state_folder}"
             init = f", --init {self.out} to continue from its weights"
         raise NonFiniteLoss(
-            f"{term} is not finite at step {step}; {kept}. Start another run: another --out, a "
-            f"lower --optimizer.lr than {self.config.optimizer.lr:g} or a lower weight of that "
-            f"term{init}."
+            f"{bad.term} is not finite at step {bad.step}; {kept}. Start another run: another "
+            f"--out, a lower --optimizer.lr than {self.config.optimizer.lr:g} or a lower weight of "
+            f"that term{init}."
         )
 
     def _lr_scale(self, step: int, settings: AdamWConfig) -> float:
         return lr_scale(step, self.config.steps, settings.warmup, settings.schedule)
 
     def _log(self, step: int, losses: Mapping[str, Tensor], speed: float, bar: tqdm) -> None:
+        self._check_finite()
         figures, shown = self._figures(losses)  # a collective: every process takes part
         if self.accelerator.is_main_process and (warning := self._warning(figures, step)):
             bar.write(f"WARNING: {warning}", file=sys.stderr)
@@ -299,6 +309,7 @@ class TrainingRun(RunParts):
         return step % self.config.save_every == 0 or step == self.config.steps
 
     def _save(self, step: int, final: bool = True) -> Path:
+        self._check_finite()
         bundle, further = self.out / "bundle", self._further_state()
         measured = {}
         if step != self.saved and self._is_validated(step):

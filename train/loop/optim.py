@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import AveragedModel
+
+from regvq.host_values import HostCopy
+from regvq.plain import is_plain
 
 from ..config.base import AdamWConfig
 
@@ -54,22 +57,38 @@ def adamw(
         }
         for undecayed, times in sorted(kinds)
     ]
-    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)
+    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=not is_plain())
 
 
-def averaged(module: nn.Module, decay: float) -> AveragedModel:
+class RunningAverage(AveragedModel):
+    """An EMA of weights whose horizon grows with the run, so that early weights fade.
+
+    ``AveragedModel`` reads the number of averages from the device of the weights at each step.
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        super().__init__(module)
+        self.decay = decay
+        self._count = HostCopy()
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Move the averages towards the weights of ``model``, and copy its buffers."""
+        own, others = list(self.module.parameters()), list(model.parameters())
+        count = self._count(self.n_averaged)
+        if count:
+            now = min(self.decay, (1 + count) / (10 + count))
+            torch._foreach_lerp_(own, others, 1 - now)
+        else:
+            torch._foreach_copy_(own, others)
+        for own_buffer, other in zip(self.module.buffers(), model.buffers(), strict=True):
+            own_buffer.copy_(other)
+        self._count.raised(self.n_averaged)
+
+
+def averaged(module: nn.Module, decay: float) -> RunningAverage:
     """Return the running average of a module's weights, which are the weights of a bundle."""
-    return AveragedModel(module, multi_avg_fn=_average(decay)).requires_grad_(False).eval()
-
-
-def _average(decay: float) -> object:
-    """Return an EMA of weights whose horizon grows with the run, so that early weights fade."""
-
-    def average(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
-        now = min(decay, (1 + int(count)) / (10 + int(count)))
-        torch._foreach_lerp_(averaged, current, 1 - now)
-
-    return torch.no_grad()(average)
+    return RunningAverage(module, decay).requires_grad_(False).eval()
 
 
 def use_bf16(precision: str) -> bool:

@@ -28,6 +28,7 @@ from ..export.prior import export_prior, sample_sheet
 from .base import TrainingRun
 from .contents import Contents
 from .draws import Batches, check_enough
+from .losses import values_of
 from .memory import Part, mean_of, parts_of, prepare_networks
 from .optim import adamw, averaged, set_lr
 from .state import has_state
@@ -240,11 +241,16 @@ class PriorTrainer(TrainingRun):
         condition = condition_of(
             self.config.prior.conditions, batch.captions, batch.segmentation, batch.labels
         )
+        # Here, as the host would have to wait for values that are on a GPU.
+        if batch.ids.device.type == "cpu":
+            self.prior.check_training_batch(batch.ids, condition)
+        else:  # encoded by the run's own tokenizer
+            self.prior.conditioner.check(condition, len(batch.ids), allow_unused=True)
         ids = batch.ids.to(self.device, non_blocking=True)
         return ids, None if condition is None else condition.to(self.device)
 
     def _figures(self, losses: Mapping[str, Tensor]) -> tuple[dict[str, float], dict[str, str]]:
-        figures = {name: float(x) for name, x in losses.items()}
+        figures = values_of(losses)
         shown = (name for name in ("bits", "layout_bits") if name in figures)
         return figures, {name: f"{figures[name]:.3f}" for name in shown}
 

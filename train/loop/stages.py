@@ -76,16 +76,20 @@ class Stages(nn.Module):
         """Record the commitment loss of a finished step; return True if the encoder is frozen now.
 
         ``latents`` (B, D, h, w) and their best codes (``best_codes``), of the step. A collective:
-        every process takes part and decides the same.
+        every process takes part and decides the same. At the end of an epoch, the host waits for a
+        GPU once, to copy the mean loss.
         """
         if int(self.frozen_at) >= 0:
             return False
         config, done = self.config, step + 1
         gap = (latents.float() - codes.float()).square().mean()
-        self.total += float(mean_over_processes(gap))
+        gap = mean_over_processes(gap)
+        if gap.device.type == "cuda":  # the sum stays there until the epoch is over
+            self.total = self.total.to(gap.device)
+        self.total += gap.to(self.total.device)
         epoch_is_over = done % config.epoch == 0
         if epoch_is_over:
-            mean = self.total / config.epoch
+            mean = self.total.cpu() / config.epoch
             if mean < self.lowest:
                 self.lowest.copy_(mean)
                 self.stale.zero_()

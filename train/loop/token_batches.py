@@ -36,6 +36,16 @@ class Pictures:
     segmentation: Tensor | None
     labels: Tensor
 
+    def pin_memory(self) -> Pictures:
+        """Return the batch in memory from which a GPU copies beside its work."""
+        maps = self.segmentation
+        return Pictures(
+            self.images.pin_memory(),
+            self.captions,
+            None if maps is None else maps.pin_memory(),
+            self.labels.pin_memory(),
+        )
+
 
 def pictures_of(samples: list[Sample]) -> Pictures:
     """Return samples of one size as a batch."""

@@ -27,6 +27,7 @@ from ..export.tokenizer import export_bundle, labels, sample_sheet
 from .base import TrainingRun
 from .draws import Batches, check_enough
 from .health import by_level, dying_level
+from .losses import values_of
 from .memory import Part, mean_of, parts_of, prepare_networks
 from .objective import Objective, discriminator_objective
 from .optim import adamw, averaged, set_lr
@@ -194,7 +195,7 @@ class TokenizerTrainer(TrainingRun):
         self.averaged.update_parameters(self.tokenizer)
         self._reset_codes(replaced)
         if self.stages is not None:
-            losses["stage"] = torch.tensor(float(stage.number), device=self.device)
+            losses["stage"] = torch.full((), float(stage.number), device=self.device)
             if self.stages.watch(step, latents, codes):
                 # Decoder and codes will adapt to the encoder's present weights, not to its average.
                 averaged = self.averaged.module.encoder
@@ -258,12 +259,15 @@ class TokenizerTrainer(TrainingRun):
                 if moment.shape == codes.shape:
                     moment[ids] = 0
             averaged = self.averaged.module.quantizer.get_submodule(path).codes
-            averaged[ids] = codes.detach()[ids]
+            if ids.dtype == torch.bool:  # of a GPU, which an index by a mask would wait for
+                averaged.copy_(torch.where(ids.unsqueeze(1), codes.detach(), averaged))
+            else:
+                averaged[ids] = codes.detach()[ids]
 
     def _figures(self, losses: Mapping[str, Tensor]) -> tuple[dict[str, float], dict[str, str]]:
         counts = self.usage.counts().cpu()
         usage = usage_of_levels(counts)
-        figures = {name: float(x) for name, x in losses.items()}
+        figures = values_of(losses)
         shown = {name: f"{figures[name]:.3f}" for name in ("l1", "perceptual") if name in figures}
         shown |= {"used": f"{usage.utilization:.0%}", "ppl": f"{usage.perplexity:.0f}"}
         figures |= {"utilization": usage.utilization, "perplexity": usage.perplexity}

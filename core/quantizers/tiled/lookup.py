@@ -19,6 +19,9 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
+from ...host_values import host_seed
+from ...plain import is_plain
+
 ROWS, CODES = 512, 1024  # a float32 tile of 2 MB, a little more than a core's cache: measured
 GPU_ROWS, GPU_CODES = 2048, 4096  # 32 MB, below the L2 cache of a large GPU (not measured)
 SOFT_TILE = 2**20  # entries of a soft tile, of which three are allocated: 12 MB in float32
@@ -41,8 +44,15 @@ def best_code(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def search(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return ``best_code`` by the kernel, where there is one, or by plain PyTorch."""
-    kernel = _kernel() if rows.is_cuda and rows.dtype == torch.float32 else None
+    """Return ``best_code`` by the kernel, where there is one, or by plain PyTorch.
+
+    Numbers in half precision are converted to float32 first, which changes none of them: scores in
+    half precision would be equal for many codes.
+    """
+    if rows.dtype in (torch.bfloat16, torch.float16):
+        rows, weight, bias = rows.float(), weight.float(), bias.float()
+    fast = rows.is_cuda and rows.dtype == torch.float32 and not is_plain()
+    kernel = _kernel() if fast else None
     return (kernel or plain_best_code)(rows, weight, bias)
 
 
@@ -129,10 +139,12 @@ def tile_noise(like: Tensor, seed: int, start: int) -> Tensor:
 def draw_seed(generator: torch.Generator | None, device: torch.device) -> int | Tensor:
     """Draw a seed for ``tile_noise`` from the caller's generator.
 
-    It is an int64 tensor () in a graph of ``torch.compile``, otherwise a number.
+    It is an int64 tensor () in a graph of ``torch.compile``, otherwise a number, for which the
+    host does not wait (``host_seed``).
     """
-    seed = torch.randint(2**62, (), generator=generator, device=device)
-    return seed if torch.compiler.is_compiling() else int(seed)
+    if torch.compiler.is_compiling():
+        return torch.randint(2**62, (), generator=generator, device=device)
+    return host_seed(generator)
 
 
 def logits_of(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ only memory that the kernel allocates is that of the ids; codes are read from th
 
 ``plain_best_code`` in ``lookup.py`` is the reference: tests compare the kernel with it in Triton's
 interpreter. The kernel's speed is not measured and its block sizes are not tuned, for lack of a
-GPU; ``python benchmarks/lookup.py --device cuda`` measures both.
+GPU; ``python benchmarks/gpu.py --sections machine kernels lookup`` measures both.
 """
 
 from __future__ import annotations
@@ -66,8 +66,14 @@ def triton_best_code(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return argmax over k of ``rows @ weight[k] + bias[k]``, int64 (N,), the lowest of equals.
 
     ``rows`` float32 (N, D), ``weight`` float32 (K, D) and ``bias`` float32 (K,) on one GPU, or on
-    the CPU with TRITON_INTERPRET=1.
+    the CPU with TRITON_INTERPRET=1. Raises ValueError for other types; ``lookup.search`` converts
+    half precision before.
     """
+    if {rows.dtype, weight.dtype, bias.dtype} != {torch.float32}:
+        raise ValueError(
+            "the kernel takes float32, got rows, weight and bias of "
+            f"{rows.dtype}, {weight.dtype}, {bias.dtype}"
+        )
     rows, weight, bias = rows.contiguous(), weight.contiguous(), bias.contiguous()
     count, dim = rows.shape
     ids = torch.empty(count, dtype=torch.int64, device=rows.device)

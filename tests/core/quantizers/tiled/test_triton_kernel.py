@@ -20,8 +20,11 @@ from core.quantizers.tiled.lookup import plain_best_code
 
 kernel = triton_kernel.triton_best_code
 draw = torch.Generator().manual_seed(0)
-# incomplete blocks in every axis, dimensions below and above a block, one row, one code
-for count, size, dim in ((1, 1, 1), (70, 300, 7), (65, 129, 33), (3, 200, 130), (64, 128, 16)):
+# incomplete blocks in every axis, one entry around each block, one row, one code, one dimension
+for count, size, dim in (
+    (1, 1, 1), (70, 300, 7), (65, 129, 33), (3, 200, 130), (64, 128, 16), (63, 127, 15),
+    (129, 257, 65), (2, 1, 17), (1, 513, 1), (128, 256, 64), (5, 1000, 63), (64, 3, 128),
+):
     rows, weight = (torch.randn(n, dim, generator=draw) for n in (count, size))
     bias = torch.randn(size, generator=draw)
     ids = kernel(rows, weight, bias)
@@ -37,7 +40,33 @@ assert torch.equal(
 whole = torch.cartesian_prod(*[torch.arange(-2.0, 2.0)] * 4)
 twins = whole[torch.randperm(256, generator=draw)[:140]].repeat(2, 1)
 assert torch.equal(kernel(twins[:140], twins, -0.5 * twins.square().sum(1)), torch.arange(140))
-assert not kernel(torch.randn(7, 3, generator=draw), torch.ones(300, 3), torch.zeros(300)).any()
+equal = torch.randint(-3, 4, (7, 3), generator=draw).float()
+assert not kernel(equal, torch.ones(300, 3), torch.zeros(300)).any()
+# scores that differ by two millionths: full float32 products, no shorter ones
+base = torch.randn(40, 48, generator=draw)
+near = torch.cat([base + 1e-3 * torch.randn(40, 48, generator=draw) for _ in range(4)])
+exact = (near.double() @ near.double().t() - 0.5 * near.double().square().sum(1)).argmax(1)
+found = kernel(near, near, -0.5 * near.square().sum(1))
+assert (found == exact).float().mean() > 0.99, (found == exact).float().mean()
+# codes of very different lengths, and a bias that decides alone
+rows, weight = torch.randn(9, 20, generator=draw), torch.randn(150, 20, generator=draw)
+weight *= torch.logspace(-6, 6, 150)[:, None]
+bias = -0.5 * weight.square().sum(1)
+scores = rows.double() @ weight.double().t() + bias.double()
+gap = scores.amax(1) - scores.gather(1, kernel(rows, weight, bias)[:, None])[:, 0]
+assert gap.max() < 1e-6, gap
+bias = torch.full((150,), -1e9)
+bias[77] = 1e9
+assert (kernel(rows, weight * 1e-6, bias) == 77).all()
+# half precision is refused here, and converted, without loss, by the search
+for kind in (torch.bfloat16, torch.float16, torch.float64):
+    small = [x.to(kind) for x in (rows, weight * 1e-6, bias / 1e6)]
+    try:
+        kernel(*small)
+    except ValueError as error:
+        assert "takes float32" in str(error)
+    else:
+        raise AssertionError(kind)
 assert len(kernel(torch.empty(0, 4), torch.ones(3, 4), torch.zeros(3))) == 0
 print("same")
 """
@@ -55,6 +84,18 @@ def test_the_kernel_equals_plain_best_code():
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "same\n"
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_rows_in_half_precision_are_searched_in_float32(kind: torch.dtype) -> None:
+    """Rounded scores of 6,000 codes would be equal for many."""
+    draw = torch.Generator().manual_seed(0)
+    rows, weight = (torch.randn(n, 16, generator=draw).to(kind) for n in (200, 6000))
+    bias = (-0.5 * weight.float().square().sum(1)).to(kind)
+    ids = lookup.best_code(rows, weight, bias)
+    scores = rows.double() @ weight.double().t() + bias.double()
+    assert torch.equal(ids, scores.argmax(1))
+    assert not torch.equal(ids, (rows @ weight.t() + bias).argmax(1))
 
 
 def test_a_search_on_the_cpu_does_not_import_triton():
