@@ -32,6 +32,7 @@ PAUSE_S = 0.5
 """Seconds before the second attempt; each further pause is twice as long."""
 _CHUNK = 1 << 20
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)", re.IGNORECASE | re.DOTALL)
+_QUERY = re.compile(r"(https?://[^?\s]*)\?.*?(?=::|$)", re.DOTALL)
 _PASSWORD = re.compile(r"(?<=://)[^/@]*@")
 _PATTERN = re.compile(r"[*?\[]")
 _AGAIN = (408, 425, 429)  # client errors that may be temporary
@@ -66,6 +67,12 @@ def url_of(text: object) -> str | None:
 def redact_query(url: str) -> str:
     """Return the address without its query, and without a name and a password."""
     return _PASSWORD.sub("", url.partition("?")[0])
+
+
+def without_keys(text: str) -> str:
+    """Return a text, such as a word of a command line, whose addresses are without names and
+    passwords, and those of web servers without their query."""
+    return _QUERY.sub(r"\1", _PASSWORD.sub("", text))
 
 
 def is_web(url: str) -> bool:

@@ -47,4 +47,9 @@ def _explorer(out: Path) -> str:
 def _data(config: CommonConfig) -> str:
     root = config.data.root
     flags = f"--data.name {config.data.name}"
-    return flags if root is None else f"{flags} --data.root {shlex.quote(str(root))}"
+    if root is not None:
+        flags += f" --data.root {shlex.quote(str(root))}"
+    for name in ("image_column", "caption_column", "label_column", "subset"):
+        if (value := getattr(config.data, name)) is not None:
+            flags += f" --data.{name.replace('_', '-')} {shlex.quote(value)}"
+    return flags

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from regvq import __version__
+from regvq.data.remote import without_keys
 from regvq.paths import IN_TREE, ROOT
 
 
@@ -26,8 +27,9 @@ def origin() -> dict[str, Any]:
 
 
 def started() -> dict[str, Any]:
-    """Return ``origin`` and the command line, for the run's own folder."""
-    program = shlex.join([Path(sys.executable).name, *sys.argv])
+    """Return ``origin`` and the command line, for the run's own folder; addresses in it are without
+    the keys that they may hold."""
+    program = shlex.join([Path(sys.executable).name, *map(without_keys, sys.argv)])
     return {**origin(), "command": program}
 
 

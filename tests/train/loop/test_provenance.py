@@ -84,3 +84,10 @@ def test_the_processor_is_read_from_the_system(
     monkeypatch.setattr(provenance, "Path", lambda _: file)
     monkeypatch.setattr(provenance.torch.cuda, "is_available", lambda: False)
     assert provenance.hardware.__wrapped__().startswith("Ada 3: fast, ")
+
+
+def test_the_command_holds_no_keys_of_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["train/run.py", "scenes-vq", "--data.root", "https://a:b@host/{0..1}.tar?key=secret"]
+    monkeypatch.setattr("sys.argv", words)
+    said = provenance.started()["command"]
+    assert said.endswith("train/run.py scenes-vq --data.root 'https://host/{0..1}.tar'")

@@ -13,7 +13,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from core.data import has_held_out, open_dataset, remote
 from core.data.contents import identity_of, summary
 from core.data.datasets.remote_folder import RemoteFolder, _listed
-from core.data.remote import read_part, redact_query
+from core.data.remote import read_part, redact_query, without_keys
 from core.errors import DataError
 from core.paths import cache_folder
 from tests.core.data.datasets.test_published import refusal, shows
@@ -144,3 +144,8 @@ def test_attempts_and_other_errors(
 def test_names_and_passwords_are_not_shown() -> None:
     assert redact_query("https://name:word@host/a@b?key=1") == "https://host/a@b"
     assert redact_query("s3://bucket/a") == "s3://bucket/a"
+    words = "--data.root=https://n:w@h/a-{0..1}.tar?key=1::https://h/b.tar?key=2::s3://b/c?.tar"
+    assert without_keys(words) == (
+        "--data.root=https://h/a-{0..1}.tar::https://h/b.tar::s3://b/c?.tar"
+    )
+    assert without_keys("what?") == "what?"
