@@ -113,11 +113,15 @@ class MaskedPrior(TokenPrior[MaskedConfig]):
         ]
         place = torch.cat(places)
         logits, target = torch.cat(parts).float(), flat.flatten().index_select(0, place)
-        loss = F.cross_entropy(logits, target, label_smoothing=self.config.label_smoothing)
+        log_p = logits.log_softmax(1)
+        nll = F.nll_loss(log_p, target, reduction="none")
+        loss, smoothing = nll.mean(), self.config.label_smoothing
+        if smoothing:
+            even = -log_p.sum(1).mean() / log_p.shape[1]
+            loss = (1 - smoothing) * loss + smoothing * even
         if self.training:  # a collective; elsewhere, a process may measure alone
             loss = mean_over_rows(loss, len(target))
         with torch.no_grad():
-            nll = F.cross_entropy(logits, target, reduction="none")
             mean = torch.zeros(rows, device=ids.device).index_add_(0, place // count, nll) / number
             if self.training:  # the cosine's density is 2 / (pi sqrt(1 - share^2))
                 mean = mean * (1 - share.square()).sqrt() * math.pi / 2
