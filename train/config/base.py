@@ -126,7 +126,7 @@ class CommonConfig:
     gradient of all of them. The batch, and what a step costs, remain."""
     checkpointing: bool = False
     """Keep only the inputs of the networks' blocks for the backward pass, which computes the rest
-    again: the same gradient in less memory, for 10 to 30 % more time."""
+    again: the same gradient in less memory, for about an eighth more time."""
     compile: bool = False
     """Compile the networks with torch.compile, which takes up to minutes at the start. Meant for
     GPUs: on a CPU it gained nothing where it was measured."""
