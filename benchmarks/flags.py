@@ -1,10 +1,11 @@
 """Time and memory of a tokenizer's step with --accumulate, --checkpointing and --compile.
 
-``python benchmarks/flags.py`` takes steps of the trainer with each flag, each in its own process,
-on the CPU or on the GPU that there is, and prints a Markdown table. Memory is the peak above that
-of the trainer before its first step, with the gradients and moments, which are the same for all
-flags, and with what the compiler takes. Losses of features and discriminator are off: their
-networks are not checkpointed, and the discriminator is not compiled.
+``python benchmarks/flags.py`` takes steps of the trainer with each flag in turn, on the CPU or on
+the GPU that there is, and prints a Markdown table: the least seconds of a step, on a CPU those that
+the processor worked, and the peak memory of a process of its own above that of the trainer before
+its first step, with the gradients and moments, which are the same for all flags, and with what the
+compiler takes. Losses of features and discriminator are off: their networks are not checkpointed,
+and the discriminator is not compiled.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -31,56 +32,72 @@ FLAGS: dict[str, dict[str, Any]] = {
     "both": {"accumulate": 4, "checkpointing": True},
     "compile": {"compile": True},
 }
-CASES = {"scenes-regvq": (64, 32), "imagenet128-simvq-65k": (64, 4)}
+CASES = {"scenes-regvq": (64, 32), "imagenet128-simvq-65k": (64, 8)}
 """Recipes, with the side of the pictures and the batch at which they are measured."""
 
 
-def measure(recipe: str, flags: str, side: int, batch: int, steps: int) -> dict[str, float]:
-    """Return seconds and processor seconds per step, those of the first step, and megabytes."""
+class Steps:
+    """A trainer with some flags, and steps of it on drawn noise."""
+
+    def __init__(self, recipe: str, flags: str, side: int, batch: int, folder: Path) -> None:
+        import torch
+
+        from train.config.tokenizer import FeatureConfig
+        from train.loop.tokenizer import TokenizerTrainer
+        from train.recipes import config_of
+
+        run = config_of(recipe)
+        data = replace(run.data, name="scenes", root=None, size=side, last_size=None, workers=0)
+        data = replace(data, aspect=4 / 3)
+        loss = replace(run.loss, perceptual=0.0, contrastive="none", adversarial=0.0)
+        run = replace(
+            run, data=data, loss=loss, features=FeatureConfig(name="none"), batch=batch,
+            **FLAGS[flags],
+        )  # fmt: skip
+        self.trainer = TokenizerTrainer(run, folder / flags)
+        self.images = torch.rand(batch, 3, side, side) * 2 - 1
+        self.cuda, self.taken = self.trainer.device.type == "cuda", 0
+
+    def __call__(self) -> float:
+        """Take a step; return the seconds that the processor worked for it, or those of a GPU."""
+        clock = time.perf_counter if self.cuda else time.process_time
+        start = clock()
+        self.trainer.step(self.images, self.taken)
+        if self.cuda:
+            import torch
+
+            torch.cuda.synchronize()
+        self.taken += 1
+        return clock() - start
+
+
+def megabytes(recipe: str, flags: str, side: int, batch: int) -> float:
+    """Return the peak memory of the first two steps, above that of the trainer before them."""
     import torch
 
     from train.cli.common import extra_peak
-    from train.config.tokenizer import FeatureConfig
-    from train.loop.tokenizer import TokenizerTrainer
-    from train.recipes import config_of
 
-    run = config_of(recipe)
-    data = replace(run.data, name="scenes", root=None, size=side, last_size=None, workers=0)
-    data = replace(data, aspect=4 / 3)
-    loss = replace(run.loss, perceptual=0.0, contrastive="none", adversarial=0.0)
-    run = replace(
-        run, data=data, loss=loss, features=FeatureConfig(name="none"), batch=batch,
-        **FLAGS[flags],
-    )  # fmt: skip
-    seconds: list[float] = []
-    worked: list[float] = []  # seconds of all threads, which other programs hardly change
     with tempfile.TemporaryDirectory() as folder:
-        trainer = TokenizerTrainer(run, Path(folder))
-        images = torch.rand(batch, 3, side, side) * 2 - 1
-        cuda = trainer.device.type == "cuda"
+        step = Steps(recipe, flags, side, batch, Path(folder))
+        if not step.cuda:
+            return extra_peak(lambda: (step(), step())[0]) / 1e6
+        before = torch.cuda.memory_allocated()
+        step(), step()
+        return (torch.cuda.max_memory_allocated() - before) / 1e6
 
-        def step() -> None:
-            start, before = time.perf_counter(), time.process_time()
-            trainer.step(images, len(seconds))
-            if cuda:
-                torch.cuda.synchronize()
-            seconds.append(time.perf_counter() - start)
-            worked.append(time.process_time() - before)
 
-        def two() -> None:  # the first one compiles, and makes gradients and moments
-            step()
-            step()
+def seconds(
+    recipe: str, names: Sequence[str], side: int, batch: int, rounds: int
+) -> dict[str, tuple[float, float]]:
+    """Return the seconds of the first step and the least of a later one, by flags.
 
-        if cuda:
-            before = torch.cuda.memory_allocated()
-            two()
-            peak = float(torch.cuda.max_memory_allocated() - before)
-        else:
-            peak = extra_peak(two)
-        for _ in range(steps):
-            step()
-    found = {"step": median(seconds[2:]), "worked": median(worked[2:])}
-    return found | {"first": seconds[0], "megabytes": peak / 1e6}
+    Steps of all flags take turns, so that what else the machine does falls on all of them.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        steps = {name: Steps(recipe, name, side, batch, Path(folder)) for name in names}
+        first = {name: step() for name, step in steps.items()}
+        taken = [{name: step() for name, step in steps.items()} for _ in range(rounds)]
+    return {name: (first[name], min(each[name] for each in taken)) for name in names}
 
 
 def _words(flags: str) -> str:
@@ -94,34 +111,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--cases", nargs="+", default=list(CASES))
     parser.add_argument("--flags", nargs="+", default=list(FLAGS), choices=list(FLAGS))
-    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--size", type=int, help="side of the pictures; default: that of the case")
     parser.add_argument("--batch", type=int, help="default: that of the case")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
-        print(json.dumps(measure(**json.loads(asked.one))))
+        print(json.dumps(megabytes(**json.loads(asked.one))))
         return
-    print("| run | flags | s per step | processor s per step | MB | first step, s |")
-    print("|---|---|---|---|---|---|")
+    print("| run | flags | seconds of a step | MB | seconds of the first step |")
+    print("|---|---|---|---|---|")
     for case in asked.cases:
         side, batch = CASES[case]
         side, batch = asked.size or side, asked.batch or batch
+        times = seconds(case, asked.flags, side, batch, asked.rounds)
         for flags in asked.flags:
             job = {"recipe": case, "flags": flags, "side": side, "batch": batch}
             done = subprocess.run(
-                [sys.executable, __file__, "--one", json.dumps(job | {"steps": asked.steps})],
-                capture_output=True, text=True, check=False,
+                [sys.executable, __file__, "--one", json.dumps(job)],
+                capture_output=True, text=True, check=True,
             )  # fmt: skip
-            if done.returncode:
-                print(
-                    f"| {case} | {flags} | failed: {done.stderr.strip().splitlines()[-1]} | | | |"
-                )
-                continue
-            found = json.loads(done.stdout.strip().splitlines()[-1])
+            peak = float(done.stdout.strip().splitlines()[-1])
+            first, step = times[flags]
             print(
-                f"| {case}, {batch} pictures of {side} px | {_words(flags)} | {found['step']:.2f} "
-                f"| {found['worked']:.2f} | {found['megabytes']:,.0f} | {found['first']:.1f} |",
+                f"| {case}, {batch} pictures of {side} px | {_words(flags)} | {step:.2f} "
+                f"| {peak:,.0f} | {first:.1f} |",
                 flush=True,
             )
 

@@ -85,16 +85,10 @@ class RowGroups:
 
     def __init__(self, files: Sequence[TableFile], columns: Sequence[str]) -> None:
         self._files, self._columns = list(files), list(columns)
-        self._start()
-
-    def _start(self) -> None:
-        self._process = os.getpid()
         self._groups: OrderedDict[tuple[int, int], Any] = OrderedDict()
 
     def row(self, file: int, group: int, place: int) -> dict[str, Any]:
         """Return the columns of a row of a row group. Raises DataError."""
-        if self._process != os.getpid():  # a forked loader has reads of its own
-            self._start()
         table = self._groups.get((file, group))
         if table is None:
             table = self._groups[file, group] = self._read(file, group)
@@ -124,5 +118,4 @@ class RowGroups:
         return {"files": self._files, "columns": self._columns}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._files, self._columns = state["files"], state["columns"]
-        self._start()
+        self.__init__(state["files"], state["columns"])

@@ -132,3 +132,17 @@ def test_loading_is_measured(scale: ModuleType, monkeypatch: pytest.MonkeyPatch)
     for kind in ("folder", "shards", "parquet"):
         assert loading.pictures_per_second(32, kind, seconds=0.05) > 0
     assert 100 < loading.bytes_per_item(500) < 5000
+
+
+def test_flags_are_measured_in_turns(
+    scale: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delitem(sys.modules, "flags", raising=False)
+    import flags
+
+    found = flags.seconds("scenes-regvq", ["none", "both"], 16, 2, 2)
+    assert found.keys() == {"none", "both"}
+    assert all(least > 0 and first > 0 for first, least in found.values())
+    step = flags.Steps("scenes-regvq", "both", 16, 2, tmp_path)
+    assert step.trainer.config.accumulate == 4 and step.trainer.config.checkpointing
+    assert flags._words("both") == "`--accumulate 4 --checkpointing`"

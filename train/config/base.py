@@ -126,9 +126,10 @@ class CommonConfig:
     gradient of all of them. The batch, and what a step costs, remain."""
     checkpointing: bool = False
     """Keep only the inputs of the networks' blocks for the backward pass, which computes the rest
-    again: the same gradient with less memory and about a third more time."""
+    again: the same gradient in less memory, for about an eighth more time."""
     compile: bool = False
-    """Compile the networks with torch.compile: minutes at the start, faster steps afterwards."""
+    """Compile the networks with torch.compile, which takes up to minutes at the start. Meant for
+    GPUs: on a CPU it gained nothing where it was measured."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "log_every", "save_every", "accumulate"):

@@ -67,6 +67,7 @@ def test_an_epoch_is_a_permutation_that_few_row_groups_serve(
     groups = [[label // 5 * 2 + label % 5 // 3 for label in order] for order in orders]
     for order in groups:  # one row group after the other
         assert len([1 for a, b in pairwise(order) if a != b]) == 3
+    assert {data.draw(10 * epoch).label // 5 for epoch in range(6)} == {0, 1}  # of the files, too
     again = open_dataset("parquet", root, size=8, seed=5)
     assert [again.draw(k).label for k in reversed(range(30))] == [*chain(*orders)][::-1]
 
@@ -74,7 +75,7 @@ def test_an_epoch_is_a_permutation_that_few_row_groups_serve(
 @pytest.mark.parametrize("workers", [0, 2])
 def test_four_processes_share_the_rows_without_repeats_and_gaps(root: Path, workers: int) -> None:
     data = open_dataset("parquet", root, size=8)
-    data.draw(0)  # a reader of this process, which forked loaders must not use
+    data.draw(0)  # this process has read a row group before the loaders are forked
     found = []
     for rank in range(4):
         stream = iter(Batches(data, 1, 0, rank, 4, workers, _labels))
