@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from regvq.distributed import mean_over_processes
 from regvq.losses.adversarial import ramp
+from regvq.quantizers import LeveledQuantizer, Quantized, Quantizer
 
 from ..config.stages import StagesConfig
 
@@ -74,8 +75,8 @@ class Stages(nn.Module):
     def watch(self, step: int, latents: Tensor, codes: Tensor) -> bool:
         """Record the commitment loss of a finished step; return True if the encoder is frozen now.
 
-        ``latents`` (B, D, h, w) and their ``codes``, of the step. A collective: every process takes
-        part and decides the same.
+        ``latents`` (B, D, h, w) and their best codes (``best_codes``), of the step. A collective:
+        every process takes part and decides the same.
         """
         if int(self.frozen_at) >= 0:
             return False
@@ -97,3 +98,18 @@ class Stages(nn.Module):
             self.frozen_at.fill_(done)
             return True
         return False
+
+
+@torch.no_grad()
+def best_codes(
+    quantizer: Quantizer | LeveledQuantizer, latents: Tensor, quantized: Quantized
+) -> Tensor:
+    """Return the codes (B, D, h, w) whose distance from ``latents`` is the commitment loss.
+
+    They are those of the argmax. The codes of ``quantized`` are others where a stochastic mask drew
+    them: their distance would follow the mask's ratio, which may fall during the run. To be called
+    before the codes are moved.
+    """
+    if quantized.mask is None or quantizer.encoder_frozen:
+        return quantized.z.detach()
+    return quantizer.embed(quantizer.assign(latents.detach()))

@@ -29,7 +29,7 @@ from .draws import Batches, check_enough
 from .health import by_level, dying_level
 from .objective import Objective, discriminator_objective
 from .optim import adamw, averaged, set_lr
-from .stages import JOINT, Stage, Stages
+from .stages import JOINT, Stage, Stages, best_codes
 from .state import has_state
 from .validation import HeldOut, held_out_words, share_of_held_out, validate_tokenizer
 from .warm_start import codes_from_latents, freeze_tokens, start_from
@@ -176,6 +176,8 @@ class TokenizerTrainer(TrainingRun):
         if adversarial:
             losses["discriminator"] = self._train_discriminator(images, decoded)
         losses = self._check(losses, step)
+        if self.stages is not None:
+            codes = best_codes(self.tokenizer.quantizer, latents, quantized)
         self.optimizer.step()
         if adversarial:
             self.discriminator_optimizer.step()
@@ -187,7 +189,7 @@ class TokenizerTrainer(TrainingRun):
         self._reset_codes(replaced)
         if self.stages is not None:
             losses["stage"] = torch.tensor(float(stage.number), device=self.device)
-            if self.stages.watch(step, latents.detach(), quantized.z.detach()):
+            if self.stages.watch(step, latents.detach(), codes):
                 # Decoder and codes will adapt to the encoder's present weights, not to its average.
                 averaged = self.averaged.module.encoder
                 averaged.load_state_dict(self.tokenizer.encoder.state_dict())

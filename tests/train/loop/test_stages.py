@@ -135,6 +135,19 @@ def test_each_stage_trains_its_own_parts(tmp_path, pictures):
     assert torch.equal(trainer.averaged.module.encoder.layers[1].weight, encoder)
 
 
+def test_the_rule_watches_the_commitment_loss_with_a_mask_too(tmp_path, pictures):
+    """Drawn codes are farther from the latents, by as much as the ratio of the mask says."""
+    masked = replace(NSVQ, mask_ratio=0.8, mask_fall=(0.0, 1.0))
+    run = staged(pictures, masked, stages=StagesConfig(epoch=8), precision="fp32")
+    trainer = TokenizerTrainer(run, tmp_path / "run")
+    total = 0.0
+    for number, images in enumerate(trainer._stream(0, 3)):
+        losses = trainer.step(images, number)
+        assert 0 < trainer.tokenizer.quantizer.mask_ratio <= 0.8
+        total += float(losses["commitment"]) / masked.beta
+        assert float(trainer.stages.total) == pytest.approx(total, rel=1e-5)
+
+
 def test_the_adversarial_weight_rises_again_in_each_stage(tmp_path, pictures):
     loss = replace(LOSS, adaptive=False)
     run = staged(pictures, loss=loss, stages=replace(STAGES, epoch=2, warmup=1), log_every=1)
