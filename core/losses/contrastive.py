@@ -45,8 +45,9 @@ def probabilistic_contrastive_loss(
     drawn code is the best one (w = 0); only the positions in ``mask`` (B, L), whose code was drawn,
     count (None: all; all as well if nothing was drawn, as at a mask ratio of 0); the ``mean`` over
     positions instead of Eq. 3's ``sum``, so that the scale does not depend on the size of the
-    picture. ``reduction="sum"`` with ``eps=0`` and no mask is exactly Eq. 3, averaged over the
-    batch.
+    picture. Every picture has as many drawn positions (``quantizers.ops.stochastic_mask``), so that
+    the mean over processes with equal batches is that of the joined batch. ``reduction="sum"`` with
+    ``eps=0`` and no mask is exactly Eq. 3, averaged over the batch.
     """
     logits = _similarity(y, z, tau)
     weights = perturbation.detach().to(logits.dtype)

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..conditions import Condition
+from ..distributed import mean_over_rows
 from .categorical import classifier_free_guidance, sample_categorical, spread_uniform, uniform
 from .levels import as_grid, levels_of
 from .network import TokenNetwork
@@ -63,8 +64,9 @@ class MaskedPrior(TokenPrior[MaskedConfig]):
         """Return ``masked`` and ``bits``.
 
         ``masked`` is the cross-entropy in nats over the masked tokens, whose share follows a
-        cosine. ``bits`` is an upper bound on the bits per token, the mean over all orders in which
-        the tokens could be drawn: the number of masked tokens is uniform, and the mean is over the
+        cosine; in training over those of all processes, which mask different numbers of them.
+        ``bits`` is an upper bound on the bits per token, the mean over all orders in which the
+        tokens could be drawn: the number of masked tokens is uniform, and the mean is over the
         masked tokens. In training, the draws of the cosine are weighted to estimate it roughly.
 
         With several levels, each picture has one of them masked, drawn evenly; those before it are
@@ -94,6 +96,8 @@ class MaskedPrior(TokenPrior[MaskedConfig]):
         parts = [self.network.token_logits(found[at], n) for n, at in enumerate(places)]
         logits, target = torch.cat(parts).float(), torch.cat([flat[at] for at in places])
         loss = F.cross_entropy(logits, target, label_smoothing=self.config.label_smoothing)
+        if self.training:  # a collective; elsewhere, a process may measure alone
+            loss = mean_over_rows(loss, len(target))
         with torch.no_grad():
             nll = F.cross_entropy(logits, target, reduction="none")
             row = torch.cat([at.nonzero()[:, 0] for at in places])

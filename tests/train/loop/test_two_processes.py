@@ -16,9 +16,10 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor, nn
 
-from core.distributed import gather_rows
+from core.distributed import gather_rows, mean_over_processes
 from core.networks.discriminator import Discriminator, DiscriminatorConfig
-from core.priors import DiffusionConfig, LatentConfig
+from core.priors import DiffusionConfig, LatentConfig, MaskedConfig
+from core.priors import masked as masked_prior
 from core.quantizers import NSVQConfig, RegVQConfig
 from core.quantizers.base import Quantized
 from train.config.tokenizer import LossConfig
@@ -94,12 +95,48 @@ def priors(rank: int | None) -> dict[str, Tensor]:
     }  # fmt: skip
 
 
+class Joined(torch.Generator):
+    """The generators of both processes: the draws of the joined batch are those of its halves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.halves = [torch.Generator().manual_seed(200 + rank) for rank in range(2)]
+
+
+def joined(draw: Any) -> Any:
+    """Return a function of ``core.priors.categorical`` that draws half a batch from each half of a
+    ``Joined`` generator."""
+
+    def drawn(shape: Any, generator: torch.Generator, *others: Any) -> Tensor:
+        if not isinstance(generator, Joined):
+            return draw(shape, generator, *others)
+        half = shape // 2 if isinstance(shape, int) else (shape[0] // 2, *shape[1:])
+        return torch.cat([draw(half, each, *others) for each in generator.halves])
+
+    return drawn
+
+
+def masked(rank: int | None) -> dict[str, Tensor]:
+    """Return the masked prior's loss, and its gradient averaged over processes as DDP does."""
+    torch.manual_seed(4)
+    prior = MaskedConfig(
+        codebook_size=6, grid=(4, 4), width=16, layers=1, heads=2, dropout=0.0
+    ).build()
+    ids = torch.randint(6, (4, 4, 4))
+    ids = ids if rank is None else ids.chunk(2)[rank]
+    generator = Joined() if rank is None else torch.Generator().manual_seed(200 + rank)
+    loss = prior.train().loss(ids, None, generator)["masked"]
+    loss.backward()
+    grads = [p.grad.flatten() for p in prior.parameters() if p.grad is not None]
+    return {"masked": loss.detach(), "masked gradient": mean_over_processes(torch.cat(grads))}
+
+
 def process(rank: int, port: int, folder: str) -> None:
     torch.set_num_threads(1)
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     dist.init_process_group("gloo", rank=rank, world_size=2)
     images, z = (x.chunk(2)[rank] for x in halves())
-    out = priors(rank)
+    out = priors(rank) | masked(rank)
     for name in QUANTIZERS:
         found = objective(name, images, [quantized_half(name, z, rank)[1]])
         # Losses are means over the pictures of a process, so that their gradients are larger.
@@ -147,6 +184,19 @@ def test_priors_measure_the_joined_batch(pooled: list[dict[str, Tensor]]) -> Non
     """The importance of timesteps and the scale of latents are those of all processes."""
     alone = priors(None)
     assert int(alone["draws"].sum()) == 40
+    for rank in range(2):
+        for key, value in alone.items():
+            torch.testing.assert_close(pooled[rank][key], value, rtol=1e-5, atol=1e-7, msg=key)
+
+
+def test_the_masked_loss_is_that_of_the_joined_batch(
+    pooled: list[dict[str, Tensor]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Processes mask different numbers of tokens, and every token counts as much."""
+    for name in ("uniform", "spread_uniform"):
+        drawn = joined(getattr(masked_prior, name))
+        monkeypatch.setattr(masked_prior, name, drawn)
+    alone = masked(None)
     for rank in range(2):
         for key, value in alone.items():
             torch.testing.assert_close(pooled[rank][key], value, rtol=1e-5, atol=1e-7, msg=key)
