@@ -26,7 +26,7 @@ from ..ui.errors import report_user_errors
 from ..ui.pictures import file_path, publish
 from ..ui.plot import chart, plot
 from . import code_group, code_map_gallery, code_search
-from .shared_inputs import Shared, level_parameter
+from .shared_inputs import Shared, level_parameter, picture_of_codes
 
 COUNTED_ON = "bundle"
 """The count of the code's card on this tab."""
@@ -151,6 +151,7 @@ def _chart(
 def select_code(checkpoint: Any, image: Any, event: gr.EventData) -> tuple[int, dict[str, Any]]:
     """Return the code that was clicked, on the map, in a selection or among the nearest codes, and
     its card."""
+    image = picture_of_codes(checkpoint, image, warn=False)
     card = code_details.code_card(checkpoint, getattr(event, "index", None), image, COUNTED_ON)
     return card["code"], publish(card)
 
@@ -158,6 +159,7 @@ def select_code(checkpoint: Any, image: Any, event: gr.EventData) -> tuple[int, 
 @report_user_errors
 def show_code(checkpoint: Any, code: Any, image: Any) -> tuple[Any, Any]:
     """Return the selected code and its card."""
+    image = picture_of_codes(checkpoint, image)
     code = code_details.current_code(checkpoint, code, image)
     return code, publish(code_details.code_card(checkpoint, code, image, COUNTED_ON))
 

@@ -27,7 +27,7 @@ from ..ui.figures import usage_figures
 from ..ui.pictures import file_path, gallery_paths, publish
 from ..ui.plot import chart, plot
 from . import code_group, code_search, codebook_drift
-from .shared_inputs import Shared, level_parameter, picture_parameter
+from .shared_inputs import Shared, level_parameter, picture_of_codes, picture_parameter
 
 RANKS = "both axes are logarithmic; a flat line is even use, a steep one is collapse"
 SOURCES = [("Checkpoint's own", "bundle"), ("Drawn scenes", "scenes"), ("This picture", "picture")]
@@ -158,6 +158,8 @@ def select_code(
     checkpoint: Any, image: Any, source: Any, event: gr.EventData
 ) -> tuple[int, dict[str, Any]]:
     """Return the code that was clicked (in the codebook or among nearest codes) and its card."""
+    if source != "picture":  # whose codes cannot be counted in another picture
+        image = picture_of_codes(checkpoint, image, warn=False)
     card = code_details.code_card(checkpoint, getattr(event, "index", None), image, source)
     return card["code"], publish(card)
 
@@ -165,6 +167,8 @@ def select_code(
 @report_user_errors
 def show_code(checkpoint: Any, code: Any, image: Any, source: Any) -> tuple[Any, Any]:
     """Return the selected code and its card for the current picture, checkpoint and count."""
+    if source != "picture":
+        image = picture_of_codes(checkpoint, image)
     code = code_details.current_code(checkpoint, code, image)
     return code, publish(code_details.code_card(checkpoint, code, image, source))
 

@@ -8,6 +8,8 @@ from typing import Any
 import gradio as gr
 
 from ..services import checkpoints
+from ..services.channels import picture_or_stand_in
+from ..services.errors import without_paths
 from ..services.examples import examples
 from ..ui.changes import CHECKPOINT_CHOSEN
 from ..ui.component import INSTANT, SILENT, html_component
@@ -85,3 +87,18 @@ def pick_example(event: gr.EventData) -> str:
     if not isinstance(index, int) or not 0 <= index < len(known):
         raise gr.Error("There is no such example.")
     return known[index].path
+
+
+def picture_of_codes(checkpoint: Any, image: Any, warn: bool = True) -> Any:
+    """Return the page's picture, in which a code's places are shown; None, which stands for the
+    first example, if the picture cannot be read: codes need no picture. ``warn``: say so."""
+    from regvq.errors import PictureError
+
+    try:
+        picture_or_stand_in(checkpoints.open_tokenizer(checkpoint), image)
+    except PictureError as error:
+        if warn:
+            words = f"{without_paths(str(error))} Codes are shown in an example instead."
+            gr.Warning(words, title="This picture cannot be used")
+        return None
+    return image

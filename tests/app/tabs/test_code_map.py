@@ -322,6 +322,24 @@ def test_the_selected_code_gets_its_card(photograph: Path) -> None:
         code_map.select_code(NAME, str(photograph), SimpleNamespace(index=60))
 
 
+def test_an_unreadable_picture_leaves_map_and_cards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The map is drawn only after the selected code: codes are shown in an example instead."""
+    warned: list[str] = []
+    monkeypatch.setattr("gradio.Warning", lambda text, **_: warned.append(text))
+    broken = tmp_path / "list.jpg"
+    broken.write_text("milk")
+    code, card = code_map.show_code(NAME, None, str(broken))
+    (words,) = warned
+    assert words.startswith("list.jpg is not a picture") and words.endswith("an example instead.")
+    assert (code, card) == code_map.show_code(NAME, None, None)  # the first example
+    assert marks_of(shown(code=code))[1].shape[0] == 60
+    # A click gets its card, without the same words again.
+    assert code_map.select_code(NAME, str(broken), SimpleNamespace(index=41))[0] == 41
+    assert len(warned) == 1
+
+
 @pytest.mark.parametrize(
     ("inputs", "words"),
     [

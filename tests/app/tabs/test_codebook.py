@@ -228,6 +228,27 @@ def test_the_selected_code_is_kept_and_the_first_is_the_one_used_most(
     assert codebook.show_code(NAME, 4000, str(photograph), source)[0] == most
 
 
+def test_an_unreadable_picture_leaves_the_code_and_its_charts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ranks and drift are drawn only after the selected code."""
+    warned: list[str] = []
+    monkeypatch.setattr("gradio.Warning", lambda text, **_: warned.append(text))
+    broken = tmp_path / "list.jpg"
+    broken.write_text("milk")
+    found = codebook.show_code(NAME, None, str(broken), "bundle")
+    assert found == codebook.show_code(NAME, None, None, "bundle")  # in the first example
+    assert len(warned) == 1 and warned[0].startswith("list.jpg is not a picture")
+    click = SimpleNamespace(index=41)
+    assert codebook.select_code(NAME, str(broken), "bundle", click)[0] == 41
+    assert len(warned) == 1
+    # Counts in that picture do not become those of another one.
+    with pytest.raises(gr.Error, match=r"list\.jpg is not a picture"):
+        codebook.show_code(NAME, None, str(broken), "picture")
+    with pytest.raises(gr.Error, match=r"list\.jpg is not a picture"):
+        codebook.select_code(NAME, str(broken), "picture", click)
+
+
 def test_real_patches_of_a_code_are_those_of_its_bundle() -> None:
     tiles, starts = unpack_patches(checkpoints.bundle(NAME).atlas)
     having = np.diff(starts)
