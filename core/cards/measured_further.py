@@ -39,7 +39,10 @@ def robustness_lines(metrics: Mapping[str, Any]) -> list[str]:
         for row in found["rows"]
     ]
     header = ("tokens replaced", *(label for label, _ in columns.values()))
+    some = found["images"] < metrics["images"]
+    where = f", on {found['images']:,} of the pictures" if some else ""
     near = (
-        f"A share of the tokens replaced by one of the {found['neighbors']} nearest codes of each:"
+        f"A share of the tokens replaced by one of the {found['neighbors']} nearest codes of "
+        f"each{where}:"
     )
     return ["", near, "", *table(rows, header)]

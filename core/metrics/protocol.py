@@ -67,6 +67,7 @@ def protocol(
     if "robustness" in figures:
         said["robustness"] = (
             f"a share of the tokens replaced by one of the {figures['robustness']['neighbors']} "
-            "nearest other codes of each, all equally likely, against the pictures"
+            "nearest other codes of each, all equally likely, against the "
+            f"{figures['robustness']['images']} pictures"
         )
     return said

@@ -18,6 +18,9 @@ from PIL import Image
 from safetensors.torch import save_file
 from skimage.metrics import structural_similarity
 
+from core.checkpoints import load_tokenizer
+from core.images import open_picture, to_tensor
+from core.metrics.reconstruction import evaluate_tokenizer
 from core.networks.autoencoder import NetworkConfig
 from core.networks.features import load_features
 from core.paths import ROOT
@@ -435,6 +438,27 @@ def test_text_and_robustness_are_in_the_report_the_table_and_the_card(
     assert f"| 12 pixels | {letters:.0%} |" in card
     assert f"| 50% | {rows[3]['psnr']:.2f} dB | {rows[3]['ssim']:.4f} |" in card
     assert json.loads((bundle / "metrics.json").read_text())["text"] == report["text"]
+
+
+def test_robustness_can_be_measured_on_some_of_the_pictures(
+    checkpoint: Path, pictures: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    bundle = shutil.copytree(checkpoint, tmp_path / "tiny")
+    out = tmp_path / "report.json"
+    flags = ["--checkpoint", bundle, "--data.name", "folder", "--data.root", pictures, "--out", out,
+             "--features.name", "none", "--device", "cpu", "--robustness-limit", "1"]  # fmt: skip
+    code, _, said = run_here(capsys, monkeypatch, *flags)
+    assert code == 2 and said == "error: --robustness-limit needs --robustness\n"
+    code, _, said = run_here(capsys, monkeypatch, *flags, "--robustness", "--publish")
+    assert code == 0, said
+    report = json.loads(out.read_text())
+    assert report["images"] == 3 and report["robustness"]["images"] == 1
+    first = to_tensor(open_picture(pictures / "0.png"))
+    alone = evaluate_tokenizer(load_tokenizer(bundle), [first])
+    assert report["robustness"]["rows"][0]["psnr"] == pytest.approx(alone["psnr"])
+    assert report["protocol"]["robustness"].endswith("against the 1 pictures")
+    card = (bundle / "README.md").read_text()
+    assert "one of the 10 nearest codes of each, on 1 of the pictures:" in card
 
 
 def test_text_without_ocr_is_refused_in_a_sentence(

@@ -111,7 +111,8 @@ class EvaluateFlags:
     """Files of torchvision's weights of them, in the same order; without any, torch's cache, then a
     download."""
     fid: bool = False
-    """Also rFID: the Fréchet Inception distance between pictures and reconstructions."""
+    """Also rFID: the Fréchet Inception distance between pictures and reconstructions; for a prior
+    FID, of its pictures and of reconstructions to the held-out pictures."""
     fid_weights: Path | None = None
     """A file of torch-fidelity's Inception weights; without one, the cache, then a download."""
     codecs: bool = False
@@ -120,6 +121,9 @@ class EvaluateFlags:
     """Also draw lines of text at several sizes and read their reconstructions by OCR (rapidocr)."""
     robustness: bool = False
     """Also replace shares of the tokens by near codes and measure the pictures again."""
+    robustness_limit: int | None = None
+    """With --robustness: only this many of the pictures, spread evenly; each is measured four times
+    more."""
     batch: int = 1
     """Largest number of consecutive pictures of one size that are evaluated together."""
     limit: int | None = None

@@ -103,7 +103,7 @@ def report_tokenizer(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[
         print("measuring again with replaced tokens")
         figures["robustness"] = robustness(
             tokenizer,
-            readable(data, chosen, [], flags.data.square),
+            readable(data, _spread(chosen, flags.robustness_limit), [], flags.data.square),
             pairs={each.key: each for each in lpips},
             features=features,
             name=features.name if features is not None else "feature",
@@ -137,6 +137,10 @@ def report_tokenizer(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[
 
 def _lpips_nets(flags: EvaluateFlags) -> list[str]:
     return [net for net in flags.lpips if net != "none"]
+
+
+def _spread(chosen: list[int], limit: int | None) -> list[int]:
+    return [chosen[place] for place in evenly_spaced(len(chosen), limit)]
 
 
 def _features(flags: EvaluateFlags, device: str) -> Features | None:
@@ -240,6 +244,7 @@ def check_flags(flags: EvaluateFlags) -> None:
     for name, value in (
         ("batch", flags.batch),
         ("limit", flags.limit),
+        ("robustness-limit", flags.robustness_limit),
         ("data.square", flags.data.square),
     ):
         if value is not None and value < 1:
@@ -254,6 +259,8 @@ def check_flags(flags: EvaluateFlags) -> None:
         )
     if len(set(nets)) < len(nets):
         raise UsageError(f"--lpips names a network twice: {' '.join(nets)}")
+    if flags.robustness_limit is not None and not flags.robustness:
+        raise UsageError("--robustness-limit needs --robustness")
     if flags.further and not flags.publish:
         raise UsageError("--further needs --publish")
     if flags.fid_weights is not None and not flags.fid:
