@@ -44,6 +44,8 @@ _FIGURES = (
     ("clip_score", "CLIP score of pictures and captions", "{:.2f}"),
     ("r_precision", "R-precision: pictures whose own caption fits best", "{:.1%}"),
     ("frechet_distance", "Fréchet distance to held-out pictures", "{:.3f}"),
+    ("fid", "FID to held-out pictures", "{:.2f}"),
+    ("inception_fd", "Fréchet distance `inception_fd` to held-out pictures", "{:.2f}"),
     ("seconds_per_picture", "Seconds per picture, in batches, where measured", "{:.2f}"),
 )
 _NOT_HELD_OUT = "NOT held-out (also trained on)"
@@ -182,6 +184,8 @@ def _figures(metrics: Mapping[str, Any], held_out: bool) -> list[str]:
             "comparable only with figures on the same features and as many pictures. Reconstructed "
             "pictures are compared with their own originals.",
         ]
+    for key, label in metrics.get("features_of", {}).items():
+        lines += ["", f"`{key}` is computed on {label}: {few_words(metrics)}."]
     if "clip" in metrics:
         among = metrics.get("r_precision_among")
         ranked = f" R-precision ranks a caption among {among} different ones." if among else ""
@@ -191,6 +195,12 @@ def _figures(metrics: Mapping[str, Any], held_out: bool) -> list[str]:
             f"of the same model.{ranked}",
         ]
     return lines
+
+
+def few_words(metrics: Mapping[str, Any]) -> str:
+    """Return the words that stand beside an FID: few pictures give larger ones."""
+    count = metrics["pictures"]
+    return f"{count} pictures against {count}; fewer give larger distances, and papers take 50,000"
 
 
 def figure_rows(metrics: Mapping[str, Any], held_out: bool = True) -> list[tuple[str, str]]:

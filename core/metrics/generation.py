@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     from ..judges.attributes import AttributeClassifier
     from ..judges.segmenter import Segmenter
     from ..priors import Prior
+    from .inception import Inception
 
 DRAWN, REAL, RECONSTRUCTED = "drawn", "real", "reconstructed"
 SHUFFLED = "real of other captions"
+FRECHET = "frechet_distance"
 
 
 class HeldOut(NamedTuple):
@@ -52,7 +54,7 @@ class Judges:
     segmenter: reads semantic maps. classifier: answers the questions of captions. features: images
     (B, 3, H, W) to (B, F), for the Fréchet distance; label: a description of the features. clip:
     compares pictures with their captions. labels: images (B, 3, H, W) to the classes int64 (B,)
-    that they are taken for.
+    that they are taken for. inception: the features of FID.
     """
 
     segmenter: Segmenter | None = None
@@ -61,6 +63,7 @@ class Judges:
     label: str = ""
     clip: Clip | None = None
     labels: Callable[[Tensor], Tensor] | None = None
+    inception: Inception | None = None
 
 
 def judge_prior(
@@ -84,7 +87,8 @@ def judge_prior(
     ``bits_with_map``, which includes those of the map), and, as far as the judges are available, by
     version: ``named_right`` (also of real pictures with other captions: the level of chance),
     ``class_accuracy`` (the share taken for its class), ``mean_iou``, ``pixel_accuracy``,
-    ``frechet_distance`` (to the real ones, with ``features``),
+    ``frechet_distance`` (to the real ones, with ``features``), with inception ``fid`` (with other
+    than the published weights, the ``key`` of its own; ``features_of`` has the label),
     ``clip_score`` and ``r_precision`` (with ``r_precision_among`` and the model's label, ``clip``).
     Raises DataError if there was no picture or a condition is missing.
     """
@@ -169,7 +173,12 @@ class _Tables:
         self.taken: dict[str, list[bool]] = {}
         self.layouts: dict[str, LayoutAgreement] = {}
         self.answers: dict[str, AnswerAgreement] = {}
-        self.statistics: dict[str, FrechetStatistics] = {}
+        self.sets: dict[str, Callable[[Tensor], Tensor]] = {}
+        if judges.features is not None:
+            self.sets[FRECHET] = judges.features
+        if judges.inception is not None:
+            self.sets[judges.inception.key] = judges.inception
+        self.statistics: dict[str, dict[str, FrechetStatistics]] = {key: {} for key in self.sets}
         self.fits: dict[str, CaptionFit] = {}
 
     @torch.no_grad()
@@ -194,11 +203,11 @@ class _Tables:
             if version == REAL and len(wanted) > 1:  # the level of chance
                 table = self.answers.setdefault(SHUFFLED, AnswerAgreement(classifier.names))
                 table.update(answers, wanted.roll(1, 0))
-        if self.judges.features is not None:
-            features = self.judges.features(images)
-            if version not in self.statistics:
-                self.statistics[version] = FrechetStatistics(features.shape[1])
-            self.statistics[version].update(features)
+        for key, features_of in self.sets.items():
+            features, gathered = features_of(images), self.statistics[key]
+            if version not in gathered:
+                gathered[version] = FrechetStatistics(features.shape[1])
+            gathered[version].update(features)
 
     def add_captions(self, version: str, images: Tensor, captions: tuple[str, ...]) -> None:
         rows = [row for row, caption in enumerate(captions) if caption]
@@ -232,13 +241,16 @@ class _Tables:
             found = {version: table.figures() for version, table in self.layouts.items()}
             for key in ("mean_iou", "pixel_accuracy"):
                 out[key] = {version: figures[key] for version, figures in found.items()}
-        if self.statistics and self.statistics[REAL].count > 1:
-            real = self.statistics[REAL]
-            out["frechet_distance"] = {
-                version: real.distance(self.statistics[version])
-                for version in (DRAWN, RECONSTRUCTED)
-            }
+        for key, gathered in self.statistics.items():
+            if gathered[REAL].count > 1:
+                out[key] = {
+                    version: gathered[REAL].distance(gathered[version])
+                    for version in (DRAWN, RECONSTRUCTED)
+                }
+        if FRECHET in out:
             out["features"] = self.judges.label
+        if self.judges.inception is not None and self.judges.inception.key in out:
+            out["features_of"] = {self.judges.inception.key: self.judges.inception.label}
         if self.clip is not None and self.fits:
             out["clip_score"] = {version: fit.score() for version, fit in self.fits.items()}
             if self.fits[REAL].among > 1:

@@ -27,7 +27,7 @@ PICTURES = 500  # drawn if there is no --limit
 def _check(flags: EvaluateFlags) -> None:
     """Raise UsageError for flags that a prior would ignore, and for unusable values."""
     given = {
-        "--batch": flags.batch != 1, "--codecs": flags.codecs, "--fid": flags.fid,
+        "--batch": flags.batch != 1, "--codecs": flags.codecs,
         "--lpips": bool(flags.lpips), "--further": flags.further,
         "--text": flags.text, "--robustness": flags.robustness,
         "--data.square": flags.data.square is not None,
@@ -54,6 +54,7 @@ def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str,
     from regvq.data.contents import summary
     from regvq.data.shards.remote import redact_query
     from regvq.metrics.generation import judge_prior
+    from regvq.metrics.inception import load_inception
 
     asked = flags.prior
     _check(flags)
@@ -84,6 +85,8 @@ def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str,
     judges = replace(_judges(flags, device), clip=_clip(flags, device))
     if "label" in names:
         judges = replace(judges, labels=_classifier(flags, bundle, device))
+    if flags.fid:
+        judges = replace(judges, inception=load_inception(flags.fid_weights).to(device))
     skipped: list[str] = []
     with tqdm(total=len(chosen), unit="picture", desc="drawing") as bar:
         try:
@@ -113,7 +116,7 @@ def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str,
 
 def print_prior_table(report: Mapping[str, Any]) -> None:
     """Print the report as a table: drawn pictures beside real ones and reconstructions."""
-    from regvq.cards.prior import figure_rows
+    from regvq.cards.prior import few_words, figure_rows
 
     print()
     rows = figure_rows(report)
@@ -128,6 +131,8 @@ def print_prior_table(report: Mapping[str, Any]) -> None:
     )
     if "features" in report:
         print(f"Fréchet distance on {report['features']}: it is not FID")
+    for key, label in report.get("features_of", {}).items():
+        print(f"{key.replace('_', ' ')} on {label}: {few_words(report)}")
     if "clip" in report:
         among = report.get("r_precision_among")
         ranked = f", R-precision among {among} captions" if among else ""

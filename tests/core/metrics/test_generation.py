@@ -116,6 +116,28 @@ def test_perfect_pictures_are_as_good_as_real_ones() -> None:
     assert prior.asked[1][0].texts == ("a sea", "a sea")
 
 
+@pytest.mark.parametrize("key", ["fid", "inception_fd"])
+def test_fid_is_measured_beside_other_distances_under_its_own_key(key: str) -> None:
+    class Features:
+        label = "Inception v3 (a stand-in)"
+
+        def __init__(self) -> None:
+            self.key = key  # "fid" only on the published weights
+
+        def __call__(self, images: Tensor) -> Tensor:
+            return images[:, 0, :2, :2].flatten(1)
+
+    drawer = Drawer(opposite=True, conditions=BOTH)
+    both = replace(judges(), inception=Features())
+    figures = judge_prior(drawer, Copies(), scenes(), both, sampling={}, batch=4)
+    assert figures[key] == figures["frechet_distance"] and figures[key]["drawn"] > 0.01
+    assert figures["features"] == "four pixels"
+    assert figures["features_of"] == {key: "Inception v3 (a stand-in)"}
+    alone = judge_prior(drawer, Copies(), scenes(), Judges(inception=Features()), sampling={})
+    assert alone[key] == pytest.approx(figures[key], rel=1e-6, abs=1e-9)
+    assert "frechet_distance" not in alone and "features" not in alone
+
+
 def test_wrong_pictures_are_counted_as_wrong() -> None:
     held_out = scenes()
     figures = judge_prior(

@@ -130,7 +130,9 @@ def test_mistakes_get_one_line(tmp_path, folder, command):
     out = tmp_path / "report.json"
     other = tokenizer_bundle(tmp_path / "other", seed=1)
     for more, words in (
-        (("--fid", "--prior.batch", 4), "--fid cannot be used for a prior"),
+        (("--codecs", "--prior.batch", 4), "--codecs cannot be used for a prior"),
+        (("--fid", "--fid-weights", "x.pth"), "the weights file x.pth does not exist"),
+        (("--fid-weights", "x.pth"), "--fid-weights needs --fid"),
         (("--data.square", 64, "--batch", 2), "--batch, --data.square cannot be used"),
         (("--prior.batch", 0), "--prior.batch must be 1 or more"),
         (("--prior.steps", 0), "steps must be a whole number from 1"),
@@ -218,3 +220,52 @@ def test_clip_needs_text_and_weights(tmp_path, folder, command) -> None:
     )
     assert code == 2 and "--prior.clip is for priors" in said
     assert not out.exists()
+
+
+class Means:
+    """A stand-in for Inception's features, with the key of the published weights."""
+
+    key, label = "fid", "Inception v3 (a stand-in)"
+
+    def to(self, device: str) -> Means:
+        return self
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean((2, 3))
+
+
+def test_fid_of_a_prior_is_in_the_report_the_table_and_the_card(
+    tmp_path, folder, command, monkeypatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(
+        "core.metrics.inception.load_inception", lambda file: asked.append(str(file)) or Means()
+    )
+    out = tmp_path / "report.json"
+    flags = ("--features.name", "none", "--prior.steps", 2, "--publish")
+    code, table = command(out, *flags, "--fid", "--fid-weights", "mine.pth")
+    assert code == 0, table
+    assert asked == ["mine.pth"]
+    report = json.loads(out.read_text())
+    assert set(report["fid"]) == {"drawn", "reconstructed"} and report["fid"]["drawn"] > 0
+    assert "attribute classifier" in report["features"]  # of the other Fréchet distance
+    drawn, reconstructed = (report["fid"][key] for key in ("drawn", "reconstructed"))
+    beside = f"{drawn:.2f} (reconstructed {reconstructed:.2f})"
+    assert re.search(rf"FID to held-out pictures +{re.escape(beside)}", table)
+    assert "fid on Inception v3 (a stand-in): 6 pictures against 6; fewer give larger" in table
+    card = find_bundle(folder / "painter").card
+    assert f"| FID to held-out pictures | {beside} |" in card
+    assert "`fid` is computed on Inception v3 (a stand-in): 6 pictures against 6; fewer" in card
+
+
+def test_fid_of_a_prior_without_weights_is_refused_in_a_sentence(
+    tmp_path, command, monkeypatch
+) -> None:
+    def offline(*arguments: object, **settings: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "empty"))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    code, said = command(tmp_path / "report.json", "--features.name", "none", "--fid")
+    assert code == 2 and said.startswith("error: torch-fidelity's Inception weights (weights-incep")
+    assert "cannot be downloaded (no network)" in said and "--fid-weights FILE" in said
