@@ -28,8 +28,11 @@ def text_lines(metrics: Mapping[str, Any]) -> list[str]:
     return ["", "Drawn text that OCR reads in the reconstructions:", "", *table(rows, header)]
 
 
-def robustness_lines(metrics: Mapping[str, Any]) -> list[str]:
-    """Return a table of the figures with replaced tokens, a row for each share; [] without any."""
+def robustness_lines(metrics: Mapping[str, Any], pictures: str = "") -> list[str]:
+    """Return a table of the figures with replaced tokens, a row for each share; [] without any.
+
+    ``pictures`` describes those of ``metrics``, if they are not those of the whole card.
+    """
     if "robustness" not in metrics:
         return []
     found = metrics["robustness"]
@@ -41,6 +44,8 @@ def robustness_lines(metrics: Mapping[str, Any]) -> list[str]:
     header = ("tokens replaced", *(label for label, _ in columns.values()))
     some = found["images"] < metrics["images"]
     where = f", on {found['images']:,} of the pictures" if some else ""
+    if pictures:
+        where = f", on {found['images']:,} {'of the ' if some else ''}{pictures}"
     near = (
         f"A share of the tokens replaced by one of the {found['neighbors']} nearest codes of "
         f"each{where}:"

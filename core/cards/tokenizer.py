@@ -192,7 +192,7 @@ def _figures(metrics: Mapping[str, Any], recipe: Mapping[str, Any]) -> list[str]
     if "longest" in data:
         whole += f", the longer side at most {data['longest']:,} pixels"
     lines = [
-        f"On {metrics['images']} {_HELD_OUT.get(data.get('held_out'), '')}{pictures}: {whole}, "
+        f"On {metrics['images']:,} {_HELD_OUT.get(data.get('held_out'), '')}{pictures}: {whole}, "
         f"argmax codes, {metrics['codes_used']:,} of {all_codes(metrics)} codes used over "
         f"{metrics['tokens']:,} tokens.",
         "",
@@ -229,9 +229,11 @@ def _further(metrics: Mapping[str, Any]) -> list[str]:
     forms = {key: form for key, _, form in _FIGURES}
     head = f"| pictures | {' | '.join(labels[key] for key in keys)} |"
     lines = ["", "On further pictures:", "", head, "|---" * (len(keys) + 1) + "|"]
-    for row in rows:
-        data = row["data"]
-        cells = [f"{row['images']:,} {data.get('described') or 'of ' + str(data.get('name'))}"]
+    names = [
+        row["data"].get("described") or f"pictures of `{row['data'].get('name')}`" for row in rows
+    ]
+    for row, name in zip(rows, names, strict=True):
+        cells = [f"{row['images']:,} {name}"]
         for key in keys:
             if key not in row:
                 cells.append("")
@@ -240,6 +242,8 @@ def _further(metrics: Mapping[str, Any]) -> list[str]:
             else:
                 cells.append(_shown(row[key], forms.get(key, "{:.4f}")))
         lines.append(f"| {' | '.join(cells)} |")
+    for row, name in zip(rows, names, strict=True):
+        lines += robustness_lines(row, name)
     return lines
 
 

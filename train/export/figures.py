@@ -16,7 +16,8 @@ from regvq.metrics.protocol import is_feature_distance
 from regvq.tokenizer import Tokenizer
 
 FURTHER = ("images", "tokens", "codes_used", "utilization", "perplexity", "bytes", "psnr", "ssim")
-"""The figures of an evaluation on further pictures, beside those on pretrained features."""
+"""The figures of an evaluation on further pictures, beside those on pretrained features and
+``robustness``; ``text``, which is drawn, is one of the bundle's own figures."""
 
 
 def publish_figures(
@@ -41,8 +42,8 @@ def publish_figures(
     data = dict(metrics.get("data", {}))
     data["described"] = note.get("pictures") or bundle.metrics.get("data", {}).get("described")
     metrics["data"] = {key: value for key, value in data.items() if value is not None}
-    for key in ("patches", "validation", "further"):  # of the weights, not of this evaluation
-        if key in bundle.metrics:
+    for key in ("patches", "validation", "further", "text"):  # not of this evaluation's pictures
+        if key in bundle.metrics and key not in report:
             metrics[key] = bundle.metrics[key]
     atlas: dict[str, np.ndarray] = {}
     source = f"{report['images']} {data['described'] or 'pictures of ' + str(data.get('name'))}"
@@ -66,14 +67,17 @@ def publish_further(
     """Add the figures of ``report`` to the bundle as those of further pictures.
 
     They replace earlier ones of the same pictures; ``pictures`` describes them. Weights, atlas and
-    the figures of the bundle's own evaluation are not changed.
+    the figures of the bundle's own evaluation are not changed, except for those of drawn text.
     """
     data = dict(report["data"]) | ({"described": pictures} if pictures else {})
-    added = {"data": data} | {key: report[key] for key in FURTHER if key in report}
+    kept_keys = (*FURTHER, "robustness")
+    added = {"data": data} | {key: report[key] for key in kept_keys if key in report}
     added |= {key: value for key, value in report.items() if is_feature_distance(key)}
     earlier = bundle.metrics.get("further", [])
     kept = [row for row in earlier if row["data"] != data]
     metrics = {**bundle.metrics, "further": [*kept, added]}
+    if "text" in report:
+        metrics["text"] = report["text"]
     rewrite_files(bundle.path, _figures_and_card(bundle, tokenizer, metrics))
 
 

@@ -156,6 +156,33 @@ def test_figures_on_further_pictures_are_added_and_replaced(tmp_path):
     assert "LPIPS (VGG-16) |" in bundle.card and "21.50 dB" in bundle.card
 
 
+def test_text_and_robustness_of_further_pictures_are_on_the_card(tmp_path):
+    """Text is drawn: its figures are the bundle's own. Replaced tokens are of the pictures."""
+    tokenizer = make()
+    tokenizer.save_pretrained(tmp_path / "b", recipe=RECIPE)
+    note = {"data": None, "terms": None, "pictures": "bridges"}
+    publish_figures(find_bundle(tmp_path / "b"), tokenizer, REPORT, np.arange(16), note)
+    read = {"height": 12, "characters": 0.25, "words": 0.1}
+    read |= {f"original_{key}": read[key] + 0.5 for key in ("characters", "words")}
+    rows = [{"share": 0.5, "psnr": 17.25, "ssim": 0.375}]
+    further = REPORT | {"images": 5, "data": {"name": "folder", "split": "test"}}
+    further |= {
+        "text": {"lines": 2, "seed": 0, "rows": [read]},
+        "robustness": {"neighbors": 10, "seed": 0, "images": 4, "rows": rows},
+    }
+    publish_further(find_bundle(tmp_path / "b"), tokenizer, further, "cats")
+    publish_figures(find_bundle(tmp_path / "b"), tokenizer, REPORT, np.arange(16), note)
+    bundle = find_bundle(tmp_path / "b")
+    assert bundle.metrics["text"] == further["text"] and "robustness" not in bundle.metrics
+    assert bundle.metrics["further"][0]["robustness"] == further["robustness"]
+    assert "| 12 pixels | 25% | 10% | 75% | 60% |" in bundle.card
+    assert "nearest codes of each, on 4 of the cats:" in bundle.card
+    assert "| 50% | 17.25 dB | 0.3750 |" in bundle.card
+    publish_figures(find_bundle(tmp_path / "b"), tokenizer, REPORT | further, np.arange(16), note)
+    bundle = find_bundle(tmp_path / "b")
+    assert bundle.card.count("nearest codes of each, on 4 of the pictures:") == 1
+
+
 def test_published_figures_of_levels_have_no_atlas(tmp_path):
     network = make().config.network
     config = TokenizerConfig(network, VQConfig(size=16), levels=LevelsConfig(groups=2))
