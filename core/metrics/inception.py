@@ -91,8 +91,11 @@ def load_inception(weights: str | Path | None = None) -> Inception:
             antialias=False,
         )
     except (RuntimeError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise FeatureError(f"{file} does not hold {what}: {reason}") from None
+        # torch lists every name that is missing: more than a thousand
+        reason = " ".join(
+            str(error).rpartition("for NoTrainInceptionV3:")[2].split(", ")[0].split()
+        )
+        raise FeatureError(f"{file} does not hold {what}: {reason[:200]}") from None
     published = verified(file, _PREFIX)
     origin = "published weights" if published else f"weights file {file.name}, not the published"
     return Inception(net.requires_grad_(False), published, origin)

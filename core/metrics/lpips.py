@@ -18,7 +18,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import FeatureError
-from ..networks.pretrained import find_weights, half_digest, read_weights, verified
+from ..networks.pretrained import (
+    check_fits,
+    find_weights,
+    half_digest,
+    read_weights,
+    verified,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -119,13 +125,8 @@ def load_lpips(net: LpipsNet, weights: str | Path | None = None) -> Lpips:
     # slice2.3.weight or slices.2.6.squeeze.weight is torchvision's features.3.weight, features.6...
     levels = 2 if net == "squeeze" else 1
     names = {key: "features." + ".".join(key.split(".")[levels:]) for key in backbone}
-    if missing := set(names.values()) - set(state):
-        raise FeatureError(f"{file} lacks {min(missing)}: it does not hold {what}.")
-    try:
-        model.net.load_state_dict({key: state[name].float() for key, name in names.items()})
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise FeatureError(f"{file} does not hold {what}: {reason}") from None
+    check_fits(state, {name: backbone[key] for key, name in names.items()}, str(file), what)
+    model.net.load_state_dict({key: state[name].float() for key, name in names.items()})
     published = verified(file, name.rpartition("-")[2].removesuffix(".pth"))
     if not published and net in _HALF_DIGESTS:
         published = half_digest(state, "features.").startswith(_HALF_DIGESTS[net])

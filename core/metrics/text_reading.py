@@ -50,6 +50,7 @@ def load_reader() -> Reader:
     Raises FeatureError if rapidocr or onnxruntime is not installed.
     """
     try:
+        import onnxruntime  # noqa: F401 - which rapidocr imports only when it reads
         from rapidocr import RapidOCR
     except ImportError:
         raise FeatureError(

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import FeatureError
-from .pretrained import read_weights
+from .pretrained import check_fits, read_weights
 
 FeatureName = Literal["squeezenet", "alexnet", "vgg16", "vgg19", "none"]
 
@@ -111,12 +111,8 @@ def load_features(name: FeatureName, weights: str | Path | None = None) -> Featu
                     layer.ceil_mode = False  # Keras drops the incomplete last window
     state = {key.removeprefix("features."): value.float() for key, value in state.items()}
     expected = layers.state_dict()
-    if missing := set(expected) - set(state):
-        raise FeatureError(f"{origin} lacks {min(missing)}: it does not hold {_LABELS[name]}.")
-    try:
-        layers.load_state_dict({key: state[key] for key in expected}, assign=True)
-    except RuntimeError as error:
-        raise FeatureError(f"{origin} does not fit {_LABELS[name]}: {error}") from None
+    check_fits(state, expected, origin, _LABELS[name])
+    layers.load_state_dict({key: state[key] for key in expected}, assign=True)
     for layer in layers.modules():
         if isinstance(layer, nn.ReLU):
             layer.inplace = False  # an in-place ReLU would overwrite a map that is returned

@@ -61,6 +61,24 @@ def half_digest(state: Mapping[str, Tensor], prefix: str) -> str:
     return digest.hexdigest()
 
 
+def check_fits(
+    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], origin: str, what: str
+) -> None:
+    """Raise FeatureError unless ``state`` has a tensor of each name and shape of ``expected``.
+
+    ``origin`` describes the weights, ``what`` the network that they should be of.
+    """
+    if missing := set(expected) - set(state):
+        raise FeatureError(f"{origin} lacks {min(missing)}: it does not hold {what}.")
+    for name, tensor in expected.items():
+        if state[name].shape != tensor.shape:
+            found, wanted = (" x ".join(map(str, each.shape)) for each in (state[name], tensor))
+            found = found or "a number"
+            raise FeatureError(
+                f"{origin} does not hold {what}: {name} is {found} there, not {wanted}."
+            )
+
+
 def read_weights(file: Path) -> dict[str, Tensor]:
     """Return the tensors of an .npz, .safetensors or .pth file by name.
 

@@ -461,10 +461,11 @@ def test_robustness_can_be_measured_on_some_of_the_pictures(
     assert "one of the 10 nearest codes of each, on 1 of the pictures:" in card
 
 
+@pytest.mark.parametrize("package", ["rapidocr", "onnxruntime"])
 def test_text_without_ocr_is_refused_in_a_sentence(
-    checkpoint: Path, pictures: Path, tmp_path: Path, capsys, monkeypatch
+    package: str, checkpoint: Path, pictures: Path, tmp_path: Path, capsys, monkeypatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "rapidocr", None)  # as if it were not installed
+    monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
     flags = ["--checkpoint", checkpoint, "--data.name", "folder", "--data.root", pictures, "--out",
              tmp_path / "report.json", "--features.name", "none"]  # fmt: skip
     code, _, errors = run_here(capsys, monkeypatch, *flags, "--text")

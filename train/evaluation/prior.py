@@ -82,7 +82,7 @@ def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str,
     check_parts(conditions, data, f"the pictures of the split {flags.data.split!r}")
     print(summary(data, flags.data.split))
     chosen = evenly_spaced(len(data), flags.limit or PICTURES)
-    judges = replace(_judges(flags, device), clip=_clip(flags, device))
+    judges = replace(_judges(flags, bundle, device), clip=_clip(flags, device))
     if "label" in names:
         judges = replace(judges, labels=_classifier(flags, bundle, device))
     if flags.fid:
@@ -170,8 +170,11 @@ def _tokenizer_of(bundle: Bundle, given: Path | None) -> Bundle:
     return found
 
 
-def _judges(flags: EvaluateFlags, device: str) -> Judges:
-    """Return the available judges; print how to get those that are missing."""
+def _judges(flags: EvaluateFlags, bundle: Bundle, device: str) -> Judges:
+    """Return the available judges; print how to get those that are missing.
+
+    Raises UsageError for a given segmenter of other classes than the prior's.
+    """
     from regvq.errors import FeatureError
     from regvq.judges import load_judge
     from regvq.judges.attributes import AttributeClassifier
@@ -179,8 +182,12 @@ def _judges(flags: EvaluateFlags, device: str) -> Judges:
     from regvq.metrics.generation import Judges
     from regvq.networks.features import load_features
 
-    segmenter = flags.prior.segmenter or _find_judge("segmenter", flags.data.name)
+    segmenter = flags.prior.segmenter or _find_judge(
+        "segmenter", flags.data.name, partial(_fits, "semantic", bundle)
+    )
     reader = load_judge(segmenter, Segmenter, device) if segmenter is not None else None
+    if reader is not None and (words := _other_classes("semantic", reader.config.classes, bundle)):
+        raise UsageError(f"--prior.segmenter {flags.prior.segmenter} {words}")
     attributes = flags.prior.attributes
     if attributes is None and flags.data.name == "scenes":
         attributes = _find_judge("attributes", "scenes")
@@ -218,14 +225,12 @@ def _classifier(
     from regvq.judges.labels import LabelClassifier
     from regvq.networks.features import load_features
 
-    def fits(judge: Bundle) -> bool:
-        return _other_classes(judge.config["judge"].get("classes", ()), bundle) is None
-
+    fits = partial(_fits, "label", bundle)
     found = flags.prior.labels or _find_judge("labels", flags.data.name, fits)
     if found is None:
         return None
     judge = load_judge(found, LabelClassifier, device)
-    if words := _other_classes(judge.config.classes, bundle):
+    if words := _other_classes("label", judge.config.classes, bundle):
         raise UsageError(f"--prior.labels {flags.prior.labels} {words}")
     name = judge.config.features
     given = flags.features.weights if flags.features.name == name else None
@@ -238,13 +243,23 @@ def _classifier(
     return partial(judge.classify, features.to(device))
 
 
-def _other_classes(classes: Sequence[str], bundle: Bundle) -> str | None:
-    """Return in words that a judge's classes are not those of the prior; None if they are."""
+_NAMED = {"label": "labels", "semantic": "classes"}  # the entry of a prior's data, by condition
+
+
+def _fits(condition: str, bundle: Bundle, judge: Bundle) -> bool:
+    return _other_classes(condition, judge.config["judge"].get("classes", ()), bundle) is None
+
+
+def _other_classes(condition: str, classes: Sequence[str], bundle: Bundle) -> str | None:
+    """Return in words that a judge's classes are not those of the prior's condition; None if they
+    are, or if the prior has no such condition."""
     described = bundle.config.get("prior", {}).get("conditions", [])
-    count = next((each.get("classes") for each in described if each.get("name") == "label"), None)
+    count = next((each.get("classes") for each in described if each["name"] == condition), None)
+    if count is None:
+        return None
     if len(classes) != count:
         return f"knows {len(classes)} classes, and the prior {bundle.name} has {count}"
-    named = bundle.config.get("data", {}).get("labels")
+    named = bundle.config.get("data", {}).get(_NAMED[condition])
     if named and list(named) != list(classes):
         other = next(a for a, b in zip(classes, named, strict=False) if a != b)
         return f"knows the class {other!r}, which the prior {bundle.name} has not in that place"

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torchvision.models import alexnet, squeezenet1_1, vgg16
 
 from core import Tokenizer, TokenizerConfig
@@ -159,8 +159,17 @@ def test_weights_that_do_not_fit_are_named(tmp_path):
     ):
         with pytest.raises(FeatureError, match=words):
             load_features("squeezenet", file)
-    with pytest.raises(FeatureError, match="VGG-19"):
+    with pytest.raises(FeatureError, match=r"lacks 10\.bias: it does not hold VGG-19"):
         load_features("vgg19", npz)
+    other = tmp_path / "other.safetensors"  # the same names, another network
+    state = alexnet(weights=None).features.state_dict()
+    save_file(state | {"3.weight": state["3.weight"][:7].contiguous()}, other)
+    said = "weights file other.safetensors does not hold AlexNet: 3.weight is 7 x 64 x 5 x 5 there"
+    with pytest.raises(FeatureError, match=f"^{said}, not 192 x 64 x 5 x 5.$"):
+        load_features("alexnet", other)
+    with pytest.raises(FeatureError, match=r"features.3.weight is 7 x 64 x 5 x 5 there"):
+        save_file({f"features.{key}": value for key, value in load_file(other).items()}, other)
+        load_lpips("alex", other)
     with pytest.raises(FeatureError, match="available: squeezenet, alexnet, vgg16, vgg19, none"):
         load_features("resnet", npz)
     assert load_features("none") is None

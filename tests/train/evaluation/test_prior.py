@@ -129,6 +129,10 @@ def test_a_prior_is_sampled_judged_and_published(tmp_path, folder, command):
 def test_mistakes_get_one_line(tmp_path, folder, command):
     out = tmp_path / "report.json"
     other = tokenizer_bundle(tmp_path / "other", seed=1)
+    few, turned = tmp_path / "few", tmp_path / "turned"
+    for path, classes in ((few, CLASSES[:3]), (turned, reversed(CLASSES))):
+        judge = Segmenter(SegmenterConfig(tuple(classes), size=16, widths=(8, 8)))
+        judge.save_pretrained(path, data={"name": "scenes"}, metrics={}, card="")
     for more, words in (
         (("--codecs", "--prior.batch", 4), "--codecs cannot be used for a prior"),
         (("--fid", "--fid-weights", "x.pth"), "the weights file x.pth does not exist"),
@@ -141,6 +145,8 @@ def test_mistakes_get_one_line(tmp_path, folder, command):
         (("--prior.told", "label"), "is not a condition of this prior; available: text, semantic"),
         (("--prior.tokenizer", other), "other is not the tokenizer"),
         (("--prior.segmenter", folder / "attributes"), "'segmenter' of format"),
+        (("--prior.segmenter", few), "few knows 3 classes, and the prior painter has 24"),
+        (("--prior.segmenter", turned), f"turned knows the class {CLASSES[-1]!r}, which the prior"),
     ):
         code, said = command(out, "--features.name", "none", *more)
         assert code == 2 and said.startswith("error: ") and words in said, said
@@ -269,3 +275,14 @@ def test_fid_of_a_prior_without_weights_is_refused_in_a_sentence(
     code, said = command(tmp_path / "report.json", "--features.name", "none", "--fid")
     assert code == 2 and said.startswith("error: torch-fidelity's Inception weights (weights-incep")
     assert "cannot be downloaded (no network)" in said and "--fid-weights FILE" in said
+
+
+def test_a_segmenter_of_other_classes_is_not_chosen(tmp_path, command, monkeypatch) -> None:
+    """Its figures would compare classes by their numbers."""
+    judge = Segmenter(SegmenterConfig(tuple(CLASSES[:3]), size=16, widths=(8, 8)))
+    few = judge.save_pretrained(tmp_path / "few", data={"name": "scenes"}, metrics={}, card="")
+    monkeypatch.setattr("core.bundles.bundle.list_bundles", lambda kind: [few])
+    out = tmp_path / "report.json"
+    code, said = command(out, "--features.name", "none", "--prior.steps", 2, "--limit", 2)
+    assert code == 0 and "no judge (segmenter) for scenes is available" in said
+    assert "mean_iou" not in json.loads(out.read_text())
