@@ -8,10 +8,12 @@ from typing import Any
 
 from . import checkpoints
 from .checkpoints import TokenizerHandle, open_tokenizer
+from .decoded_picture import Reconstruction, cached, reconstruct
 from .encoding import PageFile
 from .errors import UserError
 from .model_lock import LOCK
-from .reconstruction import Reconstruction, ReconstructionRequest, cached, ramp_css, reconstruct
+from .reconstruction import ramp_css
+from .reconstruction_request import ReconstructionRequest
 from .token_pictures import ERROR_TOP
 from .uploads import Picture, original_png
 from .validation import finite

@@ -10,15 +10,11 @@ import numpy as np
 
 from .channels import image_of
 from .code_stats import atlas
+from .decoded_picture import Reconstruction, reconstruct
 from .encoding import data_url
 from .errors import UserError
 from .model_lock import LOCK, one_at_a_time
-from .reconstruction import (
-    Edits,
-    Reconstruction,
-    ReconstructionRequest,
-    reconstruct,
-)
+from .reconstruction_request import Edits, ReconstructionRequest
 from .tokenization import latents
 from .validation import finite, whole_number
 

@@ -424,9 +424,9 @@ def test_a_picture_shows_what_is_decoded_where_a_code_is_not_painted(
 
     from PIL import Image
 
-    from app.services import reconstruction
+    from app.services import reconstruction, token_grids
 
-    monkeypatch.setattr(reconstruction, "AT_ONCE", 0.0)
+    monkeypatch.setattr(token_grids, "AT_ONCE", 0.0)
     request = reconstruction.parse_request(str(photograph), "large")
     view = reconstruction.first_view(request)
     codes = np.unique(request.ids)
@@ -438,7 +438,7 @@ def test_a_picture_shows_what_is_decoded_where_a_code_is_not_painted(
     under = (request.ids == code).repeat(F, 0).repeat(F, 1)[: grid.shape[0], : grid.shape[1]]
     color = grid[under][0]
     np.testing.assert_allclose(color, decoded[under].mean(axis=0), atol=0.51)
-    monkeypatch.setattr(reconstruction, "AT_ONCE", 60.0)
+    monkeypatch.setattr(token_grids, "AT_ONCE", 60.0)
     view = reconstruction.first_view(request)
     assert view["note"] == ""
     assert unpacked(view["tiles"]["of"], "<u4").tolist() == codes.tolist()

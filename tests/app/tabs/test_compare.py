@@ -12,7 +12,7 @@ from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from app.services import checkpoints, comparison, reconstruction
+from app.services import checkpoints, comparison, decoded_picture, reconstruction
 from app.services.cache import RecentItems
 from app.services.reconstruction import parse_request
 from app.tabs import compare
@@ -62,7 +62,7 @@ def test_the_table_contains_a_bundles_own_figures(
 def test_the_page_fills_checkpoint_by_checkpoint(
     photograph: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconstruction, "_cache", RecentItems(8))
+    monkeypatch.setattr(decoded_picture, "_cache", RecentItems(8))
     steps = list(compare.show(str(photograph), NAMES))
     assert [["picture" in row for row in step["rows"]] for step in steps] == [
         [False, False],  # the frames come before anything is loaded
@@ -83,8 +83,8 @@ def test_known_results_never_disappear_from_the_page(photograph: Path) -> None:
     (again,) = compare.show(str(photograph), NAMES)
     assert again == before
     # If one result is missing, the other stays and only the missing one is computed.
-    for key in [key for key in reconstruction._cache if key.handle.name == NAMES[1]]:
-        del reconstruction._cache[key]
+    for key in [key for key in decoded_picture._cache if key.handle.name == NAMES[1]]:
+        del decoded_picture._cache[key]
     first, last = compare.show(str(photograph), NAMES)
     assert first["rows"] == [before["rows"][0], {"checkpoint": NAMES[1]}] and last == before
 

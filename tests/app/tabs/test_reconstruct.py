@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from app.services import checkpoints, reconstruction, tokenization, uploads
+from app.services import checkpoints, decoded_picture, tokenization, uploads
 from app.services.token_pictures import ERROR_TOP
 from app.tabs import reconstruct
 from core.images import open_picture, to_pixels, to_tensor
@@ -136,7 +136,7 @@ def test_mask_ratio_draws_that_share_by_the_seed(
     expected = to_pixels(tokenizer.reconstruct(picture, ratio, generator))[0]
     np.testing.assert_array_equal(shown(5), expected)
     tokenization._known.clear()
-    reconstruction._cache.clear()
+    decoded_picture._cache.clear()
     np.testing.assert_array_equal(shown(5), expected)
     assert not np.array_equal(shown(6), expected)
 
