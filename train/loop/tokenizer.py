@@ -164,6 +164,7 @@ class TokenizerTrainer(TrainingRun):
                 self.tokenizer.decoder.last_weight,
                 self.discriminator if adversarial else None,
                 adversarial_scale,
+                step,
             )
         losses = result.losses | {name: x.detach() for name, x in quantized.losses.items()}
         # The gradient of the inner product is the one that was computed on the pictures.
