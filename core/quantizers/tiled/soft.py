@@ -1,8 +1,9 @@
 """Soft statistics over all codes without the positions x codes matrix, forward or backward.
 
 All of them are functions of p(k | z) = softmax_k(z.w_k + b_k), computed for some rows at a time
-against all codes. The backward pass computes each tile again. The gradient on a row's logits has
-the same form for every statistic here, so that one loop serves all of them: with A the loss's
+against all codes. The backward pass computes each tile again; only up to ``KEPT`` rows x codes,
+where memory is no matter, it finds what the forward pass computed. The gradient on a row's logits
+has the same form for every statistic here, so that one loop serves all of them: with A the loss's
 gradient on p,
 
     dL/dlogits = p * (A - <p, A>),
