@@ -23,6 +23,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "benchmarks/first_picture.py": ("nothing",),
     "benchmarks/large_codebooks.py": (),
     "benchmarks/lookup.py": (),
+    "benchmarks/run.py": ("--out", "unused", "--page", "unused.md"),
     "benchmarks/sampling.py": (),
     "benchmarks/scenes.py": (),
     "benchmarks/training.py": (),
