@@ -161,7 +161,7 @@ def draw_seed(generator: torch.Generator | None, device: torch.device) -> Seed |
     It is an int64 tensor () in a graph of ``torch.compile``, otherwise a number.
     """
     seed = torch.randint(2**62, (), generator=generator, device=device)
-    return seed if torch.compiler.is_compiling() else Seed(seed)
+    return seed if torch.compiler.is_compiling() else Seed(int(seed))
 
 
 def logits_of(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -159,7 +159,7 @@ def gradients(
             torch.index_select(total_grad, 0, softmax.groups[part], out=a)
         if mean_grad is not None and codes is not None:
             a.addmm_(mean_grad[part], codes.t())
-        if entropy_grad is not None:
+        if entropy_grad is not None and log_p is not None:
             a.addcmul_(log_p, entropy_grad[part, None], value=-1)
         del log_p  # the next line needs a tile of its own
         a.sub_(_row_dots(p, a).unsqueeze(1)).mul_(p)  # now the gradient on the logits
