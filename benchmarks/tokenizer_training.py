@@ -282,7 +282,8 @@ def tables(rows: list[dict[str, Any]]) -> str:
         [
             table(columns, plain),
             f"torch multiplies matrices at {peak['bf16_tflops']:.2f} TFLOP/s in bfloat16 here. A "
-            f"step of ours takes {peak['step_tflop']:.3f} TFLOP, at {ours['peak_share']:.0f} % of that.",
+            f"step of ours takes {peak['step_tflop']:.3f} TFLOP, at "
+            f"{ours['peak_share']:.0f} % of that.",
             table(
                 {
                     "features": "features",
