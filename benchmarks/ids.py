@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from kinds import PEERS, own_config, peer_module
-from measuring import OURS, PEER, Build, Call, Methods
+from measuring import Build, Call, Methods
+from method_tables import OURS, PEER
 
 
 def _rows(z: Any) -> Any:

@@ -1,122 +1,106 @@
-"""The speed of loading, and the memory of an index, measured on this machine.
+"""Loading of training pictures, and encoding of a data set into token shards.
 
-``python benchmarks/loading.py`` writes drawn landscapes of 500 x 375 pixels, as large as the usual
-picture of ImageNet, as JPEG into tar shards, parquet and a folder, and prints how many training
-crops of 128 and 256 pixels one core makes of them per second, without a cache of decoded pictures.
+``python benchmarks/run.py --only loading`` loads batches of 32 crops as the trainer does: drawn
+scenes, and photographs from a folder of JPEG files of 256 pixels that it writes. Then it encodes
+scenes by ``train/encode.py`` and the shipped tokenizer, in batches as the command's defaults are.
 """
 
 from __future__ import annotations
 
-import io
-import sys
-import tarfile
+import os
 import tempfile
 import time
-import tracemalloc
-from functools import lru_cache
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from apart import call_apart
+from company import CORES
+from pages import table
 
-import torch
-from PIL import Image
-
-from core.data import open_dataset
-from core.data.scenes import Scenes
-from core.data.shards import TarShards
-from core.images import to_pictures
-
-SIZE, COUNT, SECONDS = (500, 375), 96, 5.0
+FILES, SIDE, BATCH = 400, 64, 32
+CHECKPOINT = "scenes-regvq"
 
 
-@lru_cache(maxsize=1)
-def pictures() -> tuple[bytes, ...]:
-    """Return JPEG files of landscapes."""
-    scenes, found = Scenes(size=SIZE[0]), []
-    for index in range(COUNT):
-        (picture,) = to_pictures(scenes[index].image[None])
-        # Grain of a camera: drawn surfaces are smooth and would be small files, quickly decoded.
-        noise = torch.randn(SIZE[1], SIZE[0], 3, generator=torch.Generator().manual_seed(index))
-        pixels = torch.as_tensor(list(picture.crop((0, 0, *SIZE)).tobytes())).view(*noise.shape)
-        grainy = (pixels + 12 * noise).clamp(0, 255).byte().numpy()
-        file = io.BytesIO()
-        Image.fromarray(grainy).save(file, "JPEG", quality=92)
-        found.append(file.getvalue())
-    return tuple(found)
+def write_photographs(folder: Path, count: int, side: int = 256) -> None:
+    """Write ``count`` drawn scenes as JPEG files."""
+    from core.data import open_dataset
+    from core.images import to_pictures
+
+    drawn = open_dataset("scenes", size=side, split="test")
+    for index in range(count):
+        picture = to_pictures(drawn[index % len(drawn)].image[None])[0]
+        picture.save(folder / f"{index:04d}.jpg", quality=92)
 
 
-def write(folder: Path, kind: str) -> Path:
-    """Write the pictures as a folder, tar shards or parquet; return the root."""
-    root = folder / kind
-    root.mkdir()
-    files = [(f"{index:05d}.jpg", data) for index, data in enumerate(pictures())]
-    if kind == "folder":
-        for name, data in files:
-            (root / name).write_bytes(data)
-    elif kind == "parquet":
-        import pyarrow as pa
-        import pyarrow.parquet as pq
+def batches(name: str, root: str | None, workers: int, seconds: float, batch: int) -> float:
+    """Return the pictures per second that training gets from its loader."""
+    import torch
 
-        rows = [{"bytes": data, "path": name} for name, data in files]
-        pq.write_table(pa.table({"image": rows}), root / "a.parquet", row_group_size=32)
-    else:
-        with tarfile.open(root / "a.tar", "w") as archive:
-            for name, data in files:
-                facts = tarfile.TarInfo(name)
-                facts.size = len(data)
-                archive.addfile(facts, io.BytesIO(data))
-    return root
+    from core.data import open_dataset
+    from train.loop.draws import Batches
 
-
-def pictures_per_second(side: int, kind: str = "shards", seconds: float = SECONDS) -> float:
-    """Return the training crops of ``side`` pixels that one core makes per second."""
-    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            data = open_dataset(kind, write(Path(folder), kind), size=side)
-            data._room = 0  # no cache of decoded pictures: large data sets have none
-            data.draw(0)
-            done, start = 0, time.process_time()  # of this core, whatever else the machine does
-            while time.process_time() - start < seconds:
-                done += 1
-                data.draw(done)
-            return done / (time.process_time() - start)
-    finally:
-        torch.set_num_threads(threads)
+    crop = {} if name == "scenes" else {"crop": (0.5, 1.0)}
+    data = open_dataset(name, root and Path(root), size=SIDE, split="train", **crop)
+    stream = iter(Batches(data, batch, 0, 0, 1, workers))
+    for _ in range(2 * workers + 1):  # starts the workers and fills their tables
+        next(stream)
+    count, started = 0, time.perf_counter()
+    while not count or time.perf_counter() - started < seconds:
+        count += len(next(stream))
+    return count / (time.perf_counter() - started)
 
 
-def bytes_per_item(items: int = 20_000) -> float:
-    """Return the bytes of memory that a picture of tar shards takes in a process that opened them:
-    those of more items less those of few, each with a label."""
-    sizes = []
-    for count in (items // 10, items):
-        with tempfile.TemporaryDirectory() as folder:
-            with tarfile.open(Path(folder) / "a.tar", "w") as archive:
-                for index in range(count):
-                    for suffix, size in ((".jpg", 100), (".cls", 3)):
-                        facts = tarfile.TarInfo(f"n01440764_{index:08d}{suffix}")
-                        facts.size = size
-                        archive.addfile(facts, io.BytesIO(bytes(size)))
-            tracemalloc.start()
-            data = TarShards(folder)
-            data._order(0)
-            sizes.append(tracemalloc.get_traced_memory()[0])
-            tracemalloc.stop()
-            del data
-    return (sizes[1] - sizes[0]) / (items - items // 10)
+def encoded(count: int, side: int, workers: int, threads: int) -> float:
+    """Return the pictures per second of ``train/encode.py``, from the start to the last shard."""
+    import torch
+
+    from core.paths import ROOT
+    from train.encoding.encode import encode
+    from train.encoding.flags import DataFlags, EncodeFlags
+
+    torch.set_num_threads(threads)
+    bundle = ROOT / "checkpoints" / CHECKPOINT
+
+    def run(limit: int, out: Path) -> float:
+        flags = EncodeFlags(bundle, DataFlags("scenes", size=side), out, limit=limit,
+                            workers=workers)  # fmt: skip
+        started = time.perf_counter()
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+            encode(flags)
+        return time.perf_counter() - started
+
+    with tempfile.TemporaryDirectory() as folder:
+        run(2, Path(folder) / "first")  # imports modules and loads the weights
+        return count / run(count, Path(folder) / "all")
 
 
-def main() -> None:
-    """Print a table."""
-    size = sum(map(len, pictures())) / COUNT / 1e3
-    print(f"JPEG of {SIZE[0]} x {SIZE[1]} pixels, {size:.0f} kB; crops per second and core\n")
-    print("| read from | 128 pixels | 256 pixels |\n|---|---|---|")
-    for kind in ("folder", "shards", "parquet"):
-        rates = [pictures_per_second(side, kind) for side in (128, 256)]
-        print(f"| {kind} | {rates[0]:.0f} | {rates[1]:.0f} |", flush=True)
-    print(f"\nmemory of the index: {bytes_per_item():.0f} bytes per item of tar shards")
+def measure(tiny: bool = False) -> list[dict[str, Any]]:
+    """Return a row per source and number of worker processes."""
+    rows = []
+    seconds, batch = (0.0, 2) if tiny else (5.0, BATCH)
+    with tempfile.TemporaryDirectory() as folder:
+        write_photographs(Path(folder), 3 if tiny else FILES, 64 if tiny else 256)
+        for name, root, words in (
+            ("scenes", None, f"scenes, {SIDE} pixels"),
+            ("folder", folder, f"JPEG files of 256 pixels, crops of {SIDE}"),
+        ):
+            for workers in (0,) if tiny else (0, 1, CORES):
+                rate = call_apart("loading:batches", not tiny, name=name, root=root,
+                                  workers=workers, seconds=seconds, batch=batch)  # fmt: skip
+                rows.append({"task": words, "workers": workers, "pictures_per_second": rate})
+    count, sides = (2, (16,)) if tiny else (1024, (64, 128))
+    for side in sides:
+        for workers in (0,) if tiny else (0, 1):
+            rate = call_apart("loading:encoded", not tiny, count=count, side=side,
+                              workers=workers, threads=1 if tiny else CORES)  # fmt: skip
+            words = f"encode.py, {CHECKPOINT}, scenes of {side} pixels"
+            rows.append({"task": words, "workers": workers, "pictures_per_second": rate})
+    return rows
 
 
-if __name__ == "__main__":
-    main()
+def tables(rows: list[dict[str, Any]]) -> str:
+    """Return the Markdown of the figures."""
+    columns = {"task": "", "workers": "worker processes", "pictures_per_second.0": "pictures/s"}
+    return table(columns, rows)

@@ -10,11 +10,9 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import os
-import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
@@ -22,7 +20,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from clock import machine
 from company import CORES, company
+from method_tables import OURS, PEER, ratios, table
 
 from core.threads import wait_passively
 from train.cli.common import extra_peak
@@ -30,11 +30,8 @@ from train.cli.common import extra_peak
 Call = Callable[[], Any]
 Build = Callable[[Any, int], Call]
 Methods = dict[str, dict[str, Build]]
-OURS, PEER = "regvq-studio", "vector-quantize-pytorch"
-MARGIN = 1.05  # a time that is longer by less than this factor is not called slower
 SLOW = 100.0  # ms, from which a method is measured in one process
 PROCESSES = 3  # for the faster ones
-PLACES = {"alone_ms": "ms", "company_ms": "ms, in company", "extra_mb": "MB"}
 # Loaded once, by the server from which every measuring process is forked.
 PRELOADED = {PEER: "vector_quantize_pytorch", "diffusers": "diffusers.models.autoencoders.vae"}
 
@@ -42,35 +39,70 @@ PRELOADED = {PEER: "vector_quantize_pytorch", "diffusers": "diffusers.models.aut
 def run(module: str, title: str, cases: tuple[str, ...], description: str) -> None:
     """Measure the methods of ``module`` as the command's flags say, and print a table per case."""
     wait_passively()  # the measured processes inherit it
-    methods: Methods = import_module(module).METHODS
-    flags = _flags(methods, cases, description)
-    flags.load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else "unknown"
-    context = _context(flags.makers)
+    flags = _flags(import_module(module).METHODS, cases, description)
+    described = machine(flags.threads)
     figures, tables = [], []
-    for size, dim in map(_case, flags.cases):
-        jobs = [
-            {
-                "module": module, "kind": kind, "maker": maker, "size": size, "dim": dim,
-                **{key: getattr(flags, key)
-                   for key in ("rows", "repeats", "seconds", "threads", "device")},
-            }
-            for kind in flags.kinds for maker in methods[kind]
-            if maker in flags.makers and not (flags.device == "cpu" and "Triton" in maker)
-        ]  # fmt: skip
-        found = in_turns(context, jobs)
-        rows = [job | _named(row, "alone_ms") for job, row in zip(jobs, found, strict=True)]
-        if flags.company:
-            able = [row for row in rows if "failed" not in row]
-            with company(flags.company):
-                found = in_turns(context, able)
-            for row, result in zip(able, found, strict=True):
-                row["company_ms"] = result.get("ms")
-        heading = f"{title}: {size:,} codes of {dim}, {flags.rows:,} latents"
-        tables.append("\n".join(table(heading, rows)))
+    for case in flags.cases:
+        rows = measure_case(
+            module, case, flags.kinds, flags.makers, rows=flags.rows, repeats=flags.repeats,
+            seconds=flags.seconds, threads=flags.threads, device=flags.device, busy=flags.company,
+        )  # fmt: skip
+        tables.append(case_table(title, rows))
         print("\n" + tables[-1], flush=True)
         figures += rows
     for file in flags.out:
-        file.write_text(_document(file, flags, figures, tables) + "\n", encoding="utf-8")
+        file.write_text(_document(file, flags, described, figures, tables) + "\n", "utf-8")
+
+
+def measure_case(
+    module: str,
+    case: str,
+    kinds: Iterable[str] | None = None,
+    makers: Iterable[str] | None = None,
+    *,
+    rows: int = 2048,
+    repeats: int = 300,
+    seconds: float = 0.5,
+    threads: int = CORES,
+    device: str = "cpu",
+    busy: int = CORES,
+    apart: bool = True,
+    processes: int = PROCESSES,
+) -> list[dict]:
+    """Return the figures of each method of ``module``, alone and beside ``busy`` processes.
+
+    ``case``: number and length of codes, "1024x256"; ``kinds`` and ``makers``: some of those of the
+    module. ``apart``: each method in its own process, a fast one in ``processes``.
+    """
+    wait_passively()  # the measured processes inherit it
+    methods: Methods = import_module(module).METHODS
+    size, dim = _case(case)
+    jobs = [
+        {"module": module, "kind": kind, "maker": maker, "size": size, "dim": dim, "rows": rows,
+         "repeats": repeats, "seconds": seconds, "threads": threads, "device": device}
+        for kind in kinds or methods for maker in methods[kind]
+        if (makers is None or maker in makers) and not (device == "cpu" and "Triton" in maker)
+    ]  # fmt: skip
+    context = _context(dict.fromkeys(job["maker"] for job in jobs)) if apart else None
+    found = in_turns(context, jobs, processes)
+    measured = [job | _named(row, "alone_ms") for job, row in zip(jobs, found, strict=True)]
+    if busy:
+        able = [row for row in measured if "failed" not in row]
+        with company(busy):
+            found = in_turns(context, able, processes)
+        for row, result in zip(able, found, strict=True):
+            row["company_ms"] = result.get("ms")
+    for (kind, rival, key), ratio in ratios(measured).items():
+        ours = next(row for row in measured if row["kind"] == kind and row["maker"] == OURS)
+        ours[f"{key} over {rival}"] = ratio
+    return measured
+
+
+def case_table(title: str, rows: list[dict]) -> str:
+    """Return the Markdown of the figures of a case."""
+    first = rows[0]
+    heading = f"{title}: {first['size']:,} codes of {first['dim']}, {first['rows']:,} latents"
+    return "\n".join(table(heading, rows))
 
 
 def _flags(methods: Methods, cases: tuple[str, ...], description: str) -> argparse.Namespace:
@@ -143,7 +175,7 @@ def _case(text: str) -> tuple[int, int]:
     return size, dim
 
 
-def _context(makers: list[str]) -> BaseContext:
+def _context(makers: Iterable[str]) -> BaseContext:
     """Return a way to start processes that have torch and the makers' packages loaded."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
@@ -152,14 +184,18 @@ def _context(makers: list[str]) -> BaseContext:
     return context
 
 
-def in_turns(context: BaseContext, jobs: list[dict]) -> list[dict]:
+def in_turns(
+    context: BaseContext | None, jobs: list[dict], processes: int = PROCESSES
+) -> list[dict]:
     """Return the figures of each job in its own process; of fast ones, of the median process.
 
     Beside others, a call of some milliseconds depends on which core its threads are given first.
     The jobs take turns, so that a busy minute of the machine does not meet one of them alone.
     """
+    if context is None:
+        return [_result(job) for job in jobs]
     found = [[in_own_process(context, job)] for job in jobs]
-    for _ in range(PROCESSES - 1):
+    for _ in range(processes - 1):
         for job, results in zip(jobs, found, strict=True):
             if results[0].get("ms", SLOW) < SLOW:
                 results.append(in_own_process(context, job))
@@ -191,10 +227,14 @@ def in_own_process(context: BaseContext, job: dict) -> dict:
 
 
 def _measure_into(pipe: Connection, job: dict) -> None:
+    pipe.send(_result(job))
+
+
+def _result(job: dict) -> dict:
     try:
-        pipe.send(measure(job))
+        return measure(job)
     except (ImportError, RuntimeError, ValueError, MemoryError, AssertionError) as error:
-        pipe.send({"failed": " ".join(f"{type(error).__name__}: {error}".split())[:80]})
+        return {"failed": " ".join(f"{type(error).__name__}: {error}".split())[:80]}
 
 
 def measure(job: dict) -> dict:
@@ -244,66 +284,16 @@ def _named(row: dict, time_key: str) -> dict:
     return {time_key if key == "ms" else key: value for key, value in row.items()}
 
 
-def table(heading: str, rows: list[dict]) -> list[str]:
-    """Return the figures of a case as Markdown: a line per kind, a column per maker and figure."""
-    makers = list(dict.fromkeys(row["maker"] for row in rows))
-    places = [key for key in PLACES if any(key in row for row in rows)]
-    by_kind: dict[str, dict[str, dict]] = {}
-    for row in rows:
-        by_kind.setdefault(row["kind"], {})[row["maker"]] = row
-    columns = [f"{PLACES[key]}: {maker}" for key in places for maker in makers]
-    lines = [f"**{heading}**", "", f"| | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
-    for kind, found in by_kind.items():
-        cells = []
-        for key in places:
-            values = {m: row[key] for m, row in found.items() if row.get(key) is not None}
-            for maker in makers:
-                if maker not in values:
-                    cells.append("")
-                    continue
-                text = f"{values[maker]:.{0 if key == 'extra_mb' else 1}f}"
-                best = len(values) > 1 and values[maker] == min(values.values())
-                cells.append(f"**{text}**" if best else text)
-        lines.append(f"| {kind} | {' | '.join(cells)} |")
-    lines += ["", *_sentences(by_kind, places)]
-    lines += [f"{r['maker']} {r['kind']}: {r['failed']}" for r in rows if "failed" in r]
-    return lines
-
-
-def _sentences(by_kind: dict[str, dict[str, dict]], places: list[str]) -> list[str]:
-    """Return, for each rival and figure, where ours is behind."""
-    told = []
-    for rival in (PEER, "diffusers", "textbook"):
-        pairs = {k: (f[OURS], f[rival]) for k, f in by_kind.items() if OURS in f and rival in f}
-        pairs = {k: pair for k, pair in pairs.items() if not any("failed" in row for row in pair)}
-        if not pairs:
-            continue
-        for key, words in (("alone_ms", "alone"), ("company_ms", "in company")):
-            if key not in places:
-                continue
-            ratios = {k: ours[key] / theirs[key] for k, (ours, theirs) in pairs.items()}
-            behind = {k: ratio for k, ratio in ratios.items() if ratio > MARGIN}
-            listed = ", ".join(f"{kind} ({ratio:.2f} times)" for kind, ratio in behind.items())
-            told.append(f"Slower than {rival} {words}: {listed or 'nothing'}.")
-    return told
-
-
-def _document(file: Path, flags: argparse.Namespace, figures: list, tables: list[str]) -> str:
-    import torch
-
-    machine: dict[str, Any] = {
-        "date": time.strftime("%Y-%m-%d"),
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": flags.threads,
-        "busy processes in company": flags.company,
-        "load of the machine before": flags.load,
-        "torch": torch.__version__,
-    }
+def _document(
+    file: Path, flags: argparse.Namespace, described: dict, figures: list, tables: list[str]
+) -> str:
+    described = {**described, "busy processes in company": flags.company}
     if flags.device == "cuda":
-        machine["gpu"] = torch.cuda.get_device_name()
+        import torch
+
+        described["gpu"] = torch.cuda.get_device_name()
     if file.suffix != ".md":
-        return json.dumps({"machine": machine, "figures": figures}, indent=1)
-    described = ", ".join(f"{key} {value}" for key, value in machine.items())
+        return json.dumps({"machine": described, "figures": figures}, indent=1)
+    words = ", ".join(f"{key} {value}" for key, value in described.items())
     command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
-    return "\n\n".join([f"`{command}`", f"Measured with {described}.", *tables])
+    return "\n\n".join([f"`{command}`", f"Measured with {words}.", *tables])

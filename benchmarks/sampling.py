@@ -5,7 +5,8 @@ prior and from a GPT-2 of the same size, by ``generate`` with its cache, at the 
 in turns, and once from the prior without its cache. It prints the tokens per second beside the
 bound that reading the weights alone would allow. Then it times a step of discrete diffusion
 (without the network) and the same step of diffusers' ``VQDiffusionScheduler``, and tests that both
-sample from the same distribution. It prints Markdown tables. Weights are random, which does not
+sample from the same distribution. All but sampling without a cache is measured alone, and in the
+company of one busy process per core. It prints Markdown tables. Weights are random, which does not
 change the time. Projects that are not installed are left out.
 
 ``python benchmarks/sampling.py --shipped`` measures the waiting time of a visitor of the explorer
@@ -16,55 +17,28 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from clock import OURS, alone_and_in_company, machine, seconds_of, times_of
+from company import CORES
+from diffusion_step import diffusion
 
 from core.threads import wait_passively
 
 wait_passively()
 
 ROWS = 4
+GPT2, UNCACHED = "transformers GPT-2", "without a cache"
+HEADINGS = ("ms", "ours / it", "ms, in company", "ours / it, in company")
 
 
 def main() -> None:
     """Run the requested measurements and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--layers", type=int, default=8, help="layers (default: 8)")
-    parser.add_argument("--width", type=int, default=512, help="width (default: 512)")
-    parser.add_argument("--side", type=int, default=16, help="tokens along a side (default: 16)")
-    parser.add_argument("--codes", type=int, default=1024, help="codes (default: 1,024)")
-    parser.add_argument(
-        "--diffusion-codes",
-        type=int,
-        default=16_384,
-        help="codes of the diffusion step (16,384)",
-    )
-    parser.add_argument(
-        "--precisions",
-        nargs="+",
-        default=["float32", "bfloat16"],
-        choices=["float32", "bfloat16"],
-    )
-    parser.add_argument("--repeats", type=int, default=3, help="the fastest counts (default: 3)")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        metavar="FILE",
-        help="also write the figures: as JSON, or as Markdown if FILE ends with .md",
-    )
-    parser.add_argument(
-        "--shipped",
-        action="store_true",
-        help="measure the first picture of each shipped prior instead, as in the explorer",
-    )
+    parser = _parser()
     flags = parser.parse_args()
     if flags.shipped:
         import first_picture
@@ -78,29 +52,59 @@ def main() -> None:
         parser.error("layers, side, codes and repeats must be at least 1")
     if flags.width % 64 or flags.width < 64:
         parser.error(f"--width must be a multiple of 64 (a head's width), got {flags.width}")
+    described = machine(flags.threads) | {"device": flags.device}
+    figures = figures_of(flags)
+    print(tables(figures), flush=True)
+    if flags.out is not None:
+        if flags.out.suffix == ".md":
+            words = ", ".join(f"{name} {value}" for name, value in described.items())
+            text = f"{words}\n{tables(figures)}\n"
+        else:
+            text = json.dumps({"machine": described, "figures": figures}, indent=2) + "\n"
+        flags.out.write_text(text, encoding="utf-8")
 
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    add = parser.add_argument
+    add("--layers", type=int, default=8, help="layers (default: 8)")
+    add("--width", type=int, default=512, help="width (default: 512)")
+    add("--side", type=int, default=16, help="tokens along a side (default: 16)")
+    add("--codes", type=int, default=1024, help="codes (default: 1,024)")
+    add("--diffusion-codes", type=int, default=16_384, help="codes of the diffusion step (16,384)")
+    add("--precisions", nargs="+", default=["float32", "bfloat16"],
+        choices=["float32", "bfloat16"])  # fmt: skip
+    add("--repeats", type=int, default=3, help="the fastest counts (default: 3)")
+    add("--threads", type=int, default=CORES, help="CPU threads (default: one per core)")
+    add("--cached-only", action="store_true", help="leave sampling without a cache out")
+    words = "busy processes beside the second measurement (default: one per core; 0: none)"
+    add("--company", type=int, default=CORES, metavar="P", help=words)
+    add("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    add("--out", type=Path, metavar="FILE",
+        help="also write the figures: as JSON, or as Markdown if FILE ends with .md")  # fmt: skip
+    words = "measure the first picture of each shipped prior instead, as in the explorer"
+    add("--shipped", action="store_true", help=words)
+    return parser
+
+
+TINY = "--layers 1 --width 64 --side 3 --codes 20 --diffusion-codes 40 --repeats 1 --company 1"
+
+
+def measure(tiny: bool = False) -> list[dict]:
+    """Return the figures of the benchmark page."""
+    small = [*TINY.split(), "--precisions", "float32", "--threads", "1"]
+    return figures_of(_parser().parse_args(small if tiny else ["--cached-only", "--repeats", "2"]))
+
+
+def figures_of(flags: argparse.Namespace) -> list[dict]:
+    """Return a row per task and method."""
     import torch
 
     torch.set_num_threads(flags.threads)
     figures: list[dict] = []
     for precision in flags.precisions:
         figures += autoregressive(flags, getattr(torch, precision))
-        print(table(figures[-3:]), flush=True)
-    figures += diffusion(flags)
-    print(table([row for row in figures if row["task"] == "diffusion step"]), flush=True)
-    if flags.out is not None:
-        machine = {
-            "processor": platform.processor() or platform.machine(),
-            "torch": torch.__version__,
-            "threads": flags.threads,
-            "device": flags.device,
-        }
-        if flags.out.suffix == ".md":
-            described = ", ".join(f"{name} {value}" for name, value in machine.items())
-            text = f"{described}\n{table(figures)}\n"
-        else:
-            text = json.dumps({"machine": machine, "figures": figures}, indent=2) + "\n"
-        flags.out.write_text(text, encoding="utf-8")
+    return figures + diffusion(flags)
 
 
 def autoregressive(flags: argparse.Namespace, dtype) -> list[dict]:
@@ -124,47 +128,45 @@ def autoregressive(flags: argparse.Namespace, dtype) -> list[dict]:
     def ours() -> torch.Tensor:
         return prior.generate(n=ROWS, generator=torch.Generator().manual_seed(0))
 
-    calls: dict[str, Callable[[], torch.Tensor]] = {"regvq-studio": ours}
-    sizes = {"regvq-studio": _parameters(prior)}
+    calls: dict[str, Callable[[], torch.Tensor]] = {OURS: ours}
+    sizes = {OURS: _parameters(prior)}
     notes = {}
     try:
-        calls["transformers GPT-2"], sizes["transformers GPT-2"] = gpt2(flags, dtype)
+        calls[GPT2], sizes[GPT2] = gpt2(flags, dtype)
     except ImportError:
-        notes["transformers GPT-2"] = "not installed"
-    for call in calls.values():
-        call()  # the first call loads modules that are imported late
-    seconds = {name: [] for name in calls}
-    for _ in range(flags.repeats):  # in turns, so that other load affects all alike
-        for name, call in calls.items():
-            seconds[name].append(_seconds(call, flags.device))
-    drawn = {}
-
-    def uncached() -> None:
-        drawn["ids"] = without_cache(prior, tokens)
-
-    seconds["without a cache"] = [_seconds(uncached, flags.device)]
-    sizes["without a cache"] = sizes["regvq-studio"]
-    same = float((ours().flatten(1) == drawn["ids"]).float().mean())
-    notes["without a cache"] = f"{same:.0%} of the tokens are the same as with the cache"
-    best = min(seconds["regvq-studio"])
+        notes[GPT2] = "not installed"
+    alone, busy = alone_and_in_company(calls, flags.repeats, flags.company, flags.device)
     rate = bandwidth(flags.device)
-    notes["regvq-studio"] = (
-        f"{ROWS * tokens / best:,.0f} tokens/s; {floor(prior, ROWS, rate):,.0f} if only the "
+    bound, speed = floor(prior, ROWS, rate), ROWS * tokens / alone[OURS]
+    more: dict[str, dict] = {
+        OURS: {"tokens_per_second": speed, "bound": bound, "share": 100 * speed / bound,
+               "bandwidth": rate / 1e9},
+    }  # fmt: skip
+    notes[OURS] = (
+        f"{speed:,.0f} tokens/s, {more[OURS]['share']:.0f} % of the {bound:,.0f} if only the "
         f"weights were read, at {rate / 1e9:,.0f} GB/s"
     )
+    methods = [OURS, GPT2]
+    if not flags.cached_only:
+        methods.append(UNCACHED)
+        drawn = {}
+
+        def uncached() -> None:
+            drawn["ids"] = without_cache(prior, tokens)
+
+        alone[UNCACHED], sizes[UNCACHED] = seconds_of(uncached, flags.device), sizes[OURS]
+        same = 100 * float((ours().flatten(1) == drawn["ids"]).float().mean())
+        notes[UNCACHED] = f"{same:.0f}% of the tokens are the same as with the cache"
+        more[UNCACHED] = {"same": same}
     found = []
-    for name in ("regvq-studio", "transformers GPT-2", "without a cache"):
+    for name in methods:
         row = {
             "task": f"autoregressive, {flags.layers} layers x {flags.width}, {tokens} tokens, "
             f"batch {ROWS}, {flags.codes:,} codes, {str(dtype).removeprefix('torch.')}",
             "method": name,
         }
-        if name in seconds:
-            row |= {
-                "parameters": sizes[name],
-                "ms": 1e3 * min(seconds[name]),
-                "ours_over_it": best / min(seconds[name]),
-            }
+        if name in alone:
+            row |= {"parameters": sizes[name]} | times_of(name, alone, busy) | more.get(name, {})
         found.append(row | {"note": notes.get(name, "")})
     return found
 
@@ -224,116 +226,22 @@ def gpt2(flags: argparse.Namespace, dtype) -> tuple[Callable, int]:
     return call, _parameters(model)
 
 
-def diffusion(flags: argparse.Namespace) -> list[dict]:
-    """Time a reverse step on 256 tokens, and test that it samples as diffusers' step does."""
-    import torch
-
-    from core.priors.mask_and_replace import MaskAndReplace
-
-    codes, device = flags.diffusion_codes, torch.device(flags.device)
-    process = MaskAndReplace(codes, 100, (0.99999, 0.000009), (0.000009, 0.99999))
-    torch.manual_seed(0)
-    logits = 3 * torch.randn(ROWS, 256, codes, device=device)
-    masked = torch.full((ROWS, 256), codes, device=device)
-    half = torch.where(torch.rand(ROWS, 256, device=device) < 0.5, masked, masked % codes)
-    cases = {
-        "half of the tokens masked, step 50": (half, 50),
-        "all masked, step 2, at which nearly all are sampled": (masked, 2),
-    }
-    try:
-        from diffusers import VQDiffusionScheduler
-    except ImportError:
-        scheduler = None
-    else:
-        scheduler = VQDiffusionScheduler(num_vec_classes=codes + 1)
-        scheduler.set_timesteps(100, device=device)
-        # Theirs takes log-probabilities with the codes in the middle: computed before, not timed.
-        log_p = logits.log_softmax(2).transpose(1, 2).contiguous()
-    found = []
-    for name, (now, time_) in cases.items():
-        calls = {"regvq-studio": lambda now=now, t=time_: process.step_back(logits, now, t - 1, t)}
-        if scheduler is not None:
-            calls["diffusers"] = lambda now=now, t=time_: scheduler.step(log_p, t - 1, now)
-        seconds = {}
-        for method, call in calls.items():
-            call()
-            seconds[method] = min(_seconds(call, flags.device) for _ in range(flags.repeats))
-        for method, best in seconds.items():
-            found.append(
-                {
-                    "task": "diffusion step",
-                    "method": method,
-                    "ms": 1e3 * best,
-                    "ours_over_it": seconds["regvq-studio"] / best,
-                    "note": f"{ROWS} x 256 tokens, {codes:,} codes, {name}",
-                }
-            )
-    if scheduler is not None:
-        alike = same_distribution(process, scheduler, logits[0, 0])
-        for row in found:
-            if row["method"] == "regvq-studio" and "all masked" in row["note"]:
-                row["note"] += f"; {alike}"
-    return found
-
-
-def same_distribution(process, scheduler, logits) -> str:
-    """Return the result of a chi-squared test that both sample masked tokens alike.
-
-    ``logits`` (K,). The step samples some of the tokens and leaves others masked.
-    """
-    import torch
-    from scipy.stats import chi2_contingency
-
-    codes, count, time_ = process.codes, 256, 3
-    now = torch.full((1, count), codes, device=logits.device)
-    many = logits.expand(1, count, codes)
-    log_p = many.log_softmax(2).transpose(1, 2).contiguous()
-    kinds = min(32, codes)
-    # Codes are counted in groups of about equal weight; the mask is a group of its own.
-    order = logits.argsort()
-    weight = logits.softmax(0)[order].cumsum(0)
-    group = torch.empty_like(order)
-    group[order] = (weight * kinds).long().clamp(max=kinds - 1)
-    group = torch.cat([group, group.new_tensor([kinds])])
-    counts = torch.zeros(2, kinds + 1, dtype=torch.int64)
-    for _ in range(16):
-        drawn = process.step_back(many, now, time_ - 1, time_)
-        theirs = scheduler.step(log_p, time_ - 1, now).prev_sample
-        for row, ids in enumerate((drawn, theirs)):
-            counts[row] += torch.bincount(group[ids[0]].cpu(), minlength=kinds + 1)
-    counts = counts[:, counts.sum(0) > 0]
-    p = chi2_contingency(counts.numpy()).pvalue
-    return (
-        f"masked tokens are sampled like diffusers' (chi-squared test of {16 * count:,} samples "
-        f"each at step {time_}: p = {p:.2f})"
-    )
-
-
-def table(rows: list[dict]) -> str:
+def tables(rows: list[dict]) -> str:
     """Return rows of figures as Markdown, one table per task."""
     lines: list[str] = []
     for number, row in enumerate(rows):
         if not number or rows[number - 1]["task"] != row["task"]:
-            lines += ["", f"**{row['task']}**", ""]
-            lines += ["| | ms | ours / it | parameters | |", "|---|---|---|---|---|"]
-        size = f"{row['parameters'] / 1e6:.1f} M" if "parameters" in row else ""
-        figures = f"{row['ms']:,.1f} | {row['ours_over_it']:.3f}" if "ms" in row else " | "
-        lines.append(f"| {row['method']} | {figures} | {size} | {row['note']} |")
-    return "\n".join(lines)
+            lines += ["", f"**{row['task']}**", "", f"| | {' | '.join(HEADINGS)} | parameters | |"]
+            lines += ["|---|" + "---:|" * (len(HEADINGS) + 1) + "---|"]
+        size = f"{row['parameters']:,}" if "parameters" in row else ""
+        places = ("ms", 1), ("ours_over_it", 3), ("company_ms", 1), ("company_ours_over_it", 3)
+        cells = [f"{row[key]:,.{digits}f}" if key in row else "" for key, digits in places]
+        lines.append(f"| {' | '.join([row['method'], *cells, size, row['note']])} |")
+    return "\n".join(lines).strip()
 
 
 def _parameters(model) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-def _seconds(call: Callable, device: str) -> float:
-    import torch
-
-    started = time.perf_counter()
-    call()
-    if device != "cpu":
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
 
 
 if __name__ == "__main__":

@@ -230,7 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> str:
         if not 0 < value < float("inf"):
             parser.error(f"--{name.replace('_', '-')} must be above 0, got {value:g}")
     if measure:
-        from loading import bytes_per_item, pictures_per_second
+        from crop_rates import bytes_per_item, pictures_per_second
 
         found = {side: pictures_per_second(side) for side in (128, 256)}
         for side, rate in found.items():

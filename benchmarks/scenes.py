@@ -9,6 +9,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from core.threads import wait_passively
+
+wait_passively()
+
 
 def main() -> None:
     """Print one line per size."""

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from kinds import OWN, PEERS, own_config, peer_module
-from measuring import OURS, PEER, Build, Call, Methods
+from measuring import Build, Call, Methods
+from method_tables import OURS, PEER
 from textbook import FORMS
 
 

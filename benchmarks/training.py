@@ -14,9 +14,33 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from measuring import run
+from measuring import case_table, measure_case, run
 
 CASES = ("1024x64", "16384x64")
+PAGE = (
+    {"case": "1024x64"},
+    {"case": "16384x64", "rows": 512},
+    {"case": "65536x64", "rows": 256, "kinds": ("vq", "regvq", "nsvq", "gumbel", "ibq", "lfq")},
+)
+"""The cases of the benchmark page: with 65,536 codes and 2,048 latents, a matrix of the textbook's
+has half a gigabyte, and it keeps up to ten."""
+
+
+def measure(tiny: bool = False) -> list[dict]:
+    """Return the figures of the benchmark page."""
+    if tiny:
+        settings = {"rows": 256, "repeats": 1, "threads": 1, "busy": 1, "apart": False}
+        kinds = ("ibq", "vq-ema")
+        return measure_case("steps", "64x8", kinds, ("regvq-studio", "textbook"), **settings)
+    return [row for case in PAGE for row in measure_case("steps", seconds=0.1, processes=1, **case)]
+
+
+def tables(rows: list[dict]) -> str:
+    """Return the Markdown of the figures, a table per number of codes."""
+    sizes = dict.fromkeys(row["size"] for row in rows)
+    cases = ([row for row in rows if row["size"] == size] for size in sizes)
+    return "\n\n".join(case_table("training step", case) for case in cases)
+
 
 if __name__ == "__main__":
     run("steps", "training step", CASES, __doc__.split("\n\n")[0])

@@ -25,9 +25,6 @@ OUTSIDE = (
 site they have the same paths."""
 
 _TITLES = {
-    "benchmarks/lookup.md": "Benchmark: code lookup",
-    "benchmarks/training.md": "Benchmark: training steps of quantizers",
-    "benchmarks/sampling.md": "Benchmark: sampling",
     "benchmarks/app_load.md": "Benchmark: 50 visitors of the explorer",
     "benchmarks/scale.md": "Model of large runs",
 }

@@ -11,6 +11,10 @@ from __future__ import annotations
 
 import argparse
 
+from regvq.threads import wait_passively
+
+wait_passively()  # before torch is imported: its idle threads sleep
+
 import torch
 from torch import Tensor, nn
 

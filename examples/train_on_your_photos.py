@@ -20,6 +20,10 @@ from pathlib import Path
 
 from PIL import Image
 
+from regvq.threads import wait_passively
+
+wait_passively()  # before torch is imported: its idle threads sleep
+
 from regvq import Tokenizer
 from regvq.images import list_pictures, open_picture, shrink, to_pictures, to_tensor
 

@@ -14,12 +14,14 @@ if not __package__:  # run as a file: python train/publish.py
     __package__ = _bootstrap.PACKAGE
 
 from .cli.common import program
-from .cli.errors import UsageError, one_line_errors, parse_flags
-from .hub.upload import PublishFlags, publish
+from .cli.errors import UsageError, one_line_errors, parse_flags, prepare
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command."""
+    prepare()
+    from .hub.upload import PublishFlags, publish
+
     flags = parse_flags(PublishFlags, arguments, program=program("publish"), description=__doc__)
     from regvq.errors import CheckpointError
 

@@ -23,13 +23,14 @@ if not __package__:  # run as a file: python train/study.py
 
 from .cli.common import program
 from .cli.errors import one_line_errors, parse_flags, prepare
-from .equal_budget.flags import DownstreamFlags, ReportFlags, RunFlags, ShipFlags, TimingFlags
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command."""
     prepare()
     import tyro
+
+    from .equal_budget.flags import DownstreamFlags, ReportFlags, RunFlags, ShipFlags, TimingFlags
 
     with one_line_errors(ValueError):
         flags = parse_flags(

@@ -86,7 +86,7 @@ def test_without_company_the_table_has_none_and_names_failures():
 
 
 def test_tables_say_where_ours_is_slower(kinds):
-    from measuring import table
+    from method_tables import table
 
     def row(kind: str, maker: str, alone: float, busy: float) -> dict:
         return {

@@ -29,16 +29,20 @@ def test_sampling_is_measured_without_peers(sampling, monkeypatch, tmp_path, cap
     monkeypatch.setitem(sys.modules, "diffusers", None)
     out = tmp_path / "figures.json"
     small = "--layers 1 --width 64 --side 3 --codes 20 --diffusion-codes 40 --repeats 1"
+    small += " --company 1"
     arguments = [*small.split(), "--precisions", "float32", "--threads", "1", "--out", str(out)]
     monkeypatch.setattr(sys, "argv", ["sampling.py", *arguments])
     sampling.main()
-    assert "| regvq-studio |" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "| | ms | ours / it | ms, in company | ours / it, in company | parameters | |" in said
+    assert re.search(r"\| regvq-studio \| [\d.]+ \| 1.000 \| [\d.]+ \| 1.000 \| [\d,]+ \|", said)
     ours, theirs, uncached, *steps = json.loads(out.read_text())["figures"]
-    assert ours["ms"] > 0
-    assert re.search(r"[\d,]+ tokens/s; [\d,]+ if only the weights", ours["note"])
+    assert ours["ms"] > 0 and ours["company_ms"] > 0 and "company_ms" not in uncached
+    assert ours["share"] == pytest.approx(100 * ours["tokens_per_second"] / ours["bound"])
+    assert re.search(r"[\d,]+ tokens/s, \d+ % of the [\d,]+ if only the weights", ours["note"])
     assert theirs["note"] == "not installed"
     assert uncached["note"].startswith("100%")  # the cache does not change the tokens
-    assert len(steps) == 2
+    assert len(steps) == 2 and all(step["company_ms"] > 0 for step in steps)
 
 
 def test_the_bound_is_the_time_of_reading_the_weights_once(sampling):
@@ -76,7 +80,9 @@ def test_a_diffusion_step_samples_like_diffusers(sampling):
 
     process = MaskAndReplace(50, 100, (0.99999, 0.000009), (0.000009, 0.99999))
     scheduler = scheduling.VQDiffusionScheduler(num_vec_classes=51)
-    said = sampling.same_distribution(process, scheduler, 2 * torch.randn(50))
+    import diffusion_step
+
+    said = diffusion_step.same_distribution(process, scheduler, 2 * torch.randn(50))
     assert float(said.split("p = ")[1].rstrip(")")) > 0.001
 
 

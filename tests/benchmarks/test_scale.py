@@ -20,7 +20,7 @@ from train.config.tokenizer import DataConfig, FeatureConfig, LossConfig, RunCon
 @pytest.fixture
 def scale(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    for name in ("scale", "flops", "loading"):
+    for name in ("scale", "flops", "crop_rates"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     import scale
 
@@ -124,14 +124,14 @@ def test_the_tables_follow_the_inputs(
 
 def test_loading_is_measured(scale: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every layout gives crops of pictures of the stated size; an index grows with its items."""
-    import loading
+    import crop_rates
 
-    monkeypatch.setattr(loading, "COUNT", 3)
-    loading.pictures.cache_clear()
-    assert all(data[:3] == b"\xff\xd8\xff" and len(data) > 20_000 for data in loading.pictures())
+    monkeypatch.setattr(crop_rates, "COUNT", 3)
+    crop_rates.pictures.cache_clear()
+    assert all(data[:3] == b"\xff\xd8\xff" and len(data) > 20_000 for data in crop_rates.pictures())
     for kind in ("folder", "shards", "parquet"):
-        assert loading.pictures_per_second(32, kind, seconds=0.05) > 0
-    assert 100 < loading.bytes_per_item(500) < 5000
+        assert crop_rates.pictures_per_second(32, kind, seconds=0.05) > 0
+    assert 100 < crop_rates.bytes_per_item(500) < 5000
 
 
 def test_flags_are_measured_in_turns(

@@ -57,6 +57,10 @@ class LossConfig:
     second_share: float = 1.0
     """Share of a batch's pictures on which the second distance is computed: features that cost
     several times as much as the rest of a step need not see every picture."""
+    perceptual_every: int = 1
+    """Steps per computation of the perceptual distances, whose weight is multiplied by this number
+    then, so that their mean gradient stays the same. Above 1, their features cost that much less
+    time; VQ-GAN's adaptive weight then follows the gradient of the step."""
     contrastive: Literal["pcl", "cl", "none"] = "none"
     """Probabilistic contrastive loss (Reg-VQ Eq. 3), the plain one (Eq. 2), or none."""
     contrastive_weight: float = 0.1
@@ -82,6 +86,10 @@ class LossConfig:
         if not 0 < self.second_share <= 1:
             raise ValueError(
                 f"loss.second_share must be above 0 and at most 1, got {self.second_share}"
+            )
+        if self.perceptual_every < 1:
+            raise ValueError(
+                f"loss.perceptual_every must be at least 1, got {self.perceptual_every}"
             )
         for name in ("discriminator_start", "listen_after", "ramp"):
             check_range(f"loss.{name}", (getattr(self, name),), 1)

@@ -65,15 +65,17 @@ class Objective:
         last_weight: Tensor,
         discriminator: Discriminator | None = None,
         adversarial_scale: float = 0.0,
+        step: int = 0,
     ) -> PictureGradient:
         """Return losses and gradient for ``decoded`` (B, C, H, W), the reconstruction of
         ``images``.
 
         ``adversarial_scale`` in [0, 1] multiplies the adversarial weight. The graph from
-        ``last_weight`` to ``decoded`` must not have been freed.
+        ``last_weight`` to ``decoded`` must not have been freed. ``step``, from 0, determines
+        whether the perceptual distances are computed (``LossConfig.perceptual_every``).
         """
         leaf = decoded.detach().float().requires_grad_()
-        losses = self._picture_losses(images, leaf, quantized)
+        losses = self._picture_losses(images, leaf, quantized, step)
         (gradient,) = torch.autograd.grad(sum(losses.values()), leaf)
         if discriminator is not None and adversarial_scale > 0:
             adversarial = generator_loss(discriminator(leaf).float())
@@ -98,29 +100,32 @@ class Objective:
         return PictureGradient(gradient, {name: x.detach() for name, x in losses.items()})
 
     def _picture_losses(
-        self, images: Tensor, decoded: Tensor, quantized: Quantized
+        self, images: Tensor, decoded: Tensor, quantized: Quantized, step: int
     ) -> dict[str, Tensor]:
         config, difference = self.config, decoded - images
+        every = config.perceptual_every
+        due = (step + 1) % every == 0  # such as the steps that are logged
         losses = {}
         if config.l1:
             losses["l1"] = config.l1 * difference.abs().mean()
         if config.l2:
             losses["l2"] = config.l2 * difference.square().mean()
-        if self.second is not None and config.second_perceptual:
+        if self.second is not None and config.second_perceptual and due:
             count = math.ceil(config.second_share * len(images))
             with torch.no_grad():
                 real = self.second(self.visible(images[:count]))
             fake = self.second(self.visible(decoded[:count]))
             distance = layer_distance(real, fake, self.second_heads)
-            losses["second_perceptual"] = config.second_perceptual * distance.mean()
-        if self.features is None:
+            losses["second_perceptual"] = every * config.second_perceptual * distance.mean()
+        perceptual = config.perceptual if due else 0.0
+        if self.features is None or (not perceptual and config.contrastive == "none"):
             return losses
         with torch.no_grad():
             real = self.features(self.visible(images))
         fake = self.features(self.visible(decoded))
-        if config.perceptual:
+        if perceptual:
             distance = layer_distance(real, fake, self.heads)
-            losses["perceptual"] = config.perceptual * distance.mean()
+            losses["perceptual"] = every * perceptual * distance.mean()
         if config.contrastive != "none":
             losses["contrastive"] = config.contrastive_weight * self._contrast(
                 real, fake, quantized

@@ -174,7 +174,7 @@ class TokenizerTrainer(TrainingRun):
         parts = list(parts_of(len(images), config.accumulate))
         done = [
             self._backward(
-                images[part.rows], noise, part, adversarial_scale if adversarial else None
+                images[part.rows], noise, part, step, adversarial_scale if adversarial else None
             )
             for part in parts
         ]
@@ -204,7 +204,12 @@ class TokenizerTrainer(TrainingRun):
         return losses
 
     def _backward(
-        self, images: Tensor, noise: torch.Generator, part: Part, adversarial_scale: float | None
+        self,
+        images: Tensor,
+        noise: torch.Generator,
+        part: Part,
+        step: int,
+        adversarial_scale: float | None,
     ) -> _PartDone:
         """Add a part's share of the gradients; without a scale the discriminator takes no part."""
         adversarial = adversarial_scale is not None
@@ -218,6 +223,7 @@ class TokenizerTrainer(TrainingRun):
                     self.tokenizer.decoder.last_weight,
                     self.discriminator if adversarial else None,
                     adversarial_scale or 0.0,
+                    step,
                 )
             losses = result.losses | {name: x.detach() for name, x in quantized.losses.items()}
             # The gradient of the inner product is the one that was computed on the pictures.

@@ -26,6 +26,7 @@ ROWS, CODES = 512, 1024  # a float32 tile of 2 MB, a little more than a core's c
 GPU_ROWS, GPU_CODES = 2048, 4096  # 32 MB, below the L2 cache of a large GPU (not measured)
 SOFT_TILE = 2**20  # entries of a soft tile, of which three are allocated: 12 MB in float32
 GPU_SOFT_TILE = 2**24  # larger, so that launching kernels costs nothing (not measured)
+KEPT = 2**23  # entries of rows x codes up to which a backward pass finds what forward computed
 MIN_ROWS = 8  # of a soft tile: below, adding the gradients of the codes costs more than the tile
 
 
@@ -128,15 +129,43 @@ def gumbel_noise(like: Tensor, generator: torch.Generator | None) -> Tensor:
     steps = torch.empty(like.shape, dtype=torch.int32, device=like.device)
     noise = steps.random_(generator=generator).to(like.dtype).add_(0.5).mul_(2.0**-31)
     noise.clamp_(max=1 - 2.0**-24)  # float32 rounds the last steps to 1, whose noise is infinite
-    return noise.neg_().log1p_().neg_().log_().neg_()
+    return _minus_log1p(noise).log_().neg_()
+
+
+def _minus_log1p(v: Tensor) -> Tensor:
+    """Return -log(1 - v) for v in (0, 1), with a relative error below 2e-7 (log1p: 6e-8).
+
+    With u = 1 - v as it is rounded, -log(u) v / (1 - u) corrects the rounding: W. Kahan's formula.
+    It takes a fourth of the time of torch's log1p on a CPU.
+    """
+    u = 1 - v
+    kept = 1 - u  # v as it is in u
+    return torch.where(kept == 0, v, u.log_().neg_().mul_(v).div_(kept))
+
+
+class Seed(int):
+    """A seed of ``tile_noise`` that keeps a small matrix of noise for the backward pass."""
+
+    def __init__(self, *_: int) -> None:
+        self.kept: dict[int, Tensor] = {}
 
 
 def tile_noise(like: Tensor, seed: int, start: int) -> Tensor:
-    """Return the Gumbel noise of the tile that starts at row ``start``: the same in every pass."""
-    return gumbel_noise(like, torch.Generator(like.device).manual_seed(seed + start))
+    """Return the Gumbel noise of the tile that starts at row ``start``: the same in every pass.
+
+    With a ``Seed``, noise of up to ``KEPT`` rows x codes is computed once for two passes.
+    """
+    kept = seed.kept if isinstance(seed, Seed) else {}
+    noise = kept.pop(start, None)
+    if noise is not None and noise.shape == like.shape and noise.dtype == like.dtype:
+        return noise
+    noise = gumbel_noise(like, torch.Generator(like.device).manual_seed(seed + start))
+    if (start + len(like)) * like.shape[1] <= KEPT:
+        kept[start] = noise
+    return noise
 
 
-def draw_seed(generator: torch.Generator | None, device: torch.device) -> int | Tensor:
+def draw_seed(generator: torch.Generator | None, device: torch.device) -> Seed | Tensor:
     """Draw a seed for ``tile_noise`` from the caller's generator.
 
     It is an int64 tensor () in a graph of ``torch.compile``, otherwise a number, for which the
@@ -144,7 +173,7 @@ def draw_seed(generator: torch.Generator | None, device: torch.device) -> int | 
     """
     if torch.compiler.is_compiling():
         return torch.randint(2**62, (), generator=generator, device=device)
-    return host_seed(generator)
+    return Seed(host_seed(generator))
 
 
 def logits_of(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -237,3 +237,19 @@ def test_position_norm_sees_no_other_position(norm):
     other[..., 24:, 24:] *= -1
     corner, again = (encoder(x)[..., :4, :4] for x in (images, other))
     assert torch.equal(corner, again) == (norm == "position")
+
+
+def test_pictures_are_encoded_channels_last_to_the_same_ids():
+    torch.manual_seed(0)
+    network = NetworkConfig(widths=(16, 32), attention=True)
+    tokenizer = Tokenizer(TokenizerConfig(network, VQConfig(size=64))).eval()
+    images = torch.rand(2, 3, 40, 24) * 2 - 1
+    with torch.no_grad():
+        plain = tokenizer.encoder.layers(images)
+    seen = []
+    tokenizer.encoder.layers.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    ids = tokenizer.encode(images)
+    assert seen[0].is_contiguous(memory_format=torch.channels_last)
+    assert not seen[0].is_contiguous() and images.is_contiguous()
+    torch.testing.assert_close(tokenizer.latents(images), plain, rtol=1e-4, atol=1e-5)
+    assert torch.equal(ids, tokenizer.quantizer.assign(plain))

@@ -55,6 +55,46 @@ def test_second_features_add_their_distance_on_a_share_of_the_batch(tmp_path):
     assert (changed[:2] > 0).all() and (changed[2:] == 0).all()
 
 
+def test_every_third_step_has_the_perceptual_distances_three_times(tmp_path):
+    """Over three steps the gradient is that of a distance on each; steps between compute none."""
+    file = weights_of(squeezenet1_1, tmp_path / "squeeze.safetensors")
+    features = load_features("squeezenet", file)
+    draw = torch.Generator().manual_seed(1)
+    images, decoded = torch.rand(2, 2, 3, 32, 32, generator=draw) * 2 - 1
+    quantized = Quantized(torch.zeros(1), torch.zeros(2, 4, 4, dtype=torch.int64), {})
+    loss = LossConfig(perceptual=0.5, second_perceptual=0.25, adversarial=0.0)
+    seen: list[int] = []
+    features.register_forward_hook(lambda *_: seen.append(1))
+
+    def steps(settings: LossConfig) -> list:
+        objective = Objective(settings, features, features)
+        last = torch.zeros(1)
+        return [objective(images, decoded, quantized, last, step=step) for step in range(3)]
+
+    each, third = steps(loss), steps(replace(loss, perceptual_every=3))
+    assert len(seen) == 3 * 4 + 4  # real and reconstructed, of both distances
+    assert [set(found.losses) for found in third[:2]] == [{"l1"}] * 2
+    for name in ("perceptual", "second_perceptual"):
+        torch.testing.assert_close(third[2].losses[name], 3 * each[0].losses[name])
+    torch.testing.assert_close(
+        sum(found.gradient for found in third), sum(found.gradient for found in each)
+    )
+
+
+def test_steps_without_the_distances_are_trained_and_logged_steps_have_them(tmp_path, pictures):
+    file = weights_of(squeezenet1_1, tmp_path / "squeeze.safetensors")
+    run = config(
+        pictures,
+        loss=LossConfig(adversarial=0.0, perceptual_every=2),
+        features=FeatureConfig("squeezenet", file),
+        steps=4,
+        log_every=2,
+    )
+    trainer = TokenizerTrainer(run, tmp_path / "run")
+    terms = [set(trainer.step(batch, step)) for step, batch in enumerate(trainer._stream(0, 4))]
+    assert ["perceptual" in names for names in terms] == [False, True, False, True]
+
+
 def test_second_features_are_on_the_card_and_cannot_change(tmp_path, pictures):
     file = weights_of(squeezenet1_1, tmp_path / "squeeze.safetensors")
     loss = LossConfig(perceptual=0.0, adversarial=0.0, second_perceptual=1.0)
@@ -90,6 +130,7 @@ def test_features_are_chosen_for_the_loss(tmp_path, pictures, lpips, label):
         ({"second_share": 0.0}, "second_share must be above 0"),
         ({"second_share": 1.5}, "second_share must be above 0"),
         ({"second_perceptual": -1.0}, "second_perceptual"),
+        ({"perceptual_every": 0}, "perceptual_every must be at least 1"),
     ],
 )
 def test_wrong_settings_of_the_second_loss_are_named(settings, words):

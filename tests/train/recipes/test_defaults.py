@@ -288,6 +288,7 @@ DEFAULTS: dict[type, dict[str, Any]] = {
         "lpips": False,
         "second_perceptual": 0.0,
         "second_share": 1.0,
+        "perceptual_every": 1,
         "contrastive": "none",
         "contrastive_weight": 0.1,
         "adversarial": 0.0,

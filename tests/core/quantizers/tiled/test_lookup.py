@@ -110,3 +110,43 @@ def test_extreme_logits_stay_finite():
     assert math.isfinite(float(mean.sum().detach()))
     (each.sum() + mean.square().sum()).backward()
     assert torch.isfinite(rows.grad).all()
+
+
+def test_what_forward_kept_gives_the_gradients_that_are_computed_again(monkeypatch):
+    def found(kept: int) -> list[torch.Tensor]:
+        monkeypatch.setattr(lookup, "KEPT", kept)
+        monkeypatch.setattr(soft, "KEPT", kept)
+        rows, weight, bias = inputs = problem()
+        each, mean = soft.soft_statistics(rows, weight, bias)
+        seed = lookup.Seed(7)
+        drawn = lookup.draw_codes(rows, weight, bias, seed)
+        assert len(seed.kept) == (4 if kept else 0)
+        through, _ = soft.straight_through(rows, weight, bias, weight, seed=seed)
+        value = (each * each).sum() + mean.square().sum() + through[drawn > 5].sum()
+        gradients = [
+            *torch.autograd.grad(value, inputs, retain_graph=True),
+            *torch.autograd.grad(value, inputs),  # of a second pass, for which nothing is kept
+        ]
+        assert not seed.kept or kept
+        return [drawn, *gradients]
+
+    computed = []
+    normal = soft.logits_of
+    monkeypatch.setattr(soft, "logits_of", lambda *some: computed.append(1) or normal(*some))
+    kept = found(COUNT * SIZE)
+    assert len(computed) == 4 + 2 * 4  # statistics once, the straight-through choice in each pass
+    again = found(0)
+    assert len(computed) == 12 + 4 + 4 * 4
+    for mine, theirs in zip(kept, again, strict=True):
+        assert torch.equal(mine, theirs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_logarithm_of_the_noise_is_exact_from_end_to_end(dtype):
+    ends = [2.0**-32, 2.0**-25, 2.0**-24, 1e-3, 0.5, 1 - 2.0**-24]
+    draw = torch.Generator().manual_seed(0)
+    v = torch.cat([torch.tensor(ends), torch.rand(10_000, generator=draw) * 0.999 + 5e-4]).to(dtype)
+    whole = -torch.log1p(-v.double())
+    found = lookup._minus_log1p(v)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.double(), whole, rtol=2.5e-7, atol=0)
