@@ -18,13 +18,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import torch
-from PIL import Image
+from core.threads import wait_passively
 
-from core.data import open_dataset
-from core.data.scenes import Scenes
-from core.data.shards import TarShards
-from core.images import to_pictures
+wait_passively()
+
+import torch  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from core.data import open_dataset  # noqa: E402
+from core.data.scenes import Scenes  # noqa: E402
+from core.data.shards import TarShards  # noqa: E402
+from core.images import to_pictures  # noqa: E402
 
 SIZE, COUNT, SECONDS = (500, 375), 96, 5.0
 

@@ -19,9 +19,13 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from flops import StepCost, tokenizer_cost, transformer_cost
+from core.threads import wait_passively
 
-from train.recipes import config_of
+wait_passively()
+
+from flops import StepCost, tokenizer_cost, transformer_cost  # noqa: E402
+
+from train.recipes import config_of  # noqa: E402
 
 RECIPES = {
     "imagenet128-simvq-65k": 4,

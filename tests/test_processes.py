@@ -20,12 +20,17 @@ from core.paths import ROOT
 NOWHERE = ("--checkpoint", "nowhere")
 DATA = ("--data.name", "scenes", "--out", "unused")
 PROGRAMS: dict[str, tuple[str, ...]] = {
+    "benchmarks/crop_rates.py": (),
     "benchmarks/first_picture.py": ("nothing",),
+    "benchmarks/flags.py": (),
+    "benchmarks/gpu.py": ("--out", "unused"),
     "benchmarks/large_codebooks.py": (),
     "benchmarks/lookup.py": (),
     "benchmarks/run.py": ("--out", "unused", "--page", "unused.md"),
     "benchmarks/sampling.py": (),
+    "benchmarks/scale.py": (),
     "benchmarks/scenes.py": (),
+    "benchmarks/step_shares.py": ("scenes-vq",),
     "benchmarks/training.py": (),
     "examples/tokenizer_in_your_trainer.py": (),
     "examples/train_on_your_photos.py": ("nowhere",),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from .columns import ColumnsConfig
+from ..cli.columns import ColumnsConfig
 
 
 @dataclass(frozen=True)

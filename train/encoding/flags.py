@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ..cli.columns import ColumnsConfig
 from ..cli.errors import UsageError
-from ..config.columns import ColumnsConfig
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from ..config.columns import ColumnsConfig
+from ..cli.columns import ColumnsConfig
 
 
 @dataclass(frozen=True)
