@@ -137,9 +137,6 @@ class ResidualBlock(CheckpointedBlock):
         nn.init.zeros_(self.conv2.weight)  # at first a block is its skip: depth loses no signal
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.recomputed(self._forward, x)
-
-    def _forward(self, x: Tensor) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))
         return self.skip(x) + self.conv2(F.silu(self.norm2(h)))
 
@@ -155,9 +152,6 @@ class Attention(CheckpointedBlock):
         nn.init.zeros_(self.out.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.recomputed(self._forward, x)
-
-    def _forward(self, x: Tensor) -> Tensor:
         batch, channels, height, width = x.shape
         qkv = self.qkv(self.norm(x)).flatten(2).transpose(1, 2)
         q, k, v = qkv.unsqueeze(1).chunk(3, dim=-1)

@@ -7,27 +7,24 @@ is the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 
 class CheckpointedBlock(nn.Module):
-    """A block whose ``forward`` calls ``recomputed``; ``set_checkpointing`` turns it on."""
+    """A block whose intermediate results are not kept if checkpointing is on and gradients are
+    computed; ``set_checkpointing`` turns it on."""
 
     checkpointing = False
 
-    def recomputed(self, function: Callable[..., Tensor], *inputs: object) -> Tensor:
-        """Return ``function(*inputs)``, whose intermediate results are not kept if checkpointing is
-        on and gradients are computed."""
+    def __call__(self, *inputs: object) -> Any:
+        """Return ``forward(*inputs)``."""
         if self.checkpointing and torch.is_grad_enabled():
-            found = checkpoint(function, *inputs, use_reentrant=False)
-            assert isinstance(found, Tensor)
-            return found
-        return function(*inputs)
+            return checkpoint(super().__call__, *inputs, use_reentrant=False)
+        return super().__call__(*inputs)
 
 
 def set_checkpointing(network: nn.Module, on: bool = True) -> None:

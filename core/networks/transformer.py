@@ -164,17 +164,6 @@ class Block(CheckpointedBlock):
         memory_mask: Tensor | None,
         cached: tuple[Tensor, Tensor, int] | None,
     ) -> Tensor:
-        return self.recomputed(self._forward, x, table, modulation, memory, memory_mask, cached)
-
-    def _forward(
-        self,
-        x: Tensor,
-        table: Tensor,
-        modulation: tuple[Tensor, ...] | None,
-        memory: tuple[Tensor, Tensor] | None,
-        memory_mask: Tensor | None,
-        cached: tuple[Tensor, Tensor, int] | None,
-    ) -> Tensor:
         h = self.norm1(x)
         if modulation is None:
             x = x + self._drop(self._attend(h, table, cached))

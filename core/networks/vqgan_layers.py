@@ -76,9 +76,6 @@ class ResidualBlock(CheckpointedBlock):
             self.skip = nn.Conv2d(start, width_out, 1, bias=bias)
 
     def forward(self, x: Tensor, codes: Tensor | None = None) -> Tensor:
-        return self.recomputed(self._forward, x, codes)
-
-    def _forward(self, x: Tensor, codes: Tensor | None = None) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x, codes)))
         h = self.conv2(F.silu(self.norm2(h, codes)))
         if self.skip is not None:
@@ -96,9 +93,6 @@ class Attention(CheckpointedBlock):
         self.out = nn.Conv2d(width, width, 1)
 
     def forward(self, x: Tensor, codes: Tensor | None = None) -> Tensor:
-        return self.recomputed(self._forward, x, codes)
-
-    def _forward(self, x: Tensor, codes: Tensor | None = None) -> Tensor:
         rows = self.qkv(self.norm(x, codes)).flatten(2).transpose(1, 2).unsqueeze(1)
         h = F.scaled_dot_product_attention(*rows.chunk(3, dim=-1)).squeeze(1)
         return x + self.out(h.transpose(1, 2).reshape(x.shape))
