@@ -7,11 +7,13 @@ pictures, for any batch and size, of any tokenizer.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import tyro
+with suppress(ImportError):  # without it, ``parse_flags`` says so
+    import tyro
 
 if not __package__:  # run as a file: python train/export_tokenizer.py
     import _bootstrap

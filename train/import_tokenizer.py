@@ -7,11 +7,13 @@ with the original's ids and pictures; docs/importing.md lists the families.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import tyro
+with suppress(ImportError):  # without it, ``parse_flags`` says so
+    import tyro
 
 if not __package__:  # run as a file: python train/import_tokenizer.py
     import _bootstrap

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-import tyro
+with suppress(ImportError):  # without it, ``parse_flags`` says so
+    import tyro
 
 from ..cli.columns import ColumnsConfig
 
