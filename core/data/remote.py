@@ -80,6 +80,11 @@ def is_web(url: str) -> bool:
     return url.startswith(("http://", "https://"))
 
 
+def is_pattern(text: str) -> bool:
+    """Return True for a path or an address with `*`, `?` or `[`, which may name several files."""
+    return _PATTERN.search(text) is not None
+
+
 @dataclass(frozen=True)
 class Facts:
     """The properties of a file that its server reports."""
@@ -168,7 +173,7 @@ def listed(folder: str) -> dict[str, int]:
 
     def ask() -> dict[str, int]:
         system, path = _opened(folder)
-        how = system.glob if _PATTERN.search(path) else system.find
+        how = system.glob if is_pattern(path) else system.find
         found = how(path, detail=True)
         # Names are paths there, some without the host: they stand in place of the pattern.
         address, before = (_PATTERN.split(text)[0].rstrip("/") for text in (folder, path))
@@ -257,7 +262,7 @@ def _web_settings() -> dict[str, Any]:
     }
 
 
-def _web_answer(system: Any, url: str, first: int, last: int, read: bool) -> tuple[int, Any, bytes]:
+def _web_answer(system: Any, url: str, first: int, last: int) -> tuple[int, Any, bytes]:
     """Return status, headers and, of a part, the bytes of an answer to a request for a part."""
     from fsspec.asyn import sync
 
@@ -267,7 +272,7 @@ def _web_answer(system: Any, url: str, first: int, last: int, read: bool) -> tup
         async with session.get(system.encode_url(url), headers=wanted) as answer:
             if answer.status != 416:
                 answer.raise_for_status()
-            data = await answer.read() if answer.status == 206 and read else b""
+            data = await answer.read() if answer.status == 206 else b""
             return answer.status, answer.headers, data
 
     return cast("tuple[int, Any, bytes]", sync(system.loop, ask))
@@ -275,7 +280,7 @@ def _web_answer(system: Any, url: str, first: int, last: int, read: bool) -> tup
 
 def _web_facts(system: Any, url: str) -> Facts:
     # Only GET is reliable: some servers, and signed addresses, refuse HEAD.
-    status, headers, _ = _web_answer(system, url, 0, 0, read=True)
+    status, headers, _ = _web_answer(system, url, 0, 0)
     if status == 416:  # no first byte: the file is empty
         return Facts(0, "", parts=False)
     mark = headers.get("ETag") or headers.get("Last-Modified") or ""
@@ -286,7 +291,7 @@ def _web_facts(system: Any, url: str) -> Facts:
 
 
 def _web_part(system: Any, url: str, first: int, size: int, whole: int | None) -> bytes:
-    status, headers, data = _web_answer(system, url, first, first + size - 1, read=True)
+    status, headers, data = _web_answer(system, url, first, first + size - 1)
     if status != 206 or _total(headers) != whole:
         raise _changed(url)
     return data
@@ -338,16 +343,21 @@ def _status(error: BaseException) -> int | None:
 
 
 def _missing(url: str, status: int | None) -> DataError:
-    said = "HTTP status 404" if status is None and is_web(url) else f"HTTP status {status}"
+    status = status or (404 if is_web(url) else None)  # fsspec's own error does not state it
     return DataError(
-        f"{redact_query(url)} does not exist{f' ({said})' if status or is_web(url) else ''}; check "
-        "the address and the numbers in its braces."
+        f"{redact_query(url)} does not exist{_stated(status)}; check the address and the numbers "
+        "in its braces."
     )
 
 
 def _refused(url: str, status: int | None) -> DataError:
-    said = "" if status is None else f" (HTTP status {status})"
-    return DataError(f"{redact_query(url)} was refused{said}; check that you may read it.")
+    return DataError(
+        f"{redact_query(url)} was refused{_stated(status)}; check that you may read it."
+    )
+
+
+def _stated(status: int | None) -> str:
+    return "" if status is None else f" (HTTP status {status})"
 
 
 def _changed(url: str) -> DataError:

@@ -25,7 +25,7 @@ from ...errors import DataError, PictureError
 from ...extras import missing_extra
 from ...images import open_picture
 from ..picture_dataset import DatasetInfo, Entry, PictureDataset
-from ..remote import is_web, listed, redact_query, url_of
+from ..remote import is_pattern, is_web, listed, redact_query, url_of
 from ..row_groups import WINDOW, RowGroups, open_tables
 from ..shards.tar import expand_braces
 from ..splits import are_splits, served_by, split_inside, split_of_name
@@ -262,7 +262,7 @@ def _named(pattern: str) -> dict[str, list[str]]:
     """Return the files that a path, an address or a pattern names, each by its own name."""
     found: list[str] = []
     for each in expand_braces(pattern):
-        far, several = url_of(each) is not None and not is_web(each), bool(set("*?[") & set(each))
+        far, several = url_of(each) is not None and not is_web(each), is_pattern(each)
         if far and (several or not each.endswith(".parquet")):
             found += [name for name in listed(each) if name.endswith(".parquet")]
         elif not each.partition("?")[0].endswith(".parquet"):

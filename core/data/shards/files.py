@@ -14,7 +14,16 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from ...errors import DataError, PictureError
-from ..remote import PartsFile, facts_of, is_web, listed, read_part, redact_query, url_of
+from ..remote import (
+    PartsFile,
+    facts_of,
+    is_pattern,
+    is_web,
+    listed,
+    read_part,
+    redact_query,
+    url_of,
+)
 from ..splits import are_splits, served_by, split_inside
 from .cache import copy_of, keep_index, kept_index
 from .items import Index, Member
@@ -201,7 +210,7 @@ def _named(pattern: str) -> list[Shard]:
         return [
             StreamedShard(name)
             for each in expand_braces(url)
-            for name in (listed(each) if not is_web(each) and set("*?[") & set(each) else [each])
+            for name in (listed(each) if not is_web(each) and is_pattern(each) else [each])
         ]
     found = [
         Path(name)
