@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regvq.paths import IN_TREE, ROOT
 
+from .columns import ColumnsConfig
 from .common import program
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ def _data(config: CommonConfig) -> str:
     flags = f"--data.name {config.data.name}"
     if root is not None:
         flags += f" --data.root {shlex.quote(str(root))}"
-    for name in ("image_column", "caption_column", "label_column", "subset"):
+    for name in (each.name for each in fields(ColumnsConfig)):
         if (value := getattr(config.data, name)) is not None:
             flags += f" --data.{name.replace('_', '-')} {shlex.quote(value)}"
     return flags

@@ -37,6 +37,13 @@ class PicturesConfig(ColumnsConfig):
     workers: int = 1
     """Processes that load pictures; 0 loads them in the training process."""
 
+    @property
+    def held_out(self) -> bool:
+        """True if the data set holds pictures out of training (``core.data.has_held_out``)."""
+        from regvq.data import has_held_out
+
+        return has_held_out(self.name, self.root, self.subset)
+
     def __post_init__(self) -> None:
         if self.workers < 0:
             raise ValueError(f"data.workers must be 0 or more, got {self.workers}")

@@ -12,7 +12,7 @@ import torch
 from regvq.bundles.bundle import Bundle
 from regvq.cards.prior import prior_card
 from regvq.conditions.from_samples import condition_of
-from regvq.data import Dataset, has_held_out
+from regvq.data import Dataset
 from regvq.data.token_shards import TokenBatch, TokenShards
 from regvq.images import to_pictures
 from regvq.priors import LatentConfig, Prior
@@ -99,7 +99,7 @@ def shown_data(name: str, data: Dataset) -> dict[str, Any]:
 def describe(config: PriorRunConfig, shards: TokenShards | None, broken: int) -> dict[str, Any]:
     """Return the run as JSON, without any path: bundles are published, and paths are private."""
     data = asdict(config.data) | {"broken_files": broken}
-    data["held_out"] = has_held_out(config.data.name, config.data.root, config.data.subset)
+    data["held_out"] = config.data.held_out
     del data["root"], data["workers"]
     tokens = None
     if shards is not None:

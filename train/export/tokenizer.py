@@ -16,7 +16,7 @@ from regvq.analysis.real_patches import gather_patches
 from regvq.arrays import fitted_image
 from regvq.bundles.bundle import find_bundle
 from regvq.cards.tokenizer import model_card
-from regvq.data import Dataset, has_held_out
+from regvq.data import Dataset
 from regvq.errors import CheckpointError, DataError, PictureError
 from regvq.images import to_pictures
 from regvq.metrics.reconstruction import evaluate_tokenizer, no_counts
@@ -94,7 +94,7 @@ def export_bundle(
         code_counts=counts,
     )
     metrics["step"] = step
-    held_out = has_held_out(config.data.name, config.data.root, config.data.subset)
+    held_out = config.data.held_out
     metrics["data"] = {"name": config.data.name, "held_out": held_out, "longest": LONGEST}
     if validations:
         metrics["validation"] = [{"step": at, **row} for at, row in sorted(validations.items())]

@@ -45,7 +45,7 @@ class _PartDone(NamedTuple):
 
     losses: dict[str, Tensor]
     latents: Tensor
-    z: Tensor
+    codes: Tensor
     ids: Tensor
 
 

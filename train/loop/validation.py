@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from regvq.data import Dataset, center, has_held_out
+from regvq.data import Dataset, center
 from regvq.distributed import sum_over_processes
 from regvq.errors import DataError, PictureError
 from regvq.metrics.codebook_usage import usage_of_levels
@@ -95,7 +95,7 @@ def share_of_held_out(config: RunConfig, pictures: Dataset, rank: int, processes
     All processes together measure the whole held-out set or, of a data set that holds none out,
     ``NONE_HELD_OUT`` of the pictures trained on, spread evenly.
     """
-    held_out = has_held_out(config.data.name, config.data.root, config.data.subset)
+    held_out = config.data.held_out
     return evenly_spaced(len(pictures), None if held_out else NONE_HELD_OUT)[rank::processes]
 
 
@@ -147,8 +147,4 @@ def validate_tokenizer(
 def held_out_words(config: RunConfig, pictures: Dataset) -> str:
     """Return the words on the held-out pictures of a run."""
     count = f"{len(pictures):,} held out"
-    return (
-        count
-        if has_held_out(config.data.name, config.data.root, config.data.subset)
-        else "none held out"
-    )
+    return count if config.data.held_out else "none held out"
