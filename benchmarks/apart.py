@@ -8,10 +8,13 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 
-def call_apart(function: str, apart: bool = True, **arguments: Any) -> Any:
+def call_apart(
+    function: str, apart: bool = True, at_most: float | None = None, **arguments: Any
+) -> Any:
     """Return the result of ``function`` ("module:name") in a new process, or here.
 
-    Raises RuntimeError if it raises there.
+    ``at_most``: seconds after which the process is ended. Raises RuntimeError if the function
+    raises there, or does not return in time.
     """
     if not apart:
         return _function(function)(**arguments)
@@ -21,11 +24,17 @@ def call_apart(function: str, apart: bool = True, **arguments: Any) -> Any:
     process.start()
     there.close()
     try:
-        worked, result = here.recv()
+        if here.poll(at_most):
+            worked, result = here.recv()
+            process.join()
+        else:
+            worked, result = False, f"it took longer than {at_most:.0f} s"
     except EOFError:  # it ended without a result
         process.join()
         worked, result = False, f"it ended with exit code {process.exitcode}"
-    process.join()
+    finally:
+        process.kill()
+        process.join()
     if not worked:
         raise RuntimeError(f"{function}: {result}")
     return result

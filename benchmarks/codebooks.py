@@ -6,10 +6,9 @@ bundle ships, the map by PCA, and the map by UMAP, which is compiled before it i
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
+from clock import seconds_of
 from pages import table
 
 SIZES = (1024, 16_384, 65_536)
@@ -52,20 +51,14 @@ def measure(tiny: bool = False) -> list[dict[str, Any]]:
         rows.append(
             {
                 "codes": size,
-                "atlas": _seconds(build),
-                "pca": _seconds(lambda codes=codes: embedding.pca_map(codes)),
-                "umap": _seconds(
+                "atlas": seconds_of(build),
+                "pca": seconds_of(lambda codes=codes: embedding.pca_map(codes)),
+                "umap": seconds_of(
                     lambda codes=codes, uses=counts: embedding.umap_map(codes, uses=uses)
                 ),
             }
         )
     return rows
-
-
-def _seconds(call: Callable[[], Any]) -> float:
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
 
 
 def tables(rows: list[dict[str, Any]]) -> str:

@@ -11,8 +11,6 @@ and the discriminator is not compiled.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +22,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from core.threads import wait_passively
+
+wait_passively()
+
+from apart import call_apart  # noqa: E402
+from gpu_setup import Setup  # noqa: E402
+from measured_runs import pictures, run_of  # noqa: E402
 
 FLAGS: dict[str, dict[str, Any]] = {
     "none": {},
@@ -40,50 +44,31 @@ class Steps:
     """A trainer with some flags, and steps of it on drawn noise."""
 
     def __init__(self, recipe: str, flags: str, side: int, batch: int, folder: Path) -> None:
-        import torch
-
         from train.config.tokenizer import FeatureConfig
-        from train.loop.tokenizer import TokenizerTrainer
         from train.recipes import config_of
 
-        run = config_of(recipe)
-        data = replace(run.data, name="scenes", root=None, size=side, last_size=None, workers=0)
-        data = replace(data, aspect=4 / 3)
-        loss = replace(run.loss, perceptual=0.0, contrastive="none", adversarial=0.0)
-        run = replace(
-            run, data=data, loss=loss, features=FeatureConfig(name="none"), batch=batch,
-            **FLAGS[flags],
-        )  # fmt: skip
-        self.trainer = TokenizerTrainer(run, folder / flags)
-        self.images = torch.rand(batch, 3, side, side) * 2 - 1
-        self.cuda, self.taken = self.trainer.device.type == "cuda", 0
+        loss = replace(config_of(recipe).loss, perceptual=0.0, contrastive="none", adversarial=0.0)
+        changes = {"loss": loss, "features": FeatureConfig(name="none"), **FLAGS[flags]}
+        self.trainer = run_of(recipe, folder / flags, size=side, batch=batch, workers=0,
+                              changes=changes)  # fmt: skip
+        self.images = pictures(self.trainer)
+        self.device, self.taken = Setup(self.trainer.device.type), 0
 
     def __call__(self) -> float:
         """Take a step; return the seconds that the processor worked for it, or those of a GPU."""
-        clock = time.perf_counter if self.cuda else time.process_time
+        clock = time.perf_counter if self.device.on_gpu else time.process_time
         start = clock()
         self.trainer.step(self.images, self.taken)
-        if self.cuda:
-            import torch
-
-            torch.cuda.synchronize()
+        self.device.wait()
         self.taken += 1
         return clock() - start
 
 
 def megabytes(recipe: str, flags: str, side: int, batch: int) -> float:
     """Return the peak memory of the first two steps, above that of the trainer before them."""
-    import torch
-
-    from train.cli.common import extra_peak
-
     with tempfile.TemporaryDirectory() as folder:
         step = Steps(recipe, flags, side, batch, Path(folder))
-        if not step.cuda:
-            return extra_peak(lambda: (step(), step())[0]) / 1e6
-        before = torch.cuda.memory_allocated()
-        step(), step()
-        return (torch.cuda.max_memory_allocated() - before) / 1e6
+        return step.device.peak(lambda: (step(), step())) / 1e6
 
 
 def seconds(
@@ -107,18 +92,13 @@ def _words(flags: str) -> str:
 
 def main() -> None:
     """Print the table."""
-    wait_passively()
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--cases", nargs="+", default=list(CASES))
     parser.add_argument("--flags", nargs="+", default=list(FLAGS), choices=list(FLAGS))
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--size", type=int, help="side of the pictures; default: that of the case")
     parser.add_argument("--batch", type=int, help="default: that of the case")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    if asked.one:
-        print(json.dumps(megabytes(**json.loads(asked.one))))
-        return
     print("| run | flags | seconds of a step | MB | seconds of the first step |")
     print("|---|---|---|---|---|")
     for case in asked.cases:
@@ -126,12 +106,7 @@ def main() -> None:
         side, batch = asked.size or side, asked.batch or batch
         times = seconds(case, asked.flags, side, batch, asked.rounds)
         for flags in asked.flags:
-            job = {"recipe": case, "flags": flags, "side": side, "batch": batch}
-            done = subprocess.run(
-                [sys.executable, __file__, "--one", json.dumps(job)],
-                capture_output=True, text=True, check=True,
-            )  # fmt: skip
-            peak = float(done.stdout.strip().splitlines()[-1])
+            peak = call_apart("flags:megabytes", recipe=case, flags=flags, side=side, batch=batch)
             first, step = times[flags]
             print(
                 f"| {case}, {batch} pictures of {side} px | {_words(flags)} | {step:.2f} "

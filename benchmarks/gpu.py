@@ -14,13 +14,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import os
-import platform
 import sys
 import time
 import traceback
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +28,8 @@ wait_passively()
 
 import gpu_checks  # noqa: E402
 import gpu_speeds  # noqa: E402
+from apart import call_apart  # noqa: E402
+from clock import machine  # noqa: E402
 from gpu_setup import Setup  # noqa: E402
 
 SECTIONS = {
@@ -86,37 +84,19 @@ def _section(name: str, setup: Setup) -> dict[str, Any]:
 
 
 def _in_own_process(name: str, setup: Setup, limit: float) -> dict[str, Any]:
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_send, args=(there, name, setup))
-    process.start()
-    there.close()
     try:
-        if not here.poll(limit):
-            return {"failed": f"it took longer than {limit:.0f} s"}
-        return here.recv()
-    except EOFError:
-        process.join()
-        return {"failed": f"its process ended with exit code {process.exitcode}"}
-    finally:
-        process.kill()
-        process.join()
+        return call_apart(_SECTION, at_most=limit, name=name, setup=setup)
+    except RuntimeError as error:
+        return {"failed": str(error).removeprefix(f"{_SECTION}: ")}
 
 
-def _send(pipe: Connection, name: str, setup: Setup) -> None:
-    pipe.send(_section(name, setup))
+_SECTION = "gpu:_section"
 
 
 def _machine(device: str) -> dict[str, Any]:
     import torch
 
-    found: dict[str, Any] = {
-        "date": time.strftime("%Y-%m-%d"),
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "torch": torch.__version__,
-        "device": device,
-    }
+    found = machine() | {"device": device}
     if device != "cpu":
         found["gpu"] = torch.cuda.get_device_name()
         found["memory_gb"] = torch.cuda.get_device_properties(0).total_memory / 1e9

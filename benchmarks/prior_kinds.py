@@ -7,10 +7,10 @@ for the shipped priors is measured by ``sampling.py --shipped``.
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-from company import CORES, company
+from clock import alone_and_in_company
+from company import CORES
 from pages import table
 
 ROWS = 4
@@ -50,10 +50,10 @@ def measure(tiny: bool = False) -> list[dict[str, Any]]:
         def draw(prior: Any = prior, few: Any = few) -> Any:
             return prior.generate(n=ROWS, generator=torch.Generator().manual_seed(0), **few)
 
-        draw()
-        alone = _fastest(draw, 1 if tiny else 3)
-        with company(1 if tiny else CORES):
-            busy = _fastest(draw, 1 if tiny else 2)
+        repeats, busy_cores = (1, 1) if tiny else (3, CORES)
+        alone, busy = (
+            found[name] for found in alone_and_in_company({name: draw}, repeats, busy_cores)
+        )
         rows.append(
             {
                 "kind": name,
@@ -65,15 +65,6 @@ def measure(tiny: bool = False) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _fastest(call: Any, times: int) -> float:
-    found = []
-    for _ in range(times):
-        started = time.perf_counter()
-        call()
-        found.append(time.perf_counter() - started)
-    return min(found)
 
 
 def tables(rows: list[dict[str, Any]]) -> str:

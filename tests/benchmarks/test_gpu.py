@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -96,7 +97,7 @@ def test_a_section_that_hangs_is_ended(gpu: ModuleType, monkeypatch: pytest.Monk
             self.ended.append("joined")
 
     made: list[Process] = []
-    context = gpu.multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("spawn")
     monkeypatch.setattr(type(context), "Process", Process)
     found = gpu._in_own_process("machine", gpu.Setup("cpu"), 0.05)
     assert "ended with exit code" in found["failed"]  # nobody holds the other end
