@@ -82,6 +82,22 @@ def photograph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """Return a file that is named like a picture and is none."""
+    path = tmp_path / "list.jpg"
+    path.write_text("milk")
+    return path
+
+
+@pytest.fixture
+def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the list of warnings that the app gives from here on."""
+    texts: list[str] = []
+    monkeypatch.setattr("gradio.Warning", lambda text, **_: texts.append(text))
+    return texts
+
+
 @pytest.fixture(scope="session")
 def tokenizer(bundles: Path) -> Tokenizer:
     """Return the tokenizer of "tiny-regvq", loaded independently of the app."""

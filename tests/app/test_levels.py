@@ -148,7 +148,7 @@ def test_the_choice_of_level_is_shown_only_where_there_are_several() -> None:
     assert "20 learned codes at each of 3 levels, one for every 8" in shell.header("residual")
 
 
-def test_a_link_carries_the_level(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_link_carries_the_level(warned: list[str]) -> None:
     def query(level: str | None) -> str:
         return shell.copy_link("Codebook", level, None, 5, 0.0, 0, None, None, 0)["query"]
 
@@ -160,8 +160,6 @@ def test_a_link_carries_the_level(monkeypatch: pytest.MonkeyPatch) -> None:
     assert query("residual#3") == "tab=codebook&checkpoint=residual&code=5"
     assert query("tiny-vq") == "tab=codebook&checkpoint=tiny-vq&code=5"
     assert query(None) == "tab=codebook&code=5"
-    warned: list[str] = []
-    monkeypatch.setattr("gradio.Warning", lambda text, **_: warned.append(text))
     for name, wrong in (("residual", 4), ("tiny-vq", 2), ("residual", "one")):
         opened = shell.open_page(f"?checkpoint={name}&level={wrong}")
         assert opened["level"]["value"] == level_update(name)["value"]

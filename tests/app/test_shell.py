@@ -49,9 +49,7 @@ def test_without_any_checkpoint_the_page_says_how_to_get_one(
         report_user_errors(checkpoints.bundle)("tiny-regvq")
 
 
-def test_the_page_opens_where_the_link_leads(monkeypatch: pytest.MonkeyPatch) -> None:
-    warned: list[str] = []
-    monkeypatch.setattr("gradio.Warning", lambda text, **_: warned.append(text))
+def test_the_page_opens_where_the_link_leads(warned: list[str]) -> None:
     opened = shell.open_page("?tab=codemap&checkpoint=tiny-vq&code=17&seed=x")
     assert opened["checkpoint"]["value"] == "tiny-vq"
     assert opened["here"] == "Code map" and opened["code"] == 17

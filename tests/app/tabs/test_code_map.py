@@ -322,14 +322,8 @@ def test_the_selected_code_gets_its_card(photograph: Path) -> None:
         code_map.select_code(NAME, str(photograph), SimpleNamespace(index=60))
 
 
-def test_an_unreadable_picture_leaves_map_and_cards(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreadable_picture_leaves_map_and_cards(broken: Path, warned: list[str]) -> None:
     """The map is drawn only after the selected code: codes are shown in an example instead."""
-    warned: list[str] = []
-    monkeypatch.setattr("gradio.Warning", lambda text, **_: warned.append(text))
-    broken = tmp_path / "list.jpg"
-    broken.write_text("milk")
     code, card = code_map.show_code(NAME, None, str(broken))
     (words,) = warned
     assert words.startswith("list.jpg is not a picture") and words.endswith("an example instead.")

@@ -229,13 +229,9 @@ def test_the_selected_code_is_kept_and_the_first_is_the_one_used_most(
 
 
 def test_an_unreadable_picture_leaves_the_code_and_its_charts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    broken: Path, warned: list[str]
 ) -> None:
     """Ranks and drift are drawn only after the selected code."""
-    warned: list[str] = []
-    monkeypatch.setattr("gradio.Warning", lambda text, **_: warned.append(text))
-    broken = tmp_path / "list.jpg"
-    broken.write_text("milk")
     found = codebook.show_code(NAME, None, str(broken), "bundle")
     assert found == codebook.show_code(NAME, None, None, "bundle")  # in the first example
     assert len(warned) == 1 and warned[0].startswith("list.jpg is not a picture")

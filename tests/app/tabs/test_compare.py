@@ -89,15 +89,13 @@ def test_known_results_never_disappear_from_the_page(photograph: Path) -> None:
     assert first["rows"] == [before["rows"][0], {"checkpoint": NAMES[1]}] and last == before
 
 
-def test_the_page_says_what_is_missing(photograph: Path, tmp_path: Path) -> None:
+def test_the_page_says_what_is_missing(photograph: Path, broken: Path) -> None:
     def words(image: str | None, chosen: list[str]) -> dict:
         (only,) = compare.show(image, chosen)
         return only
 
     assert "No picture yet" in words(None, NAMES)["empty"]
     assert "at least 2" in words(str(photograph), ["tiny-vq"])["empty"]
-    broken = tmp_path / "list.jpg"
-    broken.write_text("milk")
     assert words(str(broken), NAMES)["problem"].startswith("list.jpg is not a picture")
     assert "no checkpoint called 'gone'" in words(str(photograph), [*NAMES, "gone"])["problem"]
 
