@@ -16,10 +16,13 @@ from PIL import Image
 from core.paths import ROOT
 
 # Explorers in the processes of tests keep uploads apart, as users' do: one that ends deletes its
-# files, and equal pictures have equal paths. Gradio reads the name when it is imported.
-_UPLOADS = tempfile.mkdtemp(prefix="regvq-tests-")
-os.environ["GRADIO_TEMP_DIR"] = _UPLOADS
-atexit.register(shutil.rmtree, _UPLOADS, ignore_errors=True)
+# files, and equal pictures have equal paths. Gradio reads the name when it is imported. Its client
+# leaves an empty folder for each file that it fetches, so that all of this ends with the tests;
+# pytest's own folders stay where they are looked for.
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+tempfile.tempdir = tempfile.mkdtemp(prefix="regvq-tests-")
+os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="uploads-")
+atexit.register(shutil.rmtree, tempfile.tempdir, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

@@ -100,6 +100,7 @@ def _start_anew(job: Job, scratch: Path) -> int:
 
     def work() -> int:
         name = _tell_processes(job, scratch)
+        tempfile.tempdir = str(scratch.parent)  # nobody would delete what ``conftest`` makes
         sys.meta_path.insert(0, Changed(name, ROOT / job.file, job.mutant.source))
         return pytest.main([*PYTEST, f"--basetemp={scratch}", *job.tests])
 

@@ -196,3 +196,15 @@ def test_the_sum_over_a_mask_is_the_sum_of_its_terms() -> None:
         a = probabilistic_contrastive_loss(y, z, w, whole, TAU, eps=eps, reduction="sum")
         b = probabilistic_contrastive_loss(y, z, w, None, TAU, eps=eps, reduction="sum")
         assert float(a) == pytest.approx(float(b), rel=1e-12)
+
+
+@pytest.mark.parametrize("drawn", [None, True])
+def test_a_picture_without_replaced_tokens_has_the_terms_of_equation_2(drawn: bool | None) -> None:
+    """Beside one that has some, and whatever eps is."""
+    y, z, w = features()
+    w[0] = 0
+    mask = None if drawn is None else torch.ones(2, 6, dtype=torch.bool)
+    both = probabilistic_contrastive_loss(y, z, w, mask, TAU, eps=0.2, reduction="sum")
+    other = probabilistic_contrastive_loss(y[1:], z[1:], w[1:], None, TAU, eps=0.2, reduction="sum")
+    plain = 6 * contrastive_loss(y[:1], z[:1], TAU)
+    torch.testing.assert_close(both, (plain + other) / 2, rtol=1e-12, atol=0)

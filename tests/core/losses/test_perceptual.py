@@ -64,3 +64,9 @@ def test_features_of_another_number_of_layers_are_refused() -> None:
     one = torch.ones(1, 3, 2, 2)
     with pytest.raises(ValueError, match=r"shorter|longer"):
         layer_distance([one, one], [one])
+
+
+def test_heads_of_another_number_of_layers_are_refused() -> None:
+    one = torch.ones(1, 3, 2, 2)
+    with pytest.raises(ValueError, match=r"shorter|longer"):
+        layer_distance([one, one], [one, one], [torch.ones(3)])

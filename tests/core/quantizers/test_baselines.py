@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from core.quantizers import (
+    BSQConfig,
     FSPConfig,
     FSQConfig,
     GumbelConfig,
@@ -21,7 +22,7 @@ from core.quantizers import (
 from core.quantizers.base import to_grid, to_rows
 from core.quantizers.lfq import joint_probabilities
 from core.quantizers.nsvq import non_stationary_loss
-from core.quantizers.ops import rotation_trick
+from core.quantizers.ops import replace_by_copies, rotation_trick
 from core.quantizers.tiled import lookup
 
 
@@ -395,3 +396,43 @@ def test_wrong_settings_are_named(kind, settings, words):
 def test_rows_and_grid_are_inverse():
     z = torch.randn(2, 3, 4, 5)
     assert torch.equal(to_grid(to_rows(z), z), z)
+
+
+def test_nsvq_ranks_codes_by_the_weights_of_its_loss() -> None:
+    quantizer, _ = make(NSVQConfig(size=7, tau=0.25), dim=3)
+    rows = torch.randn(5, 3)
+    squared = (rows[:, None].double() - quantizer.codebook().double()).square().sum(2)
+    torch.testing.assert_close(
+        quantizer.logits(rows).double(), -squared / 0.25, rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("config", [LFQConfig(size=16), BSQConfig(size=16)])
+def test_a_number_of_zero_has_the_same_bit_everywhere(config) -> None:
+    quantizer, _ = make(config, dim=4)
+    z = torch.zeros(1, 4, 2, 2)
+    with torch.no_grad():
+        for layer in quantizer.modules():
+            if getattr(layer, "bias", None) is not None:
+                layer.bias.zero_()
+        assert not quantizer.projections(to_rows(z)).any()
+        assert torch.equal(quantizer.eval()(z).ids, quantizer.assign(z))
+        assert torch.equal(quantizer.train()(z).ids, quantizer.assign(z))
+
+
+def test_fsp_has_the_unbiased_variance_of_two_latents() -> None:
+    quantizer, _ = make(FSPConfig(), dim=5)
+    numbers = torch.randn(2, 5, dtype=torch.float64)
+    found = quantizer._losses(numbers)["variance"]
+    wanted = (numbers.var(0, correction=1) - 0.8225).square().mean()
+    torch.testing.assert_close(found, quantizer.config.variance_weight * wanted)
+
+
+def test_copies_of_codes_follow_the_seed_alone() -> None:
+    codes, uses = torch.randn(6, 3), torch.tensor([1.0, 2, 0, 3, 0, 1], dtype=torch.float64)
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        found.append(codes.clone())
+        replace_by_copies(found[-1], torch.tensor([2, 4]), uses, 0.1, seed=7)
+    assert torch.equal(*found)

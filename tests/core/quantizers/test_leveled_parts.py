@@ -149,6 +149,7 @@ def test_levels_in_words() -> None:
     said = {
         "one code": LevelsConfig(),
         "2 residual levels": LevelsConfig(residual=2),
+        "2 groups of channels": LevelsConfig(groups=2),
         "3 groups of channels": LevelsConfig(groups=3),
         "2 residual levels in each of 3 groups of channels": LevelsConfig(residual=2, groups=3),
         "2 residual levels, one codebook for all": LevelsConfig(residual=2, shared=True),
@@ -179,3 +180,43 @@ def test_levels_are_built_over_the_base() -> None:
     inner = both.quantizers[0]
     assert (inner.config.levels, inner.config.shared, inner.config.dropout) == (2, True, 0.5)
     assert inner.dim == DIM // 3 and len(inner.quantizers) == 1
+
+
+def test_a_shared_codebook_knows_that_the_encoder_is_frozen() -> None:
+    quantizer = ResidualConfig(REPLACING, levels=2, shared=True).build(DIM)
+    assert not quantizer.encoder_frozen
+    quantizer.encoder_frozen = True
+    assert quantizer.encoder_frozen
+
+
+def test_drawn_codes_of_levels_follow_the_generator_alone() -> None:
+    quantizer = ResidualConfig(RegVQConfig(size=16), levels=2).build(DIM)
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        draw = torch.Generator().manual_seed(3)
+        found.append(quantizer(latents(2, DIM, 4, 4), mask_ratio=0.7, generator=draw).ids)
+    assert torch.equal(*found)
+
+
+def test_a_picture_with_dropped_places_leaves_the_averages_of_a_level_alone() -> None:
+    """As one does whose level is dropped whole: what is left of it is not the level's input."""
+    base = VQConfig(size=8, codebook="ema", decay=0.5)
+    torch.manual_seed(0)
+    one = ResidualConfig(base, levels=2).build(DIM).train()
+    other = copy.deepcopy(one)
+    z = latents(2, DIM, 3, 3)
+    ids = one.assign(z)
+    part, whole = ids.clone(), ids.clone()
+    part[0, 1, 0, 0] = DROPPED
+    whole[0, 1] = DROPPED
+    one.update(z, part)
+    other.update(z, whole)
+    for mine, theirs in zip(one.quantizers, other.quantizers, strict=True):
+        assert torch.equal(mine.codes, theirs.codes)
+
+
+def test_a_beam_refuses_latents_of_another_length() -> None:
+    quantizer = ResidualConfig(VQConfig(size=16), levels=2, beam=3).build(DIM).eval()
+    with pytest.raises(ValueError, match=r"\(2, 5, 3, 3\)"):
+        quantizer.assign(latents(2, DIM - 1, 3, 3))

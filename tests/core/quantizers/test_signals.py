@@ -228,3 +228,11 @@ def test_bad_input_gets_a_sentence_with_the_shapes() -> None:
         signal(z[:0], none[:0])
     with pytest.raises(ValueError, match="channels must be 'first' or 'last', got 'second'"):
         SignalQuantizer(VQConfig(size=4).build(8), "second")
+
+
+def test_padded_places_have_no_perturbation_and_no_code() -> None:
+    signal = SignalQuantizer(RegVQConfig(size=4).build(8)).train()
+    valid = torch.tensor([[True, True, False], [True, False, False]])
+    found = signal(torch.randn(2, 8, 3), valid, mask_ratio=1.0)
+    assert found.perturbation is not None
+    assert not found.perturbation[~valid].any() and not found.z.movedim(1, -1)[~valid].any()

@@ -233,3 +233,21 @@ def test_rotation_estimator_in_the_quantizer():
 def test_wrong_settings_are_named(settings, words):
     with pytest.raises(ValueError, match=words):
         VQConfig(**settings).build(4)
+
+
+def test_moving_averages_are_smoothed_by_a_hundred_thousandth() -> None:
+    """VQ-VAE's appendix A.1, and 1e-5 as the authors' published code has it (Sonnet)."""
+    quantizer, _ = make(VQConfig(size=4, codebook="ema", decay=0.5))
+    quantizer.weights.copy_(torch.tensor([2e-5, 4e-5, 1.0, 3.0]))
+    quantizer.sums.copy_(torch.randn(4, 6) * quantizer.weights[:, None])
+    z = torch.randn(1, 6, 1, 2)
+    ids = torch.full((1, 1, 2), 3)
+    weights = 0.5 * quantizer.weights.double() + 0.5 * torch.tensor([0, 0, 0, 2.0])
+    sums = 0.5 * quantizer.sums.double()
+    sums[3] += 0.5 * z.double()[0, :, 0].sum(1)
+    total = weights.sum()
+    smoothed = (weights + 1e-5) / (total + 4e-5) * total
+    quantizer.update(z, ids)
+    torch.testing.assert_close(
+        quantizer.codes.double(), sums / smoothed[:, None], rtol=1e-4, atol=0
+    )

@@ -62,16 +62,16 @@ def test_divergence_from_uniform():
     agree([uniform_divergence(rows, weight, bias)], [dense])
 
 
+@pytest.mark.parametrize("temperature", [0.6, 2.0])
 @pytest.mark.parametrize("seed", [None, 5])
 @pytest.mark.parametrize("grouped", [False, True])
-def test_straight_through_is_zero_with_the_soft_gradient(seed, grouped):
+def test_straight_through_is_zero_with_the_soft_gradient(seed, grouped, temperature):
     agree.inputs = rows, weight, bias = problem()
     codes = torch.randn(SIZE, 3, dtype=torch.float64)
     groups = torch.arange(COUNT) // 25 if grouped else None
     count = 4 if grouped else 1
-    lean = soft.straight_through(
-        rows, weight, bias, codes, temperature=0.6, seed=seed, groups=groups, group_count=count
-    )
+    settings = {"groups": groups, "group_count": count, "temperature": temperature}
+    lean = soft.straight_through(rows, weight, bias, codes, seed=seed, **settings)
     assert not lean[0].any()
     assert not lean[1].any()
     logits = rows @ weight.T + bias
@@ -82,7 +82,7 @@ def test_straight_through_is_zero_with_the_soft_gradient(seed, grouped):
         drawn = lookup.draw_codes(rows, weight, bias, seed)
         logits = logits + torch.cat(noise)
         assert torch.equal(drawn, logits.argmax(1))
-    p = (logits / 0.6).softmax(1)
+    p = (logits / temperature).softmax(1)
     gradients_agree(lean, [p @ codes, p.view(count, -1, SIZE).sum(1)])
 
 
