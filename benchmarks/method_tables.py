@@ -1,37 +1,39 @@
-"""Tables of methods by several makers: a line per kind, and where ours is behind."""
+"""Tables of methods by several makers: a table per figure, and where ours is behind."""
 
 from __future__ import annotations
 
 OURS, PEER = "regvq-studio", "vector-quantize-pytorch"
 RIVALS = (PEER, "diffusers", "textbook")
 MARGIN = 1.05  # a time that is longer by less than this factor is not called slower
-PLACES = {"alone_ms": "ms", "company_ms": "ms, in company", "extra_mb": "MB"}
+PLACES = {"alone_ms": "ms, alone", "company_ms": "ms, in company", "extra_mb": "extra MB"}
 
 
 def table(heading: str, rows: list[dict]) -> list[str]:
-    """Return the figures of a case as Markdown: a line per kind, a column per maker and figure."""
+    """Return the figures of a case as Markdown: a table per figure, with a line per kind and a
+    column per maker, and a list of where ours is behind."""
     makers = list(dict.fromkeys(row["maker"] for row in rows))
-    places = [key for key in PLACES if any(key in row for row in rows)]
     by_kind: dict[str, dict[str, dict]] = {}
     for row in rows:
         by_kind.setdefault(row["kind"], {})[row["maker"]] = row
-    columns = [f"{PLACES[key]}: {maker}" for key in places for maker in makers]
-    lines = [f"**{heading}**", "", f"| | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
-    for kind, found in by_kind.items():
-        cells = []
-        for key in places:
+    lines = [f"**{heading}**", ""]
+    for key in (key for key in PLACES if any(key in row for row in rows)):
+        lines += [f"| {PLACES[key]} | {' | '.join(makers)} |", "|---|" + "---:|" * len(makers)]
+        for kind, found in by_kind.items():
             values = {m: row[key] for m, row in found.items() if row.get(key) is not None}
-            for maker in makers:
-                if maker not in values:
-                    cells.append("")
-                    continue
-                text = f"{values[maker]:.{0 if key == 'extra_mb' else 1}f}"
-                best = len(values) > 1 and values[maker] == min(values.values())
-                cells.append(f"**{text}**" if best else text)
-        lines.append(f"| {kind} | {' | '.join(cells)} |")
-    lines += ["", *_sentences(rows)]
-    lines += [f"{r['maker']} {r['kind']}: {r['failed']}" for r in rows if "failed" in r]
+            cells = (_cell(values, maker, 0 if key == "extra_mb" else 1) for maker in makers)
+            lines.append(f"| {kind} | {' | '.join(cells)} |")
+        lines.append("")
+    lines += [f"- {sentence}" for sentence in _sentences(rows)]
+    lines += [f"- {r['maker']} {r['kind']}: {r['failed']}" for r in rows if "failed" in r]
     return lines
+
+
+def _cell(values: dict[str, float], maker: str, digits: int) -> str:
+    """Return a maker's value, in bold type if it is the best of several."""
+    if maker not in values:
+        return ""
+    text = f"{values[maker]:.{digits}f}"
+    return f"**{text}**" if len(values) > 1 and values[maker] == min(values.values()) else text
 
 
 def ratios(rows: list[dict]) -> dict[tuple[str, str, str], float]:
