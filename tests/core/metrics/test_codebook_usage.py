@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.metrics.codebook_usage import CodebookUsage, usage_of
+from core.metrics.codebook_usage import CodebookUsage, usage_of, usage_of_levels
 
 
 def test_hand_counted_usage() -> None:
@@ -45,3 +45,17 @@ def test_many_tokens_are_counted_exactly() -> None:
     counts = np.array([2**24, 1, 1, 1, 0], dtype=np.float32)
     usage = usage_of(counts)
     assert usage.tokens == 2**24 + 3 and usage.used == 4 and usage.dead == 1
+
+
+def test_levels_are_summed_and_their_perplexities_averaged_as_entropies() -> None:
+    counts = np.array([[1, 1, 1, 1], [5, 0, 0, 0], [0, 0, 0, 0], [2, 0, 0, 2]])
+    assert usage_of_levels(counts) == CodebookUsage(
+        used=7,
+        total=16,
+        utilization=7 / 16,
+        perplexity=pytest.approx((4 * 1 * 2) ** (1 / 3)),  # of the three that were counted
+        dead=9,
+        tokens=13,
+    )
+    assert usage_of_levels(counts[0]) == usage_of(counts[0])
+    assert usage_of_levels(0 * counts).perplexity == 0

@@ -14,6 +14,7 @@ from core.data import Sample
 from core.errors import DataError
 from core.judges.attributes import AttributeClassifier, AttributesConfig
 from core.judges.segmenter import Segmenter, SegmenterConfig
+from core.metrics import generation
 from core.metrics.clip import Clip
 from core.metrics.frechet import FrechetStatistics
 from core.metrics.generation import HeldOut, Judges, judge_prior
@@ -330,3 +331,11 @@ def test_pictures_are_taken_for_their_class_or_not(opposite: bool, drawn: float)
     )
     other = Drawer(conditions=(SemanticConfig(classes=3),))
     assert "class_accuracy" not in judge_prior(other, Copies(), scenes(), judge, sampling={})
+
+
+def test_seconds_are_those_between_the_request_and_the_pictures(monkeypatch) -> None:
+    ticks = iter([5.0, 5.75, 20.0, 21.25])  # before and after each of two batches
+    monkeypatch.setattr(generation, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    prior = Drawer(conditions=BOTH)
+    figures = judge_prior(prior, Copies(), scenes(), judges(), sampling={}, batch=4)
+    assert figures["seconds_per_picture"] == pytest.approx((0.75 + 1.25) / 6)

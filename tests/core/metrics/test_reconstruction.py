@@ -6,6 +6,7 @@ import io
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,8 +17,10 @@ from torch import Tensor
 from core.batching import in_batches
 from core.errors import DataError
 from core.images import to_pixels
+from core.metrics import reconstruction
 from core.metrics.comparison import ReconstructionMetrics, as_shown
-from core.metrics.reconstruction import evaluate_tokenizer
+from core.metrics.image_codecs import smallest
+from core.metrics.reconstruction import TOKENS, evaluate_tokenizer
 from core.networks.autoencoder import NetworkConfig
 from core.quantizers import VQConfig
 from core.tokenizer import Tokenizer, TokenizerConfig
@@ -219,3 +222,36 @@ def test_uses_of_codes_are_added_to_those_before(
     evaluate_tokenizer(tokenizer, pictures, code_counts=counts)
     ids = torch.cat([tokenizer.encode(picture[None]).flatten() for picture in pictures])
     assert torch.equal(counts, 5 + torch.bincount(ids, minlength=20))
+
+
+def test_the_number_of_exact_copies_is_told_from_the_first_on(pictures: list[Tensor]) -> None:
+    images = torch.stack([pictures[0][:, :8, :8], pictures[1][:, :8, :8]])
+    quality = ReconstructionMetrics()
+    quality.update(images, {TOKENS: torch.stack([images[0], -images[1]])})
+    assert quality.figures(TOKENS)["exact_copies"] == 1
+
+
+class _Zeros:
+    key, label = "nothing", "a distance of 0"
+
+    def __call__(self, a: Tensor, b: Tensor) -> Tensor:
+        return torch.zeros(len(a))
+
+
+def test_the_features_of_a_distance_alone_are_told(
+    tokenizer: Tokenizer, pictures: list[Tensor]
+) -> None:
+    figures = evaluate_tokenizer(tokenizer, pictures, lpips=_Zeros())  # type: ignore[arg-type]
+    assert figures["nothing"] == 0 and figures["features_of"] == {"nothing": "a distance of 0"}
+
+
+def test_a_file_of_as_many_bytes_as_the_tokens_is_within_the_budget(
+    tokenizer: Tokenizer, pictures: list[Tensor], monkeypatch
+) -> None:
+    def coded(picture: object, codec: str, budget: int) -> object:
+        exact = smallest(picture, "jpeg")
+        return replace(exact, bytes=budget + (codec == "webp"))
+
+    monkeypatch.setattr(reconstruction, "within", coded)
+    codecs = evaluate_tokenizer(tokenizer, pictures[:1], codecs=True)["codecs"]
+    assert (codecs["jpeg"]["within_budget"], codecs["webp"]["within_budget"]) == (1, 0)
