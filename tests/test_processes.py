@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from core.paths import ROOT
+from core.threads import LOOKS
 
 NOWHERE = ("--checkpoint", "nowhere")
 DATA = ("--data.name", "scenes", "--out", "unused")
@@ -65,7 +66,7 @@ class Watch:
             stop()
 
 def stop(*_, **__):
-    raise Reached(os.environ.get("OMP_WAIT_POLICY"))
+    raise Reached([os.environ.get("OMP_WAIT_POLICY"), os.environ.get("GOMP_SPINCOUNT")])
 
 sys.meta_path.insert(0, Watch())
 subprocess.Popen.__init__ = BaseProcess.start = stop
@@ -73,6 +74,7 @@ root, programs = json.loads(sys.argv[1])
 found, began = {}, list(sys.path)
 for name, arguments in programs.items():
     os.environ.pop("OMP_WAIT_POLICY", None)
+    os.environ.pop("GOMP_SPINCOUNT", None)
     if len(sys.argv) > 2:
         os.environ["OMP_WAIT_POLICY"] = sys.argv[2]
     file = os.path.join(root, name)
@@ -93,8 +95,9 @@ print(json.dumps(found))
 """
 
 
-def first_policies(folder: Path, *policy: str) -> dict[str, str | None]:
-    """Return the policy that torch would have found in each program; ``policy``: the user's own."""
+def first_policies(folder: Path, *policy: str) -> dict[str, list[str | None]]:
+    """Return the policy that torch would have found in each program, and the number of looks before
+    a thread sleeps; ``policy``: the user's own."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     asked = json.dumps([str(ROOT), PROGRAMS])
     done = subprocess.run(
@@ -118,10 +121,10 @@ def test_every_program_is_listed() -> None:
 
 
 def test_torch_finds_the_policy_in_every_program(tmp_path: Path) -> None:
-    assert first_policies(tmp_path) == dict.fromkeys(PROGRAMS, "PASSIVE")
+    assert first_policies(tmp_path) == dict.fromkeys(PROGRAMS, ["PASSIVE", str(LOOKS)])
     assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.long
 def test_the_users_own_policy_reaches_every_program(tmp_path: Path) -> None:
-    assert first_policies(tmp_path, "active") == dict.fromkeys(PROGRAMS, "active")
+    assert first_policies(tmp_path, "active") == dict.fromkeys(PROGRAMS, ["active", None])

@@ -47,9 +47,10 @@ def uniform(shape: tuple[int, ...], generator: Generators, device: torch.device)
 
 
 def spread_uniform(rows: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
-    """Draw one number per row, row i uniformly from [i / rows, (i + 1) / rows), float32 (rows,).
+    """Draw one number per row, row i uniformly from [i / rows, (i + 1) / rows], float32 (rows,).
 
     As training draws of a batch, they have less noise than independent numbers, at the same mean.
+    The end of an interval, 1 of the last one, is met only where float32 rounds up to it.
     """
     return (torch.arange(rows, device=device) + uniform((rows,), generator, device)) / rows
 

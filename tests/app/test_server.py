@@ -46,6 +46,7 @@ def test_the_command_line_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_waiting_threads_sleep_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_WAIT_POLICY", "")  # so that it is as before after the test
     monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setenv("GOMP_SPINCOUNT", "")
     seen: list[str | None] = []
     monkeypatch.setattr(server, "launch", lambda *_: seen.append(os.environ.get("OMP_WAIT_POLICY")))
     server.main([])
