@@ -47,6 +47,13 @@ def test_draws_with_a_cache_equal_those_of_the_full_pass():
     assert torch.equal(prior.logits(ids, conditions_of(2)).argmax(2), ids.flatten(1))
 
 
+@pytest.mark.parametrize("grid", [(2, 6), (5, 3)])
+def test_logits_are_those_of_the_grid_of_the_ids(grid):
+    prior = built("autoregressive", BOTH)
+    ids = prior.generate(conditions_of(2), 2, grid=grid, temperature=0.0)
+    assert torch.equal(prior.logits(ids, conditions_of(2)).argmax(2), ids.flatten(1))
+
+
 @pytest.mark.parametrize("begin", [1, 5])
 @torch.no_grad()
 def test_static_steps_equal_the_plain_ones(begin):

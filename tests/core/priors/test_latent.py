@@ -133,6 +133,23 @@ def test_latent_diffusion_is_scaled_by_the_first_batch(latent):
         latent.loss(torch.zeros(1, 3, 4, 4))
 
 
+def test_conditions_that_a_latent_prior_does_not_take_are_ignored(latent):
+    latents, labels = torch.randn(4, 2, 4, 4), torch.tensor([0, 1, 1, -1])
+    more = Condition(labels=labels, texts=("a tree",) * 4)
+    losses = [latent.eval().loss(latents, c, seeded()) for c in (Condition(labels=labels), more)]
+    assert losses[0] == losses[1]
+    with pytest.raises(ValueError, match="labels must be from 0 to 1"):
+        latent.loss(latents, Condition(labels=labels + 1))
+
+
+def test_heads_of_attention_have_the_width_of_the_config() -> None:
+    pytest.importorskip("diffusers")
+    settings = {"latent_dim": 2, "grid": (4, 4), "width": 32, "factors": (1, 2), "blocks": 1}
+    unet = LatentConfig(**settings, head_width=16).build().unet
+    assert [block.attentions[0].heads for block in unet.down_blocks] == [2, 4]
+    assert [block.attentions[0].heads for block in unet.up_blocks] == [4, 2]
+
+
 def test_temperature_scales_the_variance_of_the_start() -> None:
     signal, start = torch.tensor([0.9, 0.25]), torch.randn(3, 2, 4, 4, generator=seeded())
     for temperature, scale in ((1.0, 1.0), (0.25, 0.5), (4.0, 2.0), (0.0, 0.0)):

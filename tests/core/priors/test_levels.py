@@ -20,6 +20,7 @@ from core.priors import (
     describe_prior,
     prior_config,
 )
+from core.priors.levels import LevelEmbedding, LevelHeads
 from tests.core.priors.small_priors import seeded
 from tests.core.priors.test_enumerated import (
     LABELS,
@@ -117,6 +118,37 @@ def test_features_of_the_decoder_are_those_of_one_pass(static: bool) -> None:
     for cell in range(6):
         found = step(before[..., cell : cell + 1])
         torch.testing.assert_close(found, whole[:, cell], atol=1e-5, rtol=1e-4)
+
+
+def test_initial_weights_of_levels() -> None:
+    torch.manual_seed(0)
+    embed, heads = LevelEmbedding(900, 64, 3), LevelHeads(900, 64, 3, in_turn=True)
+    assert [len(part) for part in (embed.tables, heads.heads, heads.drawn)] == [3, 3, 2]
+    for layer in (*embed.tables, *heads.heads, *heads.drawn):
+        assert float(layer.weight.detach().std()) == pytest.approx(0.02, rel=0.06)
+        assert abs(float(layer.weight.detach().mean())) < 0.002
+    assert not any(head.bias.any() for head in heads.heads)
+
+
+def test_an_embedding_is_the_sum_of_those_of_all_levels() -> None:
+    embed, ids = LevelEmbedding(4, 8, 3), torch.tensor([[[0, 4], [3, 1], [4, 4]]])
+    first, second, third = (table.weight for table in embed.tables)
+    wanted = torch.stack([first[0] + second[3] + third[4], first[4] + second[1] + third[4]])
+    torch.testing.assert_close(embed(ids)[0], wanted)
+    with pytest.raises(ValueError, match="zip"):
+        embed(ids[:, :2])
+
+
+def test_each_level_has_its_own_mixer_and_head() -> None:
+    heads, features = LevelHeads(4, 8, 3, in_turn=True), torch.randn(2, 8, generator=seeded())
+    before = torch.tensor([[3, 1], [0, 2]])
+    with torch.no_grad():
+        for level in range(3):
+            x = features
+            for n in range(level):
+                x = x + heads.drawn[n].weight[before[:, n]]
+            wanted = heads.heads[level](x + heads.mixers[level - 1](x) if level else x)
+            torch.testing.assert_close(heads(features, level, before[:, :level]), wanted)
 
 
 def level_exactly(

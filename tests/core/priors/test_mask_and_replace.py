@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -144,11 +146,35 @@ def test_known_divergence_of_the_noise(process):
 
 @pytest.mark.parametrize(
     ("alpha", "gamma"),
-    [((0.1, 0.9), (0.1, 0.9)), ((0.9, 0.0), (0.1, 1.0)), ((0.9, 0.1), (0.1, 1.0))],
+    [
+        ((0.1, 0.9), (0.1, 0.9)),
+        ((0.9, 0.0), (0.1, 1.0)),
+        ((0.9, 0.1), (0.1, 1.0)),
+        ((0.1, 0.5), (0.1, 0.2)),  # tokens come back
+        ((0.5, 0.49), (0.1, 0.5)),  # more are masked than are lost
+    ],
 )
 def test_invalid_schedules_are_named(alpha, gamma):
     with pytest.raises(ValueError, match="alpha"):
         MaskAndReplace(5, 10, alpha, gamma)
+
+
+def test_a_process_may_replace_nothing_after_rounding():
+    """Each step replaces less than float64 sees in the whole, whose rate for codes is 0."""
+    alpha, gamma = (
+        (0.5434944733810508, 0.07068377644454571),
+        (0.4565055266189491, 0.9293162235554543),
+    )
+    process = MaskAndReplace(5, 2, alpha, gamma)
+    assert float(process.rates(torch.tensor(0), torch.tensor(2)).beta) == 0
+    assert process.prior_divergence() == pytest.approx(alpha[1] * math.log(5))
+
+
+def test_no_token_is_masked_at_the_end_of_the_way_back():
+    """Also where masks are so rare at time 1 that 1 - gamma is 1."""
+    process = MaskAndReplace(4, 3, (0.9, 0.05), (1e-20, 0.7))
+    found = process.step_back(torch.randn(2, 50, 4), torch.full((2, 50), 4), 0, 1)
+    assert int(found.max()) < 4
 
 
 def _times(begin: int, end: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -34,6 +34,34 @@ def test_masked_decoding_follows_the_cosine():
     assert each == sorted(set(each), reverse=True)
 
 
+@pytest.mark.parametrize(("training", "at"), [(False, 1.0), (True, 0.0)])
+def test_at_most_all_tokens_are_masked(monkeypatch, training: bool, at: float) -> None:
+    """float32 rounds the share of the last picture up to 1, and the cosine of 0 is 1."""
+    monkeypatch.setattr(
+        "core.priors.masked.spread_uniform", lambda rows, *_: torch.full((rows,), at)
+    )
+    prior = built("masked", label_smoothing=0.0).train(training)
+    with torch.no_grad():
+        prior.network.head.weight.zero_()
+        prior.network.head.bias.copy_(torch.tensor([0.5, 0.1, 0.1, 0.1, 0.1, 0.1]).log())
+    found = prior.loss(torch.zeros(5, 3, 4, dtype=torch.int64))
+    assert float(found["masked"].detach()) == pytest.approx(math.log(2))
+    assert float(found["bits"]) == pytest.approx(0 if training else 1)
+
+
+def test_few_tokens_to_draw_take_few_steps() -> None:
+    """The picture with the most of them decides on the number of steps."""
+    prior, known = built("masked"), torch.ones(2, 3, 4, dtype=torch.int64)
+    for first, second, steps in ((2, 3, 3), (0, 1, 1), (0, 0, 1), (5, 2, 4)):
+        known[:] = 1
+        known[0].view(-1)[:first], known[1].view(-1)[:second] = -1, -1
+        shown = list(prior.sample(n=2, known=known, steps=4, generator=seeded()))
+        assert [(step.done, step.total) for step in shown] == [
+            (done, steps) for done in range(1, steps + 1)
+        ]
+        assert int(shown[-1].ids.min()) >= 0
+
+
 class Sure:
     """A network that is the surer of code 1 the later the cell, whatever the tokens are."""
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from core.conditions import Condition, LabelConfig, SemanticConfig
+from core.conditions import Condition, LabelConfig, SemanticConfig, TextConfig
 from core.priors import (
     AutoregressiveConfig,
     DiffusionConfig,
@@ -123,6 +123,18 @@ def test_the_loss_of_maps_is_that_of_their_cells(prior):
     torch.testing.assert_close(found["layout"], wanted["nll"])
     torch.testing.assert_close(found["layout_bits"], wanted["bits"])
     assert not any("layout" in name for name in prior.loss(ids, Condition(labels=labels)))
+
+
+def test_the_prior_of_maps_needs_its_vocabulary_too():
+    text = TextConfig(width=32, layers=1, heads=2, vocabulary=8)
+    conditions = (SemanticConfig(classes=CLASSES, width=8), text)
+    prior = MaskedConfig(**SMALL | {"conditions": conditions}).build()
+    ids, condition = torch.zeros(1, 4, 4, dtype=torch.int64), Condition(texts=("a tree",))
+    prior.tokens.learn_vocabulary(["a tree"])
+    with pytest.raises(ValueError, match="no vocabulary yet"):
+        prior.loss(ids, condition)
+    prior.learn_vocabulary(["a tree"])
+    prior.loss(ids, condition)
 
 
 @pytest.mark.slow

@@ -256,3 +256,12 @@ def test_a_missing_label_is_unconditional(kind):
     found = prior.generate(missing, 2, generator=seeded())
     assert torch.equal(found, prior.generate(None, 2, generator=seeded()))
     assert F.one_hot(found, 6).shape[-1] == 6
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"), [([0, 2], "labels must be from 0 to 1"), ([0, 1, 0], "as many as the 2")]
+)
+def test_training_refuses_conditions_that_do_not_fit(kind, labels, words):
+    ids = torch.zeros(2, 3, 4, dtype=torch.int64)
+    with pytest.raises(ValueError, match=words):
+        built(kind, (LabelConfig(classes=2),)).loss(ids, Condition(labels=torch.tensor(labels)))

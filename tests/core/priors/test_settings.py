@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -48,6 +49,14 @@ def test_options_are_accepted_up_to_their_limits(
         if name != "n":
             with pytest.raises(ValueError, match=f"^{name} must"):
                 prior.validate_sampling(**{name: value})
+
+
+def test_checked_options_have_the_defaults_of_sampling() -> None:
+    checked, drawn = (
+        inspect.signature(method).parameters for method in (Prior.validate_sampling, Prior.sample)
+    )
+    for name in checked:
+        assert name == "self" or checked[name].default == drawn[name].default
 
 
 def test_guidance_of_one_alone_needs_no_second_pass() -> None:
@@ -179,6 +188,11 @@ def test_a_causal_network_has_no_patches() -> None:
         config.network(causal=False, timed=False, patch=patch)
 
 
+def test_patches_have_the_side_of_the_config(kind: str) -> None:
+    patches = built(kind).network.patches
+    assert (patches.side if patches else 1) == (2 if "patches" in kind else 1)
+
+
 def test_initial_weights_of_tokens_and_positions() -> None:
     torch.manual_seed(0)
     config = MaskedConfig(codebook_size=900, grid=(30, 40), width=64, layers=1, heads=2)
@@ -228,6 +242,9 @@ def test_embeddings_start_as_projections_of_the_codes() -> None:
     for weight, scale in ((network.embed.weight[:6], 0.1), (network.head.weight, 0.05)):
         wanted = centered @ (torch.randn(5, 32, generator=draw) * 5**-0.5 * scale)
         torch.testing.assert_close(weight.detach(), wanted, rtol=1e-4, atol=1e-6)
+    network.init_from_codebook(torch.full((6, 5), 7.0))  # of equal codes, nothing is left
+    assert not network.embed.weight[:6].any() and not network.head.weight.any()
+    network.init_from_codebook(codes, seeded(2))
     before = network.row.detach().clone()
     network.init_positions(draw)  # the generator goes on to the positions
     torch.testing.assert_close(network.row.detach(), before)
@@ -244,6 +261,16 @@ def test_the_condition_of_a_cell_is_added_on_any_grid() -> None:
         assert added.shape == (2, grid[0] * grid[1], 32)
         torch.testing.assert_close(cells - bare, (added - none).expand_as(cells - bare))
         assert float((added - none).detach().abs().max()) > 1e-3
+
+
+def test_cells_attend_to_the_tokens_of_a_text() -> None:
+    """Without a text, to a learned token."""
+    network = built("masked", (TextConfig(width=32, layers=1, heads=2, vocabulary=8),)).network
+    context, encoded = network.context(None, 2), network.conditioner.encode(None, 2)
+    assert encoded.tokens is not None and encoded.tokens.shape == (2, 1, 32)
+    wanted = network.transformer.project_memory(encoded.tokens)
+    torch.testing.assert_close(context.memory, wanted)
+    assert context.mask is not None and torch.equal(context.mask, encoded.mask)
 
 
 def test_embeddings_of_a_larger_grid_are_interpolated_by_cell_centers() -> None:
