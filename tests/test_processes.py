@@ -121,10 +121,10 @@ def test_every_program_is_listed() -> None:
 
 
 def test_torch_finds_the_policy_in_every_program(tmp_path: Path) -> None:
-    assert first_policies(tmp_path) == dict.fromkeys(PROGRAMS, ["PASSIVE", str(LOOKS)])
+    assert first_policies(tmp_path) == {name: ["PASSIVE", str(LOOKS)] for name in PROGRAMS}
     assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.long
 def test_the_users_own_policy_reaches_every_program(tmp_path: Path) -> None:
-    assert first_policies(tmp_path, "active") == dict.fromkeys(PROGRAMS, ["active", None])
+    assert first_policies(tmp_path, "active") == {name: ["active", None] for name in PROGRAMS}
