@@ -1,4 +1,4 @@
-"""How long waiting threads look for work: ``python benchmarks/run.py --only waiting``.
+"""The wait of threads before they sleep: ``python benchmarks/run.py --only waiting``.
 
 The same small calls in processes whose OpenMP is set differently: threads that sleep at once, that
 look for work a number of times first (``core.threads``), and OpenMP's own way, which looks for

@@ -27,7 +27,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "benchmarks/gpu.py": ("--out", "unused"),
     "benchmarks/large_codebooks.py": (),
     "benchmarks/lookup.py": (),
-    "benchmarks/run.py": ("--out", "unused", "--page", "unused.md"),
+    "benchmarks/run.py": ("--only", "lookup", "--out", "unused", "--page", "unused.md"),
     "benchmarks/sampling.py": (),
     "benchmarks/scale.py": (),
     "benchmarks/scenes.py": (),

@@ -104,7 +104,7 @@ def unknown(text: str, record: dict[str, Any], said: set[float]) -> list[str]:
     return found
 
 
-SAID = {"coding": {1024, 64}}
+SAID = {"coding": {1024, 64}, "waiting": {300, 1000, 4000}}
 """Numbers in the words around the tables."""
 
 
