@@ -68,11 +68,12 @@ def product(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def fsq(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Apply FSQ: projected latents, bounded and rounded."""
+    """Apply FSQ: projected latents, bounded and rounded, and their ids."""
     half = (module.levels - 1) * (1 + 1e-3) / 2
     offset = torch.where(module.levels % 2 == 0, 0.5, 0.0)
     bounded = (module.to_levels(rows) + (offset / half).atanh()).tanh() * half - offset
     rounded = bounded + (bounded.round() - bounded).detach()
+    _ids = ((rounded.detach().long() + module.levels // 2) * module.strides).sum(1)
     return module.from_levels(rounded / (module.levels // 2)), rows.new_zeros(())
 
 
@@ -161,11 +162,13 @@ def diveq(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def fsp(module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Apply FSP: projected latents in (0, 1), moved at random, and a loss on their two moments."""
+    """Apply FSP: projected latents in (0, 1), moved at random, a loss on their two moments, and the
+    ids of their intervals."""
     numbers = module.to_levels(rows)
     quantiles = (numbers.tanh() + 1) / 2
     moved = quantiles + (torch.rand_like(quantiles) * 2 - 1) / (2 * module.levels)
     moved = torch.where((moved > 0) & (moved < 1), moved, quantiles)
+    _ids = ((quantiles.detach() * module.levels).long() * module.strides).sum(1)
     loss = 0.1 * numbers.mean(0).square().mean()
     loss = loss + 0.07 * (numbers.var(0) - 0.8225).square().mean()
     return module.from_levels((moved - 0.5) * math.sqrt(12)), loss
@@ -207,7 +210,9 @@ def build(name: str, size: int, dim: int, device: Any) -> nn.Module:
     """
     module = nn.Module()
     if name in ("fsq", "fsp"):
-        module.register_buffer("levels", torch.tensor(even_levels(size, GRID_LEVELS)))
+        levels = torch.tensor(even_levels(size, GRID_LEVELS))
+        module.register_buffer("levels", levels)
+        module.register_buffer("strides", levels.cumprod(0) // levels)
         module.to_levels = nn.Linear(dim, GRID_LEVELS)
         module.from_levels = nn.Linear(GRID_LEVELS, dim)
         return module.to(device)

@@ -119,12 +119,14 @@ class FiniteScalarPerturbation(LevelGrid):
             if not self.training:  # in the shape of ``embed``, whose values these are, too
                 centers = self._centers(intervals).view(batch, *grid, -1)
                 return Quantized(self._decoded(centers).permute(0, 3, 1, 2), ids, {})
-            kept = quantiles + (self._centers(intervals) - quantiles).detach()
             rate = self.config.quantize_rate
-            if rate < 1:
-                moved = self._moved(quantiles, generator)
-                chance = uniform(numbers.shape, generator, numbers.device)
-                kept = torch.where(chance > rate, moved, kept)
+            kept = self._moved(quantiles, generator) if rate < 1 else quantiles
+            if rate > 0:
+                rounded = quantiles + (self._centers(intervals) - quantiles).detach()
+                if rate < 1:
+                    chance = uniform(numbers.shape, generator, numbers.device)
+                    rounded = torch.where(chance > rate, kept, rounded)
+                kept = rounded
             return Quantized(to_grid(self._decoded(kept), z), ids, self._losses(numbers))
 
     def _moved(self, quantiles: Tensor, generator: torch.Generator | None) -> Tensor:
