@@ -23,7 +23,11 @@ from core.paths import ROOT
             f"{Path.home()}/my models/b/model.safetensors is cut.",
             "my models/b/model.safetensors is",
         ),
-        (f"'{tempfile.gettempdir()}/gradio/abc/x.png' is no picture.", "x.png' is no picture."),
+        pytest.param(  # the folder of the tests of this process: another name in each
+            f"'{tempfile.gettempdir()}/gradio/abc/x.png' is no picture.",
+            "x.png' is no picture.",
+            id="a temporary file",
+        ),
         (r"C:\Users\me\a.json is cut.", "a.json is cut."),
         (
             "see https://huggingface.co/me/tok and 1/2 of a/b.",
