@@ -36,16 +36,17 @@ STATING = "defaults.py"
 def chosen(file: str, mutant: Mutant, covered: Mapping[str, Covered], patience: float) -> Job:
     """Return a change with its tests: of the mirrored file, the quick ones, the telling ones.
 
-    Tests are left out that together take longer than ``patience`` seconds.
+    A test of a value that importing the module sets may run no line of the module: all tests of the
+    mirrored file count. Tests are left out that together take longer than ``patience`` seconds.
     """
     found: dict[str, list[tuple[float, str]]] = defaultdict(list)
+    mirrored = f"/test_{PurePosixPath(file).name}"
     for test_file, entry in covered.items():
         for test, lines in entry.lines.items():
             met = lines.get(file, set())
-            stated = mutant.at_import and test_file.endswith(STATING)
+            stated = mutant.at_import and test_file.endswith((STATING, mirrored))
             if stated or (met if mutant.at_import else not met.isdisjoint(mutant.lines)):
                 found[test_file].append((entry.seconds[test], test))
-    mirrored = f"/test_{PurePosixPath(file).name}"
 
     def rank(test: tuple[str, float, str]) -> tuple[bool, bool, bool, float, str, float]:
         name, cost, _ = test

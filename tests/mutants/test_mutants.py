@@ -12,7 +12,9 @@ import pytest
 
 from core.paths import ROOT
 
-from .operators import mutants_of
+from .choice import chosen
+from .coverage import Covered
+from .operators import Mutant, mutants_of
 
 
 def test_every_kind_of_change_is_made_once():
@@ -84,3 +86,13 @@ def test_the_command_tells_noticed_changes_from_survivors(tmp_path: Path):
     again = said()
     assert "noticed " not in again.split("module")[0]  # the results are kept
     assert again.splitlines()[-1].split()[:4] == ["all", "2", "4", "50%"]
+
+
+def test_a_change_at_import_meets_all_tests_of_the_mirrored_file():
+    """A test that compares a table with the paper's runs no line of the module."""
+    table = Covered({"tests/x/test_a.py::table": 0.1}, {"tests/x/test_a.py::table": {}})
+    other = Covered({"tests/x/test_b.py::other": 0.1}, {"tests/x/test_b.py::other": {}})
+    covered = {"tests/x/test_a.py": table, "tests/x/test_b.py": other}
+    for at_import, tests in ((True, ("tests/x/test_a.py::table",)), (False, ())):
+        mutant = Mutant(1, "", "", range(1, 2), at_import)
+        assert chosen("core/x/a.py", mutant, covered, 20.0).tests == tests

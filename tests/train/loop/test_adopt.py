@@ -19,7 +19,8 @@ from tests.helpers.published_doubles import llamagen_state
 from tests.train.loop.test_tokenizer import pictures
 from train.cli.errors import UsageError
 from train.config.tokenizer import LossConfig
-from train.loop.adopt import LOSSES, adopted
+from train.loop import adopt
+from train.loop.adopt import LOSSES, adopted, bundle_to_adopt
 from train.loop.tokenizer import TokenizerTrainer
 from train.loop.warm_start import start_from
 from train.recipes import config_of
@@ -132,3 +133,14 @@ def test_losses_of_each_family() -> None:
     for loss in LOSSES.values():  # the discriminator is heard soon: the tokenizer is trained
         assert (loss.discriminator_start, loss.listen_after, loss.ramp) == (0.0, 0.1, 0.1)
         assert loss.contrastive == "none"
+
+
+def test_a_bundle_is_looked_for_here_and_then_beside_the_project(
+    imported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(imported.parent)
+    monkeypatch.setattr(adopt, "ROOT", tmp_path)
+    assert bundle_to_adopt(Path(imported.name)).path.resolve() == imported.resolve()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(adopt, "ROOT", imported.parent)
+    assert bundle_to_adopt(Path(imported.name)).path.resolve() == imported.resolve()

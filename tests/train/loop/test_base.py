@@ -7,9 +7,12 @@ import json
 import signal
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from core.errors import CheckpointError
 from tests.train.loop.test_tokenizer import VQ, config, pictures
 from train.cli.stopping import stop_signals
 from train.loop import base
@@ -206,3 +209,27 @@ def test_the_first_save_after_each_multiple_is_validated(trainer, save: int, eve
     assert [step for step in range(1, 30) if trainer._is_validated(step)] == expected
     trainer.config = replace(trainer.config, validate_every=0)
     assert not any(trainer._is_validated(step) for step in range(1, 30))
+
+
+def test_a_run_that_lost_its_state_does_not_begin_anew(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").touch()
+    (tmp_path / "bundle").mkdir()
+    run: Any = SimpleNamespace(state_folder=tmp_path / "state", parts={}, out=tmp_path)
+    with pytest.raises(CheckpointError, match="no state from which it could resume"):
+        TrainingRun._load(run)
+
+
+def test_a_save_looks_at_the_losses_first_and_others_wait_for_its_end(tmp_path: Path) -> None:
+    done: list[str] = []
+    run: Any = SimpleNamespace(
+        out=tmp_path, saved=3, record=None,
+        _check_finite=lambda: done.append("losses"),
+        _further_state=lambda: done.append("state"),
+        accelerator=SimpleNamespace(wait_for_everyone=lambda: done.append("wait")),
+    )  # fmt: skip
+    assert TrainingRun._save(run, 3) == tmp_path / "bundle"
+    assert done == ["losses", "state", "wait"]
+
+
+def test_a_run_that_is_made_by_code_announces_nothing(trainer) -> None:
+    assert not trainer.announces

@@ -37,6 +37,7 @@ from train.loop.draws import (
         (4, 2, "holds 6 pictures, fewer than the 8 of one step; give more pictures, or choose "
                "--batch 3."),
         (7, 1, "fewer than the 7 of one step; give more pictures, or choose --batch 6."),
+        (2, 6, "fewer than the 12 of one step; give more pictures, or choose --batch 1."),
         (1, 7, "holds 6 pictures, fewer than the 7 of one step; give more pictures."),
     ],
 )  # fmt: skip
@@ -161,3 +162,28 @@ def test_loaders_ignore_signals_and_have_one_thread(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("threadpoolctl.threadpool_limits", done.append)
     start_loader(3)
     assert done == ["signals", "parent", 1]
+
+
+class _Loader:
+    """A loader whose worker takes no notice of signals."""
+
+    def __init__(self) -> None:
+        self.killed = 0
+        self._workers = [SimpleNamespace(kill=self.kill)]
+
+    def __iter__(self) -> _Loader:
+        return self
+
+    def __next__(self) -> int:
+        return 1
+
+    def kill(self) -> None:
+        self.killed += 1
+
+
+def test_the_processes_of_a_loader_are_killed_at_its_end() -> None:
+    loader: Any = _Loader()
+    with pytest.raises(KeyboardInterrupt), started(loader):
+        assert not loader.killed
+        raise KeyboardInterrupt
+    assert loader.killed == 1

@@ -8,7 +8,7 @@ import pytest
 
 from core.quantizers import FSQConfig, VQConfig
 from train.config.tokenizer import DataConfig, RunConfig
-from train.loop.health import dying_codes
+from train.loop.health import dying_codes, dying_level
 
 
 def run(steps: int = 1000, batch: int = 4, size: int = 64) -> RunConfig:
@@ -81,3 +81,16 @@ def test_another_quantizer_gets_the_general_remedy() -> None:
     assert words is not None and (
         "lower the learning rate (--optimizer.lr) or choose a smaller codebook" in words
     )
+
+
+def test_levels_are_judged_and_named_one_by_one() -> None:
+    fine, dead = {"utilization": 0.9, "perplexity": 500.0}, {"utilization": 0.01, "perplexity": 2.0}
+    most = [0.3, 0.3]
+    figures = {f"{name}_level_1": value for name, value in fine.items()}
+    figures |= {f"{name}_level_2": value for name, value in dead.items()}
+    words = dying_level(run(), 1000, figures, most, 500)
+    assert words is not None and "of level 2 of 2" in words
+    assert most == [0.9, 0.3]
+    alone = dying_level(run(), 1000, dead, [0.3], 500)
+    assert alone is not None and "level" not in alone
+    assert dying_level(run(), 1000, fine, [0.3], 500) is None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,7 +21,7 @@ from tests.train.loop.test_tokenizer import config, pictures
 from train.cli.errors import UsageError
 from train.config.tokenizer import LossConfig, OptimizerConfig, RunConfig
 from train.loop import memory
-from train.loop.memory import parts_of, prepare_networks
+from train.loop.memory import Part, mean_of, parts_of, prepare_networks
 from train.loop.prior import PriorTrainer
 from train.loop.tokenizer import TokenizerTrainer
 
@@ -185,6 +187,10 @@ def test_what_is_compiled(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> No
         prepare_networks(run, tokenizer.encoder, tokenizer.decoder, None)
         compiled = [each for each in tokenizer.modules() if each._compiled_call_impl is not None]
         assert tokenizer.encoder in compiled and tokenizer.quantizer not in compiled
+        assert not any(isinstance(each, nn.ModuleList) for each in compiled)  # they have no call
+        lists = [x for x in tokenizer.decoder.children() if isinstance(x, nn.ModuleList)]
+        layers = [each for x in lists for each in x if any(True for _ in each.children())]
+        assert layers and all(each in compiled for each in layers)
         inside = {id(p) for each in compiled for p in each.parameters()}
         decoder = tokenizer.decoder
         assert id(decoder.last_weight) not in inside
@@ -222,3 +228,18 @@ def test_compiled_steps_have_the_losses_of_plain_ones(
         for name, value in a.items():
             torch.testing.assert_close(b[name], value, rtol=5e-3, atol=1e-5, msg=name)
     assert alone.state_dict().keys() == other.state_dict().keys()
+
+
+def test_gradients_are_exchanged_in_the_last_part_only() -> None:
+    module = nn.Linear(1, 1)
+    alone = SimpleNamespace(no_sync=lambda it: nullcontext(("alone", it)))
+    for last in (False, True):
+        with Part(slice(0, 1), 0.5, last).unsynchronized(alone, module) as found:  # type: ignore[arg-type]
+            assert found == (None if last else ("alone", module))
+
+
+def test_means_of_parts_have_their_shares() -> None:
+    one = {"a": torch.tensor(0.1), "b": torch.tensor(3.0)}
+    assert all(mean_of([(1.0, one)])[name] is one[name] for name in one)
+    found = mean_of([(0.25, one), (0.75, {"a": torch.tensor(0.5), "b": torch.tensor(-1.0)})])
+    assert {name: float(x) for name, x in found.items()} == pytest.approx({"a": 0.4, "b": 0.0})

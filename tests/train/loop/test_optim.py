@@ -14,7 +14,7 @@ from core.quantizers import Quantized
 from train.config.base import AdamWConfig
 from train.config.tokenizer import LossConfig
 from train.loop.objective import Objective, discriminator_objective
-from train.loop.optim import adamw, lr_scale, set_lr, use_bf16
+from train.loop.optim import adamw, averaged, lr_scale, set_lr, use_bf16
 
 
 class Two(nn.Module):
@@ -119,3 +119,12 @@ def test_losses_that_are_logged_hold_no_graph() -> None:
     gap = (decoded - images).detach()
     assert float(found.losses["l1"]) == pytest.approx(0.5 * float(gap.abs().mean()))
     assert float(found.losses["l2"]) == pytest.approx(0.25 * float(gap.square().mean()))
+
+
+def test_the_running_average_has_the_buffers_of_the_network() -> None:
+    network = nn.BatchNorm1d(2)
+    average = averaged(network, 0.5)
+    network(torch.randn(4, 2) + 3)
+    average.update_parameters(network)
+    assert torch.equal(average.module.running_mean, network.running_mean)
+    assert average.module.running_mean.min() > 0
