@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import replace
 from itertools import chain
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -202,6 +203,15 @@ def test_few_squares_are_kept_and_many_are_read_again(pictures, monkeypatch):
         squares = HeldOut(data, 32, range(12))
         assert len(list(squares)) == len(list(squares)) == 12
         assert (squares._kept is not None) == kept
+
+
+def test_squares_of_other_channels_take_four_bytes_each(monkeypatch):
+    pictures = SimpleNamespace(channels=2)
+    for room, kept in ((3 * 2 * 4 * 8**2, True), (3 * 2 * 4 * 8**2 - 1, False)):
+        monkeypatch.setattr("train.loop.validation.KEPT", room)
+        squares = HeldOut(pictures, 8, range(3))
+        monkeypatch.setattr(squares, "_read", lambda: iter([torch.zeros(2, 8, 8)] * 3))
+        assert len(list(squares)) == 3 and (squares._kept is not None) == kept
 
 
 def test_squares_are_whole_although_a_loader_dies(pictures, monkeypatch):
