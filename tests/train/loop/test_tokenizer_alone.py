@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from core.quantizers import UsageWindow
-from train.config.tokenizer import DataConfig
+from core.quantizers import LevelsConfig, UsageWindow, VQConfig
+from core.tokenizer import TokenizerConfig
+from tests.train.loop.test_tokenizer import NETWORK
+from train.config.tokenizer import DataConfig, RunConfig
 from train.loop import tokenizer as module
 from train.loop.memory import Part
 from train.loop.tokenizer import USAGE, TokenizerTrainer
@@ -45,6 +47,23 @@ def test_the_bar_shows_the_losses_that_are_there_and_the_use_of_the_codes() -> N
     assert TokenizerTrainer._figures(run, losses)[1] == {
         "l1": "0.500", "perceptual": "0.500", "used": "25%", "ppl": "2",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("levels", "words"), [(LevelsConfig(), ""), (LevelsConfig(residual=3), "; 3 residual levels")]
+)
+def test_levels_are_a_fact_only_of_runs_with_several(levels: LevelsConfig, words: str) -> None:
+    tokenizer = TokenizerConfig(NETWORK, VQConfig(size=32), levels=levels)
+    run: Any = SimpleNamespace(
+        config=RunConfig("test", tokenizer=tokenizer, data=DataConfig("scenes", size=32)),
+        data=range(1200), held_out=range(9), discriminator=None, features=None, second=None,
+        tokenizer=SimpleNamespace(parameters=lambda: [torch.zeros(3, 500)], codebook_size=32),
+    )  # fmt: skip
+    facts = TokenizerTrainer._facts(run)
+    start, _, end = facts["model"].partition("per 4x4 pixels")
+    assert start == "VQ, 32 codes of 4 dimensions, one " and end.startswith(words)
+    assert end.endswith("; 1,500 parameters") and end.count(";") == (2 if words else 1)
+    assert facts["data"].startswith("scenes: 1,200 pictures, 9 held out; crops of 32 pixels")
 
 
 @pytest.mark.parametrize("main", [True, False])
