@@ -116,4 +116,4 @@ def best_codes(
     """
     if quantized.mask is None or quantizer.encoder_frozen:
         return quantized.z.detach()
-    return quantizer.embed(quantizer.assign(latents.detach()))
+    return quantizer.embed(quantizer.assign(latents))

@@ -22,6 +22,7 @@ from train.loop.processes import accelerator, lost_connection, share_of
         ("accelerate launch --num_processes 4 train/run.py", "4"),
         ("accelerate launch --num-processes=3 train/run.py", "3"),
         ("accelerate launch -n 2 train/run.py", "2"),
+        ("accelerate launch -n=6", "6"),
         ("accelerate launch --cpu train/run.py --steps 9", None),
     ],
 )
@@ -111,6 +112,38 @@ def test_steps_that_cannot_be_shared_name_the_fitting_numbers() -> None:
         share_of(61, 2, Path("out"))
     with pytest.raises(CheckpointError, match="with 1 or 2 or 4 or 8 or 16 or 32 or 64 proc"):
         share_of(128, 3, Path("out"))
+    with pytest.raises(CheckpointError, match="with 1 or 2 or 5 or 10 or 13 or 26 proc"):
+        share_of(130, 3, Path("out"))  # numbers up to 64 are named
+
+
+@pytest.mark.parametrize(
+    ("launched", "made", "has", "on_cpu"),
+    [(1, 1, False, False), (1, 4, False, False), (2, 2, False, True), (2, 2, True, False)],
+)
+def test_several_processes_without_an_accelerator_train_on_the_processors(
+    launched: int, made: int, has: bool, on_cpu: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers of processes are compared only where a launcher has stated one."""
+    asked: list[dict[str, Any]] = []
+    started = SimpleNamespace(num_processes=made)
+    monkeypatch.setattr(processes, "Accelerator", lambda **how: asked.append(how) or started)
+    monkeypatch.setattr(processes, "launched_processes", lambda: launched)
+    monkeypatch.setattr(processes, "_was_asked_for_several", lambda: False)
+    monkeypatch.setattr(processes, "_has", lambda name: has and name == "npu")
+    assert accelerator() is started
+    assert asked == [{"mixed_precision": "no", "cpu": on_cpu}]
+
+
+def test_processes_that_would_each_train_alone_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    alone = SimpleNamespace(num_processes=1)
+    monkeypatch.setattr(processes, "Accelerator", lambda **_: alone)
+    monkeypatch.setattr(processes, "launched_processes", lambda: 3)
+    monkeypatch.setattr(sys, "argv", ["train/run.py", "scenes-vq"])
+    with pytest.raises(UsageError, match="3 processes were started, but 1 would train") as caught:
+        accelerator()
+    assert "`torchrun --nproc_per_node 3 train/run.py scenes-vq`" in str(caught.value)
 
 
 @pytest.mark.parametrize(

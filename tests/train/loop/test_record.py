@@ -96,6 +96,13 @@ def test_the_record_ends_at_the_saved_step(tmp_path):
     assert [file.name for file in (tmp_path / "samples").iterdir()] == ["0000002.png"]
 
 
+def test_a_run_without_a_board_has_its_log(tmp_path):
+    first = RunRecord(tmp_path / "a" / "run", 0, 2, board=False)
+    first.write(1, {"l1": 0.5})
+    assert rows(tmp_path / "a" / "run") == first.rows() == [{"step": 1, "l1": 0.5}]
+    assert [file.name for file in (tmp_path / "a" / "run").iterdir()] == ["log.jsonl"]
+
+
 def test_an_edited_log_is_said(tmp_path, capsys):
     first = RunRecord(tmp_path, 0, 2)
     first.write(1, {"l1": 0.5})

@@ -21,6 +21,7 @@ from train.loop import processes
 from train.loop.base import NonFiniteLoss
 from train.loop.contents import pictures_identity
 from train.loop.prior import PriorTrainer
+from train.loop.resuming import check_no_state_is_missing, resumed
 from train.loop.settings import read_settings, remember_settings
 from train.loop.tokenizer import TokenizerTrainer
 
@@ -116,6 +117,26 @@ def test_a_missing_state_is_not_step_one(tmp_path, pictures):
     with pytest.raises(CheckpointError, match="but no state from which it could resume; restore"):
         start(config(pictures, steps=4), out)
     assert len((out / "log.jsonl").read_text().splitlines()) == 1
+
+
+def test_half_of_what_a_run_leaves_is_not_a_run_without_its_state(tmp_path):
+    check_no_state_is_missing(tmp_path)
+    (tmp_path / "log.jsonl").write_text("")  # of a run that was killed before its first save
+    check_no_state_is_missing(tmp_path)
+    (tmp_path / "bundle").mkdir()
+    with pytest.raises(CheckpointError, match="no state from which it could resume"):
+        check_no_state_is_missing(tmp_path)
+    (tmp_path / "log.jsonl").unlink()
+    check_no_state_is_missing(tmp_path)
+
+
+def test_a_run_that_is_done_may_be_started_again(tmp_path, pictures):
+    run, numbers = config(pictures, steps=8, stop_after=4), {"step": 4, "processes": 2}
+    assert resumed(numbers, run, tmp_path, {}, 1) == (4, 2, {})
+    whole = replace(run, stop_after=None)
+    assert resumed(numbers | {"step": 8}, whole, tmp_path, {}, 1).step == 8
+    with pytest.raises(CheckpointError, match="has reached step 5, which is after --stop-after 4"):
+        resumed(numbers | {"step": 5}, run, tmp_path, {}, 1)
 
 
 def test_fewer_steps_than_are_done_get_a_sentence(tmp_path, pictures):

@@ -14,7 +14,14 @@ from core.data.token_shards import TokenBatch, TokenShards
 from core.errors import DataError, PictureError
 from tests.helpers.tiny_prior_runs import tiny_tokenizer
 from train.loop import token_batches
-from train.loop.token_batches import check_data, encode, first_of, held_out_batches, pictures_of
+from train.loop.token_batches import (
+    Pictures,
+    check_data,
+    encode,
+    first_of,
+    held_out_batches,
+    pictures_of,
+)
 
 
 def sample(index: int, mapped: bool = True) -> Sample:
@@ -48,6 +55,24 @@ def test_pictures_are_encoded_with_their_parts(latents: bool) -> None:
     assert torch.equal(batch.segmentation, torch.stack([sample(i).segmentation for i in (0, 1)]))
     bare = encode(tokenizer, pictures_of([sample(0, mapped=False)]), latents)
     assert bare.segmentation.shape == (1, 4, 4) and bool((bare.segmentation == 255).all())
+
+
+class Pinnable:
+    """A tensor's stand-in: only a machine with a GPU can pin memory."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def pin_memory(self) -> str:
+        return f"pinned {self.name}"
+
+
+def test_all_tensors_of_a_batch_are_pinned() -> None:
+    parts: Any = {name: Pinnable(name) for name in ("images", "segmentation", "labels")}
+    found = Pictures(captions=("a", "b"), **parts).pin_memory()
+    assert vars(found) == {"captions": ("a", "b")} | {name: f"pinned {name}" for name in parts}
+    parts["segmentation"] = None
+    assert Pictures(captions=("a", "b"), **parts).pin_memory().segmentation is None
 
 
 class Held:

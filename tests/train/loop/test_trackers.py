@@ -129,6 +129,27 @@ def test_a_tracker_that_is_added_later_gets_the_earlier_rows(
     assert [step for step, _ in sent()] == [1, 2, 3, 4, 5, 6]
 
 
+def test_each_tracker_is_sent_the_rows_that_it_lacks_and_nothing_after_its_end(
+    tmp_path: Path,
+) -> None:
+    """A new one has the earlier rows without their marks; one of before goes on at the last."""
+    before = [{"step": 1, "l1": 0.5}, {"step": 2, "l1": 0.4, "stopped": True}]
+    for is_new in (True, False):
+        found = Trackers(("fake",), tmp_path, {}, before, last=3)
+        for step in (2, 3, 4):
+            found.write(step, {"l1": step / 10})
+        found.finish()
+        found.finish()
+        found.write(5, {"l1": 0.5})
+        assert FakeTracker.calls.pop() == ("finish",) and ("finish",) not in FakeTracker.calls
+        rows, FakeTracker.runs[next(iter(FakeTracker.runs))] = sent(), []
+        if is_new:
+            assert rows[:2] == [(1, {"l1": 0.5}), (2, {"l1": 0.4})]
+            assert [step for step, _ in rows[2:]] == [2, 3, 4]
+        else:
+            assert rows == [(3, {"l1": 0.3}), (4, {"l1": 0.4})]
+
+
 @pytest.mark.parametrize("where", ["log", "finish"])
 def test_a_tracker_that_fails_does_not_end_the_run(
     tmp_path: Path,

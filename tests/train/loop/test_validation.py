@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import replace
 from itertools import chain
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -185,6 +186,21 @@ def test_figures_of_the_held_out_set_are_those_of_its_evaluation(pictures):
     assert "distance" not in validate_tokenizer(tokenizer, squares, None, torch.device("cpu"))
 
 
+def test_held_out_pictures_are_measured_on_the_runs_device(monkeypatch):
+    device, asked = torch.device("cpu", 0), []
+
+    def evaluated(*given, device, code_counts, **_):
+        asked.append((given, device))
+        code_counts[1] += 5
+        return {"images": 2, "psnr": 20.0}
+
+    monkeypatch.setattr(validation, "evaluate_tokenizer", evaluated)
+    monkeypatch.setattr(validation, "no_counts", lambda _: torch.zeros(4, dtype=torch.int64))
+    found = validate_tokenizer("tokenizer", ["a", "b"], None, device)
+    assert found == {"psnr": 20.0, "utilization": 0.25, "perplexity": 1.0}
+    assert asked == [(("tokenizer", ["a", "b"]), device)] and device != torch.device("cpu")
+
+
 def test_a_share_without_a_readable_picture_has_no_figures(pictures):
     tokenizer = Tokenizer(config(pictures, VQConfig(size=32)).tokenizer).eval()
     for file in pictures.iterdir():
@@ -202,6 +218,15 @@ def test_few_squares_are_kept_and_many_are_read_again(pictures, monkeypatch):
         squares = HeldOut(data, 32, range(12))
         assert len(list(squares)) == len(list(squares)) == 12
         assert (squares._kept is not None) == kept
+
+
+def test_squares_of_other_channels_take_four_bytes_each(monkeypatch):
+    pictures = SimpleNamespace(channels=2)
+    for room, kept in ((3 * 2 * 4 * 8**2, True), (3 * 2 * 4 * 8**2 - 1, False)):
+        monkeypatch.setattr("train.loop.validation.KEPT", room)
+        squares = HeldOut(pictures, 8, range(3))
+        monkeypatch.setattr(squares, "_read", lambda: iter([torch.zeros(2, 8, 8)] * 3))
+        assert len(list(squares)) == 3 and (squares._kept is not None) == kept
 
 
 def test_squares_are_whole_although_a_loader_dies(pictures, monkeypatch):

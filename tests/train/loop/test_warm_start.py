@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from core.tokenizer import Tokenizer, TokenizerConfig
 from tests.train.loop.test_tokenizer import NETWORK, REGVQ, config, pictures, state
 from train.config.stages import StagesConfig
 from train.config.tokenizer import LossConfig
+from train.loop import warm_start
 from train.loop.settings import remember_settings
 from train.loop.tokenizer import TokenizerTrainer
 from train.recipes import config_of
@@ -243,6 +245,20 @@ def test_codes_start_on_latents_of_the_bundles_encoder(tmp_path, pictures, quant
     resumed = TokenizerTrainer(replace(run, steps=3), tmp_path / "run")
     resumed.train()  # with its own codes
     assert resumed.reached == 3
+
+
+def test_codes_start_on_as_many_latents_as_were_asked_for(monkeypatch):
+    """Whole batches are taken until there are enough latents, and no more."""
+    found = []
+    monkeypatch.setattr(warm_start, "LATENTS_PER_CODE", 3)
+    monkeypatch.setattr(warm_start, "kmeans", lambda pool, *_: found.append(pool) or "centers")
+    monkeypatch.setattr(warm_start, "copy_of_first", lambda centers: centers)
+    quantizer = SimpleNamespace(initialize_codes=found.append)
+    tokenizer = SimpleNamespace(codebook_size=7, latents=lambda x: x, quantizer=quantizer)
+    batches = iter(torch.arange(80.0).view(10, 2, 1, 2, 2).unbind())  # of 8 latents
+    warm_start.codes_from_latents(tokenizer, batches)
+    assert found[0].flatten().tolist() == list(range(24)) and found[1:] == ["centers"]
+    assert float(next(batches)[0, 0, 0, 0]) == 24
 
 
 def test_codes_that_cannot_start_on_latents_are_named(tmp_path, pictures):
