@@ -304,6 +304,14 @@ def test_fsp_that_always_quantizes_draws_nothing() -> None:
     assert torch.equal(draw.get_state(), before)
 
 
+def test_fsp_that_never_quantizes_draws_its_moves_alone() -> None:
+    quantizer, z = build(FSPConfig(levels=(4, 3), quantize_rate=0.0), 0)
+    draw, other = (torch.Generator().manual_seed(0) for _ in range(2))
+    quantizer(z, generator=draw)
+    torch.empty(z[:, 0].numel(), 2).uniform_(generator=other)
+    assert torch.equal(draw.get_state(), other.get_state())
+
+
 @pytest.mark.parametrize("size", [1e3, -1e3])
 def test_numbers_at_the_bounds_of_fsp_have_codes(size: float) -> None:
     quantizer, _ = build(FSPConfig(levels=(4, 3)), 0)
