@@ -6,9 +6,12 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ..cli.columns import ColumnsConfig
+
+if TYPE_CHECKING:
+    from regvq.data import Dataset
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,26 @@ class PicturesConfig(ColumnsConfig):
         from regvq.data import has_held_out
 
         return has_held_out(self.name, self.root, self.subset)
+
+    def open(self, split: str, *, seed: int, channels: int, size: int | None = None) -> Dataset:
+        """Return a part of the data set, "train" or "test", whose crops are drawn by ``seed``.
+
+        ``channels`` are those of the pictures, and ``size`` is the side of the crops in pixels
+        (None: the setting). Raises as ``core.data.open_dataset``.
+        """
+        from regvq.data import open_dataset
+
+        return open_dataset(
+            self.name,
+            self.root,
+            size=self.size if size is None else size,
+            seed=seed,
+            split=split,
+            crop=self.crop,
+            aspect=self.aspect,
+            channels=channels,
+            columns=self.columns,
+        )
 
     def __post_init__(self) -> None:
         if self.workers < 0:

@@ -16,7 +16,7 @@ from regvq.bundles.bundle import find_bundle
 from regvq.checkpoints import load_tokenizer
 from regvq.conditions import SemanticConfig, TextConfig
 from regvq.conditions.from_samples import condition_of
-from regvq.data import Dataset, open_dataset
+from regvq.data import Dataset
 from regvq.data.token_shards import TokenBatch, TokenShards
 from regvq.errors import CheckpointError, DataError
 from regvq.priors import LatentConfig, kind_of
@@ -140,19 +140,9 @@ class PriorTrainer(TrainingRun):
         except (CheckpointError, KeyError, TypeError):
             return None
 
-    def _open(self, split: str) -> object:
-        data = self.config.data
-        return open_dataset(
-            data.name,
-            data.root,
-            size=data.size,
-            seed=self.config.seed,
-            split=split,
-            crop=data.crop,
-            aspect=data.aspect,
-            channels=self.tokenizer.channels,
-            columns=data.columns,
-        )
+    def _open(self, split: str) -> Dataset:
+        config, channels = self.config, self.tokenizer.channels
+        return config.data.open(split, seed=config.seed, channels=channels)
 
     def _shape(self) -> dict[str, object]:
         """Return the settings of the prior that follow from its tokens."""

@@ -12,7 +12,7 @@ import torch
 from accelerate import DistributedDataParallelKwargs
 from torch import Tensor
 
-from regvq.data import Dataset, open_dataset
+from regvq.data import Dataset
 from regvq.errors import FeatureError
 from regvq.losses.adversarial import ramp
 from regvq.metrics.codebook_usage import usage_of_levels
@@ -359,18 +359,8 @@ class TokenizerTrainer(TrainingRun):
 
 
 def _open(config: RunConfig, split: str, size: int) -> Dataset:
-    data = config.data
-    return open_dataset(
-        data.name,
-        data.root,
-        size=size,
-        seed=config.seed,
-        split=split,
-        crop=data.crop,
-        aspect=data.aspect,
-        channels=config.tokenizer.channels,
-        columns=data.columns,
-    )
+    channels = config.tokenizer.channels
+    return config.data.open(split, seed=config.seed, channels=channels, size=size)
 
 
 def _load_features(config: RunConfig) -> Features | None:

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+import core.data
 from core.data.token_shards import TokenBatch
+from tests.helpers.recorded_calls import recorded_calls
 from train.config.base import PicturesConfig
 from train.loop import prior as module
 from train.loop.memory import Part
@@ -23,10 +25,7 @@ def tokens(ids: torch.Tensor) -> TokenBatch:
 
 
 def test_pictures_are_opened_as_the_config_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[Any] = []
-    monkeypatch.setattr(
-        module, "open_dataset", lambda *given, **named: opened.append((*given, named))
-    )
+    opened = recorded_calls(monkeypatch, core.data, "open_dataset")
     data = PicturesConfig(
         "scenes", Path("there"), size=48, crop=(0.6, 0.7), aspect=1.5, label_column="kind"
     )
@@ -113,10 +112,7 @@ def test_the_validation_loss_is_the_mean_over_pictures(name: str) -> None:
 def test_a_bundle_gets_all_that_its_run_knows(
     name: str, metric: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    exported: list[Any] = []
-    monkeypatch.setattr(
-        module, "export_prior", lambda *given, **named: exported.append((*given, named))
-    )
+    exported = recorded_calls(monkeypatch, module, "export_prior")
     same = dict.fromkeys(("tokenizer", "tokenizer_bundle", "config", "shards", "init_tokenizer"))
     same = {key: f"its {key}" for key in same} | {"processes": 3}
     run: Any = SimpleNamespace(

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import torch
 
+import core.data
 from core.quantizers import LevelsConfig, UsageWindow, VQConfig
 from core.tokenizer import TokenizerConfig
+from tests.helpers.recorded_calls import recorded_calls
 from tests.train.loop.test_tokenizer import NETWORK
 from train.config.tokenizer import DataConfig, RunConfig
 from train.loop import tokenizer as module
@@ -20,10 +22,7 @@ from train.loop.tokenizer import USAGE, TokenizerTrainer
 
 
 def test_pictures_are_opened_as_the_config_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[Any] = []
-    monkeypatch.setattr(
-        module, "open_dataset", lambda *given, **named: opened.append((*given, named))
-    )
+    opened = recorded_calls(monkeypatch, core.data, "open_dataset")
     data = DataConfig(
         "scenes", Path("there"), size=48, crop=(0.6, 0.7), aspect=1.5, label_column="kind"
     )
@@ -103,10 +102,7 @@ def test_stages_watch_the_best_codes(staged: bool, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_bundle_gets_all_that_its_run_knows(monkeypatch: pytest.MonkeyPatch) -> None:
-    exported: list[Any] = []
-    monkeypatch.setattr(
-        module, "export_bundle", lambda *given, **named: exported.append((*given, named))
-    )
+    exported = recorded_calls(monkeypatch, module, "export_bundle")
     run: Any = SimpleNamespace(
         averaged=SimpleNamespace(module="averaged weights"), config="config", features="features",
         second="second", held_out="held out", broken={"a.png": "cut off", "b.png": "empty"},
