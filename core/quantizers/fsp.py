@@ -119,15 +119,22 @@ class FiniteScalarPerturbation(LevelGrid):
             if not self.training:  # in the shape of ``embed``, whose values these are, too
                 centers = self._centers(intervals).view(batch, *grid, -1)
                 return Quantized(self._decoded(centers).permute(0, 3, 1, 2), ids, {})
-            rate = self.config.quantize_rate
-            kept = self._moved(quantiles, generator) if rate < 1 else quantiles
-            if rate > 0:
-                rounded = quantiles + (self._centers(intervals) - quantiles).detach()
-                if rate < 1:
-                    chance = uniform(numbers.shape, generator, numbers.device)
-                    rounded = torch.where(chance > rate, kept, rounded)
-                kept = rounded
+            kept = self._kept(quantiles, intervals, generator)
             return Quantized(to_grid(self._decoded(kept), z), ids, self._losses(numbers))
+
+    def _kept(
+        self, quantiles: Tensor, intervals: Tensor, generator: torch.Generator | None
+    ) -> Tensor:
+        """Return what training decodes: moved quantiles, and a share of them rounded instead."""
+        rate = self.config.quantize_rate
+        if rate == 0:
+            return self._moved(quantiles, generator)
+        rounded = quantiles + (self._centers(intervals) - quantiles).detach()
+        if rate == 1:
+            return rounded
+        moved = self._moved(quantiles, generator)
+        chance = uniform(quantiles.shape, generator, quantiles.device)
+        return torch.where(chance > rate, moved, rounded)
 
     def _moved(self, quantiles: Tensor, generator: torch.Generator | None) -> Tensor:
         """Return quantiles moved by up to half an interval; those that would leave (0, 1) stay."""
