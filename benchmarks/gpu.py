@@ -83,14 +83,14 @@ def _section(name: str, setup: Setup) -> dict[str, Any]:
         return {"failed": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
 
 
+_SECTION = "gpu:_section"
+
+
 def _in_own_process(name: str, setup: Setup, limit: float) -> dict[str, Any]:
     try:
         return call_apart(_SECTION, at_most=limit, name=name, setup=setup)
     except RuntimeError as error:
         return {"failed": str(error).removeprefix(f"{_SECTION}: ")}
-
-
-_SECTION = "gpu:_section"
 
 
 def _machine(device: str) -> dict[str, Any]:

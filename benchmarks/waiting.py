@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 from apart import call_apart
 from clock import alone_and_in_company
@@ -42,15 +43,11 @@ def measure(tiny: bool = False) -> list[dict[str, Any]]:
 @contextmanager
 def _environment(setting: dict[str, str]) -> Iterator[None]:
     """Give the processes that are started a setting of OpenMP."""
-    before = {name: os.environ.pop(name, None) for name in (POLICY, SPINS)}
-    os.environ.update(setting)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
+    with patch.dict(os.environ):
+        for name in (POLICY, SPINS):
             os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
+        os.environ.update(setting)
+        yield
 
 
 def times(tiny: bool) -> dict[str, tuple[float, float]]:
