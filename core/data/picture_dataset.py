@@ -9,7 +9,6 @@ which files belong together (`Entry`) and, where items are not plain files, how 
 from __future__ import annotations
 
 import json
-import re
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,10 +28,10 @@ from ..orientation import stored_size
 from .crops import ASPECT, crop_box, exchanged, fitted, shrunk
 from .sample import Sample
 from .segmentation import MapFile, as_classes, place_map, read_map
+from .sides import mirrored_captions
 
 MAX_BROKEN = 0.01
 _CACHED_SHORT_SIDE = 1024
-_SIDED = re.compile(r"\b(left|right)(most|ward|wards|hand)?\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -62,9 +61,9 @@ class PictureDataset:
     pixels if the picture has as many, so that details appear at their size or smaller and are
     never enlarged; the ratio of its sides is log-uniform in [1 / `aspect`, `aspect`], but whole
     squares, `crop_scale` (1, 1), are not stretched. (The idea is Szegedy et al. 2015; no paper
-    states these ranges for tokenizers.) Of several captions one is drawn; captions that
-    mention left or right are never paired with a mirrored picture. `items[i]` is the whole i-th
-    item.
+    states these ranges for tokenizers.) Of several captions one is drawn: in a mirrored picture
+    one that mentions neither left nor right, or, if all do, one in which the two words are
+    exchanged. `items[i]` is the whole i-th item.
 
     A file that cannot be read is skipped: it is noted in `broken` (path -> sentence) and another
     item takes its place in `draw`. More than 1 % broken files stop the run.
@@ -98,6 +97,9 @@ class PictureDataset:
     """C, the channels of the images."""
     aspect: float = ASPECT
     """The largest ratio of the sides of a crop; 1: squares. Set it before the first draw."""
+    stretch: bool = False
+    """Every item is stretched to the square of its short side as it is read. Set it before the
+    first one."""
     value_range: str = "uint8 from 0 to 255"
     """The type of the pixels in the files, and the limits that become -1 and 1."""
     palette: np.ndarray | None = None
@@ -241,6 +243,15 @@ class PictureDataset:
             )
         return pixels_HWC, ids_HW
 
+    def _whole(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the pixels (H, W, C) and the map of `_read`, squares if they are stretched."""
+        pixels_HWC, ids_HW = self._read(index)
+        if self.stretch:
+            side = min(pixels_HWC.shape[:2])
+            pixels_HWC = fitted(pixels_HWC, side, Image.Resampling.LANCZOS)
+            ids_HW = None if ids_HW is None else fitted(ids_HW, side, Image.Resampling.NEAREST)
+        return pixels_HWC, ids_HW
+
     def __len__(self) -> int:
         return len(self.entries)
 
@@ -251,7 +262,7 @@ class PictureDataset:
         """
         path = self.entries[index].path
         try:
-            pixels_HWC, ids_HW = self._read(index)
+            pixels_HWC, ids_HW = self._whole(index)
             captions = self.captions(index)
         except PictureError as error:
             self.note_broken(path, str(error))
@@ -286,9 +297,8 @@ class PictureDataset:
         )
         captions = self.captions(index)
         flipped = self.flip and rng.random() < 0.5
-        if flipped and captions:
-            neutral = tuple(caption for caption in captions if not _SIDED.search(caption))
-            flipped, captions = bool(neutral), neutral or captions
+        if flipped:
+            captions = mirrored_captions(captions)
         box = (slice(top, top + height), slice(left, left + width))
         pixels_HWC = fitted(pixels_HWC[box], self.size, Image.Resampling.LANCZOS)
         if ids_HW is not None:
@@ -326,7 +336,7 @@ class PictureDataset:
         if path in self.broken:
             return None
         try:
-            pixels_HWC, ids_HW = self._read(index)
+            pixels_HWC, ids_HW = self._whole(index)
         except PictureError as error:
             self.note_broken(path, str(error))
             return None

@@ -115,6 +115,7 @@ def open_dataset(
     split: str = "train",
     crop: tuple[float, float] = (0.0, 1.0),
     aspect: float = ASPECT,
+    stretch: bool = False,
     channels: int = 3,
     columns: Columns | None = None,
 ) -> Dataset:
@@ -131,13 +132,16 @@ def open_dataset(
         crop: smallest and largest side of a training crop, as fractions of a file's short side;
             (1, 1) means whole squares.
         aspect: largest ratio of the sides of other crops; 1: squares.
+        stretch: stretch every picture to a square before it is cropped, for pictures that are
+            crops of one object themselves (CUB's by their boxes): a square of them would cut it.
         channels: the channels of the images, from 1 to 16. Only "folder" has others than 3:
             `core.arrays.read_array` says which files have how many.
         columns: for "parquet", its columns of pictures, captions and labels, and the subset.
 
     Raises:
         DataError: unknown name or split, missing or unusable root, other channels, an aspect below
-            1 or, of a data set that does not crop pictures, another one than the default.
+            1 or, of a data set that does not crop pictures, another one than the default or a
+            stretch.
     """
     if name not in NAMES and name not in _REGISTERED:
         _load_extensions(name)
@@ -173,9 +177,10 @@ def open_dataset(
             f"set channels to {found}, or give the data set 'folder' pictures of {channels}."
         )
     if isinstance(data, PictureDataset):
-        data.aspect = aspect
-    elif aspect != ASPECT:
-        raise DataError(f"the data set {name!r} does not crop pictures: leave out the aspect.")
+        data.aspect, data.stretch = aspect, stretch
+    elif aspect != ASPECT or stretch:
+        setting = "stretch" if stretch else "aspect"
+        raise DataError(f"the data set {name!r} does not crop pictures: leave out the {setting}.")
     return data
 
 

@@ -174,8 +174,9 @@ class TokenShards:
             line += "; written by an earlier version, without checksums: damage is not noticed"
         return line
 
-    def check_run(self, data_set: str) -> None:
-        """Raise DataError unless the tokens are of this data set's split for training."""
+    def check_run(self, data_set: str, stretch: bool = False) -> None:
+        """Raise DataError unless the tokens are of this data set's split for training, of pictures
+        that were stretched to squares if, and only if, the run's are."""
         data = self.header["data"]
         if data["name"] != data_set:
             raise DataError(
@@ -187,6 +188,12 @@ class TokenShards:
             raise DataError(
                 f"{self.root} holds tokens of the split {data['split']!r}, whose pictures are held "
                 "out: encode the split 'train' to train on."
+            )
+        if self.header.get("stretch", False) != stretch:
+            theirs, mine = ("not stretched", "stretches") if stretch else ("stretched", "crops")
+            raise DataError(
+                f"{self.root} holds tokens of pictures that were {theirs} to squares, but the run "
+                f"{mine} its held-out pictures: set --data.stretch for both or for none."
             )
 
     def require(self, fingerprint: str) -> None:

@@ -18,7 +18,8 @@ def protocol(
 ) -> dict[str, str]:
     """Return the protocol of an evaluation of reconstructions, a sentence for each figure.
 
-    data: the data set (``name``, ``split``, and ``square`` or ``size`` in pixels if set).
+    data: the data set (``name``, ``split``, ``square`` or ``size`` in pixels if set, and
+    ``stretch`` if its pictures were stretched to squares first).
     figures: the result of `evaluate_tokenizer`. available: the number of pictures in the split.
     skipped: the number of chosen pictures that could not be read.
     """
@@ -28,6 +29,8 @@ def protocol(
         shape = f"center squares, resized to {side} x {side} pixels (Lanczos)"
     elif "size" in data:
         shape = f"drawn at {data['size']} x {data['size']} pixels"
+    if data.get("stretch"):
+        shape += ", after they were stretched to squares"
     chosen = "" if figures["images"] + skipped == available else ", spread evenly"
     color = figures.get("channels", 3) == 3
     said = {

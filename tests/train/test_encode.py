@@ -59,7 +59,9 @@ class Encoder:
                  "--data.root", self.root, "--data.size", SIZE, "--batch", 3, "--shard", 4,
                  "--device", "cpu"]  # fmt: skip
         for flag, value in zip(more[::2], more[1::2], strict=True):
-            if flag in flags:
+            if value is True:
+                flags.append(flag)
+            elif flag in flags:
                 flags[flags.index(flag) + 1] = value
             else:
                 flags += [flag, value]
@@ -158,6 +160,25 @@ def test_augmentations_equal_the_data_sets_draws(
         same = tokenizer.encode(sample.image[None])[0] == shards[row].ids
         assert same.float().mean() > 0.9
         assert torch.equal(shards[row].segmentation, on_grid(sample.segmentation, 4))
+
+
+def test_stretched_pictures(
+    encode: Encoder, checkpoint: Path, data_root: Path, tmp_path: Path
+) -> None:
+    for name, more in (("whole", ()), ("drawn", ("--augmentations", 2))):
+        encode(tmp_path / name, "--data.stretch", True, *more)
+        shards, tokenizer = TokenShards(tmp_path / name), load_tokenizer(checkpoint)
+        data = open_dataset("shards", data_root, size=SIZE, crop=(0.5, 1.0), stretch=True)
+        for row in range(len(shards)):
+            sample = data.draw(row) if more else center(data[row], SIZE)
+            same = tokenizer.encode(sample.image[None])[0] == shards[row].ids
+            assert same.float().mean() > 0.9
+        shards.check_run("shards", stretch=True)
+        with pytest.raises(DataError, match="that were stretched to squares, but the run crops"):
+            shards.check_run("shards")
+    encode(tmp_path / "plain")
+    with pytest.raises(DataError, match="were not stretched to squares, but the run stretches"):
+        TokenShards(tmp_path / "plain").check_run("shards", stretch=True)
 
 
 def test_draws(encode: Encoder, tmp_path: Path) -> None:

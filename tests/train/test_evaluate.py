@@ -237,6 +237,25 @@ def test_scenes_need_no_files_and_limit_takes_some(
     assert "within budget" not in printed
 
 
+def test_stretched_pictures_are_stated_and_measured(
+    checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root, out = tmp_path / "wide", tmp_path / "report.json"
+    root.mkdir()
+    Image.effect_noise((64, 32), 40).convert("RGB").save(root / "one.png")
+    for stretch, tokens in ((False, 16 * 8), (True, 8 * 8)):
+        given = ("--checkpoint", checkpoint, "--data.name", "folder", "--data.root", root,
+                 "--features.name", "none", "--out", out)  # fmt: skip
+        stretched = ("--data.stretch",) * stretch
+        assert run_here(capsys, monkeypatch, *given, *stretched)[0] == 0
+        report = json.loads(out.read_text())
+        assert report["tokens"] == tokens and report["data"].get("stretch", False) == stretch
+        assert ("stretched to squares" in report["protocol"]["pictures"]) == stretch
+
+
 def test_a_broken_picture_is_skipped_named_and_counted(
     checkpoint: Path,
     tmp_path: Path,

@@ -37,6 +37,9 @@ class PicturesConfig(ColumnsConfig):
     whole squares."""
     aspect: float = 4 / 3
     """Largest ratio of the sides of a crop; 1: squares. Whole squares are never stretched."""
+    stretch: bool = False
+    """Stretch every picture to a square before it is cropped: for pictures that are crops of one
+    object themselves, of which a square would cut off a part."""
     workers: int = 1
     """Processes that load pictures; 0 loads them in the training process."""
 
@@ -63,6 +66,7 @@ class PicturesConfig(ColumnsConfig):
             split=split,
             crop=self.crop,
             aspect=self.aspect,
+            stretch=self.stretch,
             channels=channels,
             columns=self.columns,
         )

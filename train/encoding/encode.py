@@ -45,6 +45,7 @@ def encode(flags: EncodeFlags) -> dict[str, Any]:
         seed=flags.data.seed,
         split=flags.data.split,
         crop=flags.data.crop,
+        stretch=flags.data.stretch,
         channels=tokenizer.channels,
         columns=flags.data.columns,
     )
@@ -102,6 +103,7 @@ def _header(
             "data": {"name": flags.data.name, "split": flags.data.split, "items": items},
             "augmentations": flags.augmentations,
             "crop": list(flags.data.crop) if flags.augmentations else None,
+            **({"stretch": True} if flags.data.stretch else {}),
             "seed": flags.data.seed if seeded else None,
             "batch": flags.batch,
             "shard": flags.shard,

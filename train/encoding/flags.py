@@ -25,6 +25,8 @@ class DataFlags(ColumnsConfig):
     """Side in pixels of the encoded squares; a multiple of the tokenizer's downsampling."""
     crop: tuple[float, float] = (0.5, 1.0)
     """Smallest and largest side of an augmentation's crop, as fractions of the short side."""
+    stretch: bool = False
+    """Stretch every picture to a square before it is cropped."""
     seed: int = 0
     """Seed of the augmentations."""
 

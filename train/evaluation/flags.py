@@ -27,6 +27,8 @@ class DataFlags(ColumnsConfig):
     """Side in pixels of pictures that are drawn; pictures from files keep their own size."""
     split: Literal["train", "val", "test"] = "test"
     """The split, if the data set has splits."""
+    stretch: bool = False
+    """Stretch every picture to a square, as in training with --data.stretch."""
     square: int | None = None
     """Evaluate the center square of every picture, resized to this many pixels per side, as papers
     do (256 for ImageNet); without it, whole pictures at their own size."""

@@ -65,6 +65,7 @@ def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str,
         flags.data.name,
         flags.data.root,
         split=flags.data.split,
+        stretch=flags.data.stretch,
         size=size,
         channels=tokenizer.channels,
         columns=flags.data.columns,
@@ -108,6 +109,8 @@ def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str,
         print(f"skipped: {sentence}")
     root = redact_query(flags.data.root.resolve().name) if flags.data.root is not None else None
     where = {"name": flags.data.name, "root": root, "split": flags.data.split, "size": size}
+    if flags.data.stretch:
+        where["stretch"] = True
     report = {"checkpoint": bundle.name, "data": where, "skipped": len(skipped), "told": names}
     report |= figures
     if flags.publish:

@@ -64,6 +64,7 @@ def report_tokenizer(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[
         flags.data.name,
         flags.data.root,
         split=flags.data.split,
+        stretch=flags.data.stretch,
         channels=channels,
         columns=flags.data.columns,
         **size,
@@ -119,9 +120,9 @@ def report_tokenizer(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[
     # address, which may be a key).
     root = redact_query(flags.data.root.resolve().name) if flags.data.root is not None else None
     where = {"name": flags.data.name, "root": root, "split": flags.data.split}
-    for key in ("size", "square"):
-        if (side := getattr(flags.data, key)) is not None:
-            where[key] = side
+    for key in ("size", "square", "stretch"):
+        if value := getattr(flags.data, key):
+            where[key] = value
     report = {
         "checkpoint": bundle.name,
         "data": where,

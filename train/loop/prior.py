@@ -70,7 +70,7 @@ class PriorTrainer(TrainingRun):
             self.data = self._open("train")
         tokens = self.shards if self.shards is not None else self.data
         self._check_classes()
-        check_data(config.prior.conditions, config.data.name, tokens, self.held_out)
+        check_data(config.prior.conditions, config.data, tokens, self.held_out)
         check_enough(tokens, config.batch, self.processes)
 
         torch.manual_seed(config.seed)

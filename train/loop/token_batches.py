@@ -18,6 +18,7 @@ from regvq.errors import DataError, PictureError
 from regvq.tokenizer import Tokenizer
 
 from ..cli.common import evenly_spaced
+from ..config.base import PicturesConfig
 from .draws import Batches, draw_numbers
 
 ENCODED_TOGETHER = 64  # pictures
@@ -59,18 +60,18 @@ def pictures_of(samples: list[Sample]) -> Pictures:
 
 def check_data(
     conditions: Sequence[ConditionConfig],
-    data_set: str,
+    data: PicturesConfig,
     tokens: Dataset | TokenShards,
     held_out: Dataset,
 ) -> None:
     """Raise DataError unless a run can train on ``tokens`` and be measured on ``held_out``.
 
-    Token shards must be of the run's data set and of its split for training; both need every part
-    that the prior is conditioned on. It is checked before the first step: a batch, or the last
-    save, must not find it out.
+    Token shards must be of the run's data set and of its split for training, stretched as its
+    pictures are. Both need every part that the prior is conditioned on. It is checked before the
+    first step: a batch, or the last save, must not find it out.
     """
     if isinstance(tokens, TokenShards):
-        tokens.check_run(data_set)
+        tokens.check_run(data.name, data.stretch)
         check_range(conditions, *tokens.largest())
     check_parts(conditions, tokens, "the pictures that it is trained on")
     check_parts(conditions, held_out, "the held-out pictures")

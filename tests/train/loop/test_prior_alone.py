@@ -27,7 +27,13 @@ def tokens(ids: torch.Tensor) -> TokenBatch:
 def test_pictures_are_opened_as_the_config_says(monkeypatch: pytest.MonkeyPatch) -> None:
     opened = recorded_calls(monkeypatch, core.data, "open_dataset")
     data = PicturesConfig(
-        "scenes", Path("there"), size=48, crop=(0.6, 0.7), aspect=1.5, label_column="kind"
+        "scenes",
+        Path("there"),
+        size=48,
+        crop=(0.6, 0.7),
+        aspect=1.5,
+        stretch=True,
+        label_column="kind",
     )
     run: Any = SimpleNamespace(
         config=SimpleNamespace(data=data, seed=23), tokenizer=SimpleNamespace(channels=1)
@@ -36,6 +42,7 @@ def test_pictures_are_opened_as_the_config_says(monkeypatch: pytest.MonkeyPatch)
     assert opened == [
         ("scenes", Path("there"), {
             "size": 48, "seed": 23, "split": "test", "crop": (0.6, 0.7), "aspect": 1.5,
+            "stretch": True,
             "channels": 1, "columns": data.columns,
         })
     ]  # fmt: skip

@@ -13,6 +13,7 @@ from core.data import Sample
 from core.data.token_shards import TokenBatch, TokenShards
 from core.errors import DataError, PictureError
 from tests.helpers.tiny_prior_runs import tiny_tokenizer
+from train.config.base import PicturesConfig
 from train.loop import token_batches
 from train.loop.token_batches import (
     Pictures,
@@ -113,12 +114,13 @@ def test_the_data_are_checked_in_every_respect(monkeypatch: pytest.MonkeyPatch) 
     shards = TokenShards.__new__(TokenShards)
     monkeypatch.setattr(TokenShards, "largest", lambda self: (3, 4), raising=False)
     monkeypatch.setattr(
-        TokenShards, "check_run", lambda self, name: asked.append(("run", name)), raising=False
+        TokenShards, "check_run", lambda self, *given: asked.append(("run", *given)), raising=False
     )
-    check_data(conditions, "scenes", shards, held_out)
+    pictures = PicturesConfig("scenes", stretch=True)
+    check_data(conditions, pictures, shards, held_out)
     parts = [(conditions, shards, words[0]), (conditions, held_out, words[1])]
-    assert asked == [("run", "scenes"), (conditions, 3, 4), *parts]
+    assert asked == [("run", "scenes", True), (conditions, 3, 4), *parts]
     asked.clear()
     data = SimpleNamespace()
-    check_data(conditions, "scenes", data, held_out)
+    check_data(conditions, pictures, data, held_out)
     assert asked == [(conditions, data, words[0]), parts[1]]

@@ -24,13 +24,20 @@ from train.loop.tokenizer import USAGE, TokenizerTrainer
 def test_pictures_are_opened_as_the_config_says(monkeypatch: pytest.MonkeyPatch) -> None:
     opened = recorded_calls(monkeypatch, core.data, "open_dataset")
     data = DataConfig(
-        "scenes", Path("there"), size=48, crop=(0.6, 0.7), aspect=1.5, label_column="kind"
+        "scenes",
+        Path("there"),
+        size=48,
+        crop=(0.6, 0.7),
+        aspect=1.5,
+        stretch=True,
+        label_column="kind",
     )
     run: Any = SimpleNamespace(data=data, seed=23, tokenizer=SimpleNamespace(channels=1))
     module._open(run, "train", 64)
     assert opened == [
         ("scenes", Path("there"), {
             "size": 64, "seed": 23, "split": "train", "crop": (0.6, 0.7), "aspect": 1.5,
+            "stretch": True,
             "channels": 1, "columns": data.columns,
         })
     ]  # fmt: skip

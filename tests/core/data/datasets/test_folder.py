@@ -141,6 +141,16 @@ class TestDraw:
         ratio = found[:, 2] / found[:, 3]
         assert 0.9 < ratio.max() / aspect < 1.1 and 0.9 < ratio.min() * aspect < 1.1
 
+    @pytest.mark.parametrize("size", [(240, 160), (160, 240)])
+    def test_stretched_pictures_are_seen_whole(self, tmp_path: Path, size: tuple[int, int]):
+        write_ramp(tmp_path, *size)
+        data = open_dataset("folder", tmp_path, size=32, crop=(1, 1), stretch=True)
+        assert data[0].image.shape == (3, 160, 160)
+        whole = open_dataset("folder", tmp_path)[0].image
+        for image in (data[0].image, *(data.draw(k).image for k in range(8))):
+            for of in (torch.amin, torch.amax):
+                assert (of(image, (1, 2)) - of(whole, (1, 2))).abs().max() < 0.1
+
     def test_half_are_flipped_by_default(self, tmp_path: Path):
         write_ramp(tmp_path, 64, 64)
         flipped = boxes(PictureFolder(tmp_path, size=16), 64, 64, 300)[:, 4]
@@ -379,6 +389,8 @@ class TestOpening:
             open_dataset("folder", photos, aspect=0.5)
         with pytest.raises(DataError, match="'scenes' does not crop pictures"):
             open_dataset("scenes", aspect=2.0)
+        with pytest.raises(DataError, match="does not crop pictures: leave out the stretch"):
+            open_dataset("scenes", stretch=True)
         with pytest.raises(DataError, match="seed"):
             open_dataset("folder", photos, seed=-1)
 

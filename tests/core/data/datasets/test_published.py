@@ -100,6 +100,17 @@ class TestTogether:
             wrong.append((red // 32 + green // 32 * 8 != sample.segmentation.numpy()).mean())
         assert max(wrong) < 0.15 and np.mean(wrong) < 0.05  # cell borders may differ
 
+    def test_the_map_is_stretched_with_the_picture(self, tmp_path: Path) -> None:
+        rows, columns = np.mgrid[:128, :256].astype(np.uint8)
+        made.save(tmp_path / "picture.png", np.stack([columns, rows, 0 * rows], axis=2))
+        made.save(tmp_path / "map.png", columns // 64 + rows // 64 * 8)
+        data = Classes(tmp_path, [Entry(tmp_path / "picture.png", tmp_path / "map.png")], size=64)
+        data.stretch = True
+        for sample in (data[0], data.draw(0), data.draw(1)):
+            red, green, _ = to_pixels(sample.image).transpose(2, 0, 1)
+            ids = sample.segmentation.numpy()
+            assert ids.shape == red.shape and (red // 64 + green // 64 * 8 != ids).mean() < 0.06
+
     def test_mirrored_classes_are_exchanged(self, tmp_path: Path) -> None:
         made.save(tmp_path / "map.png", made.halves(1, 2))
         made.save(tmp_path / "picture.png", made.picture(0))
@@ -131,19 +142,23 @@ class TestTogether:
 
     def test_captions_are_drawn_and_never_name_the_wrong_side(self, tmp_path: Path) -> None:
         made.save(tmp_path / "a.png", made.picture(0, (32, 32)))
-        flipped = 0
-        for said in (made.CAPTIONS, made.CAPTIONS[:1]):
+        other = made.CAPTIONS[0].replace("left", "right")
+        for said, turned in (
+            (made.CAPTIONS, made.CAPTIONS[1:]),
+            (made.CAPTIONS[:1], (other,)),
+        ):
+            flipped = 0
             data = PictureDataset(
                 tmp_path, [Entry(tmp_path / "a.png", captions=said)], size=32, crop_scale=(1.0, 1.0)
             )
             drawn = [data.draw(k) for k in range(80)]
-            assert {sample.caption for sample in drawn} == set(said)
+            assert {sample.caption for sample in drawn} == {*said, *turned}
             for sample in drawn:
                 mirrored = bool(sample.image[..., 0].mean() > sample.image[..., -1].mean())
                 flipped += mirrored
-                assert not (mirrored and "left" in sample.caption)
-                assert sample.captions == (said[1:] if mirrored else said)
-        assert flipped > 20
+                assert sample.caption in sample.captions
+                assert sample.captions == (turned if mirrored else said)
+            assert flipped > 20
 
 
 class Classes(PictureDataset):
