@@ -1,10 +1,10 @@
-"""Train a judge: ``python train/judge.py segmenter|attributes|labels --out DIR ...``
+"""Train a judge: ``python train/judge.py segmenter|attributes|labels|words --out DIR ...``
 
 A judge is a small network that measures generated pictures: the segmenter reads their layout, the
-attribute classifier looks for the things that captions of drawn landscapes name, and the classifier
-of labels tells what a photograph shows, on pretrained features. The judge itself
-is measured on held-out pictures first, and its bundle states this score, without which no figure of
-the judge can be interpreted.
+attribute classifier looks for the things that captions of drawn landscapes name, the classifier of
+labels tells what a photograph shows, and the judge of words whether it shows what its caption
+names, both on pretrained features. The judge itself is measured on held-out pictures first, and its
+bundle states this score, without which no figure of the judge can be interpreted.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from .judges.attributes import AttributesRun, train_attributes
 from .judges.labels import LabelsRun, train_labels
 from .judges.segmenter import SegmenterRun, train_segmenter
 from .judges.training import check_out
+from .judges.words import WordsRun, train_words
 
 
 def main(arguments: list[str] | None = None) -> Path:
@@ -31,7 +32,12 @@ def main(arguments: list[str] | None = None) -> Path:
 
     from regvq.errors import CheckpointError, DataError, FeatureError
 
-    kinds = {"segmenter": SegmenterRun, "attributes": AttributesRun, "labels": LabelsRun}
+    kinds = {
+        "segmenter": SegmenterRun,
+        "attributes": AttributesRun,
+        "labels": LabelsRun,
+        "words": WordsRun,
+    }
     commands = tyro.extras.subcommand_type_from_defaults(
         {name: kind(out=tyro.MISSING) for name, kind in kinds.items()},
         descriptions={name: kind.__doc__ or "" for name, kind in kinds.items()},
@@ -41,11 +47,13 @@ def main(arguments: list[str] | None = None) -> Path:
         run = parse_flags(commands, arguments, program=program("judge"), description=__doc__)
     with one_line_errors(UsageError, DataError, CheckpointError, FeatureError):
         check_out(run.out)
-        if isinstance(run, LabelsRun):
-            bundle = train_labels(run)
-        else:
-            train = train_segmenter if isinstance(run, SegmenterRun) else train_attributes
-            bundle = train(run)
+        trainers = {
+            SegmenterRun: train_segmenter,
+            AttributesRun: train_attributes,
+            LabelsRun: train_labels,
+            WordsRun: train_words,
+        }
+        bundle = trainers[type(run)](run)
     print(f"the judge is {bundle}")
     return bundle
 

@@ -10,6 +10,7 @@ from .attributes import AttributeClassifier, AttributesConfig
 from .base import Judge
 from .labels import LabelClassifier, LabelsConfig
 from .segmenter import Segmenter, SegmenterConfig
+from .words import WordJudge, WordsConfig
 
 __all__ = [
     "AttributeClassifier",
@@ -19,6 +20,8 @@ __all__ = [
     "LabelsConfig",
     "Segmenter",
     "SegmenterConfig",
+    "WordJudge",
+    "WordsConfig",
     "load_judge",
 ]
 

@@ -1,23 +1,16 @@
 """A linear classifier of pictures by class, on pretrained features.
 
-It measures whether a generated picture is taken for the class that was asked for. A small network
-of its own would learn little from the thousand pictures per class that data sets have; the features
-are those of a network that saw far more.
+It measures whether a generated picture is taken for the class that was asked for.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..networks.features import FeatureName, Features
-from .base import Judge
-
-LAYERS = 3
-"""The deepest layers whose means are read (our choice)."""
+from .linear import LinearJudge
 
 
 @dataclass(frozen=True)
@@ -38,50 +31,19 @@ class LabelsConfig:
             raise ValueError(f"a classifier needs two classes or more, got {len(self.classes)}")
 
 
-class LabelClassifier(Judge):
-    """Logits (B, K) of classes from the features (B, F) that ``describe`` returns."""
+class LabelClassifier(LinearJudge):
+    """Logits (B, K) of K classes from the features (B, F) that ``describe`` returns."""
 
     kind = "labels"
     config_class = LabelsConfig
-    mean: Tensor
-    deviation: Tensor
 
     def __init__(self, config: LabelsConfig) -> None:
-        super().__init__()
+        super().__init__(config.features, config.width, config.size, len(config.classes))
         self.config = config
-        self.register_buffer("mean", torch.zeros(config.width))
-        self.register_buffer("deviation", torch.ones(config.width))
-        self.head = nn.Linear(config.width, len(config.classes))
 
-    def forward(self, described: Tensor) -> Tensor:
-        return self.head((described - self.mean) / self.deviation)
-
-    @torch.no_grad()
     def classify(self, features: Features, images: Tensor) -> Tensor:
         """Return the most likely classes int64 (B,) of images (B, 3, H, W) in [-1, 1].
 
         Raises ValueError for features of another network than that of the config.
         """
-        if features.name != self.config.features:
-            raise ValueError(
-                f"this classifier was trained on {self.config.features} features, "
-                f"not on {features.name}"
-            )
-        return self(describe(features, resized(images, self.config.size))).argmax(1)
-
-
-def resized(images: Tensor, size: int) -> Tensor:
-    """Return images (B, 3, H, W) as (B, 3, size, size) (bilinear, antialiased)."""
-    if images.shape[-2:] == (size, size):
-        return images
-    return F.interpolate(images, (size, size), mode="bilinear", antialias=True)
-
-
-@torch.no_grad()
-def describe(features: Features, images: Tensor) -> Tensor:
-    """Return the features float32 (B, F) of images (B, 3, S, S) in [-1, 1].
-
-    They are the means over positions of the deepest layers, and the maxima of the deepest one.
-    """
-    maps = [each.float() for each in features(images)[-LAYERS:]]
-    return torch.cat([*(each.mean((2, 3)) for each in maps), maps[-1].amax((2, 3))], 1)
+        return self.logits(features, images).argmax(1)

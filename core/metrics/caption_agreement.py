@@ -38,6 +38,11 @@ class AnswerAgreement:
         self._right = torch.zeros(len(self.names), dtype=torch.int64)
         self._pictures = self._whole = 0
 
+    @property
+    def asked(self) -> int:
+        """The number of answers that were asked so far."""
+        return int(self._asked.sum())
+
     def update(self, given: Tensor, wanted: Tensor) -> None:
         """Add answers ``given`` and ``wanted``, int64 (B, Q); -1 in wanted: not asked.
 
@@ -65,7 +70,7 @@ class AnswerAgreement:
         asked, its share of right answers and how often it was asked. Raises ValueError if nothing
         was asked.
         """
-        asked = int(self._asked.sum())
+        asked = self.asked
         if not asked:
             raise ValueError("no question was asked of any picture")
         return {

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -30,7 +30,6 @@ from .frechet import FrechetStatistics
 from .segmentation import LayoutAgreement, agreement_of
 
 if TYPE_CHECKING:
-    from ..judges.attributes import AttributeClassifier
     from ..judges.segmenter import Segmenter
     from ..priors import Prior
     from .inception import Inception
@@ -47,6 +46,23 @@ class HeldOut(NamedTuple):
     named: Mapping[str, int] | None = None
 
 
+class Answering(Protocol):
+    """A judge that answers questions about pictures (``AttributeClassifier``, ``WordAnswers``)."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The questions."""
+        ...
+
+    def answer(self, images: Tensor) -> Tensor:
+        """Return the answers int64 (B, Q) for images (B, 3, H, W) in [-1, 1]."""
+        ...
+
+    def encode(self, answers: Mapping[str, int]) -> Tensor:
+        """Return answers by question as int64 (Q,), -1 where an answer is missing."""
+        ...
+
+
 @dataclass(frozen=True)
 class Judges:
     """The available judges; figures of a judge that is None are left out.
@@ -58,7 +74,7 @@ class Judges:
     """
 
     segmenter: Segmenter | None = None
-    classifier: AttributeClassifier | None = None
+    classifier: Answering | None = None
     features: Callable[[Tensor], Tensor] | None = None
     label: str = ""
     clip: Clip | None = None
@@ -226,7 +242,7 @@ class _Tables:
         if self.taken:
             found = {version: sum(right) / len(right) for version, right in self.taken.items()}
             out["class_accuracy"] = found
-        if self.answers:
+        if self.answers and self.answers[REAL].asked:
             found = {version: table.figures() for version, table in self.answers.items()}
             out["named_right"] = {v: figures["recognised"] for v, figures in found.items()}
             out["named_asked"] = found[REAL]["asked"]

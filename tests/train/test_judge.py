@@ -243,3 +243,80 @@ def test_a_classifier_of_labels_measures_a_prior(tmp_path: Path, monkeypatch, ca
         with pytest.raises(SystemExit):
             evaluate([*checkpoint, *more, "--prior.labels", str(out)])
         assert words in capsys.readouterr().err
+
+
+def birds(root: Path) -> Path:
+    """Write red and blue pictures with captions.jsonl, six to train on and four held out."""
+    from PIL import Image
+
+    root.mkdir()
+    lines = []
+    for number in range(10):
+        color = ("red", "blue")[number % 2]
+        Image.new("RGB", (48, 32), color).save(root / f"{number}.png")
+        split = "train" if number < 6 else "test"
+        said = [f"a {color} bird", "a bird"]
+        lines.append(json.dumps({"file": f"{number}.png", "split": split, "captions": said}))
+    (root / "captions.jsonl").write_text("\n".join(lines))
+    return root
+
+
+def test_a_judge_of_words_measures_a_prior(tmp_path: Path, monkeypatch, capsys) -> None:
+    """It is trained, found by the name of its data, and asked only what a caption mentions."""
+    from core.checkpoints import load_tokenizer
+    from core.conditions import LabelConfig, TextConfig
+    from core.priors import MaskedConfig
+    from tests.helpers.tiny_prior_runs import tokenizer_bundle
+    from train.evaluate import main as evaluate
+
+    monkeypatch.setattr("core.networks.features.load_features", lambda *_: Maps())
+    monkeypatch.setenv("REGVQ_CHECKPOINTS", str(tmp_path))
+    root, out = birds(tmp_path / "data"), tmp_path / "colors"
+    where = ["--data.name", "captions", "--data.root", str(root)]
+    given = ["words", "--out", str(out), "--size", "32", *where]
+    assert main([*given, "--data.stretch", "--words", "red", "blue"]) == out
+    bundle = find_bundle(out)
+    assert bundle.metrics["pictures"] == 4 and bundle.metrics["features"] == Maps.label
+    assert bundle.metrics["found"] == bundle.metrics["absent"] == 1
+    assert bundle.metrics["by_word"]["blue"] == {"found": 1, "absent": 1}
+    assert bundle.config["data"]["words"] == ["red", "blue"]
+    assert "--data.stretch --words red blue --features.name alexnet" in bundle.card
+    assert str(root) not in json.dumps(bundle.config)
+    assert "finds 100.0% of the words" in capsys.readouterr().out
+
+    tokens = tokenizer_bundle(tmp_path / "tokens")
+    tokenizer = load_tokenizer(tokens)
+    grid = (64 // tokenizer.downsampling,) * 2
+
+    def prior(name: str, condition: TextConfig | LabelConfig) -> str:
+        config = MaskedConfig(codebook_size=tokenizer.codebook_size, grid=grid, width=16, layers=1,
+                              heads=2, conditions=(condition,))  # fmt: skip
+        mark = {"name": "tokens", "fingerprint": tokenizer.fingerprint}
+        config.build().save_pretrained(tmp_path / name, tokenizer=mark, data={}, sampling={})
+        return str(tmp_path / name)
+
+    report = tmp_path / "report.json"
+    more = [*where, "--features.name", "none", "--out", str(report), "--device", "cpu"]
+    text = prior("text", TextConfig(width=16, layers=1, heads=2, vocabulary=0))
+    evaluate(["--checkpoint", text, *more])
+    found = json.loads(report.read_text())
+    # Captions are given in turn: the second and fourth picture's mention no color.
+    assert found["named_asked"] == 2 and found["named_right"]["real"] == 1
+    assert set(found["questions"]) == {"red"}
+    evaluate(["--checkpoint", text, *more, "--data.split", "train", "--data.stretch"])
+    assert json.loads(report.read_text())["data"]["stretch"] is True
+    labels = prior("labels", LabelConfig(classes=3))
+    for flags, words in (
+        (["--checkpoint", labels, *more, "--prior.words", str(out)], "conditioned on text"),
+    ):
+        with pytest.raises(SystemExit):
+            evaluate(flags)
+        assert words in capsys.readouterr().err
+    for words, said in (
+        (["red", "pink"], "no training picture's captions mention 'pink'"),
+        (["a"], "every training picture's captions mention 'a'"),
+        ([], "needs different words"),
+    ):
+        with pytest.raises(SystemExit):
+            main([*given[:2], str(tmp_path / "other"), *given[3:], "--words", *words])
+        assert said in capsys.readouterr().err

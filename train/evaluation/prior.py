@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from regvq.bundles.bundle import Bundle
     from regvq.conditions import ConditionConfig
     from regvq.data import Dataset
+    from regvq.judges.words import WordAnswers
     from regvq.metrics.clip import Clip
     from regvq.metrics.generation import HeldOut, Judges
+    from regvq.networks.features import FeatureName, Features
 
 PICTURES = 500  # drawn if there is no --limit
 
@@ -76,9 +78,10 @@ def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str,
             sampling[name] = value
     conditions = _conditions(prior.config.conditions, asked.told)
     names = [name_of(condition) for condition in conditions]
-    if asked.clip and "text" not in names:
+    of_text = {"--prior.clip": asked.clip, "--prior.words": asked.words is not None}
+    for flag in (flag for flag, given in of_text.items() if given and "text" not in names):
         raise UsageError(
-            "--prior.clip needs a prior that is conditioned on text; the conditions here are: "
+            f"{flag} needs a prior that is conditioned on text; the conditions here are: "
             f"{', '.join(names) or 'none'}"
         )
     check_parts(conditions, data, f"the pictures of the split {flags.data.split!r}")
@@ -87,6 +90,9 @@ def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str,
     judges = replace(_judges(flags, bundle, device), clip=_clip(flags, device))
     if "label" in names:
         judges = replace(judges, labels=_classifier(flags, bundle, device))
+    words: tuple[str, ...] = ()
+    if "text" in names and (judge := _word_judge(flags, device)) is not None:
+        judges, words = replace(judges, classifier=judge), judge.names
     if flags.fid:
         judges = replace(judges, inception=load_inception(flags.fid_weights).to(device))
     skipped: list[str] = []
@@ -95,7 +101,7 @@ def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str,
             figures = judge_prior(
                 prior,
                 tokenizer,
-                _held_out(data, chosen, size, skipped, judges.classifier is not None),
+                _held_out(data, chosen, size, skipped, words),
                 judges,
                 sampling=sampling,
                 conditions=conditions,
@@ -224,10 +230,8 @@ def _classifier(
 
     Raises UsageError for a given judge of other classes than the prior's.
     """
-    from regvq.errors import FeatureError
     from regvq.judges import load_judge
     from regvq.judges.labels import LabelClassifier
-    from regvq.networks.features import load_features
 
     fits = partial(_fits, "label", bundle)
     found = flags.prior.labels or _find_judge("labels", flags.data.name, fits)
@@ -236,15 +240,40 @@ def _classifier(
     judge = load_judge(found, LabelClassifier, device)
     if words := _other_classes("label", judge.config.classes, bundle):
         raise UsageError(f"--prior.labels {flags.prior.labels} {words}")
-    name = judge.config.features
+    features = _features_of(judge.config.features, flags, device, "the classes of pictures")
+    return None if features is None else partial(judge.classify, features)
+
+
+def _word_judge(flags: EvaluateFlags, device: str) -> WordAnswers | None:
+    """Return the judge of words that is given or found for the data set; None without one."""
+    from regvq.judges import load_judge
+    from regvq.judges.words import WordJudge
+
+    found = flags.prior.words
+    if found is None and flags.data.name != "scenes":
+        found = _find_judge("words", flags.data.name)
+    if found is None:
+        return None
+    judge = load_judge(found, WordJudge, device)
+    features = _features_of(judge.config.features, flags, device, "the words of captions")
+    return None if features is None else judge.on(features)
+
+
+def _features_of(
+    name: FeatureName, flags: EvaluateFlags, device: str, what: str
+) -> Features | None:
+    """Return the features that a judge decides on; None, with a line about it, without weights."""
+    from regvq.errors import FeatureError
+    from regvq.networks.features import load_features
+
     given = flags.features.weights if flags.features.name == name else None
     try:
         features = load_features(name, given)
     except FeatureError as error:
-        print(f"the classes of pictures are left out: {error}")
+        print(f"{what} are left out: {error}")
         return None
     assert features is not None
-    return partial(judge.classify, features.to(device))
+    return features.to(device)
 
 
 _NAMED = {"label": "labels", "semantic": "classes"}  # the entry of a prior's data, by condition
@@ -296,23 +325,31 @@ def _find_judge(
 
 
 def _held_out(
-    data: Dataset, chosen: list[int], size: int, skipped: list[str], answers: bool
+    data: Dataset, chosen: list[int], size: int, skipped: list[str], words: tuple[str, ...]
 ) -> Iterator[HeldOut]:
-    """Yield the center squares of the chosen pictures; note those that cannot be read."""
+    """Yield the center squares of the chosen pictures; note those that cannot be read.
+
+    Of several captions of a picture, one is given: the first, second, … of each picture in turn.
+    """
     from regvq.data import center
     from regvq.data.scenes import Scenes, named_in
     from regvq.errors import PictureError
+    from regvq.judges.words import mentioned
     from regvq.metrics.generation import HeldOut
 
-    for index in chosen:
+    for number, index in enumerate(chosen):
         try:
-            if answers and isinstance(data, Scenes):
+            if isinstance(data, Scenes):
                 sample, attributes = data.item_and_attributes(index)
                 yield HeldOut(sample, named_in(attributes))
-            else:
-                yield HeldOut(center(data[index], size))
+                continue
+            sample = center(data[index], size)
         except PictureError as error:
             skipped.append(str(error))
+            continue
+        if sample.captions:
+            sample = replace(sample, caption=sample.captions[number % len(sample.captions)])
+        yield HeldOut(sample, mentioned([sample.caption], words) if words else None)
 
 
 def _publish(

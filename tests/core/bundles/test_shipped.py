@@ -9,13 +9,13 @@ from safetensors import safe_open
 from core import Condition, Prior, Tokenizer
 from core.bundles.bundle import Bundle, list_bundles
 from core.checkpoints import fingerprint_of, prior_tokenizer
-from core.judges import AttributeClassifier, Judge, LabelClassifier, Segmenter
+from core.judges import AttributeClassifier, Judge, LabelClassifier, Segmenter, WordJudge
 from core.paths import ROOT
 from core.priors import PlannedPrior, prior_config
 
 SHIPPED = list_bundles(ROOT / "checkpoints")
 JUDGES: dict[str, type[Judge]] = {
-    kind.kind: kind for kind in (Segmenter, AttributeClassifier, LabelClassifier)
+    kind.kind: kind for kind in (Segmenter, AttributeClassifier, LabelClassifier, WordJudge)
 }
 GRID = (2, 3)
 
@@ -78,6 +78,9 @@ def test_judges(bundle: Bundle):
     elif isinstance(judge, LabelClassifier):
         described = torch.rand(2, judge.config.width)
         assert judge(described).shape == (2, len(judge.config.classes))
+    elif isinstance(judge, WordJudge):
+        described = torch.rand(2, judge.config.width)
+        assert judge(described).shape == (2, len(judge.config.words))
     else:
         classes = judge.segment(images())
         assert classes.shape == (2, 30, 44)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from core.judges import load_judge
-from core.judges.labels import LabelClassifier, LabelsConfig, describe, resized
-from train.judges.labels import fit
+from core.judges.labels import LabelClassifier, LabelsConfig
+from core.judges.linear import describe, resized
+from train.judges.linear import fit
 
 
 class Maps:
@@ -40,7 +43,7 @@ def test_features_are_means_of_the_deepest_maps_and_the_last_maxima() -> None:
 def test_a_fitted_classifier_tells_classes_and_is_read_back(tmp_path: Path) -> None:
     labels = torch.arange(90) % 3
     judge = LabelClassifier(LabelsConfig(("red", "green", "blue"), "alexnet", 12, 16))
-    fit(judge, describe(Maps(), pictures(labels)), labels, 1e-3)
+    fit(judge, describe(Maps(), pictures(labels)), partial(F.cross_entropy, target=labels), 1e-3)
     other = torch.tensor([2, 0, 1, 1])
     assert torch.equal(judge.classify(Maps(), pictures(other)), other)
     larger = torch.nn.functional.interpolate(pictures(other), 40)
@@ -58,8 +61,8 @@ def test_the_fit_is_the_minimum_of_its_loss() -> None:
     norms = []
     for penalty in (1e-2, 1e-1):
         judge = LabelClassifier(LabelsConfig(("a", "b", "c"), "alexnet", 12, 16))
-        fit(judge, described, labels, penalty)
-        loss = torch.nn.functional.cross_entropy(judge(described), labels)
+        fit(judge, described, partial(F.cross_entropy, target=labels), penalty)
+        loss = F.cross_entropy(judge(described), labels)
         loss = loss + penalty * judge.head.weight.square().sum()
         gradients = torch.autograd.grad(loss, list(judge.head.parameters()))
         assert max(float(gradient.abs().max()) for gradient in gradients) < 1e-4
