@@ -196,6 +196,9 @@ def all_runs() -> dict[str, StudyRun]:
     for seed in (1, 2):
         again = _table("seeds", CODES, f"-seed{seed}", seed)
         runs += [replace(again[method], codes_rate=FASTER) for method in _KEY]
+    for seed in (1, 2):
+        again = _table("seeds", LARGE, f"-16k-seed{seed}", seed)
+        runs += [replace(again[method], codes_rate=FASTER) for method in _KEY]
     rest = [main[method] for method in _MAIN] + [large[method] for method in _LARGE]
     rest += _equal_bits()
     return {run.name: run for run in (*first, *runs, *rest)}

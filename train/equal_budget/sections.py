@@ -141,7 +141,7 @@ def seeds(found: dict[str, Any], spread: Spread) -> list[str]:
     for same in repeated(found["runs"]).values():
         if len(same) < 2:
             continue
-        cells = [f"{same[0]['label']} ({len(same)} seeds)"]
+        cells = [f"{same[0]['label']}, {same[0]['codes']:,} codes ({len(same)} seeds)"]
         for key, form in shown:
             values = [row[key] for row in same]
             extent = f"{form.format(min(values))} to {form.format(max(values))}"
@@ -153,9 +153,9 @@ def seeds(found: dict[str, Any], spread: Spread) -> list[str]:
     return [
         "## Several seeds",
         "",
-        f"With 1,024 codes and {FASTER:g} times the learning rate for them: mean, and smallest to "
+        f"With {FASTER:g} times the learning rate for the codes: mean, and smallest to "
         "largest value. The spread of single seeds is the standard deviation around these means, "
-        "of all methods together; other tables are taken to have the same.",
+        "of all these together; other tables are taken to have the same.",
         "",
         "| | codes used | PSNR, dB | SqueezeNet-FD |",
         "|---|---:|---:|---:|",

@@ -17,8 +17,10 @@ from typing import Any
 Row = dict[str, Any]
 SEEDS = ("-fast", "-seed1", "-seed2")
 """Ends of the names of runs that differ in the seed alone; the first one's row holds the means."""
-REPEATED = ("vqgan", "regvq", "simvq", "nsvq")
+METHODS = ("vqgan", "regvq", "simvq", "nsvq")
 """Methods with runs of several seeds."""
+REPEATED = tuple(method + size for size in ("", "-16k") for method in METHODS)
+"""Beginnings of their names: each method with 1,024 and with 16,384 codes."""
 KEYS = (
     "utilization", "perplexity", "psnr", "ssim", "feature_distance", "fd", "generation_fd",
 )  # fmt: skip
@@ -67,16 +69,17 @@ def seeds_of(key: str, row: Row) -> int:
 
 
 def repeated(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """Return the runs that differ in the seed alone by method, the first seed first."""
+    """Return the runs that differ in the seed alone by the beginning of their names, the first seed
+    first."""
     by_name = {row["name"]: row for row in rows}
     return {
-        method: [by_name[method + end] for end in SEEDS if method + end in by_name]
-        for method in REPEATED
+        begin: [by_name[begin + end] for end in SEEDS if begin + end in by_name]
+        for begin in REPEATED
     }
 
 
 def spread(rows: Iterable[Row]) -> Spread:
-    """Return the standard deviation of each figure, pooled over the repeated methods."""
+    """Return the standard deviation of each figure, pooled over all that is repeated."""
     groups, deviations, freedom = repeated(rows), {}, {}
     for key in KEYS:
         squares, count = 0.0, 0

@@ -8,7 +8,7 @@ from typing import Any
 from .claims import Runs
 from .runs import FASTER
 from .sections import SIGNS
-from .spread import REPEATED, Row
+from .spread import METHODS, Row
 from .tables import ordered
 
 MISSING = "not run yet."
@@ -84,7 +84,7 @@ def _collapse(runs: Runs) -> str:
 
 
 def _faster(runs: Runs) -> str:
-    pairs = [runs.found((method, f"{method}-fast")) for method in REPEATED]
+    pairs = [runs.found((method, f"{method}-fast")) for method in METHODS]
     pairs = [pair for pair in pairs if len(pair) == 2]
     if not pairs:
         return MISSING

@@ -37,7 +37,7 @@ def test_codebooks_have_the_size_of_their_group():
         if run.group == "levels":
             continue
         size = run.config(STUDY).tokenizer.quantizer.size
-        wanted = near.get(run.group, CODES)
+        wanted = LARGE if "-16k-seed" in run.name else near.get(run.group, CODES)
         assert size == wanted or (run.method in ("fsq", "fsp") and 0.9 * wanted < size < wanted)
 
 

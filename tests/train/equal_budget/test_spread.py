@@ -38,6 +38,16 @@ def test_means_over_seeds_stand_in_the_row_of_the_first():
     assert found["regvq-fast"] == ROWS[-1]
 
 
+def test_each_codebook_size_has_means_of_its_own():
+    large = [row("vqgan-16k-fast", 300.0), row("vqgan-16k-seed1", 308.0)]
+    found = averaged([*ROWS, *large])
+    assert found["vqgan-fast"] == averaged(ROWS)["vqgan-fast"]
+    assert found["vqgan-16k-fast"]["fd"] == pytest.approx(304)
+    assert "vqgan-16k-seed1" not in found
+    squares = 2 * stdev([100, 104, 105]) ** 2 + stdev([200, 206]) ** 2 + stdev([300, 308]) ** 2
+    assert spread([*ROWS, *large]).deviations["fd"] == pytest.approx(math.sqrt(squares / 4))
+
+
 def test_a_difference_is_decided_if_chance_seldom_exceeds_it():
     seen, found = spread(ROWS), averaged(ROWS)
     deviation = seen.deviations["fd"]
