@@ -3,6 +3,7 @@
 ``python train/study.py run --study.root PHOTOS``     train and evaluate the unfinished runs
 ``python train/study.py timing --study.root PHOTOS``  time and memory of a step, each run alone
 ``python train/study.py downstream --study.root PHOTOS``  a prior on each tokenizer's tokens
+``python train/study.py judge --study.root PHOTOS``   LPIPS, and a distance on AlexNet's features
 ``python train/study.py report``                      RESULTS.md, charts, docs/study/results.json
 ``python train/study.py ship``                        chosen tokenizers as bundles in checkpoints/
 
@@ -30,13 +31,21 @@ def main(arguments: list[str] | None = None) -> None:
     prepare()
     import tyro
 
-    from .equal_budget.flags import DownstreamFlags, ReportFlags, RunFlags, ShipFlags, TimingFlags
+    from .equal_budget.flags import (
+        DownstreamFlags,
+        JudgeFlags,
+        ReportFlags,
+        RunFlags,
+        ShipFlags,
+        TimingFlags,
+    )
 
     with one_line_errors(ValueError):
         flags = parse_flags(
             Annotated[RunFlags, tyro.conf.subcommand("run", prefix_name=False)]
             | Annotated[TimingFlags, tyro.conf.subcommand("timing", prefix_name=False)]
             | Annotated[DownstreamFlags, tyro.conf.subcommand("downstream", prefix_name=False)]
+            | Annotated[JudgeFlags, tyro.conf.subcommand("judge", prefix_name=False)]
             | Annotated[ReportFlags, tyro.conf.subcommand("report", prefix_name=False)]
             | Annotated[ShipFlags, tyro.conf.subcommand("ship", prefix_name=False)],
             arguments,
@@ -46,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     from regvq.errors import CheckpointError, DataError, FeatureError
 
     from .equal_budget.report import write_report
-    from .equal_budget.scheduler import downstream_all, run_all, time_all
+    from .equal_budget.scheduler import downstream_all, judge_all, run_all, time_all
     from .equal_budget.ship import ship
     from .loop.base import NonFiniteLoss
 
@@ -57,6 +66,8 @@ def main(arguments: list[str] | None = None) -> None:
             time_all(flags)
         elif isinstance(flags, DownstreamFlags):
             downstream_all(flags)
+        elif isinstance(flags, JudgeFlags):
+            judge_all(flags)
         elif isinstance(flags, ReportFlags):
             write_report(flags.out, flags.results, flags.to, flags.more, flags.earlier)
         else:

@@ -59,6 +59,23 @@ class DownstreamFlags:
 
 
 @dataclass(frozen=True)
+class JudgeFlags:
+    """Measure finished runs on features that no run trained on: LPIPS and a Fréchet distance."""
+
+    study: Study
+    alexnet: Path | None = None
+    """A file of torchvision's AlexNet weights; without one, torchvision's cache, then a
+    download."""
+    vgg16: Path | None = None
+    """The same of VGG-16."""
+    only: tuple[str, ...] = ()
+    """Only the runs with these names; none: all that are finished and have a bundle (outside
+    quantizers have none)."""
+    out: Path = OUT
+    """The folder of the runs' folders."""
+
+
+@dataclass(frozen=True)
 class ReportFlags:
     """Write the report from the available results."""
 

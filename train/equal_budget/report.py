@@ -99,9 +99,11 @@ def _introduction(shared: dict[str, Any]) -> list[str]:
         f"codes). Evaluated on {shared['images']} photographs that no run trained on: whole "
         f"pictures, argmax codes, {shared['tokens']:,} tokens.",
         "",
-        f"Distances are computed on {shared['features']}. They are neither LPIPS nor FID, the "
-        "perceptual loss of the training uses the same features, and a Fréchet distance of "
-        f"{shared['images']} pictures is biased upwards: compare them only within this page. "
+        f"SqueezeNet's distances are on {shared['features']}. They are neither LPIPS nor FID, and "
+        "the perceptual loss of the training uses the same features; LPIPS and AlexNet-FD, where "
+        "they were measured (`study.py judge`), are on features that no run trained on. A Fréchet "
+        f"distance of {shared['images']} pictures is biased upwards: compare it only within this "
+        "page. "
         "The runs took minutes on a CPU, not days on GPUs as in the papers; unless a table says "
         "otherwise, each figure is of one seed.",
         "",

@@ -14,7 +14,8 @@ Format 1::
                "steps": 400, "codes_rate": 1.0, "staged": false, "contrastive": "none",
                "quantizer": {...}, "levels": {...},     only with residual or product codes
                "utilization": 0.64, "perplexity": 138.6, "psnr": 20.86, "ssim": 0.489,
-               "feature_distance": 0.733, "fd": 2584.5, "step_ms": 293.2, "timed": false,
+               "feature_distance": 0.733, "fd": 2584.5, "lpips_alex": null, "lpips_vgg": null,
+               "alexnet_fd": null, "step_ms": 293.2, "timed": false,
                "peak_mb": null, "generation_fd": null, "training_utilization": 0.65,
                "frozen_at": null}, ...],
      "sweeps": [{"name": "mask", "title": "...", "axis": "...",
@@ -29,7 +30,8 @@ machine, discriminator included, and ``peak_mb`` is the memory that training add
 ``training_utilization`` counts the codes of the last 100 training steps, including those drawn at
 random. ``generation_fd`` is the Fréchet distance of the pictures that the same prior, trained on a
 run's tokens, generates (train/equal_budget/downstream.py); ``shared.downstream`` has that prior's
-settings, or is null.
+settings, or is null. ``lpips_alex``, ``lpips_vgg`` and ``alexnet_fd`` are on features that no run
+trained on (train/equal_budget/judge.py), null where they were not measured.
 """
 
 from __future__ import annotations
@@ -51,6 +53,9 @@ COLUMNS = (
     ("ssim", "SSIM", "high", 3, False),
     ("feature_distance", "SqueezeNet distance", "low", 3, False),
     ("fd", "SqueezeNet-FD", "low", 0, False),
+    ("lpips_alex", "LPIPS (AlexNet)", "low", 3, False),
+    ("lpips_vgg", "LPIPS (VGG-16)", "low", 3, False),
+    ("alexnet_fd", "AlexNet-FD", "low", 1, False),
     ("generation_fd", "generation FD", "low", 0, False),
     ("step_ms", "ms per step", "low", 0, False),
     ("peak_mb", "memory, MB", "low", 0, False),
@@ -222,9 +227,9 @@ def _points(points: dict[str, list], found: list[dict]) -> dict[str, list]:
 
 def _row(result: dict[str, Any], folder: Path) -> dict[str, Any]:
     figures, training = result["figures"], result["training"]
-    timing, downstream = (
+    timing, downstream, judged = (
         read_result(file) if (file := folder / f"{name}.json").exists() else {}
-        for name in ("timing", "downstream")
+        for name in ("timing", "downstream", "judged")
     )
     distance = next((k for k in figures if k.endswith("_distance")), None)
     frechet = next((k for k in figures if k.endswith("_fd")), None)
@@ -239,6 +244,7 @@ def _row(result: dict[str, Any], folder: Path) -> dict[str, Any]:
         **{key: figures[key] for key in ("utilization", "perplexity", "psnr", "ssim")},
         "feature_distance": figures.get(distance),
         "fd": figures.get(frechet),
+        **{key: judged.get(key) for key in ("lpips_alex", "lpips_vgg", "alexnet_fd")},
         "step_ms": timing.get("step_ms", training["step_ms"]),
         "timed": bool(timing),
         "peak_mb": timing.get("peak_mb"),

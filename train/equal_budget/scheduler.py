@@ -22,7 +22,7 @@ from regvq.errors import CheckpointError
 from ..cli.common import process_exists
 from ..cli.errors import UsageError
 from .catalog import all_runs, chosen
-from .flags import DownstreamFlags, RunFlags, TimingFlags
+from .flags import DownstreamFlags, JudgeFlags, RunFlags, TimingFlags
 from .runs import Study, StudyRun
 
 _COMMAND = Path(__file__).resolve().parents[1] / "study.py"
@@ -86,6 +86,26 @@ def downstream_all(flags: DownstreamFlags) -> None:
         print(
             f"{run.name:24} generation FD {found['generation_fd']:.0f}  reconstruction FD "
             f"{found['reconstruction_fd']:.0f}  {found['bits_per_token']:.3f} bits per token",
+            flush=True,
+        )
+
+
+def judge_all(flags: JudgeFlags) -> None:
+    """Measure the chosen runs that are not measured yet, on features that no run trained on."""
+    from .judge import judge, load_networks
+
+    runs = chosen(all_runs(), (), flags.only)
+    if not flags.only:
+        runs = [run for run in runs if (flags.out / run.name / "bundle").is_dir()]
+    networks = load_networks(flags.alexnet, flags.vgg16)
+    for run in runs:
+        file = flags.out / run.name / "judged.json"
+        if not file.exists():
+            judge(run, flags.study, networks, flags.out)
+        found = json.loads(file.read_text(encoding="utf-8"))
+        print(
+            f"{run.name:24} LPIPS {found['lpips_alex']:.3f} (AlexNet), {found['lpips_vgg']:.3f} "
+            f"(VGG-16)  AlexNet-FD {found['alexnet_fd']:.1f}",
             flush=True,
         )
 

@@ -23,6 +23,7 @@ REPEATED = tuple(method + size for size in ("", "-16k") for method in METHODS)
 """Beginnings of their names: each method with 1,024 and with 16,384 codes."""
 KEYS = (
     "utilization", "perplexity", "psnr", "ssim", "feature_distance", "fd", "generation_fd",
+    "lpips_alex", "lpips_vgg", "alexnet_fd",
 )  # fmt: skip
 """Figures that are averaged over seeds."""
 STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)

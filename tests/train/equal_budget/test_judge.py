@@ -1,0 +1,94 @@
+"""Figures of finished runs on features that no run trained on."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from torch import Tensor
+
+from core.checkpoints import load_tokenizer
+from core.data import open_dataset
+from core.errors import CheckpointError
+from tests.train.equal_budget.conftest import STUDY
+from train.cli.common import evenly_spaced
+from train.equal_budget import judge as module
+from train.equal_budget.catalog import all_runs
+from train.equal_budget.judge import Networks, judge
+from train.equal_budget.results import gather
+from train.study import main
+
+
+class Colors:
+    """Features of one map, the picture itself; their pooled features are its mean color."""
+
+    name, label = "alexnet", "the colors"
+
+    def __call__(self, images: Tensor) -> list[Tensor]:
+        return [images]
+
+    def pooled(self, images: Tensor) -> Tensor:
+        return images.mean((2, 3))
+
+
+class Gaps:
+    """A distance of pictures in place of LPIPS: the mean absolute difference, times a factor."""
+
+    def __init__(self, net: str, factor: float) -> None:
+        self.key, self.label, self.factor = f"lpips_{net}", f"gaps of {net}", factor
+
+    def __call__(self, a: Tensor, b: Tensor) -> Tensor:
+        return self.factor * (a - b).abs().mean((1, 2, 3))
+
+
+@pytest.fixture
+def networks(monkeypatch) -> Networks:
+    found = Networks((Gaps("alex", 1.0), Gaps("vgg", 3.0)), Colors())
+    monkeypatch.setattr(module, "load_networks", lambda alexnet, vgg16: found)
+    return found
+
+
+def test_finished_runs_are_measured_once_and_stand_in_the_report(
+    made, place, networks, tmp_path, capsys
+):
+    words = ["--study.root", str(place / "photos"), "--study.size", "32", "--study.limit", "2"]
+    main(["judge", *words, "--out", str(made)])
+    said = capsys.readouterr().out
+    assert [line.split()[0] for line in said.splitlines()] == ["vqgan", "regvq", "nsvq"]
+    files = {name: made / name / "judged.json" for name in ("vqgan", "regvq", "nsvq")}
+    found = {name: json.loads(file.read_text()) for name, file in files.items()}
+    data = open_dataset("folder", place / "photos", size=32, split="test")
+    tokenizer = load_tokenizer(made / "vqgan" / "bundle")
+    gaps = []
+    for index in evenly_spaced(3, 2):
+        image = data[index].image[None]
+        height, width = image.shape[-2:]
+        shown = tokenizer.decode(tokenizer.encode(image))[..., :height, :width].clamp(-1, 1)
+        gaps.append(float((image - ((shown + 1) * 127.5).round() / 127.5 + 1).abs().mean()))
+    one = found["vqgan"]
+    assert one["images"] == 2
+    assert one["lpips_alex"] == pytest.approx(sum(gaps) / 2, rel=1e-3)
+    assert one["lpips_vgg"] == pytest.approx(3 * one["lpips_alex"])
+    assert one["alexnet_fd"] > 0
+    assert one["labels"] == {
+        "lpips_alex": "gaps of alex", "lpips_vgg": "gaps of vgg", "alexnet_fd": "the colors",
+    }  # fmt: skip
+    rows = {row["name"]: row for row in gather(made)["runs"]}
+    for key in module.FIGURES:
+        assert rows["regvq"][key] == found["regvq"][key] and rows["outside-simvq"][key] is None
+    main(["report", "--out", str(made), "--to", str(tmp_path)])
+    text = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert f"{one['lpips_vgg']:.3f}" in text and "| LPIPS (AlexNet) | LPIPS (VGG-16) |" in text
+    # What is measured stays.
+    files["vqgan"].write_text(json.dumps(one | {"lpips_vgg": 0.5}))
+    main(["judge", *words, "--out", str(made), "--only", "vqgan"])
+    assert "0.500 (VGG-16)" in capsys.readouterr().out
+    for file in files.values():
+        file.unlink()
+
+
+def test_a_run_without_a_bundle_is_refused(made, place, networks):
+    run = all_runs()["outside-simvq"]
+    with pytest.raises(CheckpointError, match=r"holds no finished tokenizer.*outside-simvq"):
+        judge(run, STUDY, networks, made)
+    assert (made / run.name / "result.json").exists()

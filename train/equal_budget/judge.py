@@ -1,0 +1,73 @@
+"""The figures of a finished run on features that no run trained on: LPIPS and a Fréchet distance.
+
+The study's perceptual loss and its own distances use SqueezeNet's features, which may favor a run
+for what only they see. AlexNet's and VGG-16's are judges of another training.
+
+``OUT/NAME/judged.json``: ``lpips_alex`` and ``lpips_vgg`` (means over the pictures), ``alexnet_fd``
+(Fréchet distance of reconstructions to pictures on AlexNet's features), ``images``, and ``labels``
+of the features by figure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from regvq.bundles.bundle import find_bundle
+from regvq.bundles.storage import write_json
+from regvq.checkpoints import load_tokenizer
+from regvq.data import open_dataset
+from regvq.errors import CheckpointError
+from regvq.metrics.lpips import Lpips, load_lpips
+from regvq.metrics.reconstruction import evaluate_tokenizer
+from regvq.networks.features import Features, load_features
+
+from ..export.tokenizer import sample_pictures
+from .runs import Study, StudyRun
+
+FIGURES = ("lpips_alex", "lpips_vgg", "alexnet_fd")
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The networks that judge a run."""
+
+    lpips: tuple[Lpips, ...]
+    features: Features
+
+
+def load_networks(alexnet: Path | None, vgg16: Path | None) -> Networks:
+    """Load AlexNet and VGG-16 from files of torchvision's weights (None: its cache, else a
+    download). Raises FeatureError if they cannot be had."""
+    features = load_features("alexnet", alexnet)
+    assert features is not None
+    return Networks((load_lpips("alex", alexnet), load_lpips("vgg", vgg16)), features)
+
+
+def judge(run: StudyRun, study: Study, networks: Networks, out: Path) -> dict[str, Any]:
+    """Measure the bundle of a finished run on the study's held-out pictures.
+
+    Writes ``out/NAME/judged.json`` and returns its contents. Raises CheckpointError if the run has
+    no bundle.
+    """
+    folder = out / run.name
+    if not (folder / "result.json").exists() or not (folder / "bundle").is_dir():
+        raise CheckpointError(
+            f"{folder} holds no finished tokenizer of the study; train it first with study.py run "
+            f"--only {run.name}."
+        )
+    tokenizer = load_tokenizer(find_bundle(folder), "cpu")
+    pictures = open_dataset("folder", study.root, size=study.size, split="test")
+    figures = evaluate_tokenizer(
+        tokenizer,
+        sample_pictures(pictures, study.limit),
+        features=networks.features,
+        lpips=networks.lpips,
+    )
+    labels = {each.key: each.label for each in networks.lpips}
+    labels["alexnet_fd"] = networks.features.label
+    result = {key: figures[key] for key in FIGURES}
+    result |= {"images": figures["images"], "labels": labels}
+    write_json(folder / "judged.json", result)
+    return result
