@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 Row = dict[str, Any]
@@ -50,26 +50,42 @@ def short(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def elsewhere(other: dict[str, Any], columns: list[dict[str, Any]]) -> list[str]:
-    """Return the table of a study on other pictures, and the two comparisons of the papers."""
-    shared, rows = other["shared"], {row["method"]: row for row in other["runs"]}
+    """Return the tables of a study on other pictures, one per codebook size and learning rate of
+    the codes, and the two comparisons of the papers in each."""
+    shared = other["shared"]
     steps = shared["budget"]["steps"]
     parts = [
         f"## On other pictures: {other['name']}",
         "",
         f"The same network and losses, {steps} steps of {shared['budget']['batch']} crops; "
-        f"evaluated on {shared['images']} pictures of that data set that no run trained on.",
+        f"evaluated on {shared['images']} pictures of that data set that no run trained on, of one "
+        "seed: no difference is decided.",
         "",
-        *table(columns, ordered(rows.values())),
     ]
+    settings = {(row["codes"], row["codes_rate"]) for row in other["runs"]}
+    for codes, rate in sorted(settings):
+        rows = {
+            row["method"]: row
+            for row in other["runs"]
+            if (row["codes"], row["codes_rate"]) == (codes, rate)
+        }
+        faster = f", {rate:g} times the learning rate for them" if rate != 1 else ""
+        title = f"{codes:,} codes{faster}"
+        parts += [*table(columns, ordered(rows.values()), title), *_compared(rows)]
+    return parts
+
+
+def _compared(rows: Mapping[str, Row]) -> list[str]:
+    lines = []
     for a, b in (("regvq", "vqgan"), ("nsvq", "simvq")):
         if a in rows and b in rows:
             ratio = rows[a]["fd"] / rows[b]["fd"]
             gain = f"{rows[a]['psnr'] - rows[b]['psnr']:+.2f}".replace("-", "−")
-            parts += [
+            lines += [
                 f"- {rows[a]['label']} against {rows[b]['label']}: SqueezeNet-FD {ratio:.2f} "
                 f"times, PSNR {gain} dB."
             ]
-    return [*parts, ""]
+    return [*lines, ""] if lines else []
 
 
 def point(sweep: str, value: float) -> str:

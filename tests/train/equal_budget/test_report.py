@@ -90,15 +90,21 @@ def test_the_report_names_missing_runs(made, tmp_path, saved):
 
 def test_studies_on_other_pictures_have_their_own_tables(made, tmp_path, saved):
     other = tmp_path / "streets"
-    for name, distance in (("vqgan", 200.0), ("regvq", 150.0)):
-        found = result_of(made, name)
+    runs = (("vqgan", 200.0), ("regvq", 150.0), ("vqgan-16k-fast", 90.0), ("regvq-16k-fast", 99.0))
+    for name, distance in runs:
+        found = result_of(made, name.removesuffix("-16k-fast")) | {"name": name}
+        if name.endswith("fast"):
+            found |= {"codes": 16_384, "codes_rate": 10.0}
         found["figures"] |= {"squeezenet_fd": distance, "psnr": 12.34}
         (other / name).mkdir(parents=True)
         (other / name / "result.json").write_text(json.dumps(found), encoding="utf-8")
     main(["report", "--out", str(made), "--more", str(other), "--to", str(tmp_path)])
     text = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
     part = text[text.index("## On other pictures: streets") :]
-    assert "12.34" in part and "SqueezeNet-FD 0.75 times, PSNR +0.00 dB" in part
+    small, large = part.split("| 16,384 codes, 10 times the learning rate for them |")
+    assert "| 1,024 codes |" in small
+    assert "12.34" in small and "SqueezeNet-FD 0.75 times, PSNR +0.00 dB" in small
+    assert "12.34" in large and "SqueezeNet-FD 1.10 times" in large
     results = tmp_path / "docs" / "study" / "results.json"
     main(["report", "--results", str(results), "--to", str(tmp_path / "again")])
     assert (tmp_path / "again" / "RESULTS.md").read_text(encoding="utf-8") == text
