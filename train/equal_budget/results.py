@@ -141,13 +141,30 @@ def joined(found: dict[str, Any], earlier: dict[str, Any]) -> dict[str, Any]:
             "are compared must have the same."
         )
     known = all_runs()
-    rows = {row["name"]: row for row in (*earlier["runs"], *found["runs"]) if row["name"] in known}
+    before = {row["name"]: row for row in earlier["runs"]}
+    newer = [_completed(row, before.get(row["name"])) for row in found["runs"]]
+    rows = {row["name"]: row for row in (*before.values(), *newer) if row["name"] in known}
     rows = [rows[name] for name in known if name in rows]
     shared = new | {
         "draws": crops | new["draws"],
         "downstream": new["downstream"] or old["downstream"],
     }
     return earlier | found | {"shared": shared, "runs": rows, "sweeps": _sweeps(rows)}
+
+
+def _completed(row: dict[str, Any], earlier: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the row of a run that was made again, with what only its earlier row has: time and
+    memory of a step alone, and, if it is the same tokenizer, what a prior generates from its
+    tokens and what other features see."""
+    if earlier is None:
+        return row
+    kept: tuple[str, ...] = ()
+    if earlier["timed"] and not row["timed"]:
+        kept = ("step_ms", "peak_mb", "timed")
+    if row["psnr"] == earlier["psnr"]:
+        more = ("generation_fd", "lpips_alex", "lpips_vgg", "alexnet_fd")
+        kept += tuple(key for key in more if row.get(key) is None)
+    return row | {key: earlier.get(key) for key in kept}
 
 
 def _filled(settings: dict[str, Any]) -> dict[str, Any]:

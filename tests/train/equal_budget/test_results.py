@@ -47,6 +47,15 @@ def test_new_runs_join_earlier_results(made, tmp_path):
     assert found["elsewhere"] == ["kept"] and found["shared"]["draws"] == every["shared"]["draws"]
     mask = next(sweep for sweep in found["sweeps"] if sweep["name"] == "mask")
     assert len(mask["series"]["regvq"]) == 6
+    # What only the earlier row has stays, generated pictures only those of the same tokenizer.
+    alone = {"timed": True, "step_ms": 5.0, "peak_mb": 6.0, "generation_fd": 7.0, "lpips_vgg": 8.0}
+    earlier["runs"] = [row | alone for row in earlier["runs"]]
+    rows = {row["name"]: row for row in joined(fresh, earlier)["runs"]}
+    assert rows["regvq-mask0"]["psnr"] == 13.0 and rows["regvq-mask0"]["step_ms"] == 5.0
+    assert rows["regvq-mask0"]["timed"] and rows["regvq-mask0"]["generation_fd"] is None
+    fresh["runs"][0] = fresh["runs"][0] | {"psnr": 12.0, "lpips_vgg": 9.0}
+    rows = {row["name"]: row for row in joined(fresh, earlier)["runs"]}
+    assert rows["regvq-mask0"]["generation_fd"] == 7.0 and rows["regvq-mask0"]["lpips_vgg"] == 9.0
     for key, value in (
         ("budget", every["shared"]["budget"] | {"steps": 999}),
         ("draws", {"0": "other"}),
