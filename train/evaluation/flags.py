@@ -91,8 +91,8 @@ class PriorFlags:
     """A judge of train/judge.py labels; without it, one for the data set is searched. Its features
     are those of --features.name and --features.weights if that is the judge's network."""
     words: Path | None = None
-    """A judge of train/judge.py words: the shares of its words that the captions mention and that
-    it finds in the pictures; without it, one for the data set is searched."""
+    """A judge of train/judge.py words, trained on such pictures: the share of its words that it
+    finds, of those that captions mention."""
     clip: bool = False
     """Also CLIP score and R-precision, by open_clip, for a prior that is conditioned on text."""
     clip_model: str = "ViT-B-32"

@@ -91,7 +91,7 @@ def report_prior(flags: EvaluateFlags, bundle: Bundle, device: str) -> dict[str,
     if "label" in names:
         judges = replace(judges, labels=_classifier(flags, bundle, device))
     words: tuple[str, ...] = ()
-    if "text" in names and (judge := _word_judge(flags, device)) is not None:
+    if (judge := _word_judge(flags, device)) is not None:
         judges, words = replace(judges, classifier=judge), judge.names
     if flags.fid:
         judges = replace(judges, inception=load_inception(flags.fid_weights).to(device))
@@ -245,16 +245,16 @@ def _classifier(
 
 
 def _word_judge(flags: EvaluateFlags, device: str) -> WordAnswers | None:
-    """Return the judge of words that is given or found for the data set; None without one."""
+    """Return the judge of words that is given; None without one.
+
+    None is searched: folders of pictures with captions are of all kinds, and share a name.
+    """
     from regvq.judges import load_judge
     from regvq.judges.words import WordJudge
 
-    found = flags.prior.words
-    if found is None and flags.data.name != "scenes":
-        found = _find_judge("words", flags.data.name)
-    if found is None:
+    if flags.prior.words is None:
         return None
-    judge = load_judge(found, WordJudge, device)
+    judge = load_judge(flags.prior.words, WordJudge, device)
     features = _features_of(judge.config.features, flags, device, "the words of captions")
     return None if features is None else judge.on(features)
 
