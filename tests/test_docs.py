@@ -223,6 +223,9 @@ def figures_of(metrics: dict) -> dict[str, str]:
     if "accuracy" in metrics:
         found["accuracy"] = f"{100 * metrics['accuracy']:.1f} %"
         found["pictures"] = f"{metrics['pictures']:,}"
+    if "by_word" in metrics:
+        found |= {key: f"{100 * metrics[key]:.1f} %" for key in ("found", "absent")}
+        found["pictures"] = f"{metrics['pictures']:,}"
     if "named" in metrics:
         found["named"] = f"{100 * metrics['named']['recognised']:.1f} %"
         found["every"] = f"{100 * metrics['every']['recognised']:.1f} %"

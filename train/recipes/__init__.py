@@ -55,8 +55,8 @@ GROUPS = (
         "Priors of photographs (--data.root DIR)",
         "priors",
         (
-            "imagenette-class-ar", "imagenette-class-masked", "birds-text-diffusion",
-            "facades-semantic-ar", "coco-text-diffusion",
+            "imagenette-class-ar", "imagenette-class-masked", "birds-text-ar",
+            "birds-text-diffusion", "facades-semantic-ar", "coco-text-diffusion",
         ),
     ),
     Group(

@@ -114,10 +114,9 @@ def photos_regvq_decoder() -> RunConfig:
 def birds_facades_regvq() -> RunConfig:
     """photos-regvq, trained further on pictures of birds and of facades, 128 pixels per side.
 
-    The tokenizer of birds-text-diffusion and facades-semantic-ar. Losses and crops are those of
-    photos-regvq-last; the learning rate is half of its rate, so that codes and network keep what
-    they have learned. Length and rate are our choice. Needs --data.root, a folder with pictures of
-    both.
+    Losses and crops are those of photos-regvq-last; the learning rate is half of its rate, so that
+    codes and network keep what they have learned. Length and rate are our choice. Needs
+    --data.root, a folder with pictures of both.
     """
     return replace(
         _last(photos_regvq(), RegVQConfig(mask_fall=(0.0, 0.9))),

@@ -21,7 +21,7 @@ TOKENIZERS = [name for name in NAMES if isinstance(config_of(name), RunConfig)]
 
 
 def test_every_recipe_is_in_one_group_and_has_its_name() -> None:
-    assert len(NAMES) == len(set(NAMES)) == 49
+    assert len(NAMES) == len(set(NAMES)) == 50
     for name in NAMES:
         assert config_of(name).recipe == name
         assert recipe_of(name).__name__ == name.replace("-", "_")
