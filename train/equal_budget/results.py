@@ -91,7 +91,7 @@ def gather(out: Path) -> dict[str, Any]:
     draws: dict[int, str] = {}  # by seed
     for result in found:
         for name, same in (
-            ("budget", result["budget"] == first["budget"]),
+            ("budget", _filled(result["budget"]) == _filled(first["budget"])),
             ("limit", result["limit"] == first["limit"]),
         ):
             if not same:

@@ -28,6 +28,15 @@ def test_different_budgets_are_refused(made, tmp_path):
     assert len(gather(out)["runs"]) == len(all_runs())
 
 
+def test_a_run_made_before_a_setting_existed_has_its_default(made, tmp_path):
+    out = results_of_every_run(tmp_path, made)
+    file = out / "simvq" / "result.json"
+    found = json.loads(file.read_text(encoding="utf-8"))
+    del found["budget"]["network"]["last_width"]
+    file.write_text(json.dumps(found), encoding="utf-8")
+    assert len(gather(out)["runs"]) == len(all_runs())
+
+
 def test_new_runs_join_earlier_results(made, tmp_path):
     changed = {"vqgan": {"psnr": 11.0}, "regvq-mask0": {"psnr": 12.0}}
     every = gather(results_of_every_run(tmp_path, made, **changed))
