@@ -77,7 +77,7 @@ class FiniteScalarPerturbation(LevelGrid):
     def _intervals(self, quantiles: Tensor) -> Tensor:
         """Return the intervals, 0 to L - 1, in which quantiles lie, int64 (N, levels)."""
         below = 1 - torch.finfo(quantiles.dtype).eps
-        return (quantiles.clamp_max(below) * self.levels).long()
+        return (quantiles.clamp_max(below) * self.levels).floor().long()
 
     def _decoded(self, quantiles: Tensor) -> Tensor:
         return linear(self.from_levels, (quantiles - 0.5) / SPREAD)

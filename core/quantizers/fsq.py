@@ -83,28 +83,16 @@ class LevelGrid(Quantizer):
 class FiniteScalarQuantizer(LevelGrid):
     """Projection down, bounding, rounding, projection up; straight-through gradient, no losses."""
 
-    radius: Tensor
-    offset: Tensor
-    shift: Tensor
-    lowest: Tensor
-
-    def __init__(self, config: FSQConfig, dim: int) -> None:
-        super().__init__(config, dim)
-        radius = (self.levels - 1) * (1 + 1e-3) / 2
-        offset = torch.where(self.levels % 2 == 0, 0.5, 0.0)
-        constants = {"radius": radius, "offset": offset, "shift": (offset / radius).atanh()}
-        constants["lowest"] = self.levels // 2
-        for name, values in constants.items():
-            self.register_buffer(name, values, persistent=False)
-
     def bound(self, rows: Tensor) -> Tensor:
         """Return latents (N, D) projected and bounded so that rounding gives L values: (N, levels).
 
-        As in the paper: tanh(x + shift) * radius - offset.
+        As in the paper: tanh(x + shift) * half - offset.
         """
         with no_autocast(rows):
-            numbers = linear(self.to_levels, rows)
-            return (numbers + self.shift).tanh() * self.radius - self.offset
+            half = (self.levels - 1) * (1 + 1e-3) / 2
+            offset = torch.where(self.levels % 2 == 0, 0.5, 0.0)
+            shift = (offset / half).atanh()
+            return (linear(self.to_levels, rows) + shift).tanh() * half - offset
 
     def grid(self) -> Tensor:
         """Return all combinations of rounded values, int64 (K, levels); row k is code k."""
@@ -112,10 +100,10 @@ class FiniteScalarQuantizer(LevelGrid):
 
     def _rounded(self, ids: Tensor) -> Tensor:
         """Return the rounded values of ids (...), int64 (..., levels)."""
-        return self._digits(ids) - self.lowest
+        return self._digits(ids) - self.levels // 2
 
     def _decoded(self, rounded: Tensor) -> Tensor:
-        return linear(self.from_levels, rounded / self.lowest)
+        return linear(self.from_levels, rounded / (self.levels // 2))
 
     def codebook(self) -> Tensor:
         with no_autocast(self.levels):
@@ -131,7 +119,7 @@ class FiniteScalarQuantizer(LevelGrid):
         return self._ids(self.bound(rows).round())
 
     def _ids(self, rounded: Tensor) -> Tensor:
-        return self._number(rounded.long() + self.lowest)
+        return self._number(rounded.long() + self.levels // 2)
 
     def logits(self, rows: Tensor) -> Tensor:
         """Return the negative squared distances to the grid, before the projection up."""
