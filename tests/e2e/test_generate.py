@@ -172,6 +172,7 @@ window.fetch = async (...request) => {
       out.enqueue(new TextEncoder().encode('data: {"msg":"close_stream"' + end));
     },
     flush() { window.streams -= 1; },
+    cancel() { window.streams -= 1; },  // the page has read enough
   });
   return new Response(response.body.pipeThrough(held), { headers: response.headers });
 };
