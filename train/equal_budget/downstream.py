@@ -25,7 +25,6 @@ from regvq.bundles.bundle import find_bundle
 from regvq.bundles.storage import write_json
 from regvq.checkpoints import load_prior, load_tokenizer
 from regvq.data import open_dataset
-from regvq.errors import CheckpointError
 from regvq.metrics.comparison import as_shown
 from regvq.metrics.frechet import FrechetStatistics
 from regvq.networks.features import load_features
@@ -36,6 +35,7 @@ from ..config.prior import PriorRunConfig
 from ..encoding.encode import encode
 from ..encoding.flags import DataFlags, EncodeFlags
 from ..loop.prior import PriorTrainer
+from .results import finished_bundle
 from .runs import DownstreamConfig, Study, StudyRun
 
 DIM = 512  # SqueezeNet's last layer, pooled
@@ -50,14 +50,8 @@ def downstream(
     Writes ``out/NAME/downstream.json`` and returns its contents; None if the training was stopped
     (another call resumes it). Raises CheckpointError if the run has no bundle.
     """
-    folder = out / run.name
-    if not (folder / "result.json").exists() or not (folder / "bundle").is_dir():
-        raise CheckpointError(
-            f"{folder} holds no finished tokenizer of the study; train it first with study.py run "
-            f"--only {run.name}."
-        )
+    folder, bundle = out / run.name, finished_bundle(out, run.name)
     pictures = run.config(study).data
-    bundle = find_bundle(folder)
     tokens = folder / "tokens"
     encode(
         EncodeFlags(

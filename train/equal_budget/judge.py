@@ -14,16 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from regvq.bundles.bundle import find_bundle
 from regvq.bundles.storage import write_json
 from regvq.checkpoints import load_tokenizer
 from regvq.data import open_dataset
-from regvq.errors import CheckpointError
 from regvq.metrics.lpips import Lpips, load_lpips
 from regvq.metrics.reconstruction import evaluate_tokenizer
 from regvq.networks.features import Features, load_features
 
 from ..export.tokenizer import sample_pictures
+from .results import finished_bundle
 from .runs import Study, StudyRun
 
 FIGURES = ("lpips_alex", "lpips_vgg", "alexnet_fd")
@@ -51,13 +50,7 @@ def judge(run: StudyRun, study: Study, networks: Networks, out: Path) -> dict[st
     Writes ``out/NAME/judged.json`` and returns its contents. Raises CheckpointError if the run has
     no bundle.
     """
-    folder = out / run.name
-    if not (folder / "result.json").exists() or not (folder / "bundle").is_dir():
-        raise CheckpointError(
-            f"{folder} holds no finished tokenizer of the study; train it first with study.py run "
-            f"--only {run.name}."
-        )
-    tokenizer = load_tokenizer(find_bundle(folder), "cpu")
+    tokenizer = load_tokenizer(finished_bundle(out, run.name), "cpu")
     pictures = open_dataset("folder", study.root, size=study.size, split="test")
     figures = evaluate_tokenizer(
         tokenizer,
@@ -69,5 +62,5 @@ def judge(run: StudyRun, study: Study, networks: Networks, out: Path) -> dict[st
     labels["alexnet_fd"] = networks.features.label
     result = {key: figures[key] for key in FIGURES}
     result |= {"images": figures["images"], "labels": labels}
-    write_json(folder / "judged.json", result)
+    write_json(out / run.name / "judged.json", result)
     return result

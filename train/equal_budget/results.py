@@ -40,6 +40,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from regvq.bundles.bundle import Bundle, find_bundle
 from regvq.errors import CheckpointError
 
 from .catalog import all_runs, sweeps
@@ -269,6 +270,17 @@ def _row(result: dict[str, Any], folder: Path) -> dict[str, Any]:
         "training_utilization": training["utilization"],
         "frozen_at": training["frozen_at"],
     }
+
+
+def finished_bundle(out: Path, name: str) -> Bundle:
+    """Return the bundle of a finished run. Raises CheckpointError if the run has none."""
+    folder = out / name
+    if not (folder / "result.json").exists() or not (folder / "bundle").is_dir():
+        raise CheckpointError(
+            f"{folder} holds no finished tokenizer of the study; train it first with study.py run "
+            f"--only {name}."
+        )
+    return find_bundle(folder)
 
 
 def read_result(file: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from ..cli.common import pick_device
 from ..cli.errors import UsageError
-from .linear import LinearRun, described, fit, network, recipe
+from .linear import LinearRun, described, fit, network, opened, recipe
 
 
 @dataclass(frozen=True)
@@ -35,19 +35,13 @@ def train_labels(run: LabelsRun) -> Path:
     import torch.nn.functional as F
 
     from regvq.cards.judge import judge_card
-    from regvq.data import Sample, open_dataset
-    from regvq.data.contents import summary
+    from regvq.data import Sample
     from regvq.judges.labels import LabelClassifier, LabelsConfig
 
     if run.data.root is None:
         raise UsageError("a classifier by class needs pictures: name their folder by --data.root")
     device = pick_device(run.device)
-    train, test = (
-        open_dataset(run.data.name, run.data.root, size=run.size, split=split)
-        for split in ("train", "test")
-    )
-    for split, data in (("train", train), ("test", test)):
-        print(summary(data, split))
+    train, test = opened(run.data, run.size)
 
     def label(sample: Sample) -> int | None:
         return sample.label if sample.label >= 0 else None

@@ -63,6 +63,20 @@ class LinearRun:
             raise ValueError(f"penalty must be 0 or more, got {self.penalty}")
 
 
+def opened(data: Any, size: int, **more: Any) -> tuple[Dataset, Dataset]:
+    """Return the pictures of ``data``, its ``name`` and ``root``, to train on and to be judged on;
+    print a line about each. ``more``: of ``open_dataset``."""
+    from regvq.data import open_dataset
+    from regvq.data.contents import summary
+
+    train, test = (
+        open_dataset(data.name, data.root, size=size, split=split, **more)
+        for split in ("train", "test")
+    )
+    print(summary(train, "train"), summary(test, "test"), sep="\n")
+    return train, test
+
+
 def network(run: LinearRun, device: str) -> Features:
     """Return the features of a run on its device. Raises FeatureError without weights."""
     import torch

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ..cli.common import pick_device
 from ..cli.errors import UsageError
-from .linear import LinearRun, described, fit, network, recipe
+from .linear import LinearRun, described, fit, network, opened, recipe
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,8 +41,7 @@ def train_words(run: WordsRun) -> Path:
     import torch
 
     from regvq.cards.judge import judge_card
-    from regvq.data import Sample, open_dataset
-    from regvq.data.contents import summary
+    from regvq.data import Sample
     from regvq.judges.words import WordJudge, WordsConfig, mentioned
 
     if run.data.root is None:
@@ -52,14 +51,7 @@ def train_words(run: WordsRun) -> Path:
     except ValueError as error:
         raise UsageError(f"--words: {error}") from None
     device = pick_device(run.device)
-    train, test = (
-        open_dataset(
-            run.data.name, run.data.root, size=run.size, split=split, stretch=run.data.stretch
-        )
-        for split in ("train", "test")
-    )
-    for split, data in (("train", train), ("test", test)):
-        print(summary(data, split))
+    train, test = opened(run.data, run.size, stretch=run.data.stretch)
 
     def shown(sample: Sample) -> list[bool] | None:
         found = mentioned(sample.captions, run.words)
