@@ -11,8 +11,8 @@ scenes (`python train/judge.py attributes`) looks for them in a picture generate
     figures["recognised"], figures["all_recognised"], figures["questions"]["hour"]
 
 The classifier errs too: its own share on the true pictures of held-out captions, in its bundle's
-metrics.json under ``named``, is an upper bound, and pictures with shuffled captions
-(``caption_agreement`` with another picture's ``named``) give the level of chance.
+metrics.json under ``named``, is an upper bound; that of true pictures with all other captions
+(``AnswerAgreement.by_chance``) is the level of chance.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class AnswerAgreement:
         self._asked = torch.zeros(len(self.names), dtype=torch.int64)
         self._right = torch.zeros(len(self.names), dtype=torch.int64)
         self._pictures = self._whole = 0
+        self._answers: list[tuple[Tensor, Tensor]] = []  # all given and wanted, for by_chance
 
     @property
     def asked(self) -> int:
@@ -61,6 +62,21 @@ class AnswerAgreement:
         asking = asked.any(1)
         self._pictures += int(asking.sum())
         self._whole += int(((right == asked).all(1) & asking).sum())
+        self._answers.append((given, wanted))
+
+    def by_chance(self) -> float | None:
+        """Return the share of right answers if each picture is asked with all captions but its own.
+
+        This is the level of chance, whatever the order of the pictures. None: no caption of another
+        picture asks anything.
+        """
+        if not self.asked:
+            return None
+        given, wanted = (torch.cat(each) for each in zip(*self._answers, strict=True))
+        answers = torch.arange(int(torch.maximum(given, wanted).max()) + 1)
+        named, found = ((each[..., None] == answers).sum(0) for each in (wanted, given))  # (Q, A)
+        pairs = self.asked * (len(given) - 1)
+        return int((named * found).sum() - self._right.sum()) / pairs if pairs else None
 
     def figures(self) -> dict[str, Any]:
         """Return the shares of right answers, over all questions and per question.

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .inception import Inception
 
 DRAWN, REAL, RECONSTRUCTED = "drawn", "real", "reconstructed"
-SHUFFLED = "real of other captions"
+OTHERS = "real of other captions"
 FRECHET = "frechet_distance"
 
 
@@ -101,7 +101,7 @@ def judge_prior(
     ``pictures``, ``sampling``, ``seed``, ``seconds_per_picture`` (drawing and decoding, in batches
     of ``batch``), ``bits_per_token`` (of a discrete prior; for a prior that draws its maps,
     ``bits_with_map``, which includes those of the map), and, as far as the judges are available, by
-    version: ``named_right`` (also of real pictures with other captions: the level of chance),
+    version: ``named_right`` (also of real pictures with all other captions: the level of chance),
     ``class_accuracy`` (the share taken for its class), ``mean_iou``, ``pixel_accuracy``,
     ``frechet_distance`` (to the real ones, with ``features``), with inception ``fid`` (with other
     than the published weights, the ``key`` of its own; ``features_of`` has the label),
@@ -214,11 +214,7 @@ class _Tables:
         if classifier is not None and len(known) == len(named):
             wanted = torch.stack([classifier.encode(each) for each in known])
             table = self.answers.setdefault(version, AnswerAgreement(classifier.names))
-            answers = classifier.answer(images)
-            table.update(answers, wanted)
-            if version == REAL and len(wanted) > 1:  # the level of chance
-                table = self.answers.setdefault(SHUFFLED, AnswerAgreement(classifier.names))
-                table.update(answers, wanted.roll(1, 0))
+            table.update(classifier.answer(images), wanted)
         for key, features_of in self.sets.items():
             features, gathered = features_of(images), self.statistics[key]
             if version not in gathered:
@@ -245,6 +241,9 @@ class _Tables:
         if self.answers and self.answers[REAL].asked:
             found = {version: table.figures() for version, table in self.answers.items()}
             out["named_right"] = {v: figures["recognised"] for v, figures in found.items()}
+            by_chance = self.answers[REAL].by_chance()
+            if by_chance is not None:
+                out["named_right"][OTHERS] = by_chance
             out["named_asked"] = found[REAL]["asked"]
             out["questions"] = {
                 name: {

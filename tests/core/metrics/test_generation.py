@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from types import SimpleNamespace
 
 import pytest
@@ -91,6 +92,21 @@ def scenes(count: int = 6) -> list[HeldOut]:
 BOTH = (TextConfig(), SemanticConfig(classes=3))
 
 
+def named_hour(held_out: HeldOut) -> int | None:
+    return (held_out.named or {}).get("hour")
+
+
+def chance(asked: list[int | None], answers: list[int] | None = None) -> float:
+    """The share of right answers over all pairs of a picture and the caption of another."""
+    answers = [int(hour) for hour in asked if hour is not None] if answers is None else answers
+    pairs = [
+        answer == hour
+        for (i, answer), (j, hour) in product(enumerate(answers), enumerate(asked))
+        if i != j and hour is not None
+    ]
+    return sum(pairs) / len(pairs)
+
+
 def test_perfect_pictures_are_as_good_as_real_ones() -> None:
     prior = Drawer(conditions=BOTH)
     held_out = scenes()
@@ -101,10 +117,7 @@ def test_perfect_pictures_are_as_good_as_real_ones() -> None:
     assert figures["mean_iou"] == figures["pixel_accuracy"] == same
     by_chance = figures["named_right"].pop("real of other captions")
     assert figures["named_right"] == same
-    first = torch.stack([each.sample.segmentation[0, 0] for each in held_out])
-    dusk = (first == 0).long()
-    others = torch.cat([dusk[:4].roll(1), dusk[4:].roll(1)])  # within each batch
-    assert by_chance == pytest.approx(float((dusk == others).float().mean()))
+    assert by_chance == pytest.approx(chance([named_hour(each) for each in held_out]))
     assert figures["frechet_distance"] == pytest.approx({"drawn": 0, "reconstructed": 0}, abs=1e-6)
     assert figures["features"] == "four pixels"
     assert figures["pictures"] == 6 and figures["named_asked"] == 6
@@ -232,13 +245,14 @@ def test_bits_of_a_given_map_are_not_counted() -> None:
 
 def test_the_level_of_chance_is_that_of_real_pictures() -> None:
     held_out = scenes()
-    figures = judge_prior(
-        Drawer(opposite=True, conditions=BOTH), Copies(), held_out, judges(), sampling={}, batch=6
-    )
-    dusk = torch.stack([each.sample.segmentation[0, 0] for each in held_out]) == 0
-    by_chance = float((dusk == dusk.roll(1)).float().mean())
-    assert figures["named_right"]["real of other captions"] == pytest.approx(by_chance)
-    alone = judge_prior(Drawer(conditions=BOTH), Copies(), held_out, judges(), sampling={}, batch=1)
+    by_chance = pytest.approx(chance([named_hour(each) for each in held_out]))
+    # In order, neighbors are alike; neither their order nor the batches count.
+    ordered = sorted(held_out, key=lambda each: str(each.named))
+    for pictures, batch in ((held_out, 6), (ordered, 6), (held_out, 1), (ordered, 4)):
+        prior = Drawer(opposite=True, conditions=BOTH)
+        figures = judge_prior(prior, Copies(), pictures, judges(), sampling={}, batch=batch)
+        assert figures["named_right"]["real of other captions"] == by_chance
+    alone = judge_prior(Drawer(conditions=BOTH), Copies(), held_out[:1], judges(), sampling={})
     assert set(alone["named_right"]) == {"drawn", "real", "reconstructed"}
 
 
@@ -253,11 +267,9 @@ def test_questions_that_a_caption_does_not_answer_are_not_asked() -> None:
     first = torch.stack([each.sample.segmentation[0, 0] for each in held_out])[1::2]
     right = ((2 - first == 0) == (first == 0)).float().mean()
     assert figures["named_asked"] == 3
-    # The answers of the second half of each pair against the captions that come before them.
-    dusk = torch.stack([each.sample.segmentation[0, 0] == 0 for each in held_out]).long()
-    others = [int(dusk[i] == dusk[i - 1]) for i in range(len(dusk)) if (i - 1) % 2]
-    chance = figures["named_right"]["real of other captions"]
-    assert chance == pytest.approx(sum(others) / len(others))
+    dusk = [int(each.sample.segmentation[0, 0] == 0) for each in scenes()]
+    by_chance = chance([named_hour(each) for each in held_out], dusk)
+    assert figures["named_right"]["real of other captions"] == pytest.approx(by_chance)
     assert figures["named_right"]["drawn"] == pytest.approx(float(right))
     assert figures["named_right"]["real"] == 1
 
