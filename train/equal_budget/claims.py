@@ -36,6 +36,8 @@ class Claim(NamedTuple):
     """The number of comparisons."""
     decided: int
     """The number of those that the spread decides."""
+    distance: bool = False
+    """Whether it is a claim on the Fréchet distance of reconstructions."""
 
 
 class Runs:
@@ -109,10 +111,19 @@ def claims(rows: Iterable[Row]) -> list[Claim]:
     ]  # fmt: skip
 
 
-def _claim(name: str, claim: str, paper: str, ours: str, outcomes: list[Outcome]) -> Claim:
+def claims_elsewhere(rows: Iterable[Row], key: str = "alexnet_fd") -> list[Claim]:
+    """Return the claims on the Fréchet distance of reconstructions, on other features: figure
+    ``key``. Rows without it are left out, and so are claims without any comparison."""
+    judged = [row | {"fd": row[key]} for row in rows if row.get(key) is not None]
+    return [claim for claim in claims(judged) if claim.distance and claim.comparisons]
+
+
+def _claim(
+    name: str, claim: str, paper: str, ours: str, outcomes: list[Outcome], *, distance: bool = False
+) -> Claim:
     clear = sum(outcome is not None for outcome in outcomes)
-    shown = ours or "not run yet"
-    return Claim(name, claim, paper, shown, verdict(outcomes), len(outcomes), clear)
+    ours = ours or "not run yet"
+    return Claim(name, claim, paper, ours, verdict(outcomes), len(outcomes), clear, distance)
 
 
 def verdict(outcomes: list[Outcome]) -> str:
@@ -141,7 +152,12 @@ def _listed(pairs: list[tuple[Row, Row]], show: Callable[[Row, Row], str], key: 
 
 def _ratio(a: float, b: float, outcome: Outcome) -> str:
     ratio = f"{a / b:.2f}"
-    return f"{a:.0f} / {b:.0f} = " + (ratio if outcome is None else f"**{ratio}**")
+    return f"{shown(a)} / {shown(b)} = " + (ratio if outcome is None else f"**{ratio}**")
+
+
+def shown(distance: float) -> str:
+    """Return a Fréchet distance, whose size depends on the features, with three digits or more."""
+    return f"{distance:.0f}" if distance >= 100 else f"{distance:.1f}"
 
 
 def _better(
@@ -155,6 +171,7 @@ def _better(
         paper,
         _listed(pairs, lambda a, b: _ratio(a["fd"], b["fd"], lower("fd", a, b))),
         [lower("fd", a, b) for a, b in pairs],
+        distance=True,
     )
 
 
@@ -186,19 +203,19 @@ def _regvq_full(runs: Runs) -> Claim:
 
 def _ablation(runs: Runs) -> Claim:
     names = ("VQ-GAN", "+ prior", "+ mask", "+ CL", "PCL for CL")
-    shown: list[str] = []
+    told: list[str] = []
     falls: list[Outcome] = []
     methods = ("vqgan", "regvq-prior", "regvq-mask", "regvq-cl", "regvq")
     for end in ("", "-fast"):
         steps = runs.found(method + end for method in methods)
         if len(steps) < len(methods):
             continue
-        listed = ", ".join(f"{n} {row['fd']:.0f}" for n, row in zip(names, steps, strict=True))
-        shown.append(f"{listed} ({described(steps[1])})")
+        listed = ", ".join(f"{n} {shown(row['fd'])}" for n, row in zip(names, steps, strict=True))
+        told.append(f"{listed} ({described(steps[1])})")
         falls += [runs.spread.lower("fd", b, a) for a, b in pairwise(steps)]
     claim = "Each part of Reg-VQ lowers the Fréchet distance further"
     paper = "28.17, + prior 25.92, + mask 25.11, + CL 24.21, PCL for CL 23.69"
-    return _claim("ablation", claim, paper, "; ".join(shown), falls)
+    return _claim("ablation", claim, paper, "; ".join(told), falls, distance=True)
 
 
 def _mask(runs: Runs) -> Claim:
@@ -206,13 +223,13 @@ def _mask(runs: Runs) -> Claim:
     found = {r: runs[name] for r, name in names.items() if name in runs}
     claim = "The more positions are drawn, the lower the PSNR"
     paper = "0–20 % above the paper's choice of 40 %, 60–100 % below it (Fig. 3)"
-    shown = ", ".join(f"{r} %: {row['psnr']:.2f} dB" for r, row in found.items())
+    told = ", ".join(f"{r} %: {row['psnr']:.2f} dB" for r, row in found.items())
     outcomes: list[Outcome] = []
     if middle := found.pop(40, None):
         for ratio, row in found.items():
             below, above = (middle, row) if ratio < 40 else (row, middle)
             outcomes.append(runs.spread.lower("psnr", below, above))
-    return _claim("mask", claim, paper, shown, outcomes)
+    return _claim("mask", claim, paper, told, outcomes)
 
 
 def _sizes(runs: Runs) -> Claim:
@@ -220,29 +237,29 @@ def _sizes(runs: Runs) -> Claim:
     paper = "curves over 1,024 to 8,192 codes (Fig. 8)"
     ends = [s for s in ("", "-4k", "-16k") if f"regvq{s}" in runs and f"vqgan{s}" in runs]
     if len(ends) < 2:
-        return _claim("sizes", claim, paper, "", [])
+        return _claim("sizes", claim, paper, "", [], distance=True)
     ours, theirs = ([runs[method + end] for end in ends] for method in ("regvq", "vqgan"))
-    shown = "; ".join(
-        f"{label} " + ", ".join(f"{row['fd']:.0f} ({row['codes']:,})" for row in rows)
+    told = "; ".join(
+        f"{label} " + ", ".join(f"{shown(row['fd'])} ({row['codes']:,})" for row in rows)
         for label, rows in (("Reg-VQ", ours), ("VQ-GAN", theirs))
     )
     outcomes: list[Outcome] = [runs.spread.lower("fd", b, a) for a, b in pairwise(ours)]
     for (a, b), (c, d) in zip(pairwise(ours), pairwise(theirs), strict=True):
         more = (a["fd"] - b["fd"]) - (c["fd"] - d["fd"])  # how much more Reg-VQ gains
         outcomes.append(decided(more, runs.spread.threshold("fd", weight("fd", a, b, c, d))))
-    return _claim("sizes", claim, paper, shown, outcomes)
+    return _claim("sizes", claim, paper, told, outcomes, distance=True)
 
 
 def _vanilla(runs: Runs) -> Claim:
     found = runs.found(("vqgan-16k", "vqgan-16k-fast", "vqgan-uniform-16k", "vq-65k"))
-    shown = "; ".join(
+    told = "; ".join(
         f"{row['label']}: {_usage(row)}, perplexity {row['perplexity']:.0f}" for row in found
     )
     return _claim(
         "collapse",
         "Plain vector quantization collapses in a large codebook",
         "1.4 % of 65,536 codes used",
-        shown,
+        told,
         [row["utilization"] < COLLAPSED for row in found],
     )
 
@@ -261,12 +278,13 @@ def _nsvq_full(runs: Runs) -> Claim:
 def _sensitivity(runs: Runs, key: str, symbol: str, best: float, paper: str) -> Claim:
     names = [n for n in runs.rows if n == "nsvq-fast" or n.startswith(f"nsvq-{key}")]
     found = sorted(runs.found(names), key=lambda row: row["quantizer"][key])
-    shown = ", ".join(f"{row['quantizer'][key]:g}: {row['fd']:.0f}" for row in found)
+    told = ", ".join(f"{row['quantizer'][key]:g}: {shown(row['fd'])}" for row in found)
     outcomes: list[Outcome] = []
     if "nsvq-fast" in runs:
         chosen = runs["nsvq-fast"]
         outcomes = [runs.spread.lower("fd", chosen, row) for row in found if row is not chosen]
-    return _claim(f"nsvq-{key}", f"NSVQ is best at {symbol} = {best:g}", paper, shown, outcomes)
+    claim = f"NSVQ is best at {symbol} = {best:g}"
+    return _claim(f"nsvq-{key}", claim, paper, told, outcomes, distance=True)
 
 
 def _downstream(runs: Runs, better: tuple[str, str], other: tuple[str, str], paper: str) -> Claim:
@@ -291,4 +309,5 @@ def _external(runs: Runs) -> Claim:
         "no paper: a check of this project",
         _listed(pairs, lambda a, b: _ratio(a["fd"], b["fd"], lower("fd", a, b))),
         [lower("fd", a, b) for a, b in pairs],
+        distance=True,
     )

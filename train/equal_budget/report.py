@@ -12,7 +12,7 @@ from regvq.plots import save_figures
 from . import sections
 from .catalog import all_runs
 from .charts import charts as drawn_charts
-from .claims import claims
+from .claims import claims, claims_elsewhere
 from .results import gather, joined, read_results
 from .runs import FASTER
 from .spread import spread
@@ -43,6 +43,7 @@ def write_report(
     if others := [{"name": place.resolve().name, **short(gather(place))} for place in more]:
         found["elsewhere"] = others
     found["claims"] = [claim._asdict() for claim in claims(found["runs"])]
+    found["claims_elsewhere"] = [claim._asdict() for claim in claims_elsewhere(found["runs"])]
     folder = to / PLACE
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "results.json", found)
@@ -66,6 +67,7 @@ def render(found: dict[str, Any], charts: dict[str, str]) -> str:
         "",
         *_introduction(found["shared"]),
         *sections.verdicts(found["claims"], seeds),
+        *sections.verdicts_elsewhere(found.get("claims_elsewhere", []), seeds),
     ]
     for group in TABLES:
         parts += sections.group_table(found, group, charts, seeds)

@@ -22,7 +22,8 @@ Format 1::
                  "series": {"regvq": [[0.0, "regvq-mask0"], ...]}}, ...],   values and names of runs
      "claims": [{"name": "...", "claim": "...", "paper": "...", "ours": "...",
                  "verdict": "confirmed" | "not confirmed" | "in part" | "undecided" | "open",
-                 "comparisons": 5, "decided": 4}, ...]}
+                 "comparisons": 5, "decided": 4, "distance": true}, ...],
+     "claims_elsewhere": [...]}     the claims with "distance" again, judged by alexnet_fd
 
 ``utilization`` and the figures after it are those of held-out pictures. ``step_ms`` is the median
 CPU time of a training step during the run; if ``timed``, it is the time of a step alone on an idle

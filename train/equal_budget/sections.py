@@ -35,6 +35,26 @@ def verdicts(claims: list[dict[str, Any]], spread: Spread) -> list[str]:
     ]
 
 
+def verdicts_elsewhere(claims: list[dict[str, Any]], spread: Spread) -> list[str]:
+    """Return the table of the claims on AlexNet's features; nothing if no run was judged."""
+    if not claims:
+        return []
+    lines = [f"| {c['claim']} | {c['ours']} | {_verdict(c)} |" for c in claims]
+    told = "AlexNet's features are a judge of another training than the runs' own loss"
+    if "alexnet_fd" in spread.deviations:
+        told += f"; two runs of one seed are decided from {spread.threshold('alexnet_fd'):.1f} on"
+    return [
+        "### The same on features that no run trained on",
+        "",
+        f"{told}.",
+        "",
+        "| claim | here (AlexNet-FD instead of FID) | |",
+        "|---|---|---|",
+        *lines,
+        "",
+    ]
+
+
 def _rule(spread: Spread) -> str:
     if "fd" not in spread.deviations:
         return (

@@ -43,7 +43,15 @@ def _care(runs: Runs, found: dict[str, Any]) -> str:
             "Two runs differ by more than chance if SqueezeNet-FD differs by "
             f"{runs.spread.threshold('fd'):.0f} or PSNR by {runs.spread.threshold('psnr'):.2f} dB. "
         )
-    return f"{line}Verdicts on {len(found['claims'])} claims: {listed}."
+    line += f"Verdicts on {len(found['claims'])} claims: {listed}"
+    verdicts = {claim["name"]: claim["verdict"] for claim in found["claims"]}
+    if elsewhere := found.get("claims_elsewhere"):
+        same = sum(claim["verdict"] == verdicts[claim["name"]] for claim in elsewhere)
+        line += (
+            f"; {same} of {len(elsewhere)} on distances are the same on features that no run "
+            "trained on (AlexNet's)"
+        )
+    return f"{line}."
 
 
 def _ranking(runs: Runs, group: str) -> str:

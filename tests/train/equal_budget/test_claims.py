@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.train.equal_budget.conftest import results_of_every_run, verdict_of
-from train.equal_budget.claims import Claim, claims, verdict
+from train.equal_budget.claims import Claim, claims, claims_elsewhere, verdict
 from train.equal_budget.results import gather
 from train.equal_budget.spread import REPEATED
 
@@ -48,6 +48,38 @@ def test_a_method_is_better_if_every_decided_comparison_says_so(made, tmp_path):
     worse = {"vqgan-4k": {"squeezenet_fd": -99.0}}
     d = results_of_every_run(tmp_path / "d", made, **better, **worse)
     assert verdict_of("regvq-fid-vqgan", d) == "in part"
+
+
+def judged(rows: list[dict], distances: dict[str, float]) -> dict[str, Claim]:
+    """The claims on other features: the spread of SqueezeNet-FD / 100, and these distances."""
+    for row in rows:
+        distance = distances.get(row["method"], row["fd"] / 100)
+        row["alexnet_fd"] = None if distance == 0 else distance
+    return {claim.name: claim for claim in claims_elsewhere(rows)}
+
+
+def test_claims_on_distances_are_judged_on_other_features_too(made, tmp_path):
+    better = steady() | every("regvq", 1.0)
+    rows = gather(results_of_every_run(tmp_path, made, **better))["runs"]
+    here = {claim.name: claim for claim in claims(rows)}
+    there = judged(rows, {"regvq": 30.0})
+    assert here["regvq-fid-vqgan"].verdict == "confirmed"
+    found = there["regvq-fid-vqgan"]
+    assert (found.verdict, found.comparisons, found.decided) == ("not confirmed", 5, 5)
+    assert "30.0 / 25.0 = **1.20**" in found.ours
+    assert "regvq-usage" in here and "regvq-psnr" in here and "mask" in here
+    assert set(there) == {
+        "regvq-fid-vqgan", "regvq-fid-vqgan-uniform", "ablation", "sizes", "nsvq-fid",
+        "nsvq-alpha", "nsvq-tau", "outside",
+    }  # fmt: skip
+
+
+def test_runs_that_no_other_network_judged_are_not_compared(made, tmp_path):
+    rows = gather(results_of_every_run(tmp_path, made, **steady()))["runs"]
+    assert claims_elsewhere(rows) == []
+    there = judged(rows, {"nsvq": 0, "regvq-cl": 0})
+    assert "nsvq-fid" not in there and "ablation" not in there
+    assert there["regvq-fid-vqgan"].comparisons == 5
 
 
 def test_differences_within_the_spread_are_not_judged(made, tmp_path):
