@@ -8,9 +8,10 @@
 ``python train/study.py ship``                        chosen tokenizers as bundles in checkpoints/
 
 Each run has a folder of its own below --out, with ``result.json`` (its schema:
-train/equal_budget/execute.py), ``counts.npy``, ``log.jsonl``, ``log.txt``, ``bundle/`` and, once
-timed, ``timing.json``. A run that has its result is not repeated. ``docs/study/results.json``
-gathers the results (schema: train/equal_budget/results.py).
+train/equal_budget/execute.py), ``counts.npy``, ``log.jsonl``, ``log.txt``, ``bundle/`` (with an
+outside quantizer, ``weights.safetensors``) and, once timed, ``timing.json``. A run that has its
+result is not repeated. ``docs/study/results.json`` gathers the results (schema:
+train/equal_budget/results.py).
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from regvq.bundles.storage import write_json
+from regvq.bundles.storage import save_tensors, state_for_disk, write_json
 from regvq.data import open_dataset
 from regvq.metrics.codebook_usage import usage_of_levels
 from regvq.metrics.reconstruction import evaluate_tokenizer, no_counts
@@ -37,6 +37,8 @@ from .crops import KeptDraws, keep_draws
 from .runs import Study, StudyRun, budget
 
 FORMAT = 1
+WEIGHTS = "weights.safetensors"
+"""The weights of a run with an outside quantizer, which has no bundle."""
 UNSTEADY = 5  # first steps, not timed: libraries are loaded and buffers allocated
 TIMED = 10  # steps of a timing
 
@@ -105,7 +107,9 @@ def execute(run: StudyRun, study: Study, out: Path) -> dict[str, Any] | None:
         "training": _training(trainer, seconds),
     }
     np.save(folder / "counts.npy", counts.numpy())
-    if run.kind != "outside":
+    if run.kind == "outside":  # a bundle holds registered quantizers only
+        save_tensors(state_for_disk(tokenizer, half=False), folder / WEIGHTS)
+    else:
         recipe = describe(config, trainer.features, len(trainer.broken))
         tokenizer.save_pretrained(folder / "bundle", recipe=recipe)
     write_json(folder / "result.json", result)  # last: a run that has it is finished

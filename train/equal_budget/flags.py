@@ -69,8 +69,7 @@ class JudgeFlags:
     vgg16: Path | None = None
     """The same of VGG-16."""
     only: tuple[str, ...] = ()
-    """Only the runs with these names; none: all that are finished and have a bundle (outside
-    quantizers have none)."""
+    """Only the runs with these names; none: all that are finished and saved their tokenizer."""
     out: Path = OUT
     """The folder of the runs' folders."""
 

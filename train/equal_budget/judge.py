@@ -10,19 +10,21 @@ of the features by figure.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from regvq.bundles.storage import write_json
+from regvq.bundles.storage import load_weights, write_json
 from regvq.checkpoints import load_tokenizer
 from regvq.data import open_dataset
 from regvq.metrics.lpips import Lpips, load_lpips
 from regvq.metrics.reconstruction import evaluate_tokenizer
 from regvq.networks.features import Features, load_features
+from regvq.tokenizer import Tokenizer
 
 from ..export.tokenizer import sample_pictures
-from .results import finished_bundle
+from .execute import WEIGHTS
+from .results import finished, finished_bundle, read_result
 from .runs import Study, StudyRun
 
 FIGURES = ("lpips_alex", "lpips_vgg", "alexnet_fd")
@@ -45,12 +47,12 @@ def load_networks(alexnet: Path | None, vgg16: Path | None) -> Networks:
 
 
 def judge(run: StudyRun, study: Study, networks: Networks, out: Path) -> dict[str, Any]:
-    """Measure the bundle of a finished run on the study's held-out pictures.
+    """Measure a finished run's tokenizer on the study's held-out pictures.
 
-    Writes ``out/NAME/judged.json`` and returns its contents. Raises CheckpointError if the run has
-    no bundle.
+    Writes ``out/NAME/judged.json`` and returns its contents. Raises CheckpointError if the run
+    saved no tokenizer.
     """
-    tokenizer = load_tokenizer(finished_bundle(out, run.name), "cpu")
+    tokenizer = _trained(run, study, out)
     pictures = open_dataset("folder", study.root, size=study.size, split="test")
     figures = evaluate_tokenizer(
         tokenizer,
@@ -64,3 +66,14 @@ def judge(run: StudyRun, study: Study, networks: Networks, out: Path) -> dict[st
     result |= {"images": figures["images"], "labels": labels}
     write_json(out / run.name / "judged.json", result)
     return result
+
+
+def _trained(run: StudyRun, study: Study, out: Path) -> Tokenizer:
+    if run.kind != "outside":
+        return load_tokenizer(finished_bundle(out, run.name), "cpu")
+    weights = finished(out, run.name, WEIGHTS)
+    network = read_result(out / run.name / "result.json")["budget"]["network"]
+    config = run.config(replace(study, widths=tuple(network["widths"]))).tokenizer
+    tokenizer = Tokenizer(config)
+    load_weights(tokenizer, weights)
+    return tokenizer

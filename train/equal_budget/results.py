@@ -275,13 +275,18 @@ def _row(result: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def finished_bundle(out: Path, name: str) -> Bundle:
     """Return the bundle of a finished run. Raises CheckpointError if the run has none."""
+    return find_bundle(finished(out, name, "bundle").parent)
+
+
+def finished(out: Path, name: str, part: str) -> Path:
+    """Return the path of what a finished run saved. Raises CheckpointError if the run has not."""
     folder = out / name
-    if not (folder / "result.json").exists() or not (folder / "bundle").is_dir():
+    if not (folder / "result.json").exists() or not (folder / part).exists():
         raise CheckpointError(
             f"{folder} holds no finished tokenizer of the study; train it first with study.py run "
             f"--only {name}."
         )
-    return find_bundle(folder)
+    return folder / part
 
 
 def read_result(file: Path) -> dict[str, Any]:

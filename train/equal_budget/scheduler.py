@@ -92,11 +92,13 @@ def downstream_all(flags: DownstreamFlags) -> None:
 
 def judge_all(flags: JudgeFlags) -> None:
     """Measure the chosen runs that are not measured yet, on features that no run trained on."""
+    from .execute import WEIGHTS
     from .judge import judge, load_networks
 
     runs = chosen(all_runs(), (), flags.only)
     if not flags.only:
-        runs = [run for run in runs if (flags.out / run.name / "bundle").is_dir()]
+        saved = ("bundle", WEIGHTS)
+        runs = [r for r in runs if any((flags.out / r.name / part).exists() for part in saved)]
     networks = load_networks(flags.alexnet, flags.vgg16)
     for run in runs:
         file = flags.out / run.name / "judged.json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from torch import Tensor
@@ -10,12 +11,16 @@ from torch import Tensor
 from core.checkpoints import load_tokenizer
 from core.data import open_dataset
 from core.errors import CheckpointError
-from tests.train.equal_budget.conftest import STUDY
+from core.metrics.reconstruction import evaluate_tokenizer
+from core.networks.features import load_features
+from tests.train.equal_budget.conftest import MADE, STUDY, result_of
 from train.cli.common import evenly_spaced
 from train.equal_budget import judge as module
 from train.equal_budget.catalog import all_runs
+from train.equal_budget.execute import WEIGHTS
 from train.equal_budget.judge import Networks, judge
 from train.equal_budget.results import gather
+from train.export.tokenizer import sample_pictures
 from train.study import main
 
 
@@ -54,8 +59,8 @@ def test_finished_runs_are_measured_once_and_stand_in_the_report(
     words = ["--study.root", str(place / "photos"), "--study.size", "32", "--study.limit", "2"]
     main(["judge", *words, "--out", str(made)])
     said = capsys.readouterr().out
-    assert [line.split()[0] for line in said.splitlines()] == ["vqgan", "regvq", "nsvq"]
-    files = {name: made / name / "judged.json" for name in ("vqgan", "regvq", "nsvq")}
+    assert [line.split()[0] for line in said.splitlines()] == list(MADE)
+    files = {name: made / name / "judged.json" for name in MADE}
     found = {name: json.loads(file.read_text()) for name, file in files.items()}
     data = open_dataset("folder", place / "photos", size=32, split="test")
     tokenizer = load_tokenizer(made / "vqgan" / "bundle")
@@ -75,7 +80,7 @@ def test_finished_runs_are_measured_once_and_stand_in_the_report(
     }  # fmt: skip
     rows = {row["name"]: row for row in gather(made)["runs"]}
     for key in module.FIGURES:
-        assert rows["regvq"][key] == found["regvq"][key] and rows["outside-simvq"][key] is None
+        assert {name: rows[name][key] for name in MADE} == {n: found[n][key] for n in MADE}
     main(["report", "--out", str(made), "--to", str(tmp_path)])
     text = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
     assert f"{one['lpips_vgg']:.3f}" in text and "| LPIPS (AlexNet) | LPIPS (VGG-16) |" in text
@@ -87,8 +92,27 @@ def test_finished_runs_are_measured_once_and_stand_in_the_report(
         file.unlink()
 
 
-def test_a_run_without_a_bundle_is_refused(made, place, networks):
+def test_an_outside_quantizer_is_judged_as_it_was_trained(made, place, networks):
+    """Its run has no bundle: the saved weights are those whose figures the run has."""
     run = all_runs()["outside-simvq"]
-    with pytest.raises(CheckpointError, match=r"holds no finished tokenizer.*outside-simvq"):
-        judge(run, STUDY, networks, made)
-    assert (made / run.name / "result.json").exists()
+    assert not (made / run.name / "bundle").exists()
+    study = replace(STUDY, root=place / "photos", size=32, limit=2)
+    measured = evaluate_tokenizer(
+        module._trained(run, study, made),
+        sample_pictures(open_dataset("folder", study.root, size=32, split="test"), 2),
+        features=load_features("squeezenet", place / "weights.npz"),
+    )
+    figures = result_of(made, run.name)["figures"]
+    for key in ("psnr", "codes_used", "squeezenet_fd"):
+        assert measured[key] == pytest.approx(figures[key], rel=1e-4)
+
+
+def test_a_run_that_saved_no_tokenizer_is_refused(made, place, networks):
+    for name, part in (("outside-simvq", WEIGHTS), ("nsvq", "bundle")):
+        saved = made / name / part
+        saved.rename(aside := saved.with_name("aside"))
+        try:
+            with pytest.raises(CheckpointError, match=f"holds no finished tokenizer.*{name}"):
+                judge(all_runs()[name], STUDY, networks, made)
+        finally:
+            aside.rename(saved)

@@ -130,3 +130,28 @@ def test_the_report_opens_with_ten_lines_from_the_figures(made, tmp_path, saved)
     assert f"{spread(found['runs']).threshold('fd'):.0f} or PSNR" in said["Care"]
     verdicts = {claim["name"]: claim["verdict"] for claim in found["claims"]}
     assert verdicts["nsvq-fid"] in said["NSVQ against SimVQ"]
+
+
+def test_verdicts_on_other_features_stand_beside_the_first_ones(made, tmp_path, saved):
+    fast = {f"vqgan{end}": {"squeezenet_fd": 2000.0 + 10 * k} for k, end in enumerate(SEEDS)}
+    out = results_of_every_run(tmp_path, made, **fast)
+    main(["report", "--out", str(out), "--to", str(tmp_path)])
+    text = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert "no run trained on" not in text.split("## The papers' claims")[1].split("\n## ")[0]
+    for name in all_runs():
+        distance = 10 + 2 * ("regvq" in name) + name.startswith("vqgan-seed")
+        judged = {"lpips_alex": 0.1, "lpips_vgg": 0.2, "alexnet_fd": distance}
+        (out / name / "judged.json").write_text(json.dumps(judged), encoding="utf-8")
+    main(["report", "--out", str(out), "--to", str(tmp_path)])
+    text = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    found = json.loads((tmp_path / "docs" / "study" / "results.json").read_text(encoding="utf-8"))
+    elsewhere = found["claims_elsewhere"]
+    limit = spread(found["runs"]).threshold("alexnet_fd")
+    part = text.split("### The same on features that no run trained on")[1].split("\n## ")[0]
+    assert f"decided from {limit:.1f} on" in part
+    assert all(f"| {claim['claim']} | {claim['ours']} |" in part for claim in elsewhere)
+    assert "12.0 / 10.0 = " in part
+    verdicts = {claim["name"]: claim["verdict"] for claim in found["claims"]}
+    same = sum(claim["verdict"] == verdicts[claim["name"]] for claim in elsewhere)
+    assert 0 < same < len(elsewhere)
+    assert f"{same} of {len(elsewhere)} on distances are the same" in text.split("\n## ")[0]
