@@ -38,18 +38,21 @@ AXES: tuple[dict[str, Any], ...] = (
     {"key": "perplexity", "label": "Perplexity", "better": 1, "log": True},
     {"key": "psnr", "label": "PSNR", "unit": "dB", "better": 1},
     {"key": "ssim", "label": "SSIM", "better": 1},
-    {"key": "feature_distance", "label": "Feature distance", "better": -1},
-    {"key": "fd", "label": "Fréchet distance", "better": -1},
+    {"key": "feature_distance", "label": "Feature distance (SqueezeNet)", "better": -1},
+    {"key": "fd", "label": "Fréchet distance (SqueezeNet)", "better": -1},
     {"key": "lpips_alex", "label": "LPIPS (AlexNet)", "better": -1},
     {"key": "lpips_vgg", "label": "LPIPS (VGG-16)", "better": -1},
-    {"key": "alexnet_fd", "label": "Fréchet distance on AlexNet", "better": -1},
-    {"key": "generation_fd", "label": "Fréchet distance, generated", "better": -1},
+    {"key": "alexnet_fd", "label": "Fréchet distance (AlexNet)", "better": -1},
+    {"key": "generation_fd", "label": "Fréchet distance, generated (SqueezeNet)", "better": -1},
     {"key": "step_ms", "label": "Time per step", "unit": "ms", "better": -1},
     {"key": "peak_mb", "label": "Memory per step", "unit": "MB", "better": -1},
     {"key": "codes", "label": "Codebook size", "unit": "codes", "better": 0, "log": True},
 )
-DEFAULTS = ("perplexity", "feature_distance")
-"""The figures of the horizontal and of the vertical axis at first."""
+DEFAULTS = ("perplexity", "lpips_vgg")
+"""The figures of the horizontal and of the vertical axis at first: LPIPS on VGG-16, because no run
+was trained on its features."""
+TRAINED_ON = ("feature_distance", "fd", "generation_fd")
+"""Distances on the features of the runs' perceptual loss, which a line under the chart names."""
 
 
 def study_view() -> dict[str, Any]:

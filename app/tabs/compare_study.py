@@ -32,9 +32,10 @@ def show(across: Any, up: Any, group: Any) -> list[dict[str, Any]]:
     known, groups = study_results.figures_of(view), study_results.groups_of(view)
     x, y = (known[one_of(axis, "axis", known)] for axis in (across, up))
     runs = study_results.runs_of(view, one_of(group, "group of runs", groups))
-    note = f"Distances are measured on {view['features']}." if view["features"] else ""
+    trained_on = {x.key, y.key} & set(study_results.TRAINED_ON) and view["features"]
+    note = f"SqueezeNet's distances: {view['features']}, on which the runs were trained."
     charts = [
-        chart(plot_study(runs, x, y, list(known.values())), note=note),
+        chart(plot_study(runs, x, y, list(known.values())), note=note if trained_on else ""),
         chart(plot_bars(runs, y)),
     ]
     for sweep in view["sweeps"][:MOST_SWEEPS]:

@@ -105,7 +105,7 @@ def test_the_results_of_this_project_are_shown() -> None:
     assert len(view["runs"]) > 10 and {"psnr", "perplexity"} <= {
         axis["key"] for axis in view["axes"]
     }
-    assert study_results.first_axes(view) == ("perplexity", "feature_distance")
+    assert study_results.first_axes(view) == ("perplexity", "lpips_vgg")
     scatter, bars, *sweeps = compare_study.show("perplexity", "psnr", "main")
     main = [run for run in view["runs"] if run["group"] == "main"]
     drawn = {
@@ -127,3 +127,14 @@ def test_the_results_of_this_project_are_shown() -> None:
         )
     with pytest.raises(gr.Error, match="axis must be one of"):
         compare_study.show("taste", "psnr", "main")
+
+
+def test_a_line_names_the_features_of_distances_that_runs_were_trained_on() -> None:
+    if not (ROOT / "docs" / "study" / "results.json").is_file():
+        pytest.skip("the study has not been run")
+    features = study_results.study_view()["features"]
+    told = f"SqueezeNet's distances: {features}, on which the runs were trained."
+    for across, up in (("perplexity", "fd"), ("feature_distance", "psnr")):
+        assert compare_study.show(across, up, "main")[0]["note"] == told
+    for across, up in (("perplexity", "lpips_vgg"), ("alexnet_fd", "psnr")):
+        assert "SqueezeNet" not in compare_study.show(across, up, "main")[0]["note"]
