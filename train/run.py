@@ -1,8 +1,9 @@
 """Train a tokenizer or a prior: ``python train/run.py RECIPE [--data.root DIR] [--steps N] ...``
 
-Writes a run folder: ``bundle/`` (the checkpoint, which the explorer lists), ``state/`` (from which
-the run resumes), ``samples/``, ``tensorboard/`` and ``log.jsonl``. Started again with the same
---out, the run resumes.
+Writes a run folder: ``bundle/`` (the checkpoint, which the explorer lists), ``best/`` (that of the
+best validation), ``state/`` (from which the run resumes), ``samples/``, ``tensorboard/``,
+``log.jsonl`` and ``run.json`` (settings and versions). Started again with the same --out, the run
+resumes.
 
 RECIPE is a name of the list below, or a function in a Python file of your own: FILE.py:NAME (also
 written --recipe FILE.py:NAME). It takes no arguments and returns a RunConfig or a PriorRunConfig

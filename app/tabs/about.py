@@ -48,7 +48,7 @@ checkpoint, code and example. Your own picture is never part of it.
 
 ### API
 
-Every tab is also an API:
+What the tabs do is also an API:
 
 ```python
 from gradio_client import Client, handle_file

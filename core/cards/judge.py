@@ -24,11 +24,11 @@ def judge_card(
 
     ``data``: the data set's name. ``purpose``: the end of a sentence, "it predicts …". ``command``:
     the arguments of train/judge.py without settings. ``settings``: those of ``steps``, ``pool``,
-    ``size``, ``lr``, ``penalty`` and ``seed`` that its training has. ``scores``: shares in [0, 1]
-    on ``pictures`` held-out pictures, by label.
+    ``size``, ``judged``, ``lr``, ``penalty`` and ``seed`` that its training has. ``scores``: shares
+    in [0, 1] on ``pictures`` held-out pictures, by label.
     """
     terms = license_of({"data": {"name": data}})
-    named = ("steps", "pool", "size", "lr", "penalty", "seed")
+    named = ("steps", "pool", "size", "judged", "lr", "penalty", "seed")
     flags = " ".join(f"--{key} {settings[key]}" for key in named if key in settings)
     return render(
         name,

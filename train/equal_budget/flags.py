@@ -9,9 +9,12 @@ from typing import Literal
 from regvq.paths import ROOT
 
 from .runs import DownstreamConfig, Group, Study
+from .spread import METHODS
 
 OUT = ROOT / "runs" / "study"
-SHIPPED = ("vqgan", "regvq", "simvq", "nsvq")
+COMPARED = tuple(f"{method}-fast" for method in METHODS)
+"""The four methods with faster codes: those whose tokens priors are trained on."""
+SHIPPED = ("vqgan-uniform", *COMPARED)
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class DownstreamFlags:
 
     study: Study
     prior: DownstreamConfig = field(default_factory=DownstreamConfig)
-    only: tuple[str, ...] = SHIPPED
+    only: tuple[str, ...] = COMPARED
     """The runs with these names."""
     out: Path = OUT
     """The folder of the runs' folders."""

@@ -35,9 +35,10 @@ def photos_regvq() -> RunConfig:
     """Reg-VQ on your photographs: 1,024 codes, one per 8x8 pixels; trains on a laptop's CPU.
 
     Prior and stochastic-mask regularization (40 %); absolute and squared error and LPIPS on
-    AlexNet, which takes a sixth of a step. There is no discriminator and no contrastive loss: both
-    gained less than the steps that they cost (docs/tokenizers.md). Codes learn ten times as fast as
-    the network, because in a short run they cannot follow the latents at the network's rate.
+    AlexNet, which takes a twelfth of a step. There is no discriminator and no contrastive loss:
+    both gained less than the steps that they cost (docs/tokenizers.md). Codes learn ten times as
+    fast as the network, because in a short run they cannot follow the latents at the network's
+    rate.
     Trains on crops of 64 pixels; the network is fully convolutional, so the tokenizer takes
     pictures of any size. Needs --data.root, a folder of pictures.
     """
@@ -45,7 +46,7 @@ def photos_regvq() -> RunConfig:
 
 
 def photos_regvq_last() -> RunConfig:
-    """The last part of photos-regvq's training: VGG-16's LPIPS too, larger crops, exact tokens.
+    """The last part of photos-regvq's training (--init): also VGG-16's LPIPS, larger crops.
 
     VGG-16 sees the detail that AlexNet's stride of four skips, but costs several times as much, so
     it comes last and sees a third of each batch. The mask's ratio falls to 0, because a picture's
@@ -138,7 +139,7 @@ def photos_vq() -> RunConfig:
 
 
 def photos_vq_last() -> RunConfig:
-    """The last part of photos-vq's training, with the losses of photos-regvq-last.
+    """The last part of photos-vq's training (--init), with the losses of photos-regvq-last.
 
     Needs --init, the run of photos-vq, and --data.root.
     """

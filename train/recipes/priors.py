@@ -120,8 +120,8 @@ def birds_text_ar() -> PriorRunConfig:
     """Text to birds by an autoregressive transformer, on pictures with captions.jsonl (CUB's).
 
     Pictures of 128 pixels in the tokens of photos-regvq, stretched to squares, so that birds are
-    whole. Every step learns from all tokens of a picture, so that it learns in minutes what
-    birds-text-diffusion learns in hours. All sizes are our choice, for a few thousand pictures.
+    whole. Every step learns from all tokens of a picture, so that it paints birds after a budget
+    with which birds-text-diffusion does not. All sizes are our choice, for a few thousand pictures.
     Needs --data.root, a folder with captions.jsonl.
     """
     return PriorRunConfig(
@@ -140,8 +140,8 @@ def birds_text_diffusion() -> PriorRunConfig:
 
     Data and sizes are those of birds-text-ar, from whose weights it should be initialized (--init),
     because from others it learns too slowly for a processor. Two trials painted plumage and no
-    bird: with the layers of imagenette-class-masked after 23,000 pictures, and with squares of
-    4 x 4 tokens after 65,000; birds-text-ar paints birds after 24,000. All sizes are our choice.
+    bird: with the layers of imagenette-class-masked after 22,000 pictures, and with squares of
+    4 x 4 tokens after 64,000; birds-text-ar paints birds after 24,000. All sizes are our choice.
     Needs --data.root, a folder with captions.jsonl.
     """
     return PriorRunConfig(

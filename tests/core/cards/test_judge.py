@@ -10,7 +10,15 @@ from core.paths import ROOT
 
 
 def test_a_card_has_command_terms_and_scores() -> None:
-    settings = {"steps": 30, "pool": 50, "size": 32, "lr": 0.001, "seed": 0, "device": "cpu"}
+    settings = {
+        "steps": 30,
+        "pool": 50,
+        "size": 32,
+        "judged": 1200,
+        "lr": 0.001,
+        "seed": 0,
+        "device": "cpu",
+    }
     card = judge_card(
         "my-judge",
         data="scenes",
@@ -20,9 +28,8 @@ def test_a_card_has_command_terms_and_scores() -> None:
         scores={"Pixel accuracy": 0.625},
         pictures=1200,
     )
-    assert (
-        "python train/judge.py segmenter --data.name scenes --steps 30 --pool 50 --size 32" in card
-    )
+    command = "segmenter --data.name scenes --steps 30 --pool 50 --size 32 --judged 1200 --lr 0.001"
+    assert f"`python train/judge.py {command} --seed 0`" in card
     assert "| Pixel accuracy | 62.5% |" in card and "1,200 held-out pictures of 32 pixels" in card
     assert card.startswith("---\n") and "license: apache-2.0" in card
     assert "device" not in card

@@ -6,10 +6,13 @@ import json
 
 import pytest
 
-from core.bundles.bundle import find_bundle
+from core.bundles.bundle import find_bundle, list_bundles
 from core.checkpoints import load_tokenizer
+from core.paths import ROOT
 from core.quantizers import RegVQConfig
 from tests.train.equal_budget.conftest import result_of
+from train.equal_budget.flags import DownstreamFlags, ShipFlags
+from train.equal_budget.runs import Study
 from train.study import main
 
 
@@ -45,3 +48,14 @@ def test_unshippable_runs_are_refused(made, tmp_path, name, said, capsys):
         main(["ship", "--only", name, "--out", str(made), "--to", str(tmp_path)])
     assert stop.value.code == 2 and said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_the_commands_without_names_repeat_what_is_shipped() -> None:
+    shipped = {bundle.name for bundle in list_bundles(ROOT / "checkpoints")}
+    assert {f"study-{name}" for name in ShipFlags().only} == {
+        name for name in shipped if name.startswith("study-")
+    }
+    results = ROOT / "docs" / "study" / "results.json"
+    rows = json.loads(results.read_text(encoding="utf-8"))["runs"]
+    generated = {row["name"] for row in rows if row["generation_fd"] is not None}
+    assert set(DownstreamFlags(Study(ROOT)).only) == generated
