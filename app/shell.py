@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from .services import checkpoints, links, source_notice
+from .services import checkpoints, links, priors, source_notice
 from .services.examples import thumbnails
 from .services.links import Selection
 from .tabs import about, code_map, codebook, compare, generate, lab, mask_ratio, reconstruct
@@ -138,7 +138,8 @@ def copy_link(
         level=links.level_number(level),
     )  # fmt: skip
     if tab == "generate":  # on other tabs a prompt is private
-        selection.prior, selection.prompt, selection.prompt_seed = prior, prompt, prompt_seed
+        selection.prompt, selection.prompt_seed = " ".join(str(prompt or "").split()), prompt_seed
+        selection.prior = prior if prior in priors.names("text") else None
     own = bool(image) and selection.example is None
     return {"query": links.to_query(selection), "own": own, "turn": time.time_ns()}
 

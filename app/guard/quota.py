@@ -9,6 +9,8 @@ from collections.abc import Callable
 from ..services.cache import RecentItems
 
 HOUR = 3600.0
+MOMENT = 10.0
+"""Seconds of uploads that are one entry: many small pieces take no more memory than a few."""
 ADDRESSES = 10_000
 """Addresses that are remembered; then the one that was seen longest ago is forgotten."""
 
@@ -26,8 +28,14 @@ class Quota:
 
     def add(self, address: str, size: int) -> None:
         """Count ``size`` bytes of ``address``."""
-        if size > 0:
-            self._recent(address).append((self._now(), size))
+        if size <= 0:
+            return
+        entries = self._recent(address)
+        if entries and self._now() - entries[-1][0] < MOMENT:
+            began, before = entries.pop()
+            entries.append((began, before + size))
+        else:
+            entries.append((self._now(), size))
 
     def _recent(self, address: str) -> deque[tuple[float, int]]:
         entries = self._seen.touch(address)

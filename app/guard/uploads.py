@@ -46,7 +46,7 @@ async def receive_upload(
     if left <= 0 or (declared_length(scope) or 0) > min(most, left):
         await drain(receive)
         raise _refusal(left, most, limits)
-    size, parts, status, answer = 0, 0, 200, b""
+    size, parts, status, answer, over = 0, 0, 200, b"", False
     late: Refusal | None = None
     timed = within(receive, limits.upload_seconds, "upload")
 
@@ -59,11 +59,13 @@ async def receive_upload(
             raise _parser_error()("The upload takes too long.") from None
 
     def count(more: bytes) -> None:
-        nonlocal size, parts
+        nonlocal size, parts, over
         size += len(more)
         parts += len(_PART.findall(more))
         quota.add(address, len(more))
-        if size > min(most, left):
+        # Other uploads of the address, received at the same time, count, too.
+        over = size > most or quota.left(address) < 0
+        if over:
             raise _parser_error()("The upload exceeds the maximum allowed size.")
         if parts > PARTS:  # the parser would make all files at once, in the event loop
             raise _parser_error()(f"An upload holds at most {PARTS} files.")
@@ -86,9 +88,9 @@ async def receive_upload(
         _delete_stale()
     if late:
         raise late
-    if size > min(most, left):
+    if over:
         await drain(receive)
-        raise _refusal(left, most, limits)
+        raise _refusal(most if size > most else 0, most, limits)
     if status == 413:
         raise _refusal(left, most, limits)
     if status >= 400:

@@ -63,7 +63,7 @@ def _split(text: str) -> Any:
     if text.lstrip().startswith("["):
         try:
             return json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
     return [name.strip() for name in text.split(",") if name.strip()]
 

@@ -17,6 +17,7 @@ from .agreement import agreement
 from .encoding import PageFile, png_file
 from .errors import UserError
 from .model_lock import LOCK
+from .picture_reader import crop_to_fit
 from .priors import PriorHandle
 from .sampling import Settings
 from .uploads import open_picture
@@ -185,7 +186,7 @@ def encode_picture(image: Any, handle: PriorHandle) -> np.ndarray:
             "a picture to complete has 3: choose another prior."
         )
     picture = open_picture(image)
-    fitted = semantic_maps.crop_to_fit(picture.image, handle.size, Image.Resampling.LANCZOS)
+    fitted = crop_to_fit(picture.image, handle.size, Image.Resampling.LANCZOS)
     with LOCK:
         tokenizer = handle.tokenizer_handle.tokenizer
         return tokenizer.encode(to_tensor(fitted)[None])[0].cpu().numpy()

@@ -62,12 +62,28 @@ REQUESTS = RequestMonitor()
 """The monitor of this process's requests."""
 
 
+_waiting: set[str] = set()
+_guard = threading.Lock()
+
+
 def run_when_idle(act: Callable[[], object], name: str) -> None:
-    """Call ``act`` in a thread called ``name`` as soon as the server is idle."""
+    """Call ``act`` in a thread called ``name`` as soon as the server is idle.
+
+    While work of that name waits or runs, more of it is left out: however often visitors ask for
+    it, there is one thread per name.
+    """
+    with _guard:
+        if name in _waiting:
+            return
+        _waiting.add(name)
 
     def run() -> None:
-        REQUESTS.wait()
-        act()
+        try:
+            REQUESTS.wait()
+            act()
+        finally:
+            with _guard:
+                _waiting.discard(name)
 
     threading.Thread(target=run, name=name, daemon=True).start()
 

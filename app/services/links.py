@@ -7,6 +7,7 @@ is checked against the available ones, and a value that does not fit is ignored 
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -170,7 +171,7 @@ def _prior(value: str, selection: Selection) -> str:
 def _prompt(value: str, selection: Selection) -> str:
     if len(value) > LONGEST:
         raise UserError(f"A prompt in a link has {LONGEST} characters at most, not {len(value):,}.")
-    if not value.isprintable():
+    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value):
         raise UserError("A prompt in a link is one line of plain text.")
     return value
 

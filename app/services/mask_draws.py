@@ -110,6 +110,8 @@ def draws(handle: TokenizerHandle, picture: Picture, temperature: float, seed: i
 
 
 _points: RecentItems[tuple, Point] = RecentItems(4096)
+"""Points by checkpoint, digest of the picture (not the picture, which takes a megabyte), ratio,
+temperature and seed."""
 
 
 @lru_cache(maxsize=48)
@@ -122,7 +124,7 @@ def masked_picture(
     found = draws(handle, picture, temperature, seed)
     image = image_of(handle, picture)
     point, pixels = mask_point(handle.tokenizer, image, found, ratio, seed)
-    _points[handle, picture, ratio, temperature, seed] = point  # kept longer than the picture
+    _points[handle, picture.digest, ratio, temperature, seed] = point
     return point, pixels
 
 
@@ -130,7 +132,7 @@ def curve_point(
     handle: TokenizerHandle, picture: Picture, ratio: float, temperature: float, seed: int
 ) -> Point:
     """Return a point of the curve."""
-    known = _points.get((handle, picture, ratio, temperature, seed))
+    known = _points.get((handle, picture.digest, ratio, temperature, seed))
     return known or masked_picture(handle, picture, ratio, temperature, seed)[0]
 
 
@@ -234,13 +236,12 @@ def curve_view(
 
     end, points, left, made = time.monotonic() + budget, [], 0, 0
     for place in coarse_to_fine(STEPS):
-        key = (handle, picture, place, temperature, seed)
-        if key not in _points:
+        if (handle, picture.digest, place, temperature, seed) not in _points:
             if budget == 0 or (made and time.monotonic() > end):
                 left += 1
                 continue
             made += 1
-        points.append(curve_point(*key))
+        points.append(curve_point(handle, picture, place, temperature, seed))
     return Curve(sorted(points), left, ratio)
 
 

@@ -13,9 +13,11 @@ import threading
 import warnings
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from PIL import Image
+
+from regvq.errors import PictureError
 
 from .array_preview import hidden_array
 
@@ -33,6 +35,10 @@ MEMORY = 3 * 2**30
 """Bytes of address space that decoding may add to a process: the largest pictures add 1.5 GB."""
 PROCESSES = 2
 
+Kind = Literal["picture", "channels", "map", "mask"]
+"""A picture or its channels, at most so large; a semantic map or a mask, at exactly one size."""
+Request = tuple[str, str, tuple[int, int], Kind]
+"""Path, name, the largest size or the size (width, height), kind."""
 Read = tuple[bytes, tuple[int, int], tuple[int, int]]
 """Pixels, size (width, height), and the size before the picture was shrunk."""
 Channels = tuple[bytes, str, tuple[int, ...], tuple[int, int]]
@@ -54,7 +60,7 @@ class _Process:
             self.end()
             raise RuntimeError("the process that reads pictures did not start")
 
-    def read(self, request: tuple[str, str, int, bool], seconds: float) -> Any:
+    def read(self, request: Request, seconds: float) -> Any:
         """Return the answer; None if the process ended or took too long, after which it is gone."""
         try:
             self.pipe.send(request)
@@ -71,6 +77,10 @@ class _Process:
         self.pipe.close()
 
 
+class Unfinished(PictureError):
+    """A picture that took too long or too much memory, which it may not do the next time."""
+
+
 _idle: list[_Process] = []
 _places = threading.BoundedSemaphore(PROCESSES)
 _guard = threading.Lock()
@@ -81,7 +91,7 @@ def read_picture(path: str, name: str, side: int) -> tuple[Image.Image, tuple[in
 
     Raises PictureError if it cannot be read within the limits.
     """
-    pixels, size, whole = _answer(path, name, side, channels=False)
+    pixels, size, whole = _answer(path, name, (side, side), "picture")
     return Image.frombytes("RGB", size, pixels), whole
 
 
@@ -93,13 +103,32 @@ def read_channels(path: str, name: str, side: int) -> tuple[np.ndarray, tuple[in
     """
     import numpy as np
 
-    values, kind, shape, whole = _answer(path, name, side, channels=True)
+    values, kind, shape, whole = _answer(path, name, (side, side), "channels")
     return np.frombuffer(values, kind).reshape(shape), whole
 
 
-def _answer(path: str, name: str, side: int, channels: bool) -> Any:
-    from regvq.errors import PictureError
+def read_fitted(
+    path: str, name: str, size: tuple[int, int], kind: Literal["map", "mask"]
+) -> Image.Image:
+    """Return the middle of the map or mask at ``path`` as RGB of ``size`` (width, height).
 
+    A map is read as `regvq.data.masks.open_opaque` does, a mask as its ``open_mask``; pixels are
+    left out, not mixed. Raises PictureError as they do, or if it cannot be read within the limits.
+    """
+    pixels, size, _ = _answer(path, name, size, kind)
+    return Image.frombytes("RGB", size, pixels)
+
+
+def crop_to_fit(picture: Image.Image, size: tuple[int, int], how: Image.Resampling) -> Image.Image:
+    """Return the middle of a picture in the proportions of ``size`` (width, height), resized."""
+    width, height = size
+    scale = min(picture.width / width, picture.height / height)
+    across, down = scale * width, scale * height
+    left, top = (picture.width - across) / 2, (picture.height - down) / 2
+    return picture.resize(size, how, box=(left, top, left + across, top + down))
+
+
+def _answer(path: str, name: str, size: tuple[int, int], kind: Kind) -> Any:
     seconds = _seconds()
     with _places:
         with _guard:
@@ -107,12 +136,12 @@ def _answer(path: str, name: str, side: int, channels: bool) -> Any:
         if worker is None or not worker.process.is_alive():
             worker = _Process()
         # Gradio's kind of string would import Gradio there, in the picture's time.
-        answer = worker.read((str(path), str(name), side, channels), seconds)
+        answer = worker.read((str(path), str(name), size, kind), seconds)
         if answer is not None:
             with _guard:
                 _idle.append(worker)
     if answer is None:
-        raise PictureError(
+        raise Unfinished(
             f"{name} takes more than {seconds:g} s or too much memory to decode; save it anew as a "
             "plain PNG or JPEG, or shrink it."
         )
@@ -131,13 +160,14 @@ def _seconds() -> float:
 
 
 def serve(pipe: Connection) -> None:
-    """Answer requests (path, name, side, channels) until the pipe is closed: with a Read, with
-    Channels if they are asked for, or with a sentence."""
+    """Answer requests until the pipe is closed: with a Read, with Channels if they are asked for,
+    or with a sentence."""
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     warnings.simplefilter("ignore")  # of broken headers: the log has the visitor's sentence
     import regvq.arrays
+    import regvq.data.masks
     import regvq.images  # noqa: F401  (before the first picture's time counts)
 
     from . import picture_bounds  # noqa: F401
@@ -146,14 +176,14 @@ def serve(pipe: Connection) -> None:
     pipe.send("ready")
     while True:
         try:
-            path, name, side, channels = pipe.recv()
+            request: Request = pipe.recv()
         except (EOFError, OSError):
             return
-        pipe.send(_read(path, name, side, channels))
+        pipe.send(_read(*request))
 
 
-def _read(path: str, name: str, side: int, channels: bool) -> Read | Channels | str:
-    from regvq.errors import PictureError
+def _read(path: str, name: str, size: tuple[int, int], kind: Kind) -> Read | Channels | str:
+    from regvq.data.masks import open_mask, open_opaque
     from regvq.images import open_picture, shrink
 
     from .picture_bounds import check_bounds
@@ -162,10 +192,14 @@ def _read(path: str, name: str, side: int, channels: bool) -> Read | Channels | 
         file = Path(path)
         if file.is_file():
             check_bounds(file.read_bytes(), name)
-        if channels:
-            return _channels(path, name, side)
-        whole = open_picture(path, name=name)
-        small = shrink(whole, side)
+        if kind == "channels":
+            return _channels(path, name, max(size))
+        if kind == "picture":
+            whole = open_picture(path, name=name)
+            small = shrink(whole, max(size))
+        else:
+            whole = (open_opaque if kind == "map" else open_mask)(path, name=name)
+            small = crop_to_fit(whole, size, Image.Resampling.NEAREST)
         return small.tobytes(), small.size, whole.size
     except PictureError as error:
         return str(error)

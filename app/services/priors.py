@@ -247,7 +247,7 @@ def _one_level(handle: PriorHandle) -> PriorHandle:
 @lru_cache(maxsize=8)
 def preload_prior(handle: PriorHandle) -> None:
     """Load a prior once, as soon as the server is idle: its user is still typing a prompt."""
-    run_when_idle(lambda: load_text_prior(handle), "prior")
+    run_when_idle(lambda: load_text_prior(handle), f"prior {handle.name}")
 
 
 def load_text_prior(handle: PriorHandle) -> None:

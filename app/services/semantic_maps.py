@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from .errors import UserError
+from .picture_reader import read_fitted
 from .priors import PriorHandle
-from .uploads import screen
 
 NEAR = 40.0
 """The largest distance (Euclidean, 0 to 255 per channel) of a pixel to its class's color."""
@@ -55,15 +54,6 @@ def legend(handle: PriorHandle) -> Legend:
     return found
 
 
-def crop_to_fit(picture: Image.Image, size: tuple[int, int], how: Image.Resampling) -> Image.Image:
-    """Return the middle of a picture in the proportions of ``size`` (width, height), resized."""
-    width, height = size
-    scale = min(picture.width / width, picture.height / height)
-    across, down = scale * width, scale * height
-    left, top = (picture.width - across) / 2, (picture.height - down) / 2
-    return picture.resize(size, how, box=(left, top, left + across, top + down))
-
-
 def read_map(path: Any, known: Legend, size: tuple[int, int]) -> np.ndarray:
     """Return a picture in class colors as classes int64 (height, width), at ``size`` (width,
     height).
@@ -72,13 +62,9 @@ def read_map(path: Any, known: Legend, size: tuple[int, int]) -> np.ndarray:
     than a stray few are near none; PictureError if the file is not a picture, or is transparent in
     part.
     """
-    from regvq.data.masks import open_opaque
-
     if not path:
         raise UserError("There is no map yet: draw one or start from an example.")
-    screen(path)
-    whole = open_opaque(path, name=_file_name(path))
-    pixels = np.asarray(crop_to_fit(whole, size, Image.Resampling.NEAREST)).astype(np.int64)
+    pixels = np.asarray(read_fitted(path, Path(path).name, size, "map")).astype(np.int64)
     flat = pixels.reshape(-1, 3)
     colors, place, counts = np.unique(flat, axis=0, return_inverse=True, return_counts=True)
     nearest = np.empty(len(colors), np.int64)
@@ -101,10 +87,6 @@ def read_map(path: Any, known: Legend, size: tuple[int, int]) -> np.ndarray:
     return nearest[place.reshape(-1)].reshape(size[1], size[0])
 
 
-def _file_name(path: Any) -> str | None:
-    return Path(path).name if isinstance(path, str) else None
-
-
 def read_mask(path: Any, shape: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
     """Return a picture, light where something is marked, as cells bool ``shape`` (rows, columns).
 
@@ -113,13 +95,10 @@ def read_mask(path: Any, shape: tuple[int, int], size: tuple[int, int]) -> np.nd
     Raises UserError without a mask, and as ``check_mask``; PictureError if the file is not a
     picture, or if its transparency can be understood in several ways.
     """
-    from regvq.data.masks import open_mask
-
     if not path:
         raise UserError("There is no mask: give a picture that is white where to inpaint.")
-    screen(path)
-    whole = open_mask(path, name=_file_name(path))
-    light = np.asarray(crop_to_fit(whole, size, Image.Resampling.NEAREST).convert("L")) >= MARKED
+    marks = read_fitted(path, Path(path).name, size, "mask")
+    light = np.asarray(marks.convert("L")) >= MARKED
     rows, columns = shape
     cells = light.reshape(rows, size[1] // rows, columns, size[0] // columns).any(axis=(1, 3))
     return check_mask(cells)

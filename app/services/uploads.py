@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
+import time
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .cache import RecentItems
 from .encoding import png
@@ -55,7 +57,17 @@ def open_picture(path: Any) -> Picture:
     return _shrink(images.open_picture(path), MAX_SIDE)
 
 
-_opened: RecentItems[tuple[str, int, int, bool], Picture | str] = RecentItems(24)
+AGAIN = 30.0
+"""Seconds after which a picture that took too long is tried once more: the machine may have been
+busy."""
+
+
+class _Refusal(NamedTuple):
+    sentence: str
+    until: float
+
+
+_opened: RecentItems[tuple[str, int, int, bool], Picture | _Refusal] = RecentItems(24)
 _opening = threading.Lock()
 
 
@@ -76,21 +88,25 @@ def with_array(picture: Picture, image: Image.Image, array: np.ndarray) -> Pictu
 
 def _open_file(path: str, written: int, count: int, channels: bool = False) -> Picture:
     """Return the picture, read in a process of its own, or remembered: a slider that moves asks for
-    the same file many times per second, and a refusal is as good the second time."""
+    the same file many times per second, and a refusal is as good the second time, unless it is one
+    of a busy moment."""
     from regvq.errors import PictureError
+
+    from .picture_reader import Unfinished
 
     key = (path, written, count, channels)
     with _opening:
         found = _opened.touch(key)
-    if found is None:
+    if found is None or (isinstance(found, _Refusal) and time.monotonic() > found.until):
         try:
             found = _read(path, channels)
         except PictureError as error:
-            found = str(error)
+            lasts = AGAIN if isinstance(error, Unfinished) else math.inf
+            found = _Refusal(str(error), time.monotonic() + lasts)
         with _opening:
             _opened[key] = found
-    if isinstance(found, str):
-        raise PictureError(found)
+    if isinstance(found, _Refusal):
+        raise PictureError(found.sentence)
     return found
 
 

@@ -41,7 +41,7 @@ def whole_number(value: Any, what: str, low: int, high: int) -> int:
 
 def one_of(value: Any, what: str, choices: Sequence[Any]) -> Any:
     """Return ``value`` if it is among ``choices``. Raises UserError."""
-    if value not in choices:
+    if value not in list(choices):  # a list of a page has no hash
         names = ", ".join(str(choice) for choice in choices)
         raise UserError(f"The {what} must be one of {names}, not {str(value)[:40]!r}.")
     return value

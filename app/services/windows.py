@@ -20,6 +20,8 @@ MOST_POINTS = 400
 """Points of a polygon."""
 MOST_HIDDEN = 500
 """Classes that a page may hide."""
+FARTHEST = 1e9
+"""The largest coordinate of a window; maps lie within some hundreds."""
 PATIENCE = 0.3
 """Seconds in which the missing tiles of a window are painted; the page asks again for the rest."""
 
@@ -55,6 +57,8 @@ def _pair(event: Any, name: str) -> tuple[float, float]:
     values = [finite(one) for one in found] if isinstance(found, list) and len(found) == 2 else []
     if None in values or not values or values[0] == values[1]:
         raise UserError(f"The window's {name} must be two different numbers.")
+    if any(abs(one) > FARTHEST for one in values if one is not None):
+        raise UserError(f"The window's {name} must be at most {FARTHEST:g} from 0.")
     low, high = sorted(float(one) for one in values if one is not None)
     return low, high
 

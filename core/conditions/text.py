@@ -81,6 +81,10 @@ def import_open_clip() -> None:
     _tokenizer()
 
 
+_LONG = 400  # letters; captions are shorter
+_WORDS = 50_000  # of the tokenizer's own cache: some megabytes
+
+
 @lru_cache(maxsize=1)
 def _tokenizer() -> Any:
     from open_clip.tokenizer import SimpleTokenizer
@@ -88,10 +92,26 @@ def _tokenizer() -> Any:
     return SimpleTokenizer()
 
 
-@lru_cache(maxsize=2**16)
 def encode_text(text: str) -> tuple[int, ...]:
-    """Return open_clip's token ids of a text, without start and end token."""
-    return tuple(_tokenizer().encode(text))
+    """Return open_clip's token ids of a text, without start and end token.
+
+    Those of captions are remembered, within a bound; long texts are not.
+    """
+    return _caption_ids(text) if len(text) <= _LONG else _encode(text)
+
+
+@lru_cache(maxsize=2**14)
+def _caption_ids(text: str) -> tuple[int, ...]:
+    return _encode(text)
+
+
+def _encode(text: str) -> tuple[int, ...]:
+    tokenizer = _tokenizer()
+    found = tuple(tokenizer.encode(text))
+    if len(tokenizer.cache) > _WORDS:  # it keeps every word that it ever saw
+        special = {word: kept for word, kept in tokenizer.cache.items() if word == kept}
+        tokenizer.cache = special
+    return found
 
 
 class TextEncoder(nn.Module):

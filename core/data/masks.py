@@ -20,6 +20,7 @@ _OPAQUE = 0.5  # of the strongest alpha: from here on it counts as paint, as of 
 _SHARE = 0.99  # of the opaque pixels; the rest are soft edges of strokes
 _FEW, _MANY = 8, 20  # coarse colors: at most so many are strokes, more are a photograph
 _DARK, _LIGHT = 64, 192  # of 255
+_COUNTED = 4_000_000  # pixels, spread evenly, of which colors are counted at most
 _ADVICE = "give a mask without transparency, white where it marks something and black elsewhere"
 
 
@@ -80,7 +81,7 @@ def open_mask(source: Any, *, name: str | None = None) -> Image.Image:
     if not opaque.any():
         raise PictureError(f"{said} is wholly transparent, so that it marks nothing; {_ADVICE}.")
     paint, hidden = rgba_HW4[opaque][:, :3], rgba_HW4[~opaque][:, :3]
-    light = paint.mean(axis=1)
+    light = paint.sum(axis=1, dtype=np.uint16)  # of a large picture, a mean would take gigabytes
     kinds = _colors(paint)
     # Under the transparency of a layer of strokes lies black or white; under that of an erased
     # photograph, its own colors, or black where a browser erased it.
@@ -88,7 +89,7 @@ def open_mask(source: Any, *, name: str | None = None) -> Image.Image:
     if kinds > _MANY:
         marked = ~opaque
     elif kinds <= _FEW and plain:
-        if min((light < _DARK).mean(), (light > _LIGHT).mean()) > 1 - _SHARE:
+        if min((light < 3 * _DARK).mean(), (light > 3 * _LIGHT).mean()) > 1 - _SHARE:
             raise PictureError(
                 f"{said} has dark and light strokes on a transparent layer, so that it is unclear "
                 f"which of the three are marked; {_ADVICE}."
@@ -104,7 +105,9 @@ def open_mask(source: Any, *, name: str | None = None) -> Image.Image:
 
 def _colors(pixels_N3: np.ndarray) -> int:
     """Return how many coarse colors (8 levels per channel) cover nearly all of the pixels."""
-    coarse = (pixels_N3 >> 5).astype(np.int64) @ (64, 8, 1)
+    pixels_N3 = pixels_N3[:: 1 + len(pixels_N3) // _COUNTED]
+    red, green, blue = (pixels_N3[:, k].astype(np.uint16) >> 5 for k in range(3))
+    coarse = red * 64 + green * 8 + blue
     counts = np.sort(np.bincount(coarse))[::-1]
     return int(np.searchsorted(np.cumsum(counts), _SHARE * len(coarse))) + 1
 

@@ -12,7 +12,7 @@ import gradio as gr
 import pytest
 
 from app import shell
-from app.services import checkpoints, examples, links
+from app.services import checkpoints, examples, links, priors
 from app.ui.errors import report_user_errors
 from core.paths import ROOT
 
@@ -82,6 +82,18 @@ def test_a_users_picture_is_never_in_the_link(photograph: Path, tmp_path: Path) 
     assert "example" not in shell.copy_link("Codebook", NAME, str(forged), *rest)["query"]
     generating = shell.copy_link("Generate", NAME, cached, *rest)["query"]
     assert "prompt=my+secret" in generating and "prompt-seed=3" in generating
+
+
+def test_what_a_link_refuses_is_not_copied_into_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prior of another condition, and a prompt of several lines, as the page may have them."""
+    monkeypatch.setattr(priors, "names", lambda mode: ["of-texts"] if mode == "text" else [])
+    for prior in ("of-texts", "of-maps", None):
+        query = shell.copy_link(
+            "Generate", NAME, None, 0, 0.0, 0, prior, " a lake\nbelow\tmountains ", 5
+        )["query"]
+        found = links.parse_query(query)
+        assert found.ignored == [] and found.prompt == "a lake below mountains"
+        assert found.prior == (prior if prior == "of-texts" else None) and found.prompt_seed == 5
 
 
 def test_no_listener_follows_what_the_server_sets() -> None:

@@ -80,3 +80,59 @@ def test_an_upload_that_stalls_ends_with_a_sentence(tmp_path: Any) -> None:
         upload(2, Quota(MEGABYTE), tmp_path, Limits(upload_seconds=0.1), stalls=True)
     assert caught.value.status == 408
     assert not [file for file in tmp_path.iterdir() if file.stat().st_size]
+
+
+def test_uploads_at_the_same_time_share_one_quota() -> None:
+    """Each of them began when nothing was used yet."""
+    quota, stored = Quota(10 * MEGABYTE), []
+    piece = b"-" * (MEGABYTE // 4)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        size, more = 0, True
+        try:
+            while more:
+                message = await receive()
+                size, more = size + len(message["body"]), message["more_body"]
+        except Exception as error:  # as Gradio's parser does, which deletes its file
+            await PlainTextResponse(str(error), 400)(scope, receive, send)
+            return
+        stored.append(size)
+        await PlainTextResponse("[]")(scope, receive, send)
+
+    async def one() -> None:
+        left = 16  # 4 MB in 16 pieces
+
+        async def receive() -> dict[str, Any]:
+            nonlocal left
+            await asyncio.sleep(0)  # the others go on
+            left -= 1
+            return {"type": "http.request", "body": piece, "more_body": left > 0}
+
+        async def send(message: Any) -> None:
+            pass
+
+        scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload", "headers": []}
+        await receive_upload(app, scope, receive, send, Limits(), quota, "a")
+
+    async def all_at_once() -> list[Any]:
+        return await asyncio.gather(*(one() for _ in range(20)), return_exceptions=True)
+
+    answers = asyncio.run(all_at_once())
+    assert {each.status for each in answers if each} == {429}
+    assert sum(stored) <= 10 * MEGABYTE
+    assert quota.left("a") <= 0 and quota.left("b") == 10 * MEGABYTE
+
+
+def test_small_pieces_take_no_memory_each() -> None:
+    now = 0.0
+    quota = Quota(1000, lambda: now)
+    for _ in range(100):
+        quota.add("a", 3)
+    assert quota.left("a") == 700 and len(quota._recent("a")) == 1
+    now = 1800.0
+    quota.add("a", 100)
+    assert quota.left("a") == 600
+    now = 3601.0
+    assert quota.left("a") == 900
+    now = 5401.0
+    assert quota.left("a") == 1000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -102,7 +103,36 @@ def test_a_prior_is_preloaded_when_the_server_is_idle(monkeypatch: pytest.Monkey
     monkeypatch.setattr(idle, "QUIET", 0.05)
     monkeypatch.setattr(priors, "load_text_prior", lambda handle: loaded.set())
     monitor.begin()
-    priors.preload_prior("some prior")
+    priors.preload_prior(type("Handle", (), {"name": "some prior"})())
     assert not loaded.wait(0.2)
     monitor.end()
     assert loaded.wait(60)
+
+
+def test_work_that_waits_is_not_added_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A visitor can ask a thousand times while the server is busy: one thread waits."""
+    monitor, done, began, finish = RequestMonitor(), [], threading.Event(), threading.Event()
+    monkeypatch.setattr(idle, "REQUESTS", monitor)
+    monkeypatch.setattr(idle, "QUIET", 0.05)
+
+    def act() -> None:
+        began.set()
+        assert finish.wait(60)
+        done.append(1)
+
+    monitor.begin()
+    before = threading.active_count()
+    for _ in range(50):
+        idle.run_when_idle(act, "work")
+    assert threading.active_count() == before + 1
+    monitor.end()
+    assert began.wait(60)
+    idle.run_when_idle(act, "work")  # while it runs, neither
+    assert threading.active_count() == before + 1
+    finish.set()
+    while threading.active_count() > before:
+        time.sleep(0.01)
+    assert done == [1]
+    idle.run_when_idle(act, "work")  # once it is over, again
+    while len(done) < 2:
+        time.sleep(0.01)

@@ -76,6 +76,14 @@ def test_a_value_that_does_not_fit_is_ignored_with_a_sentence(query: str, named:
     assert not rest or selection.checkpoint == "tiny-vq"
 
 
+@pytest.mark.parametrize(
+    "prompt", ["a\u00a0bird", "\u4e00\u3000\u9ce5", "a \U0001f468\u200d\U0001f33e"]
+)
+def test_a_prompt_may_have_any_letters(prompt: str) -> None:
+    selection = Selection("generate", prompt=prompt, prompt_seed=1)
+    assert parse_query("?" + to_query(selection)) == selection
+
+
 def test_a_link_with_hundreds_of_values_is_ignored() -> None:
     selection = parse_query("tab=lab&" + "&".join(f"a{k}=1" for k in range(500)))
     assert selection.tab is None and "too many values" in selection.ignored[0]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import struct
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -102,6 +104,32 @@ def test_a_picture_that_takes_too_long_ends_its_process_and_nothing_else(
     monkeypatch.delenv(picture_reader.VARIABLE)
     picture, whole = picture_reader.read_picture(str(good), "good.png", 20)
     assert picture.size == (20, 15) and whole == (40, 30)
+
+
+def test_a_picture_that_took_too_long_is_tried_again_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = tmp_path / "slow.jpg"
+    slow.write_bytes(many_scans(40, 3500))
+    now = time.monotonic()
+    monkeypatch.setattr(uploads, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setenv(picture_reader.VARIABLE, "0.05")
+    with pytest.raises(PictureError, match=r"more than 0\.05 s"):
+        uploads.open_picture(str(slow))
+    monkeypatch.setenv(picture_reader.VARIABLE, "60")
+    now += uploads.AGAIN - 1
+    with pytest.raises(PictureError, match=r"more than 0\.05 s"):
+        uploads.open_picture(str(slow))
+    now += 2
+    assert max(uploads.open_picture(str(slow)).uploaded) == 3500
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(slow.read_bytes()[:100])
+    with pytest.raises(PictureError) as first:
+        uploads.open_picture(str(broken))
+    monkeypatch.setattr(uploads, "_read", None)  # a broken file stays refused
+    now += 10 * uploads.AGAIN
+    with pytest.raises(PictureError, match=re.escape(str(first.value))):
+        uploads.open_picture(str(broken))
 
 
 def test_a_process_that_ends_is_replaced(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from app.services import semantic_maps
 from app.services.errors import UserError
+from core.data import masks
 from core.errors import PictureError
 
 
@@ -44,6 +45,28 @@ def test_transparency_that_is_unclear_is_refused_by_name(tmp_path: Path) -> None
     layer.save(tmp_path / "mask.png")
     with pytest.raises(PictureError, match=r"mask\.png is transparent in part"):
         semantic_maps.read_mask(str(tmp_path / "mask.png"), (8, 8), (64, 64))
+
+
+def test_masks_and_maps_are_decoded_in_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A picture of 50 megapixels takes gigabytes and seconds, which the server must not spend."""
+
+    def decode(*given: object, **named: object) -> None:
+        raise AssertionError("decoded in the server's process")
+
+    for reader in ("open_mask", "open_opaque"):
+        monkeypatch.setattr(masks, reader, decode)
+    monkeypatch.setattr(Image, "open", decode)
+    sides = np.zeros((64, 128, 3), np.uint8)
+    sides[:, :64] = 255
+    path = str(tmp_path / "a.png")
+    Image.fromarray(sides).save(path)
+    cells = semantic_maps.read_mask(path, (8, 8), (64, 64))
+    assert cells[:, :4].all() and not cells[:, 4:].any()
+    known = semantic_maps.Legend(("black", "white"), ((0, 0, 0), (255, 255, 255)))
+    ids = semantic_maps.read_map(path, known, (32, 32))
+    assert ids[:, :16].all() and not ids[:, 16:].any()
 
 
 def test_a_map_with_transparency_is_refused_by_name(tmp_path: Path) -> None:

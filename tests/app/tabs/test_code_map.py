@@ -113,7 +113,8 @@ def test_a_window_holds_its_codes_in_a_picture_of_its_own(tokenizer: Tokenizer) 
     np.testing.assert_array_equal(marks_of(value)[1][:, 0], np.flatnonzero(inside))
     assert picture_of(value).shape == (280, 420, 3)  # with a fifth more at each side
     assert value["exact"] and value["figure"]["layout"]["meta"]["marks"] == "tiles"
-    for wrong in ({"x": [1, 1]}, {"y": None}, {"width": 0}, {"height": 10**6}, {"x": ["a", 2]}):
+    for wrong in ({"x": [1, 1]}, {"y": None}, {"width": 0}, {"height": 10**6}, {"x": ["a", 2]},
+                  {"x": [-1e308, 1e308]}):  # fmt: skip
         broken = SimpleNamespace(**{**vars(window), **wrong})
         with pytest.raises(gr.Error, match="must be"):
             code_map.show_view(*asked().values(), broken)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from app.services import checkpoints, comparison, decoded_picture, reconstruction
 from app.services.cache import RecentItems
+from app.services.errors import UserError
 from app.services.reconstruction import parse_request
 from app.tabs import compare
 from core.checkpoints import load_tokenizer
@@ -138,6 +139,12 @@ def test_names_may_be_given_in_one_line() -> None:
             "tiny-vq",
             "tiny-regvq",
         ]
+
+
+def test_names_that_are_no_list_are_refused_with_a_sentence() -> None:
+    for text in ("[" * 50_000, "[1", "{}"):
+        with pytest.raises(UserError):
+            comparison.parse_checkpoints(text)
 
 
 def test_a_chosen_example_is_the_picture_of_every_tab() -> None:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from app.services import mask_draws
 from app.services.mask_draws import STEPS
+from app.services.uploads import Picture
 from app.tabs import mask_ratio
 from core.analysis.mask_sweep import apply_mask, draw_tokens
 from core.images import open_picture, to_tensor
@@ -33,6 +34,13 @@ def page_values(*asked: Any) -> tuple:
 
 def array(text: str, kind: str) -> np.ndarray:
     return np.frombuffer(base64.b64decode(text), kind)
+
+
+def test_the_points_of_the_curve_keep_no_picture(photograph: Path) -> None:
+    """4,096 points would keep gigabytes of pictures that their visitors have left."""
+    mask_draws.tab_view(str(photograph), NAME, 0.25, 1, 0)
+    kept = [part for key in mask_draws._points for part in key]
+    assert kept and not any(isinstance(part, Picture) for part in kept)
 
 
 def test_the_page_gets_the_mask_the_changes_and_the_picture(
