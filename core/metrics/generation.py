@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
@@ -100,9 +101,10 @@ def judge_prior(
     ``conditions``: those of the prior's conditions that are given; by default all. Returns
     ``pictures``, ``sampling``, ``seed``, ``seconds_per_picture`` (drawing and decoding, in batches
     of ``batch``), ``bits_per_token`` (of a discrete prior; for a prior that draws its maps,
-    ``bits_with_map``, which includes those of the map), and, as far as the judges are available, by
-    version: ``named_right`` (also of real pictures with all other captions: the level of chance),
-    ``class_accuracy`` (the share taken for its class), ``mean_iou``, ``pixel_accuracy``,
+    ``bits_with_map``, which includes those of the map, over the batches with maps), and, as far as
+    the judges are available, by version: ``named_right`` (also of real pictures with all other
+    captions: the level of chance), ``class_accuracy`` (the share taken for its class),
+    ``mean_iou``, ``pixel_accuracy``,
     ``frechet_distance`` (to the real ones, with ``features``), with inception ``fid`` (with other
     than the published weights, the ``key`` of its own; ``features_of`` has the label),
     ``clip_score`` and ``r_precision`` (with ``r_precision_among`` and the model's label, ``clip``).
@@ -111,9 +113,8 @@ def judge_prior(
     noise = torch.Generator(tokenizer.device).manual_seed(seed)
     given = prior.config.conditions if conditions is None else conditions
     tables = _Tables(judges, given)
-    seconds = bits = 0.0
-    bits_key = ""
-    seen = 0
+    seconds, seen = 0.0, 0
+    bits: dict[str, list[float]] = {}
     present = NOTHING
     for group in _groups(held_out, batch):
         samples = [each.sample for each in group]
@@ -134,8 +135,8 @@ def judge_prior(
         seconds += time.perf_counter() - start
         ids = tokenizer.encode(images)
         if not drawn.is_floating_point():
-            bits_key, found = _bits(prior, ids, condition, maps, noise)
-            bits += found * len(group)
+            key, found = _bits(prior, ids, condition, maps, noise)
+            bits.setdefault(key, []).extend([found] * len(group))
         versions = {DRAWN: painted, REAL: images, RECONSTRUCTED: tokenizer.decode(ids)}
         for version, pictures in versions.items():
             shown = as_shown(tokenizer.visible(pictures))
@@ -150,8 +151,7 @@ def judge_prior(
     require_parts(given, present, "the pictures")
     figures: dict[str, Any] = {"pictures": seen, "sampling": dict(sampling), "seed": seed}
     figures["seconds_per_picture"] = seconds / seen
-    if bits:
-        figures[bits_key] = bits / seen
+    figures |= {key: fmean(found) for key, found in bits.items()}
     return figures | tables.figures()
 
 

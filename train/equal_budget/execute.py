@@ -83,7 +83,8 @@ def execute(run: StudyRun, study: Study, out: Path) -> dict[str, Any] | None:
     stopped."""
     config, folder = run.config(study), out / run.name
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "log.jsonl").unlink(missing_ok=True)
+    for earlier in ("log.jsonl", "judged.json"):  # not of the weights that are trained now
+        (folder / earlier).unlink(missing_ok=True)
     draws = draws_of(study, run.seed, out)
     started = time.process_time()
     trainer = StudyTrainer(config, folder, draws)

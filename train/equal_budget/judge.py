@@ -17,6 +17,7 @@ from typing import Any
 from regvq.bundles.storage import load_weights, write_json
 from regvq.checkpoints import load_tokenizer
 from regvq.data import open_dataset
+from regvq.errors import FeatureError
 from regvq.metrics.lpips import Lpips, load_lpips
 from regvq.metrics.reconstruction import evaluate_tokenizer
 from regvq.networks.features import Features, load_features
@@ -40,10 +41,14 @@ class Networks:
 
 def load_networks(alexnet: Path | None, vgg16: Path | None) -> Networks:
     """Load AlexNet and VGG-16 from files of torchvision's weights (None: its cache, else a
-    download). Raises FeatureError if they cannot be had."""
+    download). Raises FeatureError if they cannot be had or are others."""
     features = load_features("alexnet", alexnet)
     assert features is not None
-    return Networks((load_lpips("alex", alexnet), load_lpips("vgg", vgg16)), features)
+    lpips = load_lpips("alex", alexnet), load_lpips("vgg", vgg16)
+    for each in lpips:
+        if not each.published:
+            raise FeatureError(f"LPIPS needs torchvision's weights, and {each.label} has others.")
+    return Networks(lpips, features)
 
 
 def judge(run: StudyRun, study: Study, networks: Networks, out: Path) -> dict[str, Any]:

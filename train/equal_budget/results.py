@@ -79,7 +79,8 @@ TITLES = {
 def gather(out: Path) -> dict[str, Any]:
     """Return all results below ``out``.
 
-    Raises CheckpointError if there is none, one cannot be read, or two have different budgets.
+    Raises CheckpointError if there is none, one cannot be read, or two have different budgets or
+    were judged differently.
     """
     order = {name: i for i, name in enumerate(all_runs())}
     found = [read_result(file) for file in out.glob("*/result.json")]
@@ -109,6 +110,7 @@ def gather(out: Path) -> dict[str, Any]:
             raise CheckpointError(
                 f"{out / result['name']} has another network than {first['name']}."
             )
+    _check_judged(out, found)
     return {
         "format": FORMAT,
         "shared": {
@@ -125,6 +127,27 @@ def gather(out: Path) -> dict[str, Any]:
         "runs": [_row(result, out / result["name"]) for result in found],
         "sweeps": _sweeps(found),
     }
+
+
+def _check_judged(out: Path, found: list[dict[str, Any]]) -> None:
+    """Raise CheckpointError for figures of other pictures, or of other networks, than the rest."""
+    networks: dict[str, str] = {}
+    for result in found:
+        file = out / result["name"] / "judged.json"
+        if not file.exists():
+            continue
+        judged, images = read_result(file), result["figures"]["images"]
+        for key, label in judged.get("labels", {}).items():
+            if networks.setdefault(key, label) != label:
+                raise CheckpointError(
+                    f"{file} was made with {label}, others with {networks[key]}; delete it and "
+                    "call study.py judge again."
+                )
+        if judged.get("images", images) != images:
+            raise CheckpointError(
+                f"{file} has figures of {judged['images']} pictures, its run those of {images}; "
+                "delete it and call study.py judge again."
+            )
 
 
 def joined(found: dict[str, Any], earlier: dict[str, Any]) -> dict[str, Any]:

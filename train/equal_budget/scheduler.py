@@ -7,7 +7,6 @@ folder is claimed by a file with the process's id.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +18,6 @@ from typing import Any
 
 from regvq.errors import CheckpointError
 
-from ..cli.common import process_exists
 from ..cli.errors import UsageError
 from .catalog import all_runs, chosen
 from .flags import DownstreamFlags, JudgeFlags, RunFlags, TimingFlags
@@ -41,15 +39,14 @@ def run_all(flags: RunFlags) -> int:
     def make(run: StudyRun) -> bool:
         if _result(run, flags) is not None:
             return True
-        if _is_held(flags.out / run.name / "claim"):
-            print(f"{run.name}: another process is training it", flush=True)
-            return False
+        with claimed(flags.out / run.name) as ours:
+            if not ours:
+                print(f"{run.name}: another process is training it", flush=True)
+                return False
+            if not flags.jobs:
+                _execute(run, flags)
         if flags.jobs:
-            _in_own_process("run", run, flags)
-        else:
-            with claimed(flags.out / run.name) as ours:
-                if ours:
-                    _execute(run, flags)
+            _in_own_process("run", run, flags)  # which claims it
         result = _result(run, flags)
         print(_line(run, result), flush=True)
         return result is not None
@@ -171,31 +168,25 @@ def _line(run: StudyRun, result: dict[str, Any] | None) -> str:
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[bool]:
-    """Claim a run's folder for this process; yield True if it is ours to write to."""
+    """Claim a run's folder for this process; yield True if it is ours to write to.
+
+    The system gives up the claim of a process that was killed.
+    """
+    from filelock import FileLock, Timeout
+
     folder.mkdir(parents=True, exist_ok=True)
-    claim = folder / "claim"
-    for _ in range(2):
-        try:
-            with claim.open("x", encoding="utf-8") as file:
-                file.write(str(os.getpid()))
-            break
-        except FileExistsError:
-            if _is_held(claim):
-                yield False
-                return
-            claim.unlink(missing_ok=True)  # its process was killed
+    claim = FileLock(folder / "claim", thread_local=False)
+    ours = True
     try:
-        yield True
+        claim.acquire(timeout=0)
+    except Timeout:
+        ours = False
+    except NotImplementedError:
+        print(f"WARNING: {folder} is on a file system without locks: start one command only.")
+    try:
+        yield ours
     finally:
-        claim.unlink(missing_ok=True)
-
-
-def _is_held(claim: Path) -> bool:
-    """Return True if the process that wrote the claim is still running."""
-    try:
-        return process_exists(int(claim.read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError):
-        return False
+        claim.release()
 
 
 def _in_own_process(command: str, run: StudyRun, flags: RunFlags | TimingFlags) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from .published_layout import (
     existing_root,
     first_existing,
     numbered_lines,
+    plain_name,
 )
 
 _LAYOUT = "captions.jsonl, or one .txt beside each picture"
@@ -228,7 +230,8 @@ def _check_apart(file: Path, lines: list[_Line], splits: list[str | None]) -> No
         name = _file_of(line)
         if name is None or split is None:
             continue
-        before, number = first.setdefault(name, (split, line.number))
+        file_name = posixpath.normpath(plain_name(name))  # as files are found: ./a.png is a.png
+        before, number = first.setdefault(file_name, (split, line.number))
         if before != split:
             raise DataError(
                 f"{file} puts {name} into {before} (line {number}) and into {split} (line "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -76,11 +77,14 @@ def test_lines_without_a_split_are_reported(tmp_path: Path) -> None:
     assert "line 4 of captions.jsonl names no split" in summary(data, "train")
 
 
-def test_one_picture_in_two_splits_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", ["0.png", "./0.png", "a/../0.png"])
+def test_one_picture_in_two_splits_is_refused(tmp_path: Path, other: str) -> None:
     root = lines(tmp_path, ["train", "val"])
     file = root / "captions.jsonl"
-    file.write_text(file.read_text().replace("1.png", "0.png"))
-    with pytest.raises(DataError, match=r"puts 0\.png into train \(line 1\) and into val \(line 2"):
+    file.write_text(file.read_text().replace("1.png", other))
+    with pytest.raises(
+        DataError, match=rf"puts {re.escape(other)} into train \(line 1\) and into val \(line 2"
+    ):
         open_dataset("captions", root)
 
 

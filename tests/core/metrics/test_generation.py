@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import product
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -241,6 +242,30 @@ class Somebody(Drawer):
 def test_bits_of_a_given_map_are_not_counted() -> None:
     figures = judge_prior(Somebody(conditions=BOTH), Copies(), scenes(), Judges(), sampling={})
     assert figures["bits_per_token"] == 3 and "bits_with_map" not in figures
+
+
+def test_bits_with_and_without_maps_are_separate_figures() -> None:
+    """Of a data set with maps of some pictures, whatever their order and their batches."""
+
+    class Other(Somebody):
+        def generate(self, condition: Any, n: int, **how: object) -> Tensor:
+            return torch.zeros(n, SIZE, SIZE, dtype=torch.int64)
+
+        def loss(self, ids: Tensor, condition: Condition, generator: object) -> dict[str, Tensor]:
+            if condition is None or condition.segmentation is None:
+                return {"bits": torch.tensor(7.0)}
+            return super().loss(ids, condition, generator)
+
+    bare = [replace(each.sample, segmentation=None) for each in scenes()]
+    mixed = [
+        each._replace(sample=bare[k]) if k in (0, 4) else each for k, each in enumerate(scenes())
+    ]
+    for held_out in (mixed, mixed[::-1]):
+        figures = judge_prior(
+            Other(conditions=BOTH), Copies(), held_out, Judges(), sampling={}, batch=1,
+            conditions=(TextConfig(),),
+        )  # fmt: skip
+        assert figures["bits_per_token"] == 7 and figures["bits_with_map"] == 3.5
 
 
 def test_the_level_of_chance_is_that_of_real_pictures() -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 import mmap
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +19,6 @@ from train.cli.common import (
     evenly_spaced,
     extra_peak,
     pick_device,
-    process_exists,
     program,
     worker_start_method,
 )
@@ -90,39 +87,6 @@ def test_workers_are_forked_only_on_linux(
 ) -> None:
     monkeypatch.setattr(common.sys, "platform", platform)
     assert worker_start_method(2) == method and worker_start_method(0) is None
-
-
-def test_a_process_is_running_or_not() -> None:
-    assert process_exists(os.getpid())
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    assert not process_exists(ended.pid)
-    assert not process_exists(2**22 + 12345)
-
-
-@pytest.mark.parametrize(("handle", "code", "runs"), [(0, 0, False), (7, 259, True), (7, 1, False)])
-def test_on_windows_a_process_is_looked_up_and_never_signaled(
-    handle: int, code: int, runs: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """``os.kill(pid, 0)`` would send Ctrl-C on Windows."""
-    closed = []
-
-    def exit_code(_: int, target: object) -> None:
-        target._obj.value = code
-
-    kernel = SimpleNamespace(
-        OpenProcess=lambda access, inherit, pid: handle,
-        GetExitCodeProcess=exit_code,
-        CloseHandle=closed.append,
-    )
-    monkeypatch.setattr(ctypes, "windll", SimpleNamespace(kernel32=kernel), raising=False)
-    monkeypatch.setattr(common.os, "kill", None)
-    monkeypatch.setattr(common.os, "name", "nt")
-    try:
-        assert process_exists(1234) is runs
-    finally:
-        monkeypatch.undo()  # pathlib reads os.name, too
-    assert closed == ([handle] if handle else [])
 
 
 def test_a_command_is_named_as_it_was_started(

@@ -10,10 +10,16 @@ from torch import Tensor
 
 from core.checkpoints import load_tokenizer
 from core.data import open_dataset
-from core.errors import CheckpointError
+from core.errors import CheckpointError, FeatureError
 from core.metrics.reconstruction import evaluate_tokenizer
 from core.networks.features import load_features
-from tests.train.equal_budget.conftest import MADE, STUDY, result_of
+from tests.train.equal_budget.conftest import (
+    MADE,
+    STUDY,
+    result_of,
+    results_of_every_run,
+    run_study,
+)
 from train.cli.common import evenly_spaced
 from train.equal_budget import judge as module
 from train.equal_budget.catalog import all_runs
@@ -90,6 +96,39 @@ def test_finished_runs_are_measured_once_and_stand_in_the_report(
     assert "0.500 (VGG-16)" in capsys.readouterr().out
     for file in files.values():
         file.unlink()
+
+
+def test_figures_of_other_pictures_or_networks_are_not_mixed(made, tmp_path):
+    out = results_of_every_run(tmp_path, made)
+    judged = {"lpips_alex": 0.1, "images": 2, "labels": {"lpips_alex": "one network"}}
+    for name in ("vqgan", "regvq"):
+        (out / name / "judged.json").write_text(json.dumps(judged))
+    assert gather(out)["runs"]
+    (out / "regvq" / "judged.json").write_text(json.dumps(judged | {"images": 5}))
+    with pytest.raises(CheckpointError, match=r"regvq.judged\.json has figures of 5 pictures"):
+        gather(out)
+    other = judged | {"labels": {"lpips_alex": "another network"}}
+    (out / "regvq" / "judged.json").write_text(json.dumps(other))
+    with pytest.raises(CheckpointError, match="made with another network, others with one network"):
+        gather(out)
+
+
+def test_a_run_that_is_trained_again_loses_the_figures_of_its_earlier_weights(place, tmp_path):
+    judged = tmp_path / "vqgan" / "judged.json"
+    judged.parent.mkdir()
+    judged.write_text("{}")
+    run_study(place, "run", "--jobs", "0", "--only", "vqgan", "--out", str(tmp_path))
+    assert (tmp_path / "vqgan" / "result.json").exists() and not judged.exists()
+
+
+def test_weights_that_are_not_those_of_lpips_are_refused(monkeypatch):
+    class Others(Gaps):
+        published = False
+
+    monkeypatch.setattr(module, "load_features", lambda name, file: Colors())
+    monkeypatch.setattr(module, "load_lpips", lambda net, file: Others(net, 1.0))
+    with pytest.raises(FeatureError, match="torchvision's weights, and gaps of alex has others"):
+        module.load_networks(None, None)
 
 
 def test_an_outside_quantizer_is_judged_as_it_was_trained(made, place, networks):

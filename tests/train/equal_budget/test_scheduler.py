@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
+import sys
 
 import pytest
 
+from core.paths import ROOT
 from tests.train.equal_budget.conftest import MADE, run_study
 from train.equal_budget import scheduler
 
@@ -40,7 +42,22 @@ def test_a_run_is_claimed_by_one_process(tmp_path):
             assert not second
     with scheduler.claimed(folder) as again:
         assert again
-    (folder / "claim").write_text("999999999")  # left by a process that was killed
-    with scheduler.claimed(folder) as after:
-        assert after and (folder / "claim").read_text() == str(os.getpid())
-    assert not (folder / "claim").exists()
+    with scheduler.claimed(folder) as first:
+        (folder / "claim").write_text("")  # however the file looks
+        with scheduler.claimed(folder) as second:
+            assert first and not second
+
+
+def test_the_claim_of_a_process_that_was_killed_is_free(tmp_path):
+    code = (
+        "import sys, time, pathlib; from train.equal_budget.scheduler import claimed\n"
+        "with claimed(pathlib.Path(sys.argv[1])) as ours: print(ours, flush=True); time.sleep(60)"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "run")]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline().strip() == "True"
+        with scheduler.claimed(tmp_path / "run") as ours:
+            assert not ours
+        other.kill()
+    with scheduler.claimed(tmp_path / "run") as ours:
+        assert ours
