@@ -122,14 +122,15 @@ def birds_text_ar() -> PriorRunConfig:
     Pictures of 128 pixels in the tokens of photos-regvq, stretched to squares, so that birds are
     whole. Every step learns from all tokens of a picture, so that it paints birds after a budget
     with which birds-text-diffusion does not. All sizes are our choice, for a few thousand pictures.
-    Needs --data.root, a folder with captions.jsonl.
+    To go on from its run (--init) with --prior.dropout 0.2 and --tokens of sixteen crops per
+    picture made plainer birds. Needs --data.root, a folder with captions.jsonl.
     """
     return PriorRunConfig(
         prior=AutoregressiveConfig(**MIDDLE, dropout=0.1, conditions=(BIRDS_TEXT,)),
         tokenizer=Path("checkpoints/photos-regvq"),
         data=BIRDS,
         optimizer=AdamWConfig(lr=1.5e-3, weight_decay=0.05, ema=0.997),
-        sampling=SamplingConfig(guidance=3.0),
+        sampling=SamplingConfig(guidance=3.0, top_p=0.95),
         steps=4000,
         batch=16,
     )
