@@ -117,10 +117,11 @@ def offers_tools() -> bool:
 def launch(host: str = "127.0.0.1", port: int | None = None) -> None:
     """Serve the explorer on ``host`` and ``port`` (None: the first free one from 7860) until the
     process ends. Raises SettingError for unusable settings."""
+    from .guard.settings import limits
     from .services.libraries import LIBRARIES
-    from .services.uploads_folder import use_own_folder
+    from .services.uploads_folder import use_own_folder, watch
 
-    use_own_folder()
+    folder = use_own_folder()
     LIBRARIES.begin()  # before Gradio is imported: it takes about as long
 
     from regvq.malloc import share_freed_memory
@@ -136,6 +137,9 @@ def launch(host: str = "127.0.0.1", port: int | None = None) -> None:
     # Not earlier: importing torch would delay the page.
     threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
     threading.Thread(target=return_memory, name="memory", daemon=True).start()
+    if folder is not None:  # an owner's folder may hold the files of others
+        kept = (folder, limits().files)
+        threading.Thread(target=watch, args=kept, name="files", daemon=True).start()
     app.block_thread()
 
 

@@ -34,6 +34,8 @@ class Limits:
     """Characters of a request's path with its query."""
     form: int = 65_536
     """Bytes of a login form, and of what an upload adds to its files."""
+    files: int = 2048 * MEGABYTE
+    """Bytes of uploads and generated pictures that are kept on the disk."""
     seconds: float = 30.0
     """Seconds in which a request that is no upload must have arrived."""
     upload_seconds: float = 600.0
@@ -47,13 +49,14 @@ def limits(environment: Mapping[str, str] | None = None) -> Limits:
         body=_megabytes(env, "REGVQ_BODY_MB", 1),
         upload=_megabytes(env, "REGVQ_UPLOAD_MB", 20),
         uploads_per_hour=_megabytes(env, "REGVQ_UPLOADS_PER_HOUR_MB", 200),
+        files=_megabytes(env, "REGVQ_FILES_MB", 2048),
         # A Space is reached through one proxy.
         proxies=int(_number(env, "REGVQ_PROXIES", 1 if env.get("SPACE_ID") else 0, 0, 10)),
     )
 
 
 def _megabytes(env: Mapping[str, str], name: str, default: float) -> int:
-    return int(_number(env, name, default, 0.001, 10_000) * MEGABYTE)
+    return int(_number(env, name, default, 0.001, 100_000) * MEGABYTE)
 
 
 def _number(

@@ -24,6 +24,8 @@ class RecentItems(OrderedDict[K, V]):
 
     def touch(self, key: K) -> V | None:
         """Return the item ``key`` and mark it as the one used last; None if it is missing."""
-        if key in self:
+        try:
             self.move_to_end(key)
+        except KeyError:  # it was never there, or another thread has just made room
+            return None
         return self.get(key)

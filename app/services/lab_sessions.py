@@ -135,6 +135,8 @@ CURVES: dict[str, tuple[str, float]] = {
 """The figures that are drawn by step: title, and the factor of their values."""
 MOST_POINTS = 200
 """Points of a curve; of a longer one, every second point is kept."""
+MOST_CHANGES = 100
+"""Changes of settings that are marked in the curves; later ones take effect without a mark."""
 SETTINGS = 5
 """The number of inputs of ``parse_settings``, the last ones of a session's inputs."""
 
@@ -184,7 +186,7 @@ class LabSession:
             for name, value in vars(settings).items()
             if value != getattr(self.settings, name)
         ]
-        if changed and self.step:
+        if changed and self.step and len(self.changes) < MOST_CHANGES:
             self.changes.append((self.step, ", ".join(changed)))
         self._apply(settings)
 

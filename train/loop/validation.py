@@ -131,9 +131,10 @@ def validate_tokenizer(
         distance = 0.0 if features is None else found.get(f"{features.name}_distance", 0.0)
         values = (images, images * (psnr or 0.0), images * (distance or 0.0))
         sums = torch.tensor(values, dtype=torch.float64)
-    # One sum of both; float32 would not hold the counts of a large set, and some GPUs lack float64.
-    joined = torch.cat([sums, counts.double().flatten()]).to(device)
-    whole = sum_over_processes(joined).cpu()
+    # One sum of both; float32 would not hold the counts of a large set. Apple's GPUs lack float64,
+    # but they are never several.
+    joined = torch.cat([sums, counts.double().flatten()])
+    whole = sum_over_processes(joined if device.type == "mps" else joined.to(device)).cpu()
     images, usage = float(whole[0]), usage_of_levels(whole[3:].view_as(counts).long())
     if not images:
         return {}

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import atexit
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
 
-from app.services.uploads_folder import use_own_folder
+from app.services import uploads_folder
+from app.services.uploads_folder import keep_within, use_own_folder
 from core.paths import ROOT
 
 
@@ -68,3 +71,32 @@ def test_the_folder_goes_with_the_process(root: Path) -> None:
     )
     folder = Path(done.stdout.strip())
     assert folder.parent == root and not folder.exists(), done.stderr
+
+
+def test_the_oldest_files_go_when_there_are_too_many(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each file has 1,000 bytes; the newest ones are about to be shown."""
+    now = time.time()
+    files = []
+    for number, age in enumerate([4000, 3000, 2000, 1000, 10, 5]):
+        file = root / f"{number % 2}" / f"{number}.png"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(bytes(1000))
+        os.utime(file, (now - age, now - age))
+        files.append(file)
+    outside = root.parent / f"{root.name}-outside.png"
+    outside.write_bytes(bytes(1000))
+    (root / "link.png").symlink_to(outside)
+
+    def left() -> list[int]:
+        return [number for number, file in enumerate(files) if file.exists()]
+
+    assert keep_within(root, 6000) == 6000 and left() == [0, 1, 2, 3, 4, 5]
+    assert keep_within(root, 4500) == 4000 and left() == [2, 3, 4, 5]
+    assert keep_within(root, 0) == 2000 and left() == [4, 5]
+    assert outside.exists()
+    rounds = iter([lambda: None, lambda: shutil.rmtree(root)])
+    monkeypatch.setattr(uploads_folder, "SPARED", 0.0)
+    monkeypatch.setattr(uploads_folder.time, "sleep", lambda seconds: next(rounds)())
+    uploads_folder.watch(root, 1000)  # ends when the folder is gone
