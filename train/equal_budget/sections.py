@@ -26,7 +26,8 @@ def verdicts(claims: list[dict[str, Any]], spread: Spread) -> list[str]:
         "",
         "A claim is *confirmed* if it holds in every decided comparison (same budget and seeds), "
         "*not confirmed* if it holds in none, *in part* if it holds in some; *undecided* if no "
-        "comparison is decided, *open* if none has been run. " + _rule(spread),
+        "comparison is decided (of the series over codebook sizes: if a step is not), *open* if "
+        "none has been run. " + _rule(spread),
         "",
         "| claim | the paper | here (SqueezeNet-FD instead of FID) | |",
         "|---|---|---|---|",

@@ -71,6 +71,13 @@ def _ranking(runs: Runs, group: str) -> str:
     if equal:
         line += f". Within the spread of the best: {', '.join(equal[:4])}"
         line += f" and {len(equal) - 4} more" if len(equal) > 4 else ""
+    judged = sorted(
+        (row for row in rows if row.get("lpips_vgg") is not None),
+        key=lambda row: row["lpips_vgg"],
+    )
+    if judged:
+        shown = ", ".join(f"{row['label']} ({row['lpips_vgg']:.3f})" for row in judged[:3])
+        line += f". Lowest LPIPS (VGG-16): {shown}"
     return f"{line}."
 
 

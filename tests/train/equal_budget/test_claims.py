@@ -107,6 +107,10 @@ def test_reg_vq_keeps_improving_only_if_every_step_does(made, tmp_path):
     assert "2602 (16,384)" in found.ours
     b = results_of_every_run(tmp_path / "b", made, **sizes(2750, 2562, 2400))
     assert verdict_of("sizes", b) == "confirmed"
+    # A last step that is worse, but within the spread, leaves it open: 2754, 2491, 2510.
+    open_ = results_of_every_run(tmp_path / "open", made, **sizes(2754, 2491, 2510))
+    found = claim_of("sizes", open_)
+    assert (found.verdict, found.comparisons) == ("undecided", 4) and 0 < found.decided < 4
     c = results_of_every_run(tmp_path / "c", made, **sizes(2400, 2500, 2600))
     assert verdict_of("sizes", c) == "not confirmed"
 
