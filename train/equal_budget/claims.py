@@ -38,7 +38,7 @@ class Claim(NamedTuple):
     decided: int
     """The number of those that the spread decides."""
     distance: bool = False
-    """Whether it is a claim on the Fréchet distance of reconstructions."""
+    """True for a claim on the Fréchet distance of reconstructions."""
 
 
 class Runs:
