@@ -86,12 +86,12 @@ def measure(name: str, threads: int) -> dict[str, Any]:
 
 
 def every_shipped(threads: int) -> list[dict[str, Any]]:
-    """Return the figures of every prior in checkpoints/ that generates from text or a map."""
+    """Return the figures of every prior in checkpoints/ that generates from text, map or class."""
     from app.services import priors
 
     found = []
     for handle in priors.all_priors():
-        if handle.name.startswith("runs/") or not {"text", "semantic"} & set(handle.conditions):
+        if handle.name.startswith("runs/") or not {"text", "semantic", "label"} & set(handle.conditions):
             continue
         command = [sys.executable, __file__, handle.name, "--threads", str(threads)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
