@@ -27,6 +27,11 @@ SIDE_BY_SIDE = 6
 """Pages that are open at the same time."""
 
 
+CURVE = '#mask-curve .rv-figure[data-state="ready"]'
+REFUSAL = ':text("always takes the best code")'
+"""Shown in place of the curve for a checkpoint without a mask."""
+
+
 def link(**selected: Any) -> str:
     return urlencode(selected)
 
@@ -76,7 +81,7 @@ def watch_quiet_pages(links: Sequence[str], app: str, visit: Any) -> None:
     for query, one in zip(links, visits, strict=True):
         one.page.wait_for_selector("#tabs button[aria-selected=true]")
         if "tab=masks" in query:  # the curve asks for its points one after the other
-            one.page.wait_for_selector('#mask-curve .rv-figure[data-state="ready"]')
+            one.page.wait_for_selector(f"{CURVE}, {REFUSAL}")
         if "tab=lab" in query:
             one.page.wait_for_selector('.rv-lab[data-step="0"]')
         one.settle()
