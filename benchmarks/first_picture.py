@@ -89,9 +89,9 @@ def every_shipped(threads: int) -> list[dict[str, Any]]:
     """Return the figures of every prior in checkpoints/ that generates from text, map or class."""
     from app.services import priors
 
-    found = []
+    found, conditions = [], {"text", "semantic", "label"}
     for handle in priors.all_priors():
-        if handle.name.startswith("runs/") or not {"text", "semantic", "label"} & set(handle.conditions):
+        if handle.name.startswith("runs/") or not conditions & set(handle.conditions):
             continue
         command = [sys.executable, __file__, handle.name, "--threads", str(threads)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
