@@ -56,7 +56,7 @@ def limits(environment: Mapping[str, str] | None = None) -> Limits:
 
 
 def _megabytes(env: Mapping[str, str], name: str, default: float) -> int:
-    return int(_number(env, name, default, 0.001, 100_000) * MEGABYTE)
+    return int(_number(env, name, default, 0.001, 10_000) * MEGABYTE)
 
 
 def _number(

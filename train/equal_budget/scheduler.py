@@ -1,7 +1,7 @@
 """The commands of the study that work through a list of runs.
 
 Each run can have a process of its own. Several commands can share the work of one study: a run's
-folder is claimed by a file with the process's id.
+folder is claimed by a lock, which the system gives up when its process ends.
 """
 
 from __future__ import annotations

@@ -120,17 +120,19 @@ def test_work_that_waits_is_not_added_again(monkeypatch: pytest.MonkeyPatch) -> 
         assert finish.wait(60)
         done.append(1)
 
+    def threads() -> int:
+        return sum(thread.name == "work" for thread in threading.enumerate())
+
     monitor.begin()
-    before = threading.active_count()
     for _ in range(50):
         idle.run_when_idle(act, "work")
-    assert threading.active_count() == before + 1
+    assert threads() == 1
     monitor.end()
     assert began.wait(60)
     idle.run_when_idle(act, "work")  # while it runs, neither
-    assert threading.active_count() == before + 1
+    assert threads() == 1
     finish.set()
-    while threading.active_count() > before:
+    while threads():
         time.sleep(0.01)
     assert done == [1]
     idle.run_when_idle(act, "work")  # once it is over, again
