@@ -18,6 +18,7 @@ from ..guard.failures import UNEXPECTED, log_failure
 from ..guard.values import NOT_FETCHED, NOT_UPLOADED, check_files, lies_in
 from ..services.errors import without_paths
 from ..services.libraries import LIBRARIES
+from .pictures import SALT
 
 LONGEST = 600
 """Characters of an error's text: it may quote the value that it refuses."""
@@ -29,11 +30,15 @@ class Explorer(gr.Blocks):
 
     The inputs are checked here once more, just before Gradio would fetch a file that they name:
     whatever way a call has come, and although ``guard.gate`` has refused it already. The function
-    by which Gradio fetches is replaced, so that an output cannot make it fetch, either.
+    by which Gradio fetches is replaced, so that an output cannot make it fetch, either. The number
+    on which the paths of uploads depend is this process's own: Gradio keeps one in a file of its
+    installation, which is empty for processes that begin while another is writing it, and paths
+    could then be computed from pictures.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         processing_utils.async_ssrf_protected_get = _never_fetch
+        processing_utils.hash_seed = SALT
         super().__init__(*args, **kwargs)
 
     async def preprocess_data(

@@ -18,7 +18,8 @@ from ..guard.values import NOT_UPLOADED, lies_in
 from ..services.encoding import PageFile
 from ..services.errors import UserError
 
-_SALT = secrets.token_bytes(16)
+SALT = secrets.token_bytes(16)
+"""What every address of a picture depends on: nobody knows it, and it is gone with the process."""
 
 
 class NoStubFile(type(gr.Image)):  # type: ignore[misc]
@@ -71,7 +72,7 @@ def page_file(data: bytes, name: str, kind: str = "png") -> dict[str, Any]:
     never written again, and a new one appears complete. Nobody can guess an address, even from the
     picture itself, because it depends on a random number of this process.
     """
-    folder = Path(get_upload_folder()) / hashlib.sha256(_SALT + data).hexdigest()
+    folder = Path(get_upload_folder()) / hashlib.sha256(SALT + data).hexdigest()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.{kind}"
     try:

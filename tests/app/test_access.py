@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gradio import processing_utils
 from gradio.route_utils import delete_files_created_by_app
 from gradio_client import Client, handle_file
 from PIL import Image
@@ -29,6 +30,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(folder))
+        # Two processes that import a fresh Gradio at once may find its file of a random number
+        # empty: the paths of uploads must not depend on it.
+        patch.setattr(processing_utils, "hash_seed", b"")
         yield folder
 
 
