@@ -19,7 +19,7 @@ from ..services.encoding import PageFile
 from ..services.errors import UserError
 
 SALT = secrets.token_bytes(16)
-"""What every address of a picture depends on: nobody knows it, and it is gone with the process."""
+"""The random number on which all addresses of pictures depend: it ends with the process."""
 
 
 class NoStubFile(type(gr.Image)):  # type: ignore[misc]

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .checkpointing import CheckpointedBlock
+from .upsampling import upsample_and_convolve
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ class Upsample(nn.Module):
         self.conv = nn.Conv2d(width_in, width_out, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        return upsample_and_convolve(x, self.conv.weight, self.conv.bias)
 
 
 class Encoder(nn.Module):

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .checkpointing import CheckpointedBlock
+from .upsampling import upsample_and_convolve
 
 EPS = 1e-6  # of every norm, in all published networks
 Norm = Callable[[int], nn.Module]
@@ -126,4 +127,4 @@ class Upsample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.unfold is not None:
             return self.unfold(self.conv(x))
-        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        return upsample_and_convolve(x, self.conv.weight, self.conv.bias)

@@ -1,0 +1,33 @@
+"""A 3x3 convolution of a picture upsampled by 2, computed from the small picture."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..plain import is_plain
+
+LEAST = 512
+"""Positions of a batch from which on fewer products outweigh the sums of weights (measured)."""
+
+
+def upsample_and_convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return a 3x3 convolution, padded by one zero, of ``x`` upsampled by 2 to nearest neighbors.
+
+    Shapes: ``x`` (B, C, H, W), ``weight`` (D, C, 3, 3), ``bias`` (D,) or None; the result is
+    (B, D, 2H, 2W).
+
+    Upsampling repeats values, so that each output is a sum over 2 x 2 positions of ``x`` with sums
+    of weights: a transposed convolution with a kernel of 4 x 4, in 16 products instead of 36. On a
+    CPU it takes half the time, and the result is the same but for rounding; on a GPU it has not
+    been measured, and is not done.
+    """
+    positions = x.shape[0] * x.shape[2] * x.shape[3]
+    if x.device.type != "cpu" or positions < LEAST or is_plain():
+        return F.conv2d(F.interpolate(x, scale_factor=2.0, mode="nearest"), weight, bias, padding=1)
+    # A transposed convolution spreads inputs, hence the flip. Per side: c, b + c, a + b, a. Sums
+    # over channels that lie side by side are the faster ones.
+    flipped = weight.contiguous(memory_format=torch.channels_last).flip(2, 3)
+    kernel = F.avg_pool2d(flipped, 2, stride=1, padding=1, divisor_override=1)
+    return F.conv_transpose2d(x, kernel.transpose(0, 1), bias, stride=2, padding=1)
