@@ -21,10 +21,12 @@ def upsample_and_convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Ten
     Upsampling repeats values, so that each output is a sum over 2 x 2 positions of ``x`` with sums
     of weights: a transposed convolution with a kernel of 4 x 4, in 16 products instead of 36. On a
     CPU it takes half the time, and the result is the same but for rounding; on a GPU it has not
-    been measured, and is not done.
+    been measured, and is not done. Training, in which it would save 1 % in bfloat16 and 4 % in
+    float32, computes plainly, so that a run repeats those of earlier versions.
     """
     positions = x.shape[0] * x.shape[2] * x.shape[3]
-    if x.device.type != "cpu" or positions < LEAST or is_plain():
+    pays = x.device.type == "cpu" and positions >= LEAST and not torch.is_grad_enabled()
+    if not pays or is_plain():
         return F.conv2d(F.interpolate(x, scale_factor=2.0, mode="nearest"), weight, bias, padding=1)
     # A transposed convolution spreads inputs, hence the flip. Per side: c, b + c, a + b, a. Sums
     # over channels that lie side by side are the faster ones.

@@ -157,7 +157,7 @@ def test_the_optimizers_take_the_same_steps(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_neither_kernel_nor_graph_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """With stand-ins for tensors on a GPU: the kernel and the capture are not even looked for."""
-    rows: Any = SimpleNamespace(is_cuda=True, dtype=torch.float32)
+    rows: Any = SimpleNamespace(is_cuda=True, is_cpu=False, dtype=torch.float32)
     given: Any = None
     monkeypatch.setattr(lookup, "plain_best_code", lambda *given: "plain")
     monkeypatch.setattr(lookup, "_kernel", lambda: lambda *given: "kernel")

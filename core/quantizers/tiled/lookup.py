@@ -21,12 +21,15 @@ from torch import Tensor
 
 from ...host_values import host_seed
 from ...plain import is_plain
+from .owners import map_with_owners
 
 ROWS, CODES = 512, 1024  # a float32 tile of 2 MB, a little more than a core's cache: measured
 GPU_ROWS, GPU_CODES = 2048, 4096  # 32 MB, below the L2 cache of a large GPU (not measured)
+OWNED = 2**22  # entries of rows x codes from which on threads have rows of their own: measured
+OWN_ROWS = 256  # that a thread takes at a time: measured
 SOFT_TILE = 2**20  # entries of a soft tile, of which three are allocated: 12 MB in float32
 GPU_SOFT_TILE = 2**24  # larger, so that launching kernels costs nothing (not measured)
-KEPT = 2**23  # entries of rows x codes up to which a backward pass finds what forward computed
+KEPT = 2**22  # entries of rows x codes up to which a backward pass finds what forward computed
 MIN_ROWS = 8  # of a soft tile: below, adding the gradients of the codes costs more than the tile
 
 
@@ -45,7 +48,8 @@ def best_code(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def search(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return ``best_code`` by the kernel, where there is one, or by plain PyTorch.
+    """Return ``best_code`` by the kernel, where there is one, or by plain PyTorch, in which each
+    thread of a CPU searches for some of many rows.
 
     Numbers in half precision are converted to float32 first, which changes none of them: scores in
     half precision would be equal for many codes.
@@ -54,7 +58,12 @@ def search(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         rows, weight, bias = rows.float(), weight.float(), bias.float()
     fast = rows.is_cuda and rows.dtype == torch.float32 and not is_plain()
     kernel = _kernel() if fast else None
-    return (kernel or plain_best_code)(rows, weight, bias)
+    if kernel is not None:
+        return kernel(rows, weight, bias)
+    if is_plain() or not rows.is_cpu or len(rows) * len(weight) < OWNED:
+        return plain_best_code(rows, weight, bias)
+    parts = rows.split(min(OWN_ROWS, -(-len(rows) // torch.get_num_threads())))
+    return torch.cat(map_with_owners(lambda part: plain_best_code(part, weight, bias), parts))
 
 
 # torch 2.6 has only the wider question.

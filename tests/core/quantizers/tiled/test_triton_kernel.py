@@ -112,7 +112,7 @@ def test_a_search_on_the_cpu_does_not_import_triton():
 
 def test_the_kernel_is_used_on_a_gpu_if_triton_is_installed(monkeypatch):
     class OnGPU:
-        is_cuda, dtype = True, torch.float32
+        is_cuda, is_cpu, dtype = True, False, torch.float32
 
     lookup._kernel.cache_clear()
     monkeypatch.setattr(lookup, "plain_best_code", lambda *given: "plain")
