@@ -47,13 +47,16 @@ def _pool(count: int) -> ThreadPoolExecutor:
     """Return ``count`` threads, each of which computes with one."""
     with _one_at_a_time:
         if count not in _pools:
-            _pools[count] = pool = ThreadPoolExecutor(count, "regvq-owner")
-            together = threading.Barrier(count + 1)
-            for _ in range(count):
-                pool.submit(_begin, together)
-            together.wait()
-            # The number that a thread sets is also that of all threads which begin later.
-            torch.set_num_threads(count)
+            pool = ThreadPoolExecutor(count, "regvq-owner")
+            # All begin before any goes on; one that a process which ends keeps from it gives up.
+            together = threading.Barrier(count + 1, timeout=10)
+            try:
+                for _ in range(count):
+                    pool.submit(_begin, together)
+                together.wait()
+            finally:  # the number that a thread sets is that of all threads which begin later, too
+                torch.set_num_threads(count)
+            _pools[count] = pool
         return _pools[count]
 
 
