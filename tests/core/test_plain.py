@@ -155,6 +155,14 @@ def test_the_optimizers_take_the_same_steps(monkeypatch: pytest.MonkeyPatch) -> 
     torch.testing.assert_close(fast, plain)
 
 
+def test_no_thread_has_rows_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup, "OWNED", 1)
+    monkeypatch.setattr(lookup, "map_with_owners", lambda *given: [torch.zeros(4).long() - 1])
+    rows, codes = torch.rand(4, 2), torch.rand(3, 2)
+    found = in_both_ways(lambda: lookup.search(rows, codes, torch.zeros(3)), monkeypatch)
+    assert found[0].tolist() == [-1] * 4 and found[1].min() >= 0
+
+
 def test_neither_kernel_nor_graph_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """With stand-ins for tensors on a GPU: the kernel and the capture are not even looked for."""
     rows: Any = SimpleNamespace(is_cuda=True, is_cpu=False, dtype=torch.float32)
