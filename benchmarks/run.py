@@ -5,7 +5,7 @@ and its tables to ``docs/performance.md``, between markers; the page's other lin
 was measured on this machine already is not measured again: an interrupted run resumes. ``--again``
 measures it anyway, ``--only NAME`` some parts alone (also again), and ``--page-only`` none: it
 writes the page from the figures that are there. Run it where nothing else computes; all parts take
-about 20 minutes on two cores.
+about 25 minutes on two cores.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def measure(tiny: bool = False) -> list[dict]:
         settings = {"rows": 256, "repeats": 1, "threads": 1, "busy": 1, "apart": False}
         kinds = ("ibq", "vq-ema")
         return measure_case("steps", "64x8", kinds, ("regvq-studio", "textbook"), **settings)
-    return [row for case in PAGE for row in measure_case("steps", seconds=0.1, processes=1, **case)]
+    return [row for case in PAGE for row in measure_case("steps", seconds=0.5, processes=1, **case)]
 
 
 def tables(rows: list[dict]) -> str:
