@@ -22,11 +22,12 @@ def upsample_and_convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Ten
     of weights: a transposed convolution with a kernel of 4 x 4, in 16 products instead of 36. On a
     CPU it takes half the time, and the result is the same but for rounding; on a GPU it has not
     been measured, and is not done. Training, in which it would save 1 % in bfloat16 and 4 % in
-    float32, computes plainly, so that a run repeats those of earlier versions.
+    float32, computes plainly, so that a run repeats those of earlier versions; and so does a
+    program that is compiled or exported, which would hold for few or for many positions alone.
     """
-    positions = x.shape[0] * x.shape[2] * x.shape[3]
-    pays = x.device.type == "cpu" and positions >= LEAST and not torch.is_grad_enabled()
-    if not pays or is_plain():
+    plain = torch.is_grad_enabled() or torch.compiler.is_compiling() or is_plain()
+    plain = plain or x.device.type != "cpu"
+    if plain or x.shape[0] * x.shape[2] * x.shape[3] < LEAST:
         return F.conv2d(F.interpolate(x, scale_factor=2.0, mode="nearest"), weight, bias, padding=1)
     # A transposed convolution spreads inputs, hence the flip. Per side: c, b + c, a + b, a. Sums
     # over channels that lie side by side are the faster ones.

@@ -44,7 +44,8 @@ MAGVIT = TokenizerConfig(
     "unit",
 )  # fmt: skip
 SPHERICAL = replace(OURS, quantizer=BSQConfig(size=64), channels=5)
-SIZES = ((1, 24, 16), (3, 17, 9), (2, 8, 8), (1, 5, 6))
+SIZES = ((1, 24, 16), (3, 17, 9), (2, 8, 8), (1, 5, 6), (2, 96, 64))
+"""Batches, heights and widths, of many positions, too, for which tokenizers compute otherwise."""
 
 
 def made(config: TokenizerConfig) -> Tokenizer:
