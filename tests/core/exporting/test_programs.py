@@ -44,8 +44,7 @@ MAGVIT = TokenizerConfig(
     "unit",
 )  # fmt: skip
 SPHERICAL = replace(OURS, quantizer=BSQConfig(size=64), channels=5)
-SIZES = ((1, 24, 16), (3, 17, 9), (2, 8, 8), (1, 5, 6), (2, 96, 64))
-"""Batches, heights and widths, of many positions, too, for which tokenizers compute otherwise."""
+SIZES = ((1, 24, 16), (3, 17, 9), (2, 8, 8), (1, 5, 6))
 
 
 def made(config: TokenizerConfig) -> Tokenizer:
@@ -62,6 +61,8 @@ def compared(tokenizer: Tokenizer, folder: Path, form: Format) -> None:
         ids = tokenizer.encode(images)
         assert torch.equal(encoder(images), ids)
         assert (decoder(ids) - tokenizer.decode(ids)).abs().max() <= 1e-4
+    many = torch.randint(tokenizer.codebook_size, (2, 24, 16))  # tokenizers compute these otherwise
+    assert (decoder(many) - tokenizer.decode(many)).abs().max() <= 1e-4
 
 
 def test_a_program_makes_codes_of_signs_without_a_table() -> None:
