@@ -15,6 +15,8 @@ from importlib.util import find_spec
 from PIL import Image, features
 
 READABLE = "JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF or PPM"
+LOSSLESS = ("PNG", "TIFF", "BMP", "DIB", "GIF", "PPM")
+"""Formats without loss. A JPEG changes the ids of a map at every border."""
 
 # Pillow would also open EPS (by running Ghostscript), PSD, FITS and thirty more: only formats in
 # which people keep pictures are accepted.

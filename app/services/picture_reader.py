@@ -112,7 +112,7 @@ def read_fitted(
 ) -> Image.Image:
     """Return the middle of the map or mask at ``path`` as RGB of ``size`` (width, height).
 
-    A map is read as `regvq.data.masks.open_opaque` does, a mask as its ``open_mask``; pixels are
+    A map is read as `regvq.masks.open_opaque` does, a mask as its ``open_mask``; pixels are
     left out, not mixed. Raises PictureError as they do, or if it cannot be read within the limits.
     """
     pixels, size, _ = _answer(path, name, size, kind)
@@ -166,12 +166,7 @@ def serve(pipe: Connection) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     warnings.simplefilter("ignore")  # of broken headers: the log has the visitor's sentence
-    import regvq.arrays
-    import regvq.data.masks
-    import regvq.images  # noqa: F401  (before the first picture's time counts)
-
-    from . import picture_bounds  # noqa: F401
-
+    import_readers()
     _limit_memory()
     pipe.send("ready")
     while True:
@@ -182,9 +177,19 @@ def serve(pipe: Connection) -> None:
         pipe.send(_read(*request))
 
 
+def import_readers() -> None:
+    """Import what reads pictures before the first one's time counts: none of it needs torch, which
+    would take two seconds and 500 MB in each of the processes."""
+    import regvq.arrays
+    import regvq.images
+    import regvq.masks  # noqa: F401
+
+    from . import picture_bounds  # noqa: F401
+
+
 def _read(path: str, name: str, size: tuple[int, int], kind: Kind) -> Read | Channels | str:
-    from regvq.data.masks import open_mask, open_opaque
     from regvq.images import open_picture, shrink
+    from regvq.masks import open_mask, open_opaque
 
     from .picture_bounds import check_bounds
 

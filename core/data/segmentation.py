@@ -12,12 +12,11 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import PictureError
+from ..formats import LOSSLESS
 from ..images import MAX_PIXELS
 from ..orientation import load, orientation_of, turn
 
 UNLABELED = 255
-LOSSLESS = ("PNG", "TIFF", "BMP", "DIB", "GIF", "PPM")
-"""Formats without loss. A JPEG changes ids at every border."""
 _ONE_CHANNEL = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L", "I;16N")
 
 

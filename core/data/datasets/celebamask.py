@@ -10,8 +10,8 @@ from PIL import Image
 
 from ...errors import DataError, PictureError
 from ...images import open_turned
+from ...masks import open_part
 from ...orientation import turn
-from ..masks import open_part
 from ..picture_dataset import DatasetInfo, Entry, PictureDataset
 from ..splits import SPLITS
 from .published_layout import (

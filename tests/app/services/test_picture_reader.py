@@ -6,6 +6,8 @@ import io
 import os
 import re
 import struct
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +22,7 @@ from app.services.picture_bounds import check_bounds
 from core.errors import PictureError
 from core.formats import formats
 from core.images import open_picture
+from core.paths import ROOT
 from tests.helpers.odd_pictures import ODD_PICTURES
 from tests.helpers.picture_bombs import BOMBS, frames, many_scans
 
@@ -64,12 +67,33 @@ def test_a_process_is_sent_plain_strings(tmp_path: Path) -> None:
     assert whole == (6, 4)
 
 
+def test_what_reads_pictures_needs_no_framework() -> None:
+    """Two processes read pictures, and each would have torch in memory."""
+    program = """
+import sys
+from app.services import picture_reader
+picture_reader.import_readers()
+print(sorted({"torch", "gradio", "PIL.Image"} & set(sys.modules)))
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert found.stdout.strip() == "['PIL.Image']", found.stderr
+
+
+def begin_reader(folder: Path) -> None:
+    """Let the process that reads pictures begin, which takes seconds on a busy machine."""
+    Image.new("RGB", (8, 8)).save(folder / "first.png")
+    picture_reader.read_picture(str(folder / "first.png"), "first.png", 100)
+
+
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_is_refused_at_once(name: str, tmp_path: Path) -> None:
     make, words = BOMBS[name]
     path = tmp_path / name
     path.write_bytes(make())
     assert path.stat().st_size < 20 * 2**20
+    begin_reader(tmp_path)
     begun = time.monotonic()
     if words:
         with pytest.raises(PictureError, match=words):
@@ -178,6 +202,7 @@ def test_no_other_format_is_read() -> None:
 def test_only_the_first_frame_is_read(kind: str, tmp_path: Path) -> None:
     path = tmp_path / f"a.{kind.lower()}"
     path.write_bytes(frames(kind, 300))
+    begin_reader(tmp_path)
     begun = time.monotonic()
     assert np.asarray(uploads.open_picture(str(path)).image).mean() < 3
     assert time.monotonic() - begun < LIMIT

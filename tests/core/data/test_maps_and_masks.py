@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from core.data import open_dataset
-from core.data.masks import open_mask, open_opaque, open_part
 from core.data.segmentation import read_map
 from core.errors import DataError, PictureError
+from core.masks import open_mask, open_opaque, open_part
 from core.orientation import turn, turn_back, turned_box
 from tests.helpers import published_layouts as made
 

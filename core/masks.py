@@ -12,9 +12,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from ..errors import PictureError
-from ..images import MAX_PIXELS, name_of, open_picture, open_with_alpha, printable_name
-from .segmentation import LOSSLESS
+from .errors import PictureError
+from .formats import LOSSLESS
+from .images import MAX_PIXELS, name_of, open_picture, open_with_alpha, printable_name
 
 _OPAQUE = 0.5  # of the strongest alpha: from here on it counts as paint, as of a marker of 40 %
 _SHARE = 0.99  # of the opaque pixels; the rest are soft edges of strokes
