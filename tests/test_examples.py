@@ -206,6 +206,6 @@ def test_explorer_opens_the_new_quantizer(product: Path, tmp_path: Path):
     picture = tmp_path / "picture.png"
     Image.radial_gradient("L").resize((32, 24)).convert("RGB").save(picture)
     with explorer(product.parent, tmp_path / "app.log") as address:
-        client = Client(address, verbose=False)
+        client = Client(address, verbose=False, httpx_kwargs={"timeout": 60})
         *_, figures = client.predict(handle_file(picture), "product", api_name="/reconstruct")
     assert figures["codebook_size"] == 1024 and figures["tokens"] == 48

@@ -30,7 +30,10 @@ def client(bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     )
     try:
         yield Client(
-            address, verbose=False, download_files=str(tmp_path_factory.mktemp("downloads"))
+            address,
+            verbose=False,
+            download_files=str(tmp_path_factory.mktemp("downloads")),
+            httpx_kwargs={"timeout": 60},
         )
     finally:
         app.close(verbose=False)

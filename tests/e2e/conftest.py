@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -75,7 +76,8 @@ class Visit:
         self.errors: list[str] = []
         self.context.on("request", lambda request: self.requests.append(request.url))
         self._streams: set[Any] = set()  # answers that Gradio's page still waits for
-        self.context.on("request", lambda one: "/queue/data" in one.url and self._streams.add(one))
+        answers = re.compile("/queue/data|/run/predict")
+        self.context.on("request", lambda one: answers.search(one.url) and self._streams.add(one))
         for end in ("requestfinished", "requestfailed"):
             self.context.on(end, lambda one: self._streams.discard(one))
         self.page = self.context.new_page()

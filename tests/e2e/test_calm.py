@@ -82,6 +82,8 @@ def watch_quiet_pages(links: Sequence[str], app: str, visit: Any) -> None:
         one.page.wait_for_selector("#tabs button[aria-selected=true]")
         if "tab=masks" in query:  # the curve asks for its points one after the other
             one.page.wait_for_selector(f"{CURVE}, {REFUSAL}")
+        if "tab=compare" in query:
+            one.page.wait_for_selector('.rv-compare[data-state="ready"]')
         if "tab=lab" in query:
             one.page.wait_for_selector('.rv-lab[data-step="0"]')
         one.settle()
@@ -124,6 +126,15 @@ def calls(one: Any) -> int:
     return len([url for url in one.requests if "/queue/join" in url])
 
 
+def wait_for_calls(one: Any, count: int) -> None:
+    """Wait until a page has sent so many calls, and then until it sends no more."""
+    for _ in range(80):  # on a busy machine, a page may wait before it asks
+        if calls(one) >= count:
+            break
+        one.page.wait_for_timeout(250)
+    one.settle()
+
+
 def test_an_opened_tab_asks_once(app: str, visit: Any) -> None:
     one = visit()
     one.page.set_default_timeout(PATIENCE)
@@ -134,14 +145,10 @@ def test_an_opened_tab_asks_once(app: str, visit: Any) -> None:
     assert calls(one) == 3  # the page, the codebook, the code
     go(one.page, "Code map")
     one.page.wait_for_selector('#code-map .rv-figure[data-state="ready"]')
-    one.settle()
+    wait_for_calls(one, 6)
     assert calls(one) == 6  # the map, the code, the maps of other checkpoints
     go(one.page, "Codebook")
-    for _ in range(80):  # on a busy machine, a page may wait before it asks
-        if calls(one) >= 8:
-            break
-        one.page.wait_for_timeout(250)
-    one.settle()
+    wait_for_calls(one, 8)
     assert calls(one) == 8
 
 

@@ -26,7 +26,7 @@ from core.paths import ROOT
 
 from .injection import Fault, install
 
-HANGS = 60.0
+HANGS = 300.0
 """Seconds after which a child counts as hanging; a run takes one to five."""
 
 

@@ -1,7 +1,8 @@
 """Requests to explorers on this machine.
 
 For a request without a client, and for each client, httpx loads the certificates of all
-authorities, which takes longer than the request itself. These functions do without them.
+authorities, which takes longer than the request itself. These functions do without them, and wait
+longer than httpx's five seconds, which an answer may take on a busy machine.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from functools import partial
 
 import httpx
 
-get = partial(httpx.get, verify=False)
-post = partial(httpx.post, verify=False)
-request = partial(httpx.request, verify=False)
-stream = partial(httpx.stream, verify=False)
-client = partial(httpx.Client, verify=False)
+get = partial(httpx.get, verify=False, timeout=60)
+post = partial(httpx.post, verify=False, timeout=60)
+request = partial(httpx.request, verify=False, timeout=60)
+stream = partial(httpx.stream, verify=False, timeout=60)
+client = partial(httpx.Client, verify=False, timeout=60)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ def test_bombs_are_refused_in_a_sentence_and_others_are_served(
 ) -> None:
     good = photograph.read_bytes()
     public.warm_up("code_detail")
-    reconstruct(public, "warm.png", good)
+    with ThreadPoolExecutor(2) as pool:  # both processes that read pictures begin
+        list(pool.map(lambda n: reconstruct(public, f"warm-{n}.png", good + bytes(50 + n)), (0, 1)))
     waits: list[float] = []
     end = threading.Event()
 

@@ -69,7 +69,8 @@ def model(explorer: gr.Blocks, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mode
 
 
 def visitor(explorer: gr.Blocks) -> Client:
-    return Client(explorer.local_url, verbose=False, download_files=False)
+    patience = {"timeout": PATIENCE}
+    return Client(explorer.local_url, verbose=False, download_files=False, httpx_kwargs=patience)
 
 
 def ask(client: Client, seed: int) -> Any:
@@ -226,7 +227,7 @@ def test_direct_calls_leave_threads_for_the_others(explorer: gr.Blocks, model: M
         answers = pool.map(call, range(60))
         assert model.asked.acquire(timeout=PATIENCE)
         for _ in range(10):
-            assert http.get(f"{address}/app_id", timeout=5).status_code == 200
+            assert http.get(f"{address}/app_id", timeout=PATIENCE).status_code == 200
         *_, figures, _ = visitor(explorer).predict(NAME, 7, api_name="/code_detail")
         assert figures["code"] == 7
         model.serve(200)  # one of the test before may be running still

@@ -18,7 +18,7 @@ SLOW = """
 import ctypes, pathlib
 read = pathlib.Path(__file__).with_suffix(".read")
 if not read.exists():
-    ctypes.PyDLL(None).usleep(900_000)
+    ctypes.PyDLL(None).usleep(2_500_000)
     read.touch()
 """
 
@@ -56,7 +56,7 @@ def test_the_loop_goes_on_while_a_library_is_read(module: str, first: bool) -> N
         return await longest_pause(asyncio.create_task(import_after(reader, module)))
 
     pause = asyncio.run(run())
-    assert (pause < 0.5) == first, pause
+    assert (pause < 1.5) == first, pause
     assert module in sys.modules
 
 
