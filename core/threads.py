@@ -24,7 +24,8 @@ def wait_passively() -> bool:
     torch shares out each operation among OpenMP's threads, which wait for the slowest at its end
     and then for the next one. By default they spin for milliseconds while they wait. Where another
     program has a core, the spinning thread keeps that program, and with it the thread that all are
-    waiting for, from running: a codebook lookup then takes ten times as long. A thread that sleeps
+    waiting for, from running: what consists of many small operations then takes up to ten times as
+    long. A thread that sleeps
     at once has to be woken for every small operation. With a wait as long as waking takes, neither
     costs more than twice what is needed.
 

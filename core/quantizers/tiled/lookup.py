@@ -21,12 +21,13 @@ from torch import Tensor
 
 from ...host_values import host_seed
 from ...plain import is_plain
-from .owners import map_with_owners
+from .owners import is_watched, map_with_owners
 
 ROWS, CODES = 512, 1024  # a float32 tile of 2 MB, a little more than a core's cache: measured
 GPU_ROWS, GPU_CODES = 2048, 4096  # 32 MB, below the L2 cache of a large GPU (not measured)
 OWNED = 2**22  # entries of rows x codes from which on threads have rows of their own: measured
 OWN_ROWS = 256  # that a thread takes at a time: measured
+FEWEST = 32  # rows, with which reading the codes is not yet the most of a search: measured
 SOFT_TILE = 2**20  # entries of a soft tile, of which three are allocated: 12 MB in float32
 GPU_SOFT_TILE = 2**24  # larger, so that launching kernels costs nothing (not measured)
 KEPT = 2**22  # entries of rows x codes up to which a backward pass finds what forward computed
@@ -60,9 +61,10 @@ def search(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     kernel = _kernel() if fast else None
     if kernel is not None:
         return kernel(rows, weight, bias)
-    if is_plain() or not rows.is_cpu or len(rows) * len(weight) < OWNED:
+    if is_plain() or not rows.is_cpu or len(rows) * len(weight) < OWNED or is_watched():
         return plain_best_code(rows, weight, bias)
-    parts = rows.split(min(OWN_ROWS, -(-len(rows) // torch.get_num_threads())))
+    share = -(-len(rows) // torch.get_num_threads())
+    parts = rows.split(max(FEWEST, min(OWN_ROWS, share)))
     return torch.cat(map_with_owners(lambda part: plain_best_code(part, weight, bias), parts))
 
 

@@ -38,32 +38,63 @@ def map_with_owners(function: Callable[[Part], Result], parts: Iterable[Part]) -
 
     found = map(call, parts)
     if count > 1 and len(parts) > 1:
-        with contextlib.suppress(RuntimeError):  # a process that ends takes no more work
+        with contextlib.suppress(RuntimeError):  # a process that ends, or has too many threads
             found = _pool(count).map(call, parts)
     return list(found)
 
 
+def is_watched() -> bool:
+    """Return True if something follows the operations of the calling thread alone: a trace, a
+    counter, a transformation. It would miss those of other threads."""
+    return (
+        torch.jit.is_tracing()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._functorch.peek_interpreter_stack() is not None
+    )
+
+
 def _pool(count: int) -> ThreadPoolExecutor:
-    """Return ``count`` threads, each of which computes with one."""
+    """Return ``count`` threads, each of which computes with one.
+
+    Raises RuntimeError if they cannot begin. The number that a thread sets for itself is that of
+    all threads which begin later, too: here it is set back at once, by a thread of its own, whose
+    number it is.
+    """
     with _one_at_a_time:
-        if count not in _pools:
-            pool = ThreadPoolExecutor(count, "regvq-owner")
-            # All begin before any goes on; one that a process which ends keeps from it gives up.
-            together = threading.Barrier(count + 1, timeout=10)
-            try:
-                for _ in range(count):
-                    pool.submit(_begin, together)
-                together.wait()
-            finally:  # the number that a thread sets is that of all threads which begin later, too
-                torch.set_num_threads(count)
-            _pools[count] = pool
-        return _pools[count]
+        if count in _pools:
+            return _pools[count]
+        (others,) = _elsewhere(torch.get_num_threads)
+        pool = ThreadPoolExecutor(count, "regvq-owner")
+        together = threading.Barrier(count + 1, timeout=10)
+        try:
+            for _ in range(count):
+                pool.submit(_begin, together)
+            together.wait()  # all have begun: from here on none can fail to
+            together.wait()
+        except RuntimeError:
+            together.abort()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        finally:
+            _elsewhere(torch.set_num_threads, others)
+        _pools[count] = pool
+        return pool
 
 
 def _begin(together: threading.Barrier) -> None:
     torch.get_num_threads()  # a thread's first use takes over the others' number, also after the 1
+    together.wait()
     torch.set_num_threads(1)
     together.wait()
+
+
+def _elsewhere(function: Callable[..., Result], *given: int) -> list[Result]:
+    """Return the result of a function in a new thread."""
+    found: list[Result] = []
+    thread = threading.Thread(target=lambda: found.append(function(*given)))
+    thread.start()
+    thread.join()
+    return found
 
 
 def _forget() -> None:
