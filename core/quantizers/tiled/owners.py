@@ -13,7 +13,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -46,10 +46,11 @@ def map_with_owners(function: Callable[[Part], Result], parts: Iterable[Part]) -
 def is_watched() -> bool:
     """Return True if something follows the operations of the calling thread alone: a trace, a
     counter, a transformation. It would miss those of other threads."""
+    internals: Any = torch._C  # whose stubs lack a part
     return (
-        torch.jit.is_tracing()
-        or torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._functorch.peek_interpreter_stack() is not None
+        internals._get_tracing_state() is not None
+        or internals._len_torch_dispatch_stack() > 0
+        or internals._functorch.peek_interpreter_stack() is not None
     )
 
 
