@@ -22,7 +22,7 @@ FLOORS = (
     ("core._names", "core.errors", "core.paths", "core.malloc", "core.threads", "core.config",
      "core.color", "core.formats", "core.orientation", "core.channels", "core.batching",
      "core.distributed", "core.extensions", "core.extras", "core.host_values", "core.plain"),
-    ("core.images", "core.arrays", "core.bundles"),
+    ("core.images", "core.arrays", "core.masks", "core.bundles"),
     ("core.networks", "core.quantizers"),
     ("core.data",),
     ("core.tokenizer",),

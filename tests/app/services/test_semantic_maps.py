@@ -10,7 +10,7 @@ from PIL import Image
 
 from app.services import semantic_maps
 from app.services.errors import UserError
-from core.data import masks
+from core import masks
 from core.errors import PictureError
 
 
