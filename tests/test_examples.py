@@ -201,11 +201,13 @@ def test_new_quantizer_is_trained_and_evaluated_without_a_change_to_the_package(
 
 @pytest.mark.slow
 def test_explorer_opens_the_new_quantizer(product: Path, tmp_path: Path):
-    from gradio_client import Client, handle_file
+    from gradio_client import handle_file
+
+    from tests.helpers import local_http
 
     picture = tmp_path / "picture.png"
     Image.radial_gradient("L").resize((32, 24)).convert("RGB").save(picture)
     with explorer(product.parent, tmp_path / "app.log") as address:
-        client = Client(address, verbose=False, httpx_kwargs={"timeout": 60})
+        client = local_http.explorer(address)
         *_, figures = client.predict(handle_file(picture), "product", api_name="/reconstruct")
     assert figures["codebook_size"] == 1024 and figures["tokens"] == 48

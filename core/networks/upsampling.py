@@ -26,8 +26,7 @@ def upsample_and_convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Ten
     program that is compiled or exported, which would hold for few or for many positions alone.
     """
     plain = torch.is_grad_enabled() or torch.compiler.is_compiling() or is_plain()
-    plain = plain or x.device.type != "cpu"
-    if plain or x.shape[0] * x.shape[2] * x.shape[3] < LEAST:
+    if plain or not x.is_cpu or x.shape[0] * x.shape[2] * x.shape[3] < LEAST:
         return F.conv2d(F.interpolate(x, scale_factor=2.0, mode="nearest"), weight, bias, padding=1)
     # A transposed convolution spreads inputs, hence the flip. Per side: c, b + c, a + b, a. Sums
     # over channels that lie side by side are the faster ones.

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from gradio import processing_utils
 from gradio.route_utils import delete_files_created_by_app
-from gradio_client import Client, handle_file
+from gradio_client import handle_file
 from PIL import Image
 
 from app import access, server, shell
@@ -177,9 +177,7 @@ def test_uploads_and_pictures_are_deleted(
     app, address = running
     assert app.delete_cache == shell.DELETE
     assert sum(shell.DELETE) <= 2 * 3600  # as the page promises
-    client = Client(
-        address, verbose=False, download_files=str(tmp_path), httpx_kwargs={"timeout": 60}
-    )
+    client = http.explorer(address, download_files=str(tmp_path))
     client.predict(handle_file(photograph), NAME, 0.5, 3, api_name="/reconstruct")
     client.predict(NAME, 5, handle_file(photograph), api_name="/code_detail")
     files = {file for file in cache.rglob("*") if file.is_file()}

@@ -29,12 +29,7 @@ def client(bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **server.launch_options()
     )
     try:
-        yield Client(
-            address,
-            verbose=False,
-            download_files=str(tmp_path_factory.mktemp("downloads")),
-            httpx_kwargs={"timeout": 60},
-        )
+        yield http.explorer(address, download_files=str(tmp_path_factory.mktemp("downloads")))
     finally:
         app.close(verbose=False)
 

@@ -15,6 +15,7 @@ from app import server, shell
 from app.services import checkpoints, painting, precision, reconstruction
 from core.bundles import sources
 from core.tokenizer import Tokenizer
+from tests.helpers import local_http as http
 
 NAME = "vq-f16"
 CODES = 16_384
@@ -45,12 +46,7 @@ def client(
             server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **server.launch_options()
         )
         try:
-            yield Client(
-                address,
-                verbose=False,
-                download_files=str(tmp_path_factory.mktemp("downloads")),
-                httpx_kwargs={"timeout": 60},
-            )
+            yield http.explorer(address, download_files=str(tmp_path_factory.mktemp("downloads")))
         finally:
             app.close(verbose=False)
             painting.PAINTER.stop()

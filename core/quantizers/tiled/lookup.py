@@ -57,15 +57,16 @@ def search(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """
     if rows.dtype in (torch.bfloat16, torch.float16):
         rows, weight, bias = rows.float(), weight.float(), bias.float()
-    fast = rows.is_cuda and rows.dtype == torch.float32 and not is_plain()
-    kernel = _kernel() if fast else None
+    if is_plain():
+        return plain_best_code(rows, weight, bias)
+    kernel = _kernel() if rows.is_cuda and rows.dtype == torch.float32 else None
     if kernel is not None:
         return kernel(rows, weight, bias)
-    if is_plain() or not rows.is_cpu or len(rows) * len(weight) < OWNED or is_watched():
-        return plain_best_code(rows, weight, bias)
-    share = -(-len(rows) // torch.get_num_threads())
-    parts = rows.split(max(FEWEST, min(OWN_ROWS, share)))
-    return torch.cat(map_with_owners(lambda part: plain_best_code(part, weight, bias), parts))
+    if rows.is_cpu and len(rows) * len(weight) >= OWNED and not is_watched():
+        share = -(-len(rows) // torch.get_num_threads())
+        parts = rows.split(max(FEWEST, min(OWN_ROWS, share)))
+        return torch.cat(map_with_owners(lambda part: plain_best_code(part, weight, bias), parts))
+    return plain_best_code(rows, weight, bias)
 
 
 # torch 2.6 has only the wider question.

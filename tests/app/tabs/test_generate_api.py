@@ -23,6 +23,7 @@ from core.images import open_picture, to_pixels, to_tensor
 from core.priors import Step
 from core.priors.categorical import seeded
 from tests.app.test_api import pixels
+from tests.helpers import local_http as http
 from tests.helpers.tiny_priors import prior_bundles
 
 PROMPT = "a lake below mountains"
@@ -35,12 +36,7 @@ def client(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli
         server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **server.launch_options()
     )
     try:
-        yield Client(
-            address,
-            verbose=False,
-            download_files=str(tmp_path_factory.mktemp("downloads")),
-            httpx_kwargs={"timeout": 60},
-        )
+        yield http.explorer(address, download_files=str(tmp_path_factory.mktemp("downloads")))
     finally:
         app.close(verbose=False)
 
